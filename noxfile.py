@@ -1,0 +1,77 @@
+"""The checks of the project, each in an environment of its own: ``nox``, or ``nox -s NAME``.
+
+``.ci/run`` runs the same sessions with ``--no-venv --no-install`` in the environment that it made, so a
+command stands here only.
+"""
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+
+PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+TWISTED = next(each for each in PROJECT["dependencies"] if each.startswith("twisted"))
+LOWEST = TWISTED.replace(">=", "==") + ".*"
+
+
+@nox.session
+@nox.parametrize("twisted", [nox.param(LOWEST, id="lowest"), nox.param(TWISTED, id="latest")])
+def tests(session: nox.Session, twisted: str) -> None:
+    """Run the tests; on the latest Twisted, also require that they reach every branch."""
+    session.install("--upgrade", "-e", ".[test]", twisted)
+    if twisted == LOWEST:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session
+def tests_asyncio(session: nox.Session) -> None:
+    """Run the tests on the asyncio reactor: a process has one reactor, so this is its own run."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "--reactor", "asyncio", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types: mypy, strict."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Run ruff as linter and as formatter; neither changes a file."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html; a warning is an error."""
+    session.install("-e", ".[dev]")
+    session.run("sphinx-build", "-W", "-n", "-q", "--keep-going", "docs", "docs/_build/html")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the programs of examples/ as their test does."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "tests/test_examples.py", *session.posargs)
+
+
+@nox.session
+def news(session: nox.Session) -> None:
+    """Draw up the next release's news; a fragment of an unknown type is an error."""
+    session.install("-e", ".[dev]")
+    session.run("towncrier", "build", "--draft", "--version", PROJECT["version"])
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel, look into them, and try the plugin in a scratch environment."""
+    session.install("build")
+    session.run("python", ".ci/check_wheel.py")

@@ -1,0 +1,86 @@
+"""The README keeps its word: it is short, its options exist, its Python runs."""
+
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from tests.readme import README, Block, blocks
+
+TEXT = README.read_text()
+BLOCKS = blocks(TEXT)
+FOREIGN_OPTIONS = {"--socks5", "--socks5-hostname"}  # curl's
+
+
+def in_language(language: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language == language]
+
+
+def commands(script: str) -> Iterator[list[str]]:
+    """Yield the words of each simple command of a shell script."""
+    words = shlex.shlex(script.replace("\n", " ; "), posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    for is_end, group in itertools.groupby(words, lambda word: set(word) <= set("();<>|&")):
+        if not is_end:
+            yield list(group)
+
+
+def service_arguments() -> list[list[str]]:
+    """Return what follows ``twistd -n socks5`` in each place of the README."""
+    found = []
+    for block in in_language("bash"):
+        for words in commands(block.text):
+            if words[0].endswith("twistd"):
+                found.append(words[words.index("socks5") + 1 :])
+    return found
+
+
+def options_in_prose() -> list[str]:
+    """Return the options of the service that the README's sentences name."""
+    literals = re.findall(r"``([^`]+)``", TEXT)
+    named = {option for literal in literals for option in re.findall(r"--[a-z0-9-]+", literal)}
+    return sorted(named - FOREIGN_OPTIONS)
+
+
+def test_it_is_short() -> None:
+    assert len(TEXT.splitlines()) <= 150
+
+
+def test_its_two_commands_have_names() -> None:
+    names = [block.name for block in BLOCKS]
+    assert names[:2] == ["run", "test"]
+
+
+def test_its_commands_are_found() -> None:
+    assert ["--port", "1080"] in service_arguments()
+
+
+@pytest.mark.parametrize("arguments", service_arguments(), ids=" ".join)
+def test_the_service_understands_its_commands(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from socks5.tap import Options
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "users.txt").write_text("alice:correct horse\n")
+    Options().parseOptions(arguments)
+
+
+@pytest.mark.parametrize("option", options_in_prose())
+def test_an_option_in_its_prose_exists(option: str) -> None:
+    from socks5.tap import Options
+
+    assert option[2:] in {name.rstrip("=") for name in Options().longOpt}
+
+
+@pytest.mark.parametrize("block", in_language("python"), ids=str)
+def test_its_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    reactor = MemoryReactorClock()
+    monkeypatch.setattr("twisted.internet.reactor", reactor)
+    exec(compile(block.text, f"{README}:{block.line}", "exec"), {"__name__": "readme"})
+    assert reactor.tcpServers
+    assert reactor.hasRun
