@@ -1,0 +1,147 @@
+"""The error tree of the package, and nothing else.
+
+.. code-block:: text
+
+    SOCKSError
+      ProtocolError                 somebody broke the wire format or the order of the steps
+        LocalProtocolError          we did: a message that the RFC forbids was about to be sent
+        RemoteProtocolError         the peer did; ``reply`` is the code to answer with, or None
+      NegotiationError              the steps were right, the two sides do not agree
+        NoAcceptableMethod          no authentication method in common
+        AuthenticationFailed        the credentials were refused
+      ReplyError                    a command failed; ``code`` is the REP octet (RFC 1928 section 6)
+        GeneralFailure            1
+        NotAllowed                2
+        NetworkUnreachable        3
+        HostUnreachable           4
+        ConnectionRefused         5
+        TTLExpired                6
+        CommandNotSupported       7
+        AddressTypeNotSupported   8
+
+An unassigned REP octet (9-255) is a plain :exc:`ReplyError` with that code, so a client survives
+all of them. No message of these exceptions ever contains a password or relayed octets.
+
+Floor 0: imports nothing of Twisted and nothing of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from typing_extensions import override
+
+
+class SOCKSError(Exception):
+    """The root: everything this package raises on purpose."""
+
+
+class ProtocolError(SOCKSError):
+    """The octets, or their order, are not what the RFCs describe."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We were asked to send, or to do, what the RFC forbids; nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what the RFC forbids.
+
+    :param message: what was wrong, without the peer's payload.
+    :param reply: the REP code that answers it, or None where the format leaves no room for an
+        answer (the connection is then simply closed).
+    """
+
+    def __init__(self, message: str, reply: int | None = None) -> None:
+        super().__init__(message)
+        self.reply = reply
+
+
+class NegotiationError(SOCKSError):
+    """Both sides follow the protocol and do not come to terms."""
+
+
+class NoAcceptableMethod(NegotiationError):
+    """No authentication method that one side offers is accepted by the other (RFC 1928 section 3).
+
+    :param offered: the methods offered, as octets 0-254.
+    :param accepted: the methods that would have been accepted.
+    """
+
+    def __init__(self, offered: Iterable[int], accepted: Iterable[int]) -> None:
+        self.offered = tuple(offered)
+        self.accepted = tuple(accepted)
+        super().__init__(self.offered, self.accepted)
+
+    @override
+    def __str__(self) -> str:
+        return f"offered methods {list(self.offered)}, accepted {list(self.accepted)}"
+
+
+class AuthenticationFailed(NegotiationError):
+    """The user name and password (RFC 1929), or another proof, were not accepted."""
+
+
+class ReplyError(SOCKSError):
+    """A command failed with a REP code other than 0 (RFC 1928 section 6).
+
+    :param code: the REP octet, 1-255; a subclass has its own and takes none.
+    :param message: what failed, in words.
+    """
+
+    code: int
+    _by_code: ClassVar[dict[int, type[ReplyError]]] = {}
+    _own_code: ClassVar[int | None] = None
+
+    def __init__(self, message: str = "", code: int | None = None) -> None:
+        self.code = code if code is not None else (self._own_code or 1)
+        super().__init__(message or f"{type(self).__name__} (REP {self.code})")
+
+    @override
+    def __init_subclass__(cls, code: int | None = None) -> None:
+        super().__init_subclass__()
+        if code is not None:
+            cls._own_code = code
+            ReplyError._by_code[code] = cls
+
+    @staticmethod
+    def for_code(code: int, message: str = "") -> ReplyError:
+        """The most specific error for a REP octet; an unassigned one gives :exc:`ReplyError`
+        itself.
+
+        :param code: the REP octet, 1-255.
+        """
+        return ReplyError._by_code.get(code, ReplyError)(message, code)
+
+
+class GeneralFailure(ReplyError, code=1):
+    """REP 1: general SOCKS server failure."""
+
+
+class NotAllowed(ReplyError, code=2):
+    """REP 2: connection not allowed by ruleset."""
+
+
+class NetworkUnreachable(ReplyError, code=3):
+    """REP 3: network unreachable."""
+
+
+class HostUnreachable(ReplyError, code=4):
+    """REP 4: host unreachable; also a name that does not resolve."""
+
+
+class ConnectionRefused(ReplyError, code=5):
+    """REP 5: connection refused."""
+
+
+class TTLExpired(ReplyError, code=6):
+    """REP 6: TTL expired; also a connection attempt that took too long."""
+
+
+class CommandNotSupported(ReplyError, code=7):
+    """REP 7: command not supported."""
+
+
+class AddressTypeNotSupported(ReplyError, code=8):
+    """REP 8: address type not supported."""

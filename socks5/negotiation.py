@@ -1,0 +1,439 @@
+"""The order of the messages: what a server, and a client, may receive and send when.
+
+Two machines without I/O. Octets go in by :meth:`receive`, which returns the event that they
+complete, if any; octets to send come out by :meth:`take_output`. The caller owns the transport, the
+clock and every asynchronous answer: while an answer is awaited (:attr:`Stage.CHECKING`,
+:attr:`Stage.COMMAND`) further octets wait in the machine, and
+:attr:`ServerNegotiation.pending` tells the caller how many, so that it can stop reading.
+
+The tables :data:`SERVER_NEXT` and :data:`CLIENT_NEXT` are the only places that know which stage may
+follow which; only
+:meth:`_Machine._enter` assigns the stage, and it checks the table. No step looks at how the octets
+were cut into segments.
+
+Floor 0: imports nothing of Twisted; of the package only :mod:`socks5.wire` and
+:mod:`socks5.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from socks5.errors import (
+    AuthenticationFailed,
+    LocalProtocolError,
+    NoAcceptableMethod,
+    RemoteProtocolError,
+    ReplyError,
+    SOCKSError,
+)
+from socks5.wire import (
+    UNSPECIFIED,
+    VERSION,
+    Address,
+    Command,
+    Credentials,
+    CredentialsStatus,
+    Greeting,
+    Method,
+    MethodSelection,
+    Reply,
+    ReplyCode,
+    Request,
+)
+
+
+class Stage(Enum):
+    """Where a negotiation stands, named after what is awaited. The value is the words of the state
+    diagram.
+    """
+
+    GREETING = "the client's greeting"
+    METHOD = "the server's choice of method"
+    CREDENTIALS = "user name and password"
+    CHECKING = "the verdict on the credentials"
+    REQUEST = "the request"
+    COMMAND = "the reply"
+    SECOND_REPLY = "the second reply (BIND)"
+    ESTABLISHED = "nothing more: octets are relayed"
+    CLOSED = "nothing more: the connection ends"
+
+
+Table = Mapping[Stage, frozenset[Stage]]
+
+SERVER_NEXT: Table = {
+    Stage.GREETING: frozenset({Stage.CREDENTIALS, Stage.REQUEST, Stage.CLOSED}),
+    Stage.CREDENTIALS: frozenset({Stage.CHECKING, Stage.CLOSED}),
+    Stage.CHECKING: frozenset({Stage.REQUEST, Stage.CLOSED}),
+    Stage.REQUEST: frozenset({Stage.COMMAND, Stage.CLOSED}),
+    Stage.COMMAND: frozenset({Stage.SECOND_REPLY, Stage.ESTABLISHED, Stage.CLOSED}),
+    Stage.SECOND_REPLY: frozenset({Stage.ESTABLISHED, Stage.CLOSED}),
+    Stage.ESTABLISHED: frozenset(),
+    Stage.CLOSED: frozenset(),
+}
+"""The server's stages, and the stages that may follow each."""
+
+CLIENT_NEXT: Table = {
+    Stage.METHOD: frozenset({Stage.CHECKING, Stage.COMMAND, Stage.CLOSED}),
+    Stage.CHECKING: frozenset({Stage.COMMAND, Stage.CLOSED}),
+    Stage.COMMAND: frozenset({Stage.SECOND_REPLY, Stage.ESTABLISHED, Stage.CLOSED}),
+    Stage.SECOND_REPLY: frozenset({Stage.ESTABLISHED, Stage.CLOSED}),
+    Stage.ESTABLISHED: frozenset(),
+    Stage.CLOSED: frozenset(),
+}
+"""The client's stages, and the stages that may follow each."""
+
+_AFTER_METHOD: Mapping[int, Stage] = {
+    Method.NO_AUTHENTICATION: Stage.REQUEST,
+    Method.USERNAME_PASSWORD: Stage.CREDENTIALS,
+}
+
+HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"this is a SOCKS5 proxy: configure it as socks5://, not as an HTTP proxy\n"
+)
+"""Sent to a client whose first octet is the capital letter of an HTTP method."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsReceived:
+    """Server: answer with ``accept_credentials`` or ``reject_credentials``."""
+
+    credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRequested:
+    """Server: answer with ``reply``, twice for a BIND that succeeds."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReceived:
+    """Client: the command succeeded so far; a BIND has two of these."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Either side: it is over. Send what ``take_output`` holds, then close."""
+
+    error: SOCKSError
+
+
+ServerEvent = CredentialsReceived | CommandRequested | Rejected
+ClientEvent = ReplyReceived | Rejected
+
+
+class _Machine:
+    """What both sides share: a stage, octets that wait, octets to send."""
+
+    __slots__ = ("_buffer", "_output", "stage")
+
+    _next: ClassVar[Table]
+
+    def __init__(self, first: Stage) -> None:
+        self.stage = first
+        self._buffer = b""
+        self._output: list[bytes] = []
+
+    def _enter(self, stage: Stage) -> None:
+        if stage not in self._next[self.stage]:
+            raise LocalProtocolError(f"{stage.name} cannot follow {self.stage.name}")
+        self.stage = stage
+
+    @property
+    def pending(self) -> int:
+        """How many octets wait in the machine, not yet understood or not yet taken."""
+        return len(self._buffer)
+
+    def _gather(self, data: bytes) -> None:
+        """Keep octets, unless nobody will ever look at them."""
+        if self.stage is not Stage.CLOSED:
+            self._buffer = self._buffer + data if self._buffer else data
+
+    def take_output(self) -> bytes:
+        """The octets to send now, in one piece; each is returned once."""
+        output = self._output[0] if len(self._output) == 1 else b"".join(self._output)
+        self._output.clear()
+        return output
+
+    def take_trailing(self) -> bytes:
+        """The octets that came behind the last message: the first ones to relay.
+
+        :raises LocalProtocolError: the stage is not ESTABLISHED, so they may yet be a message.
+        """
+        if self.stage is not Stage.ESTABLISHED:
+            raise LocalProtocolError(f"no octets to relay at {self.stage.name}")
+        trailing, self._buffer = self._buffer, b""
+        return trailing
+
+    def _close(self, error: SOCKSError) -> Rejected:
+        self._enter(Stage.CLOSED)
+        self._buffer = b""
+        return Rejected(error)
+
+
+class ServerNegotiation(_Machine):
+    """The server's half (RFC 1928 sections 3-6, RFC 1929).
+
+    :param methods: the METHOD octets that are accepted, in the server's order of preference.
+    :raises LocalProtocolError: one of them cannot be carried out here.
+    """
+
+    __slots__ = ("_command", "_methods")
+
+    _next = SERVER_NEXT
+
+    def __init__(self, methods: Sequence[int] = (Method.NO_AUTHENTICATION,)) -> None:
+        if not _AFTER_METHOD.keys() >= set(methods):
+            raise LocalProtocolError(f"cannot carry out all of the methods {list(methods)}")
+        super().__init__(Stage.GREETING)
+        self._methods = methods
+        self._command = 0
+
+    def receive(self, data: bytes) -> ServerEvent | None:
+        """Take octets from the client.
+
+        :returns: the event that they complete. After CredentialsReceived and CommandRequested the
+            machine waits for the caller's answer; until then further octets only gather.
+        """
+        self._gather(data)
+        return self._advance()
+
+    def accept_credentials(self) -> ServerEvent | None:
+        """The credentials are right (RFC 1929: STATUS 0); what waited behind them is understood
+        now.
+
+        :raises LocalProtocolError: no credentials are being checked.
+        """
+        self._require_checking()
+        self._enter(Stage.REQUEST)
+        self._output.append(CredentialsStatus(0).encode())
+        return self._advance()
+
+    def reject_credentials(self) -> Rejected:
+        """The credentials are wrong (RFC 1929: STATUS not 0, then close).
+
+        :raises LocalProtocolError: no credentials are being checked.
+        """
+        self._require_checking()
+        self._output.append(CredentialsStatus(1).encode())
+        return self._close(AuthenticationFailed("user name or password not accepted"))
+
+    def _require_checking(self) -> None:
+        if self.stage is not Stage.CHECKING:
+            raise LocalProtocolError(f"no credentials are being checked at {self.stage.name}")
+
+    def reply(self, code: int, address: Address = UNSPECIFIED) -> None:
+        """Answer the request. Success leads to ESTABLISHED, or for BIND first to SECOND_REPLY;
+        failure to CLOSED.
+
+        :param code: the REP octet.
+        :param address: BND.ADDR and BND.PORT; a failure always carries 0.0.0.0:0, full length.
+        :raises LocalProtocolError: no request awaits a reply, or the address cannot be encoded.
+        """
+        if self.stage not in (Stage.COMMAND, Stage.SECOND_REPLY):
+            raise LocalProtocolError(f"no request awaits a reply at {self.stage.name}")
+        if code != ReplyCode.SUCCEEDED:
+            self._output.append(Reply(code).encode())
+            self._close(ReplyError.for_code(code))
+            return
+        self._output.append(Reply(code, address).encode())
+        is_first_of_two = self._command == Command.BIND and self.stage is Stage.COMMAND
+        self._enter(Stage.SECOND_REPLY if is_first_of_two else Stage.ESTABLISHED)
+
+    def _advance(self) -> ServerEvent | None:
+        """Take steps until octets are missing or the caller must answer."""
+        event: ServerEvent | None = None
+        while event is None and self._buffer:
+            step = _SERVER_STEPS.get(self.stage)
+            if step is None:
+                break
+            waiting = len(self._buffer)
+            try:
+                event = step(self)
+            except RemoteProtocolError as error:
+                return self._violated(error)
+            if len(self._buffer) == waiting:
+                break
+        return event
+
+    def _violated(self, error: RemoteProtocolError) -> Rejected:
+        if error.reply is not None:
+            self._output.append(Reply(error.reply).encode())
+        elif self.stage is Stage.GREETING and 0x41 <= self._buffer[0] <= 0x5A:
+            self._output.append(HTTP_ANSWER)
+        return self._close(error)
+
+    def _await_greeting(self) -> ServerEvent | None:
+        found = Greeting.decode(self._buffer)
+        if found is None:
+            return None
+        greeting, used = found
+        for method in self._methods:
+            if method in greeting.methods:
+                break
+        else:
+            self._output.append(MethodSelection(Method.NO_ACCEPTABLE).encode())
+            return self._close(NoAcceptableMethod(greeting.methods, self._methods))
+        self._buffer = self._buffer[used:]
+        self._output.append(MethodSelection(method).encode())
+        self._enter(_AFTER_METHOD[method])
+        return None
+
+    def _await_credentials(self) -> ServerEvent | None:
+        found = Credentials.decode(self._buffer)
+        if found is None:
+            return None
+        credentials, used = found
+        self._buffer = self._buffer[used:]
+        self._enter(Stage.CHECKING)
+        return CredentialsReceived(credentials)
+
+    def _await_request(self) -> ServerEvent | None:
+        found = Request.decode(self._buffer)
+        if found is None:
+            return None
+        request, used = found
+        self._buffer = self._buffer[used:]
+        self._command = request.command
+        self._enter(Stage.COMMAND)
+        return CommandRequested(request)
+
+
+_SERVER_STEPS: dict[Stage, Callable[[ServerNegotiation], ServerEvent | None]] = {
+    Stage.GREETING: ServerNegotiation._await_greeting,
+    Stage.CREDENTIALS: ServerNegotiation._await_credentials,
+    Stage.REQUEST: ServerNegotiation._await_request,
+}
+
+
+class ClientNegotiation(_Machine):
+    """The client's half (RFC 1928 sections 3-6, RFC 1929). ``take_output`` holds the greeting at
+    once.
+
+    :param request: what to ask for, once the server lets us.
+    :param credentials: offered beside "no authentication", or None.
+    :raises LocalProtocolError: the request or the credentials cannot be encoded.
+    """
+
+    __slots__ = ("_credentials", "_is_bind", "_methods", "_request")
+
+    _next = CLIENT_NEXT
+
+    def __init__(self, request: Request, credentials: Credentials | None = None) -> None:
+        super().__init__(Stage.METHOD)
+        self._request = request.encode()
+        self._is_bind = request.command == Command.BIND
+        self._credentials = None if credentials is None else credentials.encode()
+        self._methods: tuple[int, ...] = (Method.NO_AUTHENTICATION,)
+        if credentials is not None:
+            self._methods += (Method.USERNAME_PASSWORD,)
+        self._output.append(Greeting(self._methods).encode())
+
+    def receive(self, data: bytes) -> list[ClientEvent]:
+        """Take octets from the server.
+
+        :returns: the events that they complete, in order: both replies of a BIND may be glued
+            together.
+        """
+        self._gather(data)
+        events: list[ClientEvent] = []
+        while self._buffer and (step := _CLIENT_STEPS.get(self.stage)) is not None:
+            waiting = len(self._buffer)
+            try:
+                event = step(self)
+            except RemoteProtocolError as error:
+                event = self._close(error)
+            if event is not None:
+                events.append(event)
+            if len(self._buffer) == waiting:
+                break
+        return events
+
+    def receive_end(self) -> Rejected | None:
+        """The server closed its side.
+
+        :returns: None once ESTABLISHED or CLOSED; else why it is over. A failure reply that was cut
+            short behind its REP octet still gives its own error: such servers exist.
+        """
+        if self.stage in (Stage.ESTABLISHED, Stage.CLOSED):
+            return None
+        if self._has_failure_code():
+            return self._close(ReplyError.for_code(self._buffer[1]))
+        return self._close(
+            RemoteProtocolError(f"the server closed instead of sending {self.stage.value}")
+        )
+
+    def _has_failure_code(self) -> bool:
+        """Whether what waits begins like a reply that says why it failed."""
+        buffer = self._buffer
+        awaits_reply = self.stage in (Stage.COMMAND, Stage.SECOND_REPLY)
+        return awaits_reply and len(buffer) >= 2 and buffer[0] == VERSION and buffer[1] != 0
+
+    def _await_method(self) -> ClientEvent | None:
+        found = MethodSelection.decode(self._buffer)
+        if found is None:
+            return None
+        selection, used = found
+        if selection.method == Method.NO_ACCEPTABLE:
+            return self._close(NoAcceptableMethod(self._methods, ()))
+        if selection.method not in self._methods:
+            raise RemoteProtocolError(
+                f"the server chose method {selection.method}, which was not offered"
+            )
+        self._buffer = self._buffer[used:]
+        if selection.method == Method.USERNAME_PASSWORD and self._credentials is not None:
+            self._enter(Stage.CHECKING)
+            self._output.append(self._credentials)
+        else:
+            self._send_request()
+        return None
+
+    def _await_status(self) -> ClientEvent | None:
+        found = CredentialsStatus.decode(self._buffer)
+        if found is None:
+            return None
+        status, used = found
+        if status.status != 0:
+            return self._close(
+                AuthenticationFailed(f"user name or password not accepted (status {status.status})")
+            )
+        self._buffer = self._buffer[used:]
+        self._send_request()
+        return None
+
+    def _send_request(self) -> None:
+        self._enter(Stage.COMMAND)
+        self._output.append(self._request)
+
+    def _await_reply(self) -> ClientEvent | None:
+        try:
+            found = Reply.decode(self._buffer)
+        except RemoteProtocolError:
+            if self._has_failure_code():
+                return self._close(ReplyError.for_code(self._buffer[1]))
+            raise
+        if found is None:
+            return None
+        reply, used = found
+        if reply.code != ReplyCode.SUCCEEDED:
+            return self._close(ReplyError.for_code(reply.code))
+        self._buffer = self._buffer[used:]
+        is_first_of_two = self._is_bind and self.stage is Stage.COMMAND
+        self._enter(Stage.SECOND_REPLY if is_first_of_two else Stage.ESTABLISHED)
+        return ReplyReceived(reply)
+
+
+_CLIENT_STEPS: dict[Stage, Callable[[ClientNegotiation], ClientEvent | None]] = {
+    Stage.METHOD: ClientNegotiation._await_method,
+    Stage.CHECKING: ClientNegotiation._await_status,
+    Stage.COMMAND: ClientNegotiation._await_reply,
+    Stage.SECOND_REPLY: ClientNegotiation._await_reply,
+}

@@ -1,0 +1,87 @@
+"""The error tree: who is whose child, which REP octet is which error, what an error carries."""
+
+import pytest
+
+from socks5 import errors
+
+# Drawn by hand after the docstring of socks5/errors.py.
+TREE = [
+    (errors.SOCKSError, Exception),
+    (errors.ProtocolError, errors.SOCKSError),
+    (errors.LocalProtocolError, errors.ProtocolError),
+    (errors.RemoteProtocolError, errors.ProtocolError),
+    (errors.NegotiationError, errors.SOCKSError),
+    (errors.NoAcceptableMethod, errors.NegotiationError),
+    (errors.AuthenticationFailed, errors.NegotiationError),
+    (errors.ReplyError, errors.SOCKSError),
+]
+
+# RFC 1928 section 6.
+REPLIES = [
+    (1, errors.GeneralFailure),
+    (2, errors.NotAllowed),
+    (3, errors.NetworkUnreachable),
+    (4, errors.HostUnreachable),
+    (5, errors.ConnectionRefused),
+    (6, errors.TTLExpired),
+    (7, errors.CommandNotSupported),
+    (8, errors.AddressTypeNotSupported),
+]
+
+
+@pytest.mark.parametrize(("child", "parent"), TREE)
+def test_the_tree_is_as_drawn(child: type[Exception], parent: type[Exception]) -> None:
+    assert child.__bases__ == (parent,)
+
+
+@pytest.mark.parametrize(("code", "kind"), REPLIES)
+def test_each_assigned_code_has_its_error(code: int, kind: type[errors.ReplyError]) -> None:
+    """By code or by class, the same error with the same code."""
+    assert kind.__bases__ == (errors.ReplyError,)
+    by_code = errors.ReplyError.for_code(code, "what failed")
+    assert type(by_code) is kind
+    assert (by_code.code, str(by_code)) == (code, "what failed")
+    assert kind().code == code
+
+
+def test_every_unassigned_code_gives_reply_error_itself() -> None:
+    for code in range(9, 256):
+        error = errors.ReplyError.for_code(code)
+        assert type(error) is errors.ReplyError
+        assert error.code == code
+        assert str(code) in str(error)
+
+
+def test_a_reply_error_without_a_code_is_a_general_failure() -> None:
+    assert errors.ReplyError("what failed").code == 1
+
+
+def test_a_reply_error_without_a_message_names_itself_and_its_code() -> None:
+    assert str(errors.ConnectionRefused()) == "ConnectionRefused (REP 5)"
+
+
+def test_a_subclass_without_a_code_keeps_its_parents() -> None:
+    """And does not take its parent's place."""
+
+    class BannedHost(errors.NotAllowed):
+        pass
+
+    assert BannedHost().code == 2
+    assert type(errors.ReplyError.for_code(2)) is errors.NotAllowed
+
+
+@pytest.mark.parametrize("reply", [None, 1, 8])
+def test_a_remote_protocol_error_carries_the_answer(reply: int | None) -> None:
+    error = errors.RemoteProtocolError("what was wrong", reply)
+    assert (str(error), error.reply) == ("what was wrong", reply)
+
+
+def test_a_remote_protocol_error_has_no_answer_unless_told() -> None:
+    assert errors.RemoteProtocolError("what was wrong").reply is None
+
+
+def test_no_acceptable_method_says_both_sides() -> None:
+    """Any iterable will do, once."""
+    error = errors.NoAcceptableMethod(iter((0, 1)), iter((2,)))
+    assert (error.offered, error.accepted) == ((0, 1), (2,))
+    assert str(error) == "offered methods [0, 1], accepted [2]"

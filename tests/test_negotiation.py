@@ -1,0 +1,1205 @@
+"""Both machines: whole conversations in octets written out by hand after RFC 1928 and RFC 1929.
+
+A flow is a conversation with everything the peer sends in one piece of hexadecimal; each runs glued, octet by
+octet and in odd cuts, and the caller answers at once or as late as it can. Nothing of this may change the outcome.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import FrozenInstanceError, dataclass, field, fields
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from socks5.errors import (
+    AuthenticationFailed,
+    ConnectionRefused,
+    GeneralFailure,
+    LocalProtocolError,
+    NoAcceptableMethod,
+    RemoteProtocolError,
+    ReplyError,
+    SOCKSError,
+)
+from socks5.negotiation import (
+    CLIENT_NEXT,
+    HTTP_ANSWER,
+    SERVER_NEXT,
+    ClientNegotiation,
+    CommandRequested,
+    CredentialsReceived,
+    Rejected,
+    ReplyReceived,
+    ServerNegotiation,
+    Stage,
+)
+from socks5.wire import UNSPECIFIED, Address, Credentials, Method, Reply, Request
+
+octets = bytes.fromhex
+
+TARGET = Address("192.0.2.1", 80)
+TARGET_OCTETS = "01 c0000201 0050"
+BOUND = Address("203.0.113.5", 8080)
+BOUND_OCTETS = "01 cb007105 1f90"
+PEER = Address("2001:db8::1", 443)
+PEER_OCTETS = "04 20010db8 00000000 00000000 00000001 01bb"
+NAMED = Address(b"example.org", 80)
+NAMED_OCTETS = "03 0b 6578616d706c652e6f7267 0050"
+NOWHERE_OCTETS = "01 00000000 0000"
+
+USER = Credentials(b"user", b"secret")
+USER_OCTETS = "01 04 75736572 06 736563726574"
+
+NONE, PASSWORD = (0x00,), (0x02,)
+
+# ---------------------------------------------------------------- how octets come in pieces
+
+
+def glued(data: bytes) -> list[bytes]:
+    return [data]
+
+
+def octet_by_octet(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def first_octet_alone(data: bytes) -> list[bytes]:
+    """A first segment shorter than any header."""
+    return [data[:1], data[1:]]
+
+
+def by_sevens(data: bytes) -> list[bytes]:
+    return [data[at : at + 7] for at in range(0, len(data), 7)]
+
+
+def with_empty_pieces(data: bytes) -> list[bytes]:
+    return [b"", *(piece for octet in octet_by_octet(data) for piece in (octet, b""))]
+
+
+Cut = Callable[[bytes], list[bytes]]
+CUTS = [glued, octet_by_octet, first_octet_alone, by_sevens, with_empty_pieces]
+
+
+@pytest.fixture(params=CUTS, ids=lambda cut: cut.__name__)
+def cut(request: pytest.FixtureRequest) -> Cut:
+    return request.param
+
+
+@dataclass
+class Outcome:
+    """All that a caller sees of a conversation. A refusal stands as the type of its error."""
+
+    events: list[object]
+    output: bytes
+    stage: Stage
+    trailing: bytes
+    errors: list[SOCKSError] = field(default_factory=list, compare=False)
+    stages: list[Stage] = field(default_factory=list, compare=False)
+
+    @property
+    def details(self) -> object:
+        """What comparing alone leaves out: the texts and the numbers of the errors."""
+        numbers = [(getattr(e, "code", None), getattr(e, "reply", None)) for e in self.errors]
+        return self.events, [str(error) for error in self.errors], numbers
+
+
+def outcome_of(
+    machine: ServerNegotiation | ClientNegotiation,
+    events: Iterable[object],
+    output: bytes,
+    stages: list[Stage],
+) -> Outcome:
+    seen = list(events)
+    errors = [event.error for event in seen if isinstance(event, Rejected)]
+    kinds = [type(event.error) if isinstance(event, Rejected) else event for event in seen]
+    trailing = machine.take_trailing() if machine.stage is Stage.ESTABLISHED else b""
+    return Outcome(kinds, output, machine.stage, trailing, errors, stages)
+
+
+# ================================================================ the server
+
+
+@dataclass(frozen=True)
+class ServerFlow:
+    """A client's octets, the caller's answers, and what must come of them."""
+
+    client: str
+    events: Sequence[object]
+    output: str
+    stage: Stage
+    trailing: bytes = b""
+    methods: Sequence[int] = NONE
+    accepted: bool = True
+    replies: Sequence[tuple[int, Address]] = ((0, BOUND),)
+
+
+def serve(
+    machine: ServerNegotiation,
+    pieces: Iterable[bytes],
+    *,
+    accepted: bool,
+    replies: Sequence[tuple[int, Address]],
+    late: bool = False,
+) -> Outcome:
+    """Be the caller of a server: answer each event at once, or only when all octets are in."""
+    events: list[object] = []
+    output: list[bytes] = []
+    stages = [machine.stage]
+
+    def note(event: object) -> None:
+        if event is not None:
+            events.append(event)
+        output.append(machine.take_output())
+        stages.append(machine.stage)
+
+    def answer() -> None:
+        while machine.stage is Stage.CHECKING:
+            note(machine.accept_credentials() if accepted else machine.reject_credentials())
+        if machine.stage is Stage.COMMAND:
+            for code, address in replies:
+                machine.reply(code, address)
+                note(None)
+
+    for piece in pieces:
+        note(machine.receive(piece))
+        if not late:
+            answer()
+    answer()
+    return outcome_of(machine, events, b"".join(output), stages)
+
+
+def run_server(flow: ServerFlow, cut: Cut, *, late: bool = False) -> Outcome:
+    machine = ServerNegotiation(flow.methods)
+    pieces = cut(octets(flow.client))
+    return serve(machine, pieces, accepted=flow.accepted, replies=flow.replies, late=late)
+
+
+def asked(command: int, address: Address = TARGET) -> CommandRequested:
+    return CommandRequested(Request(command, address))
+
+
+HELLO = "68656c6c6f"
+OVER = Stage.CLOSED
+RELAY = Stage.ESTABLISHED
+
+SERVER_FLOWS = {
+    "nothing at all": ServerFlow("", [], "", Stage.GREETING),
+    "CONNECT": ServerFlow(
+        f"05 01 00  05 01 00 {TARGET_OCTETS}",
+        [asked(1)],
+        f"05 00  05 00 00 {BOUND_OCTETS}",
+        RELAY,
+    ),
+    "CONNECT to a name, answered with IPv6": ServerFlow(
+        f"05 01 00  05 01 00 {NAMED_OCTETS}",
+        [asked(1, NAMED)],
+        f"05 00  05 00 00 {PEER_OCTETS}",
+        RELAY,
+        replies=[(0, PEER)],
+    ),
+    "CONNECT, octets glued behind it": ServerFlow(
+        f"05 01 00  05 01 00 {TARGET_OCTETS} {HELLO}",
+        [asked(1)],
+        f"05 00  05 00 00 {BOUND_OCTETS}",
+        RELAY,
+        b"hello",
+    ),
+    "what looks like a message behind it is relayed": ServerFlow(
+        f"05 01 00  05 01 00 {TARGET_OCTETS} 05 01 00",
+        [asked(1)],
+        f"05 00  05 00 00 {BOUND_OCTETS}",
+        RELAY,
+        b"\x05\x01\x00",
+    ),
+    "CONNECT with a password": ServerFlow(
+        f"05 02 00 02  {USER_OCTETS}  05 01 00 {TARGET_OCTETS} {HELLO}",
+        [CredentialsReceived(USER), asked(1)],
+        f"05 02  01 00  05 00 00 {BOUND_OCTETS}",
+        RELAY,
+        b"hello",
+        methods=PASSWORD,
+    ),
+    "a wrong password": ServerFlow(
+        f"05 01 02  {USER_OCTETS}  05 01 00 {TARGET_OCTETS} {HELLO}",
+        [CredentialsReceived(USER), AuthenticationFailed],
+        "05 02  01 01",
+        OVER,
+        methods=PASSWORD,
+        accepted=False,
+    ),
+    "empty credentials are the caller's to judge": ServerFlow(
+        "05 01 02  01 00 00",
+        [CredentialsReceived(Credentials(b"", b"")), AuthenticationFailed],
+        "05 02  01 01",
+        OVER,
+        methods=PASSWORD,
+        accepted=False,
+    ),
+    "credentials of another version": ServerFlow(
+        "05 01 02  05 04 75736572 06 736563726574",
+        [RemoteProtocolError],
+        "05 02",
+        OVER,
+        methods=PASSWORD,
+    ),
+    "a request where credentials are due": ServerFlow(
+        f"05 02 00 02  05 01 00 {TARGET_OCTETS}",
+        [RemoteProtocolError],
+        "05 02",
+        OVER,
+        methods=PASSWORD,
+    ),
+    "the server prefers a password": ServerFlow(
+        "05 02 00 02", [], "05 02", Stage.CREDENTIALS, methods=(2, 0)
+    ),
+    "the server prefers none": ServerFlow(
+        "05 02 02 00", [], "05 00", Stage.REQUEST, methods=(0, 2)
+    ),
+    "the second preference": ServerFlow(
+        "05 03 01 80 02", [], "05 02", Stage.CREDENTIALS, methods=(0, 2)
+    ),
+    "255 methods, the last one fits": ServerFlow(
+        "05 ff" + "07" * 254 + "00", [], "05 00", Stage.REQUEST
+    ),
+    "no acceptable method": ServerFlow(
+        "05 01 00", [NoAcceptableMethod], "05 ff", OVER, methods=PASSWORD
+    ),
+    "no acceptable method, the rest glued": ServerFlow(
+        f"05 01 02  {USER_OCTETS}  05 01 00 {TARGET_OCTETS}", [NoAcceptableMethod], "05 ff", OVER
+    ),
+    "no method offered": ServerFlow("05 00", [NoAcceptableMethod], "05 ff", OVER),
+    "the method that means none": ServerFlow("05 01 ff", [NoAcceptableMethod], "05 ff", OVER),
+    "BIND": ServerFlow(
+        f"05 01 00  05 02 00 {TARGET_OCTETS} {HELLO}",
+        [asked(2)],
+        f"05 00  05 00 00 {BOUND_OCTETS}  05 00 00 {PEER_OCTETS}",
+        RELAY,
+        b"hello",
+        replies=[(0, BOUND), (0, PEER)],
+    ),
+    "BIND refused": ServerFlow(
+        f"05 01 00  05 02 00 {TARGET_OCTETS} {HELLO}",
+        [asked(2)],
+        f"05 00  05 02 00 {NOWHERE_OCTETS}",
+        OVER,
+        replies=[(2, BOUND)],
+    ),
+    "BIND, nobody came": ServerFlow(
+        f"05 01 00  05 02 00 {TARGET_OCTETS} {HELLO}",
+        [asked(2)],
+        f"05 00  05 00 00 {BOUND_OCTETS}  05 06 00 {NOWHERE_OCTETS}",
+        OVER,
+        replies=[(0, BOUND), (6, PEER)],
+    ),
+    "BIND, still listening": ServerFlow(
+        f"05 01 00  05 02 00 {TARGET_OCTETS} {HELLO}",
+        [asked(2)],
+        f"05 00  05 00 00 {BOUND_OCTETS}",
+        Stage.SECOND_REPLY,
+    ),
+    "UDP ASSOCIATE": ServerFlow(
+        f"05 01 00  05 03 00 {NOWHERE_OCTETS}",
+        [asked(3, UNSPECIFIED)],
+        f"05 00  05 00 00 {BOUND_OCTETS}",
+        RELAY,
+    ),
+    "an unknown command is the caller's to refuse": ServerFlow(
+        f"05 01 00  05 f0 00 {NAMED_OCTETS} {HELLO}",
+        [asked(0xF0, NAMED)],
+        f"05 00  05 07 00 {NOWHERE_OCTETS}",
+        OVER,
+        replies=[(7, UNSPECIFIED)],
+    ),
+    "a failure carries no address": ServerFlow(
+        f"05 01 00  05 01 00 {TARGET_OCTETS}",
+        [asked(1)],
+        f"05 00  05 05 00 {NOWHERE_OCTETS}",
+        OVER,
+        replies=[(5, PEER)],
+    ),
+    "RSV is not read": ServerFlow(
+        f"05 01 00  05 01 ff {TARGET_OCTETS}",
+        [asked(1)],
+        f"05 00  05 00 00 {BOUND_OCTETS}",
+        RELAY,
+    ),
+    "an unknown address type": ServerFlow(
+        "05 01 00  05 01 00 02 c0000201 0050",
+        [RemoteProtocolError],
+        f"05 00  05 08 00 {NOWHERE_OCTETS}",
+        OVER,
+    ),
+    "a zero octet in a name": ServerFlow(
+        "05 01 00  05 01 00 03 03 610062 0050",
+        [RemoteProtocolError],
+        f"05 00  05 01 00 {NOWHERE_OCTETS}",
+        OVER,
+    ),
+    "a request of another version": ServerFlow(
+        f"05 01 00  04 01 00 {TARGET_OCTETS}",
+        [RemoteProtocolError],
+        f"05 00  05 01 00 {NOWHERE_OCTETS}",
+        OVER,
+    ),
+    "a bad request behind credentials": ServerFlow(
+        f"05 01 02  {USER_OCTETS}  05 01 00 07",
+        [CredentialsReceived(USER), RemoteProtocolError],
+        f"05 02  01 00  05 08 00 {NOWHERE_OCTETS}",
+        OVER,
+        methods=PASSWORD,
+    ),
+    "SOCKS4": ServerFlow("04 01 0050 c0000201 00", [RemoteProtocolError], "", OVER),
+    "TLS ClientHello": ServerFlow("16 0301 0200 01 0001fc 0303", [RemoteProtocolError], "", OVER),
+    "HTTP CONNECT": ServerFlow(
+        b"CONNECT example.org:443 HTTP/1.1\r\n\r\n".hex(),
+        [RemoteProtocolError],
+        HTTP_ANSWER.hex(),
+        OVER,
+    ),
+    "HTTP GET": ServerFlow(
+        b"GET / HTTP/1.0\r\n".hex(), [RemoteProtocolError], HTTP_ANSWER.hex(), OVER
+    ),
+    "HTTP's letters begin with A": ServerFlow("41", [RemoteProtocolError], HTTP_ANSWER.hex(), OVER),
+    "HTTP's letters end with Z": ServerFlow("5a", [RemoteProtocolError], HTTP_ANSWER.hex(), OVER),
+    "the octet before A": ServerFlow("40", [RemoteProtocolError], "", OVER),
+    "the octet behind Z": ServerFlow("5b", [RemoteProtocolError], "", OVER),
+    "a small letter": ServerFlow("67", [RemoteProtocolError], "", OVER),
+    "HTTP where credentials are due": ServerFlow(
+        "05 01 02 47 45 54", [RemoteProtocolError], "05 02", OVER, methods=PASSWORD
+    ),
+    "the greeting is not whole": ServerFlow("05 02 00", [], "", Stage.GREETING),
+    "the credentials are not whole": ServerFlow(
+        "05 01 02  01 04 75736572 06 7365637265", [], "05 02", Stage.CREDENTIALS, methods=PASSWORD
+    ),
+    "the request is not whole": ServerFlow(
+        "05 01 00  05 01 00 01 c0000201 00", [], "05 00", Stage.REQUEST
+    ),
+}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["answered at once", "answered late"])
+@pytest.mark.parametrize("flow", SERVER_FLOWS.values(), ids=SERVER_FLOWS)
+def test_server_flow(flow: ServerFlow, cut: Cut, late: bool) -> None:
+    expected = Outcome(list(flow.events), octets(flow.output), flow.stage, flow.trailing)
+    assert run_server(flow, cut, late=late) == expected
+
+
+def test_the_server_keeps_the_longest_messages_whole(cut: Cut) -> None:
+    """255 octets wherever 255 are possible."""
+    long = Credentials(b"a" * 255, b"b" * 255)
+    flow = ServerFlow(
+        f"05 ff {'02' * 255}  01 ff {'61' * 255} ff {'62' * 255}  05 01 00 03 ff {'63' * 255} ffff",
+        [CredentialsReceived(long), asked(1, Address(b"c" * 255, 65535))],
+        f"05 02  01 00  05 00 00 03 ff {'64' * 255} 0001",
+        RELAY,
+        methods=PASSWORD,
+        replies=[(0, Address(b"d" * 255, 1))],
+    )
+    outcome = run_server(flow, cut)
+    assert (outcome.events, outcome.output) == (flow.events, octets(flow.output))
+
+
+@pytest.mark.parametrize("code", [*range(1, 10), 255])
+def test_a_failure_reply_is_full_length(code: int) -> None:
+    """Ten octets, whatever address came with it, then the end."""
+    machine = server_at(Stage.COMMAND)
+    machine.reply(code, PEER)
+    assert machine.take_output() == bytes((5, code, 0, 1, 0, 0, 0, 0, 0, 0))
+    assert machine.stage is Stage.CLOSED
+
+
+@pytest.mark.parametrize("command", [1, 3, 0x80])
+def test_only_bind_has_two_replies(command: int) -> None:
+    machine = ServerNegotiation()
+    machine.receive(octets(f"05 01 00 05 {command:02x} 00 {TARGET_OCTETS}"))
+    machine.reply(0, BOUND)
+    assert machine.stage is Stage.ESTABLISHED
+
+
+def test_the_answer_to_http_says_what_this_is() -> None:
+    """A whole HTTP response, one readable line."""
+    head, _, body = HTTP_ANSWER.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nConnection: close" in head
+    assert body.startswith(b"this is a SOCKS5 proxy")
+    assert body.count(b"\n") == 1
+    assert body.endswith(b"\n")
+
+
+def test_no_acceptable_method_names_both_sides() -> None:
+    event = ServerNegotiation((2,)).receive(octets("05 02 00 80"))
+    assert isinstance(event, Rejected)
+    assert isinstance(event.error, NoAcceptableMethod)
+    assert (event.error.offered, event.error.accepted) == ((0, 0x80), (2,))
+
+
+@pytest.mark.parametrize("method", [0x01, 0x03, 0x80, 0xFF])
+def test_the_server_takes_no_method_that_it_cannot_carry_out(method: int) -> None:
+    """Otherwise a request would follow such a method without any sub-negotiation."""
+    with pytest.raises(LocalProtocolError):
+        ServerNegotiation((method,))
+
+
+def test_an_address_that_cannot_be_sent_changes_nothing() -> None:
+    """The caller can still send another reply."""
+    machine = server_at(Stage.COMMAND)
+    with pytest.raises(LocalProtocolError):
+        machine.reply(0, Address("example.org", 80))
+    assert (machine.stage, machine.take_output()) == (Stage.COMMAND, b"")
+    machine.reply(1)
+    assert machine.take_output() == octets(f"05 01 00 {NOWHERE_OCTETS}")
+
+
+@pytest.mark.parametrize("code", [-1, 256])
+def test_a_code_that_is_no_octet_changes_nothing(code: int) -> None:
+    machine = server_at(Stage.COMMAND)
+    with pytest.raises(LocalProtocolError):
+        machine.reply(code)
+    assert (machine.stage, machine.take_output()) == (Stage.COMMAND, b"")
+
+
+# ================================================================ the client
+
+
+@dataclass(frozen=True)
+class ClientFlow:
+    """A server's octets, whether it then closes its side, and what must come of them."""
+
+    server: str
+    events: Sequence[object]
+    output: str
+    stage: Stage
+    trailing: bytes = b""
+    command: int = 1
+    credentials: Credentials | None = None
+    code: int | None = None
+    closes: bool = False
+
+
+def use(machine: ClientNegotiation, pieces: Iterable[bytes], *, closes: bool) -> Outcome:
+    """Be the caller of a client."""
+    events: list[object] = []
+    output = [machine.take_output()]
+    stages = [machine.stage]
+    for piece in pieces:
+        events += machine.receive(piece)
+        output.append(machine.take_output())
+        stages.append(machine.stage)
+    if closes and (end := machine.receive_end()) is not None:
+        events.append(end)
+        output.append(machine.take_output())
+        stages.append(machine.stage)
+    return outcome_of(machine, events, b"".join(output), stages)
+
+
+def run_client(flow: ClientFlow, cut: Cut) -> Outcome:
+    machine = ClientNegotiation(Request(flow.command, TARGET), flow.credentials)
+    return use(machine, cut(octets(flow.server)), closes=flow.closes)
+
+
+def got(address: Address, code: int = 0) -> ReplyReceived:
+    return ReplyReceived(Reply(code, address))
+
+
+GREETED = "05 01 00"
+ASKED = f"05 01 00  05 01 00 {TARGET_OCTETS}"
+BIND_ASKED = f"05 01 00  05 02 00 {TARGET_OCTETS}"
+OFFERED = "05 02 00 02"
+LOGGED_IN = f"05 02 00 02  {USER_OCTETS}"
+
+CLIENT_FLOWS = {
+    "nothing at all": ClientFlow("", [], GREETED, Stage.METHOD),
+    "nothing at all, with a password to offer": ClientFlow(
+        "", [], OFFERED, Stage.METHOD, credentials=USER
+    ),
+    "CONNECT": ClientFlow(f"05 00  05 00 00 {BOUND_OCTETS}", [got(BOUND)], ASKED, RELAY),
+    "CONNECT, octets glued behind the reply": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS} {HELLO}", [got(BOUND)], ASKED, RELAY, b"hello"
+    ),
+    "what looks like a reply behind the reply is relayed": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS} 05 01 00 03", [got(BOUND)], ASKED, RELAY, b"\5\1\0\3"
+    ),
+    "the end after the reply is the relay's": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS}", [got(BOUND)], ASKED, RELAY, closes=True
+    ),
+    "IPv6 in BND.ADDR": ClientFlow(f"05 00  05 00 00 {PEER_OCTETS}", [got(PEER)], ASKED, RELAY),
+    "a name in BND.ADDR": ClientFlow(
+        f"05 00  05 00 00 {NAMED_OCTETS} {HELLO}", [got(NAMED)], ASKED, RELAY, b"hello"
+    ),
+    "an empty name in BND.ADDR": ClientFlow(
+        f"05 00  05 00 00 03 00 0000 {HELLO}", [got(Address(b"", 0))], ASKED, RELAY, b"hello"
+    ),
+    "RSV is not read": ClientFlow(f"05 00  05 00 01 {BOUND_OCTETS}", [got(BOUND)], ASKED, RELAY),
+    "UDP ASSOCIATE": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS}",
+        [got(BOUND)],
+        f"05 01 00  05 03 00 {TARGET_OCTETS}",
+        RELAY,
+        command=3,
+    ),
+    "a password": ClientFlow(
+        f"05 02  01 00  05 00 00 {BOUND_OCTETS} {HELLO}",
+        [got(BOUND)],
+        f"{LOGGED_IN}  05 01 00 {TARGET_OCTETS}",
+        RELAY,
+        b"hello",
+        credentials=USER,
+    ),
+    "a password, its status with VER 5": ClientFlow(
+        f"05 02  05 00  05 00 00 {BOUND_OCTETS}",
+        [got(BOUND)],
+        f"{LOGGED_IN}  05 01 00 {TARGET_OCTETS}",
+        RELAY,
+        credentials=USER,
+    ),
+    "a password offered and not wanted": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS}",
+        [got(BOUND)],
+        f"{OFFERED}  05 01 00 {TARGET_OCTETS}",
+        RELAY,
+        credentials=USER,
+    ),
+    "a wrong password": ClientFlow(
+        "05 02  01 01", [AuthenticationFailed], LOGGED_IN, OVER, credentials=USER
+    ),
+    "a wrong password, status 255 with VER 5": ClientFlow(
+        "05 02  05 ff", [AuthenticationFailed], LOGGED_IN, OVER, credentials=USER
+    ),
+    "a status of another version": ClientFlow(
+        "05 02  02 00", [RemoteProtocolError], LOGGED_IN, OVER, credentials=USER
+    ),
+    "no acceptable method": ClientFlow("05 ff", [NoAcceptableMethod], GREETED, OVER),
+    "no acceptable method, a password among them": ClientFlow(
+        "05 ff", [NoAcceptableMethod], OFFERED, OVER, credentials=USER
+    ),
+    "no acceptable method, the rest glued": ClientFlow(
+        f"05 ff  05 00 00 {BOUND_OCTETS}", [NoAcceptableMethod], GREETED, OVER
+    ),
+    "a password wanted and not offered": ClientFlow(
+        "05 02  01 00", [RemoteProtocolError], GREETED, OVER
+    ),
+    "GSSAPI was not offered": ClientFlow(
+        "05 01", [RemoteProtocolError], OFFERED, OVER, credentials=USER
+    ),
+    "a private method was not offered": ClientFlow("05 fe", [RemoteProtocolError], GREETED, OVER),
+    "not a SOCKS5 server": ClientFlow(
+        b"HTTP/1.1 400 Bad Request\r\n\r\n".hex(), [RemoteProtocolError], GREETED, OVER
+    ),
+    "a SOCKS4 server": ClientFlow("00 5b 0000 00000000", [RemoteProtocolError], GREETED, OVER),
+    "a reply of another version": ClientFlow(
+        f"05 00  04 00 00 {BOUND_OCTETS}", [RemoteProtocolError], ASKED, OVER
+    ),
+    "success with an unknown address type": ClientFlow(
+        "05 00  05 00 00 00 00000000 0000", [RemoteProtocolError], ASKED, OVER
+    ),
+    "success with a zero octet in a name": ClientFlow(
+        "05 00  05 00 00 03 02 6100 0000", [RemoteProtocolError], ASKED, OVER
+    ),
+    "refused": ClientFlow(
+        f"05 00  05 05 00 {NOWHERE_OCTETS} {HELLO}", [ConnectionRefused], ASKED, OVER, code=5
+    ),
+    "refused, with a name": ClientFlow(
+        f"05 00  05 05 00 {NAMED_OCTETS}", [ConnectionRefused], ASKED, OVER, code=5
+    ),
+    "unassigned REP 9": ClientFlow(
+        f"05 00  05 09 00 {NOWHERE_OCTETS}", [ReplyError], ASKED, OVER, code=9
+    ),
+    "unassigned REP 255": ClientFlow(
+        f"05 00  05 ff 00 {NOWHERE_OCTETS}", [ReplyError], ASKED, OVER, code=255
+    ),
+    "refused shortly, VER and REP": ClientFlow(
+        "05 00  05 05", [ConnectionRefused], ASKED, OVER, code=5, closes=True
+    ),
+    "refused shortly, with RSV": ClientFlow(
+        "05 00  05 05 00", [ConnectionRefused], ASKED, OVER, code=5, closes=True
+    ),
+    "refused shortly, one octet missing": ClientFlow(
+        "05 00  05 05 00 01 00000000 00", [ConnectionRefused], ASKED, OVER, code=5, closes=True
+    ),
+    "refused shortly, unassigned": ClientFlow(
+        "05 00  05 ff", [ReplyError], ASKED, OVER, code=255, closes=True
+    ),
+    "a short reply without an end is not whole": ClientFlow(
+        "05 00  05 05", [], ASKED, Stage.COMMAND
+    ),
+    "success cut short": ClientFlow(
+        "05 00  05 00 00 01 00000000 00", [RemoteProtocolError], ASKED, OVER, closes=True
+    ),
+    "the end behind VER": ClientFlow("05 00  05", [RemoteProtocolError], ASKED, OVER, closes=True),
+    "the end instead of a reply": ClientFlow(
+        "05 00", [RemoteProtocolError], ASKED, OVER, closes=True
+    ),
+    "the end instead of a method": ClientFlow(
+        "", [RemoteProtocolError], GREETED, OVER, closes=True
+    ),
+    "the end in the middle of a method": ClientFlow(
+        "05", [RemoteProtocolError], GREETED, OVER, closes=True
+    ),
+    "the end instead of a status": ClientFlow(
+        "05 02  01", [RemoteProtocolError], LOGGED_IN, OVER, credentials=USER, closes=True
+    ),
+    "the end after a refusal": ClientFlow(
+        "05 ff", [NoAcceptableMethod], GREETED, OVER, closes=True
+    ),
+    "BIND": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS}  05 00 00 {PEER_OCTETS} {HELLO}",
+        [got(BOUND), got(PEER)],
+        BIND_ASKED,
+        RELAY,
+        b"hello",
+        command=2,
+    ),
+    "BIND refused": ClientFlow(
+        f"05 00  05 01 00 {NOWHERE_OCTETS}", [GeneralFailure], BIND_ASKED, OVER, command=2, code=1
+    ),
+    "BIND, nobody came": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS}  05 05 00 {NOWHERE_OCTETS}",
+        [got(BOUND), ConnectionRefused],
+        BIND_ASKED,
+        OVER,
+        command=2,
+        code=5,
+    ),
+    "BIND, nobody came, said shortly": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS}  05 05",
+        [got(BOUND), ConnectionRefused],
+        BIND_ASKED,
+        OVER,
+        command=2,
+        code=5,
+        closes=True,
+    ),
+    "BIND, the end instead of a peer": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS}",
+        [got(BOUND), RemoteProtocolError],
+        BIND_ASKED,
+        OVER,
+        command=2,
+        closes=True,
+    ),
+    "BIND, still listening": ClientFlow(
+        f"05 00  05 00 00 {BOUND_OCTETS}  05 00",
+        [got(BOUND)],
+        BIND_ASKED,
+        Stage.SECOND_REPLY,
+        command=2,
+    ),
+}
+
+
+@pytest.mark.parametrize("flow", CLIENT_FLOWS.values(), ids=CLIENT_FLOWS)
+def test_client_flow(flow: ClientFlow, cut: Cut) -> None:
+    outcome = run_client(flow, cut)
+    expected = Outcome(list(flow.events), octets(flow.output), flow.stage, flow.trailing)
+    assert outcome == expected
+    assert [e.code for e in outcome.errors if isinstance(e, ReplyError)] == (
+        [] if flow.code is None else [flow.code]
+    )
+
+
+def test_both_replies_of_a_bind_in_one_piece_are_two_events() -> None:
+    machine = client_at(Stage.COMMAND, command=2)
+    events = machine.receive(octets(f"05 00 00 {BOUND_OCTETS}  05 00 00 {PEER_OCTETS}"))
+    assert events == [got(BOUND), got(PEER)]
+
+
+def test_the_client_survives_every_unassigned_code() -> None:
+    for code in range(9, 256):
+        machine = client_at(Stage.COMMAND)
+        [event] = machine.receive(octets(f"05 {code:02x} 00 {NOWHERE_OCTETS}"))
+        assert isinstance(event, Rejected)
+        assert type(event.error) is ReplyError
+        assert event.error.code == code
+
+
+@pytest.mark.parametrize("address", ["00 00000000 0000", "03 02 6100 0000"])
+def test_a_failure_with_a_wrong_address_is_the_end_too(address: str) -> None:
+    """Servers that send zeros behind REP exist."""
+    machine = client_at(Stage.COMMAND)
+    [event] = machine.receive(octets(f"05 05 00 {address}"))
+    assert isinstance(event, Rejected)
+    assert machine.stage is Stage.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("address", "credentials"),
+    [
+        (Address("192.0.2.1", 65536), None),
+        (Address(b"a" * 256, 80), None),
+        (Address(b"", 80), None),
+        (TARGET, Credentials(b"u" * 256, b"p")),
+        (TARGET, Credentials(b"u", b"p" * 256)),
+        (TARGET, Credentials(b"", b"p")),
+        (TARGET, Credentials(b"u", b"")),
+    ],
+    ids=["port", "long name", "no name", "long user", "long password", "no user", "no password"],
+)
+def test_a_client_that_could_not_send_is_not_made(
+    address: Address, credentials: Credentials | None
+) -> None:
+    """The mistake shows before a connection is wasted on it."""
+    with pytest.raises(LocalProtocolError):
+        ClientNegotiation(Request(1, address), credentials)
+
+
+# ================================================================ every stage, every call
+
+
+def reply_to(code: int) -> Callable[[ServerNegotiation], object]:
+    return lambda machine: machine.reply(code, BOUND)
+
+
+SERVER_CALLS: dict[str, Callable[[ServerNegotiation], object]] = {
+    "accept_credentials": ServerNegotiation.accept_credentials,
+    "reject_credentials": ServerNegotiation.reject_credentials,
+    "reply, success": reply_to(0),
+    "reply, failure": reply_to(1),
+    "take_trailing": ServerNegotiation.take_trailing,
+}
+
+# What is allowed, and the stage afterwards. Everything else raises.
+SERVER_ALLOWED = {
+    (Stage.CHECKING, "accept_credentials"): Stage.REQUEST,
+    (Stage.CHECKING, "reject_credentials"): Stage.CLOSED,
+    (Stage.COMMAND, "reply, success"): Stage.ESTABLISHED,
+    (Stage.COMMAND, "reply, failure"): Stage.CLOSED,
+    (Stage.SECOND_REPLY, "reply, success"): Stage.ESTABLISHED,
+    (Stage.SECOND_REPLY, "reply, failure"): Stage.CLOSED,
+    (Stage.ESTABLISHED, "take_trailing"): Stage.ESTABLISHED,
+}
+
+# A part of the next message, which waits in the machine.
+SERVER_WAITING = {
+    Stage.GREETING: "05 02",
+    Stage.CREDENTIALS: "01 04",
+    Stage.CHECKING: "05 01",
+    Stage.REQUEST: "05 01",
+    Stage.COMMAND: "05 01",
+    Stage.SECOND_REPLY: "05 01",
+    Stage.ESTABLISHED: "05 01",
+    Stage.CLOSED: "",
+}
+
+
+def server_at(stage: Stage) -> ServerNegotiation:
+    """A server at a stage, by the shortest way; nothing waits, nothing is to be sent."""
+    has_password = stage in (Stage.CREDENTIALS, Stage.CHECKING)
+    command = 2 if stage is Stage.SECOND_REPLY else 1
+    machine = ServerNegotiation(PASSWORD if has_password else NONE)
+    steps: list[Callable[[], object]] = [
+        lambda: machine.receive(octets("05 02 00 02")),
+        lambda: machine.receive(octets(USER_OCTETS if has_password else "")),
+        lambda: machine.receive(octets(f"05 {command:02x} 00 {TARGET_OCTETS}")),
+        lambda: machine.reply(1 if stage is Stage.CLOSED else 0, BOUND),
+    ]
+    for take in steps:
+        if machine.stage is stage:
+            break
+        take()
+    assert machine.stage is stage
+    machine.take_output()
+    return machine
+
+
+def client_at(stage: Stage, command: int = 1) -> ClientNegotiation:
+    """A client at a stage; nothing waits, nothing is to be sent."""
+    ways = {
+        Stage.METHOD: "",
+        Stage.CHECKING: "05 02",
+        Stage.COMMAND: "05 00",
+        Stage.SECOND_REPLY: f"05 00  05 00 00 {BOUND_OCTETS}",
+        Stage.ESTABLISHED: f"05 00  05 00 00 {BOUND_OCTETS}",
+        Stage.CLOSED: f"05 00  05 01 00 {NOWHERE_OCTETS}",
+    }
+    command = 2 if stage is Stage.SECOND_REPLY else command
+    machine = ClientNegotiation(Request(command, TARGET), USER)
+    machine.receive(octets(ways[stage]))
+    assert machine.stage is stage
+    machine.take_output()
+    return machine
+
+
+def stage_names(value: object) -> str | None:
+    return value.name if isinstance(value, Stage) else None
+
+
+@pytest.mark.parametrize("call", SERVER_CALLS)
+@pytest.mark.parametrize("stage", SERVER_NEXT, ids=stage_names)
+def test_every_call_at_every_stage_of_a_server(stage: Stage, call: str) -> None:
+    """A call in its place leads on; any other raises, and nothing has changed."""
+    machine = server_at(stage)
+    machine.receive(octets(SERVER_WAITING[stage]))
+    waiting = machine.pending
+    after = SERVER_ALLOWED.get((stage, call))
+    if after is not None:
+        SERVER_CALLS[call](machine)
+        assert machine.stage is after
+        return
+    with pytest.raises(LocalProtocolError):
+        SERVER_CALLS[call](machine)
+    assert (machine.stage, machine.pending, machine.take_output()) == (stage, waiting, b"")
+
+
+@pytest.mark.parametrize("stage", CLIENT_NEXT, ids=stage_names)
+def test_a_client_has_trailing_octets_only_when_established(stage: Stage) -> None:
+    machine = client_at(stage)
+    if stage is Stage.ESTABLISHED:
+        assert machine.take_trailing() == b""
+        return
+    with pytest.raises(LocalProtocolError):
+        machine.take_trailing()
+    assert (machine.stage, machine.pending, machine.take_output()) == (stage, 0, b"")
+
+
+@pytest.mark.parametrize("stage", CLIENT_NEXT, ids=stage_names)
+def test_the_servers_end_at_every_stage_of_a_client(stage: Stage) -> None:
+    """An error while something is awaited, and it says what; afterwards nothing at all."""
+    machine = client_at(stage)
+    event = machine.receive_end()
+    if stage in (Stage.ESTABLISHED, Stage.CLOSED):
+        assert event is None
+        assert machine.stage is stage
+    else:
+        assert event is not None
+        assert isinstance(event.error, RemoteProtocolError)
+        assert stage.value in str(event.error)
+        assert machine.stage is Stage.CLOSED
+    assert machine.take_output() == b""
+    assert machine.receive_end() is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "message", "event", "after"),
+    [
+        (Stage.GREETING, "05 01 00", None, Stage.REQUEST),
+        (Stage.CREDENTIALS, USER_OCTETS, CredentialsReceived(USER), Stage.CHECKING),
+        (Stage.REQUEST, f"05 01 00 {TARGET_OCTETS}", asked(1), Stage.COMMAND),
+    ],
+    ids=stage_names,
+)
+def test_a_server_understands_the_message_that_it_awaits(
+    stage: Stage, message: str, event: object, after: Stage
+) -> None:
+    machine = server_at(stage)
+    assert machine.receive(octets(message)) == event
+    assert (machine.stage, machine.pending) == (after, 0)
+
+
+@pytest.mark.parametrize("message", ["04", "05 01 00", USER_OCTETS, f"05 01 00 {TARGET_OCTETS}"])
+@pytest.mark.parametrize(
+    "stage",
+    [Stage.CHECKING, Stage.COMMAND, Stage.SECOND_REPLY, Stage.ESTABLISHED],
+    ids=stage_names,
+)
+def test_while_a_server_awaits_no_message_octets_gather(stage: Stage, message: str) -> None:
+    """However much they look like a message; nothing is answered to them."""
+    data = octets(message)
+    machine = server_at(stage)
+    assert [machine.receive(data), machine.receive(data)] == [None, None]
+    assert (machine.stage, machine.pending, machine.take_output()) == (stage, 2 * len(data), b"")
+
+
+@pytest.mark.parametrize("make", [server_at, client_at])
+def test_octets_behind_the_last_message_are_kept_once(
+    make: Callable[[Stage], ServerNegotiation | ClientNegotiation],
+) -> None:
+    machine = make(Stage.ESTABLISHED)
+    machine.receive(b"one ")
+    machine.receive(b"two")
+    assert machine.pending == 7
+    assert machine.take_trailing() == b"one two"
+    assert (machine.pending, machine.take_trailing()) == (0, b"")
+    machine.receive(b"three")
+    assert machine.take_trailing() == b"three"
+
+
+@pytest.mark.parametrize("make", [server_at, client_at])
+def test_after_the_end_octets_lead_to_nothing(
+    make: Callable[[Stage], ServerNegotiation | ClientNegotiation],
+) -> None:
+    machine = make(Stage.CLOSED)
+    for piece in (b"\x05", b"\x05\x01\x00", b"\x04", b""):
+        assert not machine.receive(piece)
+    assert (machine.stage, machine.take_output()) == (Stage.CLOSED, b"")
+
+
+@pytest.mark.parametrize("make", [server_at, client_at])
+def test_after_the_end_octets_are_not_kept(
+    make: Callable[[Stage], ServerNegotiation | ClientNegotiation],
+) -> None:
+    """Nobody will ever take them, and a peer may send on while the connection is being closed."""
+    machine = make(Stage.CLOSED)
+    machine.receive(b"x" * 1000)
+    assert machine.pending == 0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [CredentialsReceived(USER), asked(1), got(BOUND), Rejected(GeneralFailure())],
+    ids=lambda event: type(event).__name__,
+)
+def test_an_event_cannot_be_changed(event: Any) -> None:
+    for each in fields(event):
+        with pytest.raises(FrozenInstanceError):
+            setattr(event, each.name, None)
+
+
+def test_output_is_taken_once() -> None:
+    machine = ServerNegotiation()
+    machine.receive(octets(f"05 01 00  05 01 00 {TARGET_OCTETS}"))
+    machine.reply(0, BOUND)
+    assert machine.take_output() == octets(f"05 00  05 00 00 {BOUND_OCTETS}")
+    assert machine.take_output() == b""
+
+
+# ================================================================ the tables
+
+
+Table = Mapping[Stage, frozenset[Stage]]
+both_tables = pytest.mark.parametrize(
+    ("table", "first"),
+    [(SERVER_NEXT, Stage.GREETING), (CLIENT_NEXT, Stage.METHOD)],
+    ids=["server", "client"],
+)
+
+
+@both_tables
+def test_every_stage_that_may_follow_is_in_the_table(table: Table, first: Stage) -> None:
+    assert frozenset().union(*table.values()) == table.keys() - {first}
+
+
+@both_tables
+def test_only_the_last_stages_lead_nowhere(table: Table, first: Stage) -> None:
+    ends = {stage for stage, following in table.items() if not following}
+    assert ends == {Stage.ESTABLISHED, Stage.CLOSED}
+    assert first not in ends
+
+
+@both_tables
+def test_every_stage_is_reached_from_the_first(table: Table, first: Stage) -> None:
+    reached: set[Stage] = set()
+    ahead = {first}
+    while ahead:
+        reached |= ahead
+        ahead = set().union(*(table[stage] for stage in ahead)) - reached
+    assert reached == table.keys()
+
+
+@both_tables
+def test_no_stage_is_entered_twice(table: Table, first: Stage) -> None:
+    """Without a circle, a peer cannot keep a negotiation going."""
+
+    def longest(stage: Stage, way: tuple[Stage, ...]) -> None:
+        assert stage not in way
+        for following in table[stage]:
+            longest(following, (*way, stage))
+
+    longest(first, ())
+
+
+@pytest.mark.parametrize("make", [server_at, client_at])
+@pytest.mark.parametrize("after", Stage, ids=stage_names)
+def test_no_stage_is_entered_against_the_table(
+    make: Callable[[Stage], ServerNegotiation | ClientNegotiation], after: Stage
+) -> None:
+    """The table is not a drawing: whatever a step would do, it is asked."""
+    table = SERVER_NEXT if make is server_at else CLIENT_NEXT
+    for stage, following in table.items():
+        if after not in following:
+            machine = make(stage)
+            with pytest.raises(LocalProtocolError):
+                machine._enter(after)
+            assert machine.stage is stage
+
+
+def transitions(outcomes: Iterable[Outcome]) -> set[tuple[Stage, Stage]]:
+    return {
+        (before, after)
+        for outcome in outcomes
+        for before, after in pairwise(outcome.stages)
+        if before is not after
+    }
+
+
+def edges(table: Table) -> set[tuple[Stage, Stage]]:
+    return {(stage, following) for stage, all_of in table.items() for following in all_of}
+
+
+def test_the_flows_walk_every_way_of_the_servers_table() -> None:
+    """And no other way; octet by octet, so that each step is seen."""
+    outcomes = [run_server(flow, octet_by_octet) for flow in SERVER_FLOWS.values()]
+    assert transitions(outcomes) == edges(SERVER_NEXT)
+
+
+def test_the_flows_walk_every_way_of_the_clients_table() -> None:
+    outcomes = [run_client(flow, octet_by_octet) for flow in CLIENT_FLOWS.values()]
+    assert transitions(outcomes) == edges(CLIENT_NEXT)
+
+
+# ================================================================ no password in any text
+
+
+def texts_of(outcome: Outcome) -> str:
+    errors = [*outcome.errors, *(e.__cause__ or e.__context__ for e in outcome.errors)]
+    return repr(outcome.events) + "".join(str(error) + repr(error) for error in errors)
+
+
+def test_no_password_in_any_event_or_error() -> None:
+    """Wherever a server's conversation stops, or a client's."""
+    for served in SERVER_FLOWS.values():
+        assert "secret" not in texts_of(run_server(served, glued))
+    for used in CLIENT_FLOWS.values():
+        assert "secret" not in texts_of(run_client(used, glued))
+
+
+def test_no_password_in_the_text_of_a_machine() -> None:
+    server = server_at(Stage.CREDENTIALS)
+    server.receive(octets(USER_OCTETS))
+    client = client_at(Stage.CHECKING)
+    assert "secret" not in f"{server!r} {server} {client!r} {client}"
+
+
+# ================================================================ properties
+
+
+def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    at = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    return [data[start:end] for start, end in pairwise(at)]
+
+
+def said(*known: str) -> st.SearchStrategy[bytes]:
+    """Conversations: right messages, right ones in the wrong place, parts of them, and noise."""
+    message = st.sampled_from([octets(each) for each in known])
+    part = st.tuples(message, st.integers(0, 12)).map(lambda pair: pair[0][: pair[1]])
+    return st.one_of(
+        st.lists(message, max_size=6).map(b"".join),
+        st.lists(st.one_of(message, message, part, st.binary(max_size=8)), max_size=6).map(
+            b"".join
+        ),
+        st.binary(max_size=40),
+    )
+
+
+from_clients = st.tuples(
+    st.sampled_from([b"", b"", octets("05 01 00"), octets("05 02 00 02")]),
+    said(
+        "05 01 00",
+        "05 02 00 02",
+        USER_OCTETS,
+        f"05 01 00 {TARGET_OCTETS}",
+        f"05 02 00 {NAMED_OCTETS}",
+        f"05 03 00 {PEER_OCTETS}",
+        "05 01 00 03 01 00 0050",
+        "05 01 00 05",
+    ),
+).map(b"".join)
+from_servers = st.tuples(
+    st.sampled_from([b"", b"", octets("05 00"), octets("05 02 01 00")]),
+    said(
+        "05 00",
+        "05 02",
+        "01 00",
+        "05 ff",
+        f"05 00 00 {BOUND_OCTETS}",
+        f"05 00 00 {NAMED_OCTETS}",
+        f"05 00 00 {PEER_OCTETS}",
+        f"05 05 00 {NOWHERE_OCTETS}",
+        "05 ff 00 07",
+    ),
+).map(b"".join)
+cut_positions = st.lists(st.integers(1, 120), max_size=12)
+method_lists = st.sampled_from([(0,), (2,), (0, 2), (2, 0), ()])
+answers = st.sampled_from(
+    [[(0, BOUND)], [(0, BOUND), (0, PEER)], [(0, BOUND), (5, BOUND)], [(1, BOUND)], []]
+)
+
+
+def serve_anything(
+    data: Iterable[bytes],
+    methods: Sequence[int],
+    replies: Sequence[tuple[int, Address]],
+    **how: Any,
+) -> Outcome:
+    """Serve with replies that may be too many: those are not sent."""
+
+    class Patient(ServerNegotiation):
+        __slots__ = ()
+
+        def reply(self, code: int, address: Address = UNSPECIFIED) -> None:
+            if self.stage in (Stage.COMMAND, Stage.SECOND_REPLY):
+                super().reply(code, address)
+
+    return serve(Patient(methods), data, replies=replies, **how)
+
+
+@given(from_clients, cut_positions, method_lists, st.booleans(), answers, st.booleans())
+@settings(max_examples=400)
+def test_cuts_never_change_what_a_server_does(
+    data: bytes,
+    cuts: list[int],
+    methods: Sequence[int],
+    accepted: bool,
+    replies: Sequence[tuple[int, Address]],
+    late: bool,
+) -> None:
+    """Nor does the moment of the answers; and whatever comes, nothing is raised."""
+    whole, other, slow = (
+        serve_anything(pieces, methods, replies, accepted=accepted, late=is_late)
+        for pieces, is_late in (
+            ([data], False),
+            (pieces_of(data, cuts), late),
+            (octet_by_octet(data), False),
+        )
+    )
+    assert whole == other == slow
+    assert whole.details == other.details == slow.details
+
+
+@given(from_servers, cut_positions, st.sampled_from([1, 2, 3]), st.booleans(), st.booleans())
+@settings(max_examples=400)
+def test_cuts_never_change_what_a_client_does(
+    data: bytes, cuts: list[int], command: int, has_password: bool, closes: bool
+) -> None:
+    """And whatever comes, nothing is raised."""
+    whole, other, slow = (
+        use(
+            ClientNegotiation(Request(command, TARGET), USER if has_password else None),
+            pieces,
+            closes=closes,
+        )
+        for pieces in ([data], pieces_of(data, cuts), octet_by_octet(data))
+    )
+    assert whole == other == slow
+    assert whole.details == other.details == slow.details
+
+
+@given(from_clients, cut_positions)
+@settings(max_examples=200)
+def test_no_octets_get_past_a_password(data: bytes, cuts: list[int]) -> None:
+    """Where a password is required and not accepted, no request is ever understood."""
+    outcome = serve_anything(pieces_of(data, cuts), PASSWORD, [], accepted=False)
+    assert not any(isinstance(event, CommandRequested) for event in outcome.events)
+    assert outcome.stage in (Stage.GREETING, Stage.CREDENTIALS, Stage.CLOSED)
+
+
+@given(st.sampled_from([1, 3, 0x55]), st.binary(max_size=50), st.booleans())
+def test_the_two_machines_understand_each_other(
+    command: int, sent_ahead: bytes, has_password: bool
+) -> None:
+    """Both ways, with optimistic octets behind the request and the first octets of the target."""
+    client = ClientNegotiation(Request(command, NAMED), USER if has_password else None)
+    server = ServerNegotiation((Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION))
+    server.receive(client.take_output())
+    client.receive(server.take_output())
+    event = server.receive(client.take_output() + (b"" if has_password else sent_ahead))
+    if has_password:
+        assert event == CredentialsReceived(USER)
+        server.accept_credentials()
+        client.receive(server.take_output())
+        event = server.receive(client.take_output() + sent_ahead)
+    assert event == asked(command, NAMED)
+    server.reply(0, BOUND)
+    assert client.receive(server.take_output() + b"banner") == [got(BOUND)]
+    assert (client.take_trailing(), server.take_trailing()) == (b"banner", sent_ahead)
