@@ -1,0 +1,45 @@
+"""What a server has done so far, as plain numbers: one object for each process, to be read at any
+time.
+
+Floor 1: imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the start, except where a name says ``open``."""
+
+    connections: int = 0
+    """Client connections accepted."""
+
+    open_connections: int = 0
+    """Client connections now."""
+
+    requests: Counter[int] = field(default_factory=Counter)
+    """Requests by CMD octet."""
+
+    replies: Counter[int] = field(default_factory=Counter)
+    """Replies by REP octet."""
+
+    refused_logins: int = 0
+    """Credentials that were not accepted."""
+
+    violations: int = 0
+    """Clients that broke the protocol."""
+
+    open_associations: Counter[str] = field(default_factory=Counter)
+    """UDP associations now, by client address."""
+
+    datagrams_up: int = 0
+    """Datagrams sent to targets."""
+
+    datagrams_down: int = 0
+    """Datagrams sent to clients."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Datagrams dropped, by reason."""

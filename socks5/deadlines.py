@@ -1,0 +1,107 @@
+"""Time-outs that cost next to nothing to set and to clear.
+
+:class:`Deadlines` is for many waits of one length (the handshake of every connection): setting one
+is a dict insertion and clearing one a dict deletion, because insertion order is the order in which
+they run out. One delayed call serves them all. :class:`IdleTimer` is for the silence of one thing:
+being active is one attribute assignment.
+
+Floor 1½: imports nothing of the package; the reactor is a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import takewhile
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+class Deadlines:
+    """Waits that all have the same length.
+
+    :param reactor: the clock.
+    :param seconds: the length; 0 or less: nothing ever runs out.
+    """
+
+    def __init__(self, reactor: IReactorTime, seconds: float) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._waits: dict[object, tuple[float, Callable[[], object]]] = {}
+        self._call: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        return len(self._waits)
+
+    def set(self, key: object, callback: Callable[[], object]) -> None:
+        """Call *callback* once, unless *key* is cleared or set again before."""
+        if self._seconds <= 0:
+            return
+        self._waits.pop(key, None)
+        self._waits[key] = (self._reactor.seconds() + self._seconds, callback)
+        if self._call is None:
+            self._call = self._reactor.callLater(self._seconds, self._expire)
+
+    def clear(self, key: object) -> None:
+        """Forget *key*; nothing happens if it is not set."""
+        self._waits.pop(key, None)
+
+    def _expire(self) -> None:
+        """Call what is due, then wait for the next; a callback that raises does not keep the others
+        from being called.
+        """
+        now = self._reactor.seconds()
+        due = list(takewhile(lambda item: item[1][0] <= now, self._waits.items()))
+        try:
+            for key, wait in due:
+                if self._waits.get(key) is wait:  # no callback before it has cleared or set it
+                    del self._waits[key]
+                    wait[1]()
+        finally:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Come back when the first wait runs out; idle deadlines keep no delayed call."""
+        self._call = None
+        if self._waits:
+            when, _ = next(iter(self._waits.values()))
+            delay = max(0.0, when - self._reactor.seconds())
+            self._call = self._reactor.callLater(delay, self._expire)
+
+
+class IdleTimer:
+    """Notices the silence of one thing.
+
+    :param reactor: the clock.
+    :param seconds: the silence after which *expired* is called, once; measured to a quarter of its
+        length, never early.
+    :param expired: what to do then.
+    """
+
+    __slots__ = ("_call", "_expired", "_quiet_quarters", "_reactor", "_seconds", "active")
+
+    QUARTERS = 4
+
+    def __init__(self, reactor: IReactorTime, seconds: float, expired: Callable[[], Any]) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._expired = expired
+        self._quiet_quarters = 0
+        self.active = False
+        """Assign True for every sign of life."""
+        self._call: IDelayedCall | None = reactor.callLater(seconds / self.QUARTERS, self._tick)
+
+    def stop(self) -> None:
+        """Never expire; may be called at any time, and twice."""
+        if self._call is not None:
+            self._call.cancel()
+        self._call = None
+
+    def _tick(self) -> None:
+        self._quiet_quarters = 0 if self.active else self._quiet_quarters + 1
+        self.active = False
+        if self._quiet_quarters < self.QUARTERS:
+            self._call = self._reactor.callLater(self._seconds / self.QUARTERS, self._tick)
+        else:
+            self._call = None
+            self._expired()

@@ -1,0 +1,240 @@
+"""The contracts between the rooms of the house, and the values that pass over them.
+
+A command knows its client only as :class:`ISession`; a server knows its commands only as
+:class:`ICommand`; rules, resolver, dialer, authenticator and access log are whatever provides their
+interface. That is what cuts the circle between server and commands, and what an embedding program
+replaces.
+
+Floor 1: imports only :mod:`socks5.wire`, :mod:`socks5.settings` and :mod:`socks5.counters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.python.failure import Failure
+from zope.interface import Attribute, Interface
+
+from socks5.counters import Counters
+from socks5.settings import Settings
+from socks5.wire import UNSPECIFIED, Address, Credentials, Request
+
+
+class IUser(Interface):
+    """The avatar of somebody who is logged in: what :mod:`twisted.cred` gives for accepted
+    credentials.
+    """
+
+    name: str = Attribute("The user's name, for rules and logs.")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who asks for what: the facts that rules decide on.
+
+    :param client: the client's IP literal, never IPv4-mapped; "" for a client on a UNIX socket or
+        in memory.
+    :param server: the IP literal on which the client reached us, likewise.
+    :param user: the avatar, or None without authentication.
+    :param command: the CMD octet.
+    :param target: DST.ADDR and DST.PORT as the client sent them; for a datagram, the datagram's.
+    """
+
+    client: str
+    server: str
+    user: object | None
+    command: int
+    target: Address
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the client runs on this host: loopback, a UNIX socket, or from the very address
+        it connected to.
+        """
+        return self.client in ("", "::1", self.server) or self.client.startswith("127.")
+
+
+@dataclass(slots=True)
+class Record:
+    """What the access log says of one session; filled in while it lasts.
+
+    :param session: number of the session in this process, from 1.
+    :param user: the user's name, or None.
+    :param client: the client's address and port.
+    :param command: "connect", "bind", "udp", a number for an unknown command, or None before a
+        request.
+    :param target: the requested address and port, or None.
+    :param bound: BND.ADDR and BND.PORT of the last reply that succeeded, or None.
+    :param reply: the REP octet of the last reply, or None before one.
+    :param bytes_up: octets relayed towards the target, payload only.
+    :param bytes_down: octets relayed towards the client.
+    :param seconds: from accepted to closed.
+    :param reason: why the session ended, in a few words.
+    :param dropped: datagrams dropped.
+    """
+
+    session: int
+    client: str
+    user: str | None = None
+    command: str | None = None
+    target: str | None = None
+    bound: str | None = None
+    reply: int | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    dropped: int = 0
+
+
+class IAccessLog(Interface):
+    """Takes one record for each session, when it ends."""
+
+    def write(record: Record) -> None:
+        """Keep *record*; must not block and must not raise."""
+
+
+class IRules(Interface):
+    """Decides who may do what. Pure: no I/O, no waiting; called for each request, address and UDP
+    target.
+    """
+
+    def allows(access: Access, address: str | None) -> bool:
+        """Judge one access.
+
+        :param access: who asks for what.
+        :param address: the IP literal about to be dialled, sent to, or (BIND) that of the peer that
+            connected; None when only the request is known, before any name is resolved.
+        """
+
+
+class IAuthenticator(Interface):
+    """Says which methods a client may use, and judges its credentials."""
+
+    methods: Sequence[int] = Attribute("METHOD octets that are accepted, in order of preference.")
+
+    def authenticate(credentials: Credentials, client: str) -> Deferred[IUser]:
+        """Judge a user name and password (RFC 1929).
+
+        :param client: the client's IP literal.
+        :returns: the avatar, or a failure with :exc:`twisted.cred.error.LoginFailed`. Cancelled
+            when the client leaves.
+        """
+
+
+class IResolver(Interface):
+    """Turns names into addresses."""
+
+    def resolve(name: bytes) -> Deferred[Sequence[str]]:
+        """Look up *name*.
+
+        :returns: at least one IP literal, in the system's order of preference, or a failure with
+            :exc:`~twisted.internet.error.DNSLookupError`. Never blocks; cancelling it forgets the
+            answer.
+        """
+
+
+class IStreamReceiver(Interface):
+    """Who takes the events of one end of a stream."""
+
+    def dataReceived(data: bytes) -> None:
+        """Octets arrived."""
+
+    def readConnectionLost() -> None:
+        """The other side will send nothing more (half-close)."""
+
+    def connectionLost(reason: Failure) -> None:
+        """The transport is gone."""
+
+
+class IStream(Interface):
+    """A connected transport whose events go to a receiver that can be changed."""
+
+    transport: ITransport = Attribute("The transport.")
+    receiver: IStreamReceiver | None = Attribute("Who takes the events from now on.")
+
+
+class IDialer(Interface):
+    """Connects to targets: directly, or one day through other proxies."""
+
+    def dial(target: Address, is_allowed: Callable[[str], bool]) -> Deferred[IStream]:
+        """Connect to *target*.
+
+        :param is_allowed: asked for every IP literal before it is dialled; the others are not
+            tried.
+        :returns: a connected stream without a receiver, which must be given one before control
+            returns to the reactor; or a failure, which :func:`socks5.replies.reply_for` turns into
+            a REP octet. Cancelling gives up every attempt.
+        """
+
+
+class ICommand(Interface):
+    """One command of one session, from the request to its end."""
+
+    bytes_up: int = Attribute("Octets towards the target so far.")
+    bytes_down: int = Attribute("Octets towards the client so far.")
+    dropped: int = Attribute("Datagrams dropped so far.")
+
+    def start() -> None:
+        """Begin; leads to ``session.reply`` or ``session.fail``, then or later."""
+
+    def client_ended() -> bool:
+        """The client sent its end while no receiver was set.
+
+        :returns: whether the command goes on all the same; if not, the session ends.
+        """
+
+    def stop(reason: str) -> None:
+        """End at once, give back every port, timer and connection. Called at most once, by the
+        session.
+        """
+
+
+class ISession(Interface):
+    """What a command may do to its client and may know of its server."""
+
+    reactor: IReactorTime = Attribute("The clock and, where the command needs them, TCP and UDP.")
+    settings: Settings = Attribute("The settings this session began with.")
+    rules: IRules = Attribute("Who may do what.")
+    resolver: IResolver = Attribute("Names to addresses.")
+    dialer: IDialer = Attribute("How targets are reached.")
+    counters: Counters = Attribute("The process's totals.")
+    stream: IStream = Attribute("The control connection; setting its receiver takes it over.")
+    request: Request = Attribute("What the client asked for.")
+    access: Access = Attribute("The same with the client, for the rules.")
+    client_host: str = Attribute(
+        "The IP literal of the control connection's far end; loopback for a UNIX socket."
+    )
+    server_host: str = Attribute("The IP literal of the control connection's near end, likewise.")
+    server_interface: str = Attribute(
+        "The same, with an IPv6 zone where it needs one: what to listen on."
+    )
+
+    pending_octets: int = Attribute(
+        "How many octets came behind the request and have not been taken."
+    )
+    has_client_ended: bool = Attribute("Whether the client has sent its end already.")
+
+    def reply(code: int, address: Address = UNSPECIFIED) -> None:
+        """Send a reply. After a success the next octets are the command's business."""
+
+    def fail(failure: Failure) -> None:
+        """Send the failure reply that fits (:func:`socks5.replies.reply_for`) and end the session.
+
+        What is neither this package's error nor the network's is a bug, and treated as in
+        :meth:`crashed`.
+        """
+
+    def crashed(failure: Failure) -> None:
+        """A bug: log it, send reply 1 where a reply is due, end this session and no other."""
+
+    def take_optimistic() -> bytes:
+        """The octets that came behind the request; only after a reply that succeeded."""
+
+    def end(reason: str) -> None:
+        """The session is over: closes the control connection in order, once everything written is
+        sent.
+        """

@@ -1,0 +1,88 @@
+"""How many clients at a time, so that descriptors last for those who are in.
+
+:class:`SessionLimit` counts client connections. At the limit it pauses the listeners that it knows,
+and resumes them when there is room: further clients wait in the kernel's queue instead of being
+accepted and closed. Established sessions never notice.
+
+Floor 1½: imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import Protocol
+
+RESERVED_DESCRIPTORS = 32
+"""Kept back for everything that is no session: the reactor, listeners, logs, the resolver's
+sockets.
+"""
+
+DESCRIPTORS_PER_SESSION = 2
+"""A client's and its target's."""
+
+MOST_DESCRIPTORS = 1_048_576
+"""What "unlimited" is taken for: Linux' own most (fs.nr_open), as long as nobody changes it."""
+
+
+def raise_descriptor_limit() -> None:
+    """Raise this process's soft limit of open files to its hard limit, where the system lets us."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # not everywhere may the soft limit be unlimited
+        return
+
+
+def sessions_within(descriptors: int) -> int:
+    """How many sessions that many descriptors are enough for; at least one."""
+    if descriptors == resource.RLIM_INFINITY:
+        descriptors = MOST_DESCRIPTORS
+    return max(1, (descriptors - RESERVED_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
+
+
+class Pausable(Protocol):
+    """A listener that can stop accepting for a while."""
+
+    def pause(self) -> None:
+        """Accept nobody; clients wait in the kernel's queue."""
+
+    def resume(self) -> None:
+        """Accept again."""
+
+
+class SessionLimit:
+    """Counts sessions and holds back new ones.
+
+    :param maximum: sessions at a time; 0: what the process's present limit of descriptors allows.
+    """
+
+    def __init__(self, maximum: int = 0) -> None:
+        self.maximum = maximum or sessions_within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self.open = 0
+        self.listeners: set[Pausable] = set()
+        """What is paused at the limit; a listener adds itself, and takes itself out at its end."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more session may begin."""
+        return self.open < self.maximum
+
+    def enter(self) -> bool:
+        """A session wants to begin.
+
+        :returns: whether it may. The last one that may pauses the listeners.
+        """
+        if not self.has_room:
+            return False
+        self.open += 1
+        if self.open == self.maximum:
+            for listener in self.listeners:
+                listener.pause()
+        return True
+
+    def leave(self) -> None:
+        """A session that had entered is gone; if it was the one too many, the listeners resume."""
+        self.open -= 1
+        if self.open == self.maximum - 1:
+            for listener in self.listeners:
+                listener.resume()

@@ -1,0 +1,167 @@
+"""The numbers and choices of a server, as values: every default with its reason.
+
+Time is in seconds, sizes in octets. A :class:`Settings` never changes; a new one replaces it as a
+whole (``dataclasses.replace``), so a session that has begun keeps the one it began with.
+
+Floor 1: imports only :mod:`socks5.wire`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from socks5.wire import MAX_UDP_PAYLOAD, Command
+
+
+class UDPPin(StrEnum):
+    """Which datagrams of the control connection's peer belong to its association; other hosts'
+    never do.
+    """
+
+    IP = "ip"
+    """From any port; answers go to the port that sent the latest valid datagram. Clients behind a
+    NAT, and games that open a new socket, keep working."""
+
+    IP_PORT = "ip+port"
+    """From the port of the first valid datagram only."""
+
+    ANNOUNCED = "announced"
+    """From the address and port that the request named; what it left zero is learnt from the first
+    valid datagram.
+    """
+
+
+class UDPFiltering(StrEnum):
+    """Who may answer through an association's outbound socket (RFC 4787 section 5)."""
+
+    ENDPOINT_INDEPENDENT = "endpoint-independent"
+    """Anyone: a "full cone", for games and peer-to-peer programs."""
+
+    ADDRESS_DEPENDENT = "address-dependent"
+    """Hosts that the client has sent to, from any of their ports."""
+
+    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
+    """Exactly the addresses and ports that the client has sent to."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerFamily:
+    """One IP literal for each address family, or None for "as the system chooses"."""
+
+    ipv4: str | None = None
+    ipv6: str | None = None
+
+    def like(self, host: str) -> str | None:
+        """The address of *host*'s family, *host* being an IP literal."""
+        return self.ipv6 if ":" in host else self.ipv4
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a :class:`socks5.server.ServerFactory` can be told that is a plain value."""
+
+    commands: frozenset[int] = frozenset(Command)
+    """The CMD octets that are served; others get reply 7. Default: all three."""
+
+    outgoing: PerFamily = PerFamily()
+    """Source address of connections and datagrams to targets, and where BIND listens. Default: the
+    system's choice (BIND: the control connection's local address)."""
+
+    advertise: PerFamily = PerFamily()
+    """Address told to clients for BIND and UDP ASSOCIATE instead of the real one, for a proxy
+    behind a NAT.
+    """
+
+    handshake_timeout: float = 10.0
+    """From the accepted connection to the complete request, verdict on the credentials included. A
+    person's browser needs milliseconds; ten seconds cover a bad mobile link and still shed idle
+    strangers."""
+
+    resolve_timeout: float = 10.0
+    """For one name. The system resolver's own limit (two servers, five seconds each)."""
+
+    connect_timeout: float = 20.0
+    """For all attempts to reach a target together, names resolved; then reply 6. Clients give up
+    after 30 s or more, so they still get the answer."""
+
+    attempt_delay: float = 0.25
+    """Until the next address is tried beside one that has not answered (RFC 8305 section 5: 250
+    ms).
+    """
+
+    idle_timeout: float = 0.0
+    """Of a relayed TCP connection without an octet either way; 0 is no limit. RFC 5382 asks for at
+    least 7440 s, and keepalive probes already find dead peers."""
+
+    linger_timeout: float = 240.0
+    """Of a half-closed connection without an octet. RFC 5382 section 5: at least four minutes."""
+
+    bind_timeout: float = 60.0
+    """Until the peer of a BIND has connected; then a failure reply. FTP servers connect within
+    seconds.
+    """
+
+    udp_idle_timeout: float = 300.0
+    """Of an association without a datagram either way. RFC 4787 section 4.3: five minutes
+    recommended, two the least.
+    """
+
+    reassembly_timeout: float = 5.0
+    """Of a sequence of UDP fragments. RFC 1928 section 7: not less than 5 s."""
+
+    close_timeout: float = 2.0
+    """Between a failure reply and the close of a connection that the client leaves open; RFC 1928
+    section 6 allows 10 s. Meanwhile its octets are read and dropped, for unread ones would turn the
+    close into a reset that can overtake the reply."""
+
+    udp_pin: UDPPin = UDPPin.IP
+    udp_filtering: UDPFiltering = UDPFiltering.ADDRESS_DEPENDENT
+
+    udp_ports: tuple[int, int] | None = None
+    """First and last port for the client-facing sockets of associations, for firewalls; None: the
+    system's choice.
+    """
+
+    udp_names_waiting: int = 64
+    """Datagrams of one association that wait for their target's name to be resolved; more are
+    dropped.
+    """
+
+    udp_targets: int = 1024
+    """Targets remembered for each association (verdicts, filtering); the least recently used makes
+    room.
+    """
+
+    associations_per_client: int = 256
+    """UDP associations of one client address at a time: three descriptors each, and ports are the
+    whole host's.
+    """
+
+    max_optimistic: int = 65536
+    """Octets behind the request that are kept until the target answers; then the client is not read
+    any further.
+    """
+
+    max_fragments: int = MAX_UDP_PAYLOAD
+    """Octets of one reassembled datagram."""
+
+    names_cached: int = 4096
+    """Names whose addresses are remembered; the least recently used makes room."""
+
+    name_lifetime: float = 30.0
+    """Of a cached name. The system resolver does not tell the record's own, so this is short."""
+
+    name_failure_lifetime: float = 3.0
+    """Of a cached failure to resolve, so that a client's retries do not queue up."""
+
+    names_waiting: int = 1024
+    """Names being resolved, or waiting for that, at a time; more fail at once."""
+
+    resolver_threads: int = 16
+    """Lookups in parallel: each blocks a thread in getaddrinfo."""
+
+    max_sessions: int = 0
+    """Client connections at a time, beyond which accepting pauses; 0: what the limit of file
+    descriptors allows.
+    """

@@ -1,0 +1,462 @@
+"""The access log: what a line says, when it reaches the file, and what no file can do to it."""
+
+import errno
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from zope.interface.verify import verifyObject
+
+from socks5 import accesslog
+from socks5.accesslog import FLUSH_INTERVAL, FLUSH_LINES, AccessLog, as_json, as_text
+from socks5.interfaces import IAccessLog, Record
+
+WHEN = "2023-11-14T22:13:20.999Z"
+
+
+def name_of(record: Record) -> str:
+    """A form that is short enough to compare."""
+    return record.reason
+
+
+def record(reason: str = "client closed") -> Record:
+    return Record(1, "192.0.2.7:4000", reason=reason)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "access.log"
+
+
+@pytest.fixture
+def log(clock: Clock, path: Path) -> AccessLog:
+    log = AccessLog(clock, str(path), name_of)
+    log.open()
+    return log
+
+
+def write(log: AccessLog, *reasons: str) -> None:
+    """Write records, each of which is a line of one word, and have them written out."""
+    for reason in reasons:
+        log.write(record(reason))
+    log.flush()
+
+
+# ---------------------------------------------------------------- lines
+
+
+@pytest.fixture
+def fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.9996)
+
+
+@pytest.mark.usefixtures("fixed_time")
+def test_a_json_line_holds_every_field_of_the_record() -> None:
+    line = as_json(
+        Record(
+            session=7,
+            client="[2001:db8::7]:4000",
+            user="alice",
+            command="udp",
+            target="0.0.0.0:0",
+            bound="192.0.2.1:4001",
+            reply=0,
+            bytes_up=10,
+            bytes_down=20,
+            seconds=1.23456789,
+            reason="idle",
+            dropped=3,
+        )
+    )
+    assert json.loads(line) == {
+        "time": WHEN,
+        "session": 7,
+        "client": "[2001:db8::7]:4000",
+        "user": "alice",
+        "command": "udp",
+        "target": "0.0.0.0:0",
+        "bound": "192.0.2.1:4001",
+        "reply": 0,
+        "bytes_up": 10,
+        "bytes_down": 20,
+        "seconds": 1.234568,
+        "reason": "idle",
+        "dropped": 3,
+    }
+
+
+def test_a_json_line_has_nulls_for_what_there_was_not() -> None:
+    fields = json.loads(as_json(record()))
+    assert {name for name, value in fields.items() if value is None} == {
+        "user",
+        "command",
+        "target",
+        "bound",
+        "reply",
+    }
+
+
+def test_the_time_of_a_line_is_now() -> None:
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", json.loads(as_json(record()))["time"]
+    )
+
+
+TEXTS = [
+    (
+        record("client closed"),
+        "#1 192.0.2.7:4000 no request up 0 down 0 0.000 s: client closed",
+    ),
+    (
+        Record(
+            2,
+            "192.0.2.7:4000",
+            command="connect",
+            target="example.org:443",
+            reply=0,
+            bytes_up=517,
+            bytes_down=4096,
+            seconds=12.3456,
+            reason="target closed",
+        ),
+        "#2 192.0.2.7:4000 connect example.org:443 reply 0 up 517 down 4096 12.346 s: target closed",
+    ),
+    (
+        Record(
+            3, "[::1]:4000", user="alice", command="udp", target="0.0.0.0:0", reply=0, dropped=2
+        ),
+        "#3 alice@[::1]:4000 udp 0.0.0.0:0 reply 0 up 0 down 0 2 dropped 0.000 s: ",
+    ),
+    (
+        Record(4, "192.0.2.7:4000", command="9", reply=7),
+        "#4 192.0.2.7:4000 9  reply 7 up 0 down 0 0.000 s: ",
+    ),
+]
+
+
+@pytest.mark.usefixtures("fixed_time")
+@pytest.mark.parametrize(("record", "text"), TEXTS)
+def test_a_readable_line(record: Record, text: str) -> None:
+    assert as_text(record) == f"{WHEN} {text}"
+
+
+@pytest.mark.parametrize("form", [as_json, as_text])
+def test_a_name_cannot_forge_a_line(form: Callable[[Record], str]) -> None:
+    name = "a b\nc\x1b[2J\u2028d"
+    line = form(Record(1, "192.0.2.7:1", user=name, command="connect", target=name, reason=name))
+    assert line.isprintable()
+
+
+@pytest.mark.usefixtures("fixed_time")
+def test_a_name_is_one_word_of_a_readable_line() -> None:
+    line = as_text(Record(1, "192.0.2.7:1", user="a b", command="connect", target="c\td:1"))
+    assert line.startswith(f"{WHEN} #1 a\\x20b@192.0.2.7:1 connect c\\x09d:1 up")
+
+
+# ---------------------------------------------------------------- batches
+
+
+def test_it_is_an_access_log(log: AccessLog) -> None:
+    assert verifyObject(IAccessLog, log)
+
+
+def test_a_record_reaches_the_file_a_moment_later(log: AccessLog, path: Path, clock: Clock) -> None:
+    log.write(record("one"))
+    clock.advance(FLUSH_INTERVAL - 0.01)
+    log.write(record("two"))
+    assert path.read_text() == ""
+    clock.advance(0.01)
+    assert path.read_text() == "one\ntwo\n"
+    assert clock.getDelayedCalls() == []
+
+
+def test_the_next_batch_waits_as_long_again(log: AccessLog, path: Path, clock: Clock) -> None:
+    log.write(record("one"))
+    clock.advance(FLUSH_INTERVAL)
+    log.write(record("two"))
+    assert path.read_text() == "one\n"
+    clock.advance(FLUSH_INTERVAL)
+    assert path.read_text() == "one\ntwo\n"
+
+
+def test_many_records_do_not_wait(log: AccessLog, path: Path, clock: Clock) -> None:
+    for _ in range(FLUSH_LINES - 1):
+        log.write(record("x"))
+    assert path.read_text() == ""
+    log.write(record("y"))
+    assert path.read_text() == "x\n" * (FLUSH_LINES - 1) + "y\n"
+    assert clock.getDelayedCalls() == []
+
+
+def test_closing_leaves_nothing_behind(log: AccessLog, path: Path, clock: Clock) -> None:
+    log.write(record("one"))
+    log.close()
+    assert path.read_text() == "one\n"
+    assert clock.getDelayedCalls() == []
+
+
+def test_closing_twice_is_harmless(log: AccessLog, path: Path) -> None:
+    log.close()
+    log.close()
+    assert path.read_text() == ""
+
+
+def test_closing_gives_the_descriptor_back(clock: Clock, path: Path) -> None:
+    before = os.listdir("/dev/fd")
+    log = AccessLog(clock, str(path), name_of)
+    write(log, "one")
+    log.close()
+    assert os.listdir("/dev/fd") == before
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_an_existing_file_is_appended_to(clock: Clock, path: Path) -> None:
+    path.write_text("old\n")
+    log = AccessLog(clock, str(path), name_of)
+    log.open()
+    write(log, "new")
+    assert path.read_text() == "old\nnew\n"
+
+
+def test_a_path_that_cannot_be_opened_is_known_at_once(clock: Clock, tmp_path: Path) -> None:
+    log = AccessLog(clock, str(tmp_path / "missing" / "access.log"))
+    with pytest.raises(FileNotFoundError):
+        log.open()
+
+
+def test_text_that_no_encoding_has_is_written(log: AccessLog, path: Path) -> None:
+    write(log, "caf\xe9 \udcff")
+    assert path.read_bytes() == b"caf\xc3\xa9 \\udcff\n"
+
+
+def test_the_standard_output_is_written_to_and_stays_open(
+    clock: Clock, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)  # Twisted makes a logger of it
+    log = AccessLog(clock, "-", name_of)
+    log.open()
+    write(log, "one")
+    log.reopen()
+    write(log, "two")
+    log.close()
+    os.write(1, b"three\n")
+    assert capfd.readouterr().out == "one\ntwo\nthree\n"
+
+
+def test_a_standard_output_that_is_closed_is_known_at_once(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = os.open("/", os.O_RDONLY)
+    os.close(closed)
+    monkeypatch.setattr(accesslog, "_STANDARD_OUTPUT_DESCRIPTOR", closed)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        AccessLog(clock, "-").open()
+
+
+# ---------------------------------------------------------------- rotation
+
+
+def test_a_file_that_was_renamed_is_left(log: AccessLog, path: Path) -> None:
+    write(log, "one")
+    old = path.rename(path.with_suffix(".1"))
+    write(log, "two")
+    assert (old.read_text(), path.read_text()) == ("one\n", "two\n")
+
+
+def test_a_file_that_was_removed_is_made_again(log: AccessLog, path: Path) -> None:
+    write(log, "one")
+    path.unlink()
+    write(log, "two")
+    assert path.read_text() == "two\n"
+
+
+def test_a_file_that_was_replaced_is_left(log: AccessLog, path: Path) -> None:
+    write(log, "one")
+    path.with_suffix(".new").touch()
+    path.with_suffix(".new").rename(path)
+    write(log, "two")
+    assert path.read_text() == "two\n"
+
+
+def test_a_batch_goes_to_the_file_that_is_there_when_it_is_written(
+    log: AccessLog, path: Path
+) -> None:
+    log.write(record("one"))
+    old = path.rename(path.with_suffix(".1"))
+    path.touch()
+    log.flush()
+    assert (old.read_text(), path.read_text()) == ("", "one\n")
+
+
+def test_reopening_leads_to_where_the_path_leads_now(
+    log: AccessLog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the file's identity does not tell, as on some network file systems."""
+    monkeypatch.setattr(os.path, "samestat", lambda one, other: True)
+    write(log, "one")
+    old = path.rename(path.with_suffix(".1"))
+    path.touch()
+    log.write(record("two"))
+    log.reopen()
+    write(log, "three")
+    assert (old.read_text(), path.read_text()) == ("one\ntwo\n", "three\n")
+
+
+def test_a_path_that_cannot_be_looked_at_changes_nothing(
+    log: AccessLog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    write(log, "one")
+    monkeypatch.undo()
+    assert (path.read_text(), log.lost) == ("one\n", 0)
+
+
+def test_an_error_of_closing_changes_nothing(
+    log: AccessLog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = os.close
+
+    def fail(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "close", fail)
+    write(log, "one")
+    log.reopen()
+    write(log, "two")
+    log.close()
+    assert path.read_text() == "one\ntwo\n"
+
+
+# ---------------------------------------------------------------- disks that fail
+
+
+class Disk:
+    """Takes so many octets, then it is full. Stands in for ``os.write``."""
+
+    def __init__(self) -> None:
+        self.room = 1_000_000
+        self._write = os.write
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._write(descriptor, data[: self.room])
+        self.room -= written
+        return written
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    disk = Disk()
+    monkeypatch.setattr(os, "write", disk.write)
+    return disk
+
+
+def logged(write: Callable[..., None], *arguments: Any) -> list[str]:
+    """What the program's log says meanwhile."""
+    with capturedLogs() as events:
+        write(*arguments)
+    return [formatEvent(event) for event in events]
+
+
+def test_a_full_disk_is_said_once_and_counted(log: AccessLog, path: Path, disk: Disk) -> None:
+    disk.room = 0
+    assert logged(write, log, "one", "two") == [
+        f"access log {path} loses records: No space left on device"
+    ]
+    assert logged(write, log, "three") == []
+    assert logged(log.close) == []
+    assert log.lost == 3
+
+
+def test_a_disk_with_room_again_is_said_with_the_count(
+    log: AccessLog, path: Path, disk: Disk
+) -> None:
+    disk.room = 0
+    write(log, "one", "two")
+    disk.room = 100
+    assert logged(write, log, "three") == [
+        f"access log {path} is written again; 2 records are lost"
+    ]
+    assert logged(write, log, "four") == []
+    assert (path.read_text(), log.lost) == ("three\nfour\n", 2)
+
+
+def test_a_second_failure_is_said_again(log: AccessLog, disk: Disk) -> None:
+    for _ in range(2):
+        disk.room = 0
+        assert len(logged(write, log, "one")) == 1
+        disk.room = 100
+        assert len(logged(write, log, "two")) == 1
+    assert log.lost == 2
+
+
+def test_what_fits_is_written(log: AccessLog, path: Path, disk: Disk) -> None:
+    disk.room = len("one\ntwo\n")
+    write(log, "one", "two", "three")
+    disk.room = 100
+    write(log, "four")
+    assert (path.read_text(), log.lost) == ("one\ntwo\nfour\n", 1)
+
+
+def test_half_a_line_does_not_spoil_the_next(log: AccessLog, path: Path, disk: Disk) -> None:
+    disk.room = len("one\ntw")
+    write(log, "one", "two", "three")
+    assert log.lost == 2
+    write(log, "four")  # still no room, not even to end the half line
+    disk.room = 100
+    write(log, "five")
+    assert (path.read_text(), log.lost) == ("one\ntw\nfive\n", 3)
+
+
+def test_half_a_line_stays_behind_in_a_file_that_was_rotated(
+    log: AccessLog, path: Path, disk: Disk
+) -> None:
+    disk.room = 2
+    write(log, "one")
+    path.rename(path.with_suffix(".1"))
+    log.reopen()
+    disk.room = 100
+    write(log, "two")
+    assert path.read_text() == "two\n"
+
+
+def test_a_real_full_device_loses_records_only(clock: Clock, path: Path) -> None:
+    path.symlink_to("/dev/full")
+    log = AccessLog(clock, str(path), name_of)
+    log.open()
+    assert len(logged(write, log, "one")) == 1
+    assert logged(write, log, "two") == []
+    path.unlink()
+    write(log, "three")
+    assert (path.read_text(), log.lost) == ("three\n", 2)
+
+
+def test_a_directory_that_is_gone_loses_records_only(clock: Clock, tmp_path: Path) -> None:
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    log = AccessLog(clock, str(directory / "access.log"), name_of)
+    log.open()
+    (directory / "access.log").unlink()
+    directory.rmdir()
+    assert len(logged(write, log, "one")) == 1
+    directory.mkdir()
+    write(log, "two")
+    assert ((directory / "access.log").read_text(), log.lost) == ("two\n", 1)

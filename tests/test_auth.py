@@ -1,0 +1,284 @@
+"""Who somebody is: user names and passwords as octets, over any checker of twisted.cred."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.cred import error
+from twisted.cred.checkers import (
+    FilePasswordDB,
+    ICredentialsChecker,
+    InMemoryUsernamePasswordDatabaseDontUse,
+)
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.logger import Logger, textFileLogObserver
+from twisted.python.failure import Failure
+from zope.interface import Interface, implementer
+from zope.interface.verify import verifyObject
+
+from socks5.auth import AnyOf, NoAuthentication, PasswordAuthentication, Realm, User
+from socks5.interfaces import IAuthenticator, IUser
+from socks5.wire import Credentials, Method
+
+CLIENT = "198.51.100.7"
+
+LOGINS = [
+    (b"alice", b"open sesame"),
+    (b"bob", b" spaces and {braces} %s"),
+    (b"\xff\xfe octets", b"\x80\xff no text at all"),
+    ("jürgen".encode(), "größe".encode()),
+]
+
+
+def in_memory() -> ICredentialsChecker:
+    checker = InMemoryUsernamePasswordDatabaseDontUse()
+    for username, password in LOGINS:
+        checker.addUser(username, password)
+    return checker
+
+
+@pytest.fixture(params=["memory", "file"])
+def checker(request: pytest.FixtureRequest, tmp_path: Path) -> ICredentialsChecker:
+    if request.param == "memory":
+        return in_memory()
+    file = tmp_path / "passwords"
+    file.write_bytes(b"".join(b":".join(login) + b"\n" for login in LOGINS))
+    return FilePasswordDB(str(file))
+
+
+@implementer(ICredentialsChecker)
+class Checker:
+    """Does as it is told, and remembers that it was asked."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, answer: Callable[[Any], Any]) -> None:
+        self.asked: list[Any] = []
+        self._answer = answer
+
+    def requestAvatarId(self, credentials: Any) -> Any:
+        self.asked.append(credentials)
+        return self._answer(credentials)
+
+
+def accept(credentials: Any) -> Any:
+    return succeed(credentials.username)
+
+
+def refuse(credentials: Any) -> Any:
+    raise error.UnauthorizedLogin("wrong")
+
+
+def outcome(deferred: Deferred[Any]) -> Any:
+    """What a Deferred that has fired gave: a result, or a Failure."""
+    given: list[Any] = []
+    deferred.addBoth(given.append)
+    [result] = given
+    return result
+
+
+def log_in(username: bytes, password: bytes, *checkers: ICredentialsChecker) -> Any:
+    authenticator = PasswordAuthentication.over(*checkers)
+    return outcome(authenticator.authenticate(Credentials(username, password), CLIENT))
+
+
+# ---------------------------------------------------------------- the methods
+
+
+def test_no_authentication_is_method_0_and_accepts_no_credentials() -> None:
+    authenticator = NoAuthentication()
+    assert verifyObject(IAuthenticator, authenticator)
+    assert list(authenticator.methods) == [Method.NO_AUTHENTICATION] == [0]
+    given = outcome(authenticator.authenticate(Credentials(b"alice", b""), CLIENT))
+    assert given.check(error.LoginFailed)
+
+
+def test_a_password_is_method_2_and_nothing_else() -> None:
+    authenticator = PasswordAuthentication.over(in_memory())
+    assert verifyObject(IAuthenticator, authenticator)
+    assert list(authenticator.methods) == [Method.USERNAME_PASSWORD] == [2]
+
+
+# ---------------------------------------------------------------- right and wrong
+
+
+@pytest.mark.parametrize("login", LOGINS)
+def test_a_right_login_gives_the_user(
+    checker: ICredentialsChecker, login: tuple[bytes, bytes]
+) -> None:
+    user = log_in(*login, checker)
+    assert verifyObject(IUser, user)
+    assert user == User(login[0].decode("utf-8", "backslashreplace"))
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [
+        (b"alice", b"wrong"),
+        (b"alice", b"open sesame "),
+        (b"alice", b"open sesam"),
+        (b"Alice", b"open sesame"),
+        (b"nobody", b"open sesame"),
+        (b"alice", b" spaces and {braces} %s"),
+        (b"jurgen", b"grosse"),
+        (b"\xff\xfe octets", b"\\x80\\xff no text at all"),
+        (b"alice", b""),
+        (b"", b"open sesame"),
+        (b"", b""),
+    ],
+)
+def test_a_wrong_login_fails(
+    checker: ICredentialsChecker, username: bytes, password: bytes
+) -> None:
+    assert log_in(username, password, checker).check(error.LoginFailed)
+
+
+def test_a_checker_may_accept_an_empty_password() -> None:
+    """RFC 1929 has no such thing, clients do: it is the checker's to say."""
+    assert log_in(b"", b"", Checker(accept)) == User("")
+
+
+@pytest.mark.parametrize(
+    ("avatar_id", "name"),
+    [
+        (b"alice", "alice"),
+        ("jürgen".encode(), "jürgen"),
+        (b"\xff\x00", "\\xff\x00"),
+        ("alice@EXAMPLE.ORG", "alice@EXAMPLE.ORG"),
+        (1000, "1000"),
+    ],
+)
+def test_whatever_a_checker_calls_a_user_it_has_a_name(avatar_id: object, name: str) -> None:
+    assert log_in(b"x", b"y", Checker(lambda _: avatar_id)) == User(name)
+
+
+# ---------------------------------------------------------------- several checkers
+
+
+def test_checkers_are_asked_in_order_until_one_accepts() -> None:
+    first, second, third = Checker(refuse), Checker(accept), Checker(accept)
+    assert log_in(b"alice", b"secret", first, second, third) == User("alice")
+    assert [len(each.asked) for each in (first, second, third)] == [1, 1, 0]
+    [credentials] = first.asked
+    assert (credentials.username, credentials.password) == (b"alice", b"secret")
+    assert IUsernamePassword.providedBy(credentials)
+
+
+@pytest.mark.parametrize("kind", [error.UnauthorizedLogin, error.LoginDenied, error.LoginFailed])
+def test_each_way_to_refuse_leads_to_the_next(kind: type[Exception]) -> None:
+    def fail(credentials: Any) -> Any:
+        raise kind
+
+    assert log_in(b"alice", b"secret", Checker(fail), Checker(accept)) == User("alice")
+
+
+@pytest.mark.parametrize("checkers", [(), (Checker(refuse),), (Checker(refuse), Checker(refuse))])
+def test_what_no_checker_accepts_is_refused(checkers: tuple[Checker, ...]) -> None:
+    assert log_in(b"alice", b"secret", *checkers).check(error.UnauthorizedLogin)
+
+
+def test_a_checker_that_breaks_is_not_a_refusal() -> None:
+    """It comes out as it is, for the log; and nobody gets in behind it."""
+    behind = Checker(accept)
+    given = log_in(b"alice", b"secret", Checker(lambda _: 1 / 0), behind)
+    assert given.check(ZeroDivisionError)
+    assert not given.check(error.LoginFailed)
+    assert behind.asked == []
+
+
+def test_a_checker_may_take_its_time() -> None:
+    waits: list[Deferred[bytes]] = [Deferred(), Deferred()]
+    slow = [Checker(lambda _, wait=wait: wait) for wait in waits]
+    authenticator = PasswordAuthentication.over(*slow)
+    given: list[Any] = []
+    authenticator.authenticate(Credentials(b"alice", b"secret"), CLIENT).addBoth(given.append)
+    assert [len(each.asked) for each in slow] == [1, 0]
+    waits[0].errback(error.UnauthorizedLogin())
+    assert [len(each.asked) for each in slow] == [1, 1]
+    assert given == []
+    waits[1].callback(b"alice")
+    assert given == [User("alice")]
+
+
+def test_cancelling_reaches_the_checker_and_asks_no_other() -> None:
+    cancelled: list[Any] = []
+    wait: Deferred[bytes] = Deferred(cancelled.append)
+    behind = Checker(accept)
+    authenticator = PasswordAuthentication.over(Checker(lambda _: wait), behind)
+    checking = authenticator.authenticate(Credentials(b"alice", b"secret"), CLIENT)
+    given: list[Any] = []
+    checking.addBoth(given.append)
+    checking.cancel()
+    assert cancelled == [wait]
+    assert given[0].check(CancelledError)
+    assert behind.asked == []
+
+
+def test_any_of_takes_what_a_portal_asks_it_for() -> None:
+    any_of = AnyOf([Checker(accept)])
+    assert verifyObject(ICredentialsChecker, any_of)
+    assert IUsernamePassword in any_of.credentialInterfaces
+
+
+# ---------------------------------------------------------------- realms
+
+
+def test_the_realm_has_users_only() -> None:
+    class Other(Interface):
+        pass
+
+    realm = Realm()
+    assert verifyObject(IRealm, realm)
+    interface, avatar, logout = realm.requestAvatar(b"alice", None, Other, IUser)
+    assert (interface, avatar, logout()) == (IUser, User("alice"), None)
+    with pytest.raises(NotImplementedError):
+        realm.requestAvatar(b"alice", None, Other)
+
+
+def test_another_realm_may_make_the_avatars() -> None:
+    @implementer(IRealm)
+    class Groups:
+        def requestAvatar(self, avatarId: Any, mind: Any, *interfaces: Any) -> Any:
+            assert interfaces == (IUser,)
+            return IUser, ("avatar of", avatarId), lambda: None
+
+    authenticator = PasswordAuthentication(Portal(Groups(), [Checker(accept)]))
+    given = outcome(authenticator.authenticate(Credentials(b"alice", b"secret"), CLIENT))
+    assert given == ("avatar of", b"alice")
+
+
+# ---------------------------------------------------------------- no password gets out
+
+PASSWORD = b"correct horse battery staple"
+
+
+def broken(credentials: Any) -> Any:
+    raise RuntimeError(f"cannot check {credentials}")
+
+
+@pytest.mark.parametrize("answer", [accept, refuse, broken])
+def test_no_password_gets_out(answer: Callable[[Any], Any]) -> None:
+    """Not in a repr, not in a failure's text, not in the log of one."""
+    checker = Checker(answer)
+    authenticator = PasswordAuthentication.over(checker)
+    credentials = Credentials(b"alice", PASSWORD)
+    given = outcome(authenticator.authenticate(credentials, CLIENT))
+    [asked] = checker.asked
+    texts = [repr(each) for each in (authenticator, credentials, asked, given)]
+    texts += [str(each) for each in (authenticator, credentials, asked, given)]
+    if isinstance(given, Failure):
+        texts += [given.getErrorMessage(), given.getTraceback(), logged(given)]
+    assert [text for text in texts if PASSWORD.decode() in text] == []
+
+
+def logged(failure: Failure) -> str:
+    """What the log says of a failure."""
+    stream = io.StringIO()
+    log = Logger(observer=textFileLogObserver(stream))
+    log.failure("checking a login failed", failure=failure)
+    assert "checking a login failed" in stream.getvalue()
+    return stream.getvalue()

@@ -1,0 +1,258 @@
+"""Time-outs: many of one length, and the silence of one thing; on a clock that tests turn."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.task import Clock
+
+from socks5.deadlines import Deadlines, IdleTimer
+
+LENGTH = 10.0
+
+
+class Calls(list[str]):
+    """What was called, in order."""
+
+    def will(self, name: str) -> Callable[[], None]:
+        return lambda: self.append(name)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def deadlines(clock: Clock) -> Deadlines:
+    return Deadlines(clock, LENGTH)
+
+
+# ---------------------------------------------------------------- Deadlines
+
+
+@pytest.mark.parametrize("length", [LENGTH, 1 / 64])
+def test_a_deadline_is_called_once_and_not_early(clock: Clock, calls: Calls, length: float) -> None:
+    deadlines = Deadlines(clock, length)
+    deadlines.set("one", calls.will("one"))
+    clock.advance(length / 2)
+    assert calls == []
+    clock.advance(length / 2)
+    assert calls == ["one"]
+    clock.advance(length * 3)
+    assert calls == ["one"]
+
+
+def test_each_runs_out_in_its_own_time(clock: Clock, deadlines: Deadlines, calls: Calls) -> None:
+    for second in range(5):
+        deadlines.set(second, calls.will(str(second)))
+        clock.advance(1)
+    for second in range(5):
+        clock.advance(LENGTH - 5 if second == 0 else 1)
+        assert calls == [str(each) for each in range(second + 1)]
+
+
+def test_many_are_served_by_one_delayed_call(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    for number in range(100):
+        deadlines.set(number, calls.will(str(number)))
+        clock.advance(0.01)
+    assert len(clock.getDelayedCalls()) == 1
+    assert len(deadlines) == 100
+    clock.advance(LENGTH)
+    assert calls == [str(number) for number in range(100)]
+    assert len(deadlines) == 0
+
+
+def test_a_cleared_one_is_not_called(clock: Clock, deadlines: Deadlines, calls: Calls) -> None:
+    deadlines.set("one", calls.will("one"))
+    deadlines.set("two", calls.will("two"))
+    deadlines.clear("one")
+    clock.advance(LENGTH)
+    assert calls == ["two"]
+
+
+def test_clearing_what_is_not_set_does_nothing(deadlines: Deadlines) -> None:
+    deadlines.clear("nothing")
+    assert len(deadlines) == 0
+
+
+def test_setting_again_begins_anew(clock: Clock, deadlines: Deadlines, calls: Calls) -> None:
+    deadlines.set("one", calls.will("old"))
+    clock.advance(LENGTH / 2)
+    deadlines.set("one", calls.will("new"))
+    clock.advance(LENGTH / 2)
+    assert calls == []
+    clock.advance(LENGTH / 2)
+    assert calls == ["new"]
+
+
+def test_setting_again_moves_behind_those_set_since(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    deadlines.set("one", calls.will("one"))
+    clock.advance(1)
+    deadlines.set("two", calls.will("two"))
+    clock.advance(1)
+    deadlines.set("one", calls.will("one"))
+    clock.advance(LENGTH - 1)
+    assert calls == ["two"]
+    clock.advance(1)
+    assert calls == ["two", "one"]
+
+
+def test_no_delayed_call_is_left_once_all_has_run_out(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    deadlines.set("one", calls.will("one"))
+    clock.advance(LENGTH)
+    assert clock.getDelayedCalls() == []
+
+
+def test_no_delayed_call_is_left_a_while_after_all_is_cleared(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    deadlines.set("one", calls.will("one"))
+    deadlines.clear("one")
+    clock.advance(LENGTH)
+    assert calls == []
+    assert clock.getDelayedCalls() == []
+
+
+def test_after_an_idle_time_it_works_again(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    deadlines.set("one", calls.will("one"))
+    clock.advance(LENGTH * 5)
+    deadlines.set("two", calls.will("two"))
+    clock.advance(LENGTH)
+    assert calls == ["one", "two"]
+
+
+def test_a_callback_may_clear_one_that_is_due_too(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    deadlines.set("one", lambda: deadlines.clear("two"))
+    deadlines.set("two", calls.will("two"))
+    clock.advance(LENGTH)
+    assert calls == []
+    assert len(deadlines) == 0
+
+
+def test_a_callback_may_set_itself_again(clock: Clock, deadlines: Deadlines, calls: Calls) -> None:
+    def again() -> None:
+        calls.append("one")
+        deadlines.set("one", again)
+
+    deadlines.set("one", again)
+    for times in (1, 2, 3):
+        clock.advance(LENGTH)
+        assert calls == ["one"] * times
+
+
+def test_a_callback_may_set_another_that_is_due_again(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    """Which then waits its whole time from now."""
+    deadlines.set("one", lambda: deadlines.set("two", calls.will("new")))
+    deadlines.set("two", calls.will("old"))
+    clock.advance(LENGTH)
+    assert calls == []
+    clock.advance(LENGTH - 0.001)
+    assert calls == []
+    clock.advance(0.001)
+    assert calls == ["new"]
+
+
+def test_one_set_by_a_callback_does_not_delay_those_set_before(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    deadlines.set("one", lambda: deadlines.set("three", calls.will("three")))
+    clock.advance(1)
+    deadlines.set("two", calls.will("two"))
+    clock.advance(LENGTH - 1)
+    clock.advance(1)
+    assert calls == ["two"]
+    clock.advance(LENGTH - 1)
+    assert calls == ["two", "three"]
+
+
+def test_a_callback_that_raises_does_not_cost_the_others_theirs(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    deadlines.set("one", lambda: 1 / 0)
+    deadlines.set("two", calls.will("two"))
+    clock.advance(1)
+    deadlines.set("three", calls.will("three"))
+    with pytest.raises(ZeroDivisionError):
+        clock.advance(LENGTH - 1)
+    clock.advance(0)
+    assert calls == ["two"]
+    clock.advance(1)
+    assert calls == ["two", "three"]
+
+
+@pytest.mark.parametrize("length", [0, -1])
+def test_without_a_length_nothing_ever_runs_out(clock: Clock, calls: Calls, length: float) -> None:
+    deadlines = Deadlines(clock, length)
+    deadlines.set("one", calls.will("one"))
+    assert (len(deadlines), clock.getDelayedCalls()) == (0, [])
+    clock.advance(1000)
+    assert calls == []
+
+
+# ---------------------------------------------------------------- IdleTimer
+
+
+def test_silence_from_the_start_is_noticed_on_time(clock: Clock, calls: Calls) -> None:
+    IdleTimer(clock, LENGTH, calls.will("idle"))
+    for _ in range(3):
+        clock.advance(LENGTH / 4)
+    assert calls == []
+    clock.advance(LENGTH / 4)
+    assert calls == ["idle"]
+    clock.advance(LENGTH * 3)
+    assert calls == ["idle"]
+    assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_silence_is_never_noticed_early_and_at_most_a_quarter_late(
+    clock: Clock, calls: Calls, seed: int
+) -> None:
+    chance = random.Random(seed)
+    timer = IdleTimer(clock, LENGTH, calls.will("idle"))
+    tick = 1 / 16
+    last = 0.0
+    for _ in range(5):
+        clock.pump([tick] * chance.randrange(int(LENGTH / tick)))
+        assert calls == []
+        timer.active = True
+        last = clock.seconds()
+    while not calls:
+        clock.advance(tick)
+    assert LENGTH <= clock.seconds() - last <= LENGTH * 1.25
+
+
+def test_a_stopped_timer_never_expires(clock: Clock, calls: Calls) -> None:
+    timer = IdleTimer(clock, LENGTH, calls.will("idle"))
+    clock.advance(LENGTH / 2)
+    timer.stop()
+    timer.stop()
+    assert clock.getDelayedCalls() == []
+    clock.advance(LENGTH * 2)
+    assert calls == []
+
+
+def test_a_timer_may_be_stopped_by_what_it_calls_and_afterwards(clock: Clock, calls: Calls) -> None:
+    timer = IdleTimer(clock, LENGTH, lambda: (calls.append("idle"), timer.stop()))
+    for _ in range(4):
+        clock.advance(LENGTH / 4)
+    timer.stop()
+    assert calls == ["idle"]

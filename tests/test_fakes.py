@@ -1,0 +1,1146 @@
+"""The fakes keep the contracts of what they stand for: every test here runs on a fake and on its real
+counterpart, Twisted's over the loopback or our own.
+"""
+
+import builtins
+import datetime
+import errno
+import gc
+import socket
+import warnings
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL
+from twisted.internet._resolver import GAIResolver
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    DNSLookupError,
+    InvalidAddressError,
+    NotConnectingError,
+    TimeoutError,
+    UserError,
+)
+from twisted.internet.interfaces import (
+    IConnector,
+    IConsumer,
+    IHalfCloseableProtocol,
+    IHostnameResolver,
+    IListeningPort,
+    INegotiated,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IPushProducer,
+    IReactorTCP,
+    IReactorUDP,
+    ITCPTransport,
+)
+from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from socks5.dial import Dialer
+from socks5.interfaces import IDialer, IResolver, IStream
+from socks5.relay import can_half_close
+from socks5.resolve import Resolver
+from socks5.settings import Settings
+from socks5.wire import Address
+from tests import fakes
+from tests.sockets.wires import FarEnd, free_port, until
+
+MUCH = bytes(8 << 20)
+"""More than every buffer between two sockets holds."""
+
+
+class Plain(Protocol):
+    """Records its events."""
+
+    def __init__(self) -> None:
+        self.octets = b""
+        self.events: list[str] = []
+        self.reason: Failure | None = None
+
+    @override
+    def connectionMade(self) -> None:
+        self.events.append("made")
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        self.octets += data
+
+    @override
+    def connectionLost(self, reason: Failure) -> None:
+        self.events.append("lost")
+        self.reason = reason
+
+
+@implementer(IHalfCloseableProtocol)
+class Halves(Plain):
+    """The same, told of each direction."""
+
+    def readConnectionLost(self) -> None:
+        self.events.append("read ended")
+
+    def writeConnectionLost(self) -> None:
+        self.events.append("write ended")
+
+
+@implementer(IPushProducer)
+class Producer:
+    """Records what a consumer asks for."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.calls.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.calls.append("resume")
+
+    def stopProducing(self) -> None:
+        self.calls.append("stop")
+
+
+class FakeFar:
+    """The far end of a fake transport, as :class:`tests.sockets.wires.FarEnd` is a real one's."""
+
+    def __init__(self, transport: fakes.FakeTransport) -> None:
+        self._transport = transport
+        transport.window = 0
+        self.send = transport.deliver
+        self.end = transport.deliver_end
+        self.reset = transport.deliver_reset
+
+    def value(self) -> bytes:
+        self._transport.accept()
+        return self._transport.value()
+
+    def sees_now(self) -> str:
+        self.value()
+        return self._transport.far_sees
+
+
+class Link:
+    """A connection with a Twisted protocol at its near end, and at the far end nobody who reads
+    unless he is asked.
+    """
+
+    def __init__(
+        self, protocol: Any, far: Any, until: Callable[[Callable[[], object]], Any]
+    ) -> None:
+        self.protocol = protocol
+        self.transport = protocol.transport
+        self.far = far
+        self.until = until
+
+
+async def fake_link(protocol: Protocol) -> tuple[Link, Callable[[], Any]]:
+    reactor = fakes.FakeReactor()
+    transport = fakes.FakeTransport(reactor).connect(protocol)
+
+    async def soon(condition: Callable[[], object]) -> None:
+        reactor.turn()
+        assert condition()
+
+    return Link(protocol, FakeFar(transport), soon), lambda: None
+
+
+async def real_link(protocol: Protocol) -> tuple[Link, Callable[[], Any]]:
+    from twisted.internet import reactor
+
+    factory = Factory.forProtocol(lambda: protocol)
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    connection = socket.create_connection(("127.0.0.1", port.getHost().port))
+    await until(lambda: protocol.transport is not None)
+    await port.stopListening()
+
+    async def close() -> None:
+        connection.close()
+        protocol.transport.abortConnection()
+        await until(lambda: protocol.reason is not None)
+
+    return Link(protocol, FarEnd(connection), until), close
+
+
+@pytest.fixture(params=[fake_link, real_link], ids=["fake", "real"])
+def make_link(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest_twisted.async_yield_fixture
+async def link(make_link: Any) -> AsyncIterator[Link]:
+    made, close = await make_link(Halves())
+    yield made
+    await_ = close()
+    if await_ is not None:
+        await await_
+
+
+@pytest_twisted.async_yield_fixture
+async def plain_link(make_link: Any) -> AsyncIterator[Link]:
+    made, close = await make_link(Plain())
+    yield made
+    await_ = close()
+    if await_ is not None:
+        await await_
+
+
+# ---------------------------------------------------------------- streams
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_transport_offers_what_tcp_offers(link: Link) -> None:
+    for interface in (ITCPTransport, IConsumer, IPushProducer):
+        assert verifyObject(interface, link.transport)
+    assert not INegotiated.providedBy(link.transport)
+    assert isinstance(link.transport.getHost(), IPv4Address)
+    assert isinstance(link.transport.getPeer(), IPv4Address)
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_options_are_kept(link: Link, value: bool) -> None:
+    link.transport.setTcpNoDelay(value)
+    link.transport.setTcpKeepAlive(value)
+    assert (link.transport.getTcpNoDelay(), link.transport.getTcpKeepAlive()) == (value, value)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_written_arrives(link: Link) -> None:
+    link.transport.write(b"one ")
+    link.transport.writeSequence([b"two ", b"three"])
+    await link.until(lambda: link.far.value() == b"one two three")
+    assert link.far.sees_now() == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_octets_can_be_written(link: Link) -> None:
+    with pytest.raises(TypeError):
+        link.transport.write("text")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_far_end_sends_is_received(link: Link) -> None:
+    link.far.send(b"one ")
+    link.far.send(b"two")
+    await link.until(lambda: link.protocol.octets == b"one two")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_close_comes_later_and_behind_what_is_written(link: Link) -> None:
+    link.transport.write(b"last")
+    link.transport.loseConnection()
+    assert link.protocol.events == ["made"]
+    await link.until(lambda: link.far.sees_now() == "end")
+    assert link.far.value() == b"last"
+    await link.until(lambda: link.protocol.events == ["made", "lost"])
+    assert link.protocol.reason.check(ConnectionDone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_close_waits_for_a_slow_reader(link: Link) -> None:
+    link.transport.write(MUCH)
+    link.transport.loseConnection()
+    await link.until(lambda: True)
+    assert link.protocol.events == ["made"]
+    await link.until(lambda: link.far.sees_now() == "end")
+    assert link.far.value() == MUCH
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_received_after_a_close(link: Link) -> None:
+    link.transport.loseConnection()
+    link.far.send(b"too late")
+    await link.until(lambda: link.protocol.events == ["made", "lost"])
+    assert link.protocol.octets == b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_our_end_leaves_the_other_direction_open(link: Link) -> None:
+    link.transport.write(b"last")
+    link.transport.loseWriteConnection()
+    assert link.protocol.events == ["made"]
+    await link.until(lambda: link.far.sees_now() == "end")
+    assert link.far.value() == b"last"
+    assert link.protocol.events == ["made", "write ended"]
+    link.transport.write(b"too late")
+    link.far.send(b"still here")
+    await link.until(lambda: link.protocol.octets == b"still here")
+    assert link.far.value() == b"last"
+
+
+@pytest_twisted.ensureDeferred
+async def test_our_end_waits_for_a_slow_reader(link: Link) -> None:
+    link.transport.write(MUCH)
+    link.transport.loseWriteConnection()
+    await link.until(lambda: True)
+    assert link.protocol.events == ["made"]
+    await link.until(lambda: link.far.sees_now() == "end")
+    assert link.far.value() == MUCH
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_close_after_our_end_is_at_once(link: Link) -> None:
+    """Even before the call returns."""
+    link.transport.loseWriteConnection()
+    await link.until(lambda: link.protocol.events == ["made", "write ended"])
+    link.transport.loseConnection()
+    assert link.protocol.events == ["made", "write ended", "lost"]
+    assert link.protocol.reason.check(ConnectionDone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_abort_is_a_reset_and_comes_later(link: Link) -> None:
+    link.transport.write(MUCH)
+    link.transport.abortConnection()
+    link.transport.abortConnection()
+    assert link.protocol.events == ["made"]
+    await link.until(lambda: link.protocol.events == ["made", "lost"])
+    assert link.protocol.reason.check(ConnectionAborted)
+    await link.until(lambda: link.far.sees_now() == "reset")
+    assert len(link.far.value()) < len(MUCH)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_abort_overtakes_a_close(link: Link) -> None:
+    link.transport.loseConnection()
+    link.transport.abortConnection()
+    await link.until(lambda: link.protocol.events == ["made", "lost"])
+    assert link.protocol.reason.check(ConnectionAborted)
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_the_connection_nothing_happens(link: Link) -> None:
+    link.transport.abortConnection()
+    await link.until(lambda: "lost" in link.protocol.events)
+    link.transport.write(b"nobody")
+    link.transport.loseConnection()
+    link.transport.abortConnection()
+    link.transport.unregisterProducer()
+    await link.until(lambda: link.protocol.events == ["made", "lost"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_far_end_s_end_leaves_our_direction_open(link: Link) -> None:
+    link.far.send(b"last")
+    link.far.end()
+    await link.until(lambda: link.protocol.events == ["made", "read ended"])
+    assert link.protocol.octets == b"last"
+    link.transport.write(b"answer")
+    await link.until(lambda: link.far.value() == b"answer")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_far_end_s_end_is_all_for_a_protocol_without_halves(plain_link: Link) -> None:
+    plain_link.far.end()
+    await plain_link.until(lambda: plain_link.protocol.events == ["made", "lost"])
+    assert plain_link.protocol.reason.check(ConnectionDone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_our_end_says_nothing_to_a_protocol_without_halves(plain_link: Link) -> None:
+    plain_link.transport.loseWriteConnection()
+    await plain_link.until(lambda: plain_link.far.sees_now() == "end")
+    assert plain_link.protocol.events == ["made"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_reading_on_after_the_end_tells_of_the_end_again(link: Link) -> None:
+    """Nobody should: a socket at its end is readable for ever."""
+    link.far.end()
+    await link.until(lambda: link.protocol.events == ["made", "read ended"])
+    link.transport.resumeProducing()
+    await link.until(lambda: link.protocol.events == ["made", "read ended", "read ended"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_is_a_loss(link: Link) -> None:
+    link.far.reset()
+    await link.until(lambda: link.protocol.events == ["made", "lost"])
+    assert link.protocol.reason.check(ConnectionLost)
+    assert not link.protocol.reason.check(ConnectionDone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_octets_and_the_end_wait_while_reading_is_paused(link: Link) -> None:
+    link.transport.pauseProducing()
+    link.far.send(b"first")
+    link.far.end()
+    link.transport.write(b"still writing")
+    await link.until(lambda: link.far.value() == b"still writing")
+    assert (link.protocol.octets, link.protocol.events) == (b"", ["made"])
+    link.transport.resumeProducing()
+    assert link.protocol.octets == b""
+    await link.until(lambda: link.protocol.octets == b"first")
+    await link.until(lambda: link.protocol.events == ["made", "read ended"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_closing_transport_reads_no_more(link: Link) -> None:
+    link.transport.write(MUCH)
+    link.transport.loseConnection()
+    link.transport.resumeProducing()
+    link.far.send(b"too late")
+    await link.until(lambda: "end" in link.far.sees_now() or link.far.sees_now() == "reset")
+    assert link.protocol.octets == b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_buffer_pauses_its_producer_until_it_is_empty(link: Link) -> None:
+    producer = Producer()
+    link.transport.registerProducer(producer, True)
+    link.transport.write(bytes(fakes.BUFFER_SIZE))
+    assert producer.calls == []
+    link.transport.write(MUCH)
+    assert producer.calls == ["pause"]
+    await link.until(lambda: True)
+    assert producer.calls == ["pause"]
+    await link.until(lambda: link.far.value() and producer.calls == ["pause", "resume"])
+    link.transport.unregisterProducer()
+    link.transport.write(MUCH)
+    assert producer.calls == ["pause", "resume"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pull_producer_is_asked_whenever_the_buffer_is_empty(link: Link) -> None:
+    producer = Producer()
+    link.transport.registerProducer(producer, False)
+    assert producer.calls == ["resume"]
+    link.transport.write(b"piece")
+    await link.until(lambda: link.far.value() == b"piece" and producer.calls == ["resume"] * 2)
+    link.transport.unregisterProducer()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_transport_has_one_producer(link: Link) -> None:
+    link.transport.registerProducer(Producer(), True)
+    with pytest.raises(RuntimeError):
+        link.transport.registerProducer(Producer(), True)
+    link.transport.unregisterProducer()
+    link.transport.registerProducer(Producer(), True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_close_waits_for_a_paused_producer(link: Link) -> None:
+    producer = Producer()
+    link.transport.registerProducer(producer, True)
+    link.transport.write(MUCH)
+    link.transport.loseConnection()
+    await link.until(lambda: link.far.value() and producer.calls == ["pause", "resume"])
+    assert link.protocol.events == ["made"]
+    link.transport.unregisterProducer()
+    await link.until(lambda: link.protocol.events == ["made", "lost"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_producer_is_stopped_before_the_protocol_hears_of_the_loss(link: Link) -> None:
+    producer = Producer()
+    producer.calls = link.protocol.events
+    link.transport.registerProducer(producer, True)
+    link.far.reset()
+    await link.until(lambda: link.protocol.events == ["made", "stop", "lost"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_producer_registered_too_late_is_stopped(link: Link) -> None:
+    link.far.reset()
+    await link.until(lambda: "lost" in link.protocol.events)
+    producer = Producer()
+    link.transport.registerProducer(producer, True)
+    assert producer.calls == ["stop"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_transport_stopped_as_a_producer_closes(link: Link) -> None:
+    link.transport.stopProducing()
+    await link.until(lambda: link.protocol.events == ["made", "lost"])
+    assert link.protocol.reason.check(ConnectionDone)
+
+
+def test_a_fake_transport_remembers_what_was_asked_of_it() -> None:
+    reactor = fakes.FakeReactor()
+    stream, transport = fakes.fake_stream(reactor, window=3)
+    assert verifyObject(IStream, stream)
+    transport.write(b"octets")
+    reactor.turn()
+    assert (transport.value(), transport.unsent, transport.window) == (b"oct", 3, 0)
+    transport.clear()
+    transport.accept(2)
+    assert (transport.value(), transport.unsent, transport.window) == (b"et", 1, 0)
+    transport.accept()
+    assert (transport.value(), transport.unsent, transport.window) == (b"ets", 0, None)
+    transport.accept(5)
+    assert transport.window is None
+    transport.pauseProducing()
+    assert transport.calls == ["write", "pauseProducing"]
+    assert not transport.is_reading
+
+
+@pytest.mark.parametrize("how", ["end", "close", "abort"])
+def test_joined_transports_are_one_connection(how: str) -> None:
+    reactor = fakes.FakeReactor()
+    one, other = Halves(), Halves()
+    fakes.join(
+        fakes.FakeTransport(reactor).connect(one), fakes.FakeTransport(reactor).connect(other)
+    )
+    one.transport.write(b"there")
+    other.transport.write(b"back")
+    reactor.turn()
+    assert (one.octets, other.octets) == (b"back", b"there")
+    {
+        "end": one.transport.loseWriteConnection,
+        "close": one.transport.loseConnection,
+        "abort": one.transport.abortConnection,
+    }[how]()
+    reactor.turn()
+    assert other.events == ["made", "lost" if how == "abort" else "read ended"]
+    assert one.events == ["made", "write ended" if how == "end" else "lost"]
+
+
+# ---------------------------------------------------------------- TLS
+
+
+@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+class Connections:
+    """Makes TLS connections for Twisted."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def clientConnectionForTLS(self, tls: Any) -> SSL.Connection:  # noqa: N802
+        return SSL.Connection(self._context, None)
+
+    serverConnectionForTLS = clientConnectionForTLS  # noqa: N815
+
+
+@pytest.fixture(scope="module")
+def server_context() -> SSL.Context:
+    """Of a server with a certificate of its own making."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    day = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, day, day.replace(2100))
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.use_certificate(builder.sign(key, hashes.SHA256()))
+    context.use_privatekey(key)
+    return context
+
+
+def tls_link(
+    kind: str, server_context: SSL.Context
+) -> tuple[fakes.FakeReactor, Halves, Callable[[], object]]:
+    """A protocol at the server's end of a TLS connection, and how the client ends it."""
+    reactor, near = fakes.FakeReactor(), Halves()
+    if kind == "fake":
+        return reactor, near, fakes.FakeTLSTransport(reactor).connect(near).deliver_end
+    far = Halves()
+    ends = []
+    for protocol, context in ((near, server_context), (far, SSL.Context(SSL.TLS_METHOD))):
+        factory = Factory.forProtocol(lambda protocol=protocol: protocol)
+        wrapper = TLSMemoryBIOFactory(Connections(context), protocol is far, factory, clock=reactor)
+        ends.append((fakes.FakeTransport(reactor), wrapper.buildProtocol(None)))
+    fakes.join(ends[0][0], ends[1][0])
+    for transport, protocol in ends:
+        transport.connect(protocol)
+    reactor.turn()
+    far.transport.write(b"hello")
+    reactor.turn()
+    assert near.octets == b"hello"
+    return reactor, near, far.transport.loseConnection
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
+def test_tls_has_no_halves(kind: str, server_context: SSL.Context) -> None:
+    """The client's end is the end of both directions, and the transport says that it is TLS."""
+    reactor, near, end = tls_link(kind, server_context)
+    assert INegotiated.providedBy(near.transport)
+    assert not can_half_close(near.transport)
+    end()
+    reactor.turn()
+    assert near.events == ["made", "lost"]
+    assert near.reason is not None
+    assert near.reason.check(ConnectionDone)
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
+def test_tls_receives_on_while_it_closes(kind: str, server_context: SSL.Context) -> None:
+    """Until the far end has closed too, which it may never do."""
+    reactor, near, end = tls_link(kind, server_context)
+    if kind == "fake":
+        near.transport.answers_close = False
+        near.transport.loseConnection()
+        reactor.turn()
+        near.transport.deliver(b"late")
+        assert (near.transport.far_sees, near.events) == ("end", ["made"])
+        end()
+    else:
+        end.__self__.write(b"late")
+        near.transport.loseConnection()
+    reactor.turn()
+    assert near.octets.endswith(b"late")
+    assert near.events == ["made", "lost"]
+    assert near.reason is not None
+    assert near.reason.check(ConnectionDone)
+
+
+def test_a_fake_tls_transport_refuses_to_half_close() -> None:
+    with pytest.raises(AssertionError):
+        fakes.FakeTLSTransport(fakes.FakeReactor()).loseWriteConnection()
+
+
+# ---------------------------------------------------------------- ports
+
+
+class Datagrams(DatagramProtocol):
+    """Records its events."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[bytes, Any]] = []
+        self.events: list[str] = []
+
+    @override
+    def startProtocol(self) -> None:
+        self.events.append("started")
+
+    @override
+    def stopProtocol(self) -> None:
+        self.events.append("stopped")
+
+    @override
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.received.append((datagram, addr))
+
+
+class World:
+    """A reactor, and how to wait on it."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+        self.is_fake = isinstance(reactor, fakes.FakeReactor)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        if not self.is_fake:
+            await until(condition)
+            return
+        self.reactor.turn()
+        assert condition()
+
+    async def stopped(self, port: Any) -> None:
+        stopping = port.stopListening()
+        if self.is_fake:
+            assert not stopping.called
+            self.reactor.turn()
+        await stopping
+
+
+@pytest.fixture(params=["fake", "real"])
+def world(request: pytest.FixtureRequest) -> World:
+    from twisted.internet import reactor
+
+    return World(fakes.FakeReactor() if request.param == "fake" else reactor)
+
+
+@pytest.mark.parametrize(("interface", "kind"), [("127.0.0.1", IPv4Address), ("::1", IPv6Address)])
+@pytest_twisted.ensureDeferred
+async def test_a_tcp_port_is_where_it_was_asked_for(
+    world: World, interface: str, kind: Any
+) -> None:
+    assert verifyObject(IReactorTCP, world.reactor)
+    port = world.reactor.listenTCP(0, Factory(), interface=interface)
+    assert verifyObject(IListeningPort, port)
+    host = port.getHost()
+    assert (type(host), host.type, host.host) == (kind, "TCP", interface)
+    assert host.port > 0
+    await world.stopped(port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_tcp_port_on_every_interface(world: World) -> None:
+    port = world.reactor.listenTCP(0, Factory())
+    assert port.getHost().host == "0.0.0.0"
+    await world.stopped(port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_factory_is_started_and_stopped_with_its_port(world: World) -> None:
+    events: list[str] = []
+    factory = Factory()
+    factory.startFactory = lambda: events.append("started")
+    factory.stopFactory = lambda: events.append("stopped")
+    port = world.reactor.listenTCP(0, factory, interface="127.0.0.1")
+    assert events == ["started"]
+    await world.stopped(port)
+    assert events == ["started", "stopped"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_connects_gets_a_protocol(world: World) -> None:
+    protocol = Halves()
+    port = world.reactor.listenTCP(0, Factory.forProtocol(lambda: protocol), interface="127.0.0.1")
+    far = dial(world, port)
+    await world.until(lambda: protocol.events == ["made"])
+    assert protocol.transport.getHost() == port.getHost()
+    await world.stopped(port)
+    assert protocol.events == ["made"]
+    protocol.transport.loseConnection()
+    await world.until(lambda: protocol.events == ["made", "lost"])
+    far.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_the_factory_refuses_is_closed(world: World) -> None:
+    factory = Factory()
+    factory.buildProtocol = lambda addr: None
+    port = world.reactor.listenTCP(0, factory, interface="127.0.0.1")
+    far = dial(world, port)
+    await world.until(lambda: far.sees_now() == "end")
+    await world.stopped(port)
+    far.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stopped_port_takes_nobody(world: World) -> None:
+    port = world.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+    where = port.getHost()
+    await world.stopped(port)
+    with pytest.raises(builtins.ConnectionRefusedError):
+        dial(world, port, where)
+
+
+def dial(world: World, port: Any, where: Any = None) -> Any:
+    """A client of *port*: its far end."""
+    if world.is_fake:
+        far = FakeFar(port.connect())
+        far.close = lambda: None
+        return far
+    where = where or port.getHost()
+    return FarEnd(socket.create_connection((where.host, where.port)))
+
+
+@pytest.mark.parametrize("kind", ["TCP", "UDP"])
+@pytest_twisted.ensureDeferred
+async def test_a_taken_port_cannot_be_listened_on(world: World, kind: str) -> None:
+    def listen(port: int) -> Any:
+        if kind == "TCP":
+            return world.reactor.listenTCP(port, Factory(), interface="127.0.0.1")
+        return world.reactor.listenUDP(port, Datagrams(), interface="127.0.0.1")
+
+    first = listen(0)
+    number = first.getHost().port
+    if world.is_fake:
+        world.reactor.taken_ports.add(number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Twisted forgets to close the socket
+        with pytest.raises(CannotListenError) as caught:
+            listen(number)
+        assert caught.value.port == number
+        assert caught.value.interface == "127.0.0.1"
+        assert caught.value.socketError.errno == errno.EADDRINUSE
+        del caught
+        gc.collect()
+    await world.stopped(first)
+
+
+def test_nothing_can_be_listened_on_while_the_fake_says_so() -> None:
+    reactor = fakes.FakeReactor()
+    reactor.listen_error = OSError(errno.EADDRNOTAVAIL, "")
+    with pytest.raises(CannotListenError) as caught:
+        reactor.listenUDP(0, Datagrams(), interface="192.0.2.1")
+    assert caught.value.socketError.errno == errno.EADDRNOTAVAIL
+
+
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
+@pytest_twisted.ensureDeferred
+async def test_datagrams_go_both_ways(world: World, loopback: str) -> None:
+    assert verifyObject(IReactorUDP, world.reactor)
+    one, other = Datagrams(), Datagrams()
+    ports = [world.reactor.listenUDP(0, each, interface=loopback) for each in (one, other)]
+    assert (ports[0].getHost().type, ports[0].getHost().host) == ("UDP", loopback)
+    one.transport.write(b"datagram", (loopback, ports[1].getHost().port))
+    if world.is_fake:
+        [(datagram, addr)] = ports[0].written
+        assert addr == (loopback, ports[1].getHost().port)
+        ports[1].receive(datagram, (loopback, ports[0].getHost().port))
+    await world.until(
+        lambda: other.received == [(b"datagram", (loopback, ports[0].getHost().port))]
+    )
+    for port in ports:
+        await world.stopped(port)
+    assert one.events == other.events == ["started", "stopped"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_datagram_longer_than_the_port_reads_is_cut(world: World) -> None:
+    protocol = Datagrams()
+    port = world.reactor.listenUDP(0, protocol, interface="127.0.0.1", maxPacketSize=4)
+    assert port.maxPacketSize == 4
+    if world.is_fake:
+        port.receive(b"datagram", ("127.0.0.1", 9))
+    else:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"datagram", ("127.0.0.1", port.getHost().port))
+            await until(lambda: protocol.received)
+    assert protocol.received[0][0] == b"data"
+    await world.stopped(port)
+
+
+@pytest.mark.parametrize(
+    ("interface", "wrong"),
+    [("127.0.0.1", "::1"), ("::1", "127.0.0.1"), ("127.0.0.1", "localhost")],
+)
+@pytest_twisted.ensureDeferred
+async def test_datagrams_go_to_literals_of_the_port_s_family_only(
+    world: World, interface: str, wrong: str
+) -> None:
+    port = world.reactor.listenUDP(0, Datagrams(), interface=interface)
+    with pytest.raises(InvalidAddressError):
+        port.write(b"datagram", (wrong, 9))
+    await world.stopped(port)
+
+
+def test_a_fake_udp_port_fails_as_told() -> None:
+    """As ``udp.Port.write`` raises EAGAIN when the send buffer is full."""
+    port = fakes.FakeReactor().listenUDP(0, Datagrams(), interface="127.0.0.1")
+    port.error = BlockingIOError(errno.EAGAIN, "")
+    with pytest.raises(BlockingIOError):
+        port.write(b"datagram", ("127.0.0.1", 9))
+    assert port.written == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_stops_receives_nothing(world: World) -> None:
+    protocol = Datagrams()
+    port = world.reactor.listenUDP(0, protocol, interface="127.0.0.1")
+    number = port.getHost().port
+    stopping = port.stopListening()
+    if world.is_fake:
+        port.receive(b"datagram", ("127.0.0.1", 9))
+        world.reactor.turn()
+    else:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"datagram", ("127.0.0.1", number))
+    await stopping
+    assert protocol.received == []
+
+
+# ---------------------------------------------------------------- connectors
+
+
+class Outgoing(ClientFactory):
+    """Records how an attempt goes."""
+
+    def __init__(self) -> None:
+        self.made = Halves()
+        self.events: list[str] = []
+        self.reason: Failure | None = None
+
+    @override
+    def startedConnecting(self, connector: Any) -> None:
+        self.events.append("started")
+
+    @override
+    def buildProtocol(self, addr: Any) -> Halves:
+        self.events.append("connected")
+        return self.made
+
+    @override
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        self.events.append("failed")
+        self.reason = reason
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_attempt_that_succeeds(world: World) -> None:
+    far = Halves()
+    port = world.reactor.listenTCP(0, Factory.forProtocol(lambda: far), interface="127.0.0.1")
+    factory = Outgoing()
+    connector = world.reactor.connectTCP(
+        "127.0.0.1", port.getHost().port, factory, bindAddress=("127.0.0.1", 0)
+    )
+    assert verifyObject(IConnector, connector)
+    assert factory.events == ["started"]
+    assert connector.getDestination() == port.getHost()
+    if world.is_fake:
+        connector.succeed()
+    await world.until(lambda: factory.events == ["started", "connected"])
+    await world.until(lambda: factory.made.events == ["made"])
+    assert connector.state == "connected"
+    assert factory.made.transport.getPeer() == port.getHost()
+    assert factory.made.transport.getHost().host == "127.0.0.1"
+    factory.made.transport.loseConnection()
+    await world.until(lambda: factory.made.events == ["made", "lost"])
+    await world.stopped(port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_attempt_that_is_refused(world: World) -> None:
+    factory = Outgoing()
+    connector = world.reactor.connectTCP("127.0.0.1", free_port(), factory)
+    if world.is_fake:
+        connector.fail(ConnectionRefusedError())
+    await world.until(lambda: factory.events == ["started", "failed"])
+    assert factory.reason.check(ConnectionRefusedError)
+    assert connector.state == "disconnected"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_attempt_that_is_given_up_fails_at_once(world: World) -> None:
+    """And not twice."""
+    factory = Outgoing()
+    connector = world.reactor.connectTCP("127.0.0.1", free_port(), factory)
+    connector.stopConnecting()
+    assert factory.events == ["started", "failed"]
+    assert factory.reason.check(UserError)
+    with pytest.raises(NotConnectingError):
+        connector.stopConnecting()
+    await world.until(lambda: factory.events == ["started", "failed"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_attempt_that_takes_too_long(world: World) -> None:
+    """A listener whose queue is full answers nobody."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        with socket.create_connection(silent.getsockname()):
+            factory = Outgoing()
+            world.reactor.connectTCP(*silent.getsockname(), factory, timeout=0.01)
+            if world.is_fake:
+                world.reactor.advance(0.01)
+            await world.until(lambda: factory.events == ["started", "failed"])
+    assert factory.reason.check(TimeoutError)
+
+
+def test_a_fake_connection_comes_from_its_family_s_source_address() -> None:
+    reactor = fakes.FakeReactor()
+    for host, source in (("192.0.2.1", "192.0.2.10"), ("2001:db8::1", "2001:db8::10")):
+        transport = reactor.connectTCP(host, 80, Outgoing()).succeed()
+        assert transport.getHost().host == source
+    assert [(each.host, each.port) for each in reactor.connectors] == [
+        ("192.0.2.1", 80),
+        ("2001:db8::1", 80),
+    ]
+    assert len(reactor.tcpClients) == 2
+
+
+# ---------------------------------------------------------------- names
+
+
+class Found:
+    """An IResolutionReceiver that records its events."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def resolutionBegan(self, resolutionInProgress: Any) -> None:
+        self.events.append("began")
+
+    def addressResolved(self, address: Any) -> None:
+        self.events.append(address.host)
+
+    def resolutionComplete(self) -> None:
+        self.events.append("complete")
+
+
+class OneThread:
+    """Runs what a thread pool would, at once, in this thread."""
+
+    def callInThreadWithCallback(self, done: Any, call: Any, *arguments: Any) -> None:  # noqa: N802
+        try:
+            result = call(*arguments)
+        except Exception:
+            done(False, Failure())
+        else:
+            done(True, result)
+
+
+def real_lookup(answers: dict[str, list[str]]) -> IHostnameResolver:
+    """Twisted's own over a ``getaddrinfo`` that knows *answers*."""
+
+    def getaddrinfo(host: str, port: int, family: Any, kind: Any) -> list[Any]:
+        if host not in answers:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return [
+            (socket.AF_INET6, kind, 6, "", (each, port, 0, 0))
+            if ":" in each
+            else (socket.AF_INET, kind, 6, "", (each, port))
+            for each in answers[host]
+        ]
+
+    class Here:
+        def callFromThread(self, call: Any, *arguments: Any) -> None:
+            call(*arguments)
+
+    return GAIResolver(Here(), OneThread, getaddrinfo)
+
+
+def fake_lookup(answers: dict[str, list[str]]) -> IHostnameResolver:
+    return fakes.FakeLookup({**answers, "unknown.example": []})
+
+
+@pytest.mark.parametrize("make", [fake_lookup, real_lookup])
+def test_a_lookup_tells_its_addresses_in_order(make: Any) -> None:
+    lookup = make({"known.example": ["192.0.2.1", "2001:db8::1"]})
+    assert verifyObject(IHostnameResolver, lookup)
+    found, unknown = Found(), Found()
+    lookup.resolveHostName(found, "known.example")
+    lookup.resolveHostName(unknown, "unknown.example")
+    assert found.events == ["began", "192.0.2.1", "2001:db8::1", "complete"]
+    assert unknown.events == ["began", "complete"]
+
+
+def test_a_fake_lookup_answers_when_told() -> None:
+    lookup, one, other = fakes.FakeLookup(), Found(), Found()
+    resolution = lookup.resolveHostName(one, "one.example")
+    lookup.resolveHostName(other, "other.example")
+    lookup.answer("one.example", ["192.0.2.1"])
+    assert (one.events, other.events) == (["began", "192.0.2.1", "complete"], ["began"])
+    assert lookup.asked == ["one.example", "other.example"]
+    with pytest.raises(NotImplementedError):
+        resolution.cancel()
+
+
+def fake_resolver() -> tuple[IResolver, Callable[..., None]]:
+    resolver = fakes.FakeResolver()
+    return resolver, resolver.answer
+
+
+def real_resolver() -> tuple[IResolver, Callable[..., None]]:
+    lookup = fakes.FakeLookup()
+    resolver = Resolver(fakes.FakeReactor(), Settings(), lookup)
+    return resolver, lambda name, hosts=(): lookup.answer(name.decode(), hosts)
+
+
+def outcome(deferred: Deferred[Any]) -> list[Any]:
+    """What a Deferred gives: filled when it does."""
+    given: list[Any] = []
+    deferred.addBoth(given.append)
+    return given
+
+
+@pytest.fixture(params=[fake_resolver, real_resolver])
+def resolver(request: pytest.FixtureRequest) -> tuple[Any, Callable[..., None]]:
+    return request.param()
+
+
+def test_a_name_has_addresses(resolver: Any) -> None:
+    resolver, answer = resolver
+    assert verifyObject(IResolver, resolver)
+    one, other = outcome(resolver.resolve(b"one.example")), outcome(resolver.resolve(b"other"))
+    answer(b"one.example", ["2001:db8::1", "192.0.2.1"])
+    assert (one, other) == ([("2001:db8::1", "192.0.2.1")], [])
+
+
+def test_an_unknown_name_fails(resolver: Any) -> None:
+    resolver, answer = resolver
+    unknown = outcome(resolver.resolve(b"unknown.example"))
+    answer(b"unknown.example")
+    assert unknown[0].check(DNSLookupError)
+
+
+def test_a_cancelled_name_is_forgotten(resolver: Any) -> None:
+    resolver, answer = resolver
+    wait = resolver.resolve(b"one.example")
+    given = outcome(wait)
+    wait.cancel()
+    assert given[0].check(CancelledError)
+    answer(b"one.example", ["192.0.2.1"])
+    assert len(given) == 1
+
+
+def test_a_fake_resolver_answers_from_memory() -> None:
+    error = DNSLookupError("told so")
+    resolver = fakes.FakeResolver({b"known": ["192.0.2.1"], b"broken": error})
+    assert outcome(resolver.resolve(b"known")) == [("192.0.2.1",)]
+    assert outcome(resolver.resolve(b"broken"))[0].value is error
+    wait = resolver.resolve(b"later")
+    given = outcome(wait)
+    resolver.answer(b"later", error)
+    assert given[0].value is error
+    gone = resolver.resolve(b"gone")
+    outcome(gone)
+    gone.cancel()
+    assert resolver.asked == [b"known", b"broken", b"later", b"gone"]
+    assert resolver.cancelled == [b"gone"]
+
+
+# ---------------------------------------------------------------- dialling
+
+
+class Dialling:
+    """A dialer, and how its latest attempt goes on."""
+
+    def __init__(self, dialer: Any, succeed: Any, fail: Any) -> None:
+        self.dialer, self.succeed, self.fail = dialer, succeed, fail
+
+
+def fake_dialer() -> Dialling:
+    dialer = fakes.FakeDialer(fakes.FakeReactor())
+    return Dialling(dialer, dialer.succeed, dialer.fail)
+
+
+def real_dialer() -> Dialling:
+    reactor = fakes.FakeReactor()
+    dialer = Dialer(reactor, Settings(), fakes.FakeResolver())
+    return Dialling(
+        dialer,
+        lambda: reactor.connectors[-1].succeed(),  # noqa: PLW0108 - it is not there yet
+        lambda error: reactor.connectors[-1].fail(error),  # noqa: PLW0108
+    )
+
+
+@pytest.fixture(params=[fake_dialer, real_dialer])
+def dialling(request: pytest.FixtureRequest) -> Dialling:
+    return request.param()
+
+
+TARGET = Address("192.0.2.80", 80)
+
+
+def test_a_dial_that_succeeds_gives_a_stream_without_receiver(dialling: Dialling) -> None:
+    assert verifyObject(IDialer, dialling.dialer)
+    given = outcome(dialling.dialer.dial(TARGET, lambda host: True))
+    assert given == []
+    transport = dialling.succeed()
+    [stream] = given
+    assert verifyObject(IStream, stream)
+    assert (stream.transport, stream.receiver) == (transport, None)
+    assert transport.connected
+
+
+def test_a_dial_that_fails(dialling: Dialling) -> None:
+    given = outcome(dialling.dialer.dial(TARGET, lambda host: True))
+    dialling.fail(ConnectionRefusedError())
+    assert given[0].check(ConnectionRefusedError)
+
+
+def test_a_dial_that_is_cancelled(dialling: Dialling) -> None:
+    dial = dialling.dialer.dial(TARGET, lambda host: True)
+    given = outcome(dial)
+    dial.cancel()
+    assert given[0].check(CancelledError)
+
+
+def test_a_fake_dialer_remembers() -> None:
+    dialer = fakes.FakeDialer(fakes.FakeReactor())
+    assert dialer.is_allowed("192.0.2.1")
+    outcome(dial := dialer.dial(TARGET, lambda host: host == "allowed"))
+    dial.cancel()
+    assert (dialer.targets, dialer.cancelled) == ([TARGET], [TARGET])
+    assert dialer.is_allowed("allowed")
+    assert not dialer.is_allowed("192.0.2.1")

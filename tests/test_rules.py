@@ -1,0 +1,199 @@
+"""The rules that hold when nothing else is said: where clients of other hosts must not get to, in every
+form that leads there.
+"""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zope.interface.verify import verifyObject
+
+from socks5.interfaces import Access, IRules
+from socks5.rules import SPECIAL_NETWORKS, Rules, is_special
+from socks5.wire import Address, Command
+
+SPECIAL = [
+    # RFC 6890: this network, loopback, link-local, limited broadcast; RFC 5771: multicast
+    "0.0.0.0",
+    "0.1.2.3",
+    "127.0.0.1",
+    "127.255.255.254",
+    "169.254.0.1",
+    "224.0.0.1",
+    "239.255.255.250",
+    "255.255.255.255",
+    # the same of IPv6
+    "::",
+    "::1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "febf::1",
+    "ff02::1",
+    "ff0e::1",
+    # where clouds keep their machines' credentials
+    "169.254.169.254",
+    "169.254.170.2",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+    "fd00:42::42",
+    "fd00:100::100:200",
+    "fd00:a9fe:a9fe::1",
+    "fd00:c1::a9fe:a9fe",
+    "fd20:ce::254",
+]
+
+ORDINARY = [
+    "1.0.0.1",
+    "126.255.255.255",
+    "128.0.0.1",
+    "10.0.0.1",  # the proxy's own network: its operator's choice
+    "192.168.1.1",
+    "172.16.0.1",
+    "100.100.100.201",
+    "168.63.129.17",
+    "169.253.255.255",
+    "169.255.0.1",
+    "223.255.255.255",
+    "240.0.0.1",
+    "255.255.255.254",
+    "2001:db8::1",
+    "2606:4700::1111",
+    "fd00::1",
+    "fd00:ec3::254",
+    "fec0::1",
+    "fe00::1",
+]
+
+SPECIAL_IPV4 = [host for host in SPECIAL if ":" not in host]
+ORDINARY_IPV4 = [host for host in ORDINARY if ":" not in host]
+
+
+def mapped(host: str) -> str:
+    """RFC 4291 section 2.5.5.2."""
+    return f"::ffff:{host}"
+
+
+def mapped_in_hexadecimal(host: str) -> str:
+    return str(IPv6Address(0xFFFF << 32 | int(IPv4Address(host))))
+
+
+def compatible(host: str) -> str:
+    """RFC 4291 section 2.5.5.1."""
+    return str(IPv6Address(int(IPv4Address(host))))
+
+
+def six_to_four(host: str) -> str:
+    """RFC 3056: 2002:V4ADDR::/48, whatever follows."""
+    return str(IPv6Address(0x2002 << 112 | int(IPv4Address(host)) << 80 | 0xABCD))
+
+
+def nat64(host: str) -> str:
+    """RFC 6052, the well-known prefix."""
+    return str(IPv6Address(0x64FF9B << 96 | int(IPv4Address(host))))
+
+
+def local_nat64(host: str) -> str:
+    """RFC 8215, the prefix for local use, with a /96 of it."""
+    return str(IPv6Address(0x64FF9B0001 << 80 | 0x77 << 32 | int(IPv4Address(host))))
+
+
+FORMS = [mapped, mapped_in_hexadecimal, compatible, six_to_four, nat64, local_nat64]
+
+
+@pytest.mark.parametrize("host", SPECIAL)
+def test_special_addresses(host: str) -> None:
+    assert is_special(host)
+
+
+@pytest.mark.parametrize("host", ORDINARY)
+def test_ordinary_addresses(host: str) -> None:
+    assert not is_special(host)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("host", SPECIAL_IPV4)
+def test_a_special_address_is_special_in_every_form(host: str, form: object) -> None:
+    assert is_special(form(host))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("host", ORDINARY_IPV4)
+def test_an_ordinary_address_is_ordinary_in_every_form(host: str, form: object) -> None:
+    assert not is_special(form(host))
+
+
+@pytest.mark.parametrize("network", SPECIAL_NETWORKS, ids=str)
+def test_each_network_is_special_from_end_to_end(network: object) -> None:
+    assert is_special(str(network[0]))
+    assert is_special(str(network[-1]))
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_address_has_one_verdict_in_all_its_forms(host: IPv4Address) -> None:
+    assert {is_special(form(str(host))) for form in FORMS} == {is_special(str(host))}
+
+
+@given(st.ip_addresses())
+def test_every_address_has_a_verdict(host: object) -> None:
+    by_hand = any(
+        host in network for network in SPECIAL_NETWORKS if network.version == host.version
+    )
+    assert is_special(str(host)) >= by_hand
+
+
+@pytest.mark.parametrize("host", ["example.org", "", "127.1", "1.2.3.4:80", "[::1]"])
+def test_what_is_no_ip_literal_is_an_error(host: str) -> None:
+    with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
+        is_special(host)
+
+
+# ---------------------------------------------------------------- who may go there
+
+SERVER = "203.0.113.1"
+LOCAL_CLIENTS = ["127.0.0.1", "127.8.8.8", "::1", "", SERVER]
+REMOTE_CLIENTS = ["203.0.113.9", "10.0.0.1", "2001:db8::1", "128.0.0.1", "12.7.0.1"]
+
+
+def access(client: str, server: str = SERVER) -> Access:
+    return Access(client, server, None, Command.CONNECT, Address(b"example.org", 80))
+
+
+def test_the_rules_are_rules() -> None:
+    assert verifyObject(IRules, Rules())
+
+
+@pytest.mark.parametrize("client", LOCAL_CLIENTS)
+@pytest.mark.parametrize("host", [*SPECIAL, *ORDINARY])
+def test_a_client_on_this_host_may_go_anywhere(client: str, host: str) -> None:
+    assert access(client).is_local
+    assert Rules().allows(access(client), host)
+
+
+@pytest.mark.parametrize("client", REMOTE_CLIENTS)
+def test_a_client_elsewhere_may_go_to_ordinary_addresses_only(client: str) -> None:
+    assert not access(client).is_local
+    assert [host for host in ORDINARY if not Rules().allows(access(client), host)] == []
+    assert [host for host in SPECIAL if Rules().allows(access(client), host)] == []
+
+
+def test_a_client_from_the_very_address_it_connected_to_is_on_this_host() -> None:
+    assert access("2001:db8::5", "2001:db8::5").is_local
+    assert not access("2001:db8::6", "2001:db8::5").is_local
+
+
+@pytest.mark.parametrize("client", [*LOCAL_CLIENTS, *REMOTE_CLIENTS])
+def test_a_request_may_be_made_before_its_address_is_known(client: str) -> None:
+    assert Rules().allows(access(client), None)
+
+
+def test_the_tables_of_this_module_are_addresses() -> None:
+    """A slip in them would make a test pass that tests nothing."""
+    for host in (*SPECIAL, *ORDINARY):
+        ip_address(host)
+    assert ip_address(local_nat64("1.2.3.4")) in ip_network("64:ff9b:1::/48")
+    assert ip_address(six_to_four("1.2.3.4")).sixtofour == IPv4Address("1.2.3.4")
+    assert ip_address(mapped_in_hexadecimal("1.2.3.4")).ipv4_mapped == IPv4Address("1.2.3.4")
