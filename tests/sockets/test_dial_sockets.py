@@ -1,0 +1,363 @@
+"""What every dialer must do, on real sockets of the loopback.
+
+``make_dialer`` is where another kind of dialer joins in.
+"""
+
+import gc
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from socks5.dial import Dialer
+from socks5.errors import NotAllowed, TTLExpired
+from socks5.interfaces import IResolver, IStream
+from socks5.replies import reply_for
+from socks5.settings import PerFamily, Settings
+from socks5.wire import Address
+from tests.fakes import FakeResolver
+from tests.sockets.wires import FarEnd, free_port, until
+
+NAME = b"example.org"
+
+
+def ordinary(settings: Settings, resolver: IResolver) -> Dialer:
+    """The dialer over the reactor's own connectors."""
+    from twisted.internet import reactor
+
+    return Dialer(reactor, settings, resolver)
+
+
+@pytest.fixture(params=[ordinary])
+def make_dialer(request: pytest.FixtureRequest) -> Callable[[Settings, IResolver], Any]:
+    """Takes the settings and the resolver."""
+    return request.param
+
+
+class Receiver:
+    """Records the events of a stream."""
+
+    def __init__(self) -> None:
+        self.octets = b""
+        self.events: list[str] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.octets += data
+
+    def readConnectionLost(self) -> None:
+        self.events.append("end")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.events.append("lost")
+
+
+class Dialling:
+    """One dial under way, whose stream gets a receiver as soon as it is there."""
+
+    def __init__(self, dialling: Deferred[IStream]) -> None:
+        self.dialling = dialling
+        self.receiver = Receiver()
+        self.stream: Any = None
+        self.failure: Failure | None = None
+        dialling.addCallbacks(self._connected, self._failed)
+
+    def _connected(self, stream: IStream) -> None:
+        assert stream.receiver is None
+        self.stream = stream
+        stream.receiver = self.receiver
+
+    def _failed(self, failure: Failure) -> None:
+        self.failure = failure
+
+    async def ended(self) -> None:
+        await until(lambda: self.stream or self.failure)
+
+
+class Targets:
+    """Listeners on addresses of the loopback, all on one port."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.port = 0
+
+    def listen(self, host: str = "127.0.0.1") -> socket.socket:
+        """A target that accepts."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = self._stack.enter_context(socket.create_server((host, self.port), family=family))
+        listener.setblocking(False)
+        self.port = listener.getsockname()[1]
+        return listener
+
+    def hang(self, host: str = "127.0.0.1") -> socket.socket:
+        """A target that does not answer: its queue is full."""
+        listener = self._stack.enter_context(socket.socket())
+        listener.bind((host, self.port))
+        listener.listen(0)
+        listener.setblocking(False)
+        self.port = listener.getsockname()[1]
+        self._stack.enter_context(socket.create_connection(listener.getsockname()))
+        return listener
+
+    def accept(self, listener: socket.socket) -> FarEnd:
+        """The connection that waits there.
+
+        :raises BlockingIOError: there is none.
+        """
+        return FarEnd(self._stack.enter_context(listener.accept()[0]))
+
+
+@pytest.fixture
+def targets() -> Iterator[Targets]:
+    with ExitStack() as stack:
+        yield Targets(stack)
+
+
+@pytest_twisted.async_yield_fixture
+async def dial(make_dialer: Any, targets: Targets) -> Any:
+    """Dials, and sees to it that every attempt leaves no socket and no delayed call behind."""
+    from twisted.internet import reactor
+
+    def left() -> list[Any]:
+        found = [*reactor.getReaders(), *reactor.getWriters(), *reactor.getDelayedCalls()]
+        return [each for each in found if each not in before]
+
+    before: list[Any] = []
+    before = left()
+    made: list[Dialling] = []
+
+    def dial(
+        *hosts: str | bytes, allowed: Callable[[str], bool] = lambda host: True, **settings: Any
+    ) -> Dialling:
+        answers: dict[bytes, Sequence[str]] = {}
+        target = hosts[0]
+        if len(hosts) > 1:
+            answers, target = {NAME: [str(host) for host in hosts]}, NAME
+        dialer = make_dialer(Settings(**settings), FakeResolver(answers))
+        made.append(Dialling(dialer.dial(Address(target, targets.port), allowed)))
+        return made[-1]
+
+    yield dial
+    for each in made:
+        if each.stream is not None:
+            each.stream.transport.abortConnection()
+            await until(lambda each=each: "lost" in each.receiver.events)
+    await until(lambda: left() == [])
+
+
+# ---------------------------------------------------------------- connecting
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [("127.0.0.1", IPv4Address), (b"127.0.0.1", IPv4Address), ("::1", IPv6Address)],
+)
+@pytest_twisted.ensureDeferred
+async def test_an_address_is_connected_to(
+    dial: Any, targets: Targets, host: str | bytes, kind: type
+) -> None:
+    text = host if isinstance(host, str) else host.decode()
+    listener = targets.listen(text)
+    dialling = dial(host)
+    assert dialling.stream is None
+    await dialling.ended()
+    far = targets.accept(listener)
+    transport = dialling.stream.transport
+    assert verifyObject(IStream, dialling.stream)
+    assert transport.getPeer() == kind("TCP", text, targets.port)
+    ours = far.socket.getpeername()
+    assert (transport.getHost().host, transport.getHost().port) == ours[:2]
+
+
+@pytest_twisted.ensureDeferred
+async def test_octets_go_both_ways_through_the_stream(dial: Any, targets: Targets) -> None:
+    listener = targets.listen()
+    dialling = dial("127.0.0.1")
+    await dialling.ended()
+    far = targets.accept(listener)
+    dialling.stream.transport.write(b"request")
+    await until(lambda: far.value() == b"request")
+    far.send(b"answer")
+    far.end()
+    await until(lambda: dialling.receiver.events == ["end"])
+    assert dialling.receiver.octets == b"answer"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_target_sends_at_once_is_not_lost(dial: Any, targets: Targets) -> None:
+    """It may be there before the connection is noticed to be."""
+    listener = targets.listen()
+    dialling = dial("127.0.0.1")
+
+    def accepted() -> bool:
+        try:
+            far.append(targets.accept(listener))
+        except BlockingIOError:
+            return False
+        far[0].send(b"220 ready")
+        far[0].end()
+        return True
+
+    far: list[FarEnd] = []
+    await until(accepted)
+    await until(lambda: dialling.receiver.events == ["end"])
+    assert dialling.receiver.octets == b"220 ready"
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_delayed_and_a_dead_peer_is_found_out(dial: Any, targets: Targets) -> None:
+    targets.listen()
+    dialling = dial("127.0.0.1")
+    await dialling.ended()
+    handle = dialling.stream.transport.getHandle()
+    assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.parametrize("host", ["::ffff:127.0.0.1", b"::ffff:127.0.0.1", b"::FFFF:7f00:1"])
+@pytest_twisted.ensureDeferred
+async def test_a_mapped_address_is_reached_over_ipv4(
+    dial: Any, targets: Targets, host: str | bytes
+) -> None:
+    targets.listen()
+    asked: list[str] = []
+    dialling = dial(host, allowed=lambda host: asked.append(host) is None)
+    await dialling.ended()
+    assert asked == ["127.0.0.1"]
+    assert dialling.stream.transport.getHost().host == "127.0.0.1"
+    assert isinstance(dialling.stream.transport.getPeer(), IPv4Address)
+
+
+# ---------------------------------------------------------------- several addresses
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_address_leads_to_the_next_at_once(dial: Any, targets: Targets) -> None:
+    targets.listen("127.0.0.3")
+    dialling = dial("127.0.0.1", "127.0.0.2", "127.0.0.3", attempt_delay=1000.0)
+    await dialling.ended()
+    assert dialling.stream.transport.getPeer().host == "127.0.0.3"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_that_does_not_answer_is_overtaken(dial: Any, targets: Targets) -> None:
+    targets.listen("127.0.0.2")
+    targets.hang("127.0.0.1")
+    dialling = dial("127.0.0.1", "127.0.0.2", attempt_delay=0.01)
+    await dialling.ended()
+    assert dialling.stream.transport.getPeer().host == "127.0.0.2"
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_several_that_answer_one_is_kept(dial: Any, targets: Targets) -> None:
+    """The others see nothing, or a connection that is closed again."""
+    hosts = [f"127.0.0.{number}" for number in range(1, 6)]
+    listeners = {host: targets.listen(host) for host in hosts}
+    dialling = dial(*hosts, attempt_delay=0.0)
+    await dialling.ended()
+    kept = dialling.stream.transport.getPeer().host
+    dialling.stream.transport.write(b"here")
+    for host, listener in listeners.items():
+        try:
+            far = targets.accept(listener)
+        except BlockingIOError:
+            assert host != kept
+        else:
+            expected = ("", b"here") if host == kept else ("end", b"")
+            await until(
+                lambda far=far, expected=expected: (far.sees_now(), far.value()) == expected
+            )
+    assert dialling.receiver.events == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_that_is_not_allowed_sees_nothing(dial: Any, targets: Targets) -> None:
+    forbidden, allowed = targets.listen("127.0.0.1"), targets.listen("127.0.0.2")
+    dialling = dial(
+        "127.0.0.1", "127.0.0.2", attempt_delay=0.0, allowed=lambda host: host != "127.0.0.1"
+    )
+    await dialling.ended()
+    assert targets.accept(allowed)
+    with pytest.raises(BlockingIOError):
+        targets.accept(forbidden)
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_an_allowed_address_nobody_sees_anything(dial: Any, targets: Targets) -> None:
+    listener = targets.listen()
+    dialling = dial("127.0.0.1", allowed=lambda host: False)
+    await dialling.ended()
+    assert dialling.failure.check(NotAllowed)
+    with pytest.raises(BlockingIOError):
+        targets.accept(listener)
+
+
+# ---------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize("hosts", [("127.0.0.1",), ("::1",), ("127.0.0.1", "127.0.0.2", "::1")])
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_is_reply_5(dial: Any, targets: Targets, hosts: tuple[str, ...]) -> None:
+    targets.port = free_port()
+    dialling = dial(*hosts)
+    await dialling.ended()
+    assert reply_for(dialling.failure) == 5
+
+
+@pytest.mark.parametrize("hosts", [("127.0.0.1",), ("127.0.0.1", "127.0.0.2")])
+@pytest_twisted.ensureDeferred
+async def test_no_answer_in_time_is_reply_6(
+    dial: Any, targets: Targets, hosts: tuple[str, ...]
+) -> None:
+    for host in hosts:
+        targets.hang(host)
+    dialling = dial(*hosts, attempt_delay=0.01, connect_timeout=0.03)
+    await dialling.ended()
+    assert dialling.failure.check(TTLExpired)
+    assert reply_for(dialling.failure) == 6
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_cancelling_gives_up_every_attempt(dial: Any, targets: Targets, wait: bool) -> None:
+    for host in ("127.0.0.1", "127.0.0.2"):
+        targets.hang(host)
+    from twisted.internet import reactor
+
+    before = len(reactor.getWriters())
+    dialling = dial("127.0.0.1", "127.0.0.2", attempt_delay=0.0)
+    if wait:
+        await until(lambda: len(reactor.getWriters()) == before + 2)
+    dialling.dialling.cancel()
+    assert dialling.failure.check(CancelledError)
+    await until(lambda: len(reactor.getWriters()) == before)
+
+
+# ---------------------------------------------------------------- from where
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_come_from_the_source_address(dial: Any, targets: Targets) -> None:
+    listener = targets.listen()
+    dialling = dial("127.0.0.1", outgoing=PerFamily(ipv4="127.0.0.9"))
+    await dialling.ended()
+    far = targets.accept(listener)
+    assert far.socket.getpeername()[0] == "127.0.0.9"
+    assert dialling.stream.transport.getHost().host == "127.0.0.9"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Twisted forgets to close the socket
+@pytest_twisted.ensureDeferred
+async def test_a_source_address_that_is_not_ours_is_reply_1(dial: Any, targets: Targets) -> None:
+    """192.0.2.0/24 is for documentation: nobody has it."""
+    targets.listen()
+    dialling = dial("127.0.0.1", outgoing=PerFamily(ipv4="192.0.2.1"))
+    await dialling.ended()
+    assert reply_for(dialling.failure) == 1
+    gc.collect()

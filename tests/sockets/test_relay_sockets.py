@@ -1,0 +1,545 @@
+"""What every relay must do, seen by the two programs that it joins: plain sockets, and nothing else.
+
+``make_relay`` is where another kind of relay joins in.
+"""
+
+import errno
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import PrivateCertificate
+
+from socks5.dial import Dialer, Stream
+from socks5.relay import Relay
+from socks5.settings import Settings
+from socks5.wire import Address
+from tests.certificates import self_signed
+from tests.fakes import FakeResolver
+from tests.sockets.wires import FarEnd, turn, until
+
+SMALL = 1 << 17
+"""Octets asked for as a socket's buffer, where a test must fill it."""
+
+READ = 1 << 18
+"""Octets that a relay may hold itself in one direction, whatever its kind: what it reads at a time, and a
+full send buffer."""
+
+
+class Joined:
+    """A client and a target, joined by a relay that has not begun."""
+
+    def __init__(self, client: FarEnd, target: FarEnd, near: Stream, far: Stream) -> None:
+        self.client, self.target = client, target
+        self.near, self.far = near, far
+        self.relay: Any = None
+        self.done: list[str] = []
+
+    def sides(self, one: str) -> tuple[FarEnd, FarEnd]:
+        """The side named, and its peer."""
+        both = (self.client, self.target)
+        return both if one == "client" else both[::-1]
+
+    def count(self, one: str) -> int:
+        """Octets that the relay has received from the side named."""
+        return self.relay.bytes_up if one == "client" else self.relay.bytes_down
+
+    def shrink(self) -> int:
+        """Make every buffer of the system small.
+
+        :returns: how many octets can be between the two programs in one direction, at the most.
+        """
+        ours = [each.transport.socket for each in (self.near, self.far)]
+        theirs = [self.client.socket, self.target.socket]
+        for each in (*ours, *theirs):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        sizes = [
+            each.getsockopt(socket.SOL_SOCKET, option)
+            for each in (ours[0], theirs[0])
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF)
+        ]
+        return sum(sizes) + READ
+
+    async def stuff(self, sender: FarEnd, data: bytes) -> int:
+        """Send of *data* what goes, until nothing goes any more.
+
+        :returns: how many octets that was.
+        """
+        sent = quiet = 0
+        while quiet < 50:
+            went = sender.push(data[sent : sent + SMALL])
+            sent += went
+            quiet = 0 if went else quiet + 1
+            await turn()
+        return sent
+
+
+def pattern(octets: int) -> bytes:
+    """Octets without a period: an order that is wrong shows."""
+    return random.Random(octets).randbytes(octets)
+
+
+def ordinary(*arguments: Any) -> Relay:
+    """The relay for any two transports."""
+    return Relay(*arguments)
+
+
+@pytest.fixture(params=[ordinary])
+def make_relay(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Takes what :class:`~socks5.relay.Relay` takes."""
+    return request.param
+
+
+@pytest.fixture(params=["client", "target"])
+def one(request: pytest.FixtureRequest) -> str:
+    """The side that begins: what a test with it says holds both ways."""
+    return request.param
+
+
+async def connected(listen: Callable[[Factory], Any], connect: Callable[[Any], Any]) -> Any:
+    """A client of a Twisted port: its socket, and the stream that it got."""
+    streams: list[Stream] = []
+
+    class Streams(Factory):
+        noisy = False
+
+        def buildProtocol(self, addr: Any) -> Stream:
+            streams.append(Stream())
+            return streams[-1]
+
+    port = listen(Streams())
+    client = connect(port.getHost())
+    await until(lambda: streams and streams[0].transport)
+    await port.stopListening()
+    return FarEnd(client), streams[0]
+
+
+async def tcp_client() -> tuple[FarEnd, Stream]:
+    from twisted.internet import reactor
+
+    return await connected(
+        lambda factory: reactor.listenTCP(0, factory, interface="127.0.0.1"),
+        lambda host: socket.create_connection((host.host, host.port)),
+    )
+
+
+async def unix_client(path: Path) -> tuple[FarEnd, Stream]:
+    from twisted.internet import reactor
+
+    def connect(host: Any) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(host.name)
+        return client
+
+    return await connected(lambda factory: reactor.listenUNIX(str(path), factory), connect)
+
+
+class TLSSocket:
+    """A socket that speaks TLS, as :class:`FarEnd` uses one that does not."""
+
+    def __init__(self, plain: socket.socket) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        plain.setblocking(False)
+        self._socket = context.wrap_socket(plain, do_handshake_on_connect=False, suppress_ragged_eofs=False)
+        self.setblocking = self._socket.setblocking
+        self.setsockopt, self.getsockopt = self._socket.setsockopt, self._socket.getsockopt
+        self.send, self.close = self._socket.send, self._socket.close
+
+    def recv(self, octets: int) -> bytes:
+        try:
+            return self._socket.recv(octets)
+        except ssl.SSLWantReadError:
+            raise BlockingIOError from None
+
+    def has_shaken_hands(self) -> bool:
+        try:
+            self._socket.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def shutdown(self, how: int) -> None:
+        """Send ``close_notify``; the answer to it is the end that :meth:`recv` sees."""
+        with suppress(ssl.SSLWantReadError):
+            self._socket.unwrap()
+
+
+async def tls_client(directory: Path) -> tuple[FarEnd, Stream]:
+    from twisted.internet import reactor
+
+    options = PrivateCertificate.loadPEM(self_signed(directory).read_bytes()).options()
+    client, near = await connected(
+        lambda factory: reactor.listenSSL(0, factory, options, interface="127.0.0.1"),
+        lambda host: TLSSocket(socket.create_connection((host.host, host.port))),
+    )
+    await until(client.socket.has_shaken_hands)
+    return client, near
+
+
+async def target() -> tuple[FarEnd, Stream]:
+    """A target, and our stream to it."""
+    from twisted.internet import reactor
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dialer = Dialer(reactor, Settings(), FakeResolver())
+        far = await dialer.dial(Address(*listener.getsockname()), lambda host: True)
+        return FarEnd(listener.accept()[0]), far
+
+
+@pytest_twisted.async_yield_fixture
+async def join(make_relay: Callable[..., Any], tmp_path: Path) -> AsyncIterator[Any]:
+    """Joins a client and a target, and leaves nothing behind."""
+    from twisted.internet import reactor
+
+    before = {*reactor.getReaders(), *reactor.getWriters()}
+    made: list[Joined] = []
+
+    async def join(kind: str = "tcp", **settings: Any) -> Joined:
+        clients = {
+            "tcp": tcp_client,
+            "tls": lambda: tls_client(tmp_path),
+            "unix": lambda: unix_client(tmp_path / "socket"),
+        }
+        client, near = await clients[kind]()
+        far_end, far = await target()
+        joined = Joined(client, far_end, near, far)
+        joined.relay = make_relay(reactor, Settings(**settings), near, far, joined.done.append)
+        made.append(joined)
+        return joined
+
+    yield join
+    for each in made:
+        each.client.close()
+        each.target.close()
+        each.relay.stop("the test is over")
+        await until(lambda each=each: each.done)
+        assert len(each.done) == 1
+    await until(lambda: {*reactor.getReaders(), *reactor.getWriters()} <= before)
+
+
+@pytest_twisted.async_fixture
+async def joined(join: Any) -> Joined:
+    """A relay under way."""
+    made = await join()
+    made.relay.start()
+    return made
+
+
+# ---------------------------------------------------------------- octets
+
+
+@pytest_twisted.ensureDeferred
+async def test_octets_go_both_ways_and_are_counted(joined: Joined) -> None:
+    joined.client.send(b"request")
+    await until(lambda: joined.target.value() == b"request")
+    joined.target.send(b"the answer")
+    await until(lambda: joined.client.value() == b"the answer")
+    assert (joined.relay.bytes_up, joined.relay.bytes_down) == (7, 10)
+    assert joined.done == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_much_goes_both_ways_at_once(joined: Joined) -> None:
+    up, down = pattern(3 << 20), pattern(2 << 20)
+    sent = [0, 0]
+
+    def all_there() -> bool:
+        sent[0] += joined.client.push(up[sent[0] : sent[0] + 100_000])
+        sent[1] += joined.target.push(down[sent[1] : sent[1] + 100_000])
+        return joined.target.count == len(up) and joined.client.count == len(down)
+
+    await until(all_there)
+    assert joined.target.value() == up
+    assert joined.client.value() == down
+    assert (joined.relay.bytes_up, joined.relay.bytes_down) == (len(up), len(down))
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_client_sent_before_goes_first(join: Any) -> None:
+    joined = await join()
+    joined.client.send(b"second")
+    joined.relay.start(b"first ")
+    await until(lambda: joined.target.value() == b"first second")
+    assert joined.relay.bytes_up == 12
+
+
+@pytest_twisted.ensureDeferred
+async def test_much_that_the_client_sent_before_goes_first_too(join: Any) -> None:
+    joined = await join()
+    joined.client.send(b"the rest")
+    first = pattern(1 << 20)
+    joined.relay.start(first)
+    await until(lambda: joined.target.value() == first + b"the rest")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_client_s_end_may_have_come_before(join: Any) -> None:
+    joined = await join()
+    joined.client.end()
+    joined.relay.start(b"all there is", True)
+    await until(lambda: joined.target.sees_now() == "end")
+    assert joined.target.value() == b"all there is"
+    joined.target.send(b"answer")
+    await until(lambda: joined.client.value() == b"answer")
+
+
+# ---------------------------------------------------------------- back pressure
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stalled_reader_stops_the_sender_and_loses_nothing(join: Any, one: str) -> None:
+    """What is on the way is bounded: not by what is sent, but by the buffers."""
+    joined = await join()
+    limit = joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    data = pattern(limit * 8)
+    sent = await joined.stuff(sender, data)
+    assert 0 < sent <= limit
+    while reader.read(1000) or reader.count < sent:
+        await turn()
+    assert reader.value() == data[:sent]
+    assert joined.count(one) == sent
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stalled_reader_does_not_hold_up_the_other_direction(join: Any, one: str) -> None:
+    joined = await join()
+    joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    await joined.stuff(sender, pattern(1 << 22))
+    reader.send(b"still here")
+    await until(lambda: sender.value() == b"still here")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_stalls_and_goes_on_gets_everything(join: Any, one: str) -> None:
+    joined = await join()
+    limit = joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    data = pattern(limit * 3)
+    sent = 0
+    while sent < len(data):
+        sent += await joined.stuff(sender, data[sent:])
+        reader.value()
+    await until(lambda: reader.count == len(data))
+    assert reader.value() == data
+
+
+# ---------------------------------------------------------------- ends
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_end_is_passed_on_and_the_other_direction_goes_on(
+    joined: Joined, one: str
+) -> None:
+    sender, reader = joined.sides(one)
+    sender.send(b"request")
+    sender.end()
+    await until(lambda: reader.sees_now() == "end")
+    assert reader.value() == b"request"
+    for times in (1, 2, 3):
+        reader.send(b"answer ")
+        await until(lambda times=times: sender.value() == b"answer " * times)
+    assert (sender.sees, joined.done) == ("", [])
+    reader.end()
+    await until(lambda: sender.sees_now() == "end")
+    await until(lambda: joined.done)
+    assert joined.done == ["target closed" if one == "client" else "client closed"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_end_waits_behind_octets_that_a_stalled_reader_has_not_read(
+    join: Any, one: str
+) -> None:
+    """Then the sender is gone altogether, and the reader gets what it sent all the same."""
+    joined = await join()
+    joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    data = pattern(1 << 22)
+    sent = await joined.stuff(sender, data)
+    assert sent < len(data)
+    sender.close()
+    await turn()
+    await until(reader.sees_now)
+    assert reader.sees == "end"
+    assert reader.value() == data[:sent]
+    assert joined.done == []
+    reader.close()
+    await until(lambda: joined.done)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_target_that_answers_and_closes_is_heard_to_the_end(joined: Joined) -> None:
+    answer = pattern(1 << 16)
+    joined.client.send(b"request")
+    await until(lambda: joined.target.value() == b"request")
+    joined.target.send(answer)
+    joined.target.close()
+    await until(lambda: joined.client.sees_now() == "end")
+    assert joined.client.value() == answer
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_on_a_unix_socket_ends_its_half(join: Any) -> None:
+    joined = await join("unix")
+    joined.relay.start()
+    joined.client.send(b"request")
+    joined.client.end()
+    await until(lambda: joined.target.sees_now() == "end")
+    joined.target.send(b"answer")
+    joined.target.close()
+    await until(lambda: joined.client.sees_now() == "end")
+    assert (joined.target.value(), joined.client.value()) == (b"request", b"answer")
+    await until(lambda: joined.done)
+
+
+# ---------------------------------------------------------------- TLS: for relays of any transport
+
+TLS = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted does
+
+
+@TLS
+@pytest_twisted.ensureDeferred
+async def test_a_tls_client_gets_the_whole_answer_however_late_it_reads(join: Any) -> None:
+    joined = await join("tls")
+    limit = joined.shrink() + READ  # records on their way are held once more
+    joined.relay.start()
+    joined.client.send(b"request")
+    await until(lambda: joined.target.value() == b"request")
+    answer = pattern(limit * 4)
+    sent = await joined.stuff(joined.target, answer)
+    assert 0 < sent <= limit
+    joined.target.close()
+    await until(lambda: joined.client.sees_now() == "end")
+    assert joined.client.value() == answer[:sent]
+    await until(lambda: joined.done == ["target closed"])
+
+
+@TLS
+@pytest_twisted.ensureDeferred
+async def test_a_tls_client_s_end_closes_both_sides_once_all_is_sent(join: Any) -> None:
+    joined = await join("tls")
+    joined.relay.start()
+    request = pattern(1 << 16)
+    joined.client.send(request)
+    joined.client.end()
+    await until(lambda: joined.target.sees_now() == "end")
+    assert joined.target.value() == request
+    await until(lambda: joined.done == ["client closed"])
+
+
+@TLS
+@pytest_twisted.ensureDeferred
+async def test_a_reset_of_the_target_s_reaches_a_tls_client(join: Any) -> None:
+    joined = await join("tls")
+    joined.relay.start()
+    joined.target.reset()
+    await until(lambda: joined.client.sees_now() == "reset")
+    await until(lambda: joined.done == ["reset by target"])
+
+
+# ---------------------------------------------------------------- resets
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_is_passed_on_as_a_reset(joined: Joined, one: str) -> None:
+    sender, reader = joined.sides(one)
+    sender.send(b"octets")
+    await until(lambda: reader.value() == b"octets")
+    sender.reset()
+    await until(lambda: reader.sees_now() == "reset")
+    await until(lambda: joined.done)
+    assert joined.done == [f"reset by {one}"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_after_the_other_side_s_end_is_passed_on(joined: Joined, one: str) -> None:
+    sender, reader = joined.sides(one)
+    reader.end()
+    await until(lambda: sender.sees_now() == "end")
+    sender.reset()
+    await until(lambda: reader.sees_now() == "reset")
+    await until(lambda: joined.done)
+    assert joined.done == [f"reset by {one}"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_after_the_same_side_s_end_is_passed_on(joined: Joined, one: str) -> None:
+    """A socket that has seen the end already sees a reset as EPIPE, at once; from an orderly close it
+    would see nothing more.
+    """
+    sender, reader = joined.sides(one)
+    sender.end()
+    await until(lambda: reader.sees_now() == "end")
+    sender.reset()
+    reader.push(b"into the void")
+    await until(lambda: joined.done)
+    assert joined.done == [f"reset by {one}"]
+    assert reader.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
+
+
+# ---------------------------------------------------------------- limits, and stopping
+
+
+@pytest_twisted.ensureDeferred
+async def test_half_closed_and_silent_is_given_up(join: Any, one: str) -> None:
+    joined = await join(linger_timeout=0.01)
+    joined.relay.start()
+    sender, _ = joined.sides(one)
+    sender.end()
+    await until(lambda: joined.done)
+    assert joined.done == ["half-closed and silent"]
+    assert sender.sees_now() == "reset"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_idle_relay_is_given_up(join: Any) -> None:
+    joined = await join(idle_timeout=0.01)
+    joined.relay.start()
+    await until(lambda: joined.done)
+    assert joined.done == ["idle"]
+    assert (joined.client.sees_now(), joined.target.sees_now()) == ("reset", "reset")
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_closes_both_sides_in_order(joined: Joined) -> None:
+    joined.client.send(b"octets")
+    await until(lambda: joined.relay.bytes_up)
+    joined.relay.stop("shutdown")
+    await until(lambda: joined.done == ["shutdown"])
+    assert (joined.client.sees_now(), joined.target.sees_now()) == ("end", "end")
+    assert joined.target.value() == b"octets"
+    joined.relay.stop("again")
+    await turn()
+    assert joined.done == ["shutdown"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_sends_what_is_written_first(join: Any, one: str) -> None:
+    joined = await join()
+    joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    data = pattern(1 << 22)
+    await joined.stuff(sender, data)
+    joined.relay.stop("shutdown")
+    await turn()
+    assert joined.done == []
+    received = joined.count(one)
+    await until(lambda: reader.sees_now() == "end")
+    assert reader.value() == data[:received]
+    await until(lambda: joined.done == ["shutdown"])

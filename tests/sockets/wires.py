@@ -1,0 +1,117 @@
+"""What tests on real sockets share: waiting without sleeping, and plain sockets as the far ends.
+
+Every wait is for something to become true, in as many turns of the reactor as that takes.
+"""
+
+import socket
+import struct
+from collections.abc import Callable
+
+from twisted.internet.task import deferLater
+
+PATIENCE = 10.0
+"""Seconds until a wait is given up: only ever used up by a failure."""
+
+
+async def turn() -> None:
+    """Let the reactor go round once."""
+    from twisted.internet import reactor
+
+    await deferLater(reactor, 0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Go round until *condition* is true."""
+    from twisted.internet import reactor
+
+    end = reactor.seconds() + PATIENCE
+    while not condition():
+        assert reactor.seconds() < end, "it does not become true"
+        await turn()
+
+
+def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
+    """A TCP port of the loopback on which nobody listens."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class FarEnd:
+    """A plain socket that plays the other program: it sees exactly what the system shows it.
+
+    ``sees`` says what ended the octets: "" for nothing yet, "end" (EOF) or "reset" (ECONNRESET).
+    Nothing is read unless it is asked for: a far end that nobody asks is a stalled reader.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self.socket = connection
+        self.sees = ""
+        self._octets = bytearray()
+        self._unsent = bytearray()
+
+    def value(self) -> bytes:
+        """Everything received so far, up to now."""
+        while not self.sees:
+            try:
+                data = self.socket.recv(1 << 18)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                self.sees = "reset"
+                break
+            self._octets += data
+            if not data:
+                self.sees = "end"
+        return bytes(self._octets)
+
+    @property
+    def count(self) -> int:
+        """How many octets that are."""
+        self.value()
+        return len(self._octets)
+
+    def sees_now(self) -> str:
+        """``sees``, up to now."""
+        self.value()
+        return self.sees
+
+    def read(self, octets: int) -> int:
+        """Read at most so many octets.
+
+        :returns: how many came.
+        """
+        try:
+            data = self.socket.recv(octets)
+        except BlockingIOError:
+            return 0
+        self._octets += data
+        return len(data)
+
+    def send(self, data: bytes) -> None:
+        """Send; few enough octets for the system's buffer."""
+        assert self.socket.send(data) == len(data)
+
+    def push(self, data: bytes) -> int:
+        """Send what the system takes now, of much.
+
+        :returns: how many octets that was.
+        """
+        try:
+            return self.socket.send(data)
+        except BlockingIOError:
+            return 0
+
+    def end(self) -> None:
+        """Send our end; goes on receiving."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Reset the connection."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def close(self) -> None:
+        """Close, both directions at once."""
+        self.socket.close()

@@ -1,0 +1,538 @@
+"""Listening: who is accepted when, what a port does while it may not accept, and what it keeps to itself.
+
+Real sockets on the loopback; a reactor that reads when the test says so.
+"""
+
+import errno
+import io
+import os
+import select
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    SSL4ClientEndpoint,
+    TCP4ClientEndpoint,
+    UNIXClientEndpoint,
+    connectProtocol,
+    serverFromString,
+)
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import (
+    Logger,
+    capturedLogs,
+    formatEvent,
+    globalLogPublisher,
+    textFileLogObserver,
+)
+from zope.interface import providedBy
+
+from socks5 import accept
+from socks5.accept import BACKLOG, RETRY_DELAY, ListeningReactor, Port, QuietReactor, UNIXPort
+from socks5.limits import SessionLimit
+from tests.certificates import self_signed
+
+HINT = "; raise the limit of open files (ulimit -n) or lower --max-sessions"
+
+
+class SteppedReactor(Clock):
+    """Reads what can be read when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: set[Any] = set()
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.add(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.discard(reader)
+
+    def addWriter(self, writer: Any) -> None:
+        raise AssertionError("nothing is written here")
+
+    def removeWriter(self, writer: Any) -> None:
+        """None was added."""
+
+    def turn(self) -> None:
+        """Read once wherever there is something to read."""
+        for reader in select.select(list(self.readers), (), (), 0)[0]:
+            reader.doRead()
+
+
+class Session(Protocol):
+    """Stays until the test ends it."""
+
+    def __init__(self, factory: "Sessions") -> None:
+        self._sessions = factory
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._sessions.limit.leave()
+
+
+class Sessions(Factory):
+    """Makes a session for whoever may enter."""
+
+    noisy = False
+
+    def __init__(self, limit: SessionLimit) -> None:
+        self.limit = limit
+        self.sessions: list[Session] = []
+
+    def buildProtocol(self, addr: Any) -> Session | None:
+        if not self.limit.enter():
+            return None
+        self.sessions.append(Session(self))
+        return self.sessions[-1]
+
+    @property
+    def peers(self) -> list[int]:
+        """The ports of the clients that were accepted, in order."""
+        return [session.transport.getPeer().port for session in self.sessions]
+
+
+class World:
+    """A port, and clients that connect to it."""
+
+    def __init__(self, maximum: int = 1000) -> None:
+        self.reactor = SteppedReactor()
+        self.limit = SessionLimit(maximum)
+        self.factory: Any = Sessions(self.limit)
+        self.listening = ListeningReactor(self.reactor, self.limit)
+        self.port = self.listening.listenTCP(0, self.factory, interface="127.0.0.1")
+        self._clients: list[socket.socket] = []
+
+    def connect(self) -> socket.socket:
+        """A client that waits in the kernel's queue until the port accepts it."""
+        before = self._queue_length()
+        client = socket.create_connection(("127.0.0.1", self.port.getHost().port))
+        client.setblocking(False)
+        self._clients.append(client)
+        while self._queue_length() == before:  # the handshake's last packet is on its way
+            os.sched_yield()
+        return client
+
+    def _queue_length(self) -> int:
+        """Clients in the kernel's queue: tcpi_unacked of a listening socket (Linux)."""
+        information = self.port.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+        return int.from_bytes(information[24:28], sys.byteorder)
+
+    def ports_of(self, *clients: socket.socket) -> list[int]:
+        return [client.getsockname()[1] for client in clients]
+
+    @property
+    def is_reading(self) -> bool:
+        return self.port in self.reactor.readers
+
+    def accepting_fails(self, *errors: int) -> socket.socket:
+        """A client that waits while the attempts to accept it fail with these errors."""
+        client = self.connect()
+        waiting, real = list(errors), self.port.socket
+
+        class Socket:
+            def accept(self) -> Any:
+                if waiting:
+                    number = waiting.pop(0)
+                    raise OSError(number, os.strerror(number))
+                return real.accept()
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+        self.port.socket = Socket()  # type: ignore[assignment]
+        return client
+
+    def end_first_session(self) -> None:
+        self.factory.sessions.pop(0).transport.abortConnection()
+        self.reactor.advance(0)
+
+    def close(self) -> None:
+        for reader in list(self.reactor.readers - {self.port}):
+            reader.abortConnection()
+        if self.port.connected and not self.port.disconnecting:
+            self.port.stopListening()
+        self.reactor.advance(0)
+        for client in self._clients:
+            client.close()
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., World]]:
+    made = []
+
+    def make(maximum: int = 1000) -> World:
+        made.append(World(maximum))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()
+
+
+@pytest.fixture
+def world(make: Callable[..., World]) -> World:
+    return make()
+
+
+def is_open(client: socket.socket) -> bool:
+    """Whether the client's connection is neither ended nor reset."""
+    try:
+        return client.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
+
+
+# ---------------------------------------------------------------- accepting
+
+
+def test_clients_are_served_in_the_order_they_came(world: World) -> None:
+    first, second = world.connect(), world.connect()
+    world.reactor.turn()
+    assert world.factory.peers == world.ports_of(first, second)
+    assert is_open(first)
+    assert is_open(second)
+
+
+def test_a_port_that_is_called_for_nothing_waits_on(world: World) -> None:
+    world.reactor.turn()
+    assert world.factory.sessions == []
+    assert world.is_reading
+
+
+def test_others_get_their_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "BATCH", 2)
+    clients = [world.connect() for _ in range(3)]
+    world.port.doRead()
+    assert world.factory.peers == world.ports_of(*clients[:2])
+    world.port.doRead()
+    assert world.factory.peers == world.ports_of(*clients)
+
+
+def test_whom_the_factory_does_not_want_is_closed(world: World) -> None:
+    world.factory.buildProtocol = lambda addr: None
+    client = world.connect()
+    world.reactor.turn()
+    assert not is_open(client)
+    assert world.is_reading
+
+
+def test_a_port_that_is_told_to_stop_accepts_nobody_any_more(world: World) -> None:
+    build = world.factory.buildProtocol
+
+    def last(addr: Any) -> Any:
+        world.port.stopListening()
+        return build(addr)
+
+    world.factory.buildProtocol = last
+    first, _ = world.connect(), world.connect()
+    world.reactor.turn()
+    assert world.factory.peers == world.ports_of(first)
+
+
+def crash(*arguments: Any) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+@pytest.mark.parametrize("place", ["buildProtocol", "connectionMade"])
+def test_a_client_that_cannot_be_served_ends_alone(
+    place: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = world.factory if place == "buildProtocol" else Session
+    monkeypatch.setattr(owner, place, crash)
+    unlucky = world.connect()
+    with capturedLogs() as events:
+        world.reactor.turn()
+        world.reactor.advance(0)
+    assert [event["log_failure"].type for event in events] == [ZeroDivisionError]
+    assert not is_open(unlucky)
+    assert world.limit.open == 0
+
+    monkeypatch.undo()
+    lucky = world.connect()
+    world.reactor.turn()
+    assert world.factory.peers[-1:] == world.ports_of(lucky)
+
+
+# ---------------------------------------------------------------- the session limit
+
+
+def test_who_does_not_fit_waits_in_the_queue(make: Callable[..., World]) -> None:
+    world = make(2)
+    first, second, third = world.connect(), world.connect(), world.connect()
+    world.reactor.turn()
+    assert world.factory.peers == world.ports_of(first, second)
+    assert is_open(third)
+    assert not world.is_reading
+
+
+def test_who_waits_is_served_when_there_is_room(make: Callable[..., World]) -> None:
+    world = make(1)
+    _, second = world.connect(), world.connect()
+    world.reactor.turn()
+    world.end_first_session()
+    assert world.is_reading
+    world.reactor.turn()
+    assert world.factory.peers == world.ports_of(second)
+    assert is_open(second)
+
+
+def test_a_port_that_begins_without_room_waits(make: Callable[..., World]) -> None:
+    world = make(1)
+    world.limit.enter()
+    late = world.listening.listenTCP(0, world.factory, interface="127.0.0.1")
+    late.doRead()
+    assert late not in world.reactor.readers
+    world.limit.leave()
+    assert late in world.reactor.readers
+    late.stopListening()
+    world.reactor.advance(0)
+
+
+def test_a_closed_port_hears_nothing_from_the_limit(make: Callable[..., World]) -> None:
+    world = make(1)
+    world.port.stopListening()
+    world.limit.enter()
+    world.limit.leave()
+    assert not world.is_reading
+    world.reactor.advance(0)
+    assert world.limit.listeners == set()
+
+
+# ---------------------------------------------------------------- errors of accept()
+
+
+@pytest.mark.parametrize("error", [errno.ECONNABORTED, errno.EPROTO, errno.EHOSTUNREACH])
+def test_a_client_that_left_already_holds_nobody_up(error: int, world: World) -> None:
+    client = world.accepting_fails(error)
+    with capturedLogs() as events:
+        world.reactor.turn()
+    assert world.factory.peers == world.ports_of(client)
+    assert list(events) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (errno.EMFILE, f"accepting pauses: Too many open files{HINT}"),
+        (errno.ENFILE, f"accepting pauses: Too many open files in system{HINT}"),
+        (errno.ENOBUFS, "accepting pauses: No buffer space available"),
+        (errno.EIO, "accepting pauses: Input/output error"),
+    ],
+)
+def test_what_the_system_lacks_makes_the_port_wait(error: int, sentence: str, world: World) -> None:
+    client = world.accepting_fails(error)
+    with capturedLogs() as events:
+        world.reactor.turn()
+    assert [formatEvent(event) for event in events] == [sentence]
+    assert not world.is_reading
+    assert is_open(client)
+
+    world.reactor.advance(RETRY_DELAY)
+    world.reactor.turn()
+    assert world.factory.peers == world.ports_of(client)
+
+
+def test_waiting_is_said_once_for_each_time(world: World) -> None:
+    world.accepting_fails(errno.EMFILE, errno.EMFILE, errno.EMFILE)
+    with capturedLogs() as events:
+        for _ in range(4):
+            world.reactor.turn()
+            world.reactor.advance(RETRY_DELAY)
+        assert len(world.factory.sessions) == 1
+        assert len(list(events)) == 1
+        world.accepting_fails(errno.EMFILE)
+        world.reactor.turn()
+        assert len(list(events)) == 2
+
+
+def test_the_end_of_a_session_does_not_cut_the_wait_short(make: Callable[..., World]) -> None:
+    world = make(2)
+    world.connect()
+    world.reactor.turn()
+    world.accepting_fails(errno.EMFILE)
+    world.reactor.turn()
+    world.limit.enter()  # by another listener
+    world.limit.leave()
+    assert not world.is_reading
+    world.reactor.advance(RETRY_DELAY)
+    assert world.is_reading
+
+
+def test_the_end_of_the_wait_does_not_pass_the_session_limit(make: Callable[..., World]) -> None:
+    world = make(1)
+    world.accepting_fails(errno.EMFILE)
+    world.reactor.turn()
+    world.limit.enter()
+    world.reactor.advance(RETRY_DELAY)
+    assert not world.is_reading
+    world.limit.leave()
+    assert world.is_reading
+
+
+def test_closing_ends_the_wait(world: World) -> None:
+    world.accepting_fails(errno.EMFILE)
+    world.reactor.turn()
+    world.port.stopListening()
+    world.reactor.advance(0)
+    assert world.reactor.getDelayedCalls() == []
+    assert not world.is_reading
+
+
+# ---------------------------------------------------------------- keeping quiet
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """What an observer of the log writes."""
+    file = io.StringIO()
+    observer = textFileLogObserver(file)
+    globalLogPublisher.addObserver(observer)
+    yield file
+    globalLogPublisher.removeObserver(observer)
+
+
+class QuietFactory(Factory):
+    noisy = False
+
+
+class QuietDatagrams(DatagramProtocol):
+    noisy = False
+
+
+LISTEN: dict[str, Callable[[SteppedReactor, Path], Any]] = {
+    "TCP": lambda reactor, directory: QuietReactor(reactor).listenTCP(
+        0, QuietFactory(), interface="127.0.0.1"
+    ),
+    "UDP": lambda reactor, directory: QuietReactor(reactor).listenUDP(
+        0, QuietDatagrams(), interface="127.0.0.1"
+    ),
+    "clients by TCP": lambda reactor, directory: ListeningReactor(
+        reactor, SessionLimit(1)
+    ).listenTCP(0, Factory(), interface="127.0.0.1"),
+    "clients by UNIX socket": lambda reactor, directory: ListeningReactor(
+        reactor, SessionLimit(1)
+    ).listenUNIX(str(directory / "socket"), Factory()),
+}
+
+
+@pytest.mark.parametrize("kind", LISTEN)
+def test_a_port_says_nothing_by_itself(kind: str, tmp_path: Path, written: io.StringIO) -> None:
+    reactor = SteppedReactor()
+    port = LISTEN[kind](reactor, tmp_path)
+    assert port in reactor.readers
+    port.stopListening()
+    reactor.advance(0)
+    assert port not in reactor.readers
+    assert written.getvalue() == ""
+
+
+def test_the_wrapper_of_an_endpoint_says_nothing(world: World, written: io.StringIO) -> None:
+    endpoint = serverFromString(world.listening, "haproxy:tcp:0:interface=127.0.0.1")
+    ports: list[Any] = []
+    endpoint.listen(world.factory).addCallback(ports.append)
+    ports[0].stopListening()
+    world.reactor.advance(0)
+    assert written.getvalue() == ""
+
+
+def test_what_is_said_meanwhile_is_heard(world: World, written: io.StringIO) -> None:
+    world.factory.stopFactory = lambda: Logger().info("the factory stops")
+    world.port.stopListening()
+    world.reactor.advance(0)
+    assert "the factory stops" in written.getvalue()
+
+
+def test_a_quiet_reactor_is_otherwise_the_reactor() -> None:
+    clock = MemoryReactorClock()
+    quiet = QuietReactor(clock)
+    assert set(providedBy(quiet)) == set(providedBy(clock))
+    quiet.callLater(1, lambda: None)
+    assert len(clock.getDelayedCalls()) == 1
+
+
+# ---------------------------------------------------------------- every kind of listener
+
+
+def test_the_queue_is_long_enough(world: World) -> None:
+    assert world.port.backlog == BACKLOG
+    longer = world.listening.listenTCP(0, world.factory, 4096, "127.0.0.1")
+    assert longer.backlog == 4096
+    longer.stopListening()
+    world.reactor.advance(0)
+
+
+def test_a_listening_reactor_is_otherwise_the_reactor() -> None:
+    clock = Clock()
+    ListeningReactor(clock, SessionLimit(1)).callLater(1, lambda: None)
+    assert len(clock.getDelayedCalls()) == 1
+
+
+class Greeter(Protocol):
+    def connectionMade(self) -> None:
+        self.transport.write(b"hello")
+
+
+class Listener(Protocol):
+    """Hears the greeting."""
+
+    def __init__(self) -> None:
+        self.heard: Deferred[bytes] = Deferred()
+        self.gone: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard.callback(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.gone.callback(None)
+
+
+def trusting(pem: Path) -> Any:
+    return optionsForClientTLS("localhost", trustRoot=Certificate.loadPEM(pem.read_bytes()))
+
+
+ENDPOINTS = ["tcp", "tls", "unix"]
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted does
+@pytest.mark.parametrize("kind", ENDPOINTS)
+@pytest_twisted.ensureDeferred
+async def test_an_endpoint_waits_without_room_and_serves_with_it(kind: str, tmp_path: Path) -> None:
+    pem, path = self_signed(tmp_path), tmp_path / "socket"
+    description = {
+        "tcp": "tcp:0:interface=127.0.0.1",
+        "tls": f"ssl:0:privateKey={pem}:interface=127.0.0.1",
+        "unix": f"unix:{path}",
+    }[kind]
+    limit = SessionLimit(1)
+    limit.enter()
+    endpoint = serverFromString(ListeningReactor(reactor, limit), description)
+    port = await endpoint.listen(Factory.forProtocol(Greeter))
+    assert type(port) is (UNIXPort if kind == "unix" else Port)
+    target = {
+        "tcp": lambda: TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port),
+        "tls": lambda: SSL4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port, trusting(pem)),
+        "unix": lambda: UNIXClientEndpoint(reactor, str(path)),
+    }[kind]()
+
+    client = await connectProtocol(target, Listener())
+    for _ in range(5):
+        await deferLater(reactor, 0)
+    assert not client.heard.called
+    limit.leave()
+    assert await client.heard.addTimeout(10, reactor) == b"hello"
+
+    client.transport.loseConnection()
+    await client.gone
+    await port.stopListening()

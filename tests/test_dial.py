@@ -1,0 +1,535 @@
+"""Dialling in memory: which addresses, in which order, when; and what is left of the attempts that lose.
+
+What every dialer must do on real sockets is in ``tests/sockets/test_dial_sockets.py``.
+"""
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+    TCPTimedOutError,
+)
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from socks5.dial import Dialer, Stream, interleaved
+from socks5.errors import NotAllowed, TTLExpired
+from socks5.interfaces import IDialer, IStream
+from socks5.replies import reply_for
+from socks5.settings import PerFamily, Settings
+from socks5.wire import UNSPECIFIED, Address
+from tests.fakes import FakeConnector, FakeReactor, FakeResolver, FakeTransport, fake_stream
+
+NAME = Address(b"example.org", 80)
+IPV4 = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+IPV6 = ["2001:db8::1", "2001:db8::2", "2001:db8::3"]
+
+
+class World:
+    """A dialer, its reactor and its resolver."""
+
+    def __init__(self, hosts: Sequence[str] | None = None, **settings: Any) -> None:
+        self.reactor = FakeReactor()
+        self.resolver = FakeResolver({} if hosts is None else {b"example.org": hosts})
+        self.dialer = Dialer(self.reactor, Settings(**settings), self.resolver)
+        self.asked: list[str] = []
+        self.given: list[Any] = []
+        self.dialling: Deferred[IStream] = Deferred()
+
+    def dial(self, target: Address = NAME, allowed: Callable[[str], bool] = lambda _: True) -> None:
+        def is_allowed(host: str) -> bool:
+            self.asked.append(host)
+            return allowed(host)
+
+        self.dialling = self.dialer.dial(target, is_allowed)
+        self.dialling.addBoth(self.given.append)
+
+    @property
+    def dialled(self) -> list[str]:
+        """Every address dialled so far, in order."""
+        return [each.host for each in self.reactor.connectors]
+
+    @property
+    def running(self) -> list[str]:
+        """The addresses whose attempts are under way."""
+        return [each.host for each in self.reactor.connectors if each.state == "connecting"]
+
+    def attempt(self, host: str) -> FakeConnector:
+        return next(each for each in self.reactor.connectors if each.host == host)
+
+    def assert_nothing_is_left(self) -> None:
+        self.reactor.turn()
+        assert self.running == []
+        assert self.reactor.getDelayedCalls() == []
+
+    def refuse(self, *hosts: str) -> None:
+        for host in hosts:
+            self.attempt(host).fail(ConnectionRefusedError())
+
+
+def outcome(world: World) -> Failure:
+    [failure] = world.given
+    assert isinstance(failure, Failure)
+    return failure
+
+
+# ---------------------------------------------------------------- what is dialled
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+@pytest.mark.parametrize("as_name", [False, True], ids=["address", "name"])
+def test_an_address_is_dialled_as_it_is(host: str, as_name: bool) -> None:
+    """Even if the client sent it where a name belongs; nobody is asked to resolve it."""
+    world = World()
+    world.dial(Address(host.encode() if as_name else host, 8080))
+    [attempt] = world.reactor.connectors
+    assert (attempt.host, attempt.port) == (host, 8080)
+    assert (world.asked, world.resolver.asked) == ([host], [])
+
+
+@pytest.mark.parametrize("target", ["::ffff:192.0.2.1", b"::ffff:192.0.2.1", b"::FFFF:c000:201"])
+def test_a_mapped_address_is_the_ipv4_address_that_it_means(target: str | bytes) -> None:
+    world = World()
+    world.dial(Address(target, 80))
+    assert (world.asked, world.dialled) == (["192.0.2.1"], ["192.0.2.1"])
+
+
+def test_a_name_is_resolved_once_and_its_address_dialled() -> None:
+    world = World()
+    world.dial()
+    assert (world.resolver.asked, world.dialled) == ([b"example.org"], [])
+    world.resolver.answer(b"example.org", ["192.0.2.1"])
+    assert (world.resolver.asked, world.dialled) == ([b"example.org"], ["192.0.2.1"])
+
+
+def test_a_name_that_does_not_resolve_fails_as_that() -> None:
+    world = World()
+    world.dial()
+    world.resolver.answer(b"example.org")
+    assert outcome(world).check(DNSLookupError)
+    assert world.dialled == []
+    world.assert_nothing_is_left()
+
+
+def test_an_empty_name_is_not_resolved() -> None:
+    world = World()
+    world.dial(Address(b"", 80))
+    assert outcome(world).check(DNSLookupError)
+    assert (world.resolver.asked, world.dialled) == ([], [])
+
+
+def test_the_unspecified_address_is_asked_for_like_any_other() -> None:
+    world = World()
+    world.dial(Address(UNSPECIFIED.host, 80), allowed=lambda _: False)
+    assert outcome(world).check(NotAllowed)
+    assert world.asked == ["0.0.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "order"),
+    [
+        ([], []),
+        (["192.0.2.1"], ["192.0.2.1"]),
+        (IPV4, IPV4),
+        ([*IPV6[:2], *IPV4[:2]], [IPV6[0], IPV4[0], IPV6[1], IPV4[1]]),
+        ([*IPV4[:2], *IPV6[:2]], [IPV4[0], IPV6[0], IPV4[1], IPV6[1]]),
+        ([*IPV6, IPV4[0]], [IPV6[0], IPV4[0], IPV6[1], IPV6[2]]),
+        ([IPV6[0], *IPV4], [IPV6[0], IPV4[0], IPV4[1], IPV4[2]]),
+    ],
+)
+def test_families_alternate_and_the_first_is_first(addresses: list[str], order: list[str]) -> None:
+    """RFC 8305 section 4."""
+    assert interleaved(addresses) == order
+
+
+def test_a_name_s_addresses_are_tried_with_families_alternating() -> None:
+    world = World([*IPV6[:2], *IPV4[:2]])
+    world.dial()
+    for _ in range(3):
+        world.reactor.advance(0.25)
+    assert world.dialled == [IPV6[0], IPV4[0], IPV6[1], IPV4[1]]
+
+
+# ---------------------------------------------------------------- which are not
+
+
+def test_every_address_is_asked_for_before_it_is_dialled_and_the_others_never_are() -> None:
+    world = World([*IPV6[:2], *IPV4[:2]])
+    world.dial(allowed=lambda host: host in (IPV4[0], IPV6[1]))
+    assert world.asked == [IPV6[0], IPV4[0], IPV6[1], IPV4[1]]
+    world.refuse(IPV4[0])
+    world.refuse(IPV6[1])
+    assert world.dialled == [IPV4[0], IPV6[1]]
+    assert outcome(world).check(ConnectionRefusedError)
+
+
+@pytest.mark.parametrize("target", [NAME, Address("192.0.2.1", 80), Address(b"::1", 80)])
+def test_without_an_allowed_address_nothing_is_dialled(target: Address) -> None:
+    world = World(IPV4)
+    world.dial(target, allowed=lambda _: False)
+    assert outcome(world).check(NotAllowed)
+    assert reply_for(outcome(world)) == 2
+    assert world.dialled == []
+    world.assert_nothing_is_left()
+
+
+def test_a_question_that_raises_fails_the_dial() -> None:
+    world = World(IPV4)
+    world.dial(allowed=lambda _: 1 / 0 > 0)
+    assert outcome(world).check(ZeroDivisionError)
+    assert world.dialled == []
+
+
+# ---------------------------------------------------------------- when
+
+
+def test_the_next_attempt_begins_after_the_delay_beside_the_others() -> None:
+    """RFC 8305 section 5: 250 ms."""
+    assert Settings().attempt_delay == 0.25
+    world = World(IPV4)
+    world.dial()
+    assert world.running == IPV4[:1]
+    world.reactor.advance(0.249)
+    assert world.running == IPV4[:1]
+    world.reactor.advance(0.001)
+    assert world.running == IPV4[:2]
+    world.reactor.advance(0.25)
+    assert world.running == IPV4
+
+
+def test_the_next_attempt_begins_at_once_when_one_fails() -> None:
+    world = World(IPV4)
+    world.dial()
+    world.reactor.advance(0.1)
+    world.refuse(IPV4[0])
+    assert world.running == [IPV4[1]]
+    world.reactor.advance(0.249)
+    assert world.running == [IPV4[1]]
+    world.reactor.advance(0.001)
+    assert world.running == IPV4[1:]
+
+
+def test_any_of_the_attempts_under_way_may_fail_and_the_next_begins() -> None:
+    world = World(IPV4)
+    world.dial()
+    world.reactor.advance(0.25)
+    world.refuse(IPV4[0])
+    assert world.running == IPV4[1:]
+    world.refuse(IPV4[2])
+    assert (world.running, world.given) == ([IPV4[1]], [])
+    world.attempt(IPV4[1]).succeed()
+    assert verifyObject(IStream, world.given[0])
+
+
+def test_attempts_that_fail_at_once_lead_to_the_next_at_once() -> None:
+    """As a dialer may find out in the very call that there is no route."""
+    world = World(IPV4)
+    connect = world.reactor.connectTCP
+
+    def no_route(host: str, *arguments: Any, **named: Any) -> Any:
+        connector = connect(host, *arguments, **named)
+        if host != IPV4[2]:
+            connector.fail(NoRouteError())
+        return connector
+
+    world.reactor.connectTCP = no_route
+    world.dial()
+    assert (world.dialled, world.running) == (IPV4, IPV4[2:])
+    world.refuse(IPV4[2])
+    assert outcome(world).check(ConnectionRefusedError)
+    world.assert_nothing_is_left()
+
+
+# ---------------------------------------------------------------- who wins
+
+
+def test_the_first_that_connects_wins() -> None:
+    world = World(IPV4)
+    world.dial()
+    world.reactor.pump([0.25, 0.25])
+    assert world.running == IPV4
+    transport = world.attempt(IPV4[1]).succeed()
+    [stream] = world.given
+    assert verifyObject(IStream, stream)
+    assert (stream.transport, stream.receiver) == (transport, None)
+    assert transport.connected
+    assert transport.getPeer().host == IPV4[1]
+
+
+def test_the_others_are_given_up_and_nothing_is_left_behind() -> None:
+    world = World(IPV4)
+    world.dial()
+    world.reactor.advance(0.25)
+    assert world.running == IPV4[:2]
+    world.attempt(IPV4[0]).succeed()
+    world.assert_nothing_is_left()
+    world.reactor.advance(100)
+    assert world.dialled == IPV4[:2]
+    assert len(world.given) == 1
+
+
+def test_of_two_that_connect_in_one_turn_the_second_is_given_up() -> None:
+    """Its socket is ready too, but the attempt is over: it never becomes a connection."""
+    world = World(IPV4)
+    world.dial()
+    world.reactor.advance(0.25)
+    world.attempt(IPV4[0]).succeed()
+    assert world.attempt(IPV4[1]).state == "disconnected"
+    with pytest.raises(AssertionError):
+        world.attempt(IPV4[1]).succeed()
+    assert len(world.given) == 1
+
+
+def test_a_single_address_that_connects_leaves_nothing_behind() -> None:
+    world = World()
+    world.dial(Address("192.0.2.1", 80))
+    world.attempt("192.0.2.1").succeed()
+    world.assert_nothing_is_left()
+
+
+# ---------------------------------------------------------------- when all fail
+
+REFUSED = ConnectionRefusedError()
+NO_ROUTE = NoRouteError(errno.ENETUNREACH)
+NO_HOST = ConnectError(errno.EHOSTUNREACH)
+TIMED_OUT = TCPTimedOutError()
+
+
+@pytest.mark.parametrize(
+    ("errors", "telling", "code"),
+    [
+        ([NO_ROUTE, NO_HOST, REFUSED], REFUSED, 5),
+        ([REFUSED, NO_ROUTE, NO_HOST], REFUSED, 5),
+        ([NO_ROUTE, TIMED_OUT, NO_HOST], TIMED_OUT, 6),
+        ([NO_ROUTE, NO_HOST, ConnectError()], NO_HOST, 4),
+        ([ConnectError(), NO_ROUTE, ConnectError()], NO_ROUTE, 3),
+    ],
+)
+def test_the_most_telling_failure_speaks_for_all(
+    errors: list[Exception], telling: Exception, code: int
+) -> None:
+    world = World(IPV4)
+    world.dial()
+    for host, error in zip(IPV4, errors, strict=True):
+        assert world.given == []
+        world.attempt(host).fail(error)
+    assert outcome(world).value is telling
+    assert reply_for(outcome(world)) == code
+    world.assert_nothing_is_left()
+
+
+def test_the_last_attempt_to_fail_ends_the_dial_whichever_it_is() -> None:
+    world = World(IPV4[:2])
+    world.dial()
+    world.reactor.advance(0.25)
+    world.reactor.advance(0.25)
+    world.refuse(IPV4[1])
+    assert (world.given, world.running) == ([], [IPV4[0]])
+    world.refuse(IPV4[0])
+    assert outcome(world).check(ConnectionRefusedError)
+    world.assert_nothing_is_left()
+
+
+# ---------------------------------------------------------------- how long
+
+
+@pytest.mark.parametrize("hosts", [IPV4[:1], IPV4])
+def test_all_attempts_together_have_so_much_time(hosts: list[str]) -> None:
+    world = World(hosts, connect_timeout=20.0)
+    world.dial()
+    world.reactor.pump([0.25] * 79)
+    assert (world.given, world.running) == ([], hosts)
+    world.reactor.advance(0.25)
+    assert outcome(world).check(TTLExpired)
+    assert reply_for(outcome(world)) == 6
+    world.assert_nothing_is_left()
+
+
+def test_the_time_is_not_given_anew_to_each_attempt() -> None:
+    world = World(IPV4, connect_timeout=1.0)
+    world.dial()
+    world.reactor.advance(0.1)
+    world.refuse(IPV4[0])
+    world.reactor.advance(0.8)
+    assert world.given == []
+    world.reactor.advance(0.1)
+    assert outcome(world).check(TTLExpired)
+    world.assert_nothing_is_left()
+
+
+def test_addresses_not_tried_in_time_are_not_tried() -> None:
+    world = World(IPV4, connect_timeout=0.3)
+    world.dial()
+    world.reactor.advance(0.25)
+    world.reactor.advance(0.05)
+    assert outcome(world).check(TTLExpired)
+    world.reactor.advance(10)
+    assert world.dialled == IPV4[:2]
+
+
+def test_resolving_takes_none_of_that_time() -> None:
+    """Names have a time of their own (the resolver's)."""
+    world = World(connect_timeout=1.0)
+    world.dial()
+    world.reactor.advance(5)
+    world.resolver.answer(b"example.org", IPV4[:1])
+    world.reactor.advance(0.999)
+    assert world.given == []
+    world.reactor.advance(0.001)
+    assert outcome(world).check(TTLExpired)
+
+
+# ---------------------------------------------------------------- giving up
+
+
+def test_cancelling_gives_up_the_lookup() -> None:
+    world = World()
+    world.dial()
+    world.dialling.cancel()
+    assert outcome(world).check(CancelledError)
+    assert world.resolver.cancelled == [b"example.org"]
+    world.resolver.answer(b"example.org", IPV4)
+    assert world.dialled == []
+    world.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("target", [NAME, Address(IPV4[0], 80)])
+@pytest.mark.parametrize("seconds", [0, 0.25, 0.5, 5])
+def test_cancelling_gives_up_every_attempt(target: Address, seconds: float) -> None:
+    world = World(IPV4)
+    world.dial(target)
+    world.reactor.pump([seconds / 2] * 2)
+    dialled = world.dialled
+    world.dialling.cancel()
+    assert outcome(world).check(CancelledError)
+    world.assert_nothing_is_left()
+    world.reactor.advance(100)
+    assert world.dialled == dialled
+
+
+def test_cancelling_afterwards_does_nothing() -> None:
+    world = World(IPV4)
+    world.dial()
+    transport = world.attempt(IPV4[0]).succeed()
+    world.dialling.cancel()
+    assert len(world.given) == 1
+    assert transport.connected
+
+
+# ---------------------------------------------------------------- from where
+
+
+@pytest.mark.parametrize(
+    ("outgoing", "host", "source"),
+    [
+        (PerFamily(), "192.0.2.1", None),
+        (PerFamily(), "2001:db8::1", None),
+        (PerFamily(ipv4="203.0.113.4"), "192.0.2.1", ("203.0.113.4", 0)),
+        (PerFamily(ipv4="203.0.113.4"), "2001:db8::1", None),
+        (PerFamily(ipv6="2001:db8::4"), "192.0.2.1", None),
+        (PerFamily(ipv6="2001:db8::4"), "2001:db8::1", ("2001:db8::4", 0)),
+    ],
+)
+def test_attempts_come_from_their_family_s_source_address(
+    outgoing: PerFamily, host: str, source: tuple[str, int] | None
+) -> None:
+    world = World(outgoing=outgoing)
+    world.dial(Address(host, 80))
+    assert world.attempt(host).bind_address == source
+
+
+# ---------------------------------------------------------------- the stream
+
+
+class Receiver:
+    """Records the events it receives."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def readConnectionLost(self) -> None:
+        self.events.append("end")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.events.append(reason.type)
+
+
+@pytest.fixture
+def reactor() -> FakeReactor:
+    return FakeReactor()
+
+
+@pytest.fixture
+def stream_and_transport(reactor: FakeReactor) -> tuple[Stream, FakeTransport]:
+    return fake_stream(reactor)
+
+
+def test_a_tcp_stream_delays_nothing_and_finds_out_dead_peers(stream_and_transport: Any) -> None:
+    _, transport = stream_and_transport
+    assert (transport.nodelay, transport.keepalive) == (True, True)
+
+
+def test_a_stream_may_be_over_anything() -> None:
+    """A UNIX socket, a chain of proxies: what has none of TCP's options."""
+    stream = Stream()
+    stream.makeConnection(transport := StringTransport())
+    assert stream.transport is transport
+
+
+def test_a_stream_s_receiver_takes_its_events(stream_and_transport: Any) -> None:
+    stream, transport = stream_and_transport
+    assert verifyObject(IStream, stream)
+    assert verifyObject(IHalfCloseableProtocol, stream)
+    stream.receiver = receiver = Receiver()
+    transport.deliver(b"octets")
+    transport.deliver_end()
+    transport.deliver_reset()
+    assert receiver.events == [b"octets", "end", ConnectionLost]
+
+
+def test_a_stream_s_receiver_can_be_changed(stream_and_transport: Any) -> None:
+    stream, transport = stream_and_transport
+    stream.receiver = first = Receiver()
+    transport.deliver(b"one")
+    stream.receiver = second = Receiver()
+    transport.deliver(b"two")
+    assert (first.events, second.events) == ([b"one"], [b"two"])
+
+
+def test_a_stream_without_a_receiver_has_none_to_tell(stream_and_transport: Any) -> None:
+    _, transport = stream_and_transport
+    transport.deliver(b"octets")
+    transport.deliver_end()
+    transport.deliver_reset()
+    assert not transport.connected
+
+
+def test_a_stream_tells_of_its_end_once_and_lets_go(
+    reactor: FakeReactor, stream_and_transport: Any
+) -> None:
+    stream, transport = stream_and_transport
+    stream.receiver = receiver = Receiver()
+    transport.loseWriteConnection()
+    reactor.turn()
+    assert receiver.events == []
+    transport.loseConnection()
+    assert receiver.events == [ConnectionDone]
+    assert stream.receiver is None
+
+
+def test_the_dialer_is_a_dialer() -> None:
+    assert verifyObject(IDialer, World().dialer)

@@ -1,0 +1,608 @@
+"""Two streams joined, in memory: octets, ends, resets, limits, in every order that matters.
+
+What every relay must do on real sockets is in ``tests/sockets/test_relay_sockets.py``.
+"""
+
+from typing import Any
+
+import pytest
+from twisted.internet.interfaces import IPushProducer
+from zope.interface.verify import verifyObject
+
+from socks5.dial import Stream
+from socks5.interfaces import IStreamReceiver
+from socks5.relay import Relay, can_half_close
+from socks5.settings import Settings
+from tests.fakes import BUFFER_SIZE, FakeReactor, FakeTLSTransport, FakeTransport
+
+MUCH = bytes(range(256)) * 1024
+"""More than a send buffer."""
+
+LINGER = 240.0
+IDLE = 100.0
+
+
+class World:
+    """A relay between a client (``near``) and a target (``far``).
+
+    Most of what a relay does holds both ways: ``one`` is the side that a test begins with, ``other`` its
+    peer.
+
+    :param one: "client" or "target".
+    :param one_window: octets that side takes until :meth:`FakeTransport.accept`.
+    """
+
+    def __init__(
+        self,
+        one: str = "client",
+        one_window: int | None = None,
+        other_window: int | None = None,
+        one_kind: type[FakeTransport] = FakeTransport,
+        other_kind: type[FakeTransport] = FakeTransport,
+        idle: float = 0.0,
+    ) -> None:
+        self.reactor = FakeReactor()
+        self.done: list[str] = []
+        self.one_name, self.other_name = one, "target" if one == "client" else "client"
+        self.one = one_kind(self.reactor, window=one_window).connect(Stream())
+        self.other = other_kind(self.reactor, window=other_window).connect(Stream())
+        is_client = one == "client"
+        self.near, self.far = (self.one, self.other) if is_client else (self.other, self.one)
+        self.relay = Relay(
+            self.reactor,
+            Settings(idle_timeout=idle, linger_timeout=LINGER),
+            self.near.protocol,
+            self.far.protocol,
+            self.done.append,
+        )
+
+    def start(self, *arguments: Any) -> "World":
+        self.relay.start(*arguments)
+        return self
+
+    def turn(self) -> None:
+        self.reactor.turn()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, a second at a time."""
+        self.reactor.pump([1.0] * int(seconds))
+
+    @property
+    def seen(self) -> tuple[str, str]:
+        """What the one and the other see of the end."""
+        return self.one.far_sees, self.other.far_sees
+
+    def assert_over(self, reason: str) -> None:
+        """Told once, with *reason*; nothing is left that ticks, produces or holds."""
+        assert self.done == [reason]
+        assert self.reactor.getDelayedCalls() == []
+        for transport in (self.near, self.far):
+            assert not transport.connected
+            assert transport.producer is None
+            assert transport.protocol.receiver is None
+        self.relay.stop("too late")
+        self.turn()
+        assert self.done == [reason]
+
+
+@pytest.fixture(params=["client", "target"])
+def begin(request: pytest.FixtureRequest) -> Any:
+    """Makes a world whose ``one`` is the client, then the target, and starts its relay."""
+    return lambda **options: World(request.param, **options).start()
+
+
+# ---------------------------------------------------------------- octets
+
+
+def test_octets_go_both_ways_and_are_counted() -> None:
+    world = World().start()
+    world.near.deliver(b"request")
+    world.far.deliver(b"the ")
+    world.far.deliver(b"answer")
+    world.turn()
+    assert (world.far.value(), world.near.value()) == (b"request", b"the answer")
+    assert (world.relay.bytes_up, world.relay.bytes_down) == (7, 10)
+    assert (world.done, world.seen) == ([], ("", ""))
+
+
+def test_before_anything_is_sent_the_counts_are_nought() -> None:
+    world = World()
+    assert (world.relay.bytes_up, world.relay.bytes_down) == (0, 0)
+
+
+def test_what_the_client_sent_before_goes_first() -> None:
+    world = World().start(b"first ")
+    world.near.deliver(b"second")
+    world.turn()
+    assert world.far.value() == b"first second"
+    assert (world.relay.bytes_up, world.relay.bytes_down) == (12, 0)
+
+
+@pytest.mark.parametrize("first", [b"all there is", b""])
+def test_the_client_s_end_may_have_come_before(first: bytes) -> None:
+    world = World().start(first, True)
+    world.turn()
+    assert (world.far.value(), world.seen) == (first, ("", "end"))
+    world.far.deliver(b"answer")
+    world.far.deliver_end()
+    world.turn()
+    assert world.near.value() == b"answer"
+    world.assert_over("target closed")
+
+
+def test_each_side_receives_and_is_the_other_s_producer(begin: Any) -> None:
+    world = begin()
+    assert verifyObject(IStreamReceiver, world.one.protocol.receiver)
+    assert verifyObject(IPushProducer, world.one.producer)
+    assert world.one.producer is world.other.protocol.receiver
+    assert world.one.streaming
+
+
+def test_without_an_idle_limit_nothing_ticks() -> None:
+    world = World().start()
+    world.near.deliver(b"octets")
+    world.turn()
+    assert world.reactor.getDelayedCalls() == []
+
+
+# ---------------------------------------------------------------- back pressure
+
+
+def test_a_full_buffer_stops_reading_from_the_other_side(begin: Any) -> None:
+    world = begin(other_window=0)
+    world.one.deliver(bytes(BUFFER_SIZE))
+    assert world.one.is_reading
+    world.one.deliver(b"more")
+    assert not world.one.is_reading
+    for _ in range(100):
+        world.one.deliver(bytes(BUFFER_SIZE))
+        world.turn()
+    assert world.other.unsent == BUFFER_SIZE + 4
+    assert world.other.is_reading
+
+
+def test_an_empty_buffer_starts_it_again_and_nothing_is_lost(begin: Any) -> None:
+    world = begin(other_window=0)
+    for start in range(0, len(MUCH), 4096):
+        world.one.deliver(MUCH[start : start + 4096])
+    world.other.accept(BUFFER_SIZE)
+    world.turn()
+    assert not world.one.is_reading
+    world.other.accept()
+    world.turn()
+    assert world.one.is_reading
+    assert world.other.value() == MUCH
+
+
+def test_first_octets_may_fill_the_buffer_too() -> None:
+    world = World(other_window=0).start(MUCH)
+    assert not world.near.is_reading
+    world.far.accept()
+    world.turn()
+    assert world.near.is_reading
+    assert world.far.value() == MUCH
+
+
+def test_one_direction_that_is_stuck_does_not_hold_up_the_other(begin: Any) -> None:
+    world = begin(other_window=0)
+    world.one.deliver(MUCH)
+    world.other.deliver(b"still here")
+    world.turn()
+    assert world.one.value() == b"still here"
+
+
+# ---------------------------------------------------------------- ends
+
+
+def test_an_end_is_passed_on_and_the_other_direction_goes_on(begin: Any) -> None:
+    """Not both directions closed on one EOF, as Twisted's own port forwarder does."""
+    world = begin()
+    world.one.deliver(b"request")
+    world.one.deliver_end()
+    world.turn()
+    assert (world.other.value(), world.seen) == (b"request", ("", "end"))
+    for _ in range(3):
+        world.other.deliver(b"answer ")
+        world.turn()
+    assert world.one.value() == b"answer " * 3
+    assert world.done == []
+    assert (world.one.connected, world.other.connected) == (True, True)
+
+
+def test_both_ends_end_the_relay(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_end()
+    world.turn()
+    world.other.deliver(b"answer")
+    world.other.deliver_end()
+    world.turn()
+    assert (world.one.value(), world.seen) == (b"answer", ("end", "end"))
+    world.assert_over(f"{world.other_name} closed")
+
+
+def test_both_ends_in_one_turn_end_the_relay(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_end()
+    world.other.deliver_end()
+    world.turn()
+    assert world.seen == ("end", "end")
+    world.assert_over(f"{world.other_name} closed")
+
+
+@pytest.mark.parametrize("octets", [b"octets", MUCH])
+def test_an_end_waits_behind_what_is_not_sent(begin: Any, octets: bytes) -> None:
+    world = begin(other_window=0)
+    world.one.deliver(octets)
+    world.one.deliver_end()
+    world.other.accept(len(octets) - 1)
+    world.turn()
+    assert world.seen == ("", "")
+    world.other.accept()
+    world.turn()
+    assert (world.other.value(), world.seen) == (octets, ("", "end"))
+    world.other.deliver(b"answer")
+    world.turn()
+    assert world.one.value() == b"answer"
+
+
+def test_an_end_waits_behind_octets_that_were_not_read(begin: Any) -> None:
+    """The side that ends is not read while the buffer towards the other is full."""
+    world = begin(other_window=0)
+    world.one.deliver(MUCH)
+    world.one.deliver(b"the rest")
+    world.one.deliver_end()
+    world.turn()
+    world.other.accept()
+    world.turn()
+    assert (world.other.value(), world.seen) == (MUCH + b"the rest", ("", "end"))
+
+
+def test_both_ends_wait_behind_full_buffers(begin: Any) -> None:
+    world = begin(one_window=0, other_window=0)
+    for transport in (world.one, world.other):
+        transport.deliver(MUCH)
+        transport.deliver_end()
+    world.turn()
+    assert world.seen == ("", "")
+    world.other.accept()
+    world.turn()
+    assert (world.other.value(), world.seen) == (MUCH, ("", "end"))
+    world.one.accept()
+    world.turn()
+    assert (world.one.value(), world.seen) == (MUCH, ("end", "end"))
+    world.assert_over(f"{world.other_name} closed")
+
+
+@pytest.mark.parametrize("octets", [b"octets", MUCH])
+def test_the_last_octets_of_a_relay_reach_a_slow_reader(begin: Any, octets: bytes) -> None:
+    """Whether the end behind them is read already or waits behind a full buffer."""
+    world = begin(one_window=0)
+    world.one.deliver_end()
+    world.other.deliver(octets)
+    world.other.deliver_end()
+    world.turn()
+    world.wait(LINGER / 2)
+    world.one.accept()
+    world.turn()
+    assert (world.one.value(), world.seen) == (octets, ("end", "end"))
+    world.assert_over(f"{world.other_name} closed")
+
+
+def test_an_end_is_passed_on_once(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_end()
+    world.turn()
+    world.one.resumeProducing()
+    world.turn()
+    assert world.other.calls.count("loseWriteConnection") == 1
+    assert world.done == []
+
+
+@pytest.mark.parametrize("octets", [b"octets", MUCH])
+def test_a_side_that_has_ended_is_not_read_again(begin: Any, octets: bytes) -> None:
+    """A socket at its end is readable for ever."""
+    world = begin(other_window=0)
+    world.one.deliver(octets)
+    world.one.deliver_end()
+    world.other.accept()
+    world.turn()
+    assert world.seen == ("", "end")
+    assert not world.one.is_reading
+
+
+# ---------------------------------------------------------------- resets
+
+
+def test_a_reset_is_passed_on_as_a_reset(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_reset()
+    world.turn()
+    assert world.other.far_sees == "reset"
+    world.assert_over(f"reset by {world.one_name}")
+
+
+def test_a_reset_does_not_wait_for_a_slow_reader(begin: Any) -> None:
+    world = begin(other_window=0)
+    world.one.deliver(b"octets")
+    world.one.deliver_reset()
+    world.turn()
+    assert (world.other.value(), world.other.far_sees) == (b"", "reset")
+    world.assert_over(f"reset by {world.one_name}")
+
+
+def test_a_reset_after_the_same_side_s_end_is_a_reset_still(begin: Any) -> None:
+    """And not one more orderly end: the other is still sending into the void."""
+    world = begin()
+    world.one.deliver_end()
+    world.turn()
+    world.one.deliver_reset()
+    world.turn()
+    assert world.other.far_sees == "reset"
+    world.assert_over(f"reset by {world.one_name}")
+
+
+def test_a_reset_after_the_other_side_s_end_is_a_reset_still(begin: Any) -> None:
+    world = begin()
+    world.other.deliver_end()
+    world.turn()
+    world.one.deliver_reset()
+    world.turn()
+    assert world.other.far_sees == "reset"
+    world.assert_over(f"reset by {world.one_name}")
+
+
+def test_resets_from_both_sides_are_one_end(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_reset()
+    world.other.deliver_reset()
+    world.turn()
+    world.assert_over(f"reset by {world.one_name}")
+
+
+def test_a_reset_while_the_last_octets_are_sent_ends_the_relay(begin: Any) -> None:
+    world = begin(one_window=0)
+    world.one.deliver_end()
+    world.other.deliver(b"octets")
+    world.other.deliver_end()
+    world.turn()
+    assert world.other.connected is False
+    world.one.deliver_reset()
+    world.turn()
+    world.assert_over(f"{world.other_name} closed")
+
+
+# ---------------------------------------------------------------- TLS
+
+
+@pytest.mark.parametrize(("kind", "can"), [(FakeTransport, True), (FakeTLSTransport, False)])
+def test_tls_has_no_half_close(kind: type[FakeTransport], can: bool) -> None:
+    assert can_half_close(kind(FakeReactor())) is can
+
+
+def test_a_connection_that_turned_to_tls_has_none_either() -> None:
+    """As after ``startTLS``, and on reactors whose TLS transports provide nothing but an attribute."""
+    transport = FakeTransport(FakeReactor())
+    transport.TLS = True  # type: ignore[attr-defined]
+    assert not can_half_close(transport)
+
+
+def test_a_transport_without_the_method_has_none_either() -> None:
+    assert not can_half_close(object())
+
+
+TLS_SIDES = [
+    {"one_kind": FakeTLSTransport},
+    {"other_kind": FakeTLSTransport},
+    {"one_kind": FakeTLSTransport, "other_kind": FakeTLSTransport},
+]
+
+
+@pytest.mark.parametrize("kinds", TLS_SIDES, ids=["one", "other", "both"])
+def test_with_tls_an_end_is_a_close_once_all_is_sent(begin: Any, kinds: Any) -> None:
+    world = begin(other_window=0, **kinds)
+    world.one.deliver(b"octets")
+    world.one.deliver_end()
+    world.turn()
+    assert world.other.far_sees == ""
+    world.other.accept()
+    world.turn()
+    assert (world.other.value(), world.seen) == (b"octets", ("end", "end"))
+    world.assert_over(f"{world.one_name} closed")
+
+
+@pytest.mark.parametrize("kinds", TLS_SIDES, ids=["one", "other", "both"])
+def test_with_tls_a_reset_is_a_reset(begin: Any, kinds: Any) -> None:
+    world = begin(**kinds)
+    world.one.deliver_reset()
+    world.turn()
+    assert world.other.far_sees == "reset"
+    world.assert_over(f"reset by {world.one_name}")
+
+
+def test_what_arrives_while_closing_is_dropped_and_not_gathered(begin: Any) -> None:
+    """With TLS the peer may send on, and there is no back pressure any more."""
+    world = begin(one_window=0, other_kind=FakeTLSTransport)
+    world.other.answers_close = False
+    world.other.deliver(b"octets")
+    world.one.deliver_end()
+    world.turn()
+    for _ in range(100):
+        world.other.deliver(bytes(BUFFER_SIZE))
+    assert world.one.unsent == 6
+    assert world.relay.bytes_up + world.relay.bytes_down == 6
+    world.one.accept()
+    world.turn()
+    assert world.one.value() == b"octets"
+    world.other.deliver_end()
+    world.turn()
+    world.assert_over(f"{world.one_name} closed")
+
+
+def test_a_peer_that_sends_on_does_not_keep_a_closing_relay_open(begin: Any) -> None:
+    world = begin(other_kind=FakeTLSTransport)
+    world.other.answers_close = False
+    world.one.deliver_end()
+    for _ in range(int(LINGER) + 1):
+        world.other.deliver(b"still here")
+        world.wait(1)
+    assert world.other.far_sees == "reset"
+    world.assert_over("closing and silent")
+
+
+# ---------------------------------------------------------------- silence
+
+
+def test_half_closed_and_silent_is_given_up(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_end()
+    world.wait(LINGER - 1)
+    assert world.done == []
+    world.wait(1)
+    world.turn()
+    assert world.seen == ("reset", "reset")
+    world.assert_over("half-closed and silent")
+
+
+def test_octets_keep_a_half_closed_relay_open(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_end()
+    for _ in range(5):
+        world.wait(LINGER - 1)
+        world.other.deliver(b"still here")
+    world.turn()
+    assert (world.done, world.one.value()) == ([], b"still here" * 5)
+    world.wait(LINGER * 1.25)
+    assert world.done == ["half-closed and silent"]
+
+
+def test_a_reader_that_does_not_read_the_last_octets_is_given_up(begin: Any) -> None:
+    world = begin(one_window=0)
+    world.one.deliver_end()
+    world.other.deliver(b"octets")
+    world.other.deliver_end()
+    world.wait(LINGER - 1)
+    assert world.done == []
+    world.wait(LINGER / 4 + 1)
+    assert world.one.far_sees == "reset"
+    world.assert_over("closing and silent")
+
+
+def test_an_idle_relay_is_given_up(begin: Any) -> None:
+    world = begin(idle=IDLE)
+    world.wait(IDLE - 1)
+    assert world.done == []
+    world.wait(1)
+    world.turn()
+    assert world.seen == ("reset", "reset")
+    world.assert_over("idle")
+
+
+def test_octets_of_either_side_keep_it_open(begin: Any) -> None:
+    world = begin(idle=IDLE)
+    for _ in range(5):
+        world.wait(IDLE - 1)
+        world.one.deliver(b"still here")
+    assert world.done == []
+    world.wait(IDLE * 1.25)
+    assert world.done == ["idle"]
+
+
+def test_the_linger_limit_takes_the_idle_limit_s_place(begin: Any) -> None:
+    """The answer to a last request may take longer than a pause between two."""
+    world = begin(idle=IDLE)
+    world.one.deliver_end()
+    world.wait(LINGER - 1)
+    assert world.done == []
+    world.wait(1)
+    world.turn()
+    world.assert_over("half-closed and silent")
+
+
+def test_a_relay_with_an_idle_limit_that_ends_leaves_nothing_behind(begin: Any) -> None:
+    world = begin(idle=IDLE)
+    world.one.deliver_reset()
+    world.turn()
+    world.assert_over(f"reset by {world.one_name}")
+
+
+# ---------------------------------------------------------------- stopped from outside
+
+
+def test_stopping_closes_both_sides_in_order(begin: Any) -> None:
+    world = begin()
+    world.one.deliver(b"octets")
+    world.relay.stop("shutdown")
+    assert world.done == []
+    world.turn()
+    assert (world.other.value(), world.seen) == (b"octets", ("end", "end"))
+    world.assert_over("shutdown")
+
+
+def test_stopping_sends_what_is_written_first(begin: Any) -> None:
+    world = begin(other_window=0)
+    world.one.deliver(MUCH)
+    world.relay.stop("shutdown")
+    world.turn()
+    assert world.other.far_sees == ""
+    world.other.accept()
+    world.turn()
+    assert (world.other.value(), world.seen) == (MUCH, ("end", "end"))
+    world.assert_over("shutdown")
+
+
+def test_stopping_waits_for_a_stalled_reader_only_so_long(begin: Any) -> None:
+    world = begin(other_window=0)
+    world.one.deliver(MUCH)
+    world.relay.stop("shutdown")
+    world.wait(LINGER + 1)
+    assert world.seen == ("end", "reset")
+    world.assert_over("closing and silent")
+
+
+def test_stopping_a_half_closed_relay_closes_what_is_open(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_end()
+    world.turn()
+    world.relay.stop("shutdown")
+    world.turn()
+    assert world.seen == ("end", "end")
+    world.assert_over("shutdown")
+
+
+def test_stopping_what_is_closing_already_does_not_change_why(begin: Any) -> None:
+    world = begin(one_window=0)
+    world.one.deliver_end()
+    world.other.deliver(b"octets")
+    world.other.deliver_end()
+    world.turn()
+    world.relay.stop("shutdown")
+    world.one.accept()
+    world.turn()
+    assert world.one.value() == b"octets"
+    world.assert_over(f"{world.other_name} closed")
+
+
+def test_stopping_after_a_reset_waits_for_the_other_side_s(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_reset()
+    world.relay.stop("shutdown")
+    world.turn()
+    assert world.other.far_sees == "reset"
+    world.assert_over(f"reset by {world.one_name}")
+
+
+def test_what_is_told_of_the_end_may_stop_the_relay_once_more() -> None:
+    """As a session does, whose end stops its command."""
+    world = World()
+    reasons: list[str] = []
+
+    def done(reason: str) -> None:
+        reasons.append(reason)
+        relay.stop("again")
+
+    relay = Relay(world.reactor, Settings(), world.near.protocol, world.far.protocol, done)
+    relay.start()
+    world.near.deliver_reset()
+    world.turn()
+    assert reasons == ["reset by client"]
+    assert world.reactor.getDelayedCalls() == []
