@@ -1,0 +1,33 @@
+"""A SOCKS5 proxy (RFC 1928, RFC 1929) on Twisted.
+
+The names here are the public face; everything else is reached through its module.
+"""
+
+from socks5.auth import NoAuthentication, PasswordAuthentication
+from socks5.errors import SOCKSError
+from socks5.interfaces import Access, IAccessLog, IAuthenticator, IDialer, IResolver, IRules
+from socks5.rules import Rules
+from socks5.server import ServerFactory
+from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.wire import Address, Command, ReplyCode
+
+__all__ = [
+    "Access",
+    "Address",
+    "Command",
+    "IAccessLog",
+    "IAuthenticator",
+    "IDialer",
+    "IResolver",
+    "IRules",
+    "NoAuthentication",
+    "PasswordAuthentication",
+    "PerFamily",
+    "ReplyCode",
+    "Rules",
+    "SOCKSError",
+    "ServerFactory",
+    "Settings",
+    "UDPFiltering",
+    "UDPPin",
+]

@@ -1,0 +1,359 @@
+"""UDP ASSOCIATE (RFC 1928 sections 4 and 7): datagrams between one client and any number of
+targets.
+
+.. code-block:: text
+
+    client <-> Side <-> Associate <-> Side (one for each family) <-> targets
+
+The client-facing socket is bound to the control connection's local address, because BND.ADDR must be
+the source of what the client receives.
+
+Only the control connection's peer may use an association (:class:`~socks5.settings.UDPPin`), and
+only those answer whom it has asked (:class:`~socks5.settings.UDPFiltering`). Every target is one
+outbound socket per family away, so all of them see the same source (RFC 4787: endpoint-independent
+mapping). Whatever cannot be understood, allowed or sent is dropped and counted; nothing that a
+datagram holds or causes ends the association. It ends with the control connection, or after a
+silence.
+
+Floor 3: imports floors 0 to 2.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+from twisted.internet.error import CannotListenError, ConnectionDone, MessageLengthError
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.protocol import DatagramProtocol
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from socks5.deadlines import IdleTimer
+from socks5.errors import NotAllowed, RemoteProtocolError
+from socks5.interfaces import Access, ICommand, ISession, IStreamReceiver
+from socks5.replies import address_of
+from socks5.resolve import literal
+from socks5.settings import UDPFiltering, UDPPin
+from socks5.wire import Address, Datagram, Reassembler, ReplyCode, unmap
+
+MAX_DATAGRAM = 65536
+"""What a socket is read with: nothing that UDP can carry is cut."""
+
+Peer = tuple[str, int]
+"""An IP literal and a port, as datagram transports take them."""
+
+
+Take = Callable[[bytes, Peer], None]
+"""Takes a datagram and its sender."""
+
+UNSENDABLE = (OSError, MessageLengthError, CannotListenError)
+"""Too long, no route, port 0, a full buffer, no socket of that family: the datagram's bad luck."""
+
+
+class Side(DatagramProtocol):
+    """One socket of an association; hands on what it receives, as a plain IP literal and port."""
+
+    noisy = False
+
+    def __init__(self, association: Associate, take: Take) -> None:
+        self._association = association
+        self._take = take
+
+    @override
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        if self._association.is_stopped:  # by a datagram before this one, in the same reading
+            return
+        try:
+            self._take(datagram, (unmap(addr[0].partition("%")[0]), addr[1]))
+        except Exception:
+            self._association.session.crashed(Failure())
+
+
+@implementer(IStreamReceiver)
+class _Control:
+    """The control connection while the association lasts: octets mean nothing, its end is the
+    end.
+    """
+
+    def __init__(self, session: ISession) -> None:
+        self._session = session
+
+    def dataReceived(self, data: bytes) -> None:
+        """RFC 1928 gives octets here no meaning: dropped."""
+
+    def readConnectionLost(self) -> None:
+        self._session.end("client closed")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._session.end("client closed" if reason.check(ConnectionDone) else "reset by client")
+
+
+@implementer(ICommand)
+class Associate:
+    """One UDP association."""
+
+    def __init__(self, session: ISession) -> None:
+        self.session = session
+        self._settings = session.settings
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self.dropped = 0
+        self._is_counted = False
+        self._client_side: Any = None
+        self._target_sides: dict[bool, Any] = {}
+        self._client: Peer | None = None
+        self._verdicts: OrderedDict[Address, str | None] = OrderedDict()
+        self._asked: OrderedDict[str | Peer, None] = OrderedDict()
+        self._names_waiting = 0
+        self._fragments = Reassembler(session.settings.max_fragments)
+        self._fragment_timer: IDelayedCall | None = None
+        self._idle: IdleTimer | None = None
+        self.is_stopped = False
+
+    def start(self) -> None:
+        """See :meth:`socks5.interfaces.ICommand.start`."""
+        session = self.session
+        if (
+            session.counters.open_associations[session.client_host]
+            >= self._settings.associations_per_client
+        ):
+            session.fail(Failure(NotAllowed("too many associations of this client")))
+            return
+        try:
+            self._client_side = self._bind_client_side()
+        except CannotListenError:
+            session.fail(Failure())
+            return
+        session.counters.open_associations[session.client_host] += 1
+        self._is_counted = True
+        self._idle = IdleTimer(
+            session.reactor, self._settings.udp_idle_timeout, lambda: session.end("idle")
+        )
+        bound = address_of(self._client_side.getHost())
+        host = self._settings.advertise.like(bound.text) or bound.host
+        session.reply(ReplyCode.SUCCEEDED, Address(host, bound.port))
+        session.take_optimistic()
+        session.stream.receiver = _Control(session)
+        if session.has_client_ended:
+            session.end("client closed")
+
+    def _bind_client_side(self) -> IListeningPort:
+        """Listen on the control connection's local address, on a port of the configured range.
+
+        :raises CannotListenError: every port of the range is taken.
+        """
+        interface = self.session.server_interface
+        if self._settings.udp_ports is None:
+            return self._listen(self.from_client, 0, interface)
+        first, last = self._settings.udp_ports
+        count = last - first + 1
+        start = random.randrange(count)
+        for step in range(count - 1):
+            with suppress(CannotListenError):
+                return self._listen(self.from_client, first + (start + step) % count, interface)
+        return self._listen(self.from_client, first + (start - 1) % count, interface)
+
+    def _listen(self, take: Take, port: int, interface: str) -> IListeningPort:
+        reactor: Any = self.session.reactor
+        listening: IListeningPort = reactor.listenUDP(
+            port, Side(self, take), interface=interface, maxPacketSize=MAX_DATAGRAM
+        )
+        return listening
+
+    # From the client to a target
+
+    def from_client(self, data: bytes, sender: Peer) -> None:
+        """A datagram reached the client-facing socket."""
+        if not self._is_from_our_client(sender):
+            self._drop("stranger")
+            return
+        try:
+            datagram = Datagram.decode(data)
+        except RemoteProtocolError:
+            self._drop("malformed")
+            return
+        self._client = sender
+        self._idle.active = True  # type: ignore[union-attr]
+        if datagram.fragment:
+            self._from_client_in_fragments(datagram)
+        else:
+            self._to_target(datagram.address, datagram.payload)
+
+    def _is_from_our_client(self, sender: Peer) -> bool:
+        if sender[0] != self.session.client_host:
+            return False
+        pin = self._settings.udp_pin
+        if pin is UDPPin.IP or (self._client is None and pin is UDPPin.IP_PORT):
+            return True
+        if self._client is not None:
+            return sender == self._client
+        return self._announced_port in (0, sender[1])
+
+    @property
+    def _announced_port(self) -> int:
+        """The port that the request named; 0 for unknown, as it is behind an address that is not
+        the client's.
+        """
+        announced = self.session.request.address
+        is_credible = announced.is_unspecified or unmap(announced.text) == self.session.client_host
+        return announced.port if is_credible else 0
+
+    def _from_client_in_fragments(self, datagram: Datagram) -> None:
+        whole, dropped = self._fragments.receive(datagram)
+        self._drop("fragment", dropped)
+        is_pending = self._fragments.is_pending
+        if self._fragment_timer is not None and (not is_pending or dropped):
+            self._fragment_timer.cancel()
+            self._fragment_timer = None
+        if is_pending and self._fragment_timer is None:
+            self._fragment_timer = self.session.reactor.callLater(
+                self._settings.reassembly_timeout, self._forget_fragments
+            )
+        if whole is not None:
+            self._to_target(whole.address, whole.payload)
+
+    def _forget_fragments(self) -> None:
+        self._fragment_timer = None
+        self._drop("fragment", self._fragments.clear())
+
+    def _to_target(self, target: Address, payload: bytes) -> None:
+        host = literal(target.host) if isinstance(target.host, bytes) else target.host
+        if host is None:
+            self._resolve(target, payload)
+        else:
+            self._send(target, (host,), payload)
+
+    def _resolve(self, target: Address, payload: bytes) -> None:
+        """Send once the name is resolved; until then the datagram waits, and only so many may."""
+        if self._names_waiting >= self._settings.udp_names_waiting:
+            self._drop("too many names")
+            return
+        self._names_waiting += 1
+
+        def resolved(hosts: Sequence[str] | Failure) -> None:
+            self._names_waiting -= 1
+            if isinstance(hosts, Failure):
+                self._drop("unknown name")
+            elif not self.is_stopped:
+                self._send(target, self._own_family_first(hosts), payload)
+
+        name = cast("bytes", target.host)
+        self.session.resolver.resolve(name).addBoth(resolved).addErrback(self.session.crashed)
+
+    def _own_family_first(self, hosts: Sequence[str]) -> Sequence[str]:
+        """The control connection's family first: a datagram cannot be tried on several
+        addresses.
+        """
+        is_ipv6 = ":" in self.session.client_host
+        return sorted(hosts, key=lambda host: (":" in host) != is_ipv6)
+
+    def _send(self, target: Address, hosts: Sequence[str], payload: bytes) -> None:
+        host = self._verdict(target, hosts)
+        if host is None:
+            self._drop("not allowed")
+            return
+        peer = (host, target.port)
+        try:
+            self._target_side(":" in host).write(payload, peer)
+        except UNSENDABLE:
+            self._drop("unsendable")
+            return
+        self._remember(self._asked, peer if self._filters_by_port else host)
+        self.bytes_up += len(payload)
+        self.session.counters.datagrams_up += 1
+
+    def _verdict(self, target: Address, hosts: Sequence[str]) -> str | None:
+        """The first of *hosts* that the rules allow for *target*, or None. A literal's verdict is
+        remembered.
+        """
+        if target in self._verdicts:
+            self._verdicts.move_to_end(target)
+            return self._verdicts[target]
+        session = self.session
+        request = session.access
+        access = Access(request.client, request.server, request.user, request.command, target)
+        allowed = None
+        if session.rules.allows(access, None):
+            allowed = next(
+                (unmap(host) for host in hosts if session.rules.allows(access, unmap(host))), None
+            )
+        if not target.is_name:
+            self._remember(self._verdicts, target, allowed)
+        return allowed
+
+    def _remember(self, memory: OrderedDict[Any, Any], key: object, value: object = None) -> None:
+        memory[key] = value
+        memory.move_to_end(key)
+        if len(memory) > self._settings.udp_targets:
+            memory.popitem(last=False)
+
+    def _target_side(self, is_ipv6: bool) -> Any:
+        """The outbound socket of a family, opened for its first datagram.
+
+        :raises CannotListenError: this host has no such family, or no port left.
+        """
+        side = self._target_sides.get(is_ipv6)
+        if side is None:
+            outgoing = self._settings.outgoing
+            source = (outgoing.ipv6 or "::") if is_ipv6 else (outgoing.ipv4 or "0.0.0.0")
+            side = self._target_sides[is_ipv6] = self._listen(self.from_target, 0, source)
+        return side
+
+    # From a target to the client
+
+    @property
+    def _filters_by_port(self) -> bool:
+        return self._settings.udp_filtering is UDPFiltering.ADDRESS_AND_PORT_DEPENDENT
+
+    def from_target(self, data: bytes, sender: Peer) -> None:
+        """A datagram reached an outbound socket."""
+        if not self._may_answer(sender):
+            self._drop("unasked")
+            return
+        try:
+            self._client_side.write(Datagram(Address(*sender), data).encode(), self._client)
+        except UNSENDABLE:
+            self._drop("unsendable")
+            return
+        self._idle.active = True  # type: ignore[union-attr]
+        self.bytes_down += len(data)
+        self.session.counters.datagrams_down += 1
+
+    def _may_answer(self, sender: Peer) -> bool:
+        if self._settings.udp_filtering is UDPFiltering.ENDPOINT_INDEPENDENT:
+            return True
+        return (sender if self._filters_by_port else sender[0]) in self._asked
+
+    # Both ways
+
+    def _drop(self, why: str, count: int = 1) -> None:
+        if count:
+            self.dropped += count
+            self.session.counters.dropped[why] += count
+
+    def client_ended(self) -> bool:
+        """See :meth:`socks5.interfaces.ICommand.client_ended`. An association ends with its control
+        connection.
+        """
+        return False
+
+    def stop(self, reason: str) -> None:
+        """See :meth:`socks5.interfaces.ICommand.stop`."""
+        self.is_stopped = True
+        if self._is_counted:
+            associations = self.session.counters.open_associations
+            associations[self.session.client_host] -= 1
+            if not associations[self.session.client_host]:
+                del associations[self.session.client_host]
+        if self._idle is not None:
+            self._idle.stop()
+        if self._fragment_timer is not None:
+            self._fragment_timer.cancel()
+        for side in (self._client_side, *self._target_sides.values()):
+            if side is not None:
+                side.stopListening()

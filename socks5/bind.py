@@ -1,0 +1,199 @@
+"""BIND (RFC 1928 section 4): listen for one peer, reply twice, hand both streams to a relay.
+
+Listens on the source address for targets if one is set, else on the control connection's local
+address; a named peer that cannot reach that one (it is of the other family, or this host's loopback
+and the peer elsewhere) is awaited on the address that we would send from to reach it. Only a peer
+with the address that the request named comes in (any peer, if it named none), and only if the rules
+allow that address; others are closed and the wait goes on. On every way out the port is closed.
+
+Floor 3: imports floors 0 to 2.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from socks5.dial import Stream
+from socks5.errors import TTLExpired
+from socks5.interfaces import ICommand, ISession
+from socks5.relay import Relay
+from socks5.replies import address_of
+from socks5.resolve import literal
+from socks5.wire import Address, ReplyCode, unmap
+
+
+def local_address_towards(host: str) -> str:
+    """The IP literal that this host would send from to reach *host*; asks the routing table, sends
+    nothing.
+
+    :raises OSError: there is no route.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, 9))
+        return str(probe.getsockname()[0])
+
+
+def is_alike(host: str, other: str) -> bool:
+    """Whether two IP literals are of one family."""
+    return (":" in host) == (":" in other)
+
+
+def can_reach(host: str, near: str) -> bool:
+    """Whether *host* can connect to our address *near*: both are IP literals of one family, and a
+    loopback is reached from a loopback only.
+    """
+    return is_alike(host, near) and (
+        ip_address(host).is_loopback or not ip_address(near).is_loopback
+    )
+
+
+class _Peers(Factory):
+    """Lets the awaited peer in and nobody else."""
+
+    noisy = False
+
+    def __init__(self, bind: Bind) -> None:
+        self._bind = bind
+
+    @override
+    def buildProtocol(self, addr: Any) -> Stream | None:
+        return _Peer(self._bind) if self._bind.awaits(address_of(addr).text) else None
+
+
+class _Peer(Stream):
+    """The peer's stream; tells the command as soon as it is there."""
+
+    def __init__(self, bind: Bind) -> None:
+        self._bind = bind
+
+    @override
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(True)
+        self._bind.peer_connected(self)
+
+
+@implementer(ICommand)
+class Bind:
+    """One BIND."""
+
+    dropped = 0
+
+    def __init__(self, session: ISession) -> None:
+        self._session = session
+        self._resolving: Deferred[Sequence[str]] | None = None
+        self._port: IListeningPort | None = None
+        self._timer: IDelayedCall | None = None
+        self._expected: frozenset[str] = frozenset()
+        self._relay: Relay | None = None
+        self._is_stopped = False
+
+    @property
+    def bytes_up(self) -> int:
+        """See :class:`socks5.interfaces.ICommand`."""
+        return 0 if self._relay is None else self._relay.bytes_up
+
+    @property
+    def bytes_down(self) -> int:
+        """See :class:`socks5.interfaces.ICommand`."""
+        return 0 if self._relay is None else self._relay.bytes_down
+
+    def start(self) -> None:
+        """See :meth:`socks5.interfaces.ICommand.start`."""
+        self._resolving = resolving = self._expected_hosts()
+        resolving.addCallbacks(self._listen, self._failed)
+        resolving.addErrback(self._failed)
+
+    def _expected_hosts(self) -> Deferred[Sequence[str]]:
+        """The IP literals that the request's address stands for; none for an address of zeros."""
+        target = self._session.request.address
+        if target.is_unspecified:
+            return succeed(())
+        host = literal(target.host) if isinstance(target.host, bytes) else unmap(target.host)
+        return self._session.resolver.resolve(target.host) if host is None else succeed((host,))  # type: ignore[arg-type]
+
+    def _listen(self, expected: Sequence[str]) -> None:
+        self._resolving = None
+        session = self._session
+        self._expected = frozenset(expected)
+        interface = self._interface(expected)
+        reactor: Any = session.reactor
+        self._port = reactor.listenTCP(0, _Peers(self), interface=interface)
+        self._timer = reactor.callLater(session.settings.bind_timeout, self._too_long)
+        bound = address_of(self._port.getHost())
+        session.reply(
+            ReplyCode.SUCCEEDED,
+            Address(session.settings.advertise.like(bound.text) or bound.host, bound.port),
+        )
+
+    def _interface(self, expected: Sequence[str]) -> str:
+        """Where to listen; see the module.
+
+        :raises OSError: there is no route to the peer.
+        """
+        session = self._session
+        near = session.server_host
+        if expected and not any(can_reach(host, near) for host in expected):
+            near = next((host for host in expected if is_alike(host, near)), expected[0])
+            return session.settings.outgoing.like(near) or local_address_towards(near)
+        return session.settings.outgoing.like(near) or session.server_interface
+
+    def awaits(self, host: str) -> bool:
+        """Whether a peer with this IP literal may come in now."""
+        if self._port is None or (self._expected and host not in self._expected):
+            return False
+        session = self._session
+        try:
+            return session.rules.allows(session.access, host)
+        except Exception:
+            session.crashed(Failure())
+            return False
+
+    def peer_connected(self, peer: Stream) -> None:
+        """The awaited peer is there."""
+        self._close_port()
+        session = self._session
+        self._relay = Relay(session.reactor, session.settings, session.stream, peer, session.end)
+        session.reply(ReplyCode.SUCCEEDED, address_of(peer.transport.getPeer()))  # type: ignore[union-attr]
+        self._relay.start(session.take_optimistic(), session.has_client_ended)
+
+    def _too_long(self) -> None:
+        self._session.fail(Failure(TTLExpired("no peer connected in time")))
+
+    def _failed(self, failure: Failure) -> None:
+        self._resolving = None
+        if not (self._is_stopped and failure.check(CancelledError)):
+            self._session.fail(failure)
+
+    def client_ended(self) -> bool:
+        """See :meth:`socks5.interfaces.ICommand.client_ended`."""
+        return self._session.pending_octets > 0
+
+    def stop(self, reason: str) -> None:
+        """See :meth:`socks5.interfaces.ICommand.stop`."""
+        self._is_stopped = True
+        if self._resolving is not None:
+            self._resolving.cancel()
+        self._close_port()
+        if self._relay is not None:
+            self._relay.stop(reason)
+
+    def _close_port(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            port.stopListening()
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()

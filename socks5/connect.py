@@ -1,0 +1,78 @@
+"""CONNECT (RFC 1928 section 4): dial the target, reply, hand both streams to a relay.
+
+While the dial runs the client is still read, so that its leaving is noticed; what it sends already
+is kept, bounded, and goes to the target first.
+
+Floor 3: imports floors 0 to 2.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socks5.interfaces import ICommand, ISession, IStream
+from socks5.relay import Relay
+from socks5.replies import address_of
+from socks5.wire import ReplyCode
+
+
+@implementer(ICommand)
+class Connect:
+    """One CONNECT."""
+
+    dropped = 0
+
+    def __init__(self, session: ISession) -> None:
+        self._session = session
+        self._dialling: Deferred[IStream] | None = None
+        self._relay: Relay | None = None
+        self._is_stopped = False
+
+    @property
+    def bytes_up(self) -> int:
+        """See :class:`socks5.interfaces.ICommand`."""
+        return 0 if self._relay is None else self._relay.bytes_up
+
+    @property
+    def bytes_down(self) -> int:
+        """See :class:`socks5.interfaces.ICommand`."""
+        return 0 if self._relay is None else self._relay.bytes_down
+
+    def start(self) -> None:
+        """See :meth:`socks5.interfaces.ICommand.start`."""
+        session = self._session
+        self._dialling = dialling = session.dialer.dial(
+            session.request.address, lambda host: session.rules.allows(session.access, host)
+        )
+        dialling.addCallbacks(self._connected, self._failed)
+        dialling.addErrback(session.crashed)
+
+    def _connected(self, far: IStream) -> None:
+        self._dialling = None
+        session = self._session
+        self._relay = Relay(session.reactor, session.settings, session.stream, far, session.end)
+        session.reply(ReplyCode.SUCCEEDED, address_of(far.transport.getHost()))
+        self._relay.start(session.take_optimistic(), session.has_client_ended)
+
+    def _failed(self, failure: Failure) -> None:
+        self._dialling = None
+        if not (self._is_stopped and failure.check(CancelledError)):
+            self._session.fail(failure)
+
+    def client_ended(self) -> bool:
+        """See :meth:`socks5.interfaces.ICommand.client_ended`.
+
+        A client that has sent octets and then its end waits for an answer to them; one that has
+        sent nothing has left.
+        """
+        return self._session.pending_octets > 0
+
+    def stop(self, reason: str) -> None:
+        """See :meth:`socks5.interfaces.ICommand.stop`."""
+        self._is_stopped = True
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if self._relay is not None:
+            self._relay.stop(reason)

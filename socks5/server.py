@@ -1,0 +1,526 @@
+"""The server's face: a protocol that drives the negotiation and owns the session, and its factory.
+
+:class:`ServerFactory` is all that an embedding program needs::
+
+    from twisted.internet import endpoints, reactor
+    from socks5 import ServerFactory
+
+    endpoint = endpoints.serverFromString(reactor, "tcp:1080:interface=127.0.0.1")
+    endpoint.listen(ServerFactory(reactor))
+
+An exception in one session is logged, answered with reply 1 and ends that session alone.
+
+Floor 4: imports everything below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from twisted.cred.error import LoginFailed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.error import BindError, ConnectError, ConnectionClosed, ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from socks5.associate import Associate
+from socks5.auth import NoAuthentication
+from socks5.bind import Bind
+from socks5.connect import Connect
+from socks5.counters import Counters
+from socks5.deadlines import Deadlines
+from socks5.dial import Dialer
+from socks5.errors import CommandNotSupported, NotAllowed, ProtocolError, SOCKSError
+from socks5.interfaces import (
+    Access,
+    IAccessLog,
+    IAuthenticator,
+    ICommand,
+    IDialer,
+    IResolver,
+    IRules,
+    ISession,
+    IStream,
+    IStreamReceiver,
+    IUser,
+    Record,
+)
+from socks5.limits import SessionLimit
+from socks5.negotiation import (
+    CommandRequested,
+    CredentialsReceived,
+    Rejected,
+    ServerEvent,
+    ServerNegotiation,
+    Stage,
+)
+from socks5.relay import can_half_close
+from socks5.replies import address_of, reply_for
+from socks5.resolve import Resolver
+from socks5.rules import Rules
+from socks5.settings import Settings
+from socks5.wire import UNSPECIFIED, Address, Command, ReplyCode, Request, unmap
+
+COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
+    Command.CONNECT: Connect,
+    Command.BIND: Bind,
+    Command.UDP_ASSOCIATE: Associate,
+}
+"""What serves each CMD octet, unless a factory is told otherwise."""
+
+EXPECTED_FAILURES = (
+    SOCKSError,
+    ConnectError,
+    ConnectionClosed,
+    BindError,
+    CancelledError,
+    OSError,
+)
+"""What dialling, listening and resolving may fail with; DNSLookupError is an OSError."""
+
+COMMAND_NAMES = {Command.CONNECT: "connect", Command.BIND: "bind", Command.UDP_ASSOCIATE: "udp"}
+"""How the access log and the ``--commands`` option call them."""
+
+
+@implementer(IStreamReceiver)
+class _Ignore:
+    """Takes what a client still sends when its session is over."""
+
+    def __init__(self, protocol: ServerProtocol) -> None:
+        self._protocol = protocol
+
+    def dataReceived(self, data: bytes) -> None:
+        """Dropped."""
+
+    def readConnectionLost(self) -> None:
+        self._protocol.drop()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The close that was waited for."""
+
+
+@implementer(ISession, IStream, IHalfCloseableProtocol)
+class ServerProtocol(Protocol):
+    """One client connection: negotiation, then one command, then a record in the access log.
+
+    Built by :class:`ServerFactory`; the session (:class:`~socks5.interfaces.ISession`) and the
+    control connection's stream (:class:`~socks5.interfaces.IStream`) at once, because they live
+    exactly as long.
+    """
+
+    factory: ServerFactory
+    request: Request
+    access: Access
+
+    def __init__(self, factory: ServerFactory, number: int) -> None:
+        self.factory = factory
+        self.reactor = factory.reactor
+        self.settings = factory.settings
+        self.rules = factory.rules
+        self.resolver = factory.resolver
+        self.dialer = factory.dialer
+        self.counters = factory.counters
+        self.stream: IStream = self
+        self.receiver: IStreamReceiver | None = None
+        self.client_host = self.server_host = self.server_interface = "127.0.0.1"
+        self._peer = UNSPECIFIED
+        self._number = number
+        self._negotiation = ServerNegotiation(factory.authenticator.methods)
+        self._command: ICommand | None = None
+        self._checking: Deferred[IUser] | None = None
+        self._user: IUser | None = None
+        self._record: Record | None = None
+        self._began = factory.reactor.seconds()
+        self._is_over = False
+        self._is_connected = True
+        self._is_reading = True
+        self.has_client_ended = False
+
+    # The control connection's events
+
+    @override
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+        self.factory.handshakes.set(self, self._too_slow)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if self.receiver is not None:
+            self.receiver.dataReceived(data)
+            return
+        self._guarded(self._negotiate, data)
+
+    def readConnectionLost(self) -> None:
+        """The client sent its end."""
+        if self.receiver is not None:
+            self.receiver.readConnectionLost()
+            return
+        self._guarded(self._client_ended)
+
+    def writeConnectionLost(self) -> None:
+        """Our own end was sent; nothing depends on it."""
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_connected = False
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            # Leads to end(), now or when the other side is gone too.
+            receiver.connectionLost(reason)
+        else:
+            self._over("client closed" if reason.check(ConnectionDone) else "reset by client")
+        self._leave()
+
+    def _leave(self) -> None:
+        """Tell the factory, once the control connection and the command are both gone."""
+        if self._is_over and not self._is_connected:
+            self.factory.gone(self)
+
+    def _guarded(self, step: Callable[..., object], *arguments: object) -> None:
+        """Keep an unexpected exception in this session: log it, reply 1 where a reply is due,
+        close.
+        """
+        try:
+            step(*arguments)
+        except Exception:
+            self.crashed(Failure())
+
+    def crashed(self, failure: Failure) -> None:
+        """See :meth:`socks5.interfaces.ISession.crashed`."""
+        self.factory.log.failure("session {session} failed", failure=failure, session=self._number)
+        if self._negotiation.stage in (Stage.COMMAND, Stage.SECOND_REPLY):
+            self._refuse(ReplyCode.GENERAL_FAILURE, "internal error")
+        else:
+            self.end("internal error")
+
+    # The negotiation
+
+    def _negotiate(self, data: bytes) -> None:
+        negotiation = self._negotiation
+        if negotiation.stage is Stage.GREETING:
+            self._learn_addresses()
+        self._handle(negotiation.receive(data))
+        if negotiation.pending > self.settings.max_optimistic:
+            self._is_reading = False
+            self.transport.pauseProducing()  # type: ignore[union-attr]
+
+    def _learn_addresses(self) -> None:
+        """Who talks to whom. Asked with the first octets, for a PROXY header comes before them."""
+        transport: Any = self.transport
+        near, peer = transport.getHost(), address_of(transport.getPeer())
+        if peer != UNSPECIFIED:
+            self._peer = peer
+            self.client_host, self.server_host = peer.text, address_of(near).text
+            self.server_interface = unmap(near.host)
+        if self.factory.access_log is not None:
+            self._record = Record(self._number, str(peer))
+
+    def _handle(self, event: ServerEvent | None) -> None:
+        output = self._negotiation.take_output()
+        if output:
+            self.transport.write(output)  # type: ignore[union-attr]
+        if isinstance(event, CommandRequested):
+            self._serve(event.request)
+        elif isinstance(event, CredentialsReceived):
+            self._check(event)
+        elif isinstance(event, Rejected):
+            self._reject(event.error)
+
+    def _check(self, event: CredentialsReceived) -> None:
+        authenticate = self.factory.authenticator.authenticate
+        self._checking = checking = maybeDeferred(authenticate, event.credentials, self.client_host)
+        checking.addCallbacks(self._accepted, self._refused)
+        checking.addErrback(self.crashed)
+
+    def _accepted(self, user: IUser) -> None:
+        self._checking = None
+        if self._is_over:
+            return
+        self._user = user
+        self._handle(self._negotiation.accept_credentials())
+        if self.pending_octets <= self.settings.max_optimistic:
+            self._resume()
+        if self.has_client_ended and self.receiver is None:
+            self._client_ended()
+
+    def _refused(self, failure: Failure) -> None:
+        if self._is_over:
+            return
+        if not failure.check(LoginFailed):
+            self.factory.log.failure("checking a login failed", failure=failure)
+        self.counters.refused_logins += 1
+        self._handle(self._negotiation.reject_credentials())
+
+    def _reject(self, error: SOCKSError) -> None:
+        if isinstance(error, ProtocolError):
+            self.counters.violations += 1
+        code = getattr(error, "reply", None)
+        if code is not None:
+            self._note_reply(code, UNSPECIFIED)
+        self._linger(f"{type(error).__name__}: {error}")
+
+    def _too_slow(self) -> None:
+        self.end("handshake timed out")
+
+    def _client_ended(self) -> None:
+        """The client sent its end while the negotiation, or a command that has not replied, was
+        under way: it has left, unless octets of it wait for the verdict or for the target.
+        """
+        self.has_client_ended = True
+        if self._checking is not None:
+            goes_on = self.pending_octets > 0
+        else:
+            goes_on = self._command is not None and self._command.client_ended()
+        if not goes_on:
+            self.end("client closed")
+
+    def _resume(self) -> None:
+        """Read on, where too many octets had stopped that."""
+        if not self._is_reading:
+            self._is_reading = True
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+
+    # The command
+
+    def _serve(self, request: Request) -> None:
+        self.factory.handshakes.clear(self)
+        self.counters.requests[request.command] += 1
+        self.request = request
+        client = str(self._peer.host) if self._peer != UNSPECIFIED else ""
+        self.access = Access(client, self.server_host, self._user, request.command, request.address)
+        self._note_request(request)
+        serve = self.factory.commands.get(request.command)
+        if serve is None or request.command not in self.settings.commands:
+            self.fail(Failure(CommandNotSupported("this command is not served")))
+        elif not self.rules.allows(self.access, None):
+            self.fail(Failure(NotAllowed("the rules forbid it")))
+        else:
+            self._command = serve(self)
+            self._command.start()
+
+    def reply(self, code: int, address: Address = UNSPECIFIED) -> None:
+        """See :meth:`socks5.interfaces.ISession.reply`."""
+        self._negotiation.reply(code, address)
+        self._note_reply(code, address)
+        self.transport.write(self._negotiation.take_output())  # type: ignore[union-attr]
+
+    def fail(self, failure: Failure) -> None:
+        """See :meth:`socks5.interfaces.ISession.fail`."""
+        if failure.check(*EXPECTED_FAILURES):
+            self._refuse(
+                reply_for(failure), f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+            )
+        else:
+            self.crashed(failure)
+
+    def _refuse(self, code: int, reason: str) -> None:
+        if not self._is_over:
+            self.reply(code)
+            self._linger(reason)
+
+    def take_optimistic(self) -> bytes:
+        """See :meth:`socks5.interfaces.ISession.take_optimistic`."""
+        self._resume()
+        return self._negotiation.take_trailing()
+
+    @property
+    def pending_octets(self) -> int:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self._negotiation.pending
+
+    # The end
+
+    def end(self, reason: str) -> None:
+        """See :meth:`socks5.interfaces.ISession.end`."""
+        self._over(reason)
+        self.receiver = self.receiver or _Ignore(self)
+        self._lose()
+
+    def close(self, reason: str) -> None:
+        """End the session from outside, whatever it is doing: what is written is still sent, for as
+        long as that takes; see :meth:`abort`.
+        """
+        self._over(reason)
+        self.receiver = self.receiver or _Ignore(self)
+        self.transport.loseConnection()  # type: ignore[union-attr]
+
+    def abort(self) -> None:
+        """Give up the control connection without waiting for anything to be sent."""
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def drop(self) -> None:
+        """The client has closed, or has had its time, after a failure."""
+        self._lose()
+
+    def _lose(self) -> None:
+        """Close in order; by force if that takes too long, for TLS waits for the client's part in
+        it.
+        """
+        self.transport.loseConnection()  # type: ignore[union-attr]
+        if self._is_connected:
+            self.factory.closing.set(self, self.abort)
+
+    def _linger(self, reason: str) -> None:
+        """End after a failure: send what is written and our end, then read and drop until the
+        client closes.
+        """
+        self._over(reason)
+        self.receiver = _Ignore(self)
+        transport: Any = self.transport
+        if self.has_client_ended or not can_half_close(transport):
+            self._lose()
+            return
+        self._resume()
+        transport.loseWriteConnection()
+        self.factory.closing.set(self, self.drop)
+
+    def _over(self, reason: str) -> None:
+        """The session's business is done: stop everything, write the record. Happens once."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self.factory.handshakes.clear(self)
+        checking, self._checking = self._checking, None
+        if checking is not None:
+            checking.cancel()
+        command, self._command = self._command, None
+        if command is not None:
+            command.stop(reason)
+        self._write_record(command, reason)
+        self._leave()
+
+    # The record
+
+    def _note_request(self, request: Request) -> None:
+        if self._record is not None:
+            self._record.command = COMMAND_NAMES.get(request.command, str(request.command))  # type: ignore[call-overload]
+            self._record.target = str(request.address)
+
+    def _note_reply(self, code: int, address: Address) -> None:
+        self.counters.replies[code] += 1
+        if self._record is not None:
+            self._record.reply = code
+            if code == ReplyCode.SUCCEEDED:
+                self._record.bound = str(address)
+
+    def _write_record(self, command: ICommand | None, reason: str) -> None:
+        log, record = self.factory.access_log, self._record
+        if log is None or record is None or self._negotiation.stage is Stage.GREETING:
+            return
+        if self._user is not None:
+            record.user = self._user.name
+        if command is not None:
+            record.bytes_up, record.bytes_down, record.dropped = (
+                command.bytes_up,
+                command.bytes_down,
+                command.dropped,
+            )
+        record.seconds = self.reactor.seconds() - self._began
+        record.reason = reason
+        log.write(record)
+
+
+class ServerFactory(Factory):
+    """Builds a :class:`ServerProtocol` for each client. Everything it depends on is a parameter.
+
+    :param reactor: clock, TCP, UDP and names.
+    :param settings: values; see :class:`socks5.settings.Settings`.
+    :param authenticator: which methods, and who is right; default: no authentication.
+    :param rules: who may do what; default: :class:`socks5.rules.Rules`.
+    :param resolver: names to addresses; default: :class:`socks5.resolve.Resolver`.
+    :param dialer: how targets are reached; default: :class:`socks5.dial.Dialer`.
+    :param access_log: takes a record for each session; default: none.
+    :param commands: what serves each CMD octet; default: :data:`COMMANDS`.
+    """
+
+    log = Logger()
+    noisy = False
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        settings: Settings | None = None,
+        authenticator: IAuthenticator | None = None,
+        rules: IRules | None = None,
+        resolver: IResolver | None = None,
+        dialer: IDialer | None = None,
+        access_log: IAccessLog | None = None,
+        commands: Mapping[int, Callable[[ISession], ICommand]] = COMMANDS,
+    ) -> None:
+        self.reactor = reactor
+        self.settings = settings or Settings()
+        self.authenticator: IAuthenticator = authenticator or NoAuthentication()
+        self.rules: IRules = rules or Rules()
+        self.resolver: IResolver = resolver or Resolver(reactor, self.settings)
+        self.dialer: IDialer = dialer or Dialer(reactor, self.settings, self.resolver)
+        self.access_log = access_log
+        self.commands = commands
+        self.counters = Counters()
+        self.handshakes = Deadlines(reactor, self.settings.handshake_timeout)
+        self.closing = Deadlines(reactor, self.settings.close_timeout)
+        self.limit = SessionLimit(self.settings.max_sessions)
+        self._sessions: set[ServerProtocol] = set()
+        self._all_gone: list[Deferred[None]] = []
+
+    @property
+    def sessions(self) -> Iterator[ServerProtocol]:
+        """The client connections of now; safe against changes while iterating."""
+        return iter(tuple(self._sessions))
+
+    @override
+    def buildProtocol(self, addr: Any) -> ServerProtocol | None:  # type: ignore[override]
+        """A session for a new client, or None (Twisted then closes the connection) over the session
+        limit.
+        """
+        if not self.limit.enter():
+            return None
+        self.counters.connections += 1
+        self.counters.open_connections += 1
+        protocol = ServerProtocol(self, self.counters.connections)
+        self._sessions.add(protocol)
+        return protocol
+
+    def gone(self, session: ServerProtocol) -> None:
+        """A session is over and its connection closed; called by the session itself, harmless
+        twice.
+        """
+        if session not in self._sessions:
+            return
+        self._sessions.discard(session)
+        self.closing.clear(session)
+        self.counters.open_connections -= 1
+        self.limit.leave()
+        self._tell_if_all_are_gone()
+
+    def _tell_if_all_are_gone(self) -> None:
+        if not self._sessions:
+            waiting, self._all_gone = self._all_gone, []
+            for all_gone in waiting:
+                all_gone.callback(None)
+
+    def close_sessions(self, reason: str, grace: float) -> Deferred[None]:
+        """End every session: in order, and whatever is left after *grace* seconds with a reset.
+
+        :returns: fires with None when all are gone.
+        """
+        for session in self.sessions:
+            session.close(reason)
+        all_gone: Deferred[None] = Deferred()
+        timer = self.reactor.callLater(grace, self._abort_sessions)
+        all_gone.addBoth(lambda _: timer.cancel() if timer.active() else None)
+        self._all_gone.append(all_gone)
+        self._tell_if_all_are_gone()
+        return all_gone
+
+    def _abort_sessions(self) -> None:
+        for session in self.sessions:
+            session.abort()

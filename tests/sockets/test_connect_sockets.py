@@ -1,0 +1,134 @@
+"""CONNECT on real sockets: what the system makes of replies, ends and resets."""
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from socks5 import PerFamily, Settings
+from tests import sessions
+from tests.sockets.clients import Far, Proxy, packed
+from tests.sockets.wires import until
+
+failures = sessions.failures
+
+BOTH_FAMILIES = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+
+
+async def connected(proxy: Proxy, host: str = "127.0.0.1", more: bytes = b"") -> tuple[Far, Far]:
+    """A client, and its target's end of the connection."""
+    target = proxy.listen(host)
+    client = await proxy.client(1, packed(*target.host), more)
+    far, source = await target.accept()
+    assert await client.reply() == (0, source)
+    return client, far
+
+
+@BOTH_FAMILIES
+@pytest_twisted.ensureDeferred
+async def test_reply_has_the_address_that_the_target_sees(serve: Any, host: str) -> None:
+    client, far = await connected(await serve(), host)
+    client.send(b"up")
+    far.send(b"down")
+    assert await far.receive(2) == b"up"
+    assert await client.receive(4) == b"down"
+
+
+@pytest_twisted.ensureDeferred
+async def test_name_leads_to_the_target(serve: Any) -> None:
+    proxy = await serve()
+    target = proxy.listen()
+    client = await proxy.client(1, packed(b"localhost", target.host[1]))
+    _, source = await target.accept()
+    assert await client.reply() == (0, source)
+
+
+@pytest_twisted.ensureDeferred
+async def test_early_octets_go_first(serve: Any) -> None:
+    client, far = await connected(await serve(), more=b"early")
+    client.send(b" and late")
+    assert await far.receive(14) == b"early and late"
+
+
+@pytest_twisted.ensureDeferred
+async def test_much_passes_whole_both_ways(serve: Any) -> None:
+    size = 3_000_000
+    client, far = await connected(await serve())
+    data = bytes(range(256)) * (size // 256)
+    for sender, receiver in ((client, far), (far, client)):
+        left = memoryview(data)
+        while left:
+            left = left[sender.push(left) :]
+            await until(lambda receiver=receiver: receiver.read(1 << 18) or True)
+        await until(lambda receiver=receiver: receiver.count >= len(data))
+        assert receiver.value()[-len(data) :] == data
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_end_passes_and_the_other_direction_goes_on(serve: Any) -> None:
+    proxy = await serve()
+    client, far = await connected(proxy)
+    client.send(b"a question")
+    client.end()
+    assert await far.rest() == b"a question"
+    far.send(b"an answer")
+    far.close()
+    assert await client.rest() == b"an answer"
+    assert (far.sees, client.sees) == ("end", "end")
+    await proxy.gone()
+    assert [(record.bytes_up, record.bytes_down) for record in proxy.records] == [(10, 9)]
+
+
+@pytest.mark.parametrize("is_client_first", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_reset_passes(serve: Any, is_client_first: bool) -> None:
+    proxy = await serve()
+    client, far = await connected(proxy)
+    first, other = (client, far) if is_client_first else (far, client)
+    first.reset()
+    await until(other.sees_now)
+    assert other.sees == "reset"
+    await proxy.gone()
+
+
+@BOTH_FAMILIES
+@pytest_twisted.ensureDeferred
+async def test_refused_connection_gets_reply_5(serve: Any, host: str) -> None:
+    proxy = await serve()
+    client = await proxy.client(1, packed(*proxy.refusing(host)))
+    assert await client.rest() == sessions.refusal(5)
+    assert client.sees == "end"
+
+
+@pytest_twisted.ensureDeferred
+async def test_octets_behind_a_failed_request_do_not_destroy_the_reply(serve: Any) -> None:
+    """Unread octets would turn our close into a reset, which can overtake the reply."""
+    proxy = await serve()
+    client = await proxy.client(1, packed(*proxy.refusing()), b"x" * 10_000)
+    await until(lambda: proxy.counters.replies[5])
+    client.send(b"x" * 100_000)
+    assert await client.rest() == sessions.refusal(5)
+    client.send(b"x" * 100_000)
+    client.close()
+    await proxy.gone()
+    assert client.sees == "end"
+
+
+@pytest_twisted.ensureDeferred
+async def test_client_that_stays_after_a_failure_is_closed(serve: Any) -> None:
+    proxy = await serve(Settings(close_timeout=0.01))
+    client = await proxy.client(1, packed(*proxy.refusing()))
+    await proxy.gone()
+    assert await client.rest() == sessions.refusal(5)
+    assert client.sees == "end"
+
+
+@pytest_twisted.ensureDeferred
+async def test_outgoing_address_is_what_the_target_sees(serve: Any) -> None:
+    settings = Settings(outgoing=PerFamily(ipv4="127.0.0.3"))
+    proxy = await serve(settings)
+    target = proxy.listen()
+    client = await proxy.client(1, packed(*target.host))
+    _, source = await target.accept()
+    assert source[0] == "127.0.0.3"
+    assert await client.reply() == (0, source)

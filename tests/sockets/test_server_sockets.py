@@ -1,0 +1,248 @@
+"""The server's face on real sockets: transports of every kind, and how the system sees a session end."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from socks5 import Settings
+from tests import sessions
+from tests.certificates import self_signed
+from tests.sessions import GREETING, NO_AUTHENTICATION, Allow, octets, refusal
+from tests.sockets.clients import Far, Proxy, packed
+from tests.sockets.wires import turn, until
+
+failures = sessions.failures
+
+
+async def echoed(proxy: Proxy, client: Far, host: str = "127.0.0.1") -> tuple[Far, Far]:
+    """The client has sent its greeting; let it CONNECT, and let octets pass both ways."""
+    target = proxy.listen(host)
+    client.send(octets("05 01 00") + packed(*target.host))
+    far, source = await target.accept()
+    assert await client.receive(2) == NO_AUTHENTICATION
+    assert await client.reply() == (0, source)
+    client.send(b"up")
+    far.send(b"down")
+    assert await far.receive(2) == b"up"
+    assert await client.receive(4) == b"down"
+    return client, far
+
+
+# ---------------------------------------------------------------- the handshake's deadline
+
+
+@pytest.mark.parametrize("sent", [b"", GREETING[:1], GREETING, GREETING + octets("05 01")])
+@pytest_twisted.ensureDeferred
+async def test_slow_client_is_closed(serve: Any, sent: bytes) -> None:
+    proxy = await serve(Settings(handshake_timeout=0.01))
+    client = proxy.connect(proxy.address)
+    client.send(sent)
+    answer = NO_AUTHENTICATION if sent.startswith(GREETING) else b""
+    assert await client.rest() == answer
+    assert client.sees == "end"
+    await proxy.gone()
+
+
+# ---------------------------------------------------------------- kinds of transport
+
+
+@pytest_twisted.ensureDeferred
+async def test_unix_client_is_served(serve: Any, tmp_path: Path) -> None:
+    proxy = await serve(endpoint=f"unix:{tmp_path}/socks", rules=(rules := Allow()))
+    client = proxy.connect(str(tmp_path / "socks"))
+    client.send(GREETING)
+    await echoed(proxy, client)
+    assert {access.client for access, _ in rules.asked} == {""}
+    client.end()
+    control = await proxy.client(3, packed("0.0.0.0", 0), address=str(tmp_path / "socks"))
+    code, bound = await control.reply()
+    assert (code, bound[0]) == (0, "127.0.0.1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_mapped_client_is_served_and_named_by_what_it_means(serve: Any) -> None:
+    proxy = await serve(endpoint="tcp6:0:interface=\\:\\:", rules=(rules := Allow()))
+    client = proxy.connect(("127.0.0.1", proxy.address[1]))
+    client.send(GREETING)
+    await echoed(proxy, client)
+    assert {(access.client, access.server) for access, _ in rules.asked} == {
+        ("127.0.0.1", "127.0.0.1")
+    }
+
+
+PROXY_HEADER = b"PROXY TCP4 198.51.100.7 203.0.113.1 51234 1080\r\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_client_behind_a_balancer_is_not_taken_for_the_balancer(serve: Any) -> None:
+    """The balancer is local, its client is not: this host's loopback is not for it."""
+    proxy = await serve(endpoint="haproxy:tcp:0:interface=127.0.0.1")
+    target = proxy.listen()
+    client = proxy.connect(proxy.address)
+    client.send(PROXY_HEADER + GREETING + octets("05 01 00") + packed(*target.host))
+    assert await client.rest() == NO_AUTHENTICATION + refusal(2)
+    client.close()
+    await proxy.gone()
+    assert [record.client for record in proxy.records] == ["198.51.100.7:51234"]
+
+
+# ---------------------------------------------------------------- TLS
+
+
+BY_ENDPOINT = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+
+
+class TLS:
+    """A client's TLS over a plain socket, driven by hand: it answers nothing by itself."""
+
+    def __init__(self, far: Far, certificate: Path) -> None:
+        self.far = far
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=certificate)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        self._fed = 0
+
+    async def handshake(self) -> None:
+        await until(lambda: self._has_done(self._tls.do_handshake))
+
+    def send(self, data: bytes) -> None:
+        self._tls.write(data)
+        self._pump()
+
+    async def receive(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            await until(lambda: self._has_done(lambda: data.extend(self._tls.read())))
+        return bytes(data)
+
+    def _has_done(self, step: Callable[[], None]) -> bool:
+        """Try a step with what has come by now."""
+        self._pump()
+        try:
+            step()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            self._pump()
+        return True
+
+    def _pump(self) -> None:
+        if self._outgoing.pending:
+            self.far.send(self._outgoing.read())
+        received = self.far.value()
+        self._incoming.write(received[self._fed :])
+        self._fed = len(received)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return self_signed(tmp_path_factory.mktemp("certificate"))
+
+
+async def tls_client(proxy: Proxy, certificate: Path) -> TLS:
+    client = TLS(proxy.connect(proxy.address), certificate)
+    await client.handshake()
+    return client
+
+
+def over_tls(certificate: Path) -> str:
+    return f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}"
+
+
+@BY_ENDPOINT
+@pytest_twisted.ensureDeferred
+async def test_tls_client_is_served(serve: Any, certificate: Path) -> None:
+    proxy = await serve(endpoint=over_tls(certificate))
+    target = proxy.listen()
+    client = await tls_client(proxy, certificate)
+    client.send(GREETING + octets("05 01 00") + packed(*target.host) + b"up")
+    far, _ = await target.accept()
+    assert await far.receive(2) == b"up"
+    far.send(b"down")
+    far.end()
+    received = await client.receive(16)
+    assert received[:4] == NO_AUTHENTICATION + octets("05 00")
+    assert received[12:] == b"down"
+    client.far.close()
+    await proxy.gone()
+
+
+@BY_ENDPOINT
+@pytest.mark.parametrize("has_handshake", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_tls_client_that_is_silent_is_gone_in_time(
+    serve: Any, certificate: Path, has_handshake: bool
+) -> None:
+    """Also if it does not answer the alert with which TLS closes."""
+    settings = Settings(handshake_timeout=0.05, close_timeout=0.01)
+    proxy = await serve(settings, over_tls(certificate))
+    if has_handshake:
+        await tls_client(proxy, certificate)
+    else:
+        proxy.connect(proxy.address)
+    await proxy.gone()
+
+
+@BY_ENDPOINT
+@pytest_twisted.ensureDeferred
+async def test_tls_client_that_stays_after_a_failure_is_gone_in_time(
+    serve: Any, certificate: Path
+) -> None:
+    proxy = await serve(Settings(close_timeout=0.01), over_tls(certificate))
+    client = await tls_client(proxy, certificate)
+    client.send(GREETING + octets("05 01 00") + packed(*proxy.refusing()))
+    assert await client.receive(12) == NO_AUTHENTICATION + refusal(5)
+    await proxy.gone()
+
+
+# ---------------------------------------------------------------- all sessions
+
+
+@pytest_twisted.ensureDeferred
+async def test_client_over_the_limit_is_closed_and_the_others_are_served(serve: Any) -> None:
+    proxy = await serve(Settings(max_sessions=1))
+    first = proxy.connect(proxy.address)
+    first.send(GREETING)
+    assert await first.receive(2) == NO_AUTHENTICATION
+    second = proxy.connect(proxy.address)
+    await until(second.sees_now)
+    assert second.value() == b""
+    first.send(octets("05 09 00") + packed("192.0.2.80", 80))
+    assert await first.rest() == refusal(7)
+    first.close()
+    await proxy.gone()
+    third = proxy.connect(proxy.address)
+    third.send(GREETING)
+    assert await third.receive(2) == NO_AUTHENTICATION
+
+
+@pytest_twisted.ensureDeferred
+async def test_shutdown_ends_every_session_in_order(serve: Any) -> None:
+    proxy = await serve()
+    client = proxy.connect(proxy.address)
+    client.send(GREETING)
+    _, far = await echoed(proxy, client)
+    waiting, _ = await proxy.associate()
+    await proxy.factory.close_sessions("shutdown", 5)
+    assert [await each.rest() for each in (client, far, waiting)] == [b""] * 3
+    assert [each.sees for each in (client, far, waiting)] == ["end"] * 3
+    assert {record.reason for record in proxy.records} == {"shutdown"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_shutdown_resets_a_client_that_takes_nothing(serve: Any) -> None:
+    proxy = await serve()
+    client = proxy.connect(proxy.address)
+    client.send(GREETING)
+    _, far = await echoed(proxy, client)
+    stalled = 0
+    while stalled < 10:  # until every buffer on the way is full
+        stalled = 0 if far.push(b"x" * (1 << 20)) else stalled + 1
+        await turn()
+    await proxy.factory.close_sessions("shutdown", 0.01)
+    await until(client.sees_now)
+    assert client.sees == "reset"

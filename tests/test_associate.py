@@ -1,0 +1,842 @@
+"""UDP ASSOCIATE in memory: who may use an association, what passes it, what is dropped, when it ends."""
+
+import errno
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from twisted.internet.address import UNIXAddress
+from twisted.internet.error import DNSLookupError, MessageLengthError
+from zope.interface.verify import verifyObject
+
+from socks5 import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.associate import Associate
+from socks5.interfaces import ICommand, ISession
+from socks5.wire import Address, Command, Datagram
+from tests import sessions
+from tests.fakes import FakeUDPPort, address
+from tests.sessions import (
+    ASSOCIATE,
+    GREETING,
+    NO_AUTHENTICATION,
+    Allow,
+    Client,
+    Failures,
+    Server,
+    octets,
+    refusal,
+)
+
+failures = sessions.failures
+
+HOST = "198.51.100.7"  # the control connection's peer
+FROM = (HOST, 5000)
+MOVED = (HOST, 5001)
+
+TARGET = ("192.0.2.53", 53)
+TARGET6 = ("2001:db8::53", 53)
+OTHER = ("192.0.2.54", 53)
+
+ASSOCIATED = octets("05 00 00 01 cb007101 9c40")  # at 203.0.113.1:40000, the first free port
+
+
+def to(target: tuple[str | bytes, int], payload: bytes = b"ping", fragment: int = 0) -> bytes:
+    """A client's datagram, as RFC 1928 section 7 has it."""
+    return Datagram(Address(*target), payload, fragment).encode()
+
+
+class Association:
+    """A client with an association.
+
+    :param parameters: as for :class:`~tests.sessions.Server`.
+    :param announced: DST.ADDR and DST.PORT of the request.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        announced: tuple[str, int] = ("0.0.0.0", 0),
+        host: Any = sessions.SERVER,
+        peer: Any = sessions.CLIENT,
+        server: Server | None = None,
+        **parameters: Any,
+    ) -> None:
+        self.server = server or Server(settings, **parameters)
+        self.reactor = self.server.reactor
+        request = octets("05 03 00") + Address(*announced).encode()
+        first = len(self.reactor.udp_ports)
+        self.client: Client = self.server.client(GREETING, request, host=host, peer=peer)
+        self.reply = self.client.received().removeprefix(NO_AUTHENTICATION)
+        self._ports = self.reactor.udp_ports[first:]
+
+    @property
+    def near(self) -> FakeUDPPort:
+        """The client-facing socket."""
+        return self._ports[0]
+
+    @property
+    def far(self) -> list[FakeUDPPort]:
+        """The outbound sockets, in the order in which they were opened."""
+        return self.reactor.udp_ports[self.reactor.udp_ports.index(self.near) + 1 :]
+
+    @property
+    def sent(self) -> list[tuple[bytes, tuple[str, int]]]:
+        """Payloads and targets of what left, over all outbound sockets in their order."""
+        return [each for port in self.far for each in port.written]
+
+    @property
+    def received(self) -> list[tuple[bytes, tuple[str, int], tuple[str, int]]]:
+        """What went to the client: payload, the sender in the header, and where it was sent."""
+        decoded = [(Datagram.decode(data), where) for data, where in self.near.written]
+        return [(each.payload, (each.address.text, each.address.port), to) for each, to in decoded]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        return dict(self.server.counters.dropped)
+
+    def ask(self, *targets: tuple[str | bytes, int], sender: tuple[str, int] = FROM) -> None:
+        """The client sends one datagram to each target."""
+        for target in targets or (TARGET,):
+            self.near.receive(to(target), sender)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.near.is_listening and self.client.is_connected
+
+
+# ---------------------------------------------------------------- the reply
+
+
+def test_reply_has_the_address_that_answers_come_from() -> None:
+    association = Association()
+    assert association.reply == ASSOCIATED
+    assert association.near.getHost() == address("203.0.113.1", 40000, "UDP")
+    association.ask()
+    association.far[0].receive(b"pong", TARGET)
+    assert association.received == [(b"pong", TARGET, FROM)]
+
+
+@pytest.mark.parametrize(
+    ("host", "peer", "bound"),
+    [
+        ("2001:db8::1", "2001:db8::7", "04 20010db8000000000000000000000001 9c40"),
+        ("::ffff:203.0.113.1", "::ffff:198.51.100.7", "01 cb007101 9c40"),
+        ("fe80::1%eth0", "fe80::7%eth0", "04 fe800000000000000000000000000001 9c40"),
+    ],
+)
+def test_socket_is_on_the_control_connections_address(host: str, peer: str, bound: str) -> None:
+    association = Association(host=address(host, 1080), peer=address(peer, 51234))
+    assert association.near.getHost().host == host.removeprefix("::ffff:")
+    assert association.reply == octets("05 00 00" + bound)
+    association.ask(sender=(peer, 5000))
+    assert association.sent == [(b"ping", TARGET)]
+
+
+def test_unix_clients_socket_is_on_the_loopback() -> None:
+    unix = UNIXAddress(None)
+    association = Association(host=unix, peer=unix)
+    assert association.near.getHost().host == "127.0.0.1"
+    association.ask(sender=("127.0.0.1", 5000))
+    assert association.sent == [(b"ping", TARGET)]
+
+
+@pytest.mark.parametrize(
+    ("host", "bound"),
+    [
+        ("203.0.113.1", "01 c0000263 9c40"),
+        ("2001:db8::1", "04 20010db8000000000000000000000063 9c40"),
+    ],
+)
+def test_reply_has_the_advertised_address(host: str, bound: str) -> None:
+    settings = Settings(advertise=PerFamily("192.0.2.99", "2001:db8::63"))
+    association = Association(settings, host=address(host, 1080))
+    assert association.reply == octets("05 00 00" + bound)
+    assert association.near.getHost().host == host
+
+
+def test_sockets_cut_nothing_that_udp_can_carry() -> None:
+    association = Association()
+    association.ask(TARGET, TARGET6)
+    assert all(port.maxPacketSize > 65535 for port in (association.near, *association.far))
+
+
+# ---------------------------------------------------------------- the port range
+
+
+def ranged(first: int, last: int) -> Settings:
+    return Settings(udp_ports=(first, last))
+
+
+@pytest.mark.parametrize("chance", [0, 1, 2])
+def test_port_is_any_of_the_range(monkeypatch: pytest.MonkeyPatch, chance: int) -> None:
+    monkeypatch.setattr(random, "randrange", lambda count: chance if count == 3 else None)
+    assert Association(ranged(6000, 6002)).near.getHost().port == 6000 + chance
+
+
+@pytest.mark.parametrize("free", [6000, 6001, 6002])
+def test_taken_ports_of_the_range_are_passed_over(free: int) -> None:
+    server = Server(ranged(6000, 6002))
+    server.reactor.taken_ports = {6000, 6001, 6002} - {free}
+    assert Association(server=server).near.getHost().port == free
+
+
+def test_range_without_a_free_port_gets_reply_1() -> None:
+    server = Server(ranged(6000, 6001))
+    server.reactor.taken_ports = {6000, 6001}
+    client = server.client(GREETING, ASSOCIATE)
+    assert client.received() == NO_AUTHENTICATION + refusal(1)
+    assert client.sees == "end"
+    assert server.counters.open_associations == {}
+
+
+# ---------------------------------------------------------------- who may use it
+
+
+def test_other_hosts_are_dropped() -> None:
+    association = Association()
+    association.ask(sender=("198.51.100.8", 5000))
+    association.ask(sender=("203.0.113.1", 5000))
+    assert association.sent == []
+    assert association.dropped == {"stranger": 2}
+    assert association.is_alive
+
+
+def test_other_hosts_do_not_redirect_the_answers() -> None:
+    association = Association()
+    association.ask()
+    association.ask(sender=("198.51.100.8", 6000))
+    association.far[0].receive(b"pong", TARGET)
+    assert association.received == [(b"pong", TARGET, FROM)]
+
+
+def test_pin_by_ip_follows_the_latest_port() -> None:
+    association = Association(Settings(udp_pin=UDPPin.IP), announced=FROM)
+    association.ask()
+    association.ask(sender=MOVED)
+    association.far[0].receive(b"pong", TARGET)
+    assert len(association.sent) == 2
+    assert association.received == [(b"pong", TARGET, MOVED)]
+
+
+def test_garbage_does_not_redirect_the_answers() -> None:
+    association = Association()
+    association.ask()
+    association.near.receive(b"garbage", MOVED)
+    association.far[0].receive(b"pong", TARGET)
+    assert association.received == [(b"pong", TARGET, FROM)]
+
+
+def test_pin_by_port_keeps_the_first_port() -> None:
+    association = Association(Settings(udp_pin=UDPPin.IP_PORT))
+    association.near.receive(b"garbage", MOVED)
+    association.ask()
+    association.ask(sender=MOVED)
+    association.far[0].receive(b"pong", TARGET)
+    assert len(association.sent) == 1
+    assert association.received == [(b"pong", TARGET, FROM)]
+    assert association.dropped == {"malformed": 1, "stranger": 1}
+
+
+ANNOUNCED = Settings(udp_pin=UDPPin.ANNOUNCED)
+
+
+def test_pin_as_announced_takes_that_port_only() -> None:
+    association = Association(ANNOUNCED, announced=FROM)
+    association.ask(sender=MOVED)
+    assert association.sent == []
+    association.ask()
+    association.ask(sender=MOVED)
+    assert len(association.sent) == 1
+    assert association.dropped == {"stranger": 2}
+
+
+def test_announced_port_holds_without_an_address() -> None:
+    association = Association(ANNOUNCED, announced=("0.0.0.0", 5000))
+    association.ask(sender=MOVED)
+    association.ask()
+    assert len(association.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "announced",
+    [
+        ("0.0.0.0", 0),
+        (HOST, 0),
+        ("192.0.2.53", 53),  # the target, as some clients do
+        ("10.0.0.7", 4000),  # in front of a NAT
+        ("2001:db8::7", 4000),
+    ],
+)
+def test_what_is_not_announced_is_learnt(announced: tuple[str, int]) -> None:
+    association = Association(ANNOUNCED, announced=announced)
+    association.ask()
+    association.ask(sender=MOVED)
+    assert len(association.sent) == 1
+    assert association.dropped == {"stranger": 1}
+
+
+def test_announced_mapped_address_is_the_one_it_means() -> None:
+    association = Association(ANNOUNCED, announced=(f"::ffff:{HOST}", 5000))
+    association.ask(sender=MOVED)
+    assert association.sent == []
+
+
+# ---------------------------------------------------------------- to targets
+
+
+def test_one_socket_serves_all_targets_of_a_family() -> None:
+    association = Association()
+    association.ask(TARGET, OTHER, TARGET6, ("2001:db8::54", 53))
+    ipv4, ipv6 = association.far
+    assert ipv4.written == [(b"ping", TARGET), (b"ping", OTHER)]
+    assert ipv6.written == [(b"ping", TARGET6), (b"ping", ("2001:db8::54", 53))]
+
+
+def test_outbound_sockets_have_the_outgoing_addresses() -> None:
+    association = Association(Settings(outgoing=PerFamily("192.0.2.99", "2001:db8::63")))
+    association.ask(TARGET, TARGET6)
+    assert [port.getHost().host for port in association.far] == ["192.0.2.99", "2001:db8::63"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 8193, 65507])
+def test_payloads_pass_whole(size: int) -> None:
+    association = Association()
+    association.near.receive(to(TARGET, b"x" * size), FROM)
+    association.far[0].receive(b"y" * size, TARGET)
+    assert association.sent == [(b"x" * size, TARGET)]
+    assert association.received == [(b"y" * size, TARGET, FROM)]
+
+
+def test_mapped_target_is_the_one_it_means() -> None:
+    association = Association()
+    association.ask(("::ffff:192.0.2.53", 53))
+    assert association.sent == [(b"ping", TARGET)]
+    association.far[0].receive(b"pong", TARGET)
+    assert association.received == [(b"pong", TARGET, FROM)]
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENETUNREACH, errno.EAGAIN, None])
+def test_datagram_that_cannot_be_sent_is_dropped(error: int | None) -> None:
+    association = Association()
+    association.ask()
+    association.far[0].error = OSError(error, "") if error else MessageLengthError()
+    association.ask(OTHER)
+    association.far[0].error = None
+    assert association.dropped == {"unsendable": 1}
+    association.far[0].receive(b"pong", OTHER)  # who was never reached
+    assert association.received == []
+    association.ask(OTHER)
+    assert association.sent == [(b"ping", TARGET), (b"ping", OTHER)]
+    assert association.is_alive
+
+
+def test_host_without_a_family_drops_its_datagrams() -> None:
+    association = Association()
+    association.reactor.listen_error = OSError(errno.EADDRNOTAVAIL, "")
+    association.ask(TARGET6)
+    assert association.dropped == {"unsendable": 1}
+    association.reactor.listen_error = None
+    association.ask(TARGET)
+    assert association.sent == [(b"ping", TARGET)]
+
+
+# ---------------------------------------------------------------- malformed datagrams
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        "",
+        "00",
+        "0000",
+        "000000",
+        "00000001",
+        "00000001c000023500",  # shorter than its header
+        "00010001c00002350035ff",  # RSV
+        "01000001c00002350035ff",
+        "00000002c00002350035ff",  # ATYP
+        "0000000303610062 0035ff",  # a zero octet in a name
+    ],
+)
+def test_malformed_datagram_is_dropped(datagram: str) -> None:
+    association = Association()
+    association.near.receive(octets(datagram), FROM)
+    assert association.far == []
+    assert association.dropped == {"malformed": 1}
+    association.ask()
+    assert association.sent == [(b"ping", TARGET)]
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_name_is_resolved_without_holding_up_the_others() -> None:
+    association = Association()
+    association.ask((b"example.org", 53), OTHER)
+    assert association.sent == [(b"ping", OTHER)]
+    association.server.resolver.answer(b"example.org", [TARGET[0]])
+    assert association.sent == [(b"ping", OTHER), (b"ping", TARGET)]
+    association.far[0].receive(b"pong", TARGET)
+    assert association.received == [(b"pong", TARGET, FROM)]
+
+
+def test_address_as_a_name_is_not_resolved() -> None:
+    association = Association()
+    association.ask((b"192.0.2.53", 53))
+    assert association.sent == [(b"ping", TARGET)]
+    assert association.server.resolver.asked == []
+
+
+@pytest.mark.parametrize(
+    ("host", "peer", "target"),
+    [("203.0.113.1", HOST, TARGET), ("2001:db8::1", "2001:db8::7", TARGET6)],
+)
+def test_name_leads_to_the_control_connections_family(
+    host: str, peer: str, target: tuple[str, int]
+) -> None:
+    association = Association(host=address(host, 1080), peer=address(peer, 51234))
+    association.server.resolver.answers[b"example.org"] = [TARGET6[0], TARGET[0]]
+    association.ask((b"example.org", 53), sender=(peer, 5000))
+    assert association.sent == [(b"ping", target)]
+
+
+def test_only_so_many_datagrams_wait_for_names() -> None:
+    association = Association(Settings(udp_names_waiting=2))
+    association.ask((b"a", 53), (b"a", 53), (b"b", 53))
+    assert association.server.resolver.asked == [b"a", b"a"]
+    assert association.dropped == {"too many names": 1}
+    association.server.resolver.answer(b"a", [TARGET[0]])
+    association.ask((b"b", 53))
+    association.server.resolver.answer(b"b", [OTHER[0]])
+    assert association.sent == [(b"ping", TARGET), (b"ping", TARGET), (b"ping", OTHER)]
+
+
+def test_unknown_name_is_dropped() -> None:
+    association = Association(Settings(udp_names_waiting=1))
+    for _ in range(2):
+        association.ask((b"example.org", 53))
+        association.server.resolver.answer(b"example.org", DNSLookupError())
+    assert association.dropped == {"unknown name": 2}
+    assert association.is_alive
+
+
+def test_name_that_is_resolved_too_late_is_dropped() -> None:
+    association = Association()
+    association.ask((b"example.org", 53))
+    association.client.end()
+    association.server.resolver.answer(b"example.org", [TARGET[0]])
+    assert association.far == []
+
+
+# ---------------------------------------------------------------- the rules
+
+
+def test_rules_judge_every_target() -> None:
+    rules = Allow(lambda _, host: host != OTHER[0])
+    association = Association(rules=rules)
+    association.ask(TARGET, OTHER)
+    assert association.sent == [(b"ping", TARGET)]
+    assert association.dropped == {"not allowed": 1}
+    asked = [(access.target, host) for access, host in rules.asked[1:]]
+    assert asked == [
+        (Address(*TARGET), None),
+        (Address(*TARGET), TARGET[0]),
+        (Address(*OTHER), None),
+        (Address(*OTHER), OTHER[0]),
+    ]
+    assert {(access.client, access.command) for access, _ in rules.asked} == {(HOST, 3)}
+
+
+def test_rules_may_refuse_a_name() -> None:
+    association = Association(rules=Allow(lambda access, _: access.target.host != b"example.org"))
+    association.server.resolver.answers[b"example.org"] = [TARGET[0]]
+    association.ask((b"example.org", 53))
+    assert association.sent == []
+    assert association.dropped == {"not allowed": 1}
+
+
+def test_name_leads_to_the_first_address_that_the_rules_allow() -> None:
+    association = Association(rules=Allow(lambda _, host: host != TARGET[0]))
+    association.server.resolver.answers[b"example.org"] = [TARGET[0], OTHER[0]]
+    association.ask((b"example.org", 53))
+    assert association.sent == [(b"ping", OTHER)]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        ("127.0.0.1", 53),
+        ("0.0.0.0", 53),
+        ("::1", 53),
+        ("::ffff:127.0.0.1", 53),
+        ("169.254.169.254", 53),
+        ("224.0.0.251", 5353),
+        (b"127.0.0.1", 53),
+        (b"localhost", 53),
+    ],
+)
+def test_client_elsewhere_cannot_reach_this_host(target: tuple[str | bytes, int]) -> None:
+    association = Association()
+    association.server.resolver.answers[b"localhost"] = ["127.0.0.1", "::1"]
+    association.ask(target)
+    assert association.far == []
+    assert association.dropped == {"not allowed": 1}
+
+
+def test_client_on_this_host_may() -> None:
+    loopback = "127.0.0.1"
+    association = Association(host=address(loopback, 1080), peer=address(loopback, 51234))
+    association.ask((loopback, 53), sender=(loopback, 5000))
+    assert association.sent == [(b"ping", (loopback, 53))]
+
+
+def test_rules_are_asked_once_for_an_address_and_for_a_name_each_time() -> None:
+    rules = Allow()
+    association = Association(rules=rules)
+    association.server.resolver.answers[b"example.org"] = [TARGET[0]]
+    association.ask(TARGET, TARGET, (b"example.org", 53), (b"example.org", 53))
+    targets = [access.target for access, host in rules.asked[1:] if host is None]
+    name = Address(b"example.org", 53)
+    assert targets == [Address(*TARGET), name, name]
+
+
+def test_only_so_many_targets_are_remembered() -> None:
+    rules = Allow()
+    settings = Settings(udp_targets=2)
+    association = Association(settings, rules=rules)
+    third = ("192.0.2.55", 53)
+    association.ask(TARGET, OTHER, TARGET, third)  # OTHER is the least recently used now
+    for sender in (TARGET, third, OTHER):
+        association.far[0].receive(b"pong", sender)
+    assert [sender for _, sender, _ in association.received] == [TARGET, third]
+    rules.asked.clear()
+    association.ask(TARGET, third)
+    assert rules.asked == []
+    association.ask(OTHER)
+    assert rules.asked != []
+
+
+def test_bug_in_the_rules_ends_the_association(failures: Failures) -> None:
+    rules = Allow(lambda access, _: access.target.port == 0 or bool(1 / 0))
+    association = Association(rules=rules)
+    association.ask()
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
+    assert not association.is_alive
+    assert association.client.sees == "end"
+
+
+def test_bug_behind_a_name_ends_the_association(failures: Failures) -> None:
+    rules = Allow(lambda access, _: access.target.port == 0 or bool(1 / 0))
+    association = Association(rules=rules)
+    association.ask((b"example.org", 53))
+    association.server.resolver.answer(b"example.org", [TARGET[0]])
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
+    assert not association.is_alive
+
+
+def test_datagram_behind_the_end_opens_nothing(failures: Failures) -> None:
+    association = Association(rules=Allow(lambda access, _: access.target.port != 53 or 1 // 0))
+    protocol = association.near.protocol
+    protocol.datagramReceived(to(TARGET), FROM)
+    protocol.datagramReceived(to(("192.0.2.53", 54)), FROM)  # of the same reading
+    assert len(failures.take(ZeroDivisionError)) == 1
+    assert association.far == []
+
+
+# ---------------------------------------------------------------- fragments
+
+
+def fragments(
+    association: Association, *positions: int, target: tuple[str, int] = TARGET, size: int = 0
+) -> None:
+    """The client sends one fragment of each position; its payload is the position, or *size* octets."""
+    for position in positions:
+        payload = b"x" * size if size else b"%d" % (position & 0x7F)
+        association.near.receive(to(target, payload, position), FROM)
+
+
+def test_fragments_make_one_datagram() -> None:
+    association = Association()
+    fragments(association, 1, 2, 0x80 | 3)
+    assert association.sent == [(b"123", TARGET)]
+    assert association.dropped == {}
+
+
+def test_fragments_and_whole_datagrams_pass_each_other() -> None:
+    association = Association()
+    fragments(association, 1)
+    association.ask(OTHER)
+    fragments(association, 0x80 | 2)
+    assert association.sent == [(b"ping", OTHER), (b"12", TARGET)]
+
+
+def test_lower_position_starts_anew() -> None:
+    association = Association()
+    fragments(association, 1, 2, 1, 0x80 | 2)
+    assert association.sent == [(b"12", TARGET)]
+    assert association.dropped == {"fragment": 2}
+
+
+def test_missing_fragment_drops_the_sequence() -> None:
+    association = Association()
+    fragments(association, 1, 0x80 | 3)
+    assert association.sent == []
+    assert association.dropped == {"fragment": 2}
+
+
+def test_fragments_are_dropped_in_time() -> None:
+    association = Association()
+    fragments(association, 1)
+    association.reactor.advance(2)
+    fragments(association, 2)  # does not prolong it
+    association.reactor.advance(2.99)
+    assert association.dropped == {}
+    association.reactor.advance(0.01)
+    assert association.dropped == {"fragment": 2}
+    fragments(association, 0x80 | 3)
+    assert association.sent == []
+
+
+def test_timer_starts_anew_with_the_sequence() -> None:
+    association = Association()
+    fragments(association, 1)
+    association.reactor.advance(4)
+    fragments(association, 1, 2, 1)
+    association.reactor.advance(4)
+    fragments(association, 0x80 | 2)
+    assert association.sent == [(b"12", TARGET)]
+
+
+def test_timer_ends_with_the_sequence() -> None:
+    association = Association()
+    fragments(association, 1, 0x80 | 2)
+    association.reactor.advance(4)
+    fragments(association, 1)
+    association.reactor.advance(4)
+    fragments(association, 0x80 | 2)
+    assert association.sent == [(b"12", TARGET)] * 2
+
+
+def test_reassembly_is_bounded() -> None:
+    association = Association()
+    fragments(association, 1, size=65000)
+    fragments(association, 2, size=508)
+    assert association.dropped == {"fragment": 2}
+    fragments(association, 1, size=65000)
+    fragments(association, 0x80 | 2, size=507)
+    assert [len(payload) for payload, _ in association.sent] == [65507]
+
+
+# ---------------------------------------------------------------- from targets
+
+
+def answers(filtering: UDPFiltering, senders: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Who of *senders* reaches a client that has sent to TARGET."""
+    association = Association(Settings(udp_filtering=filtering))
+    association.ask()
+    for sender in senders:
+        association.far[0].receive(b"pong", sender)
+    reached = [sender for _, sender, _ in association.received]
+    unasked = len(senders) - len(reached)
+    assert association.dropped == ({"unasked": unasked} if unasked else {})
+    return reached
+
+
+SAME_HOST = (TARGET[0], 5353)
+
+
+@pytest.mark.parametrize(
+    ("filtering", "reached"),
+    [
+        (UDPFiltering.ENDPOINT_INDEPENDENT, [TARGET, SAME_HOST, OTHER]),
+        (UDPFiltering.ADDRESS_DEPENDENT, [TARGET, SAME_HOST]),
+        (UDPFiltering.ADDRESS_AND_PORT_DEPENDENT, [TARGET]),
+    ],
+)
+def test_filtering_lets_in(filtering: UDPFiltering, reached: list[tuple[str, int]]) -> None:
+    assert answers(filtering, [TARGET, SAME_HOST, OTHER]) == reached
+
+
+def test_hosts_that_were_asked_may_answer_by_default() -> None:
+    assert Settings().udp_filtering is UDPFiltering.ADDRESS_DEPENDENT
+
+
+def test_refused_target_cannot_answer() -> None:
+    association = Association(rules=Allow(lambda _, host: host != OTHER[0]))
+    association.ask(TARGET, OTHER)
+    association.far[0].receive(b"pong", OTHER)
+    assert association.received == []
+
+
+def test_answer_over_ipv6_has_its_address() -> None:
+    association = Association()
+    association.ask(TARGET6)
+    association.far[0].receive(b"pong", (TARGET6[0], 53, 0, 0))  # type: ignore[arg-type]
+    assert association.received == [(b"pong", TARGET6, FROM)]
+
+
+def test_sender_has_neither_mapping_nor_zone() -> None:
+    association = Association(Settings(udp_filtering=UDPFiltering.ENDPOINT_INDEPENDENT))
+    association.ask()
+    association.far[0].receive(b"1", ("::ffff:192.0.2.53", 53))
+    association.far[0].receive(b"2", ("fe80::1%eth0", 53))
+    assert [sender for _, sender, _ in association.received] == [TARGET, ("fe80::1", 53)]
+
+
+@pytest.mark.parametrize("error", [MessageLengthError(), OSError(errno.EAGAIN, "")])
+def test_answer_that_cannot_be_sent_is_dropped(error: Exception) -> None:
+    association = Association()
+    association.ask()
+    association.near.error = error
+    association.far[0].receive(b"pong", TARGET)
+    association.near.error = None
+    association.far[0].receive(b"again", TARGET)
+    assert association.dropped == {"unsendable": 1}
+    assert association.received == [(b"again", TARGET, FROM)]
+
+
+def test_bug_on_the_way_back_ends_the_association(failures: Failures) -> None:
+    association = Association()
+    association.ask()
+    association.near.error = RuntimeError("a bug")
+    association.far[0].receive(b"pong", TARGET)
+    assert failures.take(RuntimeError) == ["a bug"]
+    assert not association.is_alive
+
+
+# ---------------------------------------------------------------- the end
+
+
+@pytest.mark.parametrize(
+    ("leave", "reason"), [(Client.end, "client closed"), (Client.reset, "reset by client")]
+)
+def test_association_ends_with_its_control_connection(leave: Any, reason: str) -> None:
+    association = Association()
+    association.ask(TARGET, TARGET6)
+    fragments(association, 1)
+    leave(association.client)
+    assert not any(port.is_listening for port in (association.near, *association.far))
+    assert not association.client.is_connected
+    assert association.server.counters.open_associations == {}
+    association.reactor.advance(1000)
+    assert [record.reason for record in association.server.records] == [reason]
+
+
+def test_octets_on_the_control_connection_mean_nothing() -> None:
+    server = Server(Settings(max_optimistic=8))
+    client = server.client(GREETING + ASSOCIATE + b"0123456789")
+    client.send(b"0123456789")
+    assert client.transport.is_reading
+    assert client.received() == NO_AUTHENTICATION + ASSOCIATED
+    assert server.reactor.udp_ports[0].is_listening
+
+
+def test_end_behind_the_request_ends_the_association() -> None:
+    server = Server()
+    client = server.client(GREETING + ASSOCIATE)
+    client.end()
+    assert not client.is_connected
+    assert not server.reactor.udp_ports[0].is_listening
+
+
+def test_end_before_the_verdict_ends_the_association() -> None:
+    logins = sessions.Logins()
+    server = Server(authenticator=logins)
+    client = server.client(sessions.PASSWORD_GREETING, sessions.LOGIN, ASSOCIATE)
+    client.end()
+    logins.accept()
+    assert not client.is_connected
+    assert not server.reactor.udp_ports[0].is_listening
+    assert server.counters.open_associations == {}
+
+
+def test_association_does_not_outlive_the_clients_end() -> None:
+    begun: list[Associate] = []
+
+    def begin(session: ISession) -> Associate:
+        begun.append(Associate(session))
+        return begun[-1]
+
+    Association(commands={Command.UDP_ASSOCIATE: begin})
+    assert verifyObject(ICommand, begun[0])
+    assert begun[0].client_ended() is False
+
+
+def test_silence_ends_the_association() -> None:
+    association = Association()
+    association.reactor.pump([75] * 3 + [74.9])
+    assert association.is_alive
+    association.reactor.pump([75, 75])
+    assert not association.is_alive
+    assert association.client.sees == "end"
+    assert [record.reason for record in association.server.records] == ["idle"]
+
+
+@pytest.mark.parametrize("is_from_client", [False, True])
+def test_datagrams_either_way_keep_it_alive(is_from_client: bool) -> None:
+    association = Association()
+    association.ask()
+    for _ in range(10):
+        association.reactor.pump([74] * 3)
+        if is_from_client:
+            association.ask()
+        else:
+            association.far[0].receive(b"pong", TARGET)
+    assert association.is_alive
+
+
+def test_datagrams_that_are_dropped_do_not_keep_it_alive() -> None:
+    association = Association()
+    association.ask()
+    for _ in range(10):
+        association.reactor.pump([75] * 2)
+        association.ask(sender=("198.51.100.8", 5000))
+        association.near.receive(b"garbage", FROM)
+        association.far[0].receive(b"pong", OTHER)
+    assert not association.is_alive
+
+
+def test_shutdown_ends_the_association() -> None:
+    association = Association()
+    association.ask()
+    association.server.factory.close_sessions("shutdown", 1)
+    assert not association.near.is_listening
+    assert not association.far[0].is_listening
+    assert association.client.sees == "end"
+
+
+def test_associations_of_a_client_are_limited() -> None:
+    server = Server(Settings(associations_per_client=2))
+    first, second = Association(server=server), Association(server=server)
+    third = server.client(GREETING, ASSOCIATE)
+    assert third.received() == NO_AUTHENTICATION + refusal(2)
+    assert third.sees == "end"
+    third.end()
+    other = Association(server=server, peer=address("198.51.100.8", 51234))
+    assert all(each.is_alive for each in (first, second, other))
+    assert server.counters.open_associations == {HOST: 2, "198.51.100.8": 1}
+    first.client.end()
+    assert Association(server=server).is_alive
+
+
+def test_record_and_counters_count_payload() -> None:
+    association = Association()
+    association.near.receive(to(TARGET, b"12345"), FROM)
+    association.far[0].receive(b"123", TARGET)
+    association.far[0].receive(b"123", OTHER)
+    counters = association.server.counters
+    assert (counters.datagrams_up, counters.datagrams_down) == (1, 1)
+    association.client.end()
+    (record,) = association.server.records
+    assert (record.bytes_up, record.bytes_down, record.dropped) == (5, 3, 1)
+    assert (record.command, record.target, record.bound) == (
+        "udp",
+        "0.0.0.0:0",
+        "203.0.113.1:40000",
+    )
+
+
+def test_system_chooses_the_ports_that_nobody_chose() -> None:
+    assert Settings().udp_ports is None
+    assert Association().near.getHost().port == 40000

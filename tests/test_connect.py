@@ -1,0 +1,334 @@
+"""CONNECT in memory: what is dialled, what the reply says, and what passes afterwards."""
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+    TCPTimedOutError,
+    TimeoutError,
+)
+
+from socks5 import PerFamily, Settings
+from socks5.errors import LocalProtocolError
+from socks5.wire import Address
+from tests import sessions
+from tests.fakes import FakeConnector, FakeTransport, address
+from tests.sessions import (
+    CONNECT,
+    CONNECTED,
+    GREETING,
+    NO_AUTHENTICATION,
+    Allow,
+    Client,
+    Failures,
+    Server,
+    octets,
+    refusal,
+)
+
+failures = sessions.failures
+
+NAME = octets("05 01 00 03 0b 6578616d706c652e6f7267 0050")  # example.org:80
+IPV6 = octets("05 01 00 04 20010db8000000000000000000000050 0050")  # [2001:db8::50]:80
+
+
+def connected(server: Server) -> tuple[Client, FakeTransport]:
+    """A client whose target has accepted, and the transport towards the target."""
+    client = server.client(GREETING, CONNECT)
+    target = server.dialer.succeed()
+    assert client.received() == NO_AUTHENTICATION + CONNECTED
+    return client, target
+
+
+def dialling(server: Server, request: bytes) -> tuple[Client, list[FakeConnector]]:
+    """A client of a server that dials by itself, and its attempts to connect."""
+    client = server.client(GREETING, request)
+    return client, server.reactor.connectors
+
+
+def own_dialer(**parameters: Any) -> Server:
+    return Server(dialer=None, **parameters)
+
+
+# ---------------------------------------------------------------- the reply
+
+
+@pytest.mark.parametrize(
+    ("host", "bound"),
+    [
+        (address("192.0.2.10", 258), "01 c000020a 0102"),
+        (address("2001:db8::10", 258), "04 20010db8000000000000000000000010 0102"),
+        (address("::ffff:192.0.2.10", 258), "01 c000020a 0102"),
+        (address("fe80::10%eth0", 258), "04 fe800000000000000000000000000010 0102"),
+    ],
+)
+def test_reply_has_our_address_towards_the_target(host: Any, bound: str) -> None:
+    server = Server()
+    client = server.client(GREETING, CONNECT)
+    server.dialer.succeed(host=host)
+    assert client.received() == NO_AUTHENTICATION + octets("05 00 00" + bound)
+
+
+def test_reply_waits_for_the_target() -> None:
+    server = Server()
+    client = server.client(GREETING, CONNECT)
+    server.reactor.advance(60)
+    assert client.received() == NO_AUTHENTICATION
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConnectionRefusedError(), 5),
+        (NoRouteError(), 3),
+        (ConnectError(113), 4),  # EHOSTUNREACH
+        (DNSLookupError(), 4),
+        (TimeoutError(), 6),
+        (TCPTimedOutError(), 6),
+        (ConnectError(), 1),
+        (OSError(), 1),
+    ],
+)
+def test_every_failure_has_its_reply(error: Exception, code: int) -> None:
+    server = Server()
+    client = server.client(GREETING, CONNECT)
+    server.dialer.fail(error)
+    assert client.received() == NO_AUTHENTICATION + refusal(code)
+    assert client.sees == "end"
+
+
+def test_stream_without_a_usable_address_is_a_bug(failures: Failures) -> None:
+    server = Server()
+    client = server.client(GREETING, CONNECT)
+    target = server.dialer.succeed(host=address("no address", 80))
+    assert len(failures.take(LocalProtocolError)) == 1
+    assert client.received() == NO_AUTHENTICATION + refusal(1)
+    assert not target.connected
+
+
+# ---------------------------------------------------------------- what is dialled
+
+
+def test_name_is_resolved_and_its_addresses_are_dialled_in_turn() -> None:
+    server = own_dialer()
+    client, attempts = dialling(server, NAME)
+    server.resolver.answer(b"example.org", ["192.0.2.1", "192.0.2.2"])
+    assert [attempt.host for attempt in attempts] == ["192.0.2.1"]
+    attempts[0].fail(ConnectionRefusedError())
+    assert [attempt.host for attempt in attempts] == ["192.0.2.1", "192.0.2.2"]
+    attempts[1].succeed()
+    assert client.received()[:4] == NO_AUTHENTICATION + octets("05 00")
+
+
+def test_unknown_name_gets_reply_4() -> None:
+    server = own_dialer()
+    client, attempts = dialling(server, NAME)
+    server.resolver.answer(b"example.org")
+    assert client.received() == NO_AUTHENTICATION + refusal(4)
+    assert attempts == []
+
+
+def test_target_that_does_not_answer_gets_reply_6_in_time() -> None:
+    server = own_dialer()
+    client, _ = dialling(server, IPV6)
+    server.reactor.advance(19.99)
+    assert client.received() == NO_AUTHENTICATION
+    server.reactor.advance(0.01)
+    assert client.received() == refusal(6)
+    assert client.sees == "end"
+
+
+def test_outgoing_address_is_the_settings() -> None:
+    server = own_dialer(settings=Settings(outgoing=PerFamily("192.0.2.99", "2001:db8::99")))
+    for request in (CONNECT, IPV6):
+        dialling(server, request)
+    attempts = server.reactor.connectors
+    assert [attempt.bind_address for attempt in attempts] == [
+        ("192.0.2.99", 0),
+        ("2001:db8::99", 0),
+    ]
+
+
+# ---------------------------------------------------------------- the rules
+
+
+def test_rules_see_the_name_and_every_address() -> None:
+    rules = Allow()
+    server = own_dialer(rules=rules)
+    dialling(server, NAME)
+    server.resolver.answer(b"example.org", ["192.0.2.1", "2001:db8::1"])
+    assert [address for _, address in rules.asked] == [None, "192.0.2.1", "2001:db8::1"]
+    assert {access.target for access, _ in rules.asked} == {Address(b"example.org", 80)}
+
+
+def test_only_addresses_that_the_rules_allow_are_dialled() -> None:
+    server = own_dialer(rules=Allow(lambda _, address: address != "192.0.2.1"))
+    client, attempts = dialling(server, NAME)
+    server.resolver.answer(b"example.org", ["192.0.2.1", "192.0.2.2"])
+    attempts[0].succeed()
+    assert [attempt.host for attempt in attempts] == ["192.0.2.2"]
+    assert client.received()[:4] == NO_AUTHENTICATION + octets("05 00")
+
+
+def test_rules_that_refuse_every_address_get_reply_2() -> None:
+    server = own_dialer(rules=Allow(lambda _, address: address is None))
+    client, attempts = dialling(server, NAME)
+    server.resolver.answer(b"example.org", ["192.0.2.1", "2001:db8::1"])
+    assert client.received() == NO_AUTHENTICATION + refusal(2)
+    assert attempts == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "01 7f000001 0050",
+        "01 00000000 0050",
+        "01 a9fea9fe 0050",  # a cloud's metadata
+        "04 00000000000000000000000000000001 0050",
+        "04 00000000000000000000ffff7f000001 0050",  # ::ffff:127.0.0.1
+        "03 09 3132372e302e302e31 0050",  # 127.0.0.1 as a name
+    ],
+)
+def test_client_elsewhere_cannot_reach_this_host(target: str) -> None:
+    client, attempts = dialling(own_dialer(), octets("05 01 00" + target))
+    assert client.received() == NO_AUTHENTICATION + refusal(2)
+    assert attempts == []
+
+
+def test_name_cannot_lead_past_the_rules() -> None:
+    server = own_dialer()
+    client, attempts = dialling(server, NAME)
+    server.resolver.answer(b"example.org", ["127.0.0.1", "::1"])
+    assert client.received() == NO_AUTHENTICATION + refusal(2)
+    assert attempts == []
+
+
+@pytest.mark.parametrize("request_octets", [CONNECT, NAME])
+def test_bug_in_the_rules_is_logged_and_gets_reply_1(
+    request_octets: bytes, failures: Failures
+) -> None:
+    server = own_dialer(rules=Allow(lambda _, address: address is None or bool(1 / 0)))
+    client, attempts = dialling(server, request_octets)
+    server.resolver.answer(b"example.org", ["192.0.2.1"])
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
+    assert client.received() == NO_AUTHENTICATION + refusal(1)
+    assert attempts == []
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_bug_in_the_resolver_is_logged_and_gets_reply_1(is_late: bool, failures: Failures) -> None:
+    class Buggy:
+        def resolve(self, name: bytes) -> Deferred[Any]:
+            failing: Deferred[Any] = Deferred()
+            failing.errback(RuntimeError("a bug"))
+            if not is_late:
+                raise RuntimeError("a bug")
+            return failing
+
+    server = own_dialer(resolver=Buggy())
+    client, _ = dialling(server, NAME)
+    assert failures.take(RuntimeError) == ["a bug"]
+    assert client.received() == NO_AUTHENTICATION + refusal(1)
+    assert client.sees == "end"
+
+
+# ---------------------------------------------------------------- a client that leaves
+
+
+@pytest.mark.parametrize("leave", [Client.end, Client.reset])
+def test_client_that_leaves_cancels_the_dial(leave: Any) -> None:
+    server = own_dialer()
+    client, attempts = dialling(server, CONNECT)
+    leave(client)
+    assert [attempt.state for attempt in attempts] == ["disconnected"]
+    assert not client.is_connected
+    server.reactor.advance(60)
+    assert [record.reply for record in server.records] == [None]
+
+
+def test_client_that_leaves_cancels_the_lookup() -> None:
+    server = own_dialer()
+    client, attempts = dialling(server, NAME)
+    client.end()
+    assert server.resolver.cancelled == [b"example.org"]
+    server.resolver.answer(b"example.org", ["192.0.2.1"])
+    assert attempts == []
+
+
+def test_client_that_has_sent_octets_and_its_end_gets_its_answer() -> None:
+    server = Server()
+    client = server.client(GREETING, CONNECT, b"a question")
+    client.end()
+    target = server.dialer.succeed()
+    assert client.received() == NO_AUTHENTICATION + CONNECTED
+    assert (target.value(), target.far_sees) == (b"a question", "end")
+    target.deliver(b"an answer")
+    target.deliver_end()
+    assert client.received() == b"an answer"
+    assert client.sees == "end"
+    assert [(record.bytes_up, record.bytes_down) for record in server.records] == [(10, 9)]
+
+
+# ---------------------------------------------------------------- the relay
+
+
+def test_octets_pass_both_ways() -> None:
+    server = Server()
+    client, target = connected(server)
+    client.send(b"up", b"wards")
+    target.deliver(b"down")
+    server.reactor.turn()
+    assert target.value() == b"upwards"
+    assert client.received() == b"down"
+
+
+def test_an_end_passes_and_the_other_direction_goes_on() -> None:
+    server = Server()
+    client, target = connected(server)
+    target.deliver_end()
+    assert client.sees == "end"
+    client.send(b"up")
+    assert target.value() == b"up"
+    client.end()
+    assert (target.far_sees, target.connected, client.is_connected) == ("end", False, False)
+    assert [record.reason for record in server.records] == ["client closed"]
+
+
+def test_a_reset_passes_either_way() -> None:
+    server = Server()
+    client, target = connected(server)
+    client.reset()
+    assert target.far_sees == "reset"
+    client, target = connected(server)
+    target.deliver_reset()
+    assert client.sees == "reset"
+    assert [record.reason for record in server.records] == ["reset by client", "reset by target"]
+
+
+def test_session_lasts_until_both_sides_are_gone() -> None:
+    server = Server()
+    client = server.client(GREETING, CONNECT)
+    target = server.dialer.succeed(window=0)
+    client.send(b"a slow target takes this later")
+    target.deliver_end()
+    client.end()
+    assert not client.is_connected
+    assert len(list(server.factory.sessions)) == 1
+    target.accept()
+    server.reactor.turn()
+    assert target.value() == b"a slow target takes this later"
+    assert list(server.factory.sessions) == []
+
+
+def test_idle_limit_of_the_settings_holds() -> None:
+    server = Server(Settings(idle_timeout=60))
+    client, target = connected(server)
+    for _ in range(8):
+        server.reactor.advance(15)
+    assert (client.sees, target.far_sees) == ("reset", "reset")
+    assert [record.reason for record in server.records] == ["idle"]
