@@ -1,0 +1,43 @@
+"""``python -m socks5``: the service of ``twistd -n socks5``, without twistd.
+
+Takes the same options, logs to the standard output, and shows an import error as what it is, where
+``twistd`` would only say "Unknown command".
+
+Floor 5: imports :mod:`socks5.tap`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.python import usage
+
+from socks5.tap import Options, makeService
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the proxy until SIGTERM or SIGINT.
+
+    :param arguments: the options; default: those of this process.
+    :raises SystemExit: the options are wrong (status 2), or the service does not start (status 1).
+    """
+    options = Options()
+    try:
+        options.parseOptions(arguments)
+    except usage.UsageError as error:
+        sys.stderr.write(f"socks5: {error}\nTry --help.\n")
+        raise SystemExit(2) from None
+    from twisted.internet import reactor
+
+    service = makeService(options, reactor)
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
+    service.privilegedStartService()
+    service.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,321 @@
+"""The service that ``twistd socks5`` and ``python -m socks5`` run: listeners, sessions, access log,
+signals.
+
+Starts completely or not at all: what cannot be listened on is one sentence and a non-zero exit.
+Stops in order: no new clients, every session closed, the access log written, all within
+:data:`STOP_GRACE` and a moment.
+
+Floor 5: imports everything below.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from OpenSSL.crypto import Error as PEMError
+from twisted.application.service import Service
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from socks5.accept import ListeningReactor
+from socks5.accesslog import AccessLog
+from socks5.replies import address_of
+from socks5.server import ServerFactory
+from socks5.wire import unmap
+
+STOP_GRACE = 2.0
+"""Seconds in which sessions may still send what is written, at the end."""
+
+LOOPBACK = ("127.0.0.1", "::1")
+"""The interfaces of the default."""
+
+_ADVICE = {
+    errno.EADDRINUSE: "something listens there already, perhaps this proxy",
+    errno.EADDRNOTAVAIL: "this machine does not have that address",
+    errno.EACCES: "ports below 1024 are for root, with twistd --uid USER, or for CAP_NET_BIND_SERVICE",
+}
+"""What an operator can make of the system's word."""
+
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class StartRefused(SystemExit, Exception):
+    """The service does not start, and the log has said why.
+
+    A SystemExit, so that the process ends with status 1 and without a traceback; an Exception, so
+    that twistd removes its pid file, and hands the sentence on when it was about to daemonize.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = 1
+
+
+class _Surveyed(Exception):
+    """Ends an endpoint's attempt to listen once it has said on what."""
+
+
+class _Survey:
+    """Stands in for a reactor to learn where an endpoint would listen, without listening."""
+
+    def __init__(self) -> None:
+        self.hosts: list[str] = []
+        self.is_local = False
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        self.hosts.append(interface)
+        raise _Surveyed
+
+    def listenSSL(
+        self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
+    ) -> Any:
+        self.hosts.append(interface)
+        raise _Surveyed
+
+    def listenUNIX(self, *arguments: Any, **options: Any) -> Any:
+        self.is_local = True
+        raise _Surveyed
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
+        with socket.socket(fileno=os.dup(fileDescriptor)) as inherited:
+            if inherited.family == socket.AF_UNIX:
+                self.is_local = True
+            else:
+                self.hosts.append(inherited.getsockname()[0])
+        raise _Surveyed
+
+
+def is_loopback(interface: str) -> bool:
+    """Whether only this host can reach a listener on *interface*: an IP literal, ``localhost``, or
+    "" for all.
+    """
+    try:
+        return interface == "localhost" or ip_address(unmap(interface)).is_loopback
+    except ValueError:
+        return False
+
+
+def is_exposed(description: str) -> bool:
+    """Whether others than this host can reach the endpoint that a string describes; when in doubt,
+    yes. What listens with ``haproxy:`` serves a balancer's clients, wherever it listens.
+
+    :param description: as for :func:`twisted.internet.endpoints.serverFromString`.
+    :raises ValueError: it describes no endpoint.
+    """
+    survey = _Survey()
+    try:
+        endpoint = serverFromString(survey, description)
+    except Exception as error:
+        raise ValueError(_what_is_wrong(error)) from error
+    maybeDeferred(endpoint.listen, Factory()).addErrback(lambda _: None)
+    if description.startswith("haproxy:"):
+        return True
+    if survey.hosts:
+        return not all(is_loopback(host) for host in survey.hosts)
+    return not survey.is_local
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """What Twisted's parsers raise, in words."""
+    if isinstance(error, LookupError):
+        return "no such socket is inherited"  # systemd:
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, PEMError):
+        return "no PEM key and certificate in that file"
+    text = str(error) or type(error).__name__
+    return re.sub(r"^\w+\(\) ", "", text)  # the name of the parser's function
+
+
+Listener = tuple[str, IStreamServerEndpoint]
+"""How an operator calls a place to listen, and the endpoint."""
+
+
+class ProxyService(Service):
+    """Listens for clients of one factory.
+
+    :param reactor: runs everything.
+    :param factory: serves the clients.
+    :param listeners: where to listen.
+    :param optional: places that this machine may not have (IPv6 loopback): left out silently if so.
+    :param access_log: opened at the start, written out at the end.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        factory: ServerFactory,
+        listeners: Sequence[Listener],
+        optional: Sequence[Listener] = (),
+        access_log: AccessLog | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self.factory = factory
+        self._listeners = listeners
+        self._optional = optional
+        self._access_log = access_log
+        self._is_listening = False
+        self._refusal: StartRefused | None = None
+        self.ports: list[IListeningPort] = []
+        """What listens now."""
+
+    @classmethod
+    def on_interfaces(
+        cls,
+        reactor: Any,
+        factory: ServerFactory,
+        port: int,
+        interfaces: Sequence[str],
+        access_log: AccessLog | None,
+    ) -> ProxyService:
+        """Listen on one TCP port of some interfaces, or of the loopback if there are none."""
+        listening = ListeningReactor(reactor, factory.limit)
+
+        def listener(interface: str) -> Listener:
+            kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
+            return f"{interface} port {port}", kind(listening, port, interface=interface)
+
+        required = [listener(interface) for interface in interfaces or LOOPBACK[:1]]
+        optional = [] if interfaces else [listener(LOOPBACK[1])]
+        return cls(reactor, factory, required, optional, access_log)
+
+    @classmethod
+    def on_endpoints(
+        cls,
+        reactor: Any,
+        factory: ServerFactory,
+        descriptions: Sequence[str],
+        access_log: AccessLog | None,
+    ) -> ProxyService:
+        """Listen on endpoints given as strings."""
+        listening = ListeningReactor(reactor, factory.limit)
+        listeners = [(text, serverFromString(listening, text)) for text in descriptions]
+        return cls(reactor, factory, listeners, (), access_log)
+
+    @override
+    def privilegedStartService(self) -> None:
+        """Listen, while a privileged port may still be had.
+
+        :raises StartRefused: something cannot be listened on; says what and why.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        for name, endpoint in self._listeners:
+            self._listen(name, endpoint, ())
+        for name, endpoint in self._optional:
+            self._listen(name, endpoint, _NO_SUCH_ADDRESS)
+        self._is_listening = True
+
+    def _listen(self, name: str, endpoint: IStreamServerEndpoint, missing: Sequence[int]) -> None:
+        def not_listening(failure: Failure) -> None:
+            error = getattr(failure.value, "socketError", failure.value)
+            number = getattr(error, "errno", None)
+            if number not in missing:
+                reason = getattr(error, "strerror", None) or str(error)
+                advice = f" ({_ADVICE[number]})" if number in _ADVICE else ""
+                self._refuse(f"cannot listen on {name}: {reason}{advice}")
+                if self._is_listening:  # an endpoint that took its time
+                    self._reactor.stop()
+
+        endpoint.listen(self.factory).addCallbacks(self._listening, not_listening)
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _listening(self, port: IListeningPort) -> None:
+        self.ports.append(port)
+        host: Any = port.getHost()
+        is_unix = isinstance(host, UNIXAddress)
+        where = f"unix:{os.fsdecode(host.name)}" if is_unix else str(address_of(host))
+        self.log.info("SOCKS5 proxy listens on {where}", where=where)
+
+    def _refuse(self, reason: str) -> StartRefused:
+        """Say why the service does not start."""
+        sentence = f"socks5 does not start: {reason}"
+        self.log.critical("{sentence}", sentence=sentence)
+        self._close_ports()
+        self._refusal = StartRefused(sentence)
+        return self._refusal
+
+    @override
+    def startService(self) -> None:
+        """Open the access log and take the signals.
+
+        :raises StartRefused: the access log cannot be opened.
+        """
+        if not self._is_listening:
+            self.privilegedStartService()
+        super().startService()  # type: ignore[no-untyped-call]
+        if self._access_log is not None:
+            try:
+                self._access_log.open()
+            except OSError as error:
+                raise self._refuse(f"--access-log {error.filename}: {error.strerror}") from None
+        self._reactor.callWhenRunning(self._take_signals)
+
+    def _take_signals(self) -> None:
+        """SIGTERM ends with exit status 0; SIGUSR1 reopens the access log beside what else it does
+        (log rotation).
+        """
+        if signal.getsignal(signal.SIGTERM) == getattr(self._reactor, "sigTerm", None):
+            signal.signal(signal.SIGTERM, self._terminated)
+        others = signal.getsignal(signal.SIGUSR1)
+
+        def reopen(number: int, frame: Any) -> None:
+            if self._access_log is not None:
+                self._reactor.callFromThread(self._access_log.reopen)
+            if callable(others):
+                others(number, frame)
+
+        signal.signal(signal.SIGUSR1, reopen)
+
+    def _terminated(self, number: int, frame: Any) -> None:
+        self._reactor.callFromThread(self._terminate)
+
+    def _terminate(self) -> None:
+        if self.running:  # a second SIGTERM finds it stopping
+            self._reactor.stop()
+
+    @override
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, end every session, write the access log.
+
+        :returns: fires with None when that is done.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._is_listening = False
+        self.log.info(
+            "SOCKS5 proxy stops; open sessions: {count}",
+            count=self.factory.counters.open_connections,
+        )
+        stopped = self._close_ports()
+        stopped.addCallback(lambda _: self.factory.close_sessions("shutdown", STOP_GRACE))
+        stopped.addBoth(self._stopped)
+        return stopped
+
+    def _close_ports(self) -> Deferred[Any]:
+        """Stop listening.
+
+        :returns: fires when nothing listens any more.
+        """
+        ports, self.ports = self.ports, []
+        closing = [maybeDeferred(port.stopListening) for port in ports]
+        return DeferredList(closing, consumeErrors=True)
+
+    def _stopped(self, result: Any) -> Any:
+        if self._access_log is not None:
+            self._access_log.close()
+        return result if isinstance(result, Failure) else None

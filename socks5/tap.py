@@ -1,0 +1,397 @@
+"""``twistd socks5``: the command line as Settings and a service.
+
+Every option is checked here, and whatever is wrong is one sentence that names the option and what
+was expected.
+
+Floor 5: imports everything below, and :mod:`socks5.service`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any, ClassVar
+
+from twisted.application.service import IService
+from twisted.cred.checkers import FilePasswordDB, InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import (
+    AuthOptionMixin,
+    InvalidAuthArgumentString,
+    InvalidAuthType,
+    UnsupportedInterfaces,
+    findCheckerFactory,
+)
+from twisted.python import usage
+from typing_extensions import override
+
+from socks5.accept import QuietReactor
+from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
+from socks5.auth import NoAuthentication, PasswordAuthentication
+from socks5.interfaces import IAuthenticator
+from socks5.limits import raise_descriptor_limit
+from socks5.server import COMMAND_NAMES, ServerFactory
+from socks5.service import ProxyService, is_exposed, is_loopback
+from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
+
+_COMMANDS = {name: command for command, name in COMMAND_NAMES.items()}
+_DEFAULTS = Settings()
+
+
+def _seconds(name: str, minimum: float = 0.0) -> Callable[[str], float]:
+    """A checker for options that are times."""
+
+    def check(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not minimum <= value <= 31_536_000:
+            raise usage.UsageError(f"--{name}: expected seconds, {minimum:g} or more, got {text!r}")
+        return value
+
+    return check
+
+
+def _number(name: str, first: int, last: int) -> Callable[[str], int]:
+    """A checker for options that are whole numbers."""
+
+    def check(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and first <= int(text) <= last):
+            raise usage.UsageError(
+                f"--{name}: expected a number from {first} to {last}, got {text!r}"
+            )
+        return int(text)
+
+    return check
+
+
+def _choice(name: str, choices: Sequence[str]) -> Callable[[str], str]:
+    """A checker for options with a few values."""
+
+    def check(text: str) -> str:
+        if text not in choices:
+            raise usage.UsageError(f"--{name}: expected {' or '.join(choices)}, got {text!r}")
+        return text
+
+    return check
+
+
+def _ports(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    numbers = [int(n) for n in (first, last if dash else first) if n.isascii() and n.isdigit()]
+    if not (len(numbers) == 2 and 1 <= numbers[0] <= numbers[1] <= 65535):
+        raise usage.UsageError(
+            f"--udp-ports: expected FIRST-LAST, each from 1 to 65535, got {text!r}"
+        )
+    return numbers[0], numbers[1]
+
+
+def _commands(text: str) -> str:
+    if not set(text.split(",")) <= set(_COMMANDS):
+        raise usage.UsageError(f"--commands: expected some of {','.join(_COMMANDS)}, got {text!r}")
+    return text
+
+
+class Options(usage.Options, AuthOptionMixin):
+    """The options of ``twistd socks5``."""
+
+    longdesc = (
+        "A SOCKS5 proxy (RFC 1928, 1929): CONNECT, BIND and UDP ASSOCIATE. Listens on this "
+        "machine's loopback unless told otherwise; where others can reach it, it wants --auth or --open."
+    )
+    supportedInterfaces = (IUsernamePassword,)
+
+    optFlags: ClassVar = [
+        ["open", None, "Serve anyone who can reach the proxy, without --auth."],
+    ]
+
+    optParameters: ClassVar = [
+        ["port", "p", 1080, "TCP port to listen on.", _number("port", 0, 65535)],
+        [
+            "commands",
+            None,
+            ",".join(_COMMANDS),
+            "Commands to serve; others get reply 7.",
+            _commands,
+        ],
+        [
+            "udp-ports",
+            None,
+            None,
+            "UDP ports FIRST-LAST that clients send to, for a firewall. [default: any]",
+            _ports,
+        ],
+        [
+            "udp-pin",
+            None,
+            _DEFAULTS.udp_pin.value,
+            (
+                "Which datagrams are a client's: those from its address (ip), from its first port there "
+                "(ip+port), or from the address and port that it announced (announced)."
+            ),
+            _choice("udp-pin", [pin.value for pin in UDPPin]),
+        ],
+        [
+            "udp-filtering",
+            None,
+            _DEFAULTS.udp_filtering.value,
+            (
+                "Who may send datagrams to a client: anyone (endpoint-independent), hosts it has sent to "
+                "(address-dependent), or exactly where it has sent to (address-and-port-dependent)."
+            ),
+            _choice("udp-filtering", [filtering.value for filtering in UDPFiltering]),
+        ],
+        [
+            "handshake-timeout",
+            None,
+            _DEFAULTS.handshake_timeout,
+            "Seconds from a client's connection to its complete request.",
+            _seconds("handshake-timeout", 0.1),
+        ],
+        [
+            "resolve-timeout",
+            None,
+            _DEFAULTS.resolve_timeout,
+            "Seconds to resolve a name.",
+            _seconds("resolve-timeout", 0.1),
+        ],
+        [
+            "connect-timeout",
+            None,
+            _DEFAULTS.connect_timeout,
+            "Seconds to reach a target.",
+            _seconds("connect-timeout", 0.1),
+        ],
+        [
+            "idle-timeout",
+            None,
+            _DEFAULTS.idle_timeout,
+            "Seconds of silence that end a TCP relay; 0: never.",
+            _seconds("idle-timeout"),
+        ],
+        [
+            "linger-timeout",
+            None,
+            _DEFAULTS.linger_timeout,
+            "Seconds of silence that end a half-closed TCP relay.",
+            _seconds("linger-timeout", 0.1),
+        ],
+        [
+            "bind-timeout",
+            None,
+            _DEFAULTS.bind_timeout,
+            "Seconds for the peer of a BIND to connect.",
+            _seconds("bind-timeout", 0.1),
+        ],
+        [
+            "udp-idle-timeout",
+            None,
+            _DEFAULTS.udp_idle_timeout,
+            "Seconds of silence that end a UDP association.",
+            _seconds("udp-idle-timeout", 0.1),
+        ],
+        [
+            "max-sessions",
+            None,
+            _DEFAULTS.max_sessions,
+            "Clients at a time, others wait; 0: what the limit of open files allows.",
+            _number("max-sessions", 0, 10_000_000),
+        ],
+        [
+            "access-log",
+            None,
+            None,
+            "File for a line per session, - for the output. [default: the output if it is a terminal, else none]",
+        ],
+        [
+            "access-log-format",
+            None,
+            None,
+            "json or text. [default: text on a terminal, else json]",
+            _choice("access-log-format", list(FORMATS)),
+        ],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["interface"] = []
+        self["listen"] = []
+        self["outgoing"] = PerFamily()
+        self["advertise"] = PerFamily()
+
+    def opt_interface(self, address: str) -> None:
+        """IP address to listen on, :: for all; repeatable. [default: 127.0.0.1 and ::1]"""
+        self._ip("interface", address)
+        self["interface"].append(address)
+
+    opt_i = opt_interface
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Twisted server endpoint to listen on instead of --port and --interface; repeatable."""
+        try:
+            is_exposed(endpoint)
+        except ValueError as error:
+            raise usage.UsageError(
+                f"--listen {endpoint}: expected a Twisted server endpoint, such as "
+                f"tcp:1080:interface=127.0.0.1: {error}"
+            ) from None
+        self["listen"].append(endpoint)
+
+    opt_l = opt_listen
+
+    def opt_outgoing(self, address: str) -> None:
+        """IP address to reach targets from; repeatable, one per family. [default: the system's choice]"""
+        self["outgoing"] = self._per_family("outgoing", address)
+
+    def opt_advertise(self, address: str) -> None:
+        """IP address told to clients for BIND and UDP, if a NAT hides the real one; repeatable, one per family."""
+        self["advertise"] = self._per_family("advertise", address)
+
+    @override
+    def opt_auth(self, description: str) -> None:
+        """Let in those whom TYPE:ARGS knows, such as file:users.txt, and nobody else; repeatable."""
+        kind, _, arguments = description.partition(":")
+        try:
+            factory = findCheckerFactory(kind)
+        except InvalidAuthType:
+            raise usage.UsageError(
+                f"--auth: expected a type of --help-auth, got {kind!r}"
+            ) from None
+        try:
+            self.addChecker(factory.generateChecker(arguments))
+        except UnsupportedInterfaces:
+            raise usage.UsageError(
+                f"--auth {kind}: expected a type for user names and passwords"
+            ) from None
+        except (ValueError, InvalidAuthArgumentString):  # which may quote a password
+            raise usage.UsageError(
+                f"--auth {kind}:ARGS: expected for ARGS: {factory.argStringFormat}"
+            ) from None
+        except OSError as error:
+            raise usage.UsageError(
+                f"--auth {kind}: expected a file that can be read, got {error.filename!r} ({error.strerror})"
+            ) from None
+
+    @override
+    def addChecker(self, checker: Any) -> None:
+        """Take a checker. ``memory:`` has its users as text, on the wire they are octets; ``file:`` must
+        find its file wherever the service then runs.
+
+        :raises OSError: that file cannot be read.
+        """
+        if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+            users = checker.users.items()
+            checker.users = {os.fsencode(name): os.fsencode(word) for name, word in users}
+        elif isinstance(checker, FilePasswordDB):
+            checker.filename = os.path.abspath(checker.filename)
+            open(checker.filename, "rb").close()
+        super().addChecker(checker)  # type: ignore[no-untyped-call]
+
+    def _ip(self, option: str, text: str) -> int:
+        """The IP version of an address option.
+
+        :raises UsageError: it is none.
+        """
+        try:
+            return ip_address(text).version
+        except ValueError:
+            raise usage.UsageError(f"--{option}: expected an IP address, got {text!r}") from None
+
+    def _per_family(self, option: str, text: str) -> PerFamily:
+        version, present = self._ip(option, text), self[option]
+        if (present.ipv4 if version == 4 else present.ipv6) is not None:
+            raise usage.UsageError(
+                f"--{option}: expected one address per family, got also {text!r}"
+            )
+        parsed = ip_address(text)
+        if parsed.is_unspecified or getattr(parsed, "ipv4_mapped", None) or "%" in text:
+            raise usage.UsageError(f"--{option}: expected the address of a machine, got {text!r}")
+        return PerFamily(text, present.ipv6) if version == 4 else PerFamily(present.ipv4, text)
+
+    @override
+    def postOptions(self) -> None:
+        """Check what concerns several options."""
+        if self["listen"] and self["interface"]:
+            raise usage.UsageError(
+                "--interface does not go with --listen: expected it in the endpoint, tcp:PORT:interface=ADDRESS"
+            )
+        self._check_access_log()
+        exposed = [text for text in self["listen"] if is_exposed(text)]
+        exposed += [text for text in self["interface"] if not is_loopback(text)]
+        if exposed and not self.get("credCheckers") and not self["open"]:
+            raise usage.UsageError(
+                f"others than this machine could reach {exposed[0]}, and the proxy would serve anyone. "
+                "Choose one: --auth TYPE:ARGS, so that users log in (see --help-auth); a rule for the "
+                "clients' networks (in a later version); or --open, if that is what you want"
+            )
+
+    def _check_access_log(self) -> None:
+        if self["access-log"] == "":
+            raise usage.UsageError("--access-log: expected a file or -, got ''")
+        if self["access-log"] == STANDARD_OUTPUT and self._is_daemon:
+            raise usage.UsageError("--access-log: expected a file, for a daemon has no output")
+
+    @property
+    def _is_daemon(self) -> bool:
+        """Whether twistd is going to put the service in the background."""
+        return self.parent is not None and not self.parent.get("nodaemon", True)
+
+    @property
+    def settings(self) -> Settings:
+        """The options as :class:`~socks5.settings.Settings`."""
+        return Settings(
+            commands=frozenset(_COMMANDS[name] for name in self["commands"].split(",")),
+            outgoing=self["outgoing"],
+            advertise=self["advertise"],
+            handshake_timeout=self["handshake-timeout"],
+            resolve_timeout=self["resolve-timeout"],
+            connect_timeout=self["connect-timeout"],
+            idle_timeout=self["idle-timeout"],
+            linger_timeout=self["linger-timeout"],
+            bind_timeout=self["bind-timeout"],
+            udp_idle_timeout=self["udp-idle-timeout"],
+            udp_pin=UDPPin(self["udp-pin"]),
+            udp_filtering=UDPFiltering(self["udp-filtering"]),
+            udp_ports=self["udp-ports"],
+            max_sessions=self["max-sessions"],
+        )
+
+    @property
+    def authenticator(self) -> IAuthenticator:
+        """Password authentication if ``--auth`` was given, and then nothing else."""
+        checkers = self.get("credCheckers")
+        return PasswordAuthentication.over(*checkers) if checkers else NoAuthentication()
+
+    def access_log(self, reactor: Any) -> AccessLog | None:
+        """The access log that the options ask for, not yet opened."""
+        is_terminal = sys.stdout.isatty() and not self._is_daemon
+        path = self["access-log"] or (STANDARD_OUTPUT if is_terminal else None)
+        if path is None:
+            return None
+        default = "text" if path == STANDARD_OUTPUT and is_terminal else "json"
+        return AccessLog(reactor, path, FORMATS[self["access-log-format"] or default])
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """The service for a command line.
+
+    :param reactor: runs it; default: the installed one.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    raise_descriptor_limit()
+    access_log = options.access_log(reactor)
+    factory = ServerFactory(
+        QuietReactor(reactor),
+        settings=options.settings,
+        authenticator=options.authenticator,
+        access_log=access_log,
+    )
+    if options["listen"]:
+        return ProxyService.on_endpoints(reactor, factory, options["listen"], access_log)
+    return ProxyService.on_interfaces(
+        reactor, factory, options["port"], options["interface"], access_log
+    )
