@@ -1,0 +1,140 @@
+"""A fresh proxy for every test, and the servers that tests reach through it."""
+
+import os
+import pwd
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from twisted.names import dns
+
+from tests.interop.processes import poll, running
+from tests.interop.programs import require_program
+from tests.interop.proxy import Proxy, has_ipv6, running_proxy
+from tests.interop.servers import Echo, Web, free_port, serving
+
+StartProxy = Callable[..., Proxy]
+
+
+@pytest.fixture
+def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
+    """Starts a proxy with the options it is called with."""
+    with ExitStack() as proxies:
+        yield lambda *options, **how: proxies.enter_context(
+            running_proxy(tmp_path, *options, **how)
+        )
+
+
+@pytest.fixture
+def proxy(start_proxy: StartProxy) -> Proxy:
+    """A proxy as started without options."""
+    return start_proxy()
+
+
+@pytest.fixture
+def ipv6() -> None:
+    """For tests that need an IPv6 loopback."""
+    if not has_ipv6():
+        pytest.skip("this machine has no ::1")
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A web server on 127.0.0.1."""
+    with Web() as server, serving(server):
+        yield server
+
+
+@pytest.fixture
+def web6(ipv6: None) -> Iterator[Web]:
+    """A web server on ::1."""
+    with Web("::1") as server, serving(server):
+        yield server
+
+
+@pytest.fixture
+def localhost_web() -> Iterator[Web]:
+    """A web server where a program gets to that resolves "localhost" itself."""
+    host = socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)[0][4][0]
+    with Web(str(host)) as server, serving(server):
+        yield server
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    """A UDP server on 127.0.0.1 that sends everything back."""
+    with Echo() as server, serving(server):
+        yield server
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A TCP port of 127.0.0.1 that refuses connections, and that nobody else gets meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+class NameServer:
+    """A running dnsmasq that knows ``a.test``, and ``big.test`` with a long answer."""
+
+    address = "192.0.2.55"
+    texts = tuple(f"{number:03}" + "x" * 197 for number in range(15))
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    @staticmethod
+    def query(name: str = "a.test") -> bytes:
+        message = dns.Message(id=0x7E57)
+        message.addQuery(name, dns.A)
+        return message.toStr()
+
+    @staticmethod
+    def answer(data: bytes) -> list[str]:
+        """The IPv4 addresses in an answer to :meth:`query`."""
+        message = dns.Message()
+        message.fromStr(data)
+        assert message.id == 0x7E57
+        return [record.payload.dottedQuad() for record in message.answers]
+
+    def is_ready(self) -> bool:
+        with socket.socket(type=socket.SOCK_DGRAM) as asking:
+            asking.settimeout(0.2)
+            asking.connect(("127.0.0.1", self.port))
+            try:
+                asking.send(self.query())
+                return self.answer(asking.recv(512)) == [self.address]
+            except OSError:
+                return False
+
+
+@pytest.fixture(scope="module")
+def name_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer]:
+    """A dnsmasq on 127.0.0.1 and, where there is one, ::1."""
+    program = require_program("dnsmasq")
+    directory = tmp_path_factory.mktemp("dnsmasq")
+    configuration = directory / "dnsmasq.conf"
+    server = NameServer(free_port())
+    lines = [
+        "keep-in-foreground",
+        "log-facility=-",
+        "pid-file=",
+        f"user={pwd.getpwuid(os.getuid()).pw_name}",
+        f"port={server.port}",
+        "bind-interfaces",
+        "listen-address=127.0.0.1",
+        *(["listen-address=::1"] if has_ipv6() else []),
+        "no-resolv",
+        "no-hosts",
+        "edns-packet-max=4096",
+        f"address=/a.test/{server.address}",
+        *(f"txt-record=big.test,{text}" for text in server.texts),
+    ]
+    configuration.write_text("".join(f"{line}\n" for line in lines))
+    with running(program, "-C", configuration, log=directory / "log") as process:
+        poll(lambda: process.poll() is not None or server.is_ready(), "dnsmasq answers")
+        assert process.poll() is None, (directory / "log").read_text()
+        yield server

@@ -1,0 +1,44 @@
+"""A proxy that lets nobody leave the loopback, whatever a client asks for: a program of its own.
+
+Takes the options of ``python -m socks5`` that say where to listen and what to log.
+"""
+
+import sys
+from ipaddress import ip_address
+
+from twisted.internet import reactor
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from typing_extensions import override
+
+from socks5 import Access, Rules, ServerFactory
+from socks5.resolve import literal
+from socks5.service import ProxyService
+from socks5.tap import Options
+
+
+class LoopbackOnly(Rules):
+    """Allows addresses of the loopback, and the one name that is sure to lead there."""
+
+    @override
+    def allows(self, access: Access, address: str | None) -> bool:
+        if address is None:
+            name = access.target.host
+            # Browsers send addresses as names, too.
+            return name == b"localhost" or not isinstance(name, bytes) or literal(name) is not None
+        return ip_address(address).is_loopback and super().allows(access, address)
+
+
+def main() -> None:
+    options = Options()
+    options.parseOptions(sys.argv[1:])
+    access_log = options.access_log(reactor)
+    factory = ServerFactory(reactor, rules=LoopbackOnly(), access_log=access_log)
+    service = ProxyService.on_interfaces(reactor, factory, options["port"], (), access_log)
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
+    service.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Programs as processes: started with a clean environment, never waited for without an end."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+
+def poll(condition: Callable[[], T], what: str, seconds: float = 10.0) -> T:
+    """Return the first true value of *condition*; fail if there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
+    return value
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment in plain English, and without anybody's proxies."""
+    inherited = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    return {**inherited, "LC_ALL": "C.UTF-8", **(extra or {})}
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and what it has started: all of them are one group, which bears its number for
+    as long as nobody has asked for its status.
+    """
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def run(
+    *command: str | Path,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    seconds: float = 30.0,
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run a program to its end and return what it said; fail if it does not end in time."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(env),
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(stdin, seconds)
+        except subprocess.TimeoutExpired:
+            kill(process)
+            output, errors = process.communicate()
+            pytest.fail(f"{command[0]} did not end within {seconds:g} s: {output!r} {errors!r}")
+        finally:
+            kill(process)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def succeed(
+    *command: str | Path,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    seconds: float = 30.0,
+) -> bytes:
+    """Run a program, which must say that it succeeded, and return its output."""
+    done = run(*command, stdin=stdin, env=env, seconds=seconds)
+    assert done.returncode == 0, f"{command[0]}: status {done.returncode}, {done.stderr!r}"
+    return done.stdout
+
+
+@contextmanager
+def running(
+    *command: str | Path, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A program in the background, both of its outputs in a file; ended with the block."""
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment(env),
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            kill(process)

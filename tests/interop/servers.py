@@ -1,0 +1,266 @@
+"""Servers for the programs to reach through the proxy: threads of this process, loopback only."""
+
+import hashlib
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer, UDPServer
+
+SECONDS = 10.0
+"""No server waits longer for anything."""
+
+
+def payload(size: int) -> bytes:
+    """Octets without a pattern, the same ones for the same size."""
+    return random.Random(size).randbytes(size)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def text(address: tuple[str, int]) -> str:
+    """An address as the access log has it."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@contextmanager
+def serving(server: "ThreadingTCPServer | UDPServer") -> Iterator[None]:
+    """Run a server, which somebody else closes, in a thread for as long as the block lasts."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+class _WebHandler(BaseHTTPRequestHandler):
+    """GET gives a page, PUT the checksum of what was sent."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = SECONDS
+    server: "Web"
+
+    def do_GET(self) -> None:
+        if self.path in self.server.pages:
+            self._answer(*self.server.pages[self.path])
+        else:
+            self.send_error(404)
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer("text/plain", sha256(body).encode())
+
+    def _answer(self, kind: str, body: bytes) -> None:
+        self.server.requests.append((self.path, text(self.client_address)))
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class Web(ThreadingHTTPServer):
+    """An HTTP server.
+
+    :ivar pages: content type and octets for each path.
+    :ivar requests: each request's path and whom it came from.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128  # its own 5 would make a burst of connections wait a second
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.pages = {"/": ("text/plain", b"a page")}
+        self.requests: list[tuple[str, str]] = []
+        super().__init__((host, 0), _WebHandler)
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT, as URLs and the access log have it."""
+        return text(self.server_address)
+
+    @property
+    def port(self) -> int:
+        return self.server_address[1]
+
+    @property
+    def clients(self) -> set[str]:
+        """Whom requests came from: with a proxy in between, its outbound addresses."""
+        return {client for _, client in self.requests}
+
+
+class _EchoHandler(BaseRequestHandler):
+    server: "Echo"
+
+    def handle(self) -> None:
+        data, reply = self.request
+        self.server.senders.add(self.client_address[:2])
+        reply.sendto(data, self.client_address)
+
+
+class Echo(UDPServer):
+    """A UDP server that sends everything back.
+
+    :ivar senders: whom datagrams came from.
+    """
+
+    max_packet_size = 65535
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.senders: set[tuple[str, int]] = set()
+        super().__init__((host, 0), _EchoHandler)
+
+
+class _FTPHandler(StreamRequestHandler):
+    """Active mode only: this side opens every data connection."""
+
+    timeout = SECONDS
+    server: "FTP"
+
+    def handle(self) -> None:
+        self._say("220 ready")
+        for line in self.rfile:
+            verb, _, argument = line.decode().strip().partition(" ")
+            self.server.verbs.append(verb)
+            method = getattr(self, f"_{verb.lower()}", None)
+            self._say("502 not implemented") if method is None else method(argument)
+
+    def _say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+    def _user(self, name: str) -> None:
+        self._say("230 logged in")
+
+    def _type(self, kind: str) -> None:
+        self._say("200 so be it")
+
+    def _pwd(self, _: str) -> None:
+        self._say('257 "/"')
+
+    def _eprt(self, argument: str) -> None:
+        _, _, host, port, _ = argument.split("|")
+        self.address = (host, int(port))
+        self._say("200 so be it")
+
+    def _port(self, argument: str) -> None:
+        numbers = argument.split(",")
+        self.address = (".".join(numbers[:4]), int(numbers[4]) * 256 + int(numbers[5]))
+        self._say("200 so be it")
+
+    def _retr(self, name: str) -> None:
+        with self._data() as connection:
+            connection.sendall(self.server.files[name])
+        self._say("226 sent")
+
+    def _stor(self, name: str) -> None:
+        with self._data() as connection:
+            self.server.files[name] = receive_all(connection)
+        self._say("226 stored")
+
+    def _data(self) -> socket.socket:
+        """The data connection, from the address that the control connection reached."""
+        self._say("150 here it comes")
+        self.server.before_data(self.address)
+        source = (self.connection.getsockname()[0], 0)
+        connection = socket.create_connection(self.address, SECONDS, source)
+        self.server.data_addresses.append(text(connection.getsockname()))
+        return connection
+
+
+class FTP(ThreadingTCPServer):
+    """An FTP server that knows active mode only.
+
+    :ivar files: octets by name.
+    :ivar verbs: the commands it got.
+    :ivar data_addresses: where its data connections came from.
+    :ivar before_data: called with the client's data address before it is connected to.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, host: str) -> None:
+        self.files: dict[str, bytes] = {}
+        self.verbs: list[str] = []
+        self.data_addresses: list[str] = []
+        self.before_data: Callable[[tuple[str, int]], None] = lambda address: None
+        super().__init__((host, 0), _FTPHandler)
+
+    @property
+    def address(self) -> str:
+        return text(self.server_address)
+
+
+class _TFTPHandler(BaseRequestHandler):
+    server: "TFTP"
+
+    def handle(self) -> None:
+        request, _ = self.request
+        code, name = request[:2], request[2:].partition(b"\0")[0].decode()
+        assert code == b"\0\1", request  # a read request; its options need not be understood
+        with socket.socket(type=socket.SOCK_DGRAM) as transfer:
+            transfer.settimeout(SECONDS)
+            transfer.bind((self.server.server_address[0], 0))
+            transfer.connect(self.client_address)
+            self._send(transfer, self.server.files[name])
+
+    def _send(self, transfer: socket.socket, data: bytes) -> None:
+        for number in range(1, len(data) // 512 + 2):
+            block = number.to_bytes(2, "big")
+            transfer.send(b"\0\3" + block + data[512 * (number - 1) : 512 * number])
+            assert transfer.recv(512) == b"\0\4" + block
+
+
+class TFTP(UDPServer):
+    """A TFTP server, which sends every file from a port of its own (RFC 1350), as all of them do.
+
+    :ivar files: octets by name.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.files: dict[str, bytes] = {}
+        super().__init__((host, 0), _TFTPHandler)
+
+    @property
+    def address(self) -> str:
+        return text(self.server_address)
+
+
+def receive_all(connection: socket.socket) -> bytes:
+    """What the other side sends until its end."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def fetch(connection: socket.socket, path: str = "/") -> bytes:
+    """Ask a :class:`Web` for a page over a connection to it."""
+    connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    head, _, body = receive_all(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    return body
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1, free for TCP and UDP, for a program that must be told one.
+
+    Below the range that Linux hands out by itself, so that nobody gets it by chance meanwhile.
+    """
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            try:
+                udp.bind(("127.0.0.1", port))
+                tcp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
