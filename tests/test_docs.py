@@ -1,0 +1,147 @@
+"""The documentation keeps its word: options, settings, fields, files and stages are those of the code."""
+
+import dataclasses
+import importlib.util
+import json
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from socks5 import negotiation
+from socks5.accesslog import as_json
+from socks5.interfaces import Record
+from socks5.settings import Settings
+from socks5.tap import Options
+from tests.readme import Block, blocks
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVER = (ROOT / "docs/server.rst").read_text()
+ARCHITECTURE = (ROOT / "docs/architecture.rst").read_text()
+PYTHON = [block for block in blocks(SERVER) if block.language == "python"]
+
+# Defaults that are no plain value, in the words of the table of settings.
+IN_WORDS = {
+    "commands": "all three",
+    "outgoing": "system's choice",
+    "advertise": "real address",
+    "udp_ports": "any",
+}
+
+
+def option_entries() -> dict[str, str]:
+    """Return the text of each ``.. option::`` of the page, by the long name."""
+    found = {}
+    for part in SERVER.split("\n.. option:: ")[1:]:
+        line, text = part.split("\n", 1)
+        body = re.match(r"(?:\n|   .*\n)*", text)
+        assert body is not None
+        [name] = re.findall(r"--([a-z-]+)", line)
+        found[name] = " ".join(body.group().split())
+    return found
+
+
+def plain_defaults() -> dict[str, str]:
+    """Return the defaults of the options that have a plain one, as the page writes them."""
+    return {
+        name: f"{default:g}" if isinstance(default, float) else str(default)
+        for name, _, default, *_ in Options.optParameters
+        if default is not None
+    }
+
+
+def rows(title: str) -> Iterator[list[str]]:
+    """Yield the cells of each row of the ``list-table`` whose header begins with this cell."""
+    [table] = (each for each in re.split(r"\n(?=\S)", SERVER) if f"\n   * - {title}\n" in each)
+    for row in table.split("\n   * - ")[1:]:
+        yield [" ".join(cell.split()) for cell in row.split("\n     - ")]
+
+
+def as_documented(name: str, value: object) -> str:
+    if name in IN_WORDS:
+        return IN_WORDS[name]
+    if isinstance(value, Enum):
+        return str(value.value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_every_option_has_an_entry_and_no_other() -> None:
+    assert set(option_entries()) == {name.rstrip("=") for name in Options().longOpt}
+
+
+@pytest.mark.parametrize(("name", "default"), plain_defaults().items())
+def test_an_option_is_described_with_its_default(name: str, default: str) -> None:
+    assert f"Default: ``{default}``" in option_entries()[name]
+
+
+@pytest.mark.parametrize("name", sorted({*option_entries()} - {"help", "version"}))
+def test_an_option_that_takes_effect_has_a_default(name: str) -> None:
+    text = option_entries()[name]
+    assert "Default: " in text or text.endswith("and ends.")
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    settings = Settings()
+    documented = {cells[0].strip("`"): cells[1] for cells in list(rows("Setting"))[1:]}
+    assert documented == {
+        field.name: as_documented(field.name, getattr(settings, field.name))
+        for field in dataclasses.fields(settings)
+    }
+
+
+def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
+    documented = [name for cells in rows("Field") for name in re.findall(r"``(\w+)``", cells[0])]
+    written = json.loads(as_json(Record(session=1, client="192.0.2.1:50000")))
+    assert documented == list(written)
+
+
+def test_the_example_of_the_access_log_has_the_fields_of_the_code() -> None:
+    [example] = (json.loads(block.text) for block in blocks(SERVER) if block.language == "json")
+    assert list(example) == list(json.loads(as_json(Record(session=1, client=""))))
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reactor = MemoryReactorClock()
+    monkeypatch.setattr("twisted.internet.reactor", reactor)
+    monkeypatch.setattr("socks5.accept.ListeningReactor", lambda reactor, limit: reactor)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "docs"}
+    exec(compile(block.text, f"server.rst:{block.line}", "exec"), names)
+    assert "factory" in names
+    reactor.triggers.get("after", {}).get("shutdown", [(lambda: None, (), {})])[0][0]()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "socks5").glob("*.py")), ids=lambda path: path.name)
+def test_every_file_has_its_paragraph(path: Path) -> None:
+    if path.name != "__init__.py":
+        assert re.search(rf"^``{re.escape(path.name)}``\n   \S", ARCHITECTURE, re.MULTILINE)
+
+
+@pytest.fixture(name="drawing")
+def load_drawing() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("drawing", ROOT / "docs/_ext/drawing.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["SERVER_NEXT", "CLIENT_NEXT"])
+def test_the_picture_has_every_stage_and_every_step(drawing: ModuleType, name: str) -> None:
+    table: Mapping[negotiation.Stage, frozenset[negotiation.Stage]] = getattr(negotiation, name)
+    svg = ElementTree.fromstring(drawing.drawn(table, name))
+    space = {"svg": "http://www.w3.org/2000/svg"}
+    stages = [text.text for text in svg.findall(".//svg:text[@class='name']", space)]
+    steps = [title.text for title in svg.findall("./svg:path/svg:title", space)]
+    assert sorted(map(str, stages)) == sorted(stage.name for stage in table)
+    assert sorted(map(str, steps)) == sorted(
+        f"{here.name} to {there.name}" for here in table for there in table[here]
+    )
+    assert f".. stages:: {name}" in ARCHITECTURE
