@@ -6,77 +6,31 @@ one before failed or has not answered for :attr:`~socks5.settings.Settings.attem
 that connects wins, the others are given up. Only addresses that were asked for are dialled, so a
 name cannot lead past the rules.
 
-Floor 2: imports floors 0 and 1, :mod:`socks5.replies` and :mod:`socks5.resolve`.
+Floor 2½: imports floors 0 and 1, :mod:`socks5.attempts`, :mod:`socks5.poll`, :mod:`socks5.replies`
+and :mod:`socks5.resolve`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import DNSLookupError
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, ITCPTransport
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
-from typing_extensions import override
 from zope.interface import implementer
 
+from socks5.attempts import Attempt, EndpointAttempt, SocketAttempt
+from socks5.deadlines import Deadlines
 from socks5.errors import NotAllowed, TTLExpired
-from socks5.interfaces import IDialer, IResolver, IStream, IStreamReceiver
+from socks5.interfaces import IDialer, IResolver, IStream
+from socks5.poll import poller_of
 from socks5.replies import most_telling
-from socks5.resolve import literal
+from socks5.resolve import without_false_name
 from socks5.settings import Settings
 from socks5.wire import Address, unmap
-
-
-@implementer(IStream, IHalfCloseableProtocol)
-class Stream(Protocol):
-    """A connected transport whose events go to a receiver that can be changed; without one it has
-    none to lose.
-    """
-
-    receiver: IStreamReceiver | None = None
-
-    @override
-    def makeConnection(self, transport: Any) -> None:
-        """Octets are passed on as they come, and a peer that is dead is found out."""
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-            transport.setTcpKeepAlive(True)
-        super().makeConnection(transport)  # type: ignore[no-untyped-call]
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.dataReceived`."""
-        if self.receiver is not None:
-            self.receiver.dataReceived(data)
-
-    def readConnectionLost(self) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.readConnectionLost`."""
-        if self.receiver is not None:
-            self.receiver.readConnectionLost()
-
-    def writeConnectionLost(self) -> None:
-        """Our own end was sent; nothing depends on it."""
-
-    @override
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        receiver, self.receiver = self.receiver, None
-        if receiver is not None:
-            receiver.connectionLost(reason)
-
-
-class _Streams(Factory):
-    """Makes a stream for every connection."""
-
-    noisy = False
-    protocol = Stream
-
-
-_STREAMS = _Streams()
 
 
 def interleaved(addresses: Sequence[str]) -> list[str]:
@@ -89,80 +43,98 @@ def interleaved(addresses: Sequence[str]) -> list[str]:
     return [host for host in pairs if host is not None]
 
 
+AT_ONCE = 4
+"""Attempts under way at a time: each holds a descriptor, and a name may have any number of
+addresses.
+"""
+
+
 class _Race:
-    """Attempts at one target's addresses, staggered; see the module.
+    """Attempts at one target's addresses, staggered; see the module."""
 
-    :param connect: begins one attempt.
-    :param hosts: IP literals, at least one, in order.
-    """
+    __slots__ = (
+        "_dialer",
+        "_failures",
+        "_hosts",
+        "_is_beginning",
+        "_is_over",
+        "_next",
+        "_port",
+        "_running",
+        "_winner",
+    )
 
-    def __init__(
-        self,
-        reactor: Any,
-        settings: Settings,
-        hosts: Sequence[str],
-        connect: Callable[[str], Deferred[Stream]],
-    ) -> None:
-        self._reactor = reactor
-        self._settings = settings
-        self._hosts: Iterator[str] = iter(hosts)
-        self._connect = connect
-        self._running: set[Deferred[Stream]] = set()
+    def __init__(self, dialer: Dialer, hosts: Sequence[str], port: int) -> None:
+        self._dialer = dialer
+        self._hosts = list(reversed(hosts))
+        self._port = port
+        self._running: list[Attempt] = []
         self._failures: list[Failure] = []
+        self._is_beginning = False
+        self._is_over = False
         self._next: IDelayedCall | None = None
-        self._limit: IDelayedCall | None = None
-        self.winner: Deferred[IStream] = Deferred(lambda _: self._give_up())
+        self._winner: Deferred[IStream] | None = Deferred(self._cancelled)
 
     def start(self) -> Deferred[IStream]:
-        self._limit = self._reactor.callLater(self._settings.connect_timeout, self._too_long)
-        self._attempt()
-        return self.winner
+        winner = self._winner
+        assert winner is not None
+        self._dialer.deadlines.set(self, self._too_long)
+        self._begin()
+        return winner
 
-    def _attempt(self) -> None:
-        """Begin the next attempt, if there is one, and set the time for the one after it."""
+    def _begin(self) -> None:
+        """Begin the next attempt, and set the time for the one after it, which is now if this one
+        fails at once: in a loop, for a name may have any number of addresses.
+        """
         self._clear_next()
-        host = next(self._hosts, None)
-        if host is None:
-            self._conclude()
+        self._is_beginning = True
+        has_failed = True
+        while has_failed and self._hosts:
+            attempt = self._dialer.attempt(self._hosts.pop(), self._port, self._done)
+            failures = len(self._failures)
+            self._running.append(attempt)
+            attempt.start()
+            has_failed = len(self._failures) > failures
+        self._is_beginning = False
+        if self._hosts and not self._is_over and len(self._running) < AT_ONCE:
+            self._next = self._dialer.reactor.callLater(
+                self._dialer.settings.attempt_delay, self._begin
+            )
+
+    def _done(self, attempt: Attempt, outcome: IStream | Failure) -> None:
+        self._running.remove(attempt)
+        if not isinstance(outcome, Failure):
+            self._end().callback(outcome)
             return
-        attempt = self._connect(host)
-        self._running.add(attempt)
-        attempt.addCallbacks(
-            self._won, self._failed, callbackArgs=(attempt,), errbackArgs=(attempt,)
-        )
-        if self._limit is not None and self._next is None:
-            self._next = self._reactor.callLater(self._settings.attempt_delay, self._attempt)
+        self._failures.append(outcome)
+        if self._hosts:
+            if not self._is_beginning:
+                self._begin()
+        elif not self._running:
+            self._end().errback(most_telling(self._failures))
 
-    def _won(self, stream: Stream, attempt: Deferred[Stream]) -> None:
-        self._running.discard(attempt)
-        self._give_up()
-        self.winner.callback(stream)
-
-    def _failed(self, failure: Failure, attempt: Deferred[Stream]) -> None:
-        self._running.discard(attempt)
-        if self._limit is not None:  # else it was given up
-            self._failures.append(failure)
-            self._attempt()
+    def _cancelled(self, winner: Deferred[IStream]) -> None:
+        self._end()
 
     def _too_long(self) -> None:
-        self._limit = None
-        self._give_up()
-        self.winner.errback(TTLExpired(f"no answer within {self._settings.connect_timeout:g} s"))
+        limit = self._dialer.settings.connect_timeout
+        silence = Failure(TTLExpired(f"no answer within {limit:g} s"))
+        self._end().errback(most_telling([*self._failures, silence]))
 
-    def _conclude(self) -> None:
-        """There is no further attempt to begin: all have failed, unless some still run."""
-        if not self._running:
-            self._give_up()
-            self.winner.errback(most_telling(self._failures))
+    def _end(self) -> Deferred[IStream]:
+        """Stop the clock and every attempt that still runs.
 
-    def _give_up(self) -> None:
-        """Stop the clock and every attempt that still runs."""
+        :returns: the winner, to be told so; a reference back to us is not kept.
+        """
+        self._is_over = True
         self._clear_next()
-        limit, self._limit = self._limit, None
-        if limit is not None:
-            limit.cancel()
-        for attempt in list(self._running):
+        self._dialer.deadlines.clear(self)
+        running, self._running = self._running, []
+        for attempt in running:
             attempt.cancel()
+        winner, self._winner = self._winner, None
+        assert winner is not None
+        return winner
 
     def _clear_next(self) -> None:
         if self._next is not None and self._next.active():
@@ -174,26 +146,28 @@ class _Race:
 class Dialer:
     """Connects to targets directly.
 
-    :param reactor: provides IReactorTCP and the clock.
+    :param reactor: provides IReactorTCP and the clock; with a poller, sockets are our own.
     :param settings: time-outs and source addresses.
     :param resolver: asked for targets that are names.
     """
 
     def __init__(self, reactor: Any, settings: Settings, resolver: IResolver) -> None:
-        self._reactor = reactor
-        self._settings = settings
+        self.reactor = reactor
+        self.settings = settings
+        self.deadlines = Deadlines(reactor, settings.connect_timeout)
         self._resolver = resolver
+        self._poller = poller_of(reactor)
 
     def dial(self, target: Address, is_allowed: Callable[[str], bool]) -> Deferred[IStream]:
         """See :meth:`socks5.interfaces.IDialer.dial`.
 
-        Fails with :exc:`~socks5.errors.NotAllowed` if no address is allowed,
-        :exc:`~socks5.errors.TTLExpired` after ``connect_timeout``, else with what the most telling
-        attempt failed with.
+        Fails with :exc:`~socks5.errors.NotAllowed` if no address is allowed, else with what the
+        most telling attempt failed with: when all have failed, or after ``connect_timeout``, where
+        silence counts as :exc:`~socks5.errors.TTLExpired`.
         """
-        host = literal(target.host) if isinstance(target.host, bytes) else unmap(target.host)
-        if host is not None:
-            return self._race([host], target.port, is_allowed)
+        target = without_false_name(target)
+        if not target.is_name:
+            return self._race([unmap(target.text)], target.port, is_allowed)
         if target.is_unspecified:
             return fail(DNSLookupError("an empty name"))
         lookup = self._resolver.resolve(target.host)  # type: ignore[arg-type]
@@ -208,18 +182,13 @@ class Dialer:
         allowed = [host for host in hosts if is_allowed(host)]
         if not allowed:
             return fail(NotAllowed("no address of the target is allowed"))
-        race = _Race(self._reactor, self._settings, allowed, lambda host: self._connect(host, port))
-        return race.start()
+        return _Race(self, allowed, port).start()
 
-    def _connect(self, host: str, port: int) -> Deferred[Stream]:
-        kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
-        source = self._settings.outgoing.like(host)
-        endpoint = kind(
-            self._reactor,
-            host,
-            port,
-            timeout=self._settings.connect_timeout,
-            bindAddress=None if source is None else (source, 0),
+    def attempt(self, host: str, port: int, done: Callable[[Attempt, Any], None]) -> Attempt:
+        """An attempt at one address, to be started."""
+        source = self.settings.outgoing.like(host)
+        if self._poller is not None:
+            return SocketAttempt(self._poller, host, port, source, done)
+        return EndpointAttempt(
+            self.reactor, host, port, source, self.settings.connect_timeout, done
         )
-        connected: Deferred[Any] = endpoint.connect(_STREAMS)
-        return connected

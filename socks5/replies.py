@@ -21,6 +21,7 @@ _BY_ERRNO = {
     errno.EHOSTUNREACH: ReplyCode.HOST_UNREACHABLE,
     errno.ECONNREFUSED: ReplyCode.CONNECTION_REFUSED,
     errno.ETIMEDOUT: ReplyCode.TTL_EXPIRED,
+    errno.EACCES: ReplyCode.NOT_ALLOWED,  # a "prohibit" route, or a firewall's word
 }
 
 _BY_TYPE: tuple[tuple[type[BaseException], ReplyCode], ...] = (

@@ -10,7 +10,7 @@ Floor 2: imports floors 0 and 1.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -34,7 +34,7 @@ from zope.interface import implementer
 from socks5.deadlines import Deadlines
 from socks5.interfaces import IResolver
 from socks5.settings import Settings
-from socks5.wire import unmap
+from socks5.wire import Address, unmap
 
 
 def literal(name: bytes) -> str | None:
@@ -51,12 +51,18 @@ def literal(name: bytes) -> str | None:
     return None
 
 
+def without_false_name(address: Address) -> Address:
+    """The address that is meant where an IP literal was sent as a name, as browsers do."""
+    host = literal(address.host) if isinstance(address.host, bytes) else None
+    return address if host is None else Address(host, address.port)
+
+
 def hostname(name: bytes) -> str:
     """A wire name as the ASCII text that resolvers take, in lower case; UTF-8 is put into IDNA
     form.
 
-    :raises DNSLookupError: it cannot be the name of a host: empty, a label that is empty or over 63
-        octets, octets that are no text, over 253 characters.
+    :raises twisted.internet.error.DNSLookupError: it cannot be the name of a host: empty, a label
+        that is empty or over 63 octets, octets that are no text, over 253 characters.
     """
     try:
         text = name.decode("utf-8").encode("idna").decode("ascii").lower()
@@ -106,6 +112,9 @@ class Resolver:
         self._pool: ThreadPool | None = None
         self._cache: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
         self._waiting: dict[str, list[Deferred[Sequence[str]]]] = {}
+        self._queue: deque[str] = deque()
+        self._running = 0
+        self._is_beginning = False
         self._deadlines = Deadlines(reactor, settings.resolve_timeout)
 
     def resolve(self, name: bytes) -> Deferred[Sequence[str]]:
@@ -125,35 +134,59 @@ class Resolver:
         return self._join(text)
 
     def _join(self, text: str) -> Deferred[Sequence[str]]:
-        """Wait for the lookup of *text*, which is begun unless it runs already."""
-        is_running = text in self._waiting
-        if not is_running and len(self._waiting) >= self._settings.names_waiting:
+        """Wait for the lookup of *text*, which is queued unless it runs or is queued already."""
+        is_known = text in self._waiting
+        if not is_known and len(self._waiting) >= self._settings.names_waiting:
             return fail(DNSLookupError("too many names are being resolved"))
         wait: Deferred[Sequence[str]] = Deferred(lambda gone: self._leave(text, gone))
         self._waiting.setdefault(text, []).append(wait)
         self._deadlines.set(wait, lambda: self._too_long(text, wait))
-        if not is_running:
-            self._begin(text)
+        if not is_known:
+            self._queue.append(text)
+            self._begin_next()
         return wait
+
+    def _begin_next(self) -> None:
+        """Begin lookups while there are threads for them; those that are over at once lead back
+        here, to no effect.
+        """
+        if self._is_beginning:
+            return
+        self._is_beginning = True
+        while self._queue and self._running < self._settings.resolver_threads:
+            text = self._queue.popleft()
+            self._running += 1
+            self._begin(text)
+        self._is_beginning = False
 
     def _begin(self, text: str) -> None:
         """Ask. The lookup counts until it is over, even if nobody waits for it any more: it holds a
-        thread, or a place in the queue for one.
+        thread.
         """
         receiver = _Receiver(lambda found: self._finish(text, found))
         try:
             self._ask().resolveHostName(receiver, text)
         except Exception:
-            self._answer(text, Failure())
+            self._over(text, Failure())
 
     def _leave(self, text: str, gone: Deferred[Sequence[str]]) -> None:
         """One that waited was cancelled; the lookup goes on, its answer will be remembered."""
         self._deadlines.clear(gone)
         if gone in self._waiting.get(text, ()):
             self._waiting[text].remove(gone)
+            self._forget_if_queued(text)
+
+    def _forget_if_queued(self, text: str) -> None:
+        """A name that nobody waits for leaves the queue, so that clients who ask and leave hold
+        nobody up.
+        """
+        if not self._waiting[text] and text in self._queue:
+            self._queue.remove(text)
+            del self._waiting[text]
 
     def _too_long(self, text: str, wait: Deferred[Sequence[str]]) -> None:
         self._waiting[text].remove(wait)
+        self._forget_if_queued(text)
         wait.errback(DNSLookupError(f"no answer within {self._settings.resolve_timeout:g} s"))
 
     def _finish(self, text: str, found: tuple[str, ...]) -> None:
@@ -163,13 +196,16 @@ class Resolver:
         self._cache.move_to_end(text)
         while len(self._cache) > self._settings.names_cached:
             self._cache.popitem(last=False)
-        self._answer(text, found or Failure(DNSLookupError("no address found")))
+        self._over(text, found or Failure(DNSLookupError("no address found")))
 
-    def _answer(self, text: str, outcome: tuple[str, ...] | Failure) -> None:
+    def _over(self, text: str, outcome: tuple[str, ...] | Failure) -> None:
+        """Tell those who wait, and let the next name have the thread."""
+        self._running -= 1
         for wait in self._waiting.pop(text):
             if not wait.called:  # one before it may have cancelled it
                 self._deadlines.clear(wait)
                 wait.callback(outcome)
+        self._begin_next()
 
     def _ask(self) -> IHostnameResolver:
         """Whom to ask, settled at the first name."""

@@ -23,7 +23,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from socks5.dial import Dialer, Stream, interleaved
+from socks5.attempts import Stream
+from socks5.dial import Dialer, interleaved
 from socks5.errors import NotAllowed, TTLExpired
 from socks5.interfaces import IDialer, IStream
 from socks5.replies import reply_for
@@ -69,8 +70,12 @@ class World:
         return next(each for each in self.reactor.connectors if each.host == host)
 
     def assert_nothing_is_left(self) -> None:
+        """No attempt, no deadline; what serves all deadlines of a dialer goes by itself."""
         self.reactor.turn()
         assert self.running == []
+        assert len(self.dialer.deadlines) == 0
+        assert len(self.reactor.getDelayedCalls()) <= 1
+        self.reactor.advance(self.dialer.settings.connect_timeout)
         assert self.reactor.getDelayedCalls() == []
 
     def refuse(self, *hosts: str) -> None:
@@ -232,6 +237,26 @@ def test_any_of_the_attempts_under_way_may_fail_and_the_next_begins() -> None:
     assert verifyObject(IStream, world.given[0])
 
 
+def test_only_so_many_attempts_are_under_way_at_a_time() -> None:
+    """A name may have any number of addresses; each attempt holds a descriptor."""
+    hosts = [f"192.0.2.{number}" for number in range(1, 10)]
+    world = World(hosts)
+    world.dial()
+    world.reactor.pump([0.25] * 20)
+    assert world.running == hosts[:4]
+    world.refuse(hosts[1])
+    assert world.running == [hosts[0], *hosts[2:5]]
+    world.reactor.pump([0.25] * 20)
+    assert len(world.running) == 4
+    for host in hosts[2:]:
+        world.refuse(host)
+    assert (world.running, world.given) == (hosts[:1], [])
+    world.refuse(hosts[0])
+    assert outcome(world).check(ConnectionRefusedError)
+    assert world.dialled == hosts
+    world.assert_nothing_is_left()
+
+
 def test_attempts_that_fail_at_once_lead_to_the_next_at_once() -> None:
     """As a dialer may find out in the very call that there is no route."""
     world = World(IPV4)
@@ -248,6 +273,24 @@ def test_attempts_that_fail_at_once_lead_to_the_next_at_once() -> None:
     assert (world.dialled, world.running) == (IPV4, IPV4[2:])
     world.refuse(IPV4[2])
     assert outcome(world).check(ConnectionRefusedError)
+    world.assert_nothing_is_left()
+
+
+def test_any_number_of_attempts_may_fail_at_once() -> None:
+    """As many as a name has addresses: whoever owns the name chooses that number."""
+    hosts = [f"2001:db8::{number:x}" for number in range(1, 2001)]
+    world = World(hosts)
+    connect = world.reactor.connectTCP
+
+    def no_route(*arguments: Any, **named: Any) -> Any:
+        connector = connect(*arguments, **named)
+        connector.fail(NoRouteError())
+        return connector
+
+    world.reactor.connectTCP = no_route
+    world.dial()
+    assert outcome(world).check(NoRouteError)
+    assert world.dialled == hosts
     world.assert_nothing_is_left()
 
 
@@ -360,11 +403,20 @@ def test_the_time_is_not_given_anew_to_each_attempt() -> None:
     world = World(IPV4, connect_timeout=1.0)
     world.dial()
     world.reactor.advance(0.1)
-    world.refuse(IPV4[0])
+    world.attempt(IPV4[0]).fail(NO_ROUTE)
     world.reactor.advance(0.8)
     assert world.given == []
     world.reactor.advance(0.1)
     assert outcome(world).check(TTLExpired)
+    world.assert_nothing_is_left()
+
+
+def test_what_has_failed_by_then_may_say_more_than_the_silence_of_the_others() -> None:
+    world = World(IPV4, connect_timeout=1.0)
+    world.dial()
+    world.refuse(IPV4[0])
+    world.reactor.advance(1)
+    assert outcome(world).check(ConnectionRefusedError)
     world.assert_nothing_is_left()
 
 

@@ -50,6 +50,7 @@ SYSTEM = [
     (OSError(errno.EHOSTUNREACH, ""), 4),
     (OSError(errno.ECONNREFUSED, ""), 5),
     (OSError(errno.ETIMEDOUT, ""), 6),
+    (OSError(errno.EACCES, ""), 2),
     (OSError(errno.EMFILE, ""), 1),
     (OSError(), 1),
     (socket.gaierror(socket.EAI_NONAME, ""), 1),
@@ -79,7 +80,8 @@ def test_every_failure_has_its_code(value: Exception, code: int) -> None:
         (errno.EHOSTUNREACH, 4),
         (errno.ECONNREFUSED, 5),
         (errno.ETIMEDOUT, 6),
-        (errno.EACCES, 1),
+        (errno.EACCES, 2),
+        (errno.EPERM, 1),
     ],
 )
 def test_what_twisted_makes_of_a_system_s_error_has_its_code(number: int, code: int) -> None:

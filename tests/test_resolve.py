@@ -417,6 +417,57 @@ def test_a_lookup_takes_room_until_it_is_over(way: str) -> None:
     assert answered(world, b"other") == [HOSTS]
 
 
+def test_names_wait_in_order_for_a_thread() -> None:
+    world = World(resolver_threads=2)
+    given = [world.ask(name) for name in (b"one", b"two", b"three", b"four", b"three")]
+    assert world.lookup.asked == ["one", "two"]
+    world.lookup.answer("two", HOSTS)
+    assert world.lookup.asked == ["one", "two", "three"]
+    world.lookup.answer("three", HOSTS)
+    assert world.lookup.asked == ["one", "two", "three", "four"]
+    assert given == [[], [HOSTS], [HOSTS], [], [HOSTS]]
+
+
+@pytest.mark.parametrize("way", ["time-out", "cancel"])
+def test_a_name_that_nobody_waits_for_any_more_leaves_the_queue(way: str) -> None:
+    """It takes neither room nor, later, a thread: who asks and leaves holds nobody up."""
+    world = World(resolver_threads=1, names_waiting=2, resolve_timeout=10.0)
+    world.ask(b"hangs")
+    wait, given = world.wait(b"queued")
+    assert unknown(world.ask(b"no room"))
+    world.reactor.advance(10) if way == "time-out" else wait.cancel()
+    assert len(given) == 1
+    later = world.ask(b"later")
+    assert later == []
+    world.lookup.answer("hangs")
+    assert world.lookup.asked == ["hangs", "later"]
+    world.lookup.answer("later", HOSTS)
+    assert later == [HOSTS]
+
+
+def test_a_queued_name_stays_for_the_others_who_wait_for_it() -> None:
+    world = World(resolver_threads=1)
+    world.ask(b"hangs")
+    wait, _ = world.wait(b"queued")
+    stays = world.ask(b"queued")
+    wait.cancel()
+    world.lookup.answer("hangs")
+    world.lookup.answer("queued", HOSTS)
+    assert stays == [HOSTS]
+
+
+def test_any_number_of_queued_names_may_be_answered_at_once() -> None:
+    """From memory, say: one after the other, not one inside the other."""
+    names = [f"name{number}" for number in range(2000)]
+    world = World(resolver_threads=1, names_waiting=3000)
+    world.ask(b"hangs")
+    given = [world.ask(name.encode()) for name in names]
+    world.lookup.answers = dict.fromkeys(names, HOSTS)
+    world.lookup.answer("hangs")
+    assert given == [[HOSTS]] * len(names)
+    assert world.lookup.asked == ["hangs", *names]
+
+
 # ---------------------------------------------------------------- cancelling
 
 

@@ -1,9 +1,9 @@
-"""What every dialer must do, on real sockets of the loopback.
-
-``make_dialer`` is where another kind of dialer joins in.
+"""What every dialer must do, on real sockets of the loopback: with sockets of our own, and through
+Twisted's endpoints where there is no poller.
 """
 
 import gc
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,23 +19,29 @@ from zope.interface.verify import verifyObject
 from socks5.dial import Dialer
 from socks5.errors import NotAllowed, TTLExpired
 from socks5.interfaces import IResolver, IStream
+from socks5.poll import poller_of
 from socks5.replies import reply_for
 from socks5.settings import PerFamily, Settings
 from socks5.wire import Address
 from tests.fakes import FakeResolver
-from tests.sockets.wires import FarEnd, free_port, until
+from tests.sockets.wires import FarEnd, WithoutPoller, free_port, turn, until
 
 NAME = b"example.org"
 
 
-def ordinary(settings: Settings, resolver: IResolver) -> Dialer:
-    """The dialer over the reactor's own connectors."""
+def sockets(settings: Settings, resolver: IResolver) -> Dialer:
     from twisted.internet import reactor
 
     return Dialer(reactor, settings, resolver)
 
 
-@pytest.fixture(params=[ordinary])
+def endpoints(settings: Settings, resolver: IResolver) -> Dialer:
+    from twisted.internet import reactor
+
+    return Dialer(WithoutPoller(reactor), settings, resolver)
+
+
+@pytest.fixture(params=[sockets, endpoints])
 def make_dialer(request: pytest.FixtureRequest) -> Callable[[Settings, IResolver], Any]:
     """Takes the settings and the resolver."""
     return request.param
@@ -124,12 +130,18 @@ async def dial(make_dialer: Any, targets: Targets) -> Any:
     """Dials, and sees to it that every attempt leaves no socket and no delayed call behind."""
     from twisted.internet import reactor
 
-    def left() -> list[Any]:
-        found = [*reactor.getReaders(), *reactor.getWriters(), *reactor.getDelayedCalls()]
-        return [each for each in found if each not in before]
+    assert poller_of(reactor)
 
-    before: list[Any] = []
-    before = left()
+    def descriptors() -> set[Any]:
+        return {*reactor.getReaders(), *reactor.getWriters()}
+
+    def calls() -> int:
+        """Those that are not about to happen."""
+        soon = reactor.seconds() + 1
+        return len([call for call in reactor.getDelayedCalls() if call.getTime() > soon])
+
+    before = descriptors(), calls()
+    dialers: list[Dialer] = []
     made: list[Dialling] = []
 
     def dial(
@@ -140,6 +152,7 @@ async def dial(make_dialer: Any, targets: Targets) -> Any:
         if len(hosts) > 1:
             answers, target = {NAME: [str(host) for host in hosts]}, NAME
         dialer = make_dialer(Settings(**settings), FakeResolver(answers))
+        dialers.append(dialer)
         made.append(Dialling(dialer.dial(Address(target, targets.port), allowed)))
         return made[-1]
 
@@ -148,7 +161,9 @@ async def dial(make_dialer: Any, targets: Targets) -> Any:
         if each.stream is not None:
             each.stream.transport.abortConnection()
             await until(lambda each=each: "lost" in each.receiver.events)
-    await until(lambda: left() == [])
+    await until(lambda: descriptors() == before[0])
+    assert [len(dialer.deadlines) for dialer in dialers] == [0] * len(dialers)
+    assert calls() <= before[1] + len(dialers)  # what serves a dialer's deadlines goes by itself
 
 
 # ---------------------------------------------------------------- connecting
@@ -323,33 +338,42 @@ async def test_no_answer_in_time_is_reply_6(
     assert reply_for(dialling.failure) == 6
 
 
-@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize(("turns", "attempts"), [(0, 1), (3, 2)])
 @pytest_twisted.ensureDeferred
-async def test_cancelling_gives_up_every_attempt(dial: Any, targets: Targets, wait: bool) -> None:
+async def test_cancelling_gives_up_every_attempt(
+    dial: Any, targets: Targets, turns: int, attempts: int
+) -> None:
     for host in ("127.0.0.1", "127.0.0.2"):
         targets.hang(host)
-    from twisted.internet import reactor
 
-    before = len(reactor.getWriters())
+    def sockets() -> int:
+        return len(os.listdir("/dev/fd"))
+
+    before = sockets()
     dialling = dial("127.0.0.1", "127.0.0.2", attempt_delay=0.0)
-    if wait:
-        await until(lambda: len(reactor.getWriters()) == before + 2)
+    for _ in range(turns):
+        await turn()
+    assert sockets() == before + attempts
     dialling.dialling.cancel()
     assert dialling.failure.check(CancelledError)
-    await until(lambda: len(reactor.getWriters()) == before)
+    await turn()
+    assert sockets() == before
 
 
 # ---------------------------------------------------------------- from where
 
 
+@pytest.mark.parametrize(("host", "source"), [("127.0.0.1", "127.0.0.9"), ("::1", "::1")])
 @pytest_twisted.ensureDeferred
-async def test_connections_come_from_the_source_address(dial: Any, targets: Targets) -> None:
-    listener = targets.listen()
-    dialling = dial("127.0.0.1", outgoing=PerFamily(ipv4="127.0.0.9"))
+async def test_connections_come_from_the_source_address(
+    dial: Any, targets: Targets, host: str, source: str
+) -> None:
+    listener = targets.listen(host)
+    dialling = dial(host, outgoing=PerFamily("127.0.0.9", "::1"))
     await dialling.ended()
     far = targets.accept(listener)
-    assert far.socket.getpeername()[0] == "127.0.0.9"
-    assert dialling.stream.transport.getHost().host == "127.0.0.9"
+    assert far.socket.getpeername()[0] == source
+    assert dialling.stream.transport.getHost().host == source
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Twisted forgets to close the socket

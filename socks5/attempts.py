@@ -1,0 +1,219 @@
+"""One attempt to connect to one address: on a socket of our own, or through Twisted's endpoints.
+
+:class:`SocketAttempt` is a non-blocking ``connect`` and one registration in a
+:class:`~socks5.poll.Poller`. :class:`EndpointAttempt` does it wherever there is no poller. Either
+calls *done* once, with itself and a connected stream or a failure; or never again after its
+``cancel``.
+
+Floor 2½: imports :mod:`socks5.interfaces`, :mod:`socks5.poll` and :mod:`socks5.transport`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from twisted.internet import protocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import getConnectError
+from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from socks5.interfaces import IStream, IStreamReceiver
+from socks5.poll import HUNG_UP, WRITABLE, Poller
+from socks5.transport import Connection
+
+_IP_BIND_ADDRESS_NO_PORT = 24
+"""Linux: choose the source port when connecting, so that one port serves many destinations
+(ip(7)).
+"""
+
+_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
+
+Outcome = Any  # IStream | Failure
+
+_log = Logger()
+
+
+class Attempt(Protocol):
+    """An attempt at one address."""
+
+    def start(self) -> None:
+        """Begin; may call *done* at once."""
+
+    def cancel(self) -> None:
+        """Give up; *done* is not called any more."""
+
+
+@implementer(IStream, IHalfCloseableProtocol)
+class Stream(protocol.Protocol):
+    """A connected transport whose events go to a receiver that can be changed; without one it has
+    none to lose.
+    """
+
+    receiver: IStreamReceiver | None = None
+
+    @override
+    def makeConnection(self, transport: Any) -> None:
+        """Octets are passed on as they come, and a peer that is dead is found out."""
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        """See :meth:`socks5.interfaces.IStreamReceiver.dataReceived`."""
+        if self.receiver is not None:
+            self.receiver.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        """See :meth:`socks5.interfaces.IStreamReceiver.readConnectionLost`."""
+        if self.receiver is not None:
+            self.receiver.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """Our own end was sent; nothing depends on it."""
+
+    @override
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.connectionLost(reason)
+
+
+class _Streams(protocol.Factory):
+    """Makes a stream for every connection."""
+
+    noisy = False
+    protocol = Stream
+
+
+_STREAMS = _Streams()
+
+
+class EndpointAttempt:
+    """Through a client endpoint of Twisted's."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        source: str | None,
+        timeout: float,
+        done: Callable[[Attempt, Outcome], None],
+    ) -> None:
+        kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+        bind = None if source is None else (source, 0)
+        self._connecting = kind(reactor, host, port, timeout=timeout, bindAddress=bind).connect(
+            _STREAMS
+        )
+        self._is_cancelled = False
+        self._done = done
+
+    def start(self) -> None:
+        """See :class:`Attempt`."""
+        self._connecting.addBoth(self._finish)
+
+    def _finish(self, outcome: Outcome) -> None:
+        if not self._is_cancelled:
+            self._done(self, outcome)
+
+    def cancel(self) -> None:
+        """See :class:`Attempt`."""
+        self._is_cancelled = True
+        self._connecting.cancel()
+
+
+class SocketAttempt:
+    """On a socket of our own."""
+
+    __slots__ = ("_done", "_far", "_poller", "_socket", "_source")
+
+    def __init__(
+        self,
+        poller: Poller,
+        host: str,
+        port: int,
+        source: str | None,
+        done: Callable[[Attempt, Outcome], None],
+    ) -> None:
+        self._poller = poller
+        self._far = (host, port)
+        self._source = source
+        self._done = done
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        """See :class:`Attempt`."""
+        try:
+            self._connect()
+        except OSError as error:
+            self._fail(error.errno or 0)
+
+    def _connect(self) -> None:
+        """:raises OSError: it failed at once."""
+        host = self._far[0]
+        sock = self._socket = socket.socket(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, _STREAM
+        )
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self._source is not None:
+            with suppress(OSError):  # Linux before 4.2 chooses at once
+                sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((self._source, 0))
+        number = sock.connect_ex(self._far)
+        if number not in (0, errno.EINPROGRESS):
+            raise OSError(number, os.strerror(number))
+        self._poller.add(sock.fileno(), self)
+
+    def ready(self, events: int) -> None:
+        """See :class:`socks5.poll.Owner`."""
+        sock = self._socket
+        assert sock is not None
+        if events & HUNG_UP:
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                self._fail(number)
+                return
+        if events & WRITABLE:
+            connection = Connection(self._poller, sock, None, self._far)
+            if connection.near == connection.far:  # by chance TCP can connect a port to itself
+                self._fail(errno.ECONNREFUSED)
+                return
+            self._socket = None
+            self._poller.hand_over(connection.fd, connection)
+            connection.is_readable = events != WRITABLE
+            self._done(self, connection)
+            connection.start()
+
+    def crashed(self, failure: Failure) -> None:
+        """See :class:`socks5.poll.Owner`: the attempt has failed, unless it was over."""
+        if self._socket is None:
+            _log.failure("whom an attempt was for failed", failure=failure)
+        else:
+            self._close()
+            self._done(self, failure)
+
+    def _fail(self, number: int) -> None:
+        self._close()
+        self._done(self, Failure(getConnectError((number, os.strerror(number)))))
+
+    def _close(self) -> None:
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            self._poller.forget(sock.fileno())
+            sock.close()
+
+    def cancel(self) -> None:
+        """See :class:`Attempt`."""
+        self._close()

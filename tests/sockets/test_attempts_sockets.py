@@ -1,0 +1,307 @@
+"""One attempt on a socket of our own: what it leads to, and that it leaves nothing behind."""
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from socks5 import attempts
+from socks5.attempts import SocketAttempt
+from socks5.poll import Poller
+from socks5.replies import reply_for
+from socks5.transport import Connection
+from tests import sessions
+from tests.sessions import Failures
+from tests.sockets.wires import FarEnd, free_port
+
+failures = sessions.failures
+
+IP_BIND_ADDRESS_NO_PORT = 24
+
+
+class Nobody(Clock):
+    """A reactor that watches nothing: attempts go on when a test says so."""
+
+    def addReader(self, reader: Any) -> None:
+        pass
+
+
+class Receiver:
+    """Records the events of a connection."""
+
+    def __init__(self) -> None:
+        self.octets = b""
+        self.events: list[str] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.octets += data
+
+    def readConnectionLost(self) -> None:
+        self.events.append("end")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.events.append("lost")
+
+
+class World:
+    """A poller, a target, and attempts to connect to it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.poller = Poller(Nobody())
+        self.outcomes: list[Any] = []
+        self.receiver = Receiver()
+        self.then: Callable[[], object] = lambda: None
+
+    def listen(self, host: str = "127.0.0.1") -> socket.socket:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return self._stack.enter_context(socket.create_server((host, 0), family=family))
+
+    def accept(self, listener: socket.socket) -> FarEnd:
+        return FarEnd(self._stack.enter_context(listener.accept()[0]))
+
+    def attempt(self, name: Any, source: str | None = None) -> SocketAttempt:
+        attempt = SocketAttempt(self.poller, name[0], name[1], source, self._done)
+        attempt.start()
+        return attempt
+
+    def _done(self, attempt: Any, outcome: Any) -> None:
+        self.outcomes.append(outcome)
+        if isinstance(outcome, Connection):
+            self._stack.callback(outcome.abortConnection)
+            outcome.receiver = self.receiver
+        self.then()
+
+    def go(self) -> None:
+        for _ in range(3):
+            self.poller.doRead()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(stack)
+
+
+class Sockets:
+    """The socket module, whose sockets are of another class."""
+
+    def __init__(self, kind: type[socket.socket]) -> None:
+        self.socket = kind
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+# ---------------------------------------------------------------- connected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_it_leads_to_a_connection(world: World, host: str) -> None:
+    listener = world.listen(host)
+    world.attempt(listener.getsockname())
+    assert world.outcomes == []
+    world.go()
+    [connection] = world.outcomes
+    far = world.accept(listener)
+    assert connection.getPeer().host == host
+    assert connection.getTcpNoDelay()
+    assert connection.getTcpKeepAlive()
+    far.send(b"question")
+    world.go()
+    connection.write(b"answer")
+    assert (world.receiver.octets, far.value()) == (b"question", b"answer")
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_what_the_target_sent_before_is_received(world: World, has_ended: bool) -> None:
+    listener = world.listen()
+    world.attempt(listener.getsockname())
+    far = world.accept(listener)
+    far.send(b"220 ready")
+    if has_ended:
+        far.end()
+    world.go()
+    assert (world.receiver.octets, world.receiver.events) == (
+        b"220 ready",
+        ["end"] * has_ended,
+    )
+
+
+def test_who_gets_the_connection_may_close_it_at_once(world: World) -> None:
+    listener = world.listen()
+
+    def close() -> None:
+        world.outcomes[0].loseConnection()
+
+    world.then = close
+    world.attempt(listener.getsockname())
+    far = world.accept(listener)
+    far.send(b"220 ready")
+    world.go()
+    assert world.receiver.events == ["lost"]
+
+
+# ---------------------------------------------------------------- failed
+
+
+def test_a_refusal_is_a_refusal(world: World) -> None:
+    before = descriptors()
+    world.attempt(("127.0.0.1", free_port()))
+    world.go()
+    [failure] = world.outcomes
+    assert failure.check(ConnectionRefusedError)
+    assert descriptors() == before
+
+
+def test_a_reset_before_it_is_noticed_to_be_connected_is_a_failure(world: World) -> None:
+    listener = world.listen()
+    world.attempt(listener.getsockname())
+    world.accept(listener).reset()
+    world.go()
+    [failure] = world.outcomes
+    assert reply_for(failure) == 1
+
+
+def test_what_fails_at_once_is_told_at_once(world: World) -> None:
+    before = descriptors()
+    world.attempt(("255.255.255.255", 80))
+    [failure] = world.outcomes
+    assert isinstance(failure, Failure)
+    assert descriptors() == before
+
+
+def test_without_descriptors_it_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoSocket(socket.socket):
+        def __init__(self, *arguments: Any) -> None:
+            raise OSError(errno.EMFILE, "")
+
+    monkeypatch.setattr(attempts, "socket", Sockets(NoSocket))
+    world.attempt(("127.0.0.1", 80))
+    [failure] = world.outcomes
+    assert reply_for(failure) == 1
+
+
+def test_a_port_that_connects_to_itself_is_a_refusal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it happens where nobody listens on a port that the system chooses as the source."""
+    port = free_port()
+
+    class Unlucky(socket.socket):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.bind(("127.0.0.1", port))
+
+    monkeypatch.setattr(attempts, "socket", Sockets(Unlucky))
+    before = descriptors()
+    world.attempt(("127.0.0.1", port))
+    world.go()
+    [failure] = world.outcomes
+    assert failure.check(ConnectionRefusedError)
+    assert descriptors() == before
+
+
+# ---------------------------------------------------------------- from where
+
+
+@pytest.mark.parametrize(("host", "source"), [("127.0.0.1", "127.0.0.9"), ("::1", "::1")])
+def test_a_source_address_takes_no_port_for_itself(world: World, host: str, source: str) -> None:
+    """Else so many connections, to whatever targets, would be all there can be."""
+    listener = world.listen(host)
+    world.attempt(listener.getsockname(), source)
+    world.go()
+    [connection] = world.outcomes
+    assert connection.getHost().host == source
+    assert connection.getHandle().getsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT)
+
+
+def test_an_older_system_takes_a_port(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Older(socket.socket):
+        def setsockopt(self, level: int, option: int, value: Any) -> None:  # type: ignore[override]
+            if (level, option) == (socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT):
+                raise OSError(errno.ENOPROTOOPT, "")
+            super().setsockopt(level, option, value)
+
+    monkeypatch.setattr(attempts, "socket", Sockets(Older))
+    world.attempt(world.listen().getsockname(), "127.0.0.9")
+    world.go()
+    assert world.outcomes[0].getHost().host == "127.0.0.9"
+
+
+def test_a_source_address_that_is_not_ours_is_a_failure(world: World) -> None:
+    """192.0.2.0/24 is for documentation: nobody has it."""
+    world.attempt(("127.0.0.1", 80), "192.0.2.1")
+    [failure] = world.outcomes
+    assert reply_for(failure) == 1
+
+
+# ---------------------------------------------------------------- given up
+
+
+def test_one_that_is_given_up_is_closed_and_tells_nothing(world: World) -> None:
+    listener = world.listen()
+    before = descriptors()
+    attempt = world.attempt(listener.getsockname())
+    attempt.cancel()
+    attempt.cancel()
+    world.go()
+    assert (world.outcomes, descriptors()) == ([], before)
+
+
+def test_one_given_up_by_another_in_the_same_batch_tells_nothing(world: World) -> None:
+    """Both are connected; and the other one's descriptor may serve something else by then."""
+    listener = world.listen()
+    pair = [world.attempt(listener.getsockname()) for _ in range(2)]
+
+    def settle() -> None:
+        for attempt in pair:
+            attempt.cancel()
+        world.then = lambda: None
+        world.attempt(("127.0.0.1", free_port()))
+
+    world.then = settle
+    world.poller.doRead()
+    assert len(world.outcomes) == 1
+    world.go()
+    assert isinstance(world.outcomes[0], Connection)
+    assert world.outcomes[1].check(ConnectionRefusedError)
+    assert len(world.outcomes) == 2
+
+
+# ---------------------------------------------------------------- bugs
+
+
+def test_a_bug_fails_the_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "Connection", lambda *_: 1 / 0)
+    before = descriptors()
+    listener = world.listen()
+    world.attempt(listener.getsockname())
+    world.go()
+    [failure] = world.outcomes
+    assert failure.check(ZeroDivisionError)
+    assert descriptors() == before + 1  # the listener
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_bug_of_whom_it_is_for_is_logged(
+    world: World, failures: Failures, is_refused: bool
+) -> None:
+    """And it is told once all the same."""
+    name = ("127.0.0.1", free_port()) if is_refused else world.listen().getsockname()
+    world.then = lambda: 1 / 0
+    world.attempt(name)
+    world.go()
+    assert len(world.outcomes) == 1
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
