@@ -2,8 +2,8 @@
 
 :class:`Deadlines` is for many waits of one length (the handshake of every connection): setting one
 is a dict insertion and clearing one a dict deletion, because insertion order is the order in which
-they run out. One delayed call serves them all. :class:`IdleTimer` is for the silence of one thing:
-being active is one attribute assignment.
+they run out. One delayed call serves them all. :class:`IdleTimer` is for the silence of one thing,
+which pays nothing for being active.
 
 Floor 1½: imports nothing of the package; the reactor is a parameter.
 """
@@ -70,25 +70,41 @@ class Deadlines:
 
 
 class IdleTimer:
-    """Notices the silence of one thing.
+    """Notices that something makes no progress.
 
     :param reactor: the clock.
-    :param seconds: the silence after which *expired* is called, once; measured to a quarter of its
-        length, never early.
+    :param seconds: the time without progress after which *expired* is called, once; measured to a
+        quarter of its length, never early.
+    :param progress: a number that changes with every sign of life, such as octets moved; asked four
+        times in that time.
     :param expired: what to do then.
     """
 
-    __slots__ = ("_call", "_expired", "_quiet_quarters", "_reactor", "_seconds", "active")
+    __slots__ = (
+        "_call",
+        "_expired",
+        "_progress",
+        "_quiet_quarters",
+        "_reactor",
+        "_seconds",
+        "_seen",
+    )
 
     QUARTERS = 4
 
-    def __init__(self, reactor: IReactorTime, seconds: float, expired: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        seconds: float,
+        progress: Callable[[], int],
+        expired: Callable[[], Any],
+    ) -> None:
         self._reactor = reactor
         self._seconds = seconds
+        self._progress = progress
         self._expired = expired
+        self._seen = progress()
         self._quiet_quarters = 0
-        self.active = False
-        """Assign True for every sign of life."""
         self._call: IDelayedCall | None = reactor.callLater(seconds / self.QUARTERS, self._tick)
 
     def stop(self) -> None:
@@ -98,8 +114,8 @@ class IdleTimer:
         self._call = None
 
     def _tick(self) -> None:
-        self._quiet_quarters = 0 if self.active else self._quiet_quarters + 1
-        self.active = False
+        seen, self._seen = self._seen, self._progress()
+        self._quiet_quarters = self._quiet_quarters + 1 if seen == self._seen else 0
         if self._quiet_quarters < self.QUARTERS:
             self._call = self._reactor.callLater(self._seconds / self.QUARTERS, self._tick)
         else:

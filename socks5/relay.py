@@ -1,27 +1,32 @@
 """Two streams joined: what one receives, the other sends, with back pressure both ways.
 
-The relay for any two Twisted transports (TCP, TLS, UNIX, in-memory). Each side's send buffer pauses
-the other side's reading, so memory is bounded while a reader is slow. The end of one direction is
-passed on as an end, the other goes on, for as long as octets still come
-(:attr:`~socks5.settings.Settings.linger_timeout`); TLS has no half-close, so there an end becomes a
-close once all is sent. A reset is passed on as a reset. Knows no SOCKS.
+:class:`Relay` is the life of a joint, the same on every path: the end of one direction is passed on
+as an end, the other goes on for as long as octets still come
+(:attr:`~socks5.settings.Settings.linger_timeout`); where there is no half-close (TLS), an end
+becomes a close once all is sent. A reset is passed on as a reset, behind the octets that came
+before it. A :class:`Side` moves the octets of one end; :class:`TransportSide` does it for any
+Twisted transport: each side's send buffer pauses the other side's reading, so memory is bounded
+while a reader is slow. Knows no SOCKS.
 
-Floor 2: imports floor 1 and :mod:`socks5.deadlines`.
+Floor 2½: imports floor 1, :mod:`socks5.deadlines` and :mod:`socks5.transport`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import INegotiated, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, INegotiated, IPushProducer
 from twisted.python.failure import Failure
+from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.deadlines import IdleTimer
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.settings import Settings
+from socks5.transport import Connection, unacknowledged
 
 
 def can_half_close(transport: Any) -> bool:
@@ -33,23 +38,132 @@ def can_half_close(transport: Any) -> bool:
     )
 
 
-@implementer(IStreamReceiver, IPushProducer)
-class Side:
-    """One end of a relay: receives from its own transport, sends to its peer's, which pauses and
-    resumes it.
+RESET_DELAY = 0.02
+"""Seconds between looks whether the octets before a reset have arrived."""
+
+RESET_TRIES = 250
+"""Looks before the reset is passed on all the same."""
+
+RESET_PATIENCE = RESET_DELAY * RESET_TRIES
+"""Seconds that a slow reader has for the octets before a reset."""
+
+
+class Side(ABC):
+    """One end of a relay: what it receives, its peer sends.
+
+    A subclass moves the octets; it counts them in :attr:`octets`, and calls the relay's
+    ``half_closed`` and ``lost``.
     """
 
-    __slots__ = ("has_ended", "is_lost", "name", "octets", "peer", "relay", "transport")
+    __slots__ = ("has_ended", "is_lost", "name", "octets", "peer", "relay", "stream")
 
-    peer: Side
+    can_half_close = True
 
-    def __init__(self, relay: Relay, transport: Any, name: str) -> None:
-        self.relay = relay
-        self.transport = transport
+    sends_later = False
+    """Whether octets may wait in a place that :meth:`unsent` does not see, until the reactor's next
+    turn."""
+
+    def __init__(self, relay: Relay, stream: IStream, name: str) -> None:
+        self.relay: Any = relay
+        self.stream = stream
         self.name = name
+        self.peer: Any = None
         self.octets = 0
         self.has_ended = False
         self.is_lost = False
+
+    @abstractmethod
+    def attach(self) -> None:
+        """Take the stream's events from now on; the peer is set."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin with what has arrived already; both sides are attached."""
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Send octets that did not come from the peer's transport."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Send our end behind everything the peer has received; receiving goes on."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close once everything is sent."""
+
+    def abort(self) -> None:
+        """Close now, with a reset."""
+        transport: Any = self.stream.transport
+        transport.abortConnection()
+
+    @abstractmethod
+    def unsent(self) -> int:
+        """Octets on their way that an abort would lose; 0 when all have arrived."""
+
+    def receive_end(self) -> None:
+        """The transport will receive nothing more."""
+        if not (self.has_ended or self.is_lost):
+            self.has_ended = True
+            self.relay.half_closed(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The transport is gone; said once."""
+        self.is_lost = True
+        self.relay.lost(self, reason)
+
+
+@implementer(IStreamReceiver, IPushProducer)
+class TransportSide(Side):
+    """One end on a Twisted transport of any kind; its peer's send buffer pauses and resumes it."""
+
+    __slots__ = ("can_half_close", "is_paused", "transport")
+
+    sends_later = True
+
+    def __init__(self, relay: Relay, stream: IStream, name: str) -> None:
+        super().__init__(relay, stream, name)
+        self.transport: Any = stream.transport
+        self.can_half_close = can_half_close(self.transport)
+        self.is_paused = False
+
+    @override
+    def attach(self) -> None:
+        self.transport.registerProducer(self.peer, True)
+        self.stream.receiver = self
+
+    @override
+    def start(self) -> None:
+        """See :meth:`Side.start`. A reactor says again what has arrived, a poller does not."""
+        if isinstance(self.transport, Connection) and not self.is_paused:
+            self.transport.resumeProducing()
+
+    @override
+    def send(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    @override
+    def end(self) -> None:
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+
+    @override
+    def close(self) -> None:
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    @override
+    def unsent(self) -> int:
+        """See :meth:`Side.unsent`. Of a transport that is not on a socket it cannot be known, nor
+        what TLS has not encrypted yet.
+        """
+        transport = self.transport
+        if isinstance(transport, Connection):
+            return transport.unsent
+        sock = getattr(transport, "socket", None)  # over TLS: that of the transport below
+        if sock is None:
+            return 0
+        return len(transport.dataBuffer) - int(transport.offset) + unacknowledged(sock)
 
     def dataReceived(self, data: bytes) -> None:
         """See :meth:`socks5.interfaces.IStreamReceiver.dataReceived`.
@@ -57,31 +171,22 @@ class Side:
         Once the relay is closing nothing goes on: with TLS octets arrive still, and without back
         pressure they would fill the memory.
         """
-        relay = self.relay
-        if relay.is_closing:
-            return
-        self.octets += len(data)
-        if relay.timer is not None:
-            relay.timer.active = True
-        self.peer.transport.write(data)
+        if not self.relay.is_closing:
+            self.octets += len(data)
+            self.peer.transport.write(data)
 
     def readConnectionLost(self) -> None:
         """See :meth:`socks5.interfaces.IStreamReceiver.readConnectionLost`."""
-        if not self.has_ended:
-            self.has_ended = True
-            self.relay.half_closed(self)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.connectionLost`."""
-        self.is_lost = True
-        self.relay.lost(self, reason)
+        self.receive_end()
 
     def pauseProducing(self) -> None:
         """The peer's send buffer is full."""
+        self.is_paused = True
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """It is empty again."""
+        self.is_paused = False
         self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -95,23 +200,22 @@ class Relay:
 
     :param reactor: the clock.
     :param settings: the idle and linger limits.
-    :param near: the client's stream; its receiver and its transport's producer are ours from
-        :meth:`start` on.
+    :param near: the client's stream; ours from :meth:`start` on.
     :param far: the target's, likewise.
-    :param done: called once, with the reason in a few words, when both transports are gone.
+    :param done: called once, with the reason in a few words, when both are gone.
+    :param kind: what moves the octets.
     """
 
     __slots__ = (
         "_done",
         "_far",
-        "_far_stream",
         "_near",
-        "_near_stream",
         "_reactor",
         "_reason",
+        "_resetting",
         "_settings",
+        "_timer",
         "is_closing",
-        "timer",
     )
 
     def __init__(
@@ -121,27 +225,28 @@ class Relay:
         near: IStream,
         far: IStream,
         done: Callable[[str], None],
+        kind: Callable[[Relay, IStream, str], Any] = TransportSide,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
-        self._near_stream, self._far_stream = near, far
-        self._near = Side(self, near.transport, "client")
-        self._far = Side(self, far.transport, "target")
+        self._near = kind(self, near, "client")
+        self._far = kind(self, far, "target")
         self._near.peer, self._far.peer = self._far, self._near
-        self._done = done
+        self._done: Callable[[str], None] | None = done
         self._reason = ""
         self.is_closing = False
-        self.timer: IdleTimer | None = None
+        self._timer: IdleTimer | None = None
+        self._resetting: IDelayedCall | None = None
 
     @property
     def bytes_up(self) -> int:
         """Octets received from the near side so far."""
-        return self._near.octets
+        return int(self._near.octets)
 
     @property
     def bytes_down(self) -> int:
         """Octets received from the far side so far."""
-        return self._far.octets
+        return int(self._far.octets)
 
     def start(self, first: bytes = b"", near_has_ended: bool = False) -> None:
         """Begin.
@@ -150,22 +255,25 @@ class Relay:
             others.
         :param near_has_ended: the near side's end came behind them.
         """
-        near, far = self._near, self._far
-        near.transport.registerProducer(far, True)
-        far.transport.registerProducer(near, True)
-        self._near_stream.receiver, self._far_stream.receiver = near, far
         if self._settings.idle_timeout > 0:
             self._watch(self._settings.idle_timeout, "idle")
+        near, far = self._near, self._far
+        near.attach()
+        far.attach()
         if first:
-            near.dataReceived(first)
+            near.octets += len(first)
+            far.send(first)
+        for side in (far, near):
+            if not side.is_lost:
+                side.start()
         if near_has_ended:
-            near.readConnectionLost()
+            near.receive_end()
 
     def stop(self, reason: str) -> None:
         """Close both sides, in order; what does not close within the linger limit is aborted.
-        Harmless when over.
+        Harmless when over, and while a reset is being passed on.
         """
-        if not (self._near.is_lost and self._far.is_lost):
+        if self._done is not None and self._resetting is None:
             self._finish(reason)
 
     def half_closed(self, side: Side) -> None:
@@ -173,14 +281,19 @@ class Relay:
         of the relay.
         """
         peer = side.peer
-        if peer.has_ended or not (
-            can_half_close(side.transport) and can_half_close(peer.transport)
-        ):
+        if peer.is_lost:
+            return  # by a reset, which *side* is about to see
+        if peer.has_ended or not (side.can_half_close and peer.can_half_close):
             self._finish(f"{side.name} closed")
-            return
-        peer.transport.unregisterProducer()
-        peer.transport.loseWriteConnection()
-        self._watch(self._settings.linger_timeout, "half-closed and silent")
+        else:
+            self._watch(self._settings.linger_timeout, "half-closed and silent")
+            peer.end()
+
+    def failing(self, side: Side) -> None:
+        """*side* was reset, but octets that came before have still to be read, once its peer has
+        taken others. That may take a while, not for ever.
+        """
+        self._watch(RESET_PATIENCE, f"reset by {side.name}")
 
     def lost(self, side: Side, reason: Failure) -> None:
         """*side*'s transport is gone: its peer follows, in order after an orderly end, else with a
@@ -193,31 +306,65 @@ class Relay:
             self._finish(f"{side.name} closed")
         else:
             self._reason = self._reason or f"reset by {side.name}"
-            peer.transport.abortConnection()
+            self.is_closing = True
+            self._stop_watching()
+            if peer.sends_later:
+                self._reset_later(peer, RESET_TRIES)
+            else:
+                self._reset(peer, RESET_TRIES)
+
+    def _reset(self, side: Side, tries: int) -> None:
+        """Pass a reset on to *side*, behind the octets that came before it, if they get through."""
+        self._resetting = None
+        if tries and side.unsent():
+            self._reset_later(side, tries - 1)
+        else:
+            side.abort()
+
+    def _reset_later(self, side: Side, tries: int) -> None:
+        self._resetting = self._reactor.callLater(RESET_DELAY, self._reset, side, tries)
 
     def _finish(self, reason: str) -> None:
         """Close what is still open once everything written is sent."""
         self._reason = self._reason or reason
         self.is_closing = True
-        self._watch(self._settings.linger_timeout, "closing and silent")
         for side in (self._near, self._far):
             if not side.is_lost:
-                side.transport.unregisterProducer()
-                side.transport.loseConnection()
+                side.close()
+        if self._done is not None:
+            self._watch(self._settings.linger_timeout, "closing and silent")
 
     def _watch(self, seconds: float, reason: str) -> None:
         """Abort both sides after that much silence."""
-        if self.timer is not None:
-            self.timer.stop()
-        self.timer = IdleTimer(self._reactor, seconds, lambda: self._abort(reason))
+        self._stop_watching()
+        self._timer = IdleTimer(self._reactor, seconds, self._progress, lambda: self._abort(reason))
+
+    def _stop_watching(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.stop()
+
+    def _progress(self) -> int:
+        """Changes with every octet received, and with every one that a slow reader has taken."""
+        moved = 0
+        for side in (self._near, self._far):
+            moved += side.octets - (0 if side.is_lost else side.unsent())
+        return moved
 
     def _abort(self, reason: str) -> None:
         self._reason = reason
         for side in (self._near, self._far):
             if not side.is_lost:
-                side.transport.abortConnection()
+                side.abort()
 
     def _conclude(self) -> None:
-        if self.timer is not None:
-            self.timer.stop()
-        self._done(self._reason)
+        """Both sides are gone: nothing is left that ticks, and no circle to the collector."""
+        for side in (self._near, self._far):
+            side.peer = side.relay = None
+        done, self._done = self._done, None
+        self._stop_watching()
+        resetting, self._resetting = self._resetting, None
+        if resetting is not None:
+            resetting.cancel()
+        assert done is not None
+        done(self._reason)

@@ -210,8 +210,27 @@ def test_without_a_length_nothing_ever_runs_out(clock: Clock, calls: Calls, leng
 # ---------------------------------------------------------------- IdleTimer
 
 
-def test_silence_from_the_start_is_noticed_on_time(clock: Clock, calls: Calls) -> None:
-    IdleTimer(clock, LENGTH, calls.will("idle"))
+class Mover:
+    """Something that makes progress, or none."""
+
+    def __init__(self) -> None:
+        self.moved = 0
+        self.asked = 0
+
+    def progress(self) -> int:
+        self.asked += 1
+        return self.moved
+
+
+@pytest.fixture
+def mover() -> Mover:
+    return Mover()
+
+
+def test_silence_from_the_start_is_noticed_on_time(
+    clock: Clock, calls: Calls, mover: Mover
+) -> None:
+    IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
     for _ in range(3):
         clock.advance(LENGTH / 4)
     assert calls == []
@@ -222,26 +241,46 @@ def test_silence_from_the_start_is_noticed_on_time(clock: Clock, calls: Calls) -
     assert clock.getDelayedCalls() == []
 
 
+@pytest.mark.parametrize("step", [1, -1])
 @pytest.mark.parametrize("seed", range(10))
 def test_silence_is_never_noticed_early_and_at_most_a_quarter_late(
-    clock: Clock, calls: Calls, seed: int
+    clock: Clock, calls: Calls, mover: Mover, seed: int, step: int
 ) -> None:
     chance = random.Random(seed)
-    timer = IdleTimer(clock, LENGTH, calls.will("idle"))
+    IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
     tick = 1 / 16
     last = 0.0
     for _ in range(5):
         clock.pump([tick] * chance.randrange(int(LENGTH / tick)))
         assert calls == []
-        timer.active = True
+        mover.moved += step
         last = clock.seconds()
     while not calls:
         clock.advance(tick)
     assert LENGTH <= clock.seconds() - last <= LENGTH * 1.25
 
 
-def test_a_stopped_timer_never_expires(clock: Clock, calls: Calls) -> None:
-    timer = IdleTimer(clock, LENGTH, calls.will("idle"))
+def test_what_moved_before_the_timer_began_is_no_sign_of_life(
+    clock: Clock, calls: Calls, mover: Mover
+) -> None:
+    mover.moved = 1000
+    IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
+    clock.pump([LENGTH / 4] * 4)
+    assert calls == ["idle"]
+
+
+def test_progress_is_asked_for_four_times_in_that_time(
+    clock: Clock, calls: Calls, mover: Mover
+) -> None:
+    """And costs nothing in between, however much moves."""
+    IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
+    begun = mover.asked
+    clock.pump([LENGTH / 100] * 100)
+    assert mover.asked - begun <= 4
+
+
+def test_a_stopped_timer_never_expires(clock: Clock, calls: Calls, mover: Mover) -> None:
+    timer = IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
     clock.advance(LENGTH / 2)
     timer.stop()
     timer.stop()
@@ -250,9 +289,10 @@ def test_a_stopped_timer_never_expires(clock: Clock, calls: Calls) -> None:
     assert calls == []
 
 
-def test_a_timer_may_be_stopped_by_what_it_calls_and_afterwards(clock: Clock, calls: Calls) -> None:
-    timer = IdleTimer(clock, LENGTH, lambda: (calls.append("idle"), timer.stop()))
-    for _ in range(4):
-        clock.advance(LENGTH / 4)
+def test_a_timer_may_be_stopped_by_what_it_calls_and_afterwards(
+    clock: Clock, calls: Calls, mover: Mover
+) -> None:
+    timer = IdleTimer(clock, LENGTH, mover.progress, lambda: (calls.append("idle"), timer.stop()))
+    clock.pump([LENGTH / 4] * 4)
     timer.stop()
     assert calls == ["idle"]

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from twisted.internet.interfaces import IPushProducer
+from typing_extensions import override
 from zope.interface.verify import verifyObject
 
-from socks5.dial import Stream
+from socks5.attempts import Stream
 from socks5.interfaces import IStreamReceiver
-from socks5.relay import Relay, can_half_close
+from socks5.relay import RESET_DELAY, RESET_TRIES, Relay, TransportSide, can_half_close
 from socks5.settings import Settings
 from tests.fakes import BUFFER_SIZE, FakeReactor, FakeTLSTransport, FakeTransport
 
@@ -63,6 +64,10 @@ class World:
     def turn(self) -> None:
         self.reactor.turn()
 
+    def settle(self) -> None:
+        """Until a reset has been passed on: it waits a moment for octets that go before it."""
+        self.reactor.pump([0, RESET_DELAY, 0])
+
     def wait(self, seconds: float) -> None:
         """Let time pass, a second at a time."""
         self.reactor.pump([1.0] * int(seconds))
@@ -75,6 +80,7 @@ class World:
     def assert_over(self, reason: str) -> None:
         """Told once, with *reason*; nothing is left that ticks, produces or holds."""
         assert self.done == [reason]
+        self.reactor.advance(RESET_DELAY)
         assert self.reactor.getDelayedCalls() == []
         for transport in (self.near, self.far):
             assert not transport.connected
@@ -130,6 +136,16 @@ def test_the_client_s_end_may_have_come_before(first: bytes) -> None:
     world.assert_over("target closed")
 
 
+def test_the_client_s_end_may_have_come_behind_more_than_the_target_takes() -> None:
+    world = World(other_window=0).start(MUCH, True)
+    world.turn()
+    assert world.seen == ("", "")
+    world.far.accept()
+    world.turn()
+    assert (world.far.value(), world.seen) == (MUCH, ("", "end"))
+    assert world.near.producer is not None
+
+
 def test_each_side_receives_and_is_the_other_s_producer(begin: Any) -> None:
     world = begin()
     assert verifyObject(IStreamReceiver, world.one.protocol.receiver)
@@ -175,12 +191,14 @@ def test_an_empty_buffer_starts_it_again_and_nothing_is_lost(begin: Any) -> None
 
 
 def test_first_octets_may_fill_the_buffer_too() -> None:
+    """Then the next octets stop the reading."""
     world = World(other_window=0).start(MUCH)
+    world.near.deliver(b"next")
     assert not world.near.is_reading
     world.far.accept()
     world.turn()
     assert world.near.is_reading
-    assert world.far.value() == MUCH
+    assert world.far.value() == MUCH + b"next"
 
 
 def test_one_direction_that_is_stuck_does_not_hold_up_the_other(begin: Any) -> None:
@@ -316,7 +334,7 @@ def test_a_side_that_has_ended_is_not_read_again(begin: Any, octets: bytes) -> N
 def test_a_reset_is_passed_on_as_a_reset(begin: Any) -> None:
     world = begin()
     world.one.deliver_reset()
-    world.turn()
+    world.settle()
     assert world.other.far_sees == "reset"
     world.assert_over(f"reset by {world.one_name}")
 
@@ -325,7 +343,7 @@ def test_a_reset_does_not_wait_for_a_slow_reader(begin: Any) -> None:
     world = begin(other_window=0)
     world.one.deliver(b"octets")
     world.one.deliver_reset()
-    world.turn()
+    world.settle()
     assert (world.other.value(), world.other.far_sees) == (b"", "reset")
     world.assert_over(f"reset by {world.one_name}")
 
@@ -336,7 +354,7 @@ def test_a_reset_after_the_same_side_s_end_is_a_reset_still(begin: Any) -> None:
     world.one.deliver_end()
     world.turn()
     world.one.deliver_reset()
-    world.turn()
+    world.settle()
     assert world.other.far_sees == "reset"
     world.assert_over(f"reset by {world.one_name}")
 
@@ -346,7 +364,7 @@ def test_a_reset_after_the_other_side_s_end_is_a_reset_still(begin: Any) -> None
     world.other.deliver_end()
     world.turn()
     world.one.deliver_reset()
-    world.turn()
+    world.settle()
     assert world.other.far_sees == "reset"
     world.assert_over(f"reset by {world.one_name}")
 
@@ -355,7 +373,7 @@ def test_resets_from_both_sides_are_one_end(begin: Any) -> None:
     world = begin()
     world.one.deliver_reset()
     world.other.deliver_reset()
-    world.turn()
+    world.settle()
     world.assert_over(f"reset by {world.one_name}")
 
 
@@ -367,7 +385,7 @@ def test_a_reset_while_the_last_octets_are_sent_ends_the_relay(begin: Any) -> No
     world.turn()
     assert world.other.connected is False
     world.one.deliver_reset()
-    world.turn()
+    world.settle()
     world.assert_over(f"{world.other_name} closed")
 
 
@@ -414,9 +432,20 @@ def test_with_tls_an_end_is_a_close_once_all_is_sent(begin: Any, kinds: Any) -> 
 def test_with_tls_a_reset_is_a_reset(begin: Any, kinds: Any) -> None:
     world = begin(**kinds)
     world.one.deliver_reset()
-    world.turn()
+    world.settle()
     assert world.other.far_sees == "reset"
     world.assert_over(f"reset by {world.one_name}")
+
+
+def test_a_side_that_is_gone_is_not_touched_when_the_other_is_given_up(begin: Any) -> None:
+    world = begin(one_kind=FakeTLSTransport, other_window=0)
+    world.one.deliver(b"octets")
+    world.one.deliver_end()
+    world.turn()
+    assert (world.one.connected, world.other.connected) == (False, True)
+    world.wait(LINGER * 1.25)
+    assert world.other.far_sees == "reset"
+    world.assert_over("closing and silent")
 
 
 def test_what_arrives_while_closing_is_dropped_and_not_gathered(begin: Any) -> None:
@@ -521,7 +550,7 @@ def test_the_linger_limit_takes_the_idle_limit_s_place(begin: Any) -> None:
 def test_a_relay_with_an_idle_limit_that_ends_leaves_nothing_behind(begin: Any) -> None:
     world = begin(idle=IDLE)
     world.one.deliver_reset()
-    world.turn()
+    world.settle()
     world.assert_over(f"reset by {world.one_name}")
 
 
@@ -582,12 +611,12 @@ def test_stopping_what_is_closing_already_does_not_change_why(begin: Any) -> Non
     world.assert_over(f"{world.other_name} closed")
 
 
-def test_stopping_after_a_reset_waits_for_the_other_side_s(begin: Any) -> None:
+def test_stopping_after_a_reset_ends_the_other_side_once(begin: Any) -> None:
     world = begin()
     world.one.deliver_reset()
     world.relay.stop("shutdown")
-    world.turn()
-    assert world.other.far_sees == "reset"
+    world.settle()
+    assert world.other.far_sees in ("end", "reset")
     world.assert_over(f"reset by {world.one_name}")
 
 
@@ -603,6 +632,120 @@ def test_what_is_told_of_the_end_may_stop_the_relay_once_more() -> None:
     relay = Relay(world.reactor, Settings(), world.near.protocol, world.far.protocol, done)
     relay.start()
     world.near.deliver_reset()
-    world.turn()
+    world.settle()
     assert reasons == ["reset by client"]
     assert world.reactor.getDelayedCalls() == []
+
+
+# ---------------------------------------------------------------- sides of another kind
+
+
+class Scripted(TransportSide):
+    """A side whose losses and unsent octets a test decides."""
+
+    __slots__ = ("is_gone", "left")
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.is_gone = False
+        self.left = 0
+
+    @override
+    def send(self, data: bytes) -> None:
+        if self.is_gone:
+            self.transport.deliver_reset()
+        else:
+            super().send(data)
+
+    @override
+    def unsent(self) -> int:
+        return self.left
+
+
+def scripted(world: World) -> tuple[Scripted, Scripted]:
+    """Give the world a relay with scripted sides.
+
+    :returns: those of the client and of the target.
+    """
+    sides: list[Scripted] = []
+
+    def kind(*arguments: Any) -> Scripted:
+        sides.append(Scripted(*arguments))
+        return sides[-1]
+
+    streams = world.near.protocol, world.far.protocol
+    settings = Settings(linger_timeout=LINGER)
+    world.relay = Relay(world.reactor, settings, *streams, world.done.append, kind)
+    return sides[0], sides[1]
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_target_that_is_gone_already_when_the_first_octets_are_sent(has_ended: bool) -> None:
+    world = World()
+    _, far = scripted(world)
+    far.is_gone = True
+    world.start(b"first", has_ended)
+    world.settle()
+    assert world.near.far_sees == "reset"
+    world.assert_over("reset by target")
+
+
+def test_a_reset_waits_for_the_octets_before_it() -> None:
+    world = World()
+    near, _ = scripted(world)
+    world.start()
+    near.left = 1
+    world.far.deliver_reset()
+    world.reactor.pump([RESET_DELAY] * 100)
+    assert world.near.far_sees == ""
+    near.left = 0
+    world.settle()
+    assert world.near.far_sees == "reset"
+    world.assert_over("reset by target")
+
+
+def test_a_reset_does_not_wait_for_a_reader_that_stands_still() -> None:
+    world = World()
+    near, _ = scripted(world)
+    world.start()
+    near.left = 1
+    world.far.deliver_reset()
+    world.reactor.pump([RESET_DELAY] * (RESET_TRIES - 1))
+    assert world.near.far_sees == ""
+    world.reactor.pump([RESET_DELAY] * 2)
+    world.turn()
+    assert world.near.far_sees == "reset"
+    world.assert_over("reset by target")
+
+
+def test_stopping_leaves_a_reset_that_waits_to_itself() -> None:
+    world = World()
+    near, _ = scripted(world)
+    world.start()
+    near.left = 1
+    world.far.deliver_reset()
+    world.relay.stop("shutdown")
+    world.turn()
+    assert (world.near.far_sees, world.done) == ("", [])
+    near.left = 0
+    world.settle()
+    assert world.near.far_sees == "reset"
+    world.assert_over("reset by target")
+
+
+def test_a_reader_that_takes_octets_keeps_a_closing_relay_open() -> None:
+    """However slowly: progress is what it has taken, too."""
+    world = World(other_window=0)
+    _, far = scripted(world)
+    world.start()
+    world.near.deliver(b"octets")
+    far.left = 6
+    world.near.deliver_end()
+    world.far.deliver_end()
+    for left in range(5, 0, -1):
+        world.wait(LINGER - 1)
+        far.left = left
+    world.turn()
+    assert world.done == []
+    world.wait(LINGER * 1.25)
+    assert world.done == ["closing and silent"]

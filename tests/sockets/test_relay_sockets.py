@@ -1,9 +1,11 @@
 """What every relay must do, seen by the two programs that it joins: plain sockets, and nothing else.
 
-``make_relay`` is where another kind of relay joins in.
+Every test runs on each path that octets may take: between Twisted's transports, between plain sockets, and
+from a plain socket to a transport.
 """
 
 import errno
+import hashlib
 import random
 import socket
 import ssl
@@ -16,27 +18,35 @@ import pytest
 import pytest_twisted
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.task import Clock
 
-from socks5.dial import Dialer, Stream
-from socks5.relay import Relay
+from socks5 import splice
+from socks5.attempts import Stream
+from socks5.dial import Dialer
+from socks5.interfaces import IStream
+from socks5.poll import poller_of
+from socks5.relay import RESET_PATIENCE
 from socks5.settings import Settings
+from socks5.transport import Connection
 from socks5.wire import Address
 from tests.certificates import self_signed
 from tests.fakes import FakeResolver
-from tests.sockets.wires import FarEnd, turn, until
+from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
 
 SMALL = 1 << 17
 """Octets asked for as a socket's buffer, where a test must fill it."""
 
-READ = 1 << 18
+READ = splice.PIPE_SIZE + (1 << 18)
 """Octets that a relay may hold itself in one direction, whatever its kind: what it reads at a time, and a
-full send buffer."""
+full send buffer or pipe."""
+
+LINGER = 240.0
 
 
 class Joined:
     """A client and a target, joined by a relay that has not begun."""
 
-    def __init__(self, client: FarEnd, target: FarEnd, near: Stream, far: Stream) -> None:
+    def __init__(self, client: FarEnd, target: FarEnd, near: IStream, far: IStream) -> None:
         self.client, self.target = client, target
         self.near, self.far = near, far
         self.relay: Any = None
@@ -87,14 +97,11 @@ def pattern(octets: int) -> bytes:
     return random.Random(octets).randbytes(octets)
 
 
-def ordinary(*arguments: Any) -> Relay:
-    """The relay for any two transports."""
-    return Relay(*arguments)
-
-
-@pytest.fixture(params=[ordinary])
-def make_relay(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Takes what :class:`~socks5.relay.Relay` takes."""
+@pytest.fixture(params=["transports", "sockets", "mixed"])
+def path(request: pytest.FixtureRequest) -> str:
+    """What the client's and the target's connections are to us: Twisted's transports both, our own
+    sockets both, or (mixed) the client's a socket and the target's a transport.
+    """
     return request.param
 
 
@@ -131,6 +138,21 @@ async def tcp_client() -> tuple[FarEnd, Stream]:
     )
 
 
+async def plain_client() -> tuple[FarEnd, Connection]:
+    """A client on a socket of our own."""
+    from twisted.internet import reactor
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = FarEnd(socket.create_connection(listener.getsockname()))
+        accepted, peer = listener.accept()
+    accepted.setblocking(False)
+    poller = poller_of(reactor)
+    assert poller is not None
+    near = Connection(poller, accepted, None, peer)
+    poller.add(near.fd, near)
+    return client, near
+
+
 async def unix_client(path: Path) -> tuple[FarEnd, Stream]:
     from twisted.internet import reactor
 
@@ -150,7 +172,9 @@ class TLSSocket:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         plain.setblocking(False)
-        self._socket = context.wrap_socket(plain, do_handshake_on_connect=False, suppress_ragged_eofs=False)
+        self._socket = context.wrap_socket(
+            plain, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
         self.setblocking = self._socket.setblocking
         self.setsockopt, self.getsockopt = self._socket.setsockopt, self._socket.getsockopt
         self.send, self.close = self._socket.send, self._socket.close
@@ -160,6 +184,8 @@ class TLSSocket:
             return self._socket.recv(octets)
         except ssl.SSLWantReadError:
             raise BlockingIOError from None
+        except ssl.SSLEOFError:  # so Python calls a reset; an orderly end is an empty string
+            raise ConnectionResetError from None
 
     def has_shaken_hands(self) -> bool:
         try:
@@ -186,34 +212,42 @@ async def tls_client(directory: Path) -> tuple[FarEnd, Stream]:
     return client, near
 
 
-async def target() -> tuple[FarEnd, Stream]:
+async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
     """A target, and our stream to it."""
     from twisted.internet import reactor
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        dialer = Dialer(reactor, Settings(), FakeResolver())
+        dialer = Dialer(reactor if is_plain else WithoutPoller(reactor), Settings(), FakeResolver())
         far = await dialer.dial(Address(*listener.getsockname()), lambda host: True)
+        assert isinstance(far, Connection if is_plain else Stream)
         return FarEnd(listener.accept()[0]), far
 
 
 @pytest_twisted.async_yield_fixture
-async def join(make_relay: Callable[..., Any], tmp_path: Path) -> AsyncIterator[Any]:
-    """Joins a client and a target, and leaves nothing behind."""
+async def join(path: str, tmp_path: Path) -> AsyncIterator[Any]:
+    """Joins a client and a target, and leaves nothing behind.
+
+    Parameters of the function: ``kind`` of client, TLS and UNIX clients being Twisted's on any path;
+    ``clock`` of the relay instead of the reactor; those of Settings.
+    """
     from twisted.internet import reactor
 
+    assert poller_of(reactor)
     before = {*reactor.getReaders(), *reactor.getWriters()}
     made: list[Joined] = []
 
-    async def join(kind: str = "tcp", **settings: Any) -> Joined:
+    async def join(kind: str = "tcp", clock: Clock | None = None, **settings: Any) -> Joined:
         clients = {
-            "tcp": tcp_client,
+            "tcp": tcp_client if path == "transports" else plain_client,
             "tls": lambda: tls_client(tmp_path),
             "unix": lambda: unix_client(tmp_path / "socket"),
         }
         client, near = await clients[kind]()
-        far_end, far = await target()
+        far_end, far = await target(path == "sockets")
         joined = Joined(client, far_end, near, far)
-        joined.relay = make_relay(reactor, Settings(**settings), near, far, joined.done.append)
+        joined.relay = splice.join(
+            clock or reactor, Settings(**settings), near, far, joined.done.append
+        )
         made.append(joined)
         return joined
 
@@ -264,6 +298,67 @@ async def test_much_goes_both_ways_at_once(joined: Joined) -> None:
     assert (joined.relay.bytes_up, joined.relay.bytes_down) == (len(up), len(down))
 
 
+class Flood:
+    """Sends much from one far end to another, and checks it by its sum."""
+
+    def __init__(self, sender: FarEnd, reader: FarEnd, octets: int) -> None:
+        self.block = pattern(1 << 20)
+        self.sender, self.reader = sender.socket, reader.socket
+        self.octets = octets
+        self.sent = self.received = 0
+        self.sums = hashlib.sha256(), hashlib.sha256()
+
+    def goes_on(self) -> bool:
+        with suppress(BlockingIOError):
+            if self.sent < self.octets:
+                start = self.sent % len(self.block)
+                data = self.block[start : start + min(SMALL, self.octets - self.sent)]
+                went = self.sender.send(data)
+                self.sums[0].update(data[:went])
+                self.sent += went
+        with suppress(BlockingIOError):
+            data = self.reader.recv(SMALL)
+            self.sums[1].update(data)
+            self.received += len(data)
+        return self.received < self.octets
+
+    @property
+    def is_right(self) -> bool:
+        return self.sums[0].digest() == self.sums[1].digest()
+
+
+@pytest_twisted.ensureDeferred
+async def test_fifty_megabytes_each_way_at_once(joined: Joined) -> None:
+    octets = 50_000_000
+    up = Flood(joined.client, joined.target, octets)
+    down = Flood(joined.target, joined.client, octets)
+    while up.goes_on() | down.goes_on():
+        await turn()
+    assert (up.is_right, down.is_right) == (True, True)
+    assert (joined.relay.bytes_up, joined.relay.bytes_down) == (octets, octets)
+
+
+@pytest_twisted.ensureDeferred
+async def test_octets_keep_their_order_through_buffers_that_are_always_full(
+    join: Any, one: str
+) -> None:
+    joined = await join()
+    joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    data = pattern(3 << 20)
+    sent = 0
+    while reader_is_behind(reader, data):
+        sent += sender.push(data[sent : sent + 54_321])
+        reader.read(43_210)
+        await turn()
+    assert reader.value() == data
+
+
+def reader_is_behind(reader: FarEnd, data: bytes) -> bool:
+    return len(reader.octets) < len(data)
+
+
 @pytest_twisted.ensureDeferred
 async def test_what_the_client_sent_before_goes_first(join: Any) -> None:
     joined = await join()
@@ -275,11 +370,36 @@ async def test_what_the_client_sent_before_goes_first(join: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_much_that_the_client_sent_before_goes_first_too(join: Any) -> None:
+    """More than the kernel takes; and what has arrived meanwhile is not forgotten."""
     joined = await join()
+    limit = joined.shrink()
     joined.client.send(b"the rest")
-    first = pattern(1 << 20)
+    first = pattern(limit * 2)
     joined.relay.start(first)
+    assert joined.relay.bytes_up == len(first)
+    for _ in range(10):
+        await turn()
     await until(lambda: joined.target.value() == first + b"the rest")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_end_may_come_behind_more_than_the_kernel_takes(join: Any) -> None:
+    joined = await join()
+    first = pattern(joined.shrink() * 2)
+    joined.client.end()
+    joined.relay.start(first, True)
+    await until(lambda: joined.target.sees_now() == "end")
+    assert joined.target.value() == first
+    assert joined.done == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_target_may_speak_first(join: Any) -> None:
+    """So early that its octets are there when the relay begins."""
+    joined = await join()
+    joined.target.send(b"220 hello")
+    joined.relay.start()
+    await until(lambda: joined.client.value() == b"220 hello")
 
 
 @pytest_twisted.ensureDeferred
@@ -361,6 +481,33 @@ async def test_an_end_is_passed_on_and_the_other_direction_goes_on(
 
 
 @pytest_twisted.ensureDeferred
+async def test_both_ends_at_once_end_the_relay(joined: Joined) -> None:
+    for each, octets in ((joined.client, b"request"), (joined.target, b"answer")):
+        each.send(octets)
+        each.end()
+    await until(lambda: joined.client.sees_now() and joined.target.sees_now())
+    assert (joined.client.sees, joined.target.sees) == ("end", "end")
+    assert (joined.client.value(), joined.target.value()) == (b"answer", b"request")
+    await until(lambda: joined.done)
+
+
+@pytest_twisted.ensureDeferred
+async def test_both_ends_wait_behind_stalled_readers(join: Any) -> None:
+    joined = await join()
+    joined.shrink()
+    joined.relay.start()
+    data = pattern(1 << 22)
+    sent = {each: await joined.stuff(each, data) for each in (joined.client, joined.target)}
+    for each in sent:
+        each.end()
+    await until(lambda: joined.target.sees_now() == "end")
+    assert (joined.target.value(), joined.done) == (data[: sent[joined.client]], [])
+    await until(lambda: joined.client.sees_now() == "end")
+    assert joined.client.value() == data[: sent[joined.target]]
+    await until(lambda: joined.done)
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_end_waits_behind_octets_that_a_stalled_reader_has_not_read(
     join: Any, one: str
 ) -> None:
@@ -409,10 +556,7 @@ async def test_a_client_on_a_unix_socket_ends_its_half(join: Any) -> None:
 
 # ---------------------------------------------------------------- TLS: for relays of any transport
 
-TLS = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted does
 
-
-@TLS
 @pytest_twisted.ensureDeferred
 async def test_a_tls_client_gets_the_whole_answer_however_late_it_reads(join: Any) -> None:
     joined = await join("tls")
@@ -426,10 +570,10 @@ async def test_a_tls_client_gets_the_whole_answer_however_late_it_reads(join: An
     joined.target.close()
     await until(lambda: joined.client.sees_now() == "end")
     assert joined.client.value() == answer[:sent]
+    joined.client.close()
     await until(lambda: joined.done == ["target closed"])
 
 
-@TLS
 @pytest_twisted.ensureDeferred
 async def test_a_tls_client_s_end_closes_both_sides_once_all_is_sent(join: Any) -> None:
     joined = await join("tls")
@@ -442,7 +586,6 @@ async def test_a_tls_client_s_end_closes_both_sides_once_all_is_sent(join: Any) 
     await until(lambda: joined.done == ["client closed"])
 
 
-@TLS
 @pytest_twisted.ensureDeferred
 async def test_a_reset_of_the_target_s_reaches_a_tls_client(join: Any) -> None:
     joined = await join("tls")
@@ -492,7 +635,168 @@ async def test_a_reset_after_the_same_side_s_end_is_passed_on(joined: Joined, on
     assert reader.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_answer_before_a_reset_is_not_lost(joined: Joined, one: str) -> None:
+    sender, reader = joined.sides(one)
+    answer = pattern(1 << 15)
+    sender.send(answer)
+    sender.reset()
+    await until(reader.sees_now)
+    assert (reader.sees, reader.value()) == ("reset", answer)
+    await until(lambda: joined.done)
+    assert joined.done == [f"reset by {one}"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_behind_octets_that_a_slow_reader_has_not_read(join: Any, one: str) -> None:
+    """The reader gets all that we have received, whether from us or from its own system."""
+    joined = await join()
+    joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    data = pattern(1 << 22)
+    sent = await joined.stuff(sender, data)
+    sender.reset()
+    for _ in range(10):
+        await turn()
+    assert joined.done == []
+    await until(reader.sees_now)
+    assert reader.sees == "reset"
+    assert reader.value() == data[: len(reader.value())]
+    assert joined.count(one) == len(reader.value()) <= sent
+    await until(lambda: joined.done)
+    assert joined.done == [f"reset by {one}"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_in_the_midst_of_bulk_is_passed_on(joined: Joined, one: str) -> None:
+    sender, reader = joined.sides(one)
+    flood = Flood(sender, reader, 1 << 40)
+    while flood.received < 1 << 23:
+        flood.goes_on()
+        await turn()
+    sender.reset()
+    await until(lambda: reader.sees_now() == "reset")
+    await until(lambda: joined.done)
+    assert joined.done == [f"reset by {one}"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_s_reset_in_the_midst_of_bulk_is_passed_on(joined: Joined, one: str) -> None:
+    sender, reader = joined.sides(one)
+    flood = Flood(sender, reader, 1 << 40)
+    while flood.received < 1 << 23:
+        flood.goes_on()
+        await turn()
+    reader.reset()
+    await until(lambda: sender.sees_now() == "reset")
+    await until(lambda: joined.done)
+    assert joined.done == ["reset by target" if one == "client" else "reset by client"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_does_not_wait_for_a_reader_for_ever(join: Any, one: str) -> None:
+    clock = Clock()
+    joined = await join(clock=clock)
+    joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    await joined.stuff(sender, pattern(1 << 22))
+    sender.close()  # the end behind the octets is not seen before they are read
+    reader.end()  # what is sent to a socket that is closed is answered with a reset
+    joined.relay.stop("shutdown")
+    for _ in range(20):
+        await turn()
+    clock.pump([RESET_PATIENCE] * 60)
+    await until(lambda: joined.done)
+    assert clock.getDelayedCalls() == []
+
+
 # ---------------------------------------------------------------- limits, and stopping
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_but_steady_reader_is_not_cut_off(join: Any, one: str) -> None:
+    clock = Clock()
+    joined = await join(clock=clock, linger_timeout=LINGER)
+    joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    data = pattern(1 << 22)
+    sent = await joined.stuff(sender, data)
+    sender.end()
+    joined.relay.stop("shutdown")
+    received = joined.count(one)
+    assert 0 < received <= sent
+    while len(reader.octets) < received:
+        reader.read(1 << 16)
+        for _ in range(3):
+            await turn()
+        clock.advance(LINGER / 4)
+    await until(lambda: reader.sees_now() == "end")
+    assert reader.value() == data[:received]
+    await until(lambda: joined.done)
+    assert joined.done == ["shutdown"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_stands_still_is_cut_off(join: Any, one: str) -> None:
+    clock = Clock()
+    joined = await join(clock=clock, linger_timeout=LINGER)
+    joined.shrink()
+    joined.relay.start()
+    sender, reader = joined.sides(one)
+    await joined.stuff(sender, pattern(1 << 22))
+    joined.relay.stop("shutdown")
+    for _ in range(6):
+        await turn()
+        clock.advance(LINGER / 4)
+    await until(lambda: joined.done)
+    assert joined.done == ["closing and silent"]
+    await until(lambda: reader.sees_now() == "reset")
+    assert clock.getDelayedCalls() == []
+
+
+async def a_fresh(joined: Joined) -> None:
+    pass
+
+
+async def a_half_closed(joined: Joined) -> None:
+    joined.client.end()
+    await until(lambda: joined.target.sees_now() == "end")
+
+
+async def a_stalled(joined: Joined) -> None:
+    await joined.stuff(joined.client, pattern(1 << 22))
+
+
+async def a_closing(joined: Joined) -> None:
+    await a_stalled(joined)
+    joined.relay.stop("before")
+
+
+async def a_bulky(joined: Joined) -> None:
+    flood = Flood(joined.target, joined.client, 1 << 40)
+    while flood.received < 1 << 22:
+        flood.goes_on()
+        await turn()
+
+
+STATES = [a_fresh, a_half_closed, a_stalled, a_closing, a_bulky]
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest_twisted.ensureDeferred
+async def test_stopping_ends_a_relay_in_any_state(join: Any, state: Any) -> None:
+    joined = await join()
+    joined.relay.start()
+    await state(joined)
+    assert joined.done == []
+    joined.relay.stop("shutdown")
+    await until(lambda: joined.client.sees_now() and joined.target.sees_now() and joined.done)
+    assert joined.done == ["before" if state is a_closing else "shutdown"]
+    joined.relay.stop("again")
+    assert len(joined.done) == 1
 
 
 @pytest_twisted.ensureDeferred

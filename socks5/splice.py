@@ -1,0 +1,459 @@
+"""The relay for two plain TCP sockets: the same contract as :mod:`socks5.relay`, without transports
+in between.
+
+Octets go through one buffer that all relays share: received into it and sent from it at once, so
+what the peer's kernel does not take is the only copy, and while there is one its source is not
+read. A direction that moves bulk is upgraded: its octets then stay in the kernel, spliced through a
+pipe of a bounded pool, which it gives back when it falls silent. Where pipes, their budget or
+``splice`` itself are missing it goes on copying, and nobody notices.
+
+:func:`join` chooses the path for two streams.
+
+Floor 2½: imports floors 0 and 1, :mod:`socks5.relay`, :mod:`socks5.transport` and
+:mod:`socks5.poll`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from socks5.interfaces import IStream, IStreamReceiver
+from socks5.poll import FAILED, HUNG_UP, WRITABLE, Poller
+from socks5.relay import Relay, Side, TransportSide
+from socks5.settings import Settings
+from socks5.transport import Connection, unacknowledged
+
+BUFFER_SIZE = 262144
+"""Octets of the shared buffer: what one read can move."""
+
+TURNS = 4
+"""Full reads of one socket before others get their turn."""
+
+BULK = 1 << 20
+"""Octets in full reads after which a direction is spliced."""
+
+BULKY = 65536
+"""Octets of one read that count as bulk."""
+
+SMALL_TURNS = 32
+"""Smaller reads in a row after which a direction is copied again."""
+
+PIPE_SIZE = 1 << 20
+"""Octets that a pipe is asked to hold; the kernel may grant less."""
+
+PIPES = 64
+"""Pipes at the most: 64 MiB of kernel memory."""
+
+SWEEP_INTERVAL = 5.0
+"""Seconds without an octet after which a direction gives its pipe back."""
+
+_FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
+
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
+"""What splice(2) says where it, or a filter of system calls, does not let us: nothing was moved."""
+
+_BUFFER = memoryview(bytearray(BUFFER_SIZE))
+
+
+class Pipe:
+    """A kernel pipe: two descriptors and how many octets are in it."""
+
+    __slots__ = ("octets", "reading", "writing")
+
+    def __init__(self) -> None:
+        """:raises OSError: no descriptors left."""
+        self.reading, self.writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.octets = 0
+        with suppress(OSError):  # over the user's pipe budget: the default size serves too
+            fcntl.fcntl(self.writing, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+
+    def close(self) -> None:
+        """Give the descriptors back to the system, and what is in the pipe."""
+        os.close(self.reading)
+        os.close(self.writing)
+
+
+class PipePool:
+    """Pipes for the directions that move bulk.
+
+    :param reactor: the clock of the sweeps.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._free: list[Pipe] = []
+        self._lent: dict[SocketSide, int] = {}
+        self._is_sweeping = False
+        self.is_unavailable = not hasattr(os, "splice")
+        """Whether octets are always copied; to be set where the system will not splice."""
+
+    def lend(self, side: SocketSide) -> Pipe | None:
+        """A pipe for *side*, or None if there is none to be had."""
+        if self.is_unavailable or len(self._lent) >= PIPES:
+            return None
+        try:
+            pipe = self._free.pop() if self._free else Pipe()
+        except OSError:
+            return None
+        self._lent[side] = side.octets
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            self._reactor.callLater(SWEEP_INTERVAL, self._sweep)
+        return pipe
+
+    def give_back(self, side: SocketSide, pipe: Pipe) -> None:
+        """*side* needs its pipe no more; one that still holds octets is closed."""
+        self._lent.pop(side, None)
+        if pipe.octets:
+            pipe.close()
+        else:
+            self._free.append(pipe)
+
+    def _sweep(self) -> None:
+        """Take back the pipes of silent directions, except for octets that wait in them; close all
+        pipes once no direction has one.
+        """
+        for side, octets in list(self._lent.items()):
+            if side.octets != octets or side.is_blocked:
+                self._lent[side] = side.octets
+            else:
+                side.give_pipe_back()
+        self._is_sweeping = bool(self._lent)
+        if self._is_sweeping:
+            self._reactor.callLater(SWEEP_INTERVAL, self._sweep)
+        else:
+            while self._free:
+                self._free.pop().close()
+
+
+@implementer(IStreamReceiver)
+class SocketSide(Side):
+    """One end on a plain socket: receives from it, and sends on the peer's.
+
+    What the peer's kernel does not take waits here, in :attr:`waiting` or in the pipe; meanwhile
+    this end is not read.
+    """
+
+    __slots__ = (
+        "_bulk",
+        "_is_hung_up",
+        "_is_readable",
+        "_pipe",
+        "_poller",
+        "_pool",
+        "_socket",
+        "fd",
+        "is_closing",
+        "is_ending",
+        "is_failed",
+        "waiting",
+    )
+
+    def __init__(
+        self, poller: Poller, pool: PipePool, relay: Relay, stream: IStream, name: str
+    ) -> None:
+        super().__init__(relay, stream, name)
+        self._poller = poller
+        self._pool = pool
+        connection: Any = stream.transport
+        self._socket: socket.socket = connection.getHandle()
+        self.fd = self._socket.fileno()
+        self._is_readable = False
+        self._is_hung_up = 0
+        self.is_ending = False
+        self.is_closing = False
+        self.is_failed = False
+        self._bulk = 0
+        self._pipe: Pipe | None = None
+        self.waiting: memoryview | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether octets from this end wait for the peer's kernel."""
+        return self.waiting is not None or (self._pipe is not None and self._pipe.octets > 0)
+
+    @property
+    def held(self) -> int:
+        """How many those are."""
+        waiting = 0 if self.waiting is None else len(self.waiting)
+        return waiting + (0 if self._pipe is None else self._pipe.octets)
+
+    @override
+    def attach(self) -> None:
+        connection: Any = self.stream.transport
+        self.stream.receiver = self
+        connection.detach(self)
+        if connection.is_readable:
+            self._is_readable, self._is_hung_up = True, HUNG_UP
+
+    @override
+    def start(self) -> None:
+        if self._is_readable and not (self.is_blocked or self.has_ended):
+            self._receive()
+
+    # What happens to the socket
+
+    def ready(self, events: int) -> None:
+        """See :class:`socks5.poll.Owner`."""
+        if events & WRITABLE and self.peer.is_blocked:
+            self.peer.flush()
+        if self.is_lost or (events == WRITABLE and not self.is_failed):
+            return
+        self._is_readable = True
+        self._is_hung_up |= events & HUNG_UP
+        has_failed = self.is_failed or events & FAILED
+        if self.has_ended:
+            if has_failed:
+                self.abort()
+        elif not self.is_blocked:
+            self._receive()
+        elif has_failed:
+            self.relay.failing(self)
+
+    def crashed(self, failure: Failure) -> None:
+        """See :class:`socks5.poll.Owner`."""
+        connection: Any = self.stream.transport
+        connection.crashed(failure)
+
+    def _receive(self) -> None:
+        """Move octets to the peer until there are no more, its kernel has enough, or it is others'
+        turn.
+        """
+        if self._pipe is not None:
+            self._splice(self._pipe)
+            return
+        send = self.peer.send
+        for _ in range(TURNS):
+            try:
+                count = self._socket.recv_into(_BUFFER)
+            except BlockingIOError:
+                self._is_empty()
+                return
+            except OSError:
+                self.abort()
+                return
+            if not count:
+                self.receive_end()
+                return
+            self.octets += count
+            send(_BUFFER[:count])
+            if self.waiting is not None or self.has_ended:
+                return
+            if count < BULKY:
+                self._bulk = 0
+                if not self._is_hung_up:
+                    self._is_readable = False
+                    return
+            elif self._is_bulk(count):
+                self._receive()
+                return
+        self._poller.again(self.fd)
+
+    def _is_empty(self) -> None:
+        """Everything that arrived has been received."""
+        self._is_readable, self._is_hung_up = False, 0
+        if self.is_failed:
+            self.abort()
+
+    def _is_bulk(self, count: int) -> bool:
+        """Whether this direction is to be spliced from now on: it moves a lot, and there is a pipe
+        for it.
+        """
+        self._bulk += count
+        if self._bulk >= BULK:
+            self._bulk = 0
+            self._pipe = self._pool.lend(self)
+        return self._pipe is not None
+
+    def _splice(self, pipe: Pipe) -> None:
+        """Like :meth:`_receive`, without touching the octets."""
+        for _ in range(TURNS):
+            try:
+                count = os.splice(self.fd, pipe.writing, PIPE_SIZE, flags=_FLAGS)
+            except BlockingIOError:  # the pipe is empty, so it is the socket that has nothing
+                self._is_empty()
+                return
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    self.abort()
+                    return
+                self._pool.is_unavailable = True
+                self.give_pipe_back()
+                break
+            if not count:
+                self.receive_end()
+                return
+            self.octets += count
+            pipe.octets = count
+            if not self._drain(pipe):
+                return
+            self._bulk = 0 if count >= BULKY else self._bulk + 1
+            if self._bulk > SMALL_TURNS:
+                self.give_pipe_back()
+                break
+        self._poller.again(self.fd)
+
+    def _drain(self, pipe: Pipe) -> bool:
+        """Empty the pipe into the peer's socket, as far as its kernel takes octets now.
+
+        :returns: whether the pipe is empty.
+        """
+        target = self.peer
+        while pipe.octets:
+            try:
+                pipe.octets -= os.splice(pipe.reading, target.fd, pipe.octets, flags=_FLAGS)
+            except BlockingIOError:
+                return False
+            except OSError:
+                target.fail()
+                return False
+        return True
+
+    @override
+    def send(self, data: Any) -> None:
+        """See :meth:`socks5.relay.Side.send`. What the kernel does not take waits in the peer, which is not read
+        meanwhile.
+        """
+        if self.is_failed:
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.fail()
+            return
+        if sent < len(data):
+            rest = memoryview(data)[sent:]
+            self.peer.waiting = rest if rest.obj is not _BUFFER.obj else memoryview(bytes(rest))
+
+    def flush(self) -> None:
+        """The peer's kernel takes octets again: send what waits, then do what waited for that."""
+        target = self.peer
+        if self.waiting is not None:
+            waiting, self.waiting = self.waiting, None
+            target.send(waiting)
+        elif self._pipe is not None:
+            self._drain(self._pipe)
+        if self.is_blocked or target.is_failed:
+            return
+        if target.is_closing:
+            target.stream.transport.loseConnection()
+        elif target.is_ending:
+            target.shut_down()
+        elif self._is_readable and not self.has_ended:
+            self._receive()
+
+    # The end
+
+    def fail(self) -> None:
+        """The socket cannot send: it was reset. What it received before that is still passed on,
+        later, and then the reset; from the peer nothing more is read.
+        """
+        if not (self.is_failed or self.is_lost):
+            self.is_failed = self.peer.has_ended = True
+            self._is_hung_up = HUNG_UP
+            self._poller.again(self.fd)
+
+    @override
+    def receive_end(self) -> None:
+        """See :meth:`socks5.relay.Side.receive_end`. To a socket whose error was told already, a reset looks
+        like an end.
+        """
+        self._is_readable = False
+        if self.is_failed:
+            self.abort()
+        else:
+            super().receive_end()
+
+    @override
+    def end(self) -> None:
+        """See :meth:`socks5.relay.Side.end`."""
+        if self.peer.is_blocked:
+            self.is_ending = True
+        else:
+            self.shut_down()
+
+    def shut_down(self) -> None:
+        """Send our end now."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.fail()
+
+    @override
+    def close(self) -> None:
+        """See :meth:`socks5.relay.Side.close`."""
+        self.has_ended = True
+        if self.peer.is_blocked:
+            self.is_closing = True
+        else:
+            self.stream.transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Never called: the connection is detached."""
+
+    def readConnectionLost(self) -> None:
+        """Never called either."""
+
+    @override
+    def connectionLost(self, reason: Failure) -> None:
+        """See :meth:`socks5.relay.Side.connectionLost`. The peer's octets have nowhere to go, and our descriptor
+        may soon be another's.
+        """
+        peer = self.peer
+        self.fd = -1
+        self.has_ended = peer.has_ended = True
+        super().connectionLost(reason)
+        if peer.is_lost:
+            self.give_pipe_back()
+            peer.give_pipe_back()
+
+    @override
+    def unsent(self) -> int:
+        """See :meth:`socks5.relay.Side.unsent`."""
+        return int(self.peer.held) + unacknowledged(self._socket)
+
+    def give_pipe_back(self) -> None:
+        """Copy from now on, if this direction was spliced; octets still in the pipe are lost with
+        it.
+        """
+        self._bulk = 0
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            self._pool.give_back(self, pipe)
+
+
+_pools: WeakKeyDictionary[Poller, PipePool] = WeakKeyDictionary()
+
+
+def join(
+    reactor: Any,
+    settings: Settings,
+    near: IStream,
+    far: IStream,
+    done: Callable[[str], None],
+) -> Relay:
+    """A relay for two streams, on the best path they allow: sockets where both are plain TCP in a
+    poller, else transports.
+    """
+    near_end, far_end = near.transport, far.transport
+    if not (isinstance(near_end, Connection) and isinstance(far_end, Connection)):
+        return Relay(reactor, settings, near, far, done, TransportSide)
+    poller = near_end.poller
+    pool = _pools.get(poller)
+    if pool is None:
+        pool = _pools[poller] = PipePool(reactor)
+    return Relay(reactor, settings, near, far, done, partial(SocketSide, poller, pool))
