@@ -5,8 +5,8 @@ targets.
 
     client <-> Side <-> Associate <-> Side (one for each family) <-> targets
 
-The client-facing socket is bound to the control connection's local address, because BND.ADDR must be
-the source of what the client receives.
+The client-facing socket is bound to the control connection's local address, because BND.ADDR must
+be the source of what the client receives.
 
 Only the control connection's peer may use an association (:class:`~socks5.settings.UDPPin`), and
 only those answer whom it has asked (:class:`~socks5.settings.UDPFiltering`). Every target is one
@@ -22,34 +22,39 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 from twisted.internet.error import CannotListenError, ConnectionDone, MessageLengthError
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
+from socks5.datagrams import (
+    BatchPort,
+    Route,
+    header_key,
+    is_available,
+    sender_key,
+    sockaddr,
+)
 from socks5.deadlines import IdleTimer
 from socks5.errors import NotAllowed, RemoteProtocolError
 from socks5.interfaces import Access, ICommand, ISession, IStreamReceiver
+from socks5.poll import poller_of
 from socks5.replies import address_of
-from socks5.resolve import literal
+from socks5.resolve import without_false_name
 from socks5.settings import UDPFiltering, UDPPin
-from socks5.wire import Address, Datagram, Reassembler, ReplyCode, unmap
+from socks5.wire import Address, AddressType, Datagram, Reassembler, ReplyCode, unmap
 
 MAX_DATAGRAM = 65536
 """What a socket is read with: nothing that UDP can carry is cut."""
 
 Peer = tuple[str, int]
 """An IP literal and a port, as datagram transports take them."""
-
-
-Take = Callable[[bytes, Peer], None]
-"""Takes a datagram and its sender."""
 
 UNSENDABLE = (OSError, MessageLengthError, CannotListenError)
 """Too long, no route, port 0, a full buffer, no socket of that family: the datagram's bad luck."""
@@ -60,18 +65,14 @@ class Side(DatagramProtocol):
 
     noisy = False
 
-    def __init__(self, association: Associate, take: Take) -> None:
+    def __init__(self, association: Associate, is_up: bool) -> None:
         self._association = association
-        self._take = take
+        self._is_up = is_up
 
     @override
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        if self._association.is_stopped:  # by a datagram before this one, in the same reading
-            return
-        try:
-            self._take(datagram, (unmap(addr[0].partition("%")[0]), addr[1]))
-        except Exception:
-            self._association.session.crashed(Failure())
+        sender = (unmap(addr[0].partition("%")[0]), addr[1])
+        self._association.missed(self._is_up, datagram, sender)
 
 
 @implementer(IStreamReceiver)
@@ -114,6 +115,11 @@ class Associate:
         self._fragment_timer: IDelayedCall | None = None
         self._idle: IdleTimer | None = None
         self.is_stopped = False
+        self._valid = 0
+        self._octets_waiting = 0
+        self._poller = poller_of(session.reactor) if is_available() else None
+        self._routes_up: dict[int, Route] = {}
+        self._routes_down: dict[int, Route] = {}
 
     def start(self) -> None:
         """See :meth:`socks5.interfaces.ICommand.start`."""
@@ -132,7 +138,10 @@ class Associate:
         session.counters.open_associations[session.client_host] += 1
         self._is_counted = True
         self._idle = IdleTimer(
-            session.reactor, self._settings.udp_idle_timeout, lambda: session.end("idle")
+            session.reactor,
+            self._settings.udp_idle_timeout,
+            lambda: self._valid,
+            lambda: session.end("idle"),
         )
         bound = address_of(self._client_side.getHost())
         host = self._settings.advertise.like(bound.text) or bound.host
@@ -142,28 +151,35 @@ class Associate:
         if session.has_client_ended:
             session.end("client closed")
 
-    def _bind_client_side(self) -> IListeningPort:
+    def _bind_client_side(self) -> Any:
         """Listen on the control connection's local address, on a port of the configured range.
 
         :raises CannotListenError: every port of the range is taken.
         """
         interface = self.session.server_interface
         if self._settings.udp_ports is None:
-            return self._listen(self.from_client, 0, interface)
+            return self._listen(True, 0, interface)
         first, last = self._settings.udp_ports
         count = last - first + 1
         start = random.randrange(count)
         for step in range(count - 1):
             with suppress(CannotListenError):
-                return self._listen(self.from_client, first + (start + step) % count, interface)
-        return self._listen(self.from_client, first + (start - 1) % count, interface)
+                return self._listen(True, first + (start + step) % count, interface)
+        return self._listen(True, first + (start - 1) % count, interface)
 
-    def _listen(self, take: Take, port: int, interface: str) -> IListeningPort:
+    def _listen(self, is_up: bool, port: int, interface: str) -> Any:
+        """Open one socket: one that moves batches where that is possible, else the reactor's.
+
+        :param is_up: whether it faces the client.
+        :raises CannotListenError: the port is taken, or this host has no such address.
+        """
+        if self._poller is not None and ":" not in interface:
+            routes = self._routes_up if is_up else self._routes_down
+            return BatchPort(self._poller, interface, port, is_up, routes, self)
         reactor: Any = self.session.reactor
-        listening: IListeningPort = reactor.listenUDP(
-            port, Side(self, take), interface=interface, maxPacketSize=MAX_DATAGRAM
+        return reactor.listenUDP(
+            port, Side(self, is_up), interface=interface, maxPacketSize=MAX_DATAGRAM
         )
-        return listening
 
     # From the client to a target
 
@@ -177,12 +193,17 @@ class Associate:
         except RemoteProtocolError:
             self._drop("malformed")
             return
-        self._client = sender
-        self._idle.active = True  # type: ignore[union-attr]
+        self._set_client(sender)
+        self._valid += 1
         if datagram.fragment:
             self._from_client_in_fragments(datagram)
         else:
             self._to_target(datagram.address, datagram.payload)
+
+    def _set_client(self, sender: Peer) -> None:
+        self._client = sender
+        if isinstance(self._client_side, BatchPort):
+            self._client_side.set_client(*sender)
 
     def _is_from_our_client(self, sender: Peer) -> bool:
         if sender[0] != self.session.client_host:
@@ -222,21 +243,27 @@ class Associate:
         self._drop("fragment", self._fragments.clear())
 
     def _to_target(self, target: Address, payload: bytes) -> None:
-        host = literal(target.host) if isinstance(target.host, bytes) else target.host
-        if host is None:
+        target = without_false_name(target)
+        if target.is_name:
             self._resolve(target, payload)
         else:
-            self._send(target, (host,), payload)
+            self._send(target, (target.text,), payload)
 
     def _resolve(self, target: Address, payload: bytes) -> None:
         """Send once the name is resolved; until then the datagram waits, and only so many may."""
-        if self._names_waiting >= self._settings.udp_names_waiting:
+        settings, size = self._settings, len(payload)
+        if (
+            self._names_waiting >= settings.udp_names_waiting
+            or self._octets_waiting + size > settings.udp_octets_waiting
+        ):
             self._drop("too many names")
             return
         self._names_waiting += 1
+        self._octets_waiting += size
 
         def resolved(hosts: Sequence[str] | Failure) -> None:
             self._names_waiting -= 1
+            self._octets_waiting -= size
             if isinstance(hosts, Failure):
                 self._drop("unknown name")
             elif not self.is_stopped:
@@ -264,6 +291,7 @@ class Associate:
             self._drop("unsendable")
             return
         self._remember(self._asked, peer if self._filters_by_port else host)
+        self._add_route_up(target, host)
         self.bytes_up += len(payload)
         self.session.counters.datagrams_up += 1
 
@@ -280,7 +308,8 @@ class Associate:
         allowed = None
         if session.rules.allows(access, None):
             allowed = next(
-                (unmap(host) for host in hosts if session.rules.allows(access, unmap(host))), None
+                (unmap(host) for host in hosts if session.rules.allows(access, unmap(host))),
+                None,
             )
         if not target.is_name:
             self._remember(self._verdicts, target, allowed)
@@ -291,6 +320,8 @@ class Associate:
         memory.move_to_end(key)
         if len(memory) > self._settings.udp_targets:
             memory.popitem(last=False)
+            self._routes_up.clear()
+            self._routes_down.clear()
 
     def _target_side(self, is_ipv6: bool) -> Any:
         """The outbound socket of a family, opened for its first datagram.
@@ -301,7 +332,7 @@ class Associate:
         if side is None:
             outgoing = self._settings.outgoing
             source = (outgoing.ipv6 or "::") if is_ipv6 else (outgoing.ipv4 or "0.0.0.0")
-            side = self._target_sides[is_ipv6] = self._listen(self.from_target, 0, source)
+            side = self._target_sides[is_ipv6] = self._listen(False, 0, source)
         return side
 
     # From a target to the client
@@ -320,7 +351,8 @@ class Associate:
         except UNSENDABLE:
             self._drop("unsendable")
             return
-        self._idle.active = True  # type: ignore[union-attr]
+        self._valid += 1
+        self._add_route_down(sender)
         self.bytes_down += len(data)
         self.session.counters.datagrams_down += 1
 
@@ -330,6 +362,46 @@ class Associate:
         return (sender if self._filters_by_port else sender[0]) in self._asked
 
     # Both ways
+
+    def missed(self, is_up: bool, data: bytes, sender: Peer) -> None:
+        """See :class:`socks5.datagrams.BatchOwner`. A bug ends the association: it would meet every
+        datagram.
+        """
+        if self.is_stopped:  # by a datagram before this one, in the same reading
+            return
+        try:
+            (self.from_client if is_up else self.from_target)(data, sender)
+        except Exception:
+            self.session.crashed(Failure())
+
+    def moved(self, is_up: bool, count: int, octets: int) -> None:
+        """See :class:`socks5.datagrams.BatchOwner`."""
+        self._valid += count
+        if is_up:
+            self.bytes_up += octets
+            self.session.counters.datagrams_up += count
+        else:
+            self.bytes_down += octets
+            self.session.counters.datagrams_down += count
+
+    def unsendable(self, count: int) -> None:
+        """See :class:`socks5.datagrams.BatchOwner`."""
+        self._drop("unsendable", count)
+
+    def _add_route_up(self, target: Address, host: str) -> None:
+        """Let the client's further datagrams for a target that was just approved go in batches."""
+        port = self._target_sides.get(False)
+        if isinstance(port, BatchPort) and target.type is AddressType.IPV4:
+            key = header_key(Datagram(target, b"").encode())
+            self._routes_up[key] = Route(port, name=sockaddr(host, target.port))
+
+    def _add_route_down(self, sender: Peer) -> None:
+        """Let further datagrams of a sender that was just let through go in batches."""
+        if isinstance(self._client_side, BatchPort) and ":" not in sender[0]:
+            if len(self._routes_down) >= self._settings.udp_targets:  # some filters let many in
+                self._routes_down.clear()
+            header = Datagram(Address(*sender), b"").encode()
+            self._routes_down[sender_key(*sender)] = Route(self._client_side, header=header)
 
     def _drop(self, why: str, count: int = 1) -> None:
         if count:

@@ -128,6 +128,9 @@ class Settings:
     dropped.
     """
 
+    udp_octets_waiting: int = 262144
+    """Octets of those datagrams together; more are dropped."""
+
     udp_targets: int = 1024
     """Targets remembered for each association (verdicts, filtering); the least recently used makes
     room.

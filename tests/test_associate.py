@@ -15,7 +15,7 @@ from socks5.associate import Associate
 from socks5.interfaces import ICommand, ISession
 from socks5.wire import Address, Command, Datagram
 from tests import sessions
-from tests.fakes import FakeUDPPort, address
+from tests.fakes import FakeTLSTransport, FakeTransport, FakeUDPPort, address
 from tests.sessions import (
     ASSOCIATE,
     GREETING,
@@ -59,6 +59,7 @@ class Association:
         announced: tuple[str, int] = ("0.0.0.0", 0),
         host: Any = sessions.SERVER,
         peer: Any = sessions.CLIENT,
+        kind: type[FakeTransport] = FakeTransport,
         server: Server | None = None,
         **parameters: Any,
     ) -> None:
@@ -66,7 +67,7 @@ class Association:
         self.reactor = self.server.reactor
         request = octets("05 03 00") + Address(*announced).encode()
         first = len(self.reactor.udp_ports)
-        self.client: Client = self.server.client(GREETING, request, host=host, peer=peer)
+        self.client = self.server.client(GREETING, request, host=host, peer=peer, kind=kind)
         self.reply = self.client.received().removeprefix(NO_AUTHENTICATION)
         self._ports = self.reactor.udp_ports[first:]
 
@@ -238,6 +239,12 @@ def test_pin_by_port_keeps_the_first_port() -> None:
     assert association.dropped == {"malformed": 1, "stranger": 1}
 
 
+def test_pin_by_port_does_not_care_what_was_announced() -> None:
+    association = Association(Settings(udp_pin=UDPPin.IP_PORT), announced=FROM)
+    association.ask(sender=MOVED)
+    assert association.sent == [(b"ping", TARGET)]
+
+
 ANNOUNCED = Settings(udp_pin=UDPPin.ANNOUNCED)
 
 
@@ -254,6 +261,7 @@ def test_pin_as_announced_takes_that_port_only() -> None:
 def test_announced_port_holds_without_an_address() -> None:
     association = Association(ANNOUNCED, announced=("0.0.0.0", 5000))
     association.ask(sender=MOVED)
+    assert association.sent == []
     association.ask()
     assert len(association.sent) == 1
 
@@ -289,6 +297,8 @@ def test_one_socket_serves_all_targets_of_a_family() -> None:
     association = Association()
     association.ask(TARGET, OTHER, TARGET6, ("2001:db8::54", 53))
     ipv4, ipv6 = association.far
+    assert [port.getHost().host for port in (ipv4, ipv6)] == ["0.0.0.0", "::"]
+    assert all(port.getHost().port > 40000 for port in (ipv4, ipv6))  # the system's choice
     assert ipv4.written == [(b"ping", TARGET), (b"ping", OTHER)]
     assert ipv6.written == [(b"ping", TARGET6), (b"ping", ("2001:db8::54", 53))]
 
@@ -407,9 +417,10 @@ def test_only_so_many_datagrams_wait_for_names() -> None:
     assert association.server.resolver.asked == [b"a", b"a"]
     assert association.dropped == {"too many names": 1}
     association.server.resolver.answer(b"a", [TARGET[0]])
-    association.ask((b"b", 53))
+    association.ask((b"b", 53), (b"b", 53), (b"b", 53))
     association.server.resolver.answer(b"b", [OTHER[0]])
-    assert association.sent == [(b"ping", TARGET), (b"ping", TARGET), (b"ping", OTHER)]
+    assert association.sent == [(b"ping", TARGET)] * 2 + [(b"ping", OTHER)] * 2
+    assert association.dropped == {"too many names": 2}
 
 
 def test_unknown_name_is_dropped() -> None:
@@ -610,12 +621,14 @@ def test_timer_starts_anew_with_the_sequence() -> None:
 
 def test_timer_ends_with_the_sequence() -> None:
     association = Association()
-    fragments(association, 1, 0x80 | 2)
-    association.reactor.advance(4)
     fragments(association, 1)
+    association.reactor.advance(2)
+    fragments(association, 2)
+    association.reactor.advance(2)
+    fragments(association, 0x80 | 3, 1)
     association.reactor.advance(4)
     fragments(association, 0x80 | 2)
-    assert association.sent == [(b"12", TARGET)] * 2
+    assert association.sent == [(b"123", TARGET), (b"12", TARGET)]
 
 
 def test_reassembly_is_bounded() -> None:
@@ -708,18 +721,19 @@ def test_bug_on_the_way_back_ends_the_association(failures: Failures) -> None:
 # ---------------------------------------------------------------- the end
 
 
+@pytest.mark.parametrize("kind", [FakeTransport, FakeTLSTransport])
 @pytest.mark.parametrize(
     ("leave", "reason"), [(Client.end, "client closed"), (Client.reset, "reset by client")]
 )
-def test_association_ends_with_its_control_connection(leave: Any, reason: str) -> None:
-    association = Association()
+def test_association_ends_with_its_control_connection(leave: Any, reason: str, kind: Any) -> None:
+    association = Association(Settings(handshake_timeout=0, close_timeout=0), kind=kind)
     association.ask(TARGET, TARGET6)
     fragments(association, 1)
     leave(association.client)
     assert not any(port.is_listening for port in (association.near, *association.far))
     assert not association.client.is_connected
     assert association.server.counters.open_associations == {}
-    association.reactor.advance(1000)
+    assert association.reactor.getDelayedCalls() == []
     assert [record.reason for record in association.server.records] == [reason]
 
 
@@ -749,18 +763,35 @@ def test_end_before_the_verdict_ends_the_association() -> None:
     assert not client.is_connected
     assert not server.reactor.udp_ports[0].is_listening
     assert server.counters.open_associations == {}
+    assert [record.reason for record in server.records] == ["client closed"]
 
 
-def test_association_does_not_outlive_the_clients_end() -> None:
+def command_of(**parameters: Any) -> tuple[Association, Associate]:
+    """An association, and the command behind it."""
     begun: list[Associate] = []
 
     def begin(session: ISession) -> Associate:
         begun.append(Associate(session))
         return begun[-1]
 
-    Association(commands={Command.UDP_ASSOCIATE: begin})
-    assert verifyObject(ICommand, begun[0])
-    assert begun[0].client_ended() is False
+    return Association(commands={Command.UDP_ASSOCIATE: begin}, **parameters), begun[0]
+
+
+def test_association_does_not_outlive_the_clients_end() -> None:
+    _, command = command_of()
+    assert verifyObject(ICommand, command)
+    assert command.client_ended() is False
+
+
+def test_what_moved_in_batches_is_counted() -> None:
+    association, command = command_of()
+    command.moved(True, 3, 30)
+    command.moved(False, 2, 200)
+    command.unsendable(4)
+    counters = association.server.counters
+    assert (counters.datagrams_up, counters.datagrams_down) == (3, 2)
+    assert (command.bytes_up, command.bytes_down, command.dropped) == (30, 200, 4)
+    assert association.dropped == {"unsendable": 4}
 
 
 def test_silence_ends_the_association() -> None:

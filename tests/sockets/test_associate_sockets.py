@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
 
-from socks5 import PerFamily, Settings
+from socks5 import PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.wire import Address, Datagram
 from tests import sessions
-from tests.sockets.clients import Far, packed
+from tests.sessions import Allow, Failures
+from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient, packed
 from tests.sockets.wires import until
 
 failures = sessions.failures
@@ -186,8 +188,10 @@ async def test_sockets_close_with_the_control_connection(serve: Any, leave: Any)
 
 @pytest_twisted.ensureDeferred
 async def test_silence_ends_the_association(serve: Any) -> None:
-    proxy = await serve(Settings(udp_idle_timeout=0.02))
+    clock = Clock()
+    proxy = await serve(clock=clock)
     control, client = await proxy.associate()
+    clock.pump([75] * 5)
     assert await control.rest() == b""
     await until(lambda: is_free(client.relay))
     assert [record.reason for record in proxy.records] == ["idle"]
@@ -223,3 +227,159 @@ async def test_fragments_make_one_datagram(serve: Any) -> None:
         fragment = Datagram(Address(*target.host), payload, position)
         client.send(fragment.encode(), client.relay)
     assert (await target.receive())[0] == b"one two three"
+
+
+# ---------------------------------------------------------------- many datagrams to one target
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_datagrams_pass_in_order_and_are_counted(serve: Any) -> None:
+    proxy = await serve()
+    control, client = await proxy.associate()
+    target = proxy.datagrams()
+    payloads = [b"%d" % number * (number % 50) for number in range(100)]
+    for payload in payloads:
+        client.ask(target.host, payload)
+    received = [await target.receive() for _ in payloads]
+    assert [data for data, _ in received] == payloads
+    for payload in payloads:
+        target.send(payload, received[0][1])
+    assert [await client.answer() for _ in payloads] == [(each, target.host) for each in payloads]
+    control.end()
+    await proxy.gone()
+    counters, octets = proxy.counters, sum(map(len, payloads))
+    assert (counters.datagrams_up, counters.datagrams_down) == (100, 100)
+    (record,) = proxy.records
+    assert (record.bytes_up, record.bytes_down, record.dropped) == (octets, octets, 0)
+
+
+async def in_use(proxy: Proxy) -> tuple[UDPClient, Datagrams, tuple[str, int]]:
+    """A client whose datagrams and answers have passed already, its target, and where those came from."""
+    _, client = await proxy.associate()
+    target = proxy.datagrams()
+    for _ in range(3):
+        client.ask(target.host)
+        _, source = await target.receive()
+        target.send(b"pong", source)
+        assert await client.answer() == (b"pong", target.host)
+    return client, target, source
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_hosts_cannot_use_what_is_in_use(serve: Any) -> None:
+    proxy = await serve()
+    client, target, _ = await in_use(proxy)
+    stranger = proxy.datagrams("127.0.0.9")
+    stranger.send(Datagram(Address(*target.host), b"mine").encode(), client.relay)
+    client.ask(target.host)
+    assert (await target.receive())[0] == b"ping"
+    assert proxy.counters.dropped == {"stranger": 1}
+
+
+@pytest.mark.parametrize("pin", [UDPPin.IP, UDPPin.IP_PORT])
+@pytest_twisted.ensureDeferred
+async def test_client_that_moves_is_pinned(serve: Any, pin: UDPPin) -> None:
+    proxy = await serve(Settings(udp_pin=pin))
+    client, target, source = await in_use(proxy)
+    moved = proxy.datagrams(kind=UDPClient)
+    moved.relay = client.relay
+    moved.ask(target.host, b"from elsewhere")
+    if pin is UDPPin.IP_PORT:
+        client.ask(target.host)
+    await target.receive()
+    target.send(b"pong", source)
+    receiver = moved if pin is UDPPin.IP else client
+    assert await receiver.answer() == (b"pong", target.host)
+    assert proxy.counters.dropped == ({} if pin is UDPPin.IP else {"stranger": 1})
+
+
+@pytest.mark.parametrize(
+    ("filtering", "dropped"),
+    [
+        (UDPFiltering.ENDPOINT_INDEPENDENT, 0),
+        (UDPFiltering.ADDRESS_DEPENDENT, 1),
+        (UDPFiltering.ADDRESS_AND_PORT_DEPENDENT, 2),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_others_answers_are_filtered(
+    serve: Any, filtering: UDPFiltering, dropped: int
+) -> None:
+    proxy = await serve(Settings(udp_filtering=filtering))
+    client, target, source = await in_use(proxy)
+    same_host, other_host = proxy.datagrams(), proxy.datagrams("127.0.0.9")
+    for _ in range(2):
+        for sender in (other_host, same_host, target):
+            sender.send(b"pong", source)
+    let_in = [other_host, same_host, target][dropped:]
+    for sender in let_in * 2:
+        assert await client.answer() == (b"pong", sender.host)
+    assert proxy.counters.dropped == ({"unasked": 2 * dropped} if dropped else {})
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_may_answer_than_are_remembered(serve: Any) -> None:
+    filtering = UDPFiltering.ENDPOINT_INDEPENDENT
+    proxy = await serve(Settings(udp_filtering=filtering, udp_targets=1))
+    client, target, source = await in_use(proxy)
+    senders = [proxy.datagrams("127.0.0.9"), proxy.datagrams(), target]
+    for _ in range(3):
+        for sender in senders:
+            sender.send(b"pong", source)
+            assert await client.answer() == (b"pong", sender.host)
+    assert proxy.counters.dropped == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_datagrams_that_cannot_pass_do_not_hold_up_the_others(serve: Any) -> None:
+    proxy = await serve()
+    client, target, source = await in_use(proxy)
+    for payload in (b"1", b"x" * LARGEST, b"2"):
+        target.send(payload, source)
+    client.send(b"garbage", client.relay)
+    client.ask(target.host, b"3")
+    assert [(await client.answer())[0] for _ in range(2)] == [b"1", b"2"]
+    assert (await target.receive())[0] == b"3"
+    assert proxy.counters.dropped == {"unsendable": 1, "malformed": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_targets_beyond_the_bound_are_forgotten(serve: Any) -> None:
+    proxy = await serve(Settings(udp_targets=1))
+    client, target, source = await in_use(proxy)
+    other = proxy.datagrams("127.0.0.9")
+    client.ask(other.host)
+    await other.receive()
+    target.send(b"too late", source)
+    other.send(b"pong", source)
+    assert await client.answer() == (b"pong", other.host)
+    assert proxy.counters.dropped == {"unasked": 1}
+
+
+@pytest.mark.parametrize("is_up", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_datagrams_either_way_keep_it_alive(serve: Any, is_up: bool) -> None:
+    clock = Clock()
+    proxy = await serve(clock=clock)
+    client, target, source = await in_use(proxy)
+    for _ in range(10):
+        clock.pump([74] * 3)
+        if is_up:
+            client.ask(target.host)
+            await target.receive()
+        else:
+            target.send(b"pong", source)
+            await client.answer()
+    assert proxy.factory.ended == 0
+    clock.pump([75] * 5)
+    await proxy.gone()
+
+
+@pytest_twisted.ensureDeferred
+async def test_bug_in_the_rules_is_logged_once(serve: Any, failures: Failures) -> None:
+    proxy = await serve(rules=Allow(lambda access, _: access.target.port == 0 or bool(1 / 0)))
+    control, client = await proxy.associate()
+    for _ in range(3):
+        client.ask(("127.0.0.1", 9))
+    assert await control.rest() == b""
+    assert failures.take(ZeroDivisionError) == ["division by zero"]

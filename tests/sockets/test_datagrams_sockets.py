@@ -1,0 +1,658 @@
+"""Sockets that move batches of datagrams between each other: what goes which way, and what is counted."""
+
+import ctypes
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import CannotListenError
+
+from socks5 import datagrams
+from socks5.datagrams import (
+    SLOTS,
+    BatchPort,
+    Route,
+    header_key,
+    is_available,
+    sender_key,
+    sockaddr,
+)
+from socks5.poll import Poller
+from socks5.wire import Address, Datagram
+from tests import sessions
+from tests.sessions import Failures
+from tests.sockets.clients import Datagrams, Network
+
+failures = sessions.failures
+
+HOST = "127.0.0.1"
+UDP_SEGMENT, UDP_GRO = 103, 104
+LARGEST = 65507
+"""Octets that one IPv4 datagram carries."""
+
+pytestmark = pytest.mark.skipif(not is_available(), reason="recvmmsg is Linux's")
+
+
+class Nobody:
+    """A reactor that watches nothing: batches are moved when a test says so."""
+
+    def addReader(self, reader: Any) -> None:
+        pass
+
+
+class Plain(Datagrams):
+    """A plain UDP socket at the far end."""
+
+    def all(self) -> list[bytes]:
+        """Everything received so far."""
+        found = []
+        while self._take():
+            found.append(self._taken[0])
+        return found
+
+    def send_segments(self, data: bytes, size: int, to: tuple[str, int]) -> None:
+        """Send *data* as datagrams of *size* octets, which reach the other socket as one."""
+        self.socket.sendmsg([data], [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", size))], 0, to)
+
+
+class World:
+    """A port at the client's side, one at the targets', and their owner, which records."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.poller = Poller(Nobody())
+        self.up_routes: dict[int, Route] = {}
+        self.down_routes: dict[int, Route] = {}
+        self.missing: list[tuple[bool, bytes, tuple[str, int]]] = []
+        self.left: list[tuple[bool, int, int]] = []
+        self.lost = 0
+        self.on_missed: Callable[[bytes], object] = lambda data: None
+        self.near = BatchPort(self.poller, HOST, 0, True, self.up_routes, self)
+        self.far = BatchPort(self.poller, HOST, 0, False, self.down_routes, self)
+        self.client = self.plain()
+        self.near.set_client(*self.client.host)
+
+    def plain(self) -> Plain:
+        plain: Plain = self.network.datagrams(HOST, Plain)
+        return plain
+
+    def close(self) -> None:
+        self.near.stopListening()
+        self.far.stopListening()
+
+    # The owner
+
+    def missed(self, is_up: bool, data: bytes, sender: tuple[str, int]) -> None:
+        self.missing.append((is_up, data, sender))
+        self.on_missed(data)
+
+    def moved(self, is_up: bool, count: int, octets: int) -> None:
+        self.left.append((is_up, count, octets))
+
+    def unsendable(self, count: int) -> None:
+        self.lost += count
+
+    # What a test does
+
+    def target(self, port: BatchPort | None = None) -> Plain:
+        """A target that the client may send to, and that may answer."""
+        target = self.plain()
+        key = header_key(header(target))
+        self.up_routes[key] = Route(port or self.far, name=sockaddr(*target.host))
+        self.down_routes[sender_key(*target.host)] = Route(self.near, header=header(target))
+        return target
+
+    def ask(self, target: Plain, *payloads: bytes) -> None:
+        for payload in payloads:
+            self.client.send(header(target) + payload, host(self.near))
+
+    def go(self, turns: int = 3) -> None:
+        """Let the poller tell the ports."""
+        for _ in range(turns):
+            self.poller.doRead()
+
+    def answers(self) -> list[tuple[bytes, tuple[str, int]]]:
+        """What reached the client: payloads, and the senders that the headers name."""
+        decoded = [Datagram.decode(data) for data in self.client.all()]
+        return [(each.payload, (each.address.text, each.address.port)) for each in decoded]
+
+
+def header(target: Plain) -> bytes:
+    return Datagram(Address(*target.host), b"").encode()
+
+
+def host(port: BatchPort) -> tuple[str, int]:
+    where = port.getHost()
+    return where.host, where.port
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with ExitStack() as stack:
+        made = World(Network(stack))
+        stack.callback(made.close)
+        yield made
+
+
+PAYLOADS = [b"%d" % number * (number % 30) for number in range(3 * SLOTS + 5)]
+
+
+# ---------------------------------------------------------------- keys
+
+
+def test_keys_are_what_the_kernel_has_in_memory() -> None:
+    name = sockaddr("192.0.2.1", 53)
+    assert len(name) == 16
+    assert name[2:8] == bytes((0, 53, 192, 0, 2, 1))
+    assert struct.unpack("=H", name[:2]) == (socket.AF_INET,)
+    assert sender_key("192.0.2.1", 53) == struct.unpack("=Q", name[:8])[0]
+    one = Datagram(Address("192.0.2.1", 53), b"").encode()
+    others = [
+        Datagram(Address(*other), b"").encode() for other in (("192.0.2.2", 53), ("192.0.2.1", 54))
+    ]
+    fragment = Datagram(Address("192.0.2.1", 53), b"", 1).encode()
+    assert len({header_key(each) for each in (one, *others, fragment)}) == 4
+    assert header_key(one + b"payload") == header_key(one)
+
+
+# ---------------------------------------------------------------- routes
+
+
+def test_batches_go_up_without_their_headers_in_order(world: World) -> None:
+    target = world.target()
+    world.ask(target, *PAYLOADS)
+    world.go()
+    assert target.all() == PAYLOADS
+    assert sum(count for is_up, count, _ in world.left if is_up) == len(PAYLOADS)
+    assert sum(octets for _, _, octets in world.left) == len(b"".join(PAYLOADS))
+    assert len(world.left) < len(PAYLOADS) / 10
+    assert (world.missing, world.lost) == ([], 0)
+
+
+def test_batches_come_down_with_headers_in_order(world: World) -> None:
+    target = world.target()
+    for payload in PAYLOADS:
+        target.send(payload, host(world.far))
+    world.go()
+    assert world.answers() == [(payload, target.host) for payload in PAYLOADS]
+    assert {is_up for is_up, _, _ in world.left} == {False}
+    assert sum(count for _, count, _ in world.left) == len(PAYLOADS)
+    assert sum(octets for _, _, octets in world.left) == len(b"".join(PAYLOADS))
+    assert (world.missing, world.lost) == ([], 0)
+
+
+def test_a_batch_may_be_for_several_targets(world: World) -> None:
+    targets = [world.target() for _ in range(3)]
+    for turn in range(3):  # the second time over, slots hold what another target left there
+        for number, payload in enumerate(PAYLOADS[:SLOTS]):
+            world.ask(targets[(number + turn) % 3], payload)
+        world.go()
+        for number, target in enumerate(targets):
+            expected = [
+                payload
+                for position, payload in enumerate(PAYLOADS[:SLOTS])
+                if (position + turn) % 3 == number
+            ]
+            assert target.all() == expected
+    assert (world.missing, world.lost) == ([], 0)
+
+
+def test_a_batch_may_leave_by_several_ports(world: World) -> None:
+    other = BatchPort(world.poller, HOST, 0, False, world.down_routes, world)
+    targets = [world.target(), world.target(other)]
+    for number in range(10):
+        world.ask(targets[number // 2 % 2], b"%d" % number)
+    world.go()
+    assert targets[0].all() == [b"0", b"1", b"4", b"5", b"8", b"9"]
+    assert targets[1].all() == [b"2", b"3", b"6", b"7"]
+    other.stopListening()
+
+
+def test_a_batch_may_come_from_several_targets(world: World) -> None:
+    targets = [world.target() for _ in range(3)]
+    for turn in range(3):
+        expected = []
+        for number, payload in enumerate(PAYLOADS[:SLOTS]):
+            target = targets[(number + turn) % 3]
+            target.send(payload, host(world.far))
+            expected.append((payload, target.host))
+        world.go()
+        assert world.answers() == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, 1200, LARGEST - 10])
+def test_payloads_pass_whole(world: World, size: int) -> None:
+    target = world.target()
+    world.ask(target, b"u" * size)
+    target.send(b"d" * size, host(world.far))
+    world.go()
+    assert target.all() == [b"u" * size]
+    assert world.answers() == [(b"d" * size, target.host)]
+    assert world.left == [(True, 1, size), (False, 1, size)]
+
+
+# ---------------------------------------------------------------- what has none
+
+
+def test_what_has_no_route_goes_to_the_owner_in_order(world: World) -> None:
+    target, unknown = world.target(), world.plain()
+    world.ask(target, b"1")
+    world.ask(unknown, b"2")
+    world.ask(target, b"3")
+    unknown.send(b"4", host(world.far))
+    unknown.send(b"", host(world.far))
+    world.go()
+    assert target.all() == [b"1", b"3"]
+    assert world.missing == [
+        (True, header(unknown) + b"2", world.client.host),
+        (False, b"4", unknown.host),
+        (False, b"", unknown.host),
+    ]
+
+
+def test_an_owner_may_make_a_route(world: World) -> None:
+    target = world.plain()
+
+    def make(data: bytes) -> None:
+        world.up_routes[header_key(data)] = Route(world.far, name=sockaddr(*target.host))
+
+    world.on_missed = make
+    world.ask(target, b"1", b"2", b"3")
+    world.go()
+    assert [data for _, data, _ in world.missing] == [header(target) + b"1"]
+    assert target.all() == [b"2", b"3"]
+
+
+def test_strangers_and_what_has_no_header_go_to_the_owner(world: World) -> None:
+    target, stranger = world.target(), world.plain()
+    garbage = [b"", b"x", header(target)[:9]]
+    for data in garbage:
+        world.client.send(data, host(world.near))
+    stranger.send(header(target) + b"mine", host(world.near))
+    world.go()
+    assert target.all() == []
+    expected = [(True, data, world.client.host) for data in garbage]
+    assert world.missing == [*expected, (True, header(target) + b"mine", stranger.host)]
+
+
+def test_octets_of_another_datagram_are_no_header(world: World) -> None:
+    """A slot keeps what it held: a datagram that is too short must not be read with them."""
+    target = world.target()
+    world.ask(target, b"x")
+    world.go()
+    world.client.send(header(target)[:5], host(world.near))
+    world.go()
+    assert target.all() == [b"x"]
+    assert [data for _, data, _ in world.missing] == [header(target)[:5]]
+
+
+def test_a_client_that_moves_takes_its_routes_along(world: World) -> None:
+    target, before = world.target(), world.client
+    world.client = world.plain()
+    world.ask(target, b"1")
+    world.go()
+    assert world.missing == [(True, header(target) + b"1", world.client.host)]
+    world.near.set_client(*world.client.host)
+    world.ask(target, b"2")
+    before.send(header(target) + b"3", host(world.near))
+    target.send(b"4", host(world.far))
+    world.go()
+    assert target.all() == [b"2"]
+    assert world.answers() == [(b"4", target.host)]
+    assert world.missing[1:] == [(True, header(target) + b"3", before.host)]
+    assert before.all() == []
+
+
+# ---------------------------------------------------------------- what cannot be sent
+
+
+def test_what_cannot_be_sent_is_counted_and_the_rest_goes(world: World) -> None:
+    target = world.target()
+    nowhere = Address(HOST, 0)
+    key = header_key(Datagram(nowhere, b"").encode())
+    world.up_routes[key] = Route(world.far, name=sockaddr(HOST, 0))
+    for payload in (b"1", b"2"):
+        world.ask(target, payload)
+        world.client.send(Datagram(nowhere, payload).encode(), host(world.near))
+    world.ask(target, b"3")
+    world.go()
+    assert target.all() == [b"1", b"2", b"3"]
+    assert world.lost == 2
+    assert sum(octets for _, _, octets in world.left) == 3
+
+
+def test_an_answer_too_long_for_its_header_goes_to_the_owner(world: World) -> None:
+    target = world.target()
+    for payload in (b"1", b"x" * (LARGEST - 9), b"2"):
+        target.send(payload, host(world.far))
+    world.go()
+    assert world.answers() == [(b"1", target.host), (b"2", target.host)]
+    assert [len(data) for _, data, _ in world.missing] == [LARGEST - 9]
+
+
+class Kernel:
+    """The C library, with a kernel that takes nothing more."""
+
+    def __init__(self, number: int, after: int = 0) -> None:
+        self._library = datagrams._libc
+        self._number = number
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
+
+    def _take(self, name: str, arguments: tuple[Any, ...]) -> int:
+        self._after -= 1
+        if self._after >= 0:
+            taken: int = getattr(self._library, name)(*arguments)
+            return taken
+        ctypes.set_errno(self._number)
+        return -1
+
+    def sendmmsg(self, *arguments: Any) -> int:
+        return self._take("sendmmsg", arguments)
+
+    def sendmsg(self, *arguments: Any) -> int:
+        return self._take("sendmsg", arguments)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS])
+def test_what_a_full_buffer_does_not_take_is_dropped_and_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    target = world.target()
+    monkeypatch.setattr(datagrams, "_libc", Kernel(number))
+    world.ask(target, *PAYLOADS[:10])
+    world.go()
+    assert (world.lost, world.left, target.all()) == (10, [], [])
+
+
+# ---------------------------------------------------------------- others' turn, bugs, the end
+
+
+def test_a_flood_lets_others_have_their_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "ROUNDS", 1)
+    target = world.target()
+    world.go()
+    world.ask(target, *PAYLOADS)
+    world.go(1)
+    assert target.all() == PAYLOADS[:SLOTS]
+    world.go(1)
+    assert target.all() == PAYLOADS[SLOTS : 2 * SLOTS]
+    world.go()
+    assert target.all() == PAYLOADS[2 * SLOTS :]
+
+
+def test_a_bug_costs_its_batch_and_the_socket_lives(world: World, failures: Failures) -> None:
+    target, unknown = world.target(), world.plain()
+    world.on_missed = lambda data: 1 / 0
+    world.ask(unknown, b"x")
+    for _ in range(SLOTS):
+        world.ask(target, b"lost")
+    world.ask(target, b"next")
+    world.go()
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
+    assert world.lost == 1
+    assert target.all() == [b"lost", b"next"]
+
+
+def test_a_bug_that_ends_the_association_ends_it(world: World, failures: Failures) -> None:
+    def stop(data: bytes) -> None:
+        world.close()
+        raise ZeroDivisionError
+
+    world.on_missed = stop
+    world.client.send(b"x", host(world.near))
+    world.go()
+    assert len(failures.take(ZeroDivisionError)) == 1
+
+
+def test_an_owner_may_stop_in_the_middle_of_a_batch(world: World) -> None:
+    target = world.target()
+    near = host(world.near)
+    world.on_missed = lambda data: world.close()
+    world.ask(target, b"before")
+    world.client.send(b"stop", near)
+    for payload in PAYLOADS[:SLOTS]:
+        world.client.send(header(target) + payload, near)
+    world.go()
+    assert target.all() == [b"before"]
+    assert world.lost == 0
+
+
+def test_a_port_that_is_stopped_frees_its_address(world: World) -> None:
+    where = host(world.near)
+    with pytest.raises(CannotListenError) as raised:
+        BatchPort(world.poller, *where, True, {}, world)
+    assert raised.value.socketError.errno == errno.EADDRINUSE
+    for _ in range(2):
+        world.near.stopListening()
+    again = BatchPort(world.poller, *where, True, {}, world)
+    assert again.getHost() == IPv4Address("UDP", *where)
+    again.stopListening()
+
+
+def test_one_datagram_is_sent_as_by_any_port(world: World) -> None:
+    target = world.plain()
+    world.far.write(b"one", target.host)
+    assert target.all() == [b"one"]
+    with pytest.raises(OSError, match="too long"):
+        world.far.write(b"x" * (LARGEST + 1), target.host)
+
+
+# ---------------------------------------------------------------- received as one
+
+
+def can_segment() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+        except OSError:
+            return False
+        return True
+
+
+segmenting = pytest.mark.skipif(not can_segment(), reason="the kernel has no UDP_GRO")
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@segmenting
+@pytest.mark.parametrize("octets", [200, 250, 300, 64 * 100])
+def test_segments_go_up_as_they_came(world: World, octets: int) -> None:
+    """Each without its header; the last may be shorter."""
+    target = world.target()
+    pieces = cut(MANY[:octets], 100)
+    stream = b"".join(header(target) + piece for piece in pieces)
+    world.client.send_segments(stream, 110, host(world.near))
+    world.go()
+    assert target.all() == pieces
+    assert world.left == [(True, len(pieces), octets)]
+    assert (world.missing, world.lost) == ([], 0)
+
+
+@segmenting
+@pytest.mark.parametrize("octets", [200, 250, 300, 64 * 100, 64 * 1000])
+def test_segments_come_down_with_a_header_each(world: World, octets: int) -> None:
+    """Which may make them more than one message holds."""
+    size = octets // 64 if octets > 1000 else 100
+    target = world.target()
+    target.send_segments(MANY[:octets], size, host(world.far))
+    world.go()
+    pieces = cut(MANY[:octets], size)
+    assert world.answers() == [(piece, target.host) for piece in pieces]
+    assert sum(count for _, count, _ in world.left) == len(pieces)
+    assert sum(octets for _, _, octets in world.left) == octets
+    assert len(world.left) <= 2
+    assert (world.missing, world.lost) == ([], 0)
+
+
+@segmenting
+def test_segments_for_several_targets_go_one_by_one(world: World) -> None:
+    """The first one's header does not speak for the others."""
+    first, second = world.target(), world.target()
+    stream = b"".join(header(each) + b"same size" for each in (first, second, first))
+    world.client.send_segments(stream, 19, host(world.near))
+    world.go()
+    assert (first.all(), second.all(), world.left) == ([], [], [])
+    assert [data for _, data, _ in world.missing] == cut(stream, 19)
+
+
+@segmenting
+@pytest.mark.parametrize("last", [b"", b"rest"])
+def test_a_last_segment_without_payload_or_header_goes_one_by_one(
+    world: World, last: bytes
+) -> None:
+    """As a whole: the kernel cuts no datagram without octets."""
+    target = world.target()
+    segments = [header(target) + b"payload", last or header(target)]
+    world.client.send_segments(b"".join(segments), 17, host(world.near))
+    world.go()
+    assert (target.all(), world.left) == ([], [])
+    assert [data for _, data, _ in world.missing] == segments
+
+
+@segmenting
+@pytest.mark.parametrize("is_up", [False, True])
+def test_segments_without_a_route_go_one_by_one(world: World, is_up: bool) -> None:
+    unknown = world.plain()
+    sender, port = (world.client, world.near) if is_up else (unknown, world.far)
+    sender.send_segments(MANY[:250], 100, host(port))
+    world.go()
+    assert world.missing == [(is_up, data, sender.host) for data in cut(MANY[:250], 100)]
+
+
+@segmenting
+def test_segments_keep_their_place_among_the_others(world: World) -> None:
+    target = world.target()
+    world.ask(target, b"before")
+    stream = (header(target) + b"segment") * 3
+    world.client.send_segments(stream, 17, host(world.near))
+    world.ask(target, b"after")
+    world.go()
+    assert target.all() == [b"before", b"segment", b"segment", b"segment", b"after"]
+
+
+@segmenting
+def test_headers_of_segments_do_not_stay_for_others(world: World) -> None:
+    """A slot remembers whose header is in front of it."""
+    one, other = world.target(), world.target()
+    for _ in range(2):
+        one.send(b"1", host(world.far))
+        world.go()
+        other.send_segments(b"2" * 20, 10, host(world.far))
+        world.go()
+        assert world.answers() == [(b"1", one.host), *[(b"2" * 10, other.host)] * 2]
+
+
+@segmenting
+@pytest.mark.parametrize("is_up", [False, True])
+@pytest.mark.parametrize(
+    ("number", "lost", "missed"),
+    [(errno.EAGAIN, 3, 0), (errno.ENOBUFS, 3, 0), (errno.EINVAL, 0, 3)],
+)
+def test_segments_that_the_kernel_does_not_take(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    is_up: bool,
+    number: int,
+    lost: int,
+    missed: int,
+) -> None:
+    """A full buffer drops them; a kernel that cannot cut them leads to sending them one by one."""
+    target = world.target()
+    monkeypatch.setattr(datagrams, "_libc", Kernel(number))
+    if is_up:
+        world.client.send_segments((header(target) + b"segment") * 3, 17, host(world.near))
+    else:
+        target.send_segments(b"segment" * 3, 7, host(world.far))
+    world.go()
+    assert (world.lost, len(world.missing), world.left) == (lost, missed, [])
+
+
+@segmenting
+def test_segments_are_not_sent_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the kernel takes the first part of them only."""
+    target = world.target()
+    monkeypatch.setattr(datagrams, "_libc", Kernel(errno.EPERM, after=1))
+    target.send_segments(MANY[: 64 * 1020], 1020, host(world.far))
+    world.go()
+    pieces = cut(MANY[: 64 * 1020], 1020)
+    received = world.answers()
+    assert received == [(piece, target.host) for piece in pieces[: len(received)]]
+    assert 0 < len(received) < 64
+    assert (world.lost, world.missing) == (64 - len(received), [])
+
+
+@segmenting
+def test_more_segments_than_can_be_sent_at_once_go_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer kernels take more from a sender than older ones cut."""
+    target = world.target()
+    monkeypatch.setattr(datagrams, "_MAX_SEGMENTS", 2)
+    stream = (header(target) + b"segment") * 3
+    world.client.send_segments(stream, 17, host(world.near))
+    target.send_segments(b"segment" * 3, 7, host(world.far))
+    world.go()
+    assert [data for _, data, _ in world.missing] == cut(stream, 17)
+    assert world.answers() == [(b"segment", target.host)] * 3
+
+
+@pytest.mark.parametrize("is_far", [False, True])
+def test_without_segmenting_everything_passes_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, is_far: bool
+) -> None:
+    """One socket is enough not to be able to."""
+    with ExitStack() as stack:
+        world = World(Network(stack))
+        stack.callback(world.close)
+        with monkeypatch.context() as patched:
+            patched.setattr(datagrams, "_UDP_GRO", 32767)
+            old = BatchPort(
+                world.poller, HOST, 0, not is_far, {} if is_far else world.up_routes, world
+            )
+        stack.callback(old.stopListening)
+        if is_far:
+            target = world.target(old)
+            world.client.send_segments((header(target) + b"segment") * 3, 17, host(world.near))
+        else:
+            old.set_client(*world.client.host)
+            target = world.target()
+            world.client.send_segments((header(target) + b"segment") * 3, 17, host(old))
+        world.go()
+        passed = [data[10:] for _, data, _ in world.missing] + target.all()
+        assert passed == [b"segment"] * 3
+
+
+MANY = bytes(number % 251 for number in range(65536))
+
+
+# ---------------------------------------------------------------- where it is not
+
+
+@pytest.mark.parametrize("lacking", ["linux", "64 bits", "recvmmsg", "sendmmsg"])
+def test_a_system_without_the_calls_has_none(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    if lacking == "linux":
+        monkeypatch.setattr(sys, "platform", "freebsd15")
+    elif lacking == "64 bits":
+        monkeypatch.setattr(struct, "calcsize", lambda form: 4)
+    else:
+        have = {"recvmmsg", "sendmmsg"} - {lacking}
+        library = type("Library", (), dict.fromkeys(have))()
+        monkeypatch.setattr(ctypes, "PyDLL", lambda *_, **__: library)
+    assert datagrams._load() is None
+
+
+def test_a_system_without_the_calls_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_available()
+    monkeypatch.setattr(datagrams, "_libc", None)
+    assert not is_available()
