@@ -1,8 +1,8 @@
 """Listening: ports that stop accepting while there is no room, and ports that keep quiet.
 
-:class:`Port` and :class:`UNIXPort` are Twisted's own ports with another accept loop. Where Twisted's
-accepts and closes what it has no descriptor for, these leave clients in the kernel's queue: while
-the session limit is reached, and for a moment after the system itself has run out.
+:class:`Port` and :class:`UNIXPort` are Twisted's own ports with another accept loop. Where
+Twisted's accepts and closes what it has no descriptor for, these leave clients in the kernel's
+queue: while the session limit is reached, and for a moment after the system itself has run out.
 
 None of the ports here logs that it starts and ends, as Twisted's do: the service says in a line
 of its own where it listens, and the ports of every BIND and UDP ASSOCIATE are nobody's concern.
@@ -10,24 +10,31 @@ of its own where it listens, and the ports of every BIND and UDP ASSOCIATE are n
 :class:`ListeningReactor` puts the former under every endpoint that listens by TCP, TLS or UNIX
 socket; an inherited socket (``systemd:``) stays Twisted's. :class:`QuietReactor` is for sessions.
 
-Floor 2: imports :mod:`socks5.limits`.
+Floor 2½: imports :mod:`socks5.limits`.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet import tcp, udp, unix
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger, LogLevel
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python import log
+from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import directlyProvides, providedBy
 
+from socks5.interfaces import IStream
 from socks5.limits import SessionLimit
+from socks5.poll import Poller, poller_of
+from socks5.transport import Connection, address_from
+from socks5.wire import Address
 
 BACKLOG = 1024
 """Clients in the kernel's queue; the system may allow fewer (net.core.somaxconn)."""
@@ -37,6 +44,8 @@ RETRY_DELAY = 0.5
 
 BATCH = 64
 """Clients accepted at a time before others get their turn."""
+
+_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -57,6 +66,15 @@ _THAT_CLIENT_ONLY = frozenset(
 
 _WITHOUT_TEXT = {"log_format": "", "log_level": LogLevel.debug}
 """Makes a log event one that observers leave out, having nothing to write."""
+
+
+def prepared(sock: socket.socket) -> socket.socket:
+    """A TCP socket about to listen: octets are passed on as they come, and a client that is dead is
+    found out. Accepted connections inherit that.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
 
 
 class _Quiet:
@@ -94,12 +112,30 @@ class Port(QuietPort):
         self._limit = limit
         self._retry: IDelayedCall | None = None
         self._has_complained = False
+        self._poller: Poller | None = None
+        self._near: Address | None = None
+
+    @override
+    def createInternetSocket(self) -> socket.socket:
+        sock: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
+        return sock if sock.family == socket.AF_UNIX else prepared(sock)
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Listen on a socket that listens already, instead of a new one."""
+        sock.setblocking(False)
+        self._preexistingSocket = sock
+        self.startListening()
 
     @override
     def startListening(self) -> None:
         self.factory.noisy = False  # an endpoint's wrapper announces itself, unless told not to
         super().startListening()
         self._limit.listeners.add(self)
+        is_tcp = self.addressFamily != socket.AF_UNIX
+        if is_tcp and getattr(self.factory, "takes_connections", False):
+            self._poller = poller_of(self.reactor)
+            near = address_from(self.socket.getsockname())
+            self._near = None if near.is_unspecified else near
 
     @override
     def doRead(self) -> None:
@@ -119,7 +155,10 @@ class Port(QuietPort):
                 self._wait(error)
                 return
             self._has_complained = False
-            self._serve(connection, address)
+            if self._poller is None:
+                self._serve(connection, address)
+            else:
+                self._serve_leanly(self._poller, connection, address)
 
     def _serve(self, connection: socket.socket, address: Any) -> None:
         """Give one client its session; what goes wrong with that is no other client's concern."""
@@ -140,6 +179,26 @@ class Port(QuietPort):
                 connection.close()
             else:
                 transport.abortConnection()
+
+    def _serve_leanly(self, poller: Poller, sock: socket.socket, address: Any) -> None:
+        """The same, with a :class:`~socks5.transport.Connection` for Twisted's transport."""
+        connection = None
+        try:
+            protocol = self.factory.buildProtocol(None)
+            if protocol is None:
+                sock.close()
+                return
+            sock.setblocking(False)
+            connection = Connection(poller, sock, self._near, address)
+            connection.receiver = protocol
+            poller.add(connection.fd, connection)
+            protocol.makeConnection(connection)
+        except Exception:
+            self.log.failure("a client could not be served")
+            if connection is None:
+                sock.close()
+            else:
+                connection.abortConnection()
 
     def _wait(self, error: OSError) -> None:
         """The system has no client for us now, for want of descriptors as a rule: try again later,
@@ -181,6 +240,85 @@ class Port(QuietPort):
         super().connectionLost(reason)
 
 
+class PeerPort:
+    """A listening TCP socket in a poller, for the peer of a BIND.
+
+    :param poller: tells us of peers.
+    :param interface: the IP literal to listen on.
+    :param port: the port; 0: the system's choice.
+    :param awaits: asked with the IP literal of each that connects; others are closed.
+    :param connected: called with the stream of each that is let in.
+    :raises twisted.internet.error.CannotListenError: the system does not let us.
+    """
+
+    __slots__ = ("_awaits", "_connected", "_poller", "_socket")
+
+    def __init__(
+        self,
+        poller: Poller,
+        interface: str,
+        port: int,
+        awaits: Callable[[str], bool],
+        connected: Callable[[IStream], None],
+    ) -> None:
+        self._poller = poller
+        self._awaits = awaits
+        self._connected = connected
+        self._socket: socket.socket | None = None
+        kind = socket.AF_INET6 if ":" in interface else socket.AF_INET
+        try:
+            self._socket = socket.socket(kind, _STREAM)
+            self._listen(self._socket, interface, port)
+        except OSError as error:
+            self.stopListening()
+            raise CannotListenError(interface, port, error) from None
+
+    def _listen(self, sock: socket.socket, interface: str, port: int) -> None:
+        """:raises OSError: the system does not let us."""
+        prepared(sock)
+        # Resolved for the sake of an IPv6 zone.
+        flags = socket.AI_NUMERICHOST
+        sock.bind(socket.getaddrinfo(interface, port, type=socket.SOCK_STREAM, flags=flags)[0][4])
+        sock.listen()
+        self._poller.add(sock.fileno(), self)
+
+    def getHost(self) -> Address:
+        """Where it listens."""
+        assert self._socket is not None
+        return address_from(self._socket.getsockname())
+
+    def ready(self, events: int) -> None:
+        """See :class:`socks5.poll.Owner`."""
+        while self._socket is not None:
+            try:
+                sock, name = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _THAT_CLIENT_ONLY:
+                    continue
+                self._poller.again_later(self._socket.fileno(), RETRY_DELAY)
+                return
+            if self._awaits(address_from(name).text):
+                sock.setblocking(False)
+                connection = Connection(self._poller, sock, None, name)
+                self._poller.add(connection.fd, connection)
+                self._connected(connection)
+            else:
+                sock.close()
+
+    def crashed(self, failure: Failure) -> None:
+        """See :class:`socks5.poll.Owner`: a peer that could not be let in. The wait goes on."""
+        Port.log.failure("a peer could not be let in", failure=failure)
+
+    def stopListening(self) -> None:
+        """Close the socket; may be called twice."""
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            self._poller.forget(sock.fileno())
+            sock.close()
+
+
 class UNIXPort(Port, unix.Port):
     """The same for a UNIX socket."""
 
@@ -199,23 +337,23 @@ class QuietReactor:
     """
 
     def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+        self.wrapped = reactor
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
+        return getattr(self.wrapped, name)
 
     def listenTCP(
         self, port: int, factory: Any, backlog: int = 50, interface: str = ""
     ) -> tcp.Port:
         """See :meth:`twisted.internet.interfaces.IReactorTCP.listenTCP`."""
-        return _started(QuietPort(port, factory, backlog, interface, self._reactor))
+        return _started(QuietPort(port, factory, backlog, interface, self.wrapped))
 
     def listenUDP(
         self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
     ) -> udp.Port:
         """See :meth:`twisted.internet.interfaces.IReactorUDP.listenUDP`."""
-        return _started(QuietDatagramPort(port, protocol, interface, maxPacketSize, self._reactor))
+        return _started(QuietDatagramPort(port, protocol, interface, maxPacketSize, self.wrapped))
 
 
 class ListeningReactor:
@@ -238,7 +376,12 @@ class ListeningReactor:
         return _started(Port(port, factory, backlog, interface, self._reactor, limit=self._limit))
 
     def listenSSL(
-        self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
+        self,
+        port: int,
+        factory: Any,
+        contextFactory: Any,
+        backlog: int = 50,
+        interface: str = "",
     ) -> Port:
         """See :meth:`twisted.internet.interfaces.IReactorSSL.listenSSL`."""
         over_tls = TLSMemoryBIOFactory(contextFactory, False, factory)
@@ -250,10 +393,18 @@ class ListeningReactor:
         factory: Any,
         backlog: int = 50,
         mode: int = 0o666,
-        wantPID: int = 0,  # noqa: N803
+        wantPID: int = 0,
     ) -> UNIXPort:
         """See :meth:`twisted.internet.interfaces.IReactorUNIX.listenUNIX`."""
         backlog = max(backlog, BACKLOG)
         return _started(
-            UNIXPort(address, factory, backlog, mode, self._reactor, wantPID, limit=self._limit)
+            UNIXPort(
+                address,
+                factory,
+                backlog,
+                mode,
+                self._reactor,
+                wantPID,
+                limit=self._limit,
+            )
         )

@@ -13,23 +13,32 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.dial import Stream
-from socks5.errors import TTLExpired
-from socks5.interfaces import ICommand, ISession
+from socks5.accept import PeerPort
+from socks5.attempts import Stream
+from socks5.errors import NotAllowed, TTLExpired
+from socks5.interfaces import ICommand, ISession, IStream
+from socks5.poll import poller_of
 from socks5.relay import Relay
 from socks5.replies import address_of
-from socks5.resolve import literal
+from socks5.resolve import without_false_name
+from socks5.splice import join
+from socks5.transport import far_end
 from socks5.wire import Address, ReplyCode, unmap
+
+FIRST_FREE_PORT = 1024
+"""Ports below are the system's own (RFC 6335 section 6)."""
 
 
 def local_address_towards(host: str) -> str:
@@ -79,9 +88,6 @@ class _Peer(Stream):
 
     @override
     def connectionMade(self) -> None:
-        transport: Any = self.transport
-        transport.setTcpNoDelay(True)
-        transport.setTcpKeepAlive(True)
         self._bind.peer_connected(self)
 
 
@@ -94,11 +100,10 @@ class Bind:
     def __init__(self, session: ISession) -> None:
         self._session = session
         self._resolving: Deferred[Sequence[str]] | None = None
-        self._port: IListeningPort | None = None
+        self._port: Any = None
         self._timer: IDelayedCall | None = None
         self._expected: frozenset[str] = frozenset()
         self._relay: Relay | None = None
-        self._is_stopped = False
 
     @property
     def bytes_up(self) -> int:
@@ -113,30 +118,47 @@ class Bind:
     def start(self) -> None:
         """See :meth:`socks5.interfaces.ICommand.start`."""
         self._resolving = resolving = self._expected_hosts()
-        resolving.addCallbacks(self._listen, self._failed)
-        resolving.addErrback(self._failed)
+        resolving.addCallback(self._listen).addErrback(self._session.fail)
 
     def _expected_hosts(self) -> Deferred[Sequence[str]]:
         """The IP literals that the request's address stands for; none for an address of zeros."""
-        target = self._session.request.address
+        target = without_false_name(self._session.request.address)
         if target.is_unspecified:
             return succeed(())
-        host = literal(target.host) if isinstance(target.host, bytes) else unmap(target.host)
-        return self._session.resolver.resolve(target.host) if host is None else succeed((host,))  # type: ignore[arg-type]
+        if target.is_name:
+            return self._session.resolver.resolve(cast("bytes", target.host))
+        return succeed((unmap(target.text),))
 
     def _listen(self, expected: Sequence[str]) -> None:
-        self._resolving = None
         session = self._session
-        self._expected = frozenset(expected)
-        interface = self._interface(expected)
-        reactor: Any = session.reactor
-        self._port = reactor.listenTCP(0, _Peers(self), interface=interface)
-        self._timer = reactor.callLater(session.settings.bind_timeout, self._too_long)
+        allowed = [host for host in expected if session.rules.allows(session.access, host)]
+        if expected and not allowed:
+            raise NotAllowed("the rules forbid the expected peer")
+        self._expected = frozenset(allowed)
+        interface = self._interface(allowed)
+        self._port = self._open(interface, 0 if expected else session.request.address.port)
+        self._timer = session.reactor.callLater(session.settings.bind_timeout, self._too_long)
         bound = address_of(self._port.getHost())
         session.reply(
             ReplyCode.SUCCEEDED,
             Address(session.settings.advertise.like(bound.text) or bound.host, bound.port),
         )
+
+    def _open(self, interface: str, port: int) -> Any:
+        """Listen for the awaited peer. A client that names no peer may name the port that it would
+        like; it gets another one where that cannot be had, or belongs to the system.
+        """
+        if port >= FIRST_FREE_PORT:
+            with suppress(CannotListenError):
+                return self._open_at(interface, port)
+        return self._open_at(interface, 0)
+
+    def _open_at(self, interface: str, port: int) -> Any:
+        reactor: Any = self._session.reactor
+        poller = poller_of(reactor)
+        if poller is not None:
+            return PeerPort(poller, interface, port, self.awaits, self.peer_connected)
+        return reactor.listenTCP(port, _Peers(self), interface=interface)
 
     def _interface(self, expected: Sequence[str]) -> str:
         """Where to listen; see the module.
@@ -161,21 +183,16 @@ class Bind:
             session.crashed(Failure())
             return False
 
-    def peer_connected(self, peer: Stream) -> None:
+    def peer_connected(self, peer: IStream) -> None:
         """The awaited peer is there."""
         self._close_port()
         session = self._session
-        self._relay = Relay(session.reactor, session.settings, session.stream, peer, session.end)
-        session.reply(ReplyCode.SUCCEEDED, address_of(peer.transport.getPeer()))  # type: ignore[union-attr]
+        self._relay = join(session.reactor, session.settings, session.stream, peer, session.end)
+        session.reply(ReplyCode.SUCCEEDED, far_end(peer.transport))
         self._relay.start(session.take_optimistic(), session.has_client_ended)
 
     def _too_long(self) -> None:
         self._session.fail(Failure(TTLExpired("no peer connected in time")))
-
-    def _failed(self, failure: Failure) -> None:
-        self._resolving = None
-        if not (self._is_stopped and failure.check(CancelledError)):
-            self._session.fail(failure)
 
     def client_ended(self) -> bool:
         """See :meth:`socks5.interfaces.ICommand.client_ended`."""
@@ -183,7 +200,6 @@ class Bind:
 
     def stop(self, reason: str) -> None:
         """See :meth:`socks5.interfaces.ICommand.stop`."""
-        self._is_stopped = True
         if self._resolving is not None:
             self._resolving.cancel()
         self._close_port()

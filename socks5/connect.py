@@ -8,13 +8,13 @@ Floor 3: imports floors 0 to 2.
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from socks5.interfaces import ICommand, ISession, IStream
 from socks5.relay import Relay
-from socks5.replies import address_of
+from socks5.splice import join
+from socks5.transport import near_end
 from socks5.wire import ReplyCode
 
 
@@ -28,7 +28,6 @@ class Connect:
         self._session = session
         self._dialling: Deferred[IStream] | None = None
         self._relay: Relay | None = None
-        self._is_stopped = False
 
     @property
     def bytes_up(self) -> int:
@@ -44,22 +43,18 @@ class Connect:
         """See :meth:`socks5.interfaces.ICommand.start`."""
         session = self._session
         self._dialling = dialling = session.dialer.dial(
-            session.request.address, lambda host: session.rules.allows(session.access, host)
+            session.request.address,
+            lambda host: session.rules.allows(session.access, host),
         )
-        dialling.addCallbacks(self._connected, self._failed)
+        dialling.addCallbacks(self._connected, session.fail)
         dialling.addErrback(session.crashed)
 
     def _connected(self, far: IStream) -> None:
         self._dialling = None
         session = self._session
-        self._relay = Relay(session.reactor, session.settings, session.stream, far, session.end)
-        session.reply(ReplyCode.SUCCEEDED, address_of(far.transport.getHost()))
+        self._relay = join(session.reactor, session.settings, session.stream, far, session.end)
+        session.reply(ReplyCode.SUCCEEDED, near_end(far.transport))
         self._relay.start(session.take_optimistic(), session.has_client_ended)
-
-    def _failed(self, failure: Failure) -> None:
-        self._dialling = None
-        if not (self._is_stopped and failure.check(CancelledError)):
-            self._session.fail(failure)
 
     def client_ended(self) -> bool:
         """See :meth:`socks5.interfaces.ICommand.client_ended`.
@@ -71,7 +66,6 @@ class Connect:
 
     def stop(self, reason: str) -> None:
         """See :meth:`socks5.interfaces.ICommand.stop`."""
-        self._is_stopped = True
         if self._dialling is not None:
             self._dialling.cancel()
         if self._relay is not None:

@@ -51,10 +51,11 @@ class Access:
 
     @property
     def is_local(self) -> bool:
-        """Whether the client runs on this host: loopback, a UNIX socket, or from the very address
-        it connected to.
+        """Whether the client certainly runs on this host: it comes from loopback or a UNIX socket.
+
+        A client with this host's own address may be the proxy itself, on behalf of anybody.
         """
-        return self.client in ("", "::1", self.server) or self.client.startswith("127.")
+        return self.client in ("", "::1") or self.client.startswith("127.")
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class Record:
     :param seconds: from accepted to closed.
     :param reason: why the session ended, in a few words.
     :param dropped: datagrams dropped.
+    :param worker: number of the process, from 1, where there are several; else None.
     """
 
     session: int
@@ -88,6 +90,7 @@ class Record:
     seconds: float = 0.0
     reason: str = ""
     dropped: int = 0
+    worker: int | None = None
 
 
 class IAccessLog(Interface):

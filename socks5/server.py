@@ -20,9 +20,14 @@ from typing import Any
 
 from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import BindError, ConnectError, ConnectionClosed, ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.error import (
+    BindError,
+    ConnectError,
+    ConnectionClosed,
+    ConnectionDone,
+)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITCPTransport
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -59,12 +64,14 @@ from socks5.negotiation import (
     ServerNegotiation,
     Stage,
 )
-from socks5.relay import can_half_close
-from socks5.replies import address_of, reply_for
-from socks5.resolve import Resolver
+from socks5.relay import Side, can_half_close
+from socks5.replies import reply_for
+from socks5.resolve import Resolver, without_false_name
 from socks5.rules import Rules
 from socks5.settings import Settings
-from socks5.wire import UNSPECIFIED, Address, Command, ReplyCode, Request, unmap
+from socks5.splice import SocketSide
+from socks5.transport import Connection, far_end, near_end
+from socks5.wire import UNSPECIFIED, Address, Command, ReplyCode, Request
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
     Command.CONNECT: Connect,
@@ -83,7 +90,11 @@ EXPECTED_FAILURES = (
 )
 """What dialling, listening and resolving may fail with; DNSLookupError is an OSError."""
 
-COMMAND_NAMES = {Command.CONNECT: "connect", Command.BIND: "bind", Command.UDP_ASSOCIATE: "udp"}
+COMMAND_NAMES = {
+    Command.CONNECT: "connect",
+    Command.BIND: "bind",
+    Command.UDP_ASSOCIATE: "udp",
+}
 """How the access log and the ``--commands`` option call them."""
 
 
@@ -104,8 +115,8 @@ class _Ignore:
         """The close that was waited for."""
 
 
-@implementer(ISession, IStream, IHalfCloseableProtocol)
-class ServerProtocol(Protocol):
+@implementer(IProtocol, ISession, IStream, IHalfCloseableProtocol)
+class ServerProtocol:
     """One client connection: negotiation, then one command, then a record in the access log.
 
     Built by :class:`ServerFactory`; the session (:class:`~socks5.interfaces.ISession`) and the
@@ -113,19 +124,36 @@ class ServerProtocol(Protocol):
     exactly as long.
     """
 
-    factory: ServerFactory
-    request: Request
-    access: Access
+    __slots__ = (
+        "_began",
+        "_checking",
+        "_command",
+        "_is_connected",
+        "_is_over",
+        "_is_reading",
+        "_negotiation",
+        "_number",
+        "_peer",
+        "_record",
+        "_user",
+        "access",
+        "client_host",
+        "factory",
+        "has_client_ended",
+        "receiver",
+        "request",
+        "server_host",
+        "server_interface",
+        "settings",
+        "transport",
+    )
 
     def __init__(self, factory: ServerFactory, number: int) -> None:
         self.factory = factory
-        self.reactor = factory.reactor
         self.settings = factory.settings
-        self.rules = factory.rules
-        self.resolver = factory.resolver
-        self.dialer = factory.dialer
-        self.counters = factory.counters
-        self.stream: IStream = self
+        self.transport: Any = None
+        self.request: Request = None  # type: ignore[assignment]
+        self.access: Access = None  # type: ignore[assignment]
         self.receiver: IStreamReceiver | None = None
         self.client_host = self.server_host = self.server_interface = "127.0.0.1"
         self._peer = UNSPECIFIED
@@ -141,18 +169,51 @@ class ServerProtocol(Protocol):
         self._is_reading = True
         self.has_client_ended = False
 
+    @property
+    def stream(self) -> IStream:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self
+
+    @property
+    def reactor(self) -> Any:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self.factory.reactor
+
+    @property
+    def rules(self) -> IRules:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self.factory.rules
+
+    @property
+    def resolver(self) -> IResolver:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self.factory.resolver
+
+    @property
+    def dialer(self) -> IDialer:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self.factory.dialer
+
+    @property
+    def counters(self) -> Counters:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self.factory.counters
+
     # The control connection's events
 
-    @override
-    def connectionMade(self) -> None:
-        transport: Any = self.transport
-        if ITCPTransport.providedBy(transport):
+    def makeConnection(self, transport: Any) -> None:
+        """The client is there."""
+        self.transport = transport
+        if not isinstance(transport, Connection) and ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
         self.factory.handshakes.set(self, self._too_slow)
 
-    @override
+    def connectionMade(self) -> None:
+        """See :meth:`makeConnection`."""
+
     def dataReceived(self, data: bytes) -> None:
+        """The client sent octets."""
         if self.receiver is not None:
             self.receiver.dataReceived(data)
             return
@@ -168,8 +229,8 @@ class ServerProtocol(Protocol):
     def writeConnectionLost(self) -> None:
         """Our own end was sent; nothing depends on it."""
 
-    @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The client is gone."""
         self._is_connected = False
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
@@ -210,23 +271,26 @@ class ServerProtocol(Protocol):
         self._handle(negotiation.receive(data))
         if negotiation.pending > self.settings.max_optimistic:
             self._is_reading = False
-            self.transport.pauseProducing()  # type: ignore[union-attr]
+            self.transport.pauseProducing()
 
     def _learn_addresses(self) -> None:
         """Who talks to whom. Asked with the first octets, for a PROXY header comes before them."""
         transport: Any = self.transport
-        near, peer = transport.getHost(), address_of(transport.getPeer())
-        if peer != UNSPECIFIED:
+        peer = far_end(transport)
+        if peer is not UNSPECIFIED:
+            near = near_end(transport)
             self._peer = peer
-            self.client_host, self.server_host = peer.text, address_of(near).text
-            self.server_interface = unmap(near.host)
+            self.client_host, self.server_host = peer.text, near.text
+            self.server_interface = near.text
+            if near.text.startswith("fe80:"):
+                self.server_interface = transport.getHost().host
         if self.factory.access_log is not None:
-            self._record = Record(self._number, str(peer))
+            self._record = Record(self._number, str(peer), worker=self.factory.worker)
 
     def _handle(self, event: ServerEvent | None) -> None:
         output = self._negotiation.take_output()
         if output:
-            self.transport.write(output)  # type: ignore[union-attr]
+            self.transport.write(output)
         if isinstance(event, CommandRequested):
             self._serve(event.request)
         elif isinstance(event, CredentialsReceived):
@@ -246,9 +310,11 @@ class ServerProtocol(Protocol):
             return
         self._user = user
         self._handle(self._negotiation.accept_credentials())
+        if self.receiver is not None:
+            return
         if self.pending_octets <= self.settings.max_optimistic:
             self._resume()
-        if self.has_client_ended and self.receiver is None:
+        if self.has_client_ended:
             self._client_ended()
 
     def _refused(self, failure: Failure) -> None:
@@ -286,7 +352,7 @@ class ServerProtocol(Protocol):
         """Read on, where too many octets had stopped that."""
         if not self._is_reading:
             self._is_reading = True
-            self.transport.resumeProducing()  # type: ignore[union-attr]
+            self.transport.resumeProducing()
 
     # The command
 
@@ -294,8 +360,9 @@ class ServerProtocol(Protocol):
         self.factory.handshakes.clear(self)
         self.counters.requests[request.command] += 1
         self.request = request
-        client = str(self._peer.host) if self._peer != UNSPECIFIED else ""
-        self.access = Access(client, self.server_host, self._user, request.command, request.address)
+        client = self.client_host if self._peer is not UNSPECIFIED else ""
+        target = without_false_name(request.address)
+        self.access = Access(client, self.server_host, self._user, request.command, target)
         self._note_request(request)
         serve = self.factory.commands.get(request.command)
         if serve is None or request.command not in self.settings.commands:
@@ -310,13 +377,14 @@ class ServerProtocol(Protocol):
         """See :meth:`socks5.interfaces.ISession.reply`."""
         self._negotiation.reply(code, address)
         self._note_reply(code, address)
-        self.transport.write(self._negotiation.take_output())  # type: ignore[union-attr]
+        self.transport.write(self._negotiation.take_output())
 
     def fail(self, failure: Failure) -> None:
         """See :meth:`socks5.interfaces.ISession.fail`."""
         if failure.check(*EXPECTED_FAILURES):
             self._refuse(
-                reply_for(failure), f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+                reply_for(failure),
+                f"{type(failure.value).__name__}: {failure.getErrorMessage()}",
             )
         else:
             self.crashed(failure)
@@ -328,8 +396,14 @@ class ServerProtocol(Protocol):
 
     def take_optimistic(self) -> bytes:
         """See :meth:`socks5.interfaces.ISession.take_optimistic`."""
-        self._resume()
+        if not self._is_reading:
+            self.reactor.callLater(0, self._read_on)
         return self._negotiation.take_trailing()
+
+    def _read_on(self) -> None:
+        """Octets may come again: they have a receiver now. A relay of sockets reads by itself."""
+        if not isinstance(self.receiver, SocketSide):
+            self._resume()
 
     @property
     def pending_octets(self) -> int:
@@ -349,12 +423,13 @@ class ServerProtocol(Protocol):
         long as that takes; see :meth:`abort`.
         """
         self._over(reason)
-        self.receiver = self.receiver or _Ignore(self)
-        self.transport.loseConnection()  # type: ignore[union-attr]
+        if not isinstance(self.receiver, Side):  # a relay closes by itself, behind its octets
+            self.receiver = self.receiver or _Ignore(self)
+            self.transport.loseConnection()
 
     def abort(self) -> None:
         """Give up the control connection without waiting for anything to be sent."""
-        self.transport.abortConnection()  # type: ignore[union-attr]
+        self.transport.abortConnection()
 
     def drop(self) -> None:
         """The client has closed, or has had its time, after a failure."""
@@ -364,7 +439,7 @@ class ServerProtocol(Protocol):
         """Close in order; by force if that takes too long, for TLS waits for the client's part in
         it.
         """
-        self.transport.loseConnection()  # type: ignore[union-attr]
+        self.transport.loseConnection()
         if self._is_connected:
             self.factory.closing.set(self, self.abort)
 
@@ -439,10 +514,13 @@ class ServerFactory(Factory):
     :param dialer: how targets are reached; default: :class:`socks5.dial.Dialer`.
     :param access_log: takes a record for each session; default: none.
     :param commands: what serves each CMD octet; default: :data:`COMMANDS`.
+    :param worker: this process's number for the access log, where there are several.
     """
 
     log = Logger()
     noisy = False
+    takes_connections = True
+    """Ports of ours may give us their own :class:`~socks5.transport.Connection`."""
 
     def __init__(
         self,
@@ -455,6 +533,7 @@ class ServerFactory(Factory):
         dialer: IDialer | None = None,
         access_log: IAccessLog | None = None,
         commands: Mapping[int, Callable[[ISession], ICommand]] = COMMANDS,
+        worker: int | None = None,
     ) -> None:
         self.reactor = reactor
         self.settings = settings or Settings()
@@ -464,6 +543,7 @@ class ServerFactory(Factory):
         self.dialer: IDialer = dialer or Dialer(reactor, self.settings, self.resolver)
         self.access_log = access_log
         self.commands = commands
+        self.worker = worker
         self.counters = Counters()
         self.handshakes = Deadlines(reactor, self.settings.handshake_timeout)
         self.closing = Deadlines(reactor, self.settings.close_timeout)

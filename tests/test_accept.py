@@ -24,6 +24,8 @@ from twisted.internet.endpoints import (
     connectProtocol,
     serverFromString,
 )
+from twisted.internet.error import CannotListenError, ConnectError
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import Clock, deferLater
@@ -35,11 +37,22 @@ from twisted.logger import (
     globalLogPublisher,
     textFileLogObserver,
 )
-from zope.interface import providedBy
+from zope.interface import implementer, providedBy
 
 from socks5 import accept
-from socks5.accept import BACKLOG, RETRY_DELAY, ListeningReactor, Port, QuietReactor, UNIXPort
+from socks5.accept import (
+    BACKLOG,
+    RETRY_DELAY,
+    ListeningReactor,
+    PeerPort,
+    Port,
+    QuietReactor,
+    UNIXPort,
+)
 from socks5.limits import SessionLimit
+from socks5.poll import poller_of
+from socks5.transport import Connection
+from socks5.wire import Address
 from tests.certificates import self_signed
 
 HINT = "; raise the limit of open files (ulimit -n) or lower --max-sessions"
@@ -536,3 +549,328 @@ async def test_an_endpoint_waits_without_room_and_serves_with_it(kind: str, tmp_
     client.transport.loseConnection()
     await client.gone
     await port.stopListening()
+
+
+# ---------------------------------------------------------------- connections of our own
+
+
+@implementer(IHalfCloseableProtocol)
+class LeanSession:
+    """A session that takes a :class:`~socks5.transport.Connection`, and sends back what it receives."""
+
+    def __init__(self, factory: "LeanSessions") -> None:
+        self._factory = factory
+        self.connection: Any = None
+        self.gone: Deferred[None] = Deferred()
+
+    def makeConnection(self, connection: Any) -> None:
+        self.connection = connection
+        self._factory.greet(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.connection.write(data)
+
+    def readConnectionLost(self) -> None:
+        self.connection.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Nothing depends on it."""
+
+    def connectionLost(self, reason: Any) -> None:
+        self._factory.limit.leave()
+        self.gone.callback(None)
+
+
+class LeanSessions(Sessions):
+    """Makes them."""
+
+    takes_connections = True
+    greet: Callable[[LeanSession], None] = staticmethod(lambda session: None)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        if not self.limit.enter():
+            return None
+        self.sessions.append(LeanSession(self))  # type: ignore[arg-type]
+        return self.sessions[-1]
+
+
+class Hearer(Protocol):
+    """A client that says hello and hears what comes back, until the end."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.gone: Deferred[bytes] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(b"hello")
+        self.transport.loseWriteConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.gone.callback(self.heard)
+
+
+class Place:
+    """A port for such sessions, on the real reactor."""
+
+    def __init__(self, interface: str = "127.0.0.1", maximum: int = 10) -> None:
+        self.limit = SessionLimit(maximum)
+        self.factory: Any = LeanSessions(self.limit)
+        self.port = ListeningReactor(reactor, self.limit).listenTCP(
+            0, self.factory, interface=interface
+        )
+
+    async def hear(self) -> bytes:
+        """What a client hears until the end."""
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port.getHost().port)
+        try:
+            client = await connectProtocol(endpoint, Hearer())
+        except ConnectError:  # reset at once
+            return b""
+        return await client.gone.addTimeout(10, reactor)
+
+    async def close(self) -> None:
+        for session in self.factory.sessions:
+            session.connection.abortConnection()
+            await session.gone
+        await self.port.stopListening()
+
+
+@pytest.mark.parametrize("interface", ["127.0.0.1", "0.0.0.0"])
+@pytest_twisted.ensureDeferred
+async def test_a_factory_may_take_our_own_connections(interface: str) -> None:
+    place = Place(interface)
+    assert await place.hear() == b"hello"
+    [session] = place.factory.sessions
+    assert isinstance(session.connection, Connection)
+    await place.close()
+    assert place.limit.open == 0
+
+
+@pytest.mark.parametrize("interface", ["127.0.0.1", "0.0.0.0"])
+@pytest_twisted.ensureDeferred
+async def test_our_own_connection_knows_both_ends(interface: str) -> None:
+    place = Place(interface)
+    ends: list[Any] = []
+    place.factory.greet = lambda session: ends.append(
+        (session.connection.near, session.connection.far.text)
+    )
+    await place.hear()
+    assert ends == [(Address("127.0.0.1", place.port.getHost().port), "127.0.0.1")]
+    await place.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_whom_such_a_factory_does_not_want_is_closed() -> None:
+    place = Place()
+    place.factory.buildProtocol = lambda addr: None
+    assert await place.hear() == b""
+    await place.close()
+
+
+@pytest.mark.parametrize("place_of_crash", ["buildProtocol", "greet"])
+@pytest_twisted.ensureDeferred
+async def test_such_a_client_that_cannot_be_served_ends_alone(place_of_crash: str) -> None:
+    place = Place()
+    setattr(place.factory, place_of_crash, crash)
+    with capturedLogs() as events:
+        assert await place.hear() == b""
+    failures = [event["log_failure"].type for event in events if "log_failure" in event]
+    assert failures == [ZeroDivisionError]
+    assert place.limit.open == 0
+
+    delattr(place.factory, place_of_crash)
+    assert await place.hear() == b"hello"
+    await place.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_socket_that_listens_already_may_be_adopted() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    number = listening.getsockname()[1]
+    limit = SessionLimit(1)
+    factory: Any = LeanSessions(limit)
+    port = Port(number, factory, BACKLOG, "127.0.0.1", reactor, limit=limit)
+    port.adopt(listening)
+    assert port.getHost().port == number
+    client = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", number), Hearer())
+    assert await client.gone.addTimeout(10, reactor) == b"hello"
+    await port.stopListening()
+    assert listening.fileno() == -1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_has_twisteds_transport(tmp_path: Path) -> None:
+    limit = SessionLimit(1)
+    factory: Any = LeanSessions(limit)
+    path = str(tmp_path / "socket")
+    port = ListeningReactor(reactor, limit).listenUNIX(path, factory)
+    client = await connectProtocol(UNIXClientEndpoint(reactor, path), Hearer())
+    assert await client.gone.addTimeout(10, reactor) == b"hello"
+    assert not isinstance(factory.sessions[0].connection, Connection)
+    await port.stopListening()
+
+
+# ---------------------------------------------------------------- the peer of a BIND
+
+
+class Peers:
+    """A port for the peer of a BIND, and who came."""
+
+    def __init__(self, awaited: str = "127.0.0.1", port: int = 0) -> None:
+        self.asked: list[str] = []
+        self.streams: list[Any] = []
+        self._awaited = awaited
+        poller = poller_of(reactor)
+        assert poller is not None
+        self.port = PeerPort(poller, "127.0.0.1", port, self.awaits, self.connected)
+
+    def awaits(self, host: str) -> bool:
+        self.asked.append(host)
+        return host == self._awaited
+
+    def connected(self, stream: Any) -> None:
+        self.streams.append(stream)
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        end = reactor.seconds() + 10
+        while not condition():
+            assert reactor.seconds() < end
+            await deferLater(reactor, 0)
+
+    def connect(self, source: str = "127.0.0.1") -> socket.socket:
+        where = self.port.getHost()
+        client = socket.create_connection((where.text, where.port), source_address=(source, 0))
+        client.setblocking(False)
+        return client
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_awaited_peer_is_let_in_and_strangers_are_closed() -> None:
+    peers = Peers("127.0.0.1")
+    stranger, peer = peers.connect("127.0.0.2"), peers.connect()
+    await peers.until(lambda: peers.streams)
+    assert peers.asked == ["127.0.0.2", "127.0.0.1"]
+    assert not is_open(stranger)
+    assert is_open(peer)
+    [stream] = peers.streams
+    assert stream.far == Address(*peer.getsockname())
+    stream.abortConnection()
+    peers.port.stopListening()
+    for client in (stranger, peer):
+        client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_stops_for_the_peer_gets_no_other() -> None:
+    peers = Peers()
+
+    def last(stream: Any) -> None:
+        peers.streams.append(stream)
+        peers.port.stopListening()
+
+    peers.connected = last  # type: ignore[method-assign]
+    poller = poller_of(reactor)
+    assert poller is not None
+    port = PeerPort(poller, "127.0.0.1", 0, peers.awaits, last)
+    peers.port.stopListening()
+    peers.port = port
+    first, second = peers.connect(), peers.connect()
+    await peers.until(lambda: peers.streams)
+    await deferLater(reactor, 0)
+    assert len(peers.streams) == 1
+    peers.port.stopListening()  # twice is harmless
+    peers.streams[0].abortConnection()
+    for client in (first, second):
+        client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_for_a_peer_that_cannot_be_had_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(CannotListenError):
+        Peers(port=taken.getsockname()[1])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_for_a_peer_without_a_descriptor_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    peers = Peers()
+    peers.port.stopListening()
+    monkeypatch.setattr(accept.socket, "socket", refuse)
+    with pytest.raises(CannotListenError, match="Too many open files"):
+        Peers()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_left_already_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = Peers()
+    real, errors = socket.socket.accept, [errno.ECONNABORTED]
+
+    def accepting(self: socket.socket) -> Any:
+        if errors:
+            raise OSError(errors.pop(), "it left")
+        return real(self)
+
+    monkeypatch.setattr(socket.socket, "accept", accepting)
+    client = peers.connect()
+    await peers.until(lambda: peers.streams)
+    peers.streams[0].abortConnection()
+    peers.port.stopListening()
+    client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_for_whom_there_is_no_descriptor_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accept, "RETRY_DELAY", 0.01)
+    peers = Peers()
+    real, errors = socket.socket.accept, [errno.EMFILE, errno.EMFILE]
+
+    def accepting(self: socket.socket) -> Any:
+        if errors:
+            raise OSError(errors.pop(), "Too many open files")
+        return real(self)
+
+    monkeypatch.setattr(socket.socket, "accept", accepting)
+    client = peers.connect()
+    with capturedLogs() as events:
+        await peers.until(lambda: peers.streams)
+    assert (errors, list(events)) == ([], [])
+    assert is_open(client)
+    peers.streams[0].abortConnection()
+    peers.port.stopListening()
+    client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_cannot_be_let_in_is_logged_and_the_wait_goes_on() -> None:
+    peers = Peers()
+    come = peers.awaits
+    peers.port.stopListening()
+    crashes = [ZeroDivisionError("a bug")]
+
+    def awaits(host: str) -> bool:
+        if crashes:
+            raise crashes.pop()
+        return come(host)
+
+    poller = poller_of(reactor)
+    assert poller is not None
+    peers.port = PeerPort(poller, "127.0.0.1", 0, awaits, peers.connected)
+    with capturedLogs() as events:
+        clients = [peers.connect()]
+        await peers.until(lambda: events)
+        clients.append(peers.connect())
+        await peers.until(lambda: peers.streams)
+    assert [formatEvent(event) for event in events] == ["a peer could not be let in"]
+    peers.streams[0].abortConnection()
+    peers.port.stopListening()
+    for client in clients:
+        client.close()

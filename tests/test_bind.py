@@ -7,6 +7,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError
 
 from socks5 import PerFamily, Settings, bind
+from socks5.relay import RESET_DELAY
 from tests import sessions
 from tests.fakes import FakeTCPPort, FakeTransport, address
 from tests.sessions import (
@@ -73,6 +74,7 @@ def test_first_reply_has_the_listening_address_and_the_second_the_peers() -> Non
     assert client.received() == PEER_CAME
     assert server.counters.replies == {0: 2}
     client.reset()
+    server.reactor.advance(RESET_DELAY)
     assert [record.bound for record in server.records] == ["192.0.2.80:20"]
 
 
@@ -149,7 +151,8 @@ def test_peer_elsewhere_is_awaited_in_the_control_connections_family(route: list
 
 
 def test_peer_on_this_host_is_awaited_on_the_loopback(route: list[str]) -> None:
-    _, port = listening(Server(), LOOPBACK, host=address("127.0.0.1", 1080))
+    local = {"peer": address("127.0.0.1", 50000), "host": address("127.0.0.1", 1080)}
+    _, port = listening(Server(), LOOPBACK, **local)
     assert route == []
     assert port.getHost().host == "127.0.0.1"
 
@@ -244,11 +247,46 @@ def test_client_elsewhere_cannot_let_this_host_in() -> None:
 def test_bug_in_the_rules_ends_the_wait(failures: Failures) -> None:
     rules = Allow(lambda _, host: host is None or bool(1 / 0))
     server = Server(rules=rules)
-    client, port = listening(server)
+    client, port = listening(server, ANYONE)
     assert not port.connect(PEER).connected
     assert failures.take(ZeroDivisionError) == ["division by zero"]
     assert client.received() == NO_AUTHENTICATION + LISTENING + refusal(1)
     assert not port.is_listening
+
+
+def test_peer_that_the_rules_forbid_is_not_even_awaited(route: list[str]) -> None:
+    """Otherwise a stranger could open ports on this host's loopback."""
+    server = Server()
+    client = server.client(GREETING, BIND + LOOPBACK)
+    assert client.received() == NO_AUTHENTICATION + refusal(2)
+    assert server.reactor.tcp_ports == []
+    client.end()
+    assert [record.reason for record in server.records] == [
+        "NotAllowed: the rules forbid the expected peer"
+    ]
+
+
+def test_client_that_names_no_peer_gets_the_port_that_it_asks_for() -> None:
+    _, port = listening(Server(), octets("01 00000000 1f90"))
+    assert port.getHost().port == 8080
+
+
+def test_taken_port_is_replaced() -> None:
+    server = Server()
+    server.reactor.taken_ports = {8080}
+    _, port = listening(server, octets("01 00000000 1f90"))
+    assert port.getHost().port == 40000
+
+
+@pytest.mark.parametrize(("asked", "port"), [("0050", 40000), ("03ff", 40000), ("0400", 1024)])
+def test_port_that_belongs_to_the_system_is_not_given_away(asked: str, port: int) -> None:
+    _, listening_port = listening(Server(), octets("01 00000000" + asked))
+    assert listening_port.getHost().port == port
+
+
+def test_named_peers_port_is_not_where_it_is_awaited() -> None:
+    _, port = listening(Server(), octets("01 c0000250 1f90"))
+    assert port.getHost().port == 40000
 
 
 def test_second_peer_finds_nobody() -> None:
@@ -292,6 +330,14 @@ def test_bug_in_the_resolver_is_logged_and_gets_reply_1(failures: Failures) -> N
     assert client.received() == NO_AUTHENTICATION + refusal(1)
 
 
+def test_resolver_that_raises_is_logged_and_gets_reply_1(failures: Failures) -> None:
+    server = Server()
+    server.resolver.resolve = lambda name: 1 // 0
+    client = server.client(GREETING, BIND + NAME)
+    assert len(failures.take(ZeroDivisionError)) == 1
+    assert client.received() == NO_AUTHENTICATION + refusal(1)
+
+
 @pytest.mark.parametrize("leave", [Client.end, Client.reset])
 def test_client_that_leaves_cancels_the_lookup(leave: Any) -> None:
     server = Server()
@@ -316,7 +362,9 @@ def test_wait_is_bounded() -> None:
     assert client.received() == refusal(6)
     assert client.sees == "end"
     client.end()
-    assert [record.reply for record in server.records] == [6]
+    (record,) = server.records
+    assert (record.reply, record.reason) == (6, "TTLExpired: no peer connected in time")
+    assert (record.bytes_up, record.bytes_down, record.dropped) == (0, 0, 0)
 
 
 def test_wait_ends_with_the_peer() -> None:
@@ -338,6 +386,13 @@ def test_client_that_leaves_closes_the_port(leave: Any) -> None:
     assert [record.reply for record in server.records] == [0]
 
 
+def test_shutdown_closes_both_sides() -> None:
+    server = Server()
+    client, peer = joined(server)
+    server.factory.close_sessions("shutdown", 1)
+    assert client.sees == peer.far_sees == "end"
+
+
 def test_shutdown_closes_the_port() -> None:
     server = Server()
     client, port = listening(server)
@@ -356,6 +411,7 @@ def test_octets_pass_both_ways() -> None:
     peer.deliver(b"down")
     assert (peer.value(), client.received()) == (b"up", b"down")
     client.reset()
+    server.reactor.advance(RESET_DELAY)
     assert peer.far_sees == "reset"
     assert [(record.bytes_up, record.bytes_down) for record in server.records] == [(2, 4)]
 
@@ -376,12 +432,12 @@ def test_octets_before_the_peer_are_kept() -> None:
 def test_octets_and_an_end_before_the_peer_are_kept() -> None:
     server = Server()
     client, port = listening(server)
-    client.send(b"a file")
+    client.send(b"!")
     client.end()
     assert port.is_listening
     peer = port.connect(PEER)
     server.reactor.turn()
-    assert (peer.value(), peer.far_sees) == (b"a file", "end")
+    assert (peer.value(), peer.far_sees) == (b"!", "end")
     peer.deliver_end()
     assert not client.is_connected
 
@@ -434,3 +490,4 @@ def test_loopback_is_reached_from_this_host_only(host: str, near: str, can: bool
 
 def test_way_out_has_an_address() -> None:
     assert bind.local_address_towards("127.0.0.1") == "127.0.0.1"
+    assert bind.local_address_towards("::1") == "::1"

@@ -160,6 +160,8 @@ def test_handshake_ends_after_ten_seconds(sent: tuple[bytes, ...]) -> None:
     assert client.sees == "end"
     assert not client.is_connected
     assert logins.cancelled == (LOGIN in sent)
+    reasons = ["handshake timed out"] if PASSWORD_GREETING in sent else []
+    assert [record.reason for record in server.records] == reasons
     assert list(server.factory.sessions) == []
 
 
@@ -203,16 +205,16 @@ def test_reading_pauses_beyond_the_bound_and_resumes_with_the_relay() -> None:
 
 def test_reading_pauses_beyond_the_bound_during_a_check() -> None:
     logins = Logins()
-    server = Server(Settings(max_optimistic=20), authenticator=logins)
-    client = server.client(PASSWORD_GREETING, LOGIN, CONNECT, b"0123456789")
-    assert client.transport.is_reading  # exactly the bound: ten octets of request, ten more
-    client.send(b"x")
+    server = Server(Settings(max_optimistic=10), authenticator=logins)
+    client = server.client(PASSWORD_GREETING, LOGIN, CONNECT)
+    assert client.transport.is_reading  # a request of ten octets is exactly the bound
+    client.send(b"0123456789")
     assert not client.transport.is_reading
     logins.accept()
-    assert client.transport.is_reading  # eleven are left
+    assert client.transport.is_reading
     target = server.dialer.succeed()
     server.reactor.turn()
-    assert target.value() == b"0123456789x"
+    assert target.value() == b"0123456789"
 
 
 def test_reading_stays_paused_after_a_check_while_too_many_octets_wait() -> None:
@@ -225,6 +227,15 @@ def test_reading_stays_paused_after_a_check_while_too_many_octets_wait() -> None
     server.reactor.turn()
     assert client.transport.is_reading
     assert target.value() == b"123456789"
+
+
+def test_bound_is_for_early_octets_only() -> None:
+    server = Server(Settings(max_optimistic=8))
+    client = server.client(GREETING, CONNECT)
+    target = server.dialer.succeed()
+    client.send(b"123456789", b"123456789")
+    assert client.transport.is_reading
+    assert target.value() == b"123456789" * 2
 
 
 def test_reading_resumes_after_a_failure_until_the_client_closes() -> None:
@@ -393,6 +404,16 @@ def test_client_that_leaves_stops_its_command(
     assert [command.stopped for command in commands.begun] == [[reason]]
     assert not client.is_connected
     assert [record.reason for record in server.records] == [reason]
+    assert (server.counters.open_connections, server.factory.limit.open) == (0, 0)
+
+
+def test_tls_client_that_leaves_stops_its_command() -> None:
+    commands = Commands()
+    server = Server(commands=commands)
+    client = server.client(GREETING, CONNECT, kind=FakeTLSTransport)
+    client.end()
+    assert [command.stopped for command in commands.begun] == [["client closed"]]
+    assert list(server.factory.sessions) == []
 
 
 def test_command_may_go_on_behind_the_clients_end() -> None:
@@ -452,6 +473,24 @@ def test_clients_end_behind_early_octets_is_passed_on_after_the_check() -> None:
     assert target.far_sees == "end"
     target.deliver(b"an answer")
     assert client.received() == PASSWORD_CHOSEN + LOGIN_RIGHT + CONNECTED + b"an answer"
+
+
+def test_clients_end_is_passed_on_to_a_target_that_is_there_at_once() -> None:
+    class Immediate(sessions.FakeDialer):
+        def dial(self, *arguments: Any) -> Any:
+            dialling = super().dial(*arguments)
+            self.target = self.succeed()
+            return dialling
+
+    logins, reactor = Logins(), FakeReactor()
+    server = Server(authenticator=logins, dialer=(dialer := Immediate(reactor)))
+    client = server.client(PASSWORD_GREETING, LOGIN, CONNECT, b"a question")
+    client.end()
+    logins.accept()
+    reactor.turn()
+    assert (dialer.target.value(), dialer.target.far_sees) == (b"a question", "end")
+    dialer.target.deliver(b"an answer")
+    assert client.received().endswith(b"an answer")
 
 
 def test_clients_end_behind_a_request_that_is_refused_closes() -> None:
@@ -534,7 +573,14 @@ def test_request_with_an_unknown_command_gets_reply_7() -> None:
     assert client.sees == "end"
     assert server.counters.requests == {9: 1}
     assert server.counters.violations == 0
-    assert [record.command for record in server.records] == ["9"]
+    (record,) = server.records
+    assert record.command == "9"
+    assert record.reason == "CommandNotSupported: this command is not served"
+
+
+def test_command_that_nothing_serves_gets_reply_7() -> None:
+    client = Server(commands=Commands()).client(GREETING, BIND + TARGET)
+    assert client.received() == NO_AUTHENTICATION + refusal(7)
 
 
 @pytest.mark.parametrize(("command", "name"), [(1, "connect"), (2, "bind"), (3, "udp")])
@@ -563,6 +609,7 @@ def test_rules_may_refuse_a_name_before_it_is_resolved() -> None:
     assert client.received() == NO_AUTHENTICATION + refusal(2)
     assert client.sees == "end"
     assert server.dialer.targets == []
+    assert [record.reason for record in server.records] == ["NotAllowed: the rules forbid it"]
     assert rules.asked == [
         (Access("198.51.100.7", "203.0.113.1", None, 1, Address(b"example.org", 80)), None)
     ]
@@ -664,6 +711,7 @@ def test_bug_after_the_reply_closes(failures: Failures) -> None:
     assert failures.take(RuntimeError) == ["a bug"]
     assert client.received() == NO_AUTHENTICATION + refusal(0)
     assert client.sees == "end"
+    assert [record.reason for record in server.records] == ["internal error"]
 
 
 def test_bug_after_the_end_is_logged_only(failures: Failures) -> None:
@@ -898,6 +946,13 @@ def test_sessions_may_be_ended_while_they_are_listed() -> None:
     assert list(server.factory.sessions) == []
     assert [record.reason for record in server.records] == ["enough"] * 3
     assert server.dialer.cancelled == server.dialer.targets
+
+
+def test_session_that_has_not_begun_can_be_listed() -> None:
+    server = Server()
+    server.client()
+    (session,) = server.factory.sessions
+    assert (session.request, session.access, session.client_host) == (None, None, "127.0.0.1")
 
 
 def test_session_limit_turns_clients_away_until_there_is_room() -> None:

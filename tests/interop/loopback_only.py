@@ -11,7 +11,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from typing_extensions import override
 
 from socks5 import Access, Rules, ServerFactory
-from socks5.resolve import literal
+from socks5.accept import ListeningReactor
 from socks5.service import ProxyService
 from socks5.tap import Options
 
@@ -22,9 +22,7 @@ class LoopbackOnly(Rules):
     @override
     def allows(self, access: Access, address: str | None) -> bool:
         if address is None:
-            name = access.target.host
-            # Browsers send addresses as names, too.
-            return name == b"localhost" or not isinstance(name, bytes) or literal(name) is not None
+            return access.target.host == b"localhost" or not access.target.is_name
         return ip_address(address).is_loopback and super().allows(access, address)
 
 
@@ -33,7 +31,8 @@ def main() -> None:
     options.parseOptions(sys.argv[1:])
     access_log = options.access_log(reactor)
     factory = ServerFactory(reactor, rules=LoopbackOnly(), access_log=access_log)
-    service = ProxyService.on_interfaces(reactor, factory, options["port"], (), access_log)
+    required, optional = options.listeners(ListeningReactor(reactor, factory.limit))
+    service = ProxyService(reactor, factory, required, optional, access_log)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

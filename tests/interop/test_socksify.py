@@ -195,9 +195,6 @@ def test_a_program_that_listens(socksify: Socksify, proxy: Proxy, tmp_path: Path
     assert (session.bytes_up, session.bytes_down) == (len(answer), SIZE)
 
 
-@pytest.mark.xfail(
-    reason="a BIND without an address is given any port: dante wants the one it has asked for"
-)
 def test_a_program_that_listens_on_a_port_of_its_choice(
     socksify: Socksify, proxy: Proxy, tmp_path: Path
 ) -> None:

@@ -114,10 +114,14 @@ class Network:
         self._stack.callback(made.close)
         return made
 
-    def connect(self, address: Any, source: str | None = None) -> Far:
+    def connect(
+        self, address: Any, source: str | None = None, receive_buffer: int | None = None
+    ) -> Far:
         """A connection; the system accepts it before anybody else does."""
         family = socket.AF_UNIX if isinstance(address, str) else family_of(address[0])
         made = self._socket(family, socket.SOCK_STREAM)
+        if receive_buffer is not None:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source is not None:
             made.bind((source, 0))
         made.connect(address)

@@ -1,12 +1,16 @@
-"""``serve`` starts servers on real sockets, and sees to it that they leave nothing behind."""
+"""``serve`` starts servers on real sockets, and sees to it that they leave none behind."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.task import Clock
 
+from socks5.accept import ListeningReactor
 from socks5.settings import Settings
 from tests.fakes import FakeResolver
 from tests.sessions import Records
@@ -14,32 +18,60 @@ from tests.sockets.clients import Factory, Proxy
 from tests.sockets.wires import until
 
 
-@pytest_twisted.async_yield_fixture
-async def serve() -> AsyncIterator[Callable[..., Awaitable[Proxy]]]:
-    """Start a server.
+class OnClock:
+    """The reactor with a clock that a test turns."""
 
-    Parameters of the function: ``settings``; ``endpoint``, where it listens; those of ServerFactory.
+    def __init__(self, clock: Clock) -> None:
+        from twisted.internet import reactor
+
+        self.wrapped = reactor
+        self.seconds, self.callLater = clock.seconds, clock.callLater
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.wrapped, name)
+
+
+def open_sockets() -> set[str]:
+    """The sockets of this process, by the names that the system gives them."""
+    names = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            names.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return {name for name in names if name.startswith("socket:")}
+
+
+@pytest_twisted.async_yield_fixture(params=["twisted", "own"])
+async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Awaitable[Proxy]]]:
+    """Start a server: on Twisted's ports, as in a program that embeds it, and on our own.
+
+    Parameters of the function: ``settings``; ``endpoint``, where it listens; ``clock``, whose time it
+    has; those of ServerFactory.
     """
     from twisted.internet import reactor
 
-    before = {*reactor.getReaders(), *reactor.getWriters()}
+    before = open_sockets()
     proxies: list[Proxy] = []
     with ExitStack() as stack:
 
         async def listen(
             settings: Settings | None = None,
             endpoint: str = "tcp:0:interface=127.0.0.1",
+            clock: Clock | None = None,
             **parameters: Any,
         ) -> Proxy:
             parameters.setdefault("access_log", Records())
             parameters.setdefault("resolver", FakeResolver({b"localhost": ["127.0.0.1", "::1"]}))
-            factory = Factory(reactor, settings=settings, **parameters)
-            port = await serverFromString(reactor, endpoint).listen(factory)
+            timed = reactor if clock is None else OnClock(clock)
+            factory = Factory(timed, settings=settings, **parameters)
+            is_own = request.param == "own"
+            listener = ListeningReactor(reactor, factory.limit) if is_own else reactor
+            port = await serverFromString(listener, endpoint).listen(factory)
             proxies.append(Proxy(stack, factory, port))
             return proxies[-1]
 
         yield listen
         for proxy in proxies:
+            proxy.factory.reactor = reactor
             await proxy.port.stopListening()
             await proxy.factory.close_sessions("the test is over", 1)
-    await until(lambda: {*reactor.getReaders(), *reactor.getWriters()} <= before)
+    await until(lambda: open_sockets() <= before)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
 
-from socks5 import Settings
 from tests import sessions
 from tests.sockets.clients import Far, Proxy, family_of, packed
-from tests.sockets.wires import until
+from tests.sockets.wires import turn, until
 
 failures = sessions.failures
 
@@ -32,6 +32,10 @@ async def joined(proxy: Proxy, host: str = "127.0.0.1") -> tuple[Far, Far]:
     peer = proxy.connect(bound)
     assert await client.reply() == (0, peer.host)
     return client, peer
+
+
+ELSEWHERE = "127.0.0.9"
+"""A named peer that does not come: who looks whether the port is closed is a stranger."""
 
 
 def is_closed(address: tuple[str, int]) -> bool:
@@ -89,14 +93,20 @@ async def test_port_closes_behind_the_peer(serve: Any) -> None:
 @pytest.mark.parametrize("leave", [Far.close, Far.reset])
 @pytest_twisted.ensureDeferred
 async def test_port_closes_when_the_client_leaves(serve: Any, leave: Any) -> None:
-    client, bound = await listening(await serve())
+    client, bound = await listening(await serve(), ELSEWHERE)
+    assert not is_closed(bound)
     leave(client)
     await until(lambda: is_closed(bound))
 
 
 @pytest_twisted.ensureDeferred
 async def test_wait_is_bounded(serve: Any) -> None:
-    client, bound = await listening(await serve(Settings(bind_timeout=0.01)))
+    clock = Clock()
+    client, bound = await listening(await serve(clock=clock), ELSEWHERE)
+    clock.advance(59.99)
+    await turn()
+    assert not is_closed(bound)
+    clock.advance(0.01)
     assert await client.rest() == sessions.refusal(6)
     await until(lambda: is_closed(bound))
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
 
 from socks5 import PerFamily, Settings
 from tests import sessions
 from tests.sockets.clients import Far, Proxy, packed
-from tests.sockets.wires import until
+from tests.sockets.wires import turn, until
 
 failures = sessions.failures
 
@@ -116,11 +117,16 @@ async def test_octets_behind_a_failed_request_do_not_destroy_the_reply(serve: An
 
 @pytest_twisted.ensureDeferred
 async def test_client_that_stays_after_a_failure_is_closed(serve: Any) -> None:
-    proxy = await serve(Settings(close_timeout=0.01))
+    clock = Clock()
+    proxy = await serve(clock=clock)
     client = await proxy.client(1, packed(*proxy.refusing()))
-    await proxy.gone()
     assert await client.rest() == sessions.refusal(5)
     assert client.sees == "end"
+    clock.advance(1.99)
+    await turn()
+    assert proxy.factory.ended == 0
+    clock.advance(0.01)
+    await proxy.gone()
 
 
 @pytest_twisted.ensureDeferred

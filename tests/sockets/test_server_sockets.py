@@ -1,5 +1,6 @@
 """The server's face on real sockets: transports of every kind, and how the system sees a session end."""
 
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +8,32 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import protocol
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.task import Clock
+from zope.interface import implementer
 
 from socks5 import Settings
+from socks5.attempts import Stream
+from socks5.dial import Dialer
+from socks5.interfaces import IDialer
+from socks5.wire import Address
 from tests import sessions
 from tests.certificates import self_signed
-from tests.sessions import GREETING, NO_AUTHENTICATION, Allow, octets, refusal
+from tests.fakes import FakeResolver
+from tests.sessions import (
+    GREETING,
+    LOGIN,
+    NO_AUTHENTICATION,
+    PASSWORD_GREETING,
+    Allow,
+    Logins,
+    octets,
+    refusal,
+)
 from tests.sockets.clients import Far, Proxy, packed
-from tests.sockets.wires import turn, until
+from tests.sockets.wires import PATIENCE, turn, until
 
 failures = sessions.failures
 
@@ -38,11 +58,18 @@ async def echoed(proxy: Proxy, client: Far, host: str = "127.0.0.1") -> tuple[Fa
 @pytest.mark.parametrize("sent", [b"", GREETING[:1], GREETING, GREETING + octets("05 01")])
 @pytest_twisted.ensureDeferred
 async def test_slow_client_is_closed(serve: Any, sent: bytes) -> None:
-    proxy = await serve(Settings(handshake_timeout=0.01))
+    clock = Clock()
+    proxy = await serve(clock=clock)
     client = proxy.connect(proxy.address)
     client.send(sent)
     answer = NO_AUTHENTICATION if sent.startswith(GREETING) else b""
-    assert await client.rest() == answer
+    await until(lambda: proxy.counters.open_connections)
+    assert await client.receive(len(answer)) == answer
+    clock.advance(9.99)
+    await turn()
+    assert client.sees_now() == ""
+    clock.advance(0.01)
+    assert await client.rest() == b""
     assert client.sees == "end"
     await proxy.gone()
 
@@ -178,12 +205,16 @@ async def test_tls_client_that_is_silent_is_gone_in_time(
     serve: Any, certificate: Path, has_handshake: bool
 ) -> None:
     """Also if it does not answer the alert with which TLS closes."""
-    settings = Settings(handshake_timeout=0.05, close_timeout=0.01)
-    proxy = await serve(settings, over_tls(certificate))
+    clock = Clock()
+    proxy = await serve(endpoint=over_tls(certificate), clock=clock)
     if has_handshake:
         await tls_client(proxy, certificate)
     else:
         proxy.connect(proxy.address)
+    await until(lambda: proxy.counters.open_connections)
+    clock.advance(10)
+    await turn()
+    clock.advance(2)
     await proxy.gone()
 
 
@@ -192,16 +223,19 @@ async def test_tls_client_that_is_silent_is_gone_in_time(
 async def test_tls_client_that_stays_after_a_failure_is_gone_in_time(
     serve: Any, certificate: Path
 ) -> None:
-    proxy = await serve(Settings(close_timeout=0.01), over_tls(certificate))
+    clock = Clock()
+    proxy = await serve(endpoint=over_tls(certificate), clock=clock)
     client = await tls_client(proxy, certificate)
     client.send(GREETING + octets("05 01 00") + packed(*proxy.refusing()))
     assert await client.receive(12) == NO_AUTHENTICATION + refusal(5)
+    clock.advance(2)
     await proxy.gone()
 
 
 # ---------------------------------------------------------------- all sessions
 
 
+@pytest.mark.parametrize("serve", ["twisted"], indirect=True)  # ours would let it wait
 @pytest_twisted.ensureDeferred
 async def test_client_over_the_limit_is_closed_and_the_others_are_served(serve: Any) -> None:
     proxy = await serve(Settings(max_sessions=1))
@@ -233,16 +267,103 @@ async def test_shutdown_ends_every_session_in_order(serve: Any) -> None:
     assert {record.reason for record in proxy.records} == {"shutdown"}
 
 
+async def stalled(proxy: Proxy) -> tuple[Far, int]:
+    """A client that takes nothing while its target sends until every buffer on the way is full, and
+    how many octets it had taken before.
+    """
+    small = 4096  # and fixed: left alone, the system would let buffers grow
+    proxy.port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, small)
+    client = proxy.connect(proxy.address, receive_buffer=small)
+    client.send(GREETING)
+    _, far = await echoed(proxy, client)
+    idle_turns = 0
+    while idle_turns < 100:
+        idle_turns = 0 if far.push(bytes(1 << 20)) else idle_turns + 1
+        await turn()
+    return client, len(b"down")
+
+
 @pytest_twisted.ensureDeferred
 async def test_shutdown_resets_a_client_that_takes_nothing(serve: Any) -> None:
     proxy = await serve()
-    client = proxy.connect(proxy.address)
-    client.send(GREETING)
-    _, far = await echoed(proxy, client)
-    stalled = 0
-    while stalled < 10:  # until every buffer on the way is full
-        stalled = 0 if far.push(b"x" * (1 << 20)) else stalled + 1
-        await turn()
+    client, _ = await stalled(proxy)
     await proxy.factory.close_sessions("shutdown", 0.01)
     await until(client.sees_now)
     assert client.sees == "reset"
+
+
+@pytest_twisted.ensureDeferred
+async def test_shutdown_sends_a_slow_client_what_came_for_it(serve: Any) -> None:
+    proxy = await serve()
+    client, before = await stalled(proxy)
+    closed = proxy.factory.close_sessions("shutdown", PATIENCE)
+    (record,) = proxy.records
+    assert len(await client.rest()) == record.bytes_down - before
+    assert client.sees == "end"
+    await closed
+
+
+# ---------------------------------------------------------------- many early octets
+
+
+@implementer(IDialer)
+class TwistedDialer:
+    """Dials by an endpoint, so that the stream has Twisted's transport."""
+
+    def dial(self, target: Address, is_allowed: Callable[[str], bool]) -> Deferred[Any]:
+        from twisted.internet import reactor
+
+        endpoint = TCP4ClientEndpoint(reactor, target.text, target.port)
+        return endpoint.connect(protocol.Factory.forProtocol(Stream))
+
+
+@implementer(IDialer)
+class Held:
+    """Dials when it is let go."""
+
+    def __init__(self, dialer: IDialer | None) -> None:
+        from twisted.internet import reactor
+
+        self._dialer = dialer or Dialer(reactor, Settings(), FakeResolver())
+        self.go: Deferred[None] = Deferred()
+
+    def dial(self, target: Address, is_allowed: Callable[[str], bool]) -> Deferred[Any]:
+        dialling: Deferred[Any] = self.go.addCallback(
+            lambda _: self._dialer.dial(target, is_allowed)
+        )
+        return dialling
+
+
+@pytest.mark.parametrize("dialer", [None, TwistedDialer()])
+@pytest_twisted.ensureDeferred
+async def test_many_early_octets_pass_whole(serve: Any, dialer: IDialer | None) -> None:
+    held = Held(dialer)
+    proxy = await serve(Settings(max_optimistic=10_000), dialer=held)
+    target = proxy.listen()
+    client = await proxy.client(1, packed(*target.host))
+    sent, stalled = 0, 0
+    while stalled < 10:  # until the server reads no more
+        taken = client.push(bytes(1 << 20))
+        sent, stalled = sent + taken, 0 if taken else stalled + 1
+        await turn()
+    client.end()
+    held.go.callback(None)
+    far, _ = await target.accept()
+    assert len(await far.rest()) == sent
+    assert sent > 10_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_early_octets_do_not_hide_the_end_of_an_association(serve: Any) -> None:
+    logins = Logins()
+    proxy = await serve(Settings(max_optimistic=10_000), authenticator=logins)
+    client = proxy.connect(proxy.address)
+    request = octets("05 03 00") + packed("0.0.0.0", 0)
+    client.send(PASSWORD_GREETING + LOGIN + request)
+    stalled = 0
+    while stalled < 10:
+        stalled = 0 if client.push(bytes(1 << 20)) else stalled + 1
+        await turn()
+    logins.accept()
+    client.end()
+    await proxy.gone()

@@ -6,6 +6,7 @@ Every wait is for something to become true, in as many turns of the reactor as t
 import socket
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.task import deferLater
 
@@ -28,6 +29,16 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert reactor.seconds() < end, "it does not become true"
         await turn()
+
+
+class WithoutPoller:
+    """A reactor, as it is where sockets cannot be our own."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
 
 
 def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
@@ -65,6 +76,11 @@ class FarEnd:
             if not data:
                 self.sees = "end"
         return bytes(self._octets)
+
+    @property
+    def octets(self) -> bytearray:
+        """What was received, without a look for more."""
+        return self._octets
 
     @property
     def count(self) -> int:

@@ -1,0 +1,606 @@
+"""What only sockets joined directly do: pipes, their pool, and the shared buffer.
+
+A poller of the test's own is served by hand: nothing happens but in :meth:`Wired.serve`. What every relay
+must do is in ``test_relay_sockets.py``.
+"""
+
+import errno
+import gc
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from zope.interface.verify import verifyObject
+
+from socks5 import poll, splice
+from socks5.interfaces import IStreamReceiver
+from socks5.poll import Poller
+from socks5.relay import RESET_DELAY, RESET_PATIENCE, Relay
+from socks5.settings import Settings
+from socks5.splice import BUFFER_SIZE, BULK, PIPE_SIZE, SMALL_TURNS, SWEEP_INTERVAL, Pipe, join
+from socks5.transport import Connection
+from tests.sockets.wires import FarEnd, turn
+
+LINGER = 240.0
+
+needs_splice = pytest.mark.skipif(not hasattr(os, "splice"), reason="no os.splice")
+pytestmark = pytest.mark.skipif(not hasattr(__import__("select"), "epoll"), reason="no epoll")
+
+
+class Reactor(Clock):
+    """A clock, to which a poller may add itself."""
+
+    def addReader(self, reader: Any) -> None:
+        pass
+
+
+class Wired:
+    """Two programs, joined by a relay on sockets.
+
+    ``near`` and ``far`` are our connections, ``client`` and ``target`` the programs.
+    """
+
+    def __init__(self, reactor: Reactor, poller: Poller, window: int | None) -> None:
+        self.reactor, self.poller = reactor, poller
+        self.done: list[str] = []
+        self.client, self.near = self._connect(window)
+        self.target, self.far = self._connect(window)
+        self.relay = join(
+            reactor, Settings(linger_timeout=LINGER), self.near, self.far, self.done.append
+        )
+        self.up: Any = self.relay._near
+        self.down: Any = self.relay._far
+
+    def _connect(self, window: int | None) -> tuple[FarEnd, Connection]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            theirs = listener.accept()[0]
+        for each in (ours, theirs) if window else ():
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        ours.setblocking(False)
+        connection = Connection(self.poller, ours, None, theirs.getsockname())
+        self.poller.add(connection.fd, connection)
+        return FarEnd(theirs), connection
+
+    def serve(self, batches: int = 3) -> None:
+        for _ in range(batches):
+            self.poller.doRead()
+
+    def settle(self) -> None:
+        """Until a reset has got through to everybody."""
+        for _ in range(5):
+            self.serve()
+            self.reactor.advance(RESET_DELAY)
+
+    def serve_before_start(self) -> None:
+        """The connections learn that there is something to read, as if they were paused."""
+        self.near.pauseProducing()
+        self.far.pauseProducing()
+        self.serve()
+
+    def stuff(self, sender: FarEnd, octets: int) -> int:
+        """Send what goes, until nothing goes any more."""
+        data = bytes(1 << 16)
+        sent = quiet = 0
+        while quiet < 20 and sent < octets:
+            went = sender.push(data[: octets - sent])
+            sent += went
+            quiet = 0 if went else quiet + 1
+            self.serve(1)
+        return sent
+
+    def flood(self, octets: int = BULK * 8, chunk: int = BUFFER_SIZE) -> None:
+        """Bulk from the target to the client, who reads it."""
+        data = bytes(chunk)
+        received = sent = 0
+        while received < octets:
+            if sent < octets:
+                sent += self.target.push(data[: octets - sent])
+            self.serve(1)
+            with suppress(BlockingIOError):
+                received += len(self.client.socket.recv(BUFFER_SIZE))
+
+    def clear(self) -> None:
+        """Whatever is on its way to the client arrives."""
+        self.serve()
+        while self.client.read(BUFFER_SIZE) or self.down.is_blocked:
+            self.serve()
+
+    def finish(self) -> None:
+        self.client.close()
+        self.target.close()
+        self.settle()
+        self.relay.stop("the test is over")
+        self.settle()
+        assert len(self.done) == 1
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest_twisted.async_fixture
+async def reactor() -> Reactor:
+    await turn()  # Twisted's own reactor has opened what it needs
+    return Reactor()
+
+
+@pytest.fixture
+def wire(reactor: Reactor) -> Iterator[Callable[..., Wired]]:
+    """Joins two programs; all that it joins have one poller and one pool. At the end nothing is left."""
+    before = descriptors()
+    poller = Poller(reactor)
+    made: list[Wired] = []
+
+    def wire(window: int | None = None, start: bool = True) -> Wired:
+        made.append(Wired(reactor, poller, window))
+        if start:
+            made[-1].relay.start()
+        return made[-1]
+
+    yield wire
+    for each in made:
+        each.finish()
+    reactor.pump([SWEEP_INTERVAL] * 3)
+    assert reactor.getDelayedCalls() == []
+    assert poller._owners == {}
+    poller._epoll.close()
+    assert descriptors() == before
+
+
+@pytest.fixture
+def pool(wire: Callable[..., Wired]) -> Any:
+    return wire().up._pool
+
+
+# ---------------------------------------------------------------- the path
+
+
+def test_sockets_are_joined_directly(wire: Any) -> None:
+    wired = wire()
+    assert wired.near.receiver is wired.up
+    assert verifyObject(IStreamReceiver, wired.up)
+    wired.client.send(b"request")
+    wired.serve()
+    assert wired.target.value() == b"request"
+    assert wired.up.dataReceived(b"never") is None
+    assert wired.up.readConnectionLost() is None
+
+
+class Counting:
+    """A socket that counts how often it is read."""
+
+    def __init__(self, wrapped: socket.socket) -> None:
+        self._wrapped = wrapped
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def recv_into(self, buffer: Any) -> int:
+        self.reads += 1
+        return self._wrapped.recv_into(buffer)
+
+
+def test_a_small_exchange_takes_one_read_each(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No read only to find out that there is no more; the very first may need one, for nobody knows
+    whether the end came with it.
+    """
+    wired = wire(start=False)
+    wired.client.send(b"before")
+    wired.serve_before_start()
+    counting = Counting(wired.near.socket)
+    monkeypatch.setattr(wired.up, "_socket", counting)
+    wired.relay.start()
+    assert counting.reads == 2
+    for reads in (3, 4):
+        wired.client.send(b"request")
+        wired.serve()
+        assert counting.reads == reads
+
+
+# ---------------------------------------------------------------- pipes
+
+
+@needs_splice
+def test_bulk_goes_through_a_pipe_and_small_reads_do_not(wire: Any) -> None:
+    wired = wire()
+    wired.client.send(b"request")
+    wired.flood()
+    assert wired.down._pipe is not None
+    assert wired.up._pipe is None
+    assert wired.relay.bytes_down == BULK * 8
+
+
+@needs_splice
+def test_small_reads_give_the_pipe_back(wire: Any) -> None:
+    wired = wire()
+    wired.flood()
+    wired.clear()
+    for _ in range(SMALL_TURNS + 2):
+        assert wired.down._pipe is not None or _ > SMALL_TURNS // 2
+        wired.target.send(b"small")
+        wired.serve()
+        wired.client.value()
+    assert wired.down._pipe is None
+    wired.target.send(b"copied")
+    wired.serve()
+    assert wired.client.value().endswith(b"copied")
+
+
+@needs_splice
+def test_pipes_are_bounded_and_who_gets_none_copies(
+    wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splice, "PIPES", 1)
+    first, second = wire(), wire()
+    first.flood()
+    second.flood()
+    assert first.down._pipe is not None
+    assert second.down._pipe is None
+
+
+@needs_splice
+def test_a_silent_direction_gives_its_pipe_back_and_pipes_are_closed(
+    wire: Any, reactor: Reactor
+) -> None:
+    wired = wire()
+    before = descriptors()
+    wired.flood()
+    wired.clear()
+    assert descriptors() == before + 2
+    reactor.advance(SWEEP_INTERVAL)
+    assert wired.down._pipe is not None
+    reactor.advance(SWEEP_INTERVAL)
+    assert wired.down._pipe is None
+    assert descriptors() == before
+    assert reactor.getDelayedCalls() == []
+    wired.flood()
+    assert wired.down._pipe is not None
+
+
+@needs_splice
+def test_a_pipe_is_used_again(wire: Any, reactor: Reactor) -> None:
+    first, second = wire(), wire()
+    first.flood()
+    second.flood()
+    first.clear()
+    pipe = first.down._pipe
+    first.finish()
+    third = wire()
+    third.flood()
+    assert third.down._pipe is pipe
+
+
+@needs_splice
+def test_octets_in_a_pipe_outlast_every_sweep(wire: Any, reactor: Reactor) -> None:
+    """However long the reader stalls."""
+    wired = wire(window=1 << 18)
+    wired.flood()
+    sent = wired.stuff(wired.target, PIPE_SIZE * 4)
+    assert wired.down.held > 0
+    assert wired.down.waiting is None
+    for _ in range(5):
+        reactor.advance(SWEEP_INTERVAL)
+    assert wired.down.held > 0
+    received = 0
+    while received < sent:
+        wired.serve(1)
+        with suppress(BlockingIOError):
+            received += len(wired.client.socket.recv(BUFFER_SIZE))
+    assert wired.relay.bytes_down == BULK * 8 + sent
+
+
+@needs_splice
+def test_a_pipe_with_octets_in_it_is_not_used_again(wire: Any) -> None:
+    wired = wire(window=1 << 18)
+    pool = wired.up._pool
+    wired.flood()
+    wired.stuff(wired.target, PIPE_SIZE * 4)
+    assert wired.down._pipe.octets > 0
+    wired.client.reset()
+    wired.settle()
+    assert wired.done == ["reset by client"]
+    assert pool._free == []
+
+
+@needs_splice
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM])
+def test_a_system_that_does_not_splice_goes_unnoticed(
+    wire: Any, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **named: Any) -> int:
+        raise OSError(number, "no")
+
+    wired = wire()
+    monkeypatch.setattr(os, "splice", refuse)
+    wired.flood()
+    assert (wired.down._pipe, wired.done) == (None, [])
+    assert wired.up._pool.is_unavailable
+
+
+def test_a_python_without_splice_goes_unnoticed(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "splice", raising=False)
+    wired = wire()
+    wired.flood()
+    assert (wired.down._pipe, wired.done) == (None, [])
+
+
+@needs_splice
+def test_a_lack_of_descriptors_goes_unnoticed(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(flags: int) -> Any:
+        raise OSError(errno.EMFILE, "no")
+
+    monkeypatch.setattr(os, "pipe2", refuse)
+    wired = wire()
+    wired.flood()
+    assert (wired.down._pipe, wired.done) == (None, [])
+
+
+@needs_splice
+def test_a_small_budget_for_pipes_goes_unnoticed(
+    wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        F_SETPIPE_SZ = 0
+
+        @staticmethod
+        def fcntl(*arguments: int) -> int:
+            raise OSError(errno.EPERM, "no")
+
+    monkeypatch.setattr(splice, "fcntl", Refusing)
+    wired = wire()
+    wired.flood()
+    assert wired.down._pipe is not None
+
+
+def test_a_pipe_closes_both_its_ends() -> None:
+    before = descriptors()
+    pipe = Pipe()
+    assert descriptors() == before + 2
+    pipe.close()
+    assert descriptors() == before
+
+
+# ---------------------------------------------------------------- ends and resets
+
+
+def test_a_receiver_that_resets_is_heard_to_the_end(wire: Any) -> None:
+    """It answers and closes while more is on its way to it: our sending fails before we have read the
+    answer.
+    """
+    wired = wire()
+    wired.client.send(b"an upload")
+    wired.target.send(b"too large")
+    wired.target.reset()
+    wired.settle()
+    assert (wired.client.value(), wired.client.sees) == (b"too large", "reset")
+    assert wired.done == ["reset by target"]
+
+
+@needs_splice
+def test_the_same_for_one_who_gets_bulk(wire: Any) -> None:
+    wired = wire(window=1 << 18)
+    wired.flood()
+    wired.stuff(wired.target, PIPE_SIZE * 4)
+    wired.client.send(b"enough")
+    wired.client.reset()
+    wired.settle()
+    assert (wired.target.value(), wired.target.sees) == (b"enough", "reset")
+    assert wired.done == ["reset by client"]
+
+
+def test_the_same_before_anything_is_read(wire: Any) -> None:
+    wired = wire(start=False)
+    wired.target.send(b"go away")
+    wired.target.reset()
+    wired.relay.start(b"first", True)
+    wired.settle()
+    assert (wired.client.value(), wired.client.sees) == (b"go away", "reset")
+    assert wired.done == ["reset by target"]
+
+
+def test_the_same_where_there_is_nothing_to_hear(
+    wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any error of a socket's ends it, even one that leaves it open."""
+    wired = wire()
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(wired.far.socket, name)
+
+        def send(self, data: Any) -> int:
+            raise OSError(errno.ENOBUFS, "no")
+
+    monkeypatch.setattr(wired.down, "_socket", Broken())
+    wired.client.send(b"request")
+    wired.settle()
+    assert wired.done == ["reset by target"]
+    assert wired.client.sees_now() == "reset"
+
+
+def test_an_end_that_cannot_be_sent_is_a_reset(wire: Any) -> None:
+    wired = wire()
+    wired.target.send(b"answer")
+    wired.target.reset()
+    wired.client.end()
+    wired.up.ready(poll.READABLE | poll.HUNG_UP & ~poll.FAILED)
+    wired.settle()
+    assert (wired.client.value(), wired.client.sees) == (b"answer", "reset")
+    assert wired.done == ["reset by target"]
+
+
+def test_an_end_and_then_a_reset_of_one_who_is_not_read_for_now(wire: Any) -> None:
+    wired = wire(window=1 << 16)
+    sent = wired.stuff(wired.target, 1 << 22)
+    wired.target.reset()
+    wired.serve()
+    assert wired.done == []
+    while not wired.client.sees_now():
+        wired.settle()
+    assert wired.client.sees == "reset"
+    assert wired.client.count == wired.relay.bytes_down <= sent
+    assert wired.done == ["reset by target"]
+
+
+def test_a_reader_has_only_so_long_for_octets_before_a_reset(wire: Any, reactor: Reactor) -> None:
+    wired = wire(window=1 << 16)
+    wired.stuff(wired.target, 1 << 22)
+    wired.target.reset()
+    wired.serve()
+    for _ in range(8):
+        reactor.advance(RESET_PATIENCE / 4)
+    assert wired.done == ["reset by target"]
+
+
+def test_octets_on_their_way_before_a_reset_have_only_so_long_too(
+    wire: Any, reactor: Reactor
+) -> None:
+    """And whoever stops the relay meanwhile does not make an orderly end of it."""
+    wired = wire(window=1 << 16)
+    assert wired.stuff(wired.client, 100_000) == 100_000
+    wired.client.reset()
+    wired.settle()
+    assert (wired.up.held, wired.near.connected, wired.far.connected) == (0, False, True)
+    wired.relay.stop("shutdown")
+    wired.target.send(b"too late")
+    wired.settle()
+    assert wired.relay.bytes_down == 0
+    reactor.pump([RESET_DELAY] * 300)
+    assert wired.done == ["reset by client"]
+    assert reactor.getDelayedCalls() == []
+
+
+def test_a_reset_while_a_reset_is_passed_on_ends_the_relay(wire: Any, reactor: Reactor) -> None:
+    wired = wire(window=1 << 16)
+    assert wired.stuff(wired.client, 100_000) == 100_000
+    wired.client.reset()
+    wired.settle()
+    wired.target.reset()
+    wired.serve()
+    assert wired.done == ["reset by client"]
+    assert reactor.getDelayedCalls() == []
+
+
+def test_a_reset_while_closing_ends_the_relay(wire: Any) -> None:
+    wired = wire(window=1 << 16)
+    wired.stuff(wired.target, 1 << 22)
+    wired.relay.stop("shutdown")
+    wired.serve()
+    assert wired.done == []
+    wired.client.reset()
+    wired.settle()
+    assert wired.done == ["shutdown"]
+
+
+def test_sockets_of_the_past_are_not_touched(wire: Any) -> None:
+    """Their descriptors may be others' by then."""
+    wired = wire(window=1 << 16)
+    wired.stuff(wired.target, 1 << 22)
+    fd = wired.far.fd
+    wired.target.reset()
+    wired.serve()
+    wired.down.abort()
+    assert wired.down.fd == -1
+    assert fd >= 0
+    wired.down.fail()
+    assert not wired.down.is_failed
+    while not wired.client.sees_now():
+        wired.settle()
+    assert wired.done == ["reset by target"]
+
+
+# ---------------------------------------------------------------- bugs, and what is left
+
+
+def test_a_bug_ends_one_relay_and_is_logged(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Any] = []
+    wired, other = wire(), wire()
+
+    def crash() -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(splice.SocketSide, "_receive", lambda side: crash())
+    globalLogPublisher.addObserver(events.append)
+    try:
+        wired.client.send(b"request")
+        wired.serve()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    wired.settle()
+    assert [str(each["log_failure"].value) for each in events if "log_failure" in each] == ["a bug"]
+    assert wired.target.sees_now() == "reset"
+    assert wired.done == ["reset by client"]
+    assert other.done == []
+
+
+def close_in_order(wired: Wired) -> None:
+    wired.client.end()
+    wired.serve()
+    wired.target.close()
+
+
+def reset(wired: Wired) -> None:
+    wired.client.reset()
+
+
+def stop(wired: Wired) -> None:
+    wired.relay.stop("shutdown")
+
+
+def give_up(wired: Wired) -> None:
+    wired.client.end()
+    wired.serve()
+    wired.reactor.pump([LINGER / 4] * 5)
+
+
+@pytest.mark.parametrize("end", [close_in_order, reset, stop, give_up])
+@pytest.mark.parametrize("octets", [0, BULK * 4])
+def test_a_relay_leaves_no_circle_and_no_descriptor(
+    reactor: Reactor, end: Callable[[Wired], None], octets: int
+) -> None:
+    poller = Poller(reactor)
+    before = descriptors()
+
+    def session() -> None:
+        wired = Wired(reactor, poller, None)
+        wired.relay.start(b"first")
+        wired.flood(octets)
+        end(wired)
+        wired.settle()
+        assert len(wired.done) == 1
+        wired.client.close()
+        wired.target.close()
+
+    session()  # makes what stays
+    reactor.pump([SWEEP_INTERVAL] * 3)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            session()
+        reactor.pump([SWEEP_INTERVAL] * 3)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    assert descriptors() == before
+    assert reactor.getDelayedCalls() == []
+    poller._epoll.close()
+
+
+def test_streams_that_are_not_ours_are_joined_by_transports(reactor: Reactor) -> None:
+    from tests.fakes import FakeReactor, fake_stream
+
+    fake = FakeReactor()
+    near, far = fake_stream(fake)[0], fake_stream(fake)[0]
+    relay = join(fake, Settings(), near, far, print)
+    assert isinstance(relay, Relay)
+    assert not isinstance(relay._near, splice.SocketSide)
