@@ -3,11 +3,12 @@
 Takes the same options, logs to the standard output, and shows an import error as what it is, where
 ``twistd`` would only say "Unknown command".
 
-Floor 5: imports :mod:`socks5.tap`.
+Floor 5: imports :mod:`socks5.tap` and :mod:`socks5.workers`.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python import usage
 
 from socks5.tap import Options, makeService
+from socks5.workers import VARIABLE
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,8 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
     from twisted.internet import reactor
 
+    # A parent puts the time before what its workers say.
+    time_format = "" if VARIABLE in os.environ else "%Y-%m-%dT%H:%M:%S%z"
+    observer = textFileLogObserver(sys.stdout, time_format)
     service = makeService(options, reactor)
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
+    globalLogBeginner.beginLoggingTo([observer])
     service.privilegedStartService()
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

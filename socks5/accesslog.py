@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +32,12 @@ STANDARD_OUTPUT = "-"
 FLUSH_INTERVAL = 0.25
 """Seconds that a line waits at the most before it is written."""
 
+MAX_WAITING = 4 << 20
+"""Octets that wait at the most for an output that has stopped taking them; records beyond are lost."""
+
+_CHUNK = select.PIPE_BUF
+"""What a pipe that takes octets at all takes without blocking (pipe(7))."""
+
 FLUSH_LINES = 1000
 """Lines that wait at the most."""
 
@@ -45,6 +53,7 @@ def as_json(record: Record) -> str:
     return json.dumps(
         {
             "time": _timestamp(),
+            **({} if record.worker is None else {"worker": record.worker}),
             "session": record.session,
             "user": record.user,
             "client": record.client,
@@ -76,9 +85,10 @@ def as_text(record: Record) -> str:
     who = record.client if record.user is None else f"{_word(record.user)}@{record.client}"
     what = f"{record.command} {_word(record.target or '')}" if record.command else "no request"
     how = "" if record.reply is None else f" reply {record.reply}"
+    number = record.session if record.worker is None else f"{record.worker}-{record.session}"
     dropped = f" {record.dropped} dropped" if record.dropped else ""
     return (
-        f"{_timestamp()} #{record.session} {who} {what}{how} up {record.bytes_up} down {record.bytes_down}"
+        f"{_timestamp()} #{number} {who} {what}{how} up {record.bytes_up} down {record.bytes_down}"
         f"{dropped} {record.seconds:.3f} s: {_readable(record.reason)}"
     )
 
@@ -96,19 +106,29 @@ class AccessLog:
     :param reactor: the clock of the batches.
     :param path: the file, appended to and created where missing; "-" is the standard output.
     :param form: makes the line, without its end.
+    :param output: the descriptor that "-" stands for; None: 1.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, path: str, form: Callable[[Record], str] = as_json) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        path: str,
+        form: Callable[[Record], str] = as_json,
+        output: int | None = None,
+    ) -> None:
         self._reactor = reactor
         self._path = path
+        self._output = _STANDARD_OUTPUT_DESCRIPTOR if output is None else output
         self._form = form
         self._lines: list[str] = []
         self._descriptor: int | None = None
         self._flushing: IDelayedCall | None = None
         self._is_failing = False
         self._is_torn = False
+        self._rest = b""
+        self._at_once: int | None = None
         self.lost = 0
         """Records that could not be written."""
 
@@ -119,10 +139,14 @@ class AccessLog:
         """
         if self._path == STANDARD_OUTPUT:
             # The descriptor itself: Twisted turns sys.stdout into a logger.
-            os.fstat(_STANDARD_OUTPUT_DESCRIPTOR)
-            self._descriptor = _STANDARD_OUTPUT_DESCRIPTOR
+            os.fstat(self._output)  # it may be closed
+            self._descriptor = self._output
         else:
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            # Without waiting for a reader, if it is a named pipe.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+            self._descriptor = os.open(self._path, flags, 0o666)
+        is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        self._at_once = None if is_file else _CHUNK
 
     def write(self, record: Record) -> None:
         """See :meth:`socks5.interfaces.IAccessLog.write`."""
@@ -138,8 +162,10 @@ class AccessLog:
         if flushing is not None and flushing.active():
             flushing.cancel()
         lines, self._lines = self._lines, []
-        if lines:
-            self._append("".join(lines).encode("utf-8", "backslashreplace"))
+        rest, self._rest = self._rest, b""
+        data = rest + "".join(lines).encode("utf-8", "backslashreplace")
+        if data:
+            self._append(data)
 
     def _append(self, data: bytes) -> None:
         """Write whole lines, as many of them as the disk takes. Half a line that an earlier failure
@@ -151,13 +177,33 @@ class AccessLog:
             if self._is_torn:
                 os.write(descriptor, b"\n")
                 self._is_torn = False
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            while rest and self._takes_octets(descriptor):
+                rest = rest[os.write(descriptor, rest[: self._at_once]) :]
         except OSError as error:
             self._is_torn = self._is_torn or (len(rest) < len(data) and data[-len(rest) - 1] != 10)
-            self._failed(error, rest.count(b"\n"))
+            self._close()  # to be opened anew for the next lines
+            self._lose(rest.count(b"\n"), error.strerror)
         else:
-            self._succeeded()
+            if not rest:
+                self._succeeded()
+            self._keep(rest)
+
+    @staticmethod
+    def _takes_octets(descriptor: int) -> bool:
+        """Whether a small write would not block: a terminal or a pipe may have stopped reading."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        return bool(poll.poll(0))
+
+    def _keep(self, rest: bytes) -> None:
+        """Try what was not taken again with the next lines; there is an end to that, too."""
+        if len(rest) > MAX_WAITING:
+            whole = rest.rfind(b"\n", 0, MAX_WAITING) + 1
+            self._lose(rest.count(b"\n", whole), "nobody reads them")
+            rest = rest[:whole]
+        self._rest = rest
+        if rest and self._flushing is None:
+            self._flushing = self._reactor.callLater(FLUSH_INTERVAL, self.flush)
 
     def _current(self) -> int:
         """The descriptor of the file that the path leads to now.
@@ -183,16 +229,13 @@ class AccessLog:
             return False
         return not os.path.samestat(there, os.fstat(self._descriptor))
 
-    def _failed(self, error: OSError, count: int) -> None:
-        """Records are lost. The file is opened anew for the next ones."""
-        self._close()
+    def _lose(self, count: int, reason: str | None) -> None:
+        """Records are lost; said once, until something is written again."""
         self.lost += count
         if not self._is_failing:
             self._is_failing = True
             self._log.error(
-                "access log {path} loses records: {reason}",
-                path=self._path,
-                reason=error.strerror,
+                "access log {path} loses records: {reason}", path=self._path, reason=reason
             )
 
     def _succeeded(self) -> None:
@@ -212,6 +255,10 @@ class AccessLog:
     def close(self) -> None:
         """Write what waits, and close the file."""
         self.flush()
+        flushing, self._flushing = self._flushing, None
+        if flushing is not None:  # an output that has stopped taking octets
+            flushing.cancel()
+            self._lose(self._rest.count(b"\n"), "nobody reads them")
         self._close()
 
     def _change(self) -> None:
@@ -220,6 +267,6 @@ class AccessLog:
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None and descriptor != _STANDARD_OUTPUT_DESCRIPTOR:
+        if descriptor is not None and self._path != STANDARD_OUTPUT:
             with suppress(OSError):  # whatever it says, the descriptor is gone
                 os.close(descriptor)

@@ -11,27 +11,28 @@ Floor 5: imports everything below.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import re
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol
 
 from OpenSSL.crypto import Error as PEMError
 from twisted.application.service import Service
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.accept import ListeningReactor
-from socks5.accesslog import AccessLog
 from socks5.replies import address_of
 from socks5.server import ServerFactory
 from socks5.wire import unmap
@@ -144,6 +145,40 @@ Listener = tuple[str, IStreamServerEndpoint]
 """How an operator calls a place to listen, and the endpoint."""
 
 
+def listeners_on(listening: Any, port: int, interfaces: Sequence[str]) -> list[Listener]:
+    """One TCP port of some interfaces.
+
+    :param listening: the reactor that the endpoints listen with.
+    """
+
+    def listener(interface: str) -> Listener:
+        kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
+        return f"{interface} port {port}", kind(listening, port, interface=interface)
+
+    return [listener(interface) for interface in interfaces]
+
+
+def listeners_at(listening: Any, descriptions: Sequence[str]) -> list[Listener]:
+    """Endpoints given as strings.
+
+    :param listening: the reactor that they listen with.
+    """
+    return [(text, serverFromString(listening, text)) for text in descriptions]
+
+
+class Log(Protocol):
+    """What the service does with an access log."""
+
+    def open(self) -> None:
+        """:raises OSError: it cannot be opened."""
+
+    def reopen(self) -> None:
+        """Continue in the file that the path now leads to."""
+
+    def close(self) -> None:
+        """Leave nothing unwritten."""
+
+
 class ProxyService(Service):
     """Listens for clients of one factory.
 
@@ -152,6 +187,7 @@ class ProxyService(Service):
     :param listeners: where to listen.
     :param optional: places that this machine may not have (IPv6 loopback): left out silently if so.
     :param access_log: opened at the start, written out at the end.
+    :param is_worker: one of several, for whom the parent speaks.
     """
 
     log = Logger()
@@ -162,50 +198,19 @@ class ProxyService(Service):
         factory: ServerFactory,
         listeners: Sequence[Listener],
         optional: Sequence[Listener] = (),
-        access_log: AccessLog | None = None,
+        access_log: Log | None = None,
+        is_worker: bool = False,
     ) -> None:
         self._reactor = reactor
         self.factory = factory
         self._listeners = listeners
         self._optional = optional
         self._access_log = access_log
+        self._is_worker = is_worker
         self._is_listening = False
         self._refusal: StartRefused | None = None
         self.ports: list[IListeningPort] = []
         """What listens now."""
-
-    @classmethod
-    def on_interfaces(
-        cls,
-        reactor: Any,
-        factory: ServerFactory,
-        port: int,
-        interfaces: Sequence[str],
-        access_log: AccessLog | None,
-    ) -> ProxyService:
-        """Listen on one TCP port of some interfaces, or of the loopback if there are none."""
-        listening = ListeningReactor(reactor, factory.limit)
-
-        def listener(interface: str) -> Listener:
-            kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
-            return f"{interface} port {port}", kind(listening, port, interface=interface)
-
-        required = [listener(interface) for interface in interfaces or LOOPBACK[:1]]
-        optional = [] if interfaces else [listener(LOOPBACK[1])]
-        return cls(reactor, factory, required, optional, access_log)
-
-    @classmethod
-    def on_endpoints(
-        cls,
-        reactor: Any,
-        factory: ServerFactory,
-        descriptions: Sequence[str],
-        access_log: AccessLog | None,
-    ) -> ProxyService:
-        """Listen on endpoints given as strings."""
-        listening = ListeningReactor(reactor, factory.limit)
-        listeners = [(text, serverFromString(listening, text)) for text in descriptions]
-        return cls(reactor, factory, listeners, (), access_log)
 
     @override
     def privilegedStartService(self) -> None:
@@ -237,6 +242,8 @@ class ProxyService(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self.ports.append(port)
+        if self._is_worker:
+            return
         host: Any = port.getHost()
         is_unix = isinstance(host, UNIXAddress)
         where = f"unix:{os.fsdecode(host.name)}" if is_unix else str(address_of(host))
@@ -265,6 +272,8 @@ class ProxyService(Service):
             except OSError as error:
                 raise self._refuse(f"--access-log {error.filename}: {error.strerror}") from None
         self._reactor.callWhenRunning(self._take_signals)
+        # What is here now stays for good: no collection need ever look at it again.
+        self._reactor.callWhenRunning(gc.freeze)
 
     def _take_signals(self) -> None:
         """SIGTERM ends with exit status 0; SIGUSR1 reopens the access log beside what else it does
@@ -286,7 +295,7 @@ class ProxyService(Service):
         self._reactor.callFromThread(self._terminate)
 
     def _terminate(self) -> None:
-        if self.running:  # a second SIGTERM finds it stopping
+        with suppress(ReactorNotRunning):  # a second SIGTERM finds it stopping
             self._reactor.stop()
 
     @override
@@ -297,10 +306,9 @@ class ProxyService(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._is_listening = False
-        self.log.info(
-            "SOCKS5 proxy stops; open sessions: {count}",
-            count=self.factory.counters.open_connections,
-        )
+        count = self.factory.counters.open_connections
+        if count or not self._is_worker:
+            self.log.info("SOCKS5 proxy stops; open sessions: {count}", count=count)
         stopped = self._close_ports()
         stopped.addCallback(lambda _: self.factory.close_sessions("shutdown", STOP_GRACE))
         stopped.addBoth(self._stopped)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.cred.checkers import FilePasswordDB, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import (
@@ -27,14 +27,23 @@ from twisted.cred.strcred import (
 from twisted.python import usage
 from typing_extensions import override
 
-from socks5.accept import QuietReactor
+from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import NoAuthentication, PasswordAuthentication
 from socks5.interfaces import IAuthenticator
 from socks5.limits import raise_descriptor_limit
 from socks5.server import COMMAND_NAMES, ServerFactory
-from socks5.service import ProxyService, is_exposed, is_loopback
+from socks5.service import (
+    LOOPBACK,
+    Listener,
+    ProxyService,
+    is_exposed,
+    is_loopback,
+    listeners_at,
+    listeners_on,
+)
 from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.workers import Inheriting, Opening, Worker, worker_count
 
 _COMMANDS = {name: command for command, name in COMMAND_NAMES.items()}
 _DEFAULTS = Settings()
@@ -93,6 +102,15 @@ def _commands(text: str) -> str:
     if not set(text.split(",")) <= set(_COMMANDS):
         raise usage.UsageError(f"--commands: expected some of {','.join(_COMMANDS)}, got {text!r}")
     return text
+
+
+def _workers(text: str) -> int:
+    try:
+        return worker_count(text)
+    except ValueError:
+        raise usage.UsageError(
+            f"--workers: expected a number from 1 to 1024 or auto, got {text!r}"
+        ) from None
 
 
 class Options(usage.Options, AuthOptionMixin):
@@ -201,6 +219,13 @@ class Options(usage.Options, AuthOptionMixin):
             _number("max-sessions", 0, 10_000_000),
         ],
         [
+            "workers",
+            None,
+            1,
+            "Processes on the same ports; auto: one for each processor.",
+            _workers,
+        ],
+        [
             "access-log",
             None,
             None,
@@ -221,6 +246,13 @@ class Options(usage.Options, AuthOptionMixin):
         self["listen"] = []
         self["outgoing"] = PerFamily()
         self["advertise"] = PerFamily()
+        self.arguments: list[str] = []
+        """The command line, for the workers."""
+
+    @override
+    def parseOptions(self, options: Any = None) -> None:
+        self.arguments = list(sys.argv[1:] if options is None else options)
+        super().parseOptions(self.arguments)  # type: ignore[no-untyped-call]
 
     def opt_interface(self, address: str) -> None:
         """IP address to listen on, :: for all; repeatable. [default: 127.0.0.1 and ::1]"""
@@ -365,14 +397,28 @@ class Options(usage.Options, AuthOptionMixin):
         checkers = self.get("credCheckers")
         return PasswordAuthentication.over(*checkers) if checkers else NoAuthentication()
 
-    def access_log(self, reactor: Any) -> AccessLog | None:
+    def access_log(self, reactor: Any, worker: Worker | None = None) -> AccessLog | None:
         """The access log that the options ask for, not yet opened."""
-        is_terminal = sys.stdout.isatty() and not self._is_daemon
+        is_terminal = sys.stdout.isatty() if worker is None else os.isatty(worker.output)
+        is_terminal = is_terminal and not self._is_daemon
         path = self["access-log"] or (STANDARD_OUTPUT if is_terminal else None)
         if path is None:
             return None
         default = "text" if path == STANDARD_OUTPUT and is_terminal else "json"
-        return AccessLog(reactor, path, FORMATS[self["access-log-format"] or default])
+        form = FORMATS[self["access-log-format"] or default]
+        return AccessLog(reactor, path, form, None if worker is None else worker.output)
+
+    def listeners(self, listening: Any) -> tuple[list[Listener], list[Listener]]:
+        """Where to listen, and where if this machine has that address at all."""
+        if self["listen"]:
+            return listeners_at(listening, self["listen"]), []
+        if self["interface"]:
+            return listeners_on(listening, self["port"], self["interface"]), []
+        ipv4, ipv6 = LOOPBACK
+        return (
+            listeners_on(listening, self["port"], [ipv4]),
+            listeners_on(listening, self["port"], [ipv6]),
+        )
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:
@@ -383,15 +429,36 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         from twisted.internet import reactor
     raise_descriptor_limit()
-    access_log = options.access_log(reactor)
+    worker = Worker.from_environment()
+    if worker is None and options["workers"] > 1:
+        return _parent(options, reactor)
+    access_log = options.access_log(reactor, worker)
     factory = ServerFactory(
         QuietReactor(reactor),
         settings=options.settings,
         authenticator=options.authenticator,
         access_log=access_log,
+        worker=None if worker is None else worker.number,
     )
-    if options["listen"]:
-        return ProxyService.on_endpoints(reactor, factory, options["listen"], access_log)
-    return ProxyService.on_interfaces(
-        reactor, factory, options["port"], options["interface"], access_log
-    )
+    listening: Any = ListeningReactor(reactor, factory.limit)
+    if worker is not None:
+        worker.watch_parent(reactor)
+        listening = Inheriting(reactor, factory.limit, worker.sockets)
+    required, optional = options.listeners(listening)
+    return ProxyService(reactor, factory, required, optional, access_log, worker is not None)
+
+
+def _parent(options: Options, reactor: Any) -> IService:
+    """The service of a parent: its workers, and the sockets that they inherit."""
+    from socks5.supervisor import Workers, WorkersLog
+
+    count = options["workers"]
+    opening = Opening(count)
+    workers = Workers(reactor, opening, options.arguments, count)
+    required, optional = options.listeners(opening)
+    factory = ServerFactory(reactor, settings=options.settings)  # serves nobody
+    family = MultiService()
+    front = ProxyService(reactor, factory, required, optional, WorkersLog(workers))
+    front.setServiceParent(family)
+    workers.setServiceParent(family)
+    return family

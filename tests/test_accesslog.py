@@ -1,10 +1,12 @@
 """The access log: what a line says, when it reaches the file, and what no file can do to it."""
 
 import errno
+import fcntl
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -460,3 +462,97 @@ def test_a_directory_that_is_gone_loses_records_only(clock: Clock, tmp_path: Pat
     directory.mkdir()
     write(log, "two")
     assert ((directory / "access.log").read_text(), log.lost) == ("two\n", 1)
+
+
+# ---------------------------------------------------------------- outputs that nobody reads
+
+
+class Pipe:
+    """An output whose reader reads when the test says so. Blocking, as a shell makes it."""
+
+    def __init__(self) -> None:
+        self._reading, self.writing = os.pipe()
+        fcntl.fcntl(self._reading, fcntl.F_SETPIPE_SZ, 4096)  # the smallest there is
+        os.set_blocking(self._reading, False)
+        self.text = b""
+
+    def read(self) -> list[str]:
+        """The lines so far; the last one may be cut."""
+        with suppress(BlockingIOError):
+            while more := os.read(self._reading, 65536):
+                self.text += more
+        return self.text.decode().split("\n")
+
+    def close(self) -> None:
+        os.close(self._reading)
+        os.close(self.writing)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture
+def output(clock: Clock, pipe: Pipe) -> AccessLog:
+    output = AccessLog(clock, "-", name_of, pipe.writing)
+    output.open()
+    return output
+
+
+LINES = [f"{number:0>99}" for number in range(100)]  # 10 000 octets
+
+
+def test_an_output_that_nobody_reads_holds_nobody_up(output: AccessLog, pipe: Pipe) -> None:
+    assert logged(write, output, *LINES) == []
+    assert 0 < len(pipe.read()) < 100
+
+
+def test_what_was_not_taken_is_tried_again(output: AccessLog, pipe: Pipe, clock: Clock) -> None:
+    write(output, *LINES)
+    while len(pipe.read()) <= 100:
+        clock.advance(FLUSH_INTERVAL)
+    write(output, "later")
+    assert pipe.read() == [*LINES, "later", ""]
+    assert output.lost == 0
+    assert clock.getDelayedCalls() == []
+
+
+def test_there_is_an_end_to_what_waits(
+    output: AccessLog, pipe: Pipe, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accesslog, "MAX_WAITING", 1000)
+    assert logged(write, output, *LINES) == ["access log - loses records: nobody reads them"]
+    assert logged(write, output, "one") == []
+    assert output.lost > 40
+    for _ in range(3):
+        pipe.read()
+        clock.advance(FLUSH_INTERVAL)
+    arrived = pipe.read()
+    assert set(arrived[:-1]) <= {*LINES, "one"}  # whole lines only
+    assert len(arrived) - 1 + output.lost == len(LINES) + 1
+
+
+def test_an_output_that_is_read_again_is_said(
+    output: AccessLog, pipe: Pipe, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accesslog, "MAX_WAITING", 1000)
+    write(output, *LINES)
+    pipe.read()
+    [message] = logged(clock.advance, FLUSH_INTERVAL)
+    assert message == f"access log - is written again; {output.lost} records are lost"
+
+
+def test_closing_does_not_wait_for_a_reader(output: AccessLog, clock: Clock) -> None:
+    write(output, *LINES)
+    assert logged(output.close) == ["access log - loses records: nobody reads them"]
+    assert output.lost > 0
+    assert clock.getDelayedCalls() == []
+
+
+def test_closing_when_all_is_read_says_nothing(output: AccessLog, pipe: Pipe) -> None:
+    output.write(record("one"))
+    assert logged(output.close) == []
+    assert pipe.read() == ["one", ""]

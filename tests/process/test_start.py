@@ -1,0 +1,275 @@
+"""Starting: every way to start it, where it then listens, what it says, and why it does not start."""
+
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import self_signed
+from tests.process.program import (
+    COMMANDS,
+    MODULE,
+    SOURCES,
+    TWISTD,
+    client_of,
+    connected,
+    echoes,
+    proxy,
+    receive,
+    reply,
+    running,
+    target,
+)
+
+EVERY_COMMAND = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def output_of(command: Sequence[str], directory: Path) -> tuple[int, str]:
+    """The exit status, and both outputs, of a command that ends by itself."""
+    with running(directory, command) as program:
+        return program.wait(), program.output
+
+
+# ---------------------------------------------------------------- every way to start it
+
+
+@EVERY_COMMAND
+def test_every_command_runs_the_same_service(
+    command: Sequence[str], tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    with proxy(tmp_path, command=command) as program:
+        with connected(("127.0.0.1", program.port), echo) as client:
+            assert echoes(client)
+        program.terminate()
+        [record] = program.records
+    assert (record["command"], record["bytes_up"], record["reply"]) == ("connect", 5, 0)
+
+
+@EVERY_COMMAND
+def test_every_command_has_the_same_options(command: Sequence[str], tmp_path: Path) -> None:
+    status, text = output_of([*command, "--help"], tmp_path)
+    assert status == 0
+    for option in ("--port=", "--interface=", "--listen=", "--auth=", "--open", "--access-log="):
+        assert option in text
+
+
+def test_twistd_lists_the_service(tmp_path: Path) -> None:
+    status, text = output_of([str(TWISTD), "--help"], tmp_path)
+    assert status == 0
+    assert "A SOCKS5 proxy" in text
+
+
+def test_an_import_error_is_shown(tmp_path: Path) -> None:
+    """twistd would only say that it does not know the command."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "typing_extensions.py").write_text("raise ImportError('a broken installation')\n")
+    path = {"PYTHONPATH": f"{broken}{os.pathsep}{SOURCES}"}
+    with running(tmp_path, MODULE, environment=path) as program:
+        assert program.wait() == 1
+        assert "a broken installation" in program.output
+
+
+def test_it_listens_on_the_loopback(tmp_path: Path) -> None:
+    hosts = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
+    with running(tmp_path, [*MODULE, "--port", "0"]) as program:
+        places = program.wait_until_it_listens(len(hosts))
+        assert [host for host, _ in places] == hosts
+        for place in places:
+            socket.create_connection(place, 5).close()
+        program.terminate()
+
+
+@EVERY_COMMAND
+def test_it_says_what_is_useful_and_no_more(
+    command: Sequence[str], tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    """Also while sessions listen and dial."""
+    with proxy(tmp_path, command=command) as program:
+        proxy_address = ("127.0.0.1", program.port)
+        with connected(proxy_address, echo) as client:
+            assert echoes(client)
+        for octets in (
+            b"\x05\x01\x00\x05\x02\x00",
+            b"\x05\x01\x00\x05\x03\x00",
+        ):  # BIND, UDP ASSOCIATE
+            with client_of(proxy_address) as client:
+                client.sendall(octets + target("0.0.0.0", 0))
+                assert receive(client, 2) == b"\x05\x00"
+                assert reply(client)[0] == 0
+        program.terminate()
+        frame = ("twistd ", "reactor class:", "Starting reactor", "Main loop", "Server Shut Down")
+        ours = [message for message in program.messages if not message.startswith(frame)]
+    assert ours[0] == f"SOCKS5 proxy listens on 127.0.0.1:{proxy_address[1]}"
+    assert ours[1].startswith("SOCKS5 proxy stops; open sessions: ")
+    assert len(ours) == 2
+
+
+# ---------------------------------------------------------------- endpoints
+
+
+def test_it_listens_in_several_places_at_once(tmp_path: Path, echo: tuple[str, int]) -> None:
+    path = tmp_path / "proxy.sock"
+    endpoints = ["tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.2", f"unix:{path}"]
+    options = [word for endpoint in endpoints for word in ("--listen", endpoint)]
+    with running(tmp_path, [*MODULE, *options]) as program:
+        places = program.wait_until_it_listens(3)
+        for place in places[:2]:
+            with connected(place, echo) as client:
+                assert echoes(client)
+        assert places[2] == (str(path), 0)
+        with connected(str(path), echo, socket.AF_UNIX) as client:
+            assert echoes(client)
+        program.terminate()
+        assert not path.exists()
+
+
+def test_it_listens_with_tls(tmp_path: Path, echo: tuple[str, int]) -> None:
+    pem = self_signed(tmp_path)
+    context = ssl.create_default_context(cafile=str(pem))
+    endpoint = f"ssl:0:privateKey={pem}:interface=127.0.0.1"
+    with running(tmp_path, [*MODULE, "--listen", endpoint]) as program:
+        plain = client_of(("127.0.0.1", program.port))
+        with context.wrap_socket(plain, server_hostname="localhost") as client:
+            client.sendall(b"\x05\x01\x00\x05\x01\x00" + target(*echo) + b"hello")
+            assert receive(client, 2) == b"\x05\x00"
+            assert reply(client)[0] == 0
+            assert receive(client, 5) == b"hello"
+        program.terminate()
+
+
+def test_behind_a_balancer_it_knows_the_client(tmp_path: Path, echo: tuple[str, int]) -> None:
+    """A client from elsewhere does not count as local because its balancer is."""
+    options = ["--open", "--access-log", "access.log"]
+    endpoint = "haproxy:tcp:0:interface=127.0.0.1"
+    header = b"PROXY TCP4 203.0.113.9 198.51.100.1 4444 1080\r\n"
+    with running(tmp_path, [*MODULE, "--listen", endpoint, *options]) as program:
+        with client_of(("127.0.0.1", program.port)) as client:
+            client.sendall(header + b"\x05\x01\x00\x05\x01\x00" + target(*echo))
+            assert receive(client, 2) == b"\x05\x00"
+            assert reply(client)[0] == 2  # not allowed: this machine's loopback
+        program.terminate()
+        [record] = program.records
+    assert record["client"] == "203.0.113.9:4444"
+
+
+def test_it_listens_on_an_inherited_socket(tmp_path: Path, echo: tuple[str, int]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        script = 'exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=proxy LISTEN_PID=$$ exec "$@"'
+        options = ["--listen", "systemd:domain=INET:name=proxy"]
+        command = ["sh", "-c", script, "sh", *MODULE, *options]
+        with running(tmp_path, command, stdin=inherited) as program:
+            assert program.port == inherited.getsockname()[1]
+            with connected(inherited.getsockname(), echo) as client:
+                assert echoes(client)
+            program.terminate()
+
+
+# ---------------------------------------------------------------- authentication
+
+
+def test_with_auth_only_users_come_in(tmp_path: Path, echo: tuple[str, int]) -> None:
+    (tmp_path / "users.txt").write_bytes(b"alice:\xff\xfe\n")
+    with proxy(tmp_path, "--auth", "file:users.txt", "--auth", "memory:bob:hunter2") as program:
+        address = ("127.0.0.1", program.port)
+        with client_of(address) as client:
+            client.sendall(b"\x05\x01\x00")
+            assert receive(client, 10) == b"\x05\xff"
+        for login, status in [
+            (b"\x01\x05alice\x02\xff\xfe", 0),
+            (b"\x01\x03bob\x07hunter2", 0),
+            (b"\x01\x03bob\x07Hunter2", 1),
+        ]:
+            with client_of(address) as client:
+                client.sendall(b"\x05\x02\x00\x02" + login)
+                assert receive(client, 4) == bytes((5, 2, 1, status))
+        program.terminate()
+        output = program.output + (tmp_path / "access.log").read_text()
+    assert "unter2" not in output
+
+
+# ---------------------------------------------------------------- why it does not start
+
+EXPOSED = [
+    ["--interface", "0.0.0.0"],
+    ["--interface", "::"],
+    ["--listen", "tcp:1080"],
+    ["--listen", "haproxy:tcp:1080"],
+]
+
+
+@EVERY_COMMAND
+@pytest.mark.parametrize("options", EXPOSED)
+def test_what_others_can_reach_does_not_start_without_a_decision(
+    options: Sequence[str], command: Sequence[str], tmp_path: Path
+) -> None:
+    status, text = output_of([*command, *options], tmp_path)
+    assert status != 0
+    [sentence] = [line for line in text.splitlines() if f"could reach {options[-1]}, " in line]
+    assert "--auth TYPE:ARGS" in sentence
+    assert "--open" in sentence
+    assert "Traceback" not in text
+
+
+@EVERY_COMMAND
+def test_a_port_that_is_taken_is_one_sentence(command: Sequence[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, text = output_of([*command, "--port", str(port)], tmp_path)
+    assert status == 1
+    expected = (
+        f"socks5 does not start: cannot listen on 127.0.0.1 port {port}: Address already in use"
+    )
+    assert text.count(expected) == 1
+    assert "Traceback" not in text
+
+
+@EVERY_COMMAND
+def test_an_access_log_that_cannot_be_written_is_one_sentence(
+    command: Sequence[str], tmp_path: Path
+) -> None:
+    status, text = output_of([*command, "-p", "0", "--access-log", "missing/access.log"], tmp_path)
+    assert status == 1
+    assert text.count("--access-log missing/access.log: No such file or directory") == 1
+    assert "Traceback" not in text
+
+
+def test_a_start_that_was_refused_leaves_no_pid_file(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        status, _ = output_of([str(TWISTD), "-n", "socks5", "--port", port], tmp_path)
+    assert status == 1
+    assert not (tmp_path / "twistd.pid").exists()
+
+
+def test_a_wrong_option_is_one_sentence_and_status_2(tmp_path: Path) -> None:
+    completed = subprocess.run(
+        [*MODULE, "--udp-ports", "9-5"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        check=False,
+    )
+    assert completed.returncode == 2
+    assert completed.stdout == ""
+    assert completed.stderr.startswith("socks5: --udp-ports: expected FIRST-LAST")
+
+
+def test_the_help_names_the_command(tmp_path: Path) -> None:
+    _, text = output_of([*MODULE, "--help"], tmp_path)
+    name = Path(sys.executable).name
+    assert text.startswith(f"Usage: {name} -m socks5 [options]\n")

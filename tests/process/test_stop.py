@@ -1,0 +1,203 @@
+"""SIGTERM: status 0, soon, whatever the sessions are doing, and nothing of the access log lost."""
+
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import self_signed
+from tests.process.program import (
+    ASSOCIATE,
+    BIND,
+    CONNECT,
+    STOP_SECONDS,
+    client_of,
+    connected,
+    echoes,
+    poll,
+    proxy,
+    receive,
+    reply,
+    request,
+    until_end,
+)
+
+# The program itself, where one name's lookup hangs. Changed before Twisted takes the function.
+HANGING_NAME = "hangs.example"
+HANGING = f"""\
+import socket, sys, time
+ask = socket.getaddrinfo
+def getaddrinfo(host, *arguments, **options):
+    if host == {HANGING_NAME!r}:
+        time.sleep(600)
+    return ask(host, *arguments, **options)
+socket.getaddrinfo = getaddrinfo
+"""
+
+COMMANDS = {
+    "python -m socks5": [
+        sys.executable,
+        "-c",
+        f"{HANGING}from socks5.__main__ import main\nmain()",
+    ],
+    "twistd, asyncio": [
+        sys.executable,
+        "-c",
+        f"{HANGING}from twisted.scripts.twistd import run\nrun()",
+        *["-n", "--pidfile=", "--reactor=asyncio", "socks5"],
+    ],
+}
+
+
+@pytest.fixture
+def black_hole() -> Iterator[tuple[str, int]]:
+    """An address that answers no attempt to connect: a listener's queue that is full (Linux)."""
+    with socket.socket() as listener, ExitStack() as clients:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+@pytest.fixture
+def flood() -> Iterator[tuple[str, int]]:
+    """A server that sends without end, and reads nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            try:
+                connection, _ = listener.accept()
+                with connection:
+                    while True:
+                        connection.sendall(bytes(65536))
+            except OSError:
+                return
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def deaf() -> Iterator[tuple[str, int]]:
+    """A server that accepts and reads nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()
+
+
+def fill(client: socket.socket) -> None:
+    """Send until neither the proxy nor the kernel takes more for a while."""
+    client.settimeout(0.3)
+    try:
+        while True:
+            client.sendall(bytes(65536))
+    except TimeoutError:
+        return
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_it_stops_in_time_with_sessions_of_every_kind(
+    command: Sequence[str],
+    tmp_path: Path,
+    echo: tuple[str, int],
+    black_hole: tuple[str, int],
+    flood: tuple[str, int],
+    deaf: tuple[str, int],
+) -> None:
+    pem = self_signed(tmp_path)
+    tls = ["--listen", f"ssl:0:privateKey={pem}:interface=127.0.0.1"]
+    with ExitStack() as stack, proxy(tmp_path, *tls, command=command) as program:
+        (_, port), (_, tls_port) = program.wait_until_it_listens(2)
+        clients = {
+            kind: stack.enter_context(client_of(("127.0.0.1", port)))
+            for kind in (
+                "silent",
+                "greeted",
+                "stalled",
+                "deaf",
+                "bind",
+                "udp",
+                "dial",
+                "name",
+                "half",
+            )
+        }
+        clients["TLS without a handshake"] = stack.enter_context(client_of(("127.0.0.1", tls_port)))
+        clients["greeted"].sendall(b"\x05\x01\x00")
+        assert receive(clients["greeted"], 2) == b"\x05\x00"
+        for kind, target in [("stalled", flood), ("deaf", deaf), ("half", echo)]:
+            request(clients[kind], CONNECT, *target)
+            assert reply(clients[kind])[0] == 0
+        for kind, number in [("bind", BIND), ("udp", ASSOCIATE)]:
+            request(clients[kind], number)
+            assert reply(clients[kind])[0] == 0
+        fill(clients["deaf"])
+        request(clients["dial"], CONNECT, *black_hole)
+        request(clients["name"], CONNECT, HANGING_NAME, 80)
+        with connected(("127.0.0.1", port), echo) as client:
+            assert echoes(client)  # by now all of the above are what they are to be
+
+        program.terminate()
+        reasons = {record["target"]: record["reason"] for record in program.records}
+        commands = sorted(str(record["command"]) for record in program.records)
+        for kind, client in clients.items():
+            assert poll(lambda client=client: is_over(client), f"the end of {kind}")  # type: ignore[misc]
+
+    addressed = [f"{host}:{number}" for host, number in (black_hole, flood, deaf)]
+    for target in [*addressed, f"{HANGING_NAME}:80", "0.0.0.0:0", None]:
+        assert reasons[target] == "shutdown", target
+    assert commands == ["None", "bind", *["connect"] * 6, "udp"]
+
+
+def is_over(client: socket.socket) -> bool:
+    """Read what came; whether that was all there will ever be."""
+    client.settimeout(STOP_SECONDS)
+    until_end(client)
+    return True
+
+
+def test_no_record_is_lost(tmp_path: Path, echo: tuple[str, int]) -> None:
+    count = 200
+    with proxy(tmp_path) as program:
+        address = ("127.0.0.1", program.port)
+        for _ in range(count):
+            with connected(address, echo) as client:
+                assert echoes(client)
+        program.terminate()
+        records = program.records
+    assert [
+        record["session"] for record in sorted(records, key=lambda each: int(each["session"]))
+    ] == [*range(1, count + 1)]
+    assert {record["bytes_up"] for record in records} == {5}
+
+
+def test_a_second_sigterm_changes_nothing(tmp_path: Path, flood: tuple[str, int]) -> None:
+    with proxy(tmp_path) as program, connected(("127.0.0.1", program.port), flood):
+        program.signal(signal.SIGTERM)
+        program.terminate()
+
+
+def test_it_stops_by_keyboard_as_well(tmp_path: Path, echo: tuple[str, int]) -> None:
+    with proxy(tmp_path) as program, connected(("127.0.0.1", program.port), echo) as client:
+        program.signal(signal.SIGINT)
+        assert program.wait(STOP_SECONDS) == 0
+        assert is_over(client)
+        assert len(program.records) == 1
+
+
+def test_what_is_on_its_way_still_arrives(tmp_path: Path, echo: tuple[str, int]) -> None:
+    """The end is an orderly one: a client that reads gets what the target had sent."""
+    with proxy(tmp_path) as program, connected(("127.0.0.1", program.port), echo) as client:
+        client.sendall(b"x" * 50_000)
+        poll(lambda: client.recv(1, socket.MSG_PEEK), "the echo begins")
+        program.signal(signal.SIGTERM)
+        assert receive(client, 50_000) == b"x" * 50_000
+        assert program.wait(STOP_SECONDS) == 0

@@ -1,0 +1,94 @@
+"""Several processes on one port: shared work, a death that the others do not notice, an end in time."""
+
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.process.program import COMMANDS, Program, client_of, connected, echoes, poll, proxy
+
+
+def children(program: Program) -> list[int]:
+    """The processes that a program has started."""
+    path = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children")
+    return [int(number) for number in path.read_text().split()]
+
+
+def at(program: Program) -> tuple[str, int]:
+    return "127.0.0.1", program.port
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_all_workers_serve_and_the_records_say_which(
+    command: str, tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    with proxy(tmp_path, "--workers=2", command=COMMANDS[command]) as program:
+        for _ in range(40):
+            with connected(at(program), echo) as client:
+                assert echoes(client)
+        poll(lambda: len(program.records) == 40, "40 records")
+        assert {record["worker"] for record in program.records} == {1, 2}
+        assert len(children(program)) == 2
+
+
+def test_a_worker_that_is_killed_is_started_again_and_the_others_notice_nothing(
+    tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    with proxy(tmp_path, "--workers=2") as program:
+        before = poll(lambda: len(children(program)) == 2 and children(program), "two workers")
+        clients = [connected(at(program), echo) for _ in range(16)]
+        victim = before[0]
+        os.kill(victim, signal.SIGKILL)
+        poll(lambda: len(set(children(program)) - {victim}) == 2, "its successor")
+        survivors = [client for client in clients if survives(client)]
+        assert 0 < len(survivors) < 16, "each worker had some of them"
+        for _ in range(8):
+            with connected(at(program), echo) as client:
+                assert echoes(client)
+        for client in clients:
+            client.close()
+        assert "worker-" in program.output
+        assert "started again" in program.output
+
+
+def survives(client: socket.socket) -> bool:
+    try:
+        return echoes(client)
+    except ConnectionError:
+        return False
+
+
+def test_the_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    with proxy(tmp_path, "--workers=2") as program:
+        workers = poll(lambda: len(children(program)) == 2 and children(program), "two workers")
+        with client_of(at(program)):
+            program.process.kill()
+            program.process.wait()
+        poll(lambda: not any(is_running(worker) for worker in workers), "the workers' end")
+        program.process.poll()
+
+
+def is_running(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_log_is_rotated_by_all(tmp_path: Path, echo: tuple[str, int]) -> None:
+    with proxy(tmp_path, "--workers=2") as program:
+        for _ in range(10):
+            with connected(at(program), echo) as client:
+                assert echoes(client)
+        log = tmp_path / "access.log"
+        poll(lambda: len(log.read_text().splitlines()) == 10, "ten records")
+        log.rename(tmp_path / "access.log.1")
+        program.signal(signal.SIGUSR1)
+        for _ in range(10):
+            with connected(at(program), echo) as client:
+                assert echoes(client)
+        poll(lambda: log.exists() and len(log.read_text().splitlines()) == 10, "ten more")
+        assert all(json.loads(line) for line in log.read_text().splitlines())

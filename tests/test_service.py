@@ -1,0 +1,591 @@
+"""The service: what counts as exposed, how it starts or refuses to, signals, and an end that loses nothing."""
+
+import errno
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint
+from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+
+from socks5 import service
+from socks5.accesslog import AccessLog
+from socks5.interfaces import Record
+from socks5.server import ServerFactory
+from socks5.service import ProxyService, StartRefused, is_exposed, is_loopback
+from socks5.tap import Options, makeService
+from tests.certificates import self_signed
+
+# ---------------------------------------------------------------- who could reach it
+
+
+@pytest.mark.parametrize(
+    "interface",
+    ["127.0.0.1", "127.255.0.9", "::1", "0:0:0:0:0:0:0:1", "localhost", "::ffff:127.0.0.1"],
+)
+def test_loopback(interface: str) -> None:
+    assert is_loopback(interface)
+
+
+@pytest.mark.parametrize(
+    "interface",
+    [
+        "",
+        "0.0.0.0",
+        "::",
+        "192.0.2.1",
+        "10.0.0.1",
+        "2001:db8::1",
+        "fe80::1%eth0",
+        "::ffff:192.0.2.1",
+        "127.evil.example.org",
+        "example.org",
+    ],
+)
+def test_not_loopback(interface: str) -> None:
+    assert not is_loopback(interface)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "tcp:1080:interface=127.0.0.1",
+        r"tcp6:1080:interface=\:\:1",
+        "tcp:1080:interface=localhost",
+        "unix:/run/proxy.sock",
+        "ssl:1080:interface=127.0.0.1:privateKey=server.pem",
+    ],
+)
+def test_local_endpoints(description: str, pem_here: Path) -> None:
+    assert not is_exposed(description)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "tcp:1080",
+        "tcp:port=1080",
+        "tcp:1080:interface=",
+        "tcp:1080:interface=0.0.0.0",
+        "tcp:1080:interface=192.0.2.1",
+        "tcp6:1080",
+        r"tcp6:1080:interface=\:\:",
+        "ssl:1080:privateKey=server.pem",
+        "haproxy:tcp:1080",
+        "haproxy:tcp:1080:interface=127.0.0.1",
+        "haproxy:unix:/run/proxy.sock",
+    ],
+)
+def test_exposed_endpoints(description: str, pem_here: Path) -> None:
+    assert is_exposed(description)
+
+
+@pytest.fixture
+def pem_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A certificate, server.pem, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return self_signed(tmp_path)
+
+
+INHERITED = [
+    (socket.AF_INET, ("127.0.0.1", 0), False),
+    (socket.AF_INET, ("0.0.0.0", 0), True),
+    (socket.AF_UNIX, "inherited.sock", False),
+]
+
+
+@pytest.mark.parametrize(("family", "address", "exposed"), INHERITED)
+def test_an_inherited_socket_is_looked_at(
+    family: socket.AddressFamily,
+    address: Any,
+    exposed: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(family) as inherited:
+        inherited.bind(address)
+        inherited.listen()
+        monkeypatch.setattr(
+            service,
+            "serverFromString",
+            lambda survey, _: AdoptedStreamServerEndpoint(survey, inherited.fileno(), family),
+        )
+        assert is_exposed("systemd:domain=INET:index=0") is exposed
+        inherited.getsockname()  # is still ours
+
+
+def test_an_endpoint_that_does_not_say_counts_as_exposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere:
+        def listen(self, factory: object) -> None:
+            raise AttributeError("it wants another reactor")
+
+    monkeypatch.setattr(service, "serverFromString", lambda survey, _: Elsewhere())
+    assert is_exposed("elsewhere:")
+
+
+@pytest.mark.parametrize(
+    ("description", "sentence"),
+    [
+        ("xyz", "Unknown endpoint type: 'xyz'"),
+        ("", "Unknown endpoint type: ''"),
+        ("tcp", "missing 1 required positional argument: 'port'"),
+        ("tcp:1:nosuch=1", "got an unexpected keyword argument 'nosuch'"),
+        ("tcp:http", "invalid literal for int() with base 10: 'http'"),
+        ("systemd:domain=INET:index=7", "no such socket is inherited"),
+        ("ssl:1:privateKey=/nonexistent", "No such file or directory: /nonexistent"),
+        ("ssl:1:privateKey=not.pem", "no PEM key and certificate in that file"),
+        ("haproxy:xyz", "Unknown endpoint type: 'xyz'"),
+    ],
+)
+def test_what_is_no_endpoint_is_said_in_words(
+    description: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("not.pem").write_text("nothing\n")
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - compared below
+        is_exposed(description)
+    assert str(raised.value) == sentence
+
+
+def test_an_error_without_words_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(service, "serverFromString", crash)
+    with pytest.raises(ValueError, match=r"^AssertionError$"):
+        is_exposed("odd:")
+
+
+# ---------------------------------------------------------------- starting
+
+
+class FakePort:
+    """What an endpoint gives; ``is_open`` until it is told to stop."""
+
+    def __init__(self, address: object, stopped: Callable[[], Any]) -> None:
+        self.is_open = True
+        self._address = address
+        self._stopped = stopped
+
+    def getHost(self) -> object:
+        return self._address
+
+    def stopListening(self) -> Any:
+        self.is_open = False
+        return self._stopped()
+
+
+class FakeEndpoint:
+    """Listens, or fails with *error*, at once or when the test says so."""
+
+    def __init__(
+        self,
+        address: object = IPv4Address("TCP", "127.0.0.1", 1080),
+        error: Exception | None = None,
+        is_late: bool = False,
+        stopped: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self.port = FakePort(address, stopped)
+        self.listening = 0
+        self._error = error
+        self._is_late = is_late
+        self._outcome: Deferred[Any] = Deferred()
+
+    def listen(self, factory: object) -> Deferred[Any]:
+        self.listening += 1
+        self._outcome = Deferred()
+        outcome = self._outcome
+        if not self._is_late:
+            self.conclude()
+        return outcome
+
+    def conclude(self) -> None:
+        if self._error is None:
+            self._outcome.callback(self.port)
+        else:
+            self._outcome.errback(self._error)
+
+
+class FakeReactor(Clock):
+    """Runs at once what it is given; counts how often it was stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stops = 0
+
+    def sigTerm(self, number: int, frame: object) -> None:  # noqa: N802
+        raise AssertionError("the service takes this signal")
+
+    def callWhenRunning(self, function: Callable[[], None]) -> None:
+        function()
+
+    def callFromThread(self, function: Callable[[], None]) -> None:
+        function()
+
+    def stop(self) -> None:
+        if self.stops:
+            raise ReactorNotRunning
+        self.stops += 1
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The handlers of signals are put back."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def fake() -> FakeReactor:
+    return FakeReactor()
+
+
+def service_on(
+    fake: FakeReactor,
+    *endpoints: FakeEndpoint,
+    optional: Sequence[FakeEndpoint] = (),
+    access_log: Any = None,
+) -> ProxyService:
+    factory = ServerFactory(fake, access_log=access_log)
+    named = [(f"place {number}", endpoint) for number, endpoint in enumerate(endpoints)]
+    also = [("place X", endpoint) for endpoint in optional]
+    return ProxyService(fake, factory, named, also, access_log)  # type: ignore[arg-type]
+
+
+def cannot_listen(number: int) -> CannotListenError:
+    return CannotListenError("127.0.0.1", 1080, OSError(number, os.strerror(number)))
+
+
+def test_it_listens_once_everywhere(fake: FakeReactor) -> None:
+    endpoints = [FakeEndpoint(), FakeEndpoint()]
+    proxy = service_on(fake, *endpoints)
+    proxy.privilegedStartService()
+    proxy.startService()
+    assert [endpoint.listening for endpoint in endpoints] == [1, 1]
+    assert proxy.ports == [endpoint.port for endpoint in endpoints]
+    assert proxy.running
+
+
+def test_it_listens_without_a_privileged_start(fake: FakeReactor) -> None:
+    endpoint = FakeEndpoint()
+    service_on(fake, endpoint).startService()
+    assert endpoint.listening == 1
+
+
+def test_it_says_where_it_listens(fake: FakeReactor) -> None:
+    proxy = service_on(
+        fake,
+        FakeEndpoint(IPv4Address("TCP", "192.0.2.1", 1080)),
+        FakeEndpoint(IPv6Address("TCP", "::1", 1081)),
+        FakeEndpoint(UNIXAddress("/run/proxy.sock")),
+    )
+    with capturedLogs() as events:
+        proxy.privilegedStartService()
+    assert [formatEvent(event) for event in events] == [
+        "SOCKS5 proxy listens on 192.0.2.1:1080",
+        "SOCKS5 proxy listens on [::1]:1081",
+        "SOCKS5 proxy listens on unix:/run/proxy.sock",
+    ]
+
+
+REFUSALS = [
+    (
+        cannot_listen(errno.EADDRINUSE),
+        "place 1: Address already in use (something listens there already, perhaps this proxy)",
+    ),
+    (
+        cannot_listen(errno.EACCES),
+        (
+            "place 1: Permission denied (ports below 1024 are for root, with twistd --uid USER, "
+            "or for CAP_NET_BIND_SERVICE)"
+        ),
+    ),
+    (
+        cannot_listen(errno.EADDRNOTAVAIL),
+        "place 1: Cannot assign requested address (this machine does not have that address)",
+    ),
+    (cannot_listen(errno.ENOENT), "place 1: No such file or directory"),
+    (
+        CannotListenError(None, "/run/proxy.sock", "Cannot acquire lock"),
+        "place 1: Cannot acquire lock",
+    ),
+    (OverflowError("bind(): port must be 0-65535."), "place 1: bind(): port must be 0-65535."),
+]
+
+
+@pytest.mark.parametrize(("error", "sentence"), REFUSALS)
+def test_where_it_cannot_listen_it_does_not_start(
+    error: Exception, sentence: str, fake: FakeReactor
+) -> None:
+    first, third = FakeEndpoint(), FakeEndpoint()
+    proxy = service_on(fake, first, FakeEndpoint(error=error), third)
+    with capturedLogs() as events, pytest.raises(StartRefused) as raised:
+        proxy.privilegedStartService()
+    expected = f"socks5 does not start: cannot listen on {sentence}"
+    assert str(raised.value) == formatEvent(events[-1]) == expected
+    assert not first.port.is_open
+    assert third.listening == 0
+    assert proxy.ports == []
+
+
+def test_a_refusal_ends_the_process_and_is_an_ordinary_exception_to_twistd() -> None:
+    refusal = StartRefused("a sentence")
+    assert isinstance(refusal, SystemExit)
+    assert isinstance(refusal, Exception)
+    assert refusal.code == 1
+
+
+@pytest.mark.parametrize("error", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_a_place_that_this_machine_may_lack_is_left_out(error: int, fake: FakeReactor) -> None:
+    first = FakeEndpoint()
+    proxy = service_on(fake, first, optional=[FakeEndpoint(error=cannot_listen(error))])
+    with capturedLogs() as events:
+        proxy.privilegedStartService()
+    assert proxy.ports == [first.port]
+    assert len(events) == 1
+
+
+def test_a_place_that_is_taken_is_not_left_out(fake: FakeReactor) -> None:
+    proxy = service_on(fake, optional=[FakeEndpoint(error=cannot_listen(errno.EADDRINUSE))])
+    with pytest.raises(StartRefused, match="place X: Address already in use"):
+        proxy.privilegedStartService()
+
+
+def test_an_endpoint_may_take_its_time(fake: FakeReactor) -> None:
+    endpoint = FakeEndpoint(is_late=True)
+    proxy = service_on(fake, endpoint)
+    proxy.startService()
+    assert proxy.ports == []
+    endpoint.conclude()
+    assert proxy.ports == [endpoint.port]
+    assert fake.stops == 0
+
+
+def test_an_endpoint_that_fails_late_ends_the_service(fake: FakeReactor) -> None:
+    endpoint = FakeEndpoint(is_late=True, error=cannot_listen(errno.EADDRINUSE))
+    service_on(fake, endpoint).startService()
+    with capturedLogs() as events:
+        endpoint.conclude()
+    assert formatEvent(events[0]).startswith(
+        "socks5 does not start: cannot listen on place 0: Address"
+    )
+    assert fake.stops == 1
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def started(*arguments: str) -> Any:
+    """The service of a command line, listening."""
+    options = Options()
+    options.parseOptions(arguments)
+    proxy: Any = makeService(options, reactor)
+    proxy.privilegedStartService()
+    return proxy
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_interfaces_it_listens_on_the_loopback() -> None:
+    proxy = started("--port", "0")
+    hosts = [port.getHost().host for port in proxy.ports]
+    assert hosts == ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
+    await proxy.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_with_interfaces_it_listens_on_these_only() -> None:
+    proxy = started("--port", "0", "--interface", "127.0.0.2")
+    assert [port.getHost().host for port in proxy.ports] == ["127.0.0.2"]
+    await proxy.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_listens_on_endpoints(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.sock"
+    descriptions = ["tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1", f"unix:{path}"]
+    proxy = started(*(f"--listen={text}" for text in descriptions))
+    assert len(proxy.ports) == 3
+    assert path.is_socket()
+    await proxy.stopService()
+    assert not path.exists()
+
+
+# ---------------------------------------------------------------- the access log
+
+
+def test_an_access_log_that_cannot_be_opened_refuses_the_start(
+    fake: FakeReactor, tmp_path: Path
+) -> None:
+    path = tmp_path / "missing" / "access.log"
+    endpoint = FakeEndpoint()
+    proxy = service_on(fake, endpoint, access_log=AccessLog(fake, str(path)))
+    with capturedLogs() as events, pytest.raises(StartRefused) as raised:
+        proxy.startService()
+    expected = f"socks5 does not start: --access-log {path}: No such file or directory"
+    assert str(raised.value) == formatEvent(events[-1]) == expected
+    assert not endpoint.port.is_open
+    assert fake.stops == 0
+
+
+def test_the_access_log_is_there_from_the_start(fake: FakeReactor, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    service_on(fake, access_log=AccessLog(fake, str(path))).startService()
+    assert path.exists()
+
+
+# ---------------------------------------------------------------- signals
+
+
+def test_sigusr1_reopens_the_access_log(fake: FakeReactor, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(fake, str(path), lambda record: record.reason)
+    service_on(fake, access_log=log).startService()
+    log.write(Record(1, "192.0.2.7:1", reason="one"))
+    path.rename(tmp_path / "access.log.1")
+    path.touch()
+    signal.raise_signal(signal.SIGUSR1)
+    log.write(Record(2, "192.0.2.7:2", reason="two"))
+    log.close()
+    # What waited went where the path led when it was written, which is the new file already.
+    assert path.read_text().split() == ["one", "two"]
+
+
+def test_sigusr1_without_an_access_log_is_harmless(fake: FakeReactor) -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    service_on(fake).startService()
+    signal.raise_signal(signal.SIGUSR1)
+
+
+def test_who_had_sigusr1_before_still_gets_it(fake: FakeReactor) -> None:
+    """twistd rotates its own log file then."""
+    received: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
+    service_on(fake).startService()
+    signal.raise_signal(signal.SIGUSR1)
+    assert received == [signal.SIGUSR1]
+
+
+def test_sigterm_stops_the_reactor_and_sets_no_exit_signal(fake: FakeReactor) -> None:
+    signal.signal(signal.SIGTERM, fake.sigTerm)
+    service_on(fake).startService()
+    signal.raise_signal(signal.SIGTERM)
+    assert fake.stops == 1
+
+
+def test_a_second_sigterm_finds_it_stopping(fake: FakeReactor) -> None:
+    signal.signal(signal.SIGTERM, fake.sigTerm)
+    service_on(fake).startService()
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    assert fake.stops == 1
+
+
+def test_who_else_takes_sigterm_keeps_it(fake: FakeReactor) -> None:
+    received: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    service_on(fake).startService()
+    signal.raise_signal(signal.SIGTERM)
+    assert (received, fake.stops) == ([signal.SIGTERM], 0)
+
+
+# ---------------------------------------------------------------- stopping
+
+
+def test_stopping_closes_every_port_whatever_the_others_do(fake: FakeReactor) -> None:
+    failing = FakeEndpoint(stopped=lambda: fail(RuntimeError("a port that does not close")))
+    raising = FakeEndpoint(stopped=lambda: 1 / 0)
+    sound = FakeEndpoint(stopped=lambda: succeed(None))
+    proxy = service_on(fake, failing, raising, sound)
+    proxy.startService()
+    stopped: list[object] = []
+    proxy.stopService().addCallback(stopped.append)
+    assert stopped == [None]
+    assert not sound.port.is_open
+    assert proxy.ports == []
+    assert not proxy.running
+
+
+def test_stopping_waits_for_the_ports(fake: FakeReactor) -> None:
+    closed: Deferred[None] = Deferred()
+    proxy = service_on(fake, FakeEndpoint(stopped=lambda: closed))
+    proxy.startService()
+    stopped: list[object] = []
+    proxy.stopService().addCallback(stopped.append)
+    assert stopped == []
+    closed.callback(None)
+    assert stopped == [None]
+
+
+def test_stopping_says_how_many_sessions_it_ends(fake: FakeReactor) -> None:
+    proxy = service_on(fake)
+    proxy.startService()
+    proxy.factory.counters.open_connections = 3
+    with capturedLogs() as events:
+        proxy.stopService()
+    assert [formatEvent(event) for event in events] == ["SOCKS5 proxy stops; open sessions: 3"]
+
+
+def test_it_can_start_again(fake: FakeReactor) -> None:
+    endpoint = FakeEndpoint()
+    proxy = service_on(fake, endpoint)
+    proxy.startService()
+    proxy.stopService()
+    proxy.startService()
+    assert endpoint.listening == 2
+    assert proxy.ports == [endpoint.port]
+
+
+def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(fake, str(path), lambda record: record.reason)
+    proxy = service_on(fake, access_log=log)
+    proxy.startService()
+    ended: Deferred[None] = Deferred()
+    asked: list[tuple[str, float]] = []
+
+    def close_sessions(reason: str, grace: float) -> Deferred[None]:
+        asked.append((reason, grace))
+        return ended
+
+    proxy.factory.close_sessions = close_sessions  # type: ignore[method-assign]
+    stopped: list[object] = []
+    proxy.stopService().addCallback(stopped.append)
+    assert asked == [("shutdown", service.STOP_GRACE)]
+    log.write(Record(1, "192.0.2.7:1", reason="shutdown"))
+    assert path.read_text() == ""
+    ended.callback(None)
+    assert path.read_text() == "shutdown\n"
+    assert stopped == [None]
+    assert fake.getDelayedCalls() == []
+
+
+def test_the_access_log_is_closed_even_if_sessions_fail(fake: FakeReactor, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(fake, str(path), lambda record: record.reason)
+    proxy = service_on(fake, access_log=log)
+    proxy.startService()
+    log.write(Record(1, "192.0.2.7:1", reason="one"))
+    proxy.factory.close_sessions = lambda *_: fail(RuntimeError("a bug"))  # type: ignore[method-assign]
+    failures: list[Any] = []
+    proxy.stopService().addErrback(failures.append)
+    assert [failure.type for failure in failures] == [RuntimeError]
+    assert path.read_text() == "one\n"

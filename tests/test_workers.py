@@ -1,0 +1,341 @@
+"""Several processes: what the parent opens, what a worker inherits, who is started again."""
+
+import errno
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError, ProcessExitedAlready
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IReadDescriptor
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from socks5 import supervisor
+from socks5.limits import SessionLimit
+from socks5.supervisor import Workers, WorkersLog
+from socks5.tap import Options, makeService
+from socks5.workers import FIRST_DESCRIPTOR, VARIABLE, Inheriting, Opening, Worker, worker_count
+from tests.sockets.wires import until
+
+
+def test_auto_is_one_worker_for_each_processor() -> None:
+    assert worker_count("auto") == len(os.sched_getaffinity(0))
+    assert worker_count("3") == 3
+
+
+@pytest.mark.parametrize("text", ["0", "1025", "-1", "two", "", "1.5"])
+def test_a_number_of_workers_is_sensible(text: str) -> None:
+    with pytest.raises(ValueError, match="not a number of workers"):
+        worker_count(text)
+
+
+# ---------------------------------------------------------------- what the parent opens
+
+
+def opened(opening: Opening, description: str) -> Any:
+    """What an endpoint gives the parent."""
+    ports: list[Any] = []
+    serverFromString(opening, description).listen(Factory()).addCallback(ports.append)
+    return ports[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_every_worker_has_a_socket_of_its_own_at_the_same_address(host: str) -> None:
+    opening = Opening(3)
+    escaped = host.replace(":", "\\:")
+    port = opened(opening, f"tcp:0:interface={escaped}")
+    verifyObject(IListeningPort, port)
+    (sockets,) = opening.sockets
+    assert len({sock.fileno() for sock in sockets}) == 3
+    assert {sock.getsockname()[:2] for sock in sockets} == {(host, port.getHost().port)}
+    assert port.getHost().host == host
+    port.startListening()
+    port.stopListening()
+    assert {sock.fileno() for sock in sockets} == {-1}
+
+
+def test_an_address_that_is_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        with pytest.raises(CannotListenError) as caught:
+            Opening(2).listenTCP(number, Factory(), interface="127.0.0.1")
+    assert caught.value.socketError.errno == errno.EADDRINUSE
+
+
+def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
+    path = tmp_path / "proxy"
+    opening = Opening(2)
+    port = opened(opening, f"unix:{path}:mode=600")
+    first, second = opening.sockets[0]
+    assert first is second
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert port.getHost().name == os.fsencode(path)
+    with pytest.raises(CannotListenError):
+        Opening(2).listenUNIX(str(path), Factory())
+    port.stopListening()
+    assert not path.exists()
+
+
+def test_an_inherited_socket_is_shared() -> None:
+    opening = Opening(2)
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        port = opening.adoptStreamPort(inherited.fileno(), socket.AF_INET, Factory())
+        assert port.getHost().port == inherited.getsockname()[1]
+    port.stopListening()
+
+
+# ---------------------------------------------------------------- what a worker inherits
+
+
+@pytest.fixture
+def inherited(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a worker's reactor that inherits the sockets given."""
+
+    def make(*sockets: socket.socket) -> Inheriting:
+        first = os.dup(sockets[0].fileno()) if sockets else 1000
+        for number, sock in enumerate(sockets, first):
+            os.dup2(sock.fileno(), number)
+            sock.close()
+        monkeypatch.setattr("socks5.workers.FIRST_DESCRIPTOR", first)
+        return Inheriting(reactor, SessionLimit(10), len(sockets))
+
+    return make
+
+
+class Noted(Factory):
+    """Counts its clients and lets none in."""
+
+    def __init__(self) -> None:
+        self.clients = 0
+
+    def buildProtocol(self, addr: Any) -> None:
+        self.clients += 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_takes_the_next_inherited_socket(inherited: Any) -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    where = sock.getsockname()
+    worker = inherited(sock)
+    factory = Noted()
+    port = worker.listenTCP(1, factory, interface="ignored")
+    with socket.create_connection(where):
+        await until(lambda: factory.clients)
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_is_adopted(inherited: Any, tmp_path: Path) -> None:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "proxy"))
+    sock.listen()
+    factory = Noted()
+    port = inherited(sock).listenUNIX("ignored", factory)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "proxy"))
+        await until(lambda: factory.clients)
+    await port.stopListening()
+
+
+def test_an_address_that_the_parent_had_not_is_missing_here_too(inherited: Any) -> None:
+    with pytest.raises(CannotListenError) as caught:
+        inherited().listenTCP(1080, Factory(), interface="::1")
+    assert caught.value.socketError.errno == errno.EADDRNOTAVAIL
+
+
+def test_the_rest_is_the_reactors(inherited: Any) -> None:
+    assert inherited().seconds == reactor.seconds
+
+
+def test_a_worker_knows_itself_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "2,3,6")
+    assert Worker.from_environment() == Worker(number=2, sockets=3, output=6)
+    assert Worker.from_environment() is None, "what it starts is no worker"
+
+
+@pytest.mark.parametrize("by_hang_up", [False, True])
+def test_a_worker_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch, by_hang_up: bool) -> None:
+    class Watching:
+        running = True
+
+        def __init__(self) -> None:
+            self.readers: list[Any] = []
+            self.is_stopped = False
+
+        def addReader(self, reader: Any) -> None:
+            self.readers.append(reader)
+
+        def removeReader(self, reader: Any) -> None:
+            self.readers.remove(reader)
+
+        def stop(self) -> None:
+            self.is_stopped = True
+
+    watching = Watching()
+    Worker(1, 0, 1).watch_parent(watching)
+    (watch,) = watching.readers
+    verifyObject(IReadDescriptor, watch)
+    assert watch.fileno() == 0
+    assert watch.logPrefix() == "parent"
+    said = [b"x", b""]
+    monkeypatch.setattr(os, "read", lambda fd, size: said.pop(0))
+    watch.doRead()
+    assert not watching.is_stopped
+    if by_hang_up:
+        watch.connectionLost(None)
+    else:
+        watch.doRead()
+    assert watching.is_stopped
+    assert watching.readers == []
+
+
+def test_the_end_of_the_reactor_ends_nothing_twice() -> None:
+    class Stopped:
+        running = False
+
+        def addReader(self, reader: Any) -> None:
+            self.reader = reader
+
+        def removeReader(self, reader: Any) -> None:
+            del self.reader
+
+    stopped = Stopped()
+    Worker(1, 0, 1).watch_parent(stopped)
+    stopped.reader.connectionLost(None)
+    assert not hasattr(stopped, "reader")
+
+
+# ---------------------------------------------------------------- starting and ending them
+
+
+@implementer(IReactorTime)
+class Spawner(Clock):
+    """Notes what it is asked to start; each process ends when told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spawned: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+        self.signals: list[str | int] = []
+
+    def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> None:
+        protocol.transport = self
+        self.spawned.append((protocol, arguments, options))
+
+    def signalProcess(self, name: str | int) -> None:
+        self.signals.append(name)
+
+
+@pytest.fixture
+def spawner() -> Spawner:
+    return Spawner()
+
+
+@pytest.fixture
+def workers(spawner: Spawner) -> Any:
+    opening = Opening(2)
+    port = opening.listenTCP(0, Factory(), interface="127.0.0.1")
+    made = Workers(spawner, opening, ["--port", "1"], 2)
+    made.startService()
+    yield made
+    port.stopListening()
+
+
+def test_each_worker_gets_its_sockets_and_our_output(workers: Any, spawner: Spawner) -> None:
+    (first, second) = spawner.spawned
+    protocol, (executable, command), options = first
+    assert command == [executable, "-m", "socks5", "--port", "1"]
+    assert options["env"][VARIABLE] == f"1,1,{FIRST_DESCRIPTOR + 1}"
+    own = workers.descriptors_of("worker-1")[0]
+    assert options["childFDs"] == {0: "w", 1: "r", 2: "r", 3: own, 4: 1}
+    assert second[2]["childFDs"][3] == workers.descriptors_of("worker-2")[0] != own
+    assert protocol.name == "worker-1"
+
+
+def test_a_worker_that_dies_is_started_again_with_the_same_sockets(
+    workers: Any, spawner: Spawner
+) -> None:
+    before = spawner.spawned[0]
+    workers._monitoredProcessExited("worker-1")
+    spawner.advance(supervisor.RESTART_DELAY)
+    assert len(spawner.spawned) == 3
+    assert spawner.spawned[2][2]["childFDs"] == before[2]["childFDs"]
+
+
+def test_a_rotation_of_the_log_is_every_workers(workers: Any, spawner: Spawner) -> None:
+    log = WorkersLog(workers)
+    log.open()
+    log.reopen()
+    log.close()
+    assert spawner.signals == [signal.SIGUSR1, signal.SIGUSR1]
+
+
+def test_a_worker_that_is_gone_reopens_nothing(
+    workers: Any, spawner: Spawner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(name: str | int) -> None:
+        raise ProcessExitedAlready
+
+    monkeypatch.setattr(spawner, "signalProcess", gone)
+    workers.reopen()
+
+
+def test_the_end_waits_for_every_worker(workers: Any, spawner: Spawner) -> None:
+    done: list[Any] = []
+    workers.stopService().addCallback(done.append)
+    assert spawner.signals == ["TERM", "TERM"]
+    workers._monitoredProcessExited("worker-1")
+    spawner.advance(supervisor.LOOK_INTERVAL)
+    assert done == []
+    workers._monitoredProcessExited("worker-2")
+    spawner.advance(supervisor.LOOK_INTERVAL)
+    assert done == [None]
+
+
+def test_a_worker_that_does_not_end_is_killed(workers: Any, spawner: Spawner) -> None:
+    workers.stopService()
+    spawner.advance(supervisor.KILL_TIME)
+    assert spawner.signals == ["TERM", "TERM", "KILL", "KILL"]
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def service(*arguments: str) -> Any:
+    options = Options()
+    options.parseOptions(arguments)
+    return makeService(options, reactor)
+
+
+def test_a_parent_has_a_front_and_its_workers() -> None:
+    front, workers = service("--port", "0", "--workers", "2")
+    assert isinstance(workers, Workers)
+    assert front.factory.counters.connections == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_serves_and_its_records_say_which(
+    inherited: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    first = os.dup(sock.fileno())
+    monkeypatch.setattr("socks5.workers.FIRST_DESCRIPTOR", first)
+    monkeypatch.setenv(VARIABLE, f"7,1,{1}")
+    monkeypatch.setattr(Worker, "watch_parent", lambda self, reactor: None)
+    where = sock.getsockname()
+    sock.close()
+    proxy = service("--port", "0", "--workers", "2", "--access-log", str(tmp_path / "log"))
+    proxy.privilegedStartService()
+    with socket.create_connection(where) as client:
+        client.sendall(b"\5\1\xfe")
+        await until(lambda: proxy.factory.counters.connections)
+    await until(lambda: not proxy.factory.counters.open_connections)
+    assert proxy.factory.worker == 7
+    await proxy.stopService()
