@@ -1,0 +1,37 @@
+"""A SOCKS5 proxy with rules of one's own: only some ports, and not everywhere.
+
+    python examples/own_rule.py PROXY_PORT PORT [PORT ...]
+
+Listens on 127.0.0.1; port 0 is one that is free. Lets clients connect to the ports that are named, as in
+``own_rule.py 1080 80 443``, unless the host is called ``something.internal``.
+"""
+
+import sys
+
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ServerEndpoint
+
+from socks5 import Access, Rules, ServerFactory
+
+
+class PortsOnly(Rules):
+    """The rules that hold when nothing else is said, and two more."""
+
+    def __init__(self, *ports: int) -> None:
+        self.ports = ports
+
+    def allows(self, access: Access, address: str | None) -> bool:
+        """Asked for each request, with *address* None, and again for each address behind a name."""
+        return (
+            access.target.port in self.ports
+            and not access.target.text.lower().rstrip(".").endswith(".internal")
+            and super().allows(access, address)
+        )
+
+
+if __name__ == "__main__":
+    proxy_port, *ports = map(int, sys.argv[1:])
+    factory = ServerFactory(reactor, rules=PortsOnly(*ports))
+    listening = TCP4ServerEndpoint(reactor, proxy_port, interface="127.0.0.1").listen(factory)
+    listening.addCallback(lambda port: print("proxy", port.getHost().port, flush=True))
+    reactor.run()
