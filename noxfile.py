@@ -75,3 +75,11 @@ def wheel(session: nox.Session) -> None:
     """Build sdist and wheel, look into them, and try the plugin in a scratch environment."""
     session.install("build")
     session.run("python", ".ci/check_wheel.py")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure the proxy beside the peers that are installed: minutes, on a machine that does nothing else."""
+    session.install("-e", ".", "asyncio-socks-server", "pproxy")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+    session.run("python", "-m", "benchmarks.micro")

@@ -1,0 +1,119 @@
+"""``python -m benchmarks.micro``: what the parts cost that move no octets, in µs for an operation.
+
+The negotiation machine and the datagram codec, timed with :mod:`timeit`: the best of some repetitions,
+because everything else that the machine does can only make a repetition slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import timeit
+from collections.abc import Callable, Sequence
+
+from benchmarks.report import aligned
+from socks5.negotiation import ClientNegotiation, ServerNegotiation
+from socks5.wire import (
+    Address,
+    Command,
+    Credentials,
+    Datagram,
+    Method,
+    Reassembler,
+    ReplyCode,
+    Request,
+)
+
+REPEAT = 5
+TARGET = Address("192.0.2.1", 443)
+NAME = Address(b"www.example.org", 443)
+GREETING = b"\x05\x01\x00"
+GREETING_WITH_PASSWORD = b"\x05\x02\x00\x02"
+CREDENTIALS = Credentials(b"alice", b"secret").encode()
+REQUEST = Request(Command.CONNECT, TARGET).encode()
+REQUEST_BY_NAME = Request(Command.CONNECT, NAME).encode()
+PAYLOAD = bytes(1200)
+DATAGRAM = Datagram(TARGET, PAYLOAD)
+DATAGRAM_OCTETS = DATAGRAM.encode()
+DATAGRAM_BY_NAME = Datagram(NAME, PAYLOAD).encode()
+FRAGMENTS = (Datagram(TARGET, PAYLOAD, 1), Datagram(TARGET, PAYLOAD, 0x82))
+
+
+def _serve(*parts: bytes) -> None:
+    """A server's half from the first octet to the reply, without authentication."""
+    machine = ServerNegotiation()
+    for part in parts:
+        machine.receive(part)
+        machine.take_output()
+    machine.reply(ReplyCode.SUCCEEDED, TARGET)
+    machine.take_output()
+
+
+def _serve_octet_by_octet() -> None:
+    _serve(*(bytes((octet,)) for octet in GREETING + REQUEST))
+
+
+def _serve_with_password() -> None:
+    machine = ServerNegotiation((Method.USERNAME_PASSWORD,))
+    machine.receive(GREETING_WITH_PASSWORD)
+    machine.receive(CREDENTIALS)
+    machine.accept_credentials()
+    machine.receive(REQUEST)
+    machine.reply(ReplyCode.SUCCEEDED, TARGET)
+    machine.take_output()
+
+
+def _ask() -> None:
+    machine = ClientNegotiation(Request(Command.CONNECT, TARGET))
+    machine.take_output()
+    machine.receive(b"\x05\x00")
+    machine.take_output()
+    machine.receive(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x04\x38")
+
+
+def _reassemble() -> None:
+    reassembler = Reassembler()
+    for fragment in FRAGMENTS:
+        reassembler.receive(fragment)
+
+
+OPERATIONS: dict[str, Callable[[], object]] = {
+    "server, greeting and request": lambda: _serve(GREETING, REQUEST),
+    "server, both in one segment": lambda: _serve(GREETING + REQUEST),
+    "server, octet by octet": _serve_octet_by_octet,
+    "server, request by name": lambda: _serve(GREETING, REQUEST_BY_NAME),
+    "server, with password": _serve_with_password,
+    "client": _ask,
+    "datagram decode, IPv4": lambda: Datagram.decode(DATAGRAM_OCTETS),
+    "datagram decode, name": lambda: Datagram.decode(DATAGRAM_BY_NAME),
+    "datagram encode, IPv4": DATAGRAM.encode,
+    "reassemble two fragments": _reassemble,
+}
+"""What is timed, by what it is called."""
+
+
+def microseconds(operation: Callable[[], object], seconds: float) -> float:
+    """What an operation takes.
+
+    :param seconds: for all repetitions together, about.
+    """
+    timer = timeit.Timer(operation)
+    count = 1
+    while (once := timer.timeit(count)) < seconds / REPEAT / 10:
+        count *= 2
+    count = max(1, int(count * seconds / REPEAT / once))
+    return min(timer.repeat(REPEAT, count)) / count * 1e6
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Time all of them and print a table."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.micro", description=__doc__)
+    options.add_argument("--seconds", type=float, default=0.5, help="for each (%(default)s)")
+    seconds = options.parse_args(arguments).seconds
+    lines = [["operation", "µs"]]
+    lines += [[name, f"{microseconds(each, seconds):.2f}"] for name, each in OPERATIONS.items()]
+    sys.stdout.write(aligned(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""The benchmarks work: figures, tables and picture from given runs, and one tiny real run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks import micro, plot, processes, report, runs
+from benchmarks.contenders import CONTENDERS, OURS, Contender
+from benchmarks.loads import LOADS
+from benchmarks.rows import ROWS
+
+ROOT = Path(__file__).resolve().parent.parent
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmarks need Linux")
+
+
+def run(cost: float, others: float = 0.0, faults: int = 0) -> dict[str, Any]:
+    return {"cost": cost, "rate": 1e6 / cost, "others": others, "faults": faults}
+
+
+RESULTS: dict[str, dict[str, list[dict[str, Any]]]] = {
+    "connrate": {
+        OURS: [run(100), run(140), run(120)],
+        "microsocks": [run(200), run(240), run(160)],
+        "dante": [run(300), {"failed": "it does not listen"}],
+    },
+    "udp-gso": {OURS: [run(2.0)]},
+    "udp-plain": {OURS: [run(10.0)]},
+    "idle": {OURS: [run(1.5)], "pproxy": [{"failed": "it does not listen"}]},
+}
+FIGURES = report.figures(RESULTS)
+NAMES = [OURS, "microsocks", "dante", "pproxy"]
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_a_figure_is_the_median_with_its_spread() -> None:
+    found = report.figure([run(100), run(140), run(110)])
+    assert found is not None
+    assert found.cost == 110
+    assert found.spread == pytest.approx(20 / 110)
+
+
+def test_one_run_has_no_spread() -> None:
+    found = report.figure([run(100)])
+    assert found is not None
+    assert found.spread is None
+
+
+def test_disturbed_runs_are_set_aside_where_calm_ones_exist() -> None:
+    found = report.figure([run(100), run(500, others=0.9), run(600, others=0.9, faults=2)])
+    assert found is not None
+    assert (found.cost, found.others, found.faults) == (100, 0.0, 2)
+
+
+def test_disturbed_runs_count_where_there_are_no_others() -> None:
+    found = report.figure([run(500, others=0.9)])
+    assert found is not None
+    assert (found.cost, found.others) == (500, 0.9)
+
+
+def test_failed_runs_give_no_figure() -> None:
+    assert report.figure([{"failed": "it does not listen"}]) is None
+    assert FIGURES["idle"].keys() == {OURS}
+    assert FIGURES["connrate"]["dante"].cost == 300
+
+
+def test_the_best_peer_is_the_reference() -> None:
+    assert report.reference(ROWS["connrate"], FIGURES) == ("microsocks", 200)
+    assert report.reference(ROWS["idle"], FIGURES) == ("", 0.0)
+
+
+def test_a_row_of_ours_alone_is_compared_with_the_one_beside_it() -> None:
+    assert report.reference(ROWS["udp-gso"], FIGURES) == ("udp-plain", 10)
+    assert report.reference(ROWS["udp-gso"], {"udp-gso": FIGURES["udp-gso"]}) == ("", 0.0)
+
+
+def test_a_ratio_to_nothing_is_none() -> None:
+    assert report.ratio(1.0, 2.0) == 0.5
+    assert report.ratio(1.0, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("counted", "row", "expected"),
+    [
+        ({"done": 1000, "seconds": 2.0, "cpu": 0.1}, "ping1", (100.0, 500.0)),
+        ({"done": 10**9, "seconds": 2.0, "cpu": 0.5}, "down1", (0.5, 4.0)),
+        ({"done": 2000, "seconds": 9.0, "cpu": 9.0, "kib": 3000}, "idle", (1.5, 2000.0)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_was_counted_has_a_price(
+    counted: dict[str, Any], row: str, expected: tuple[float, float]
+) -> None:
+    priced = runs.priced(ROWS[row], counted | {"faults": 0})
+    assert (priced["cost"], priced["rate"]) == pytest.approx(expected)
+
+
+def test_a_run_that_did_nothing_fails() -> None:
+    with pytest.raises(runs.RunFailed, match="nothing was done, 3 faults"):
+        runs.priced(ROWS["ping1"], {"done": 0, "faults": 3, "seconds": 1.0, "cpu": 0.0})
+
+
+# ---------------------------------------------------------------- tables and picture
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0.0, "0.00"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1,234")],
+)
+def test_numbers_have_about_three_digits(value: float | None, text: str) -> None:
+    assert report.number(value) == text
+
+
+def test_the_tables_are_aligned() -> None:
+    for table in (report.cost_table(FIGURES, NAMES), report.rate_table(FIGURES, NAMES)):
+        assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_the_table_of_costs_has_the_ratios() -> None:
+    head, _, connrate, gso, plain, idle = report.cost_table(FIGURES, NAMES).splitlines()
+    assert head.split()[:3] == ["cost", "unit", OURS]
+    assert connrate.split() == [
+        *("connrate", "µs/connection", "120", "±17%", "200", "±20%", "300", "-"),
+        *("0.60", "microsocks", "0.00"),
+    ]
+    assert gso.split()[-3:] == ["0.20", "udp-plain", "0.00"]
+    assert plain.split()[-3:] == idle.split()[-3:] == ["-", "-", "0.00"]
+
+
+def test_the_summary_names_what_is_missing_and_what_failed() -> None:
+    text = program.summary(RESULTS, {"commit": "abc"}, ["pproxy"])
+    assert "not installed: pproxy" in text
+    assert "failed: connrate, dante: it does not listen" in text
+
+
+def test_the_picture_has_a_bar_for_each_figure() -> None:
+    picture = plot.svg(FIGURES, NAMES, "a < b")
+    root = ElementTree.fromstring(picture)
+    space = "{http://www.w3.org/2000/svg}"
+    bars = [each for each in root.iter(f"{space}rect") if each.find(f"{space}title") is not None]
+    assert len(bars) == 5  # udp-plain is what udp-gso is measured with
+    assert all(float(each.attrib["width"]) > 0 for each in bars)
+    texts = {each.text for each in root.iter(f"{space}text")}
+    assert {"a < b", "120 (0.60x)", "2.00 (0.20x)", "microsocks"} <= {
+        " ".join((text or "").split()) for text in texts
+    }
+
+
+def test_the_scale_keeps_everything_on_the_picture() -> None:
+    scale = plot.Scale([0.3, 70.0])
+    assert (scale.first, scale.last) == (0.2, 100)
+    assert plot.LEFT == scale(0.0001) < scale(0.3) < scale(1) < scale(70) < scale(10**6)
+
+
+# ---------------------------------------------------------------- choices
+
+
+def test_every_row_has_its_load() -> None:
+    assert {row.load for row in ROWS.values()} == LOADS.keys() | {"idle"}
+    assert {row.beside for row in ROWS.values()} <= {"", *ROWS}
+
+
+def test_rows_come_in_order_with_the_one_beside_them() -> None:
+    names = [row.name for row in program.chosen_rows(["udp-gso", "ping1"], is_big=True)]
+    assert names == ["ping1", "udp-gso", "udp-plain", "idle10k"]
+    assert "idle10k" not in [row.name for row in program.chosen_rows(None, is_big=False)]
+
+
+def test_nobody_is_asked_for_what_it_cannot_do() -> None:
+    assert not CONTENDERS["microsocks"].takes_part_in(ROWS["udp1"])
+    assert not CONTENDERS["dante"].takes_part_in(ROWS["idle10k"])
+    assert not CONTENDERS["dante"].takes_part_in(ROWS["udp-gso"])
+    assert all(CONTENDERS[OURS].takes_part_in(row) for row in ROWS.values())
+
+
+def test_peers_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONTENDERS, "nobody", Contender("nobody", (), "no-such-program"))
+    found, missing = program.chosen_contenders(["nobody"])
+    assert ([each.name for each in found], missing) == ([OURS], ["nobody"])
+
+
+def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        program.parser().parse_args(["--rows", "connrate,ping2"])
+    assert "'ping2', expected some of connrate," in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- real ones
+
+
+@linux
+def test_a_process_and_its_children_are_one_family() -> None:
+    command = ["sh", "-c", "sleep 60 & wait"]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            while len(processes.family(process.pid)) < 2:
+                assert process.poll() is None
+            assert processes.cpu_seconds(process.pid) >= 0
+            assert processes.memory_kib(process.pid) > 0
+        finally:
+            processes.end(process)
+    assert processes.family(process.pid, with_dead=False) == {}
+
+
+@linux
+def test_a_proxy_that_ends_at_once_is_a_failed_run(tmp_path: Path) -> None:
+    broken = Contender("broken", ("-c", "echo no such option; exit 2"), program="sh")
+    result = runs.one(ROWS["ping1"], broken, 0.1, tmp_path, ({}, 0))
+    assert result == {"failed": "it does not listen: no such option"}
+
+
+@linux
+def test_one_command_measures_writes_and_draws(tmp_path: Path) -> None:
+    options = {"--rounds": "1", "--seconds": "0.2", "--rows": "udp1", "--peers": ""}
+    options |= {"--json": "runs.json", "--plot": "costs.svg"}
+    words = [word for option in options.items() for word in option]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    document = json.loads((tmp_path / "runs.json").read_text())
+    [result] = document["runs"]["udp1"][OURS]
+    assert result["done"] > 0
+    assert "udp1" in done.stdout
+    assert ElementTree.parse(tmp_path / "costs.svg").getroot().tag.endswith("svg")
+
+
+def test_every_part_can_be_timed() -> None:
+    for operation in micro.OPERATIONS.values():
+        assert micro.microseconds(operation, 0.001) > 0
