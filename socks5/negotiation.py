@@ -1,15 +1,14 @@
 """The order of the messages: what a server, and a client, may receive and send when.
 
-Two machines without I/O. Octets go in by :meth:`receive`, which returns the event that they
-complete, if any; octets to send come out by :meth:`take_output`. The caller owns the transport, the
+Two machines without I/O. Octets go in by ``receive``, which returns the event that they
+complete, if any; octets to send come out by ``take_output``. The caller owns the transport, the
 clock and every asynchronous answer: while an answer is awaited (:attr:`Stage.CHECKING`,
 :attr:`Stage.COMMAND`) further octets wait in the machine, and
-:attr:`ServerNegotiation.pending` tells the caller how many, so that it can stop reading.
+``pending`` tells the caller how many, so that it can stop reading.
 
 The tables :data:`SERVER_NEXT` and :data:`CLIENT_NEXT` are the only places that know which stage may
-follow which; only
-:meth:`_Machine._enter` assigns the stage, and it checks the table. No step looks at how the octets
-were cut into segments.
+follow which; only one method assigns the stage, and it checks the table. No step looks at how the
+octets were cut into segments.
 
 Floor 0: imports nothing of Twisted; of the package only :mod:`socks5.wire` and
 :mod:`socks5.errors`.

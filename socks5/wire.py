@@ -388,9 +388,7 @@ class Request:
 
     @classmethod
     def decode(cls, buffer: bytes | bytearray) -> tuple[Request, int] | None:
-        """:raises RemoteProtocolError: VER is not 5 (reply 1), or the address is none (reply 8 or
-        1).
-        """
+        """:raises RemoteProtocolError: VER is not 5 (reply 1), or the address is none (8 or 1)."""
         if buffer and buffer[0] != VERSION:
             raise RemoteProtocolError(f"request version {buffer[0]}", ReplyCode.GENERAL_FAILURE)
         found = Address.decode(buffer, 3)

@@ -48,7 +48,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.dial import Stream
+from socks5.attempts import Stream
 from socks5.interfaces import IDialer, IResolver, IStream
 from socks5.wire import Address
 
@@ -332,6 +332,11 @@ class FakeTLSTransport(FakeTransport):
 
     def loseWriteConnection(self) -> None:
         raise AssertionError("TLS has no half-close")
+
+    def abortConnection(self) -> None:
+        if not self.connected:
+            raise AttributeError("Twisted's has no TLS connection any more")
+        super().abortConnection()
 
     def _end_of_reading(self) -> None:
         super()._lose(ConnectionDone())

@@ -96,7 +96,7 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
 
 def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
     documented = [name for cells in rows("Field") for name in re.findall(r"``(\w+)``", cells[0])]
-    written = json.loads(as_json(Record(session=1, client="192.0.2.1:50000")))
+    written = json.loads(as_json(Record(session=1, client="192.0.2.1:50000", worker=1)))
     assert documented == list(written)
 
 

@@ -598,6 +598,16 @@ def test_tls_receives_on_while_it_closes(kind: str, server_context: SSL.Context)
     assert near.reason.check(ConnectionDone)
 
 
+@pytest.mark.parametrize("kind", ["fake", "real"])
+def test_tls_that_is_gone_cannot_be_aborted(kind: str, server_context: SSL.Context) -> None:
+    reactor, near, end = tls_link(kind, server_context)
+    end()
+    reactor.turn()
+    assert near.events == ["made", "lost"]
+    with pytest.raises(AttributeError):
+        near.transport.abortConnection()
+
+
 def test_a_fake_tls_transport_refuses_to_half_close() -> None:
     with pytest.raises(AssertionError):
         fakes.FakeTLSTransport(fakes.FakeReactor()).loseWriteConnection()
