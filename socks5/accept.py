@@ -299,13 +299,21 @@ class PeerPort:
                     continue
                 self._poller.again_later(self._socket.fileno(), RETRY_DELAY)
                 return
-            if self._awaits(address_from(name).text):
-                sock.setblocking(False)
-                connection = Connection(self._poller, sock, None, name)
-                self._poller.add(connection.fd, connection)
-                self._connected(connection)
-            else:
+            self._meet(sock, name)
+
+    def _meet(self, sock: socket.socket, name: Any) -> None:
+        """Let a peer in, or close its connection."""
+        is_awaited = False
+        try:
+            is_awaited = self._awaits(address_from(name).text)
+        finally:
+            if not is_awaited:
                 sock.close()
+        if is_awaited:
+            sock.setblocking(False)
+            connection = Connection(self._poller, sock, None, name)
+            self._poller.add(connection.fd, connection)
+            self._connected(connection)
 
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.poll.Owner`: a peer that could not be let in. The wait goes on."""

@@ -34,8 +34,11 @@ HUNG_UP = (
     getattr(select, "EPOLLRDHUP", 0x2000)
     | getattr(select, "EPOLLHUP", 0x10)
     | getattr(select, "EPOLLERR", 8)
+    | getattr(select, "EPOLLPRI", 2)
 )
-"""There is an end or an error behind the octets: read on until it shows."""
+"""There is an end, an error or an urgent octet, at which a read stops, among the octets: read on until
+nothing comes.
+"""
 
 FAILED = getattr(select, "EPOLLERR", 8)
 """There is an error behind the octets."""

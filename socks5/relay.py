@@ -282,7 +282,7 @@ class Relay:
         """
         peer = side.peer
         if peer.is_lost:
-            return  # by a reset, which *side* is about to see
+            return  # by a reset, which is about to be passed on
         if peer.has_ended or not (side.can_half_close and peer.can_half_close):
             self._finish(f"{side.name} closed")
         else:

@@ -326,8 +326,6 @@ class SocketSide(Side):
         """See :meth:`socks5.relay.Side.send`. What the kernel does not take waits in the peer, which is not read
         meanwhile.
         """
-        if self.is_failed:
-            return
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
@@ -345,7 +343,8 @@ class SocketSide(Side):
         if self.waiting is not None:
             waiting, self.waiting = self.waiting, None
             target.send(waiting)
-        elif self._pipe is not None:
+        else:
+            assert self._pipe is not None
             self._drain(self._pipe)
         if self.is_blocked or target.is_failed:
             return

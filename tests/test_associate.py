@@ -423,6 +423,17 @@ def test_only_so_many_datagrams_wait_for_names() -> None:
     assert association.dropped == {"too many names": 2}
 
 
+def test_only_so_many_octets_wait_for_names() -> None:
+    association = Association(Settings(udp_octets_waiting=10))
+    for size in (6, 5, 4):
+        association.near.receive(to((b"a", 53), b"x" * size), FROM)
+    assert association.dropped == {"too many names": 1}
+    association.server.resolver.answer(b"a", [TARGET[0]])
+    assert [len(payload) for payload, _ in association.sent] == [6, 4]
+    association.near.receive(to((b"b", 53), b"x" * 10), FROM)
+    assert association.dropped == {"too many names": 1}
+
+
 def test_unknown_name_is_dropped() -> None:
     association = Association(Settings(udp_names_waiting=1))
     for _ in range(2):

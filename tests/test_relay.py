@@ -80,7 +80,6 @@ class World:
     def assert_over(self, reason: str) -> None:
         """Told once, with *reason*; nothing is left that ticks, produces or holds."""
         assert self.done == [reason]
-        self.reactor.advance(RESET_DELAY)
         assert self.reactor.getDelayedCalls() == []
         for transport in (self.near, self.far):
             assert not transport.connected
@@ -191,9 +190,9 @@ def test_an_empty_buffer_starts_it_again_and_nothing_is_lost(begin: Any) -> None
 
 
 def test_first_octets_may_fill_the_buffer_too() -> None:
-    """Then the next octets stop the reading."""
     world = World(other_window=0).start(MUCH)
     world.near.deliver(b"next")
+    assert (world.far.unsent, world.relay.bytes_up) == (len(MUCH), len(MUCH))
     assert not world.near.is_reading
     world.far.accept()
     world.turn()
@@ -611,12 +610,23 @@ def test_stopping_what_is_closing_already_does_not_change_why(begin: Any) -> Non
     world.assert_over(f"{world.other_name} closed")
 
 
-def test_stopping_after_a_reset_ends_the_other_side_once(begin: Any) -> None:
+def test_an_end_while_a_reset_is_passed_on_does_not_make_it_an_end(begin: Any) -> None:
+    world = begin()
+    world.one.deliver_reset()
+    world.other.deliver(b"too late")
+    world.other.deliver_end()
+    world.settle()
+    assert world.other.far_sees == "reset"
+    assert world.relay.bytes_up + world.relay.bytes_down == 0
+    world.assert_over(f"reset by {world.one_name}")
+
+
+def test_stopping_after_a_reset_waits_for_the_other_side_s(begin: Any) -> None:
     world = begin()
     world.one.deliver_reset()
     world.relay.stop("shutdown")
     world.settle()
-    assert world.other.far_sees in ("end", "reset")
+    assert world.other.far_sees == "reset"
     world.assert_over(f"reset by {world.one_name}")
 
 

@@ -1,5 +1,7 @@
 """UDP ASSOCIATE on real sockets: addresses, sizes, and errors that only a system makes."""
 
+import ctypes
+import errno
 import socket
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from socks5 import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5 import PerFamily, Settings, UDPFiltering, UDPPin, associate, datagrams
 from socks5.wire import Address, Datagram
 from tests import sessions
 from tests.sessions import Allow, Failures
@@ -15,6 +17,15 @@ from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient, packed
 from tests.sockets.wires import until
 
 failures = sessions.failures
+
+
+@pytest.fixture(autouse=True, params=["batches", "one by one"])
+def is_batched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the system has the calls that move batches; to whom it serves that makes no difference."""
+    is_available: bool = request.param == "batches"
+    monkeypatch.setattr(associate, "is_available", lambda: is_available)
+    return is_available
+
 
 ON_IPV6 = "tcp6:0:interface=\\:\\:1"
 LARGEST = 65507
@@ -383,3 +394,48 @@ async def test_bug_in_the_rules_is_logged_once(serve: Any, failures: Failures) -
         client.ask(("127.0.0.1", 9))
     assert await control.rest() == b""
     assert failures.take(ZeroDivisionError) == ["division by zero"]
+
+
+# ---------------------------------------------------------------- batches
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_may_answer_answers_however_many_they_are(serve: Any) -> None:
+    """More than are remembered at a time."""
+    settings = Settings(udp_filtering=UDPFiltering.ENDPOINT_INDEPENDENT, udp_targets=2)
+    proxy = await serve(settings)
+    client, _, source = await in_use(proxy)
+    others = [proxy.datagrams() for _ in range(5)] * 2
+    for other in others:
+        other.send(b"pong", source)
+        assert await client.answer() == (b"pong", other.host)
+    assert proxy.counters.dropped == {}
+
+
+@pytest.mark.parametrize("is_batched", ["batches"], indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_what_a_full_send_buffer_does_not_take_is_dropped(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        """The C library, with a kernel that takes nothing more."""
+
+        def __init__(self) -> None:
+            self._library = datagrams._libc
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._library, name)
+
+        def sendmmsg(self, *arguments: Any) -> int:
+            ctypes.set_errno(errno.EAGAIN)
+            return -1
+
+    proxy = await serve()
+    client, target, source = await in_use(proxy)
+    with monkeypatch.context() as patched:
+        patched.setattr(datagrams, "_libc", Full())
+        client.ask(target.host, b"lost")
+        target.send(b"lost", source)
+        await until(lambda: proxy.counters.dropped == {"unsendable": 2})
+    client.ask(target.host, b"ping")
+    assert (await target.receive())[0] == b"ping"

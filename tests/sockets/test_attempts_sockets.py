@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from socks5 import attempts
 from socks5.attempts import SocketAttempt
-from socks5.poll import Poller
+from socks5.poll import READABLE, Poller
 from socks5.replies import reply_for
 from socks5.transport import Connection
 from tests import sessions
@@ -245,6 +245,15 @@ def test_a_source_address_that_is_not_ours_is_a_failure(world: World) -> None:
     world.attempt(("127.0.0.1", 80), "192.0.2.1")
     [failure] = world.outcomes
     assert reply_for(failure) == 1
+
+
+def test_an_event_that_says_nothing_of_the_connection_changes_nothing(world: World) -> None:
+    listener = world.listen()
+    attempt = world.attempt(listener.getsockname())
+    attempt.ready(READABLE)
+    assert world.outcomes == []
+    world.go()
+    assert isinstance(world.outcomes[0], Connection)
 
 
 # ---------------------------------------------------------------- given up

@@ -413,6 +413,24 @@ async def test_the_client_s_end_may_have_come_before(join: Any) -> None:
     await until(lambda: joined.client.value() == b"answer")
 
 
+@pytest_twisted.ensureDeferred
+async def test_octets_behind_an_urgent_one_are_not_forgotten(joined: Joined, one: str) -> None:
+    """The system ends a read at the place of an urgent octet (tcp(7)), which we do not pass on."""
+    sender, reader = joined.sides(one)
+    sender.send(b"before ")
+    sender.socket.send(b"!", socket.MSG_OOB)
+    sender.send(b"after")
+    await until(lambda: reader.value() == b"before after")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_target_speaks_first_to_clients_on_other_transports(join: Any) -> None:
+    joined = await join("unix")
+    joined.target.send(b"220 hello")
+    joined.relay.start()
+    await until(lambda: joined.client.value() == b"220 hello")
+
+
 # ---------------------------------------------------------------- back pressure
 
 

@@ -369,7 +369,46 @@ def test_a_pipe_closes_both_its_ends() -> None:
     assert descriptors() == before
 
 
+def test_others_get_their_turn(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splice, "TURNS", 1)
+    wired = wire()
+    data = bytes(splice.BULKY)
+    wired.target.send(data)
+    wired.serve(1)
+    wired.target.send(b"more")
+    wired.serve(2)
+    assert wired.client.value() == data + b"more"
+
+
+def test_a_kernel_that_takes_nothing_is_asked_again(
+    wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wired = wire()
+    monkeypatch.setattr(wired.down, "_socket", Broken(wired.far.socket, BlockingIOError()))
+    wired.client.send(b"request")
+    wired.serve()
+    assert wired.up.held == 7
+    monkeypatch.setattr(wired.down, "_socket", wired.far.socket)
+    wired.poller.again(wired.far.fd)
+    wired.serve()
+    assert wired.target.value() == b"request"
+
+
 # ---------------------------------------------------------------- ends and resets
+
+
+class Broken:
+    """A socket that does not send."""
+
+    def __init__(self, wrapped: socket.socket, error: OSError) -> None:
+        self._wrapped = wrapped
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def send(self, data: Any) -> int:
+        raise self._error
 
 
 def test_a_receiver_that_resets_is_heard_to_the_end(wire: Any) -> None:
@@ -407,20 +446,24 @@ def test_the_same_before_anything_is_read(wire: Any) -> None:
     assert wired.done == ["reset by target"]
 
 
+def test_a_relay_may_be_over_before_it_has_begun(wire: Any) -> None:
+    wired = wire(start=False)
+    wired.target.send(b"go away")
+    wired.serve_before_start()
+    wired.target.reset()
+    wired.relay.start()
+    wired.settle()
+    assert (wired.client.value(), wired.client.sees) == (b"go away", "reset")
+    assert wired.done == ["reset by target"]
+
+
 def test_the_same_where_there_is_nothing_to_hear(
     wire: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any error of a socket's ends it, even one that leaves it open."""
     wired = wire()
-
-    class Broken:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(wired.far.socket, name)
-
-        def send(self, data: Any) -> int:
-            raise OSError(errno.ENOBUFS, "no")
-
-    monkeypatch.setattr(wired.down, "_socket", Broken())
+    broken = Broken(wired.far.socket, OSError(errno.ENOBUFS, "no"))
+    monkeypatch.setattr(wired.down, "_socket", broken)
     wired.client.send(b"request")
     wired.settle()
     assert wired.done == ["reset by target"]
@@ -567,6 +610,7 @@ def give_up(wired: Wired) -> None:
 def test_a_relay_leaves_no_circle_and_no_descriptor(
     reactor: Reactor, end: Callable[[Wired], None], octets: int
 ) -> None:
+    gc.collect()  # what earlier tests have left
     poller = Poller(reactor)
     before = descriptors()
 
@@ -594,6 +638,32 @@ def test_a_relay_leaves_no_circle_and_no_descriptor(
     assert descriptors() == before
     assert reactor.getDelayedCalls() == []
     poller._epoll.close()
+
+
+def test_a_relay_of_transports_begins_with_what_our_own_connections_know_of(wire: Any) -> None:
+    """The poller has told already that there are octets, and tells only once."""
+    wired = wire(start=False)
+    wired.relay = Relay(wired.reactor, Settings(), wired.near, wired.far, wired.done.append)
+    for each in (wired.client, wired.target):
+        each.send(b"hello")
+    wired.serve_before_start()
+    wired.relay.start()
+    wired.serve()
+    assert (wired.client.value(), wired.target.value()) == (b"hello", b"hello")
+
+
+def test_one_whose_peer_is_full_does_not_begin_yet(wire: Any) -> None:
+    wired = wire(window=1 << 16, start=False)
+    wired.relay = Relay(wired.reactor, Settings(), wired.near, wired.far, wired.done.append)
+    first = bytes(1 << 20)
+    wired.client.send(b"the rest")
+    wired.serve_before_start()
+    wired.relay.start(first)
+    wired.serve()
+    assert wired.relay.bytes_up == len(first)
+    while wired.target.count < len(first) + 8:
+        wired.serve()
+    assert wired.target.value() == first + b"the rest"
 
 
 def test_streams_that_are_not_ours_are_joined_by_transports(reactor: Reactor) -> None:

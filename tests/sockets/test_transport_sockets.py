@@ -545,9 +545,10 @@ async def test_a_reset_is_noticed_without_reading(wire: Wire, state: str) -> Non
 
 
 @only_own
+@pytest.mark.parametrize("is_late", [False, True])
 @pytest_twisted.ensureDeferred
 async def test_a_write_that_fails_on_a_sound_connection_is_a_loss(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, is_late: bool
 ) -> None:
     """Better than a stream with a hole in it."""
 
@@ -561,12 +562,15 @@ async def test_a_write_that_fails_on_a_sound_connection_is_a_loss(
         def __getattr__(self, name: str) -> Any:
             return getattr(self._socket, name)
 
-    wire.far.send(b"before")
+    wire.far.send(b"before ")
+    await until(lambda: wire.receiver.octets == b"before ")
     wire.transport.socket = Failing(wire.transport.socket)
+    if is_late:
+        wire.far.send(b"on its way")
     wire.transport.write(b"x")
     await wire.lost()
     assert wire.receiver.was_lost(ConnectionLost)
-    assert wire.receiver.octets == b"before"
+    assert wire.receiver.octets == b"before " + b"on its way" * is_late
 
 
 # ---------------------------------------------------------------- receivers that raise
