@@ -19,8 +19,9 @@ from zope.interface.verify import verifyObject
 from socks5 import resolve
 from socks5.interfaces import IResolver
 from socks5.replies import reply_for
-from socks5.resolve import Resolver, hostname, literal
+from socks5.resolve import Resolver, hostname, literal, without_false_name
 from socks5.settings import Settings
+from socks5.wire import Address
 from tests.fakes import FakeLookup, FakeReactor
 from tests.sockets.wires import until
 
@@ -85,6 +86,21 @@ def test_every_address_is_a_literal(host: Any) -> None:
     assert text is not None
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     assert socket.inet_pton(family, text) == (mapped or host).packed
+
+
+@pytest.mark.parametrize(
+    ("host", "meant"),
+    [
+        (b"192.0.2.1", "192.0.2.1"),
+        (b"::FFFF:c000:201", "192.0.2.1"),
+        (b"2001:DB8::1", "2001:db8::1"),
+        (b"example.org", b"example.org"),
+        ("192.0.2.1", "192.0.2.1"),
+        (b"", b""),
+    ],
+)
+def test_an_address_sent_as_a_name_is_an_address(host: str | bytes, meant: str | bytes) -> None:
+    assert without_false_name(Address(host, 80)) == Address(meant, 80)
 
 
 # ---------------------------------------------------------------- host names

@@ -23,6 +23,7 @@ from socks5.limits import SessionLimit
 from socks5.supervisor import Workers, WorkersLog
 from socks5.tap import Options, makeService
 from socks5.workers import FIRST_DESCRIPTOR, VARIABLE, Inheriting, Opening, Worker, worker_count
+from tests.certificates import self_signed
 from tests.sockets.wires import until
 
 
@@ -68,6 +69,41 @@ def test_an_address_that_is_taken_is_told() -> None:
         with pytest.raises(CannotListenError) as caught:
             Opening(2).listenTCP(number, Factory(), interface="127.0.0.1")
     assert caught.value.socketError.errno == errno.EADDRINUSE
+
+
+def test_a_port_that_the_second_worker_cannot_have_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[socket.socket] = []
+
+    def once(interface: str, port: int, backlog: int) -> socket.socket:
+        if made:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.append(socket.create_server((interface, port), backlog=backlog))
+        return made[0]
+
+    monkeypatch.setattr(Opening, "_open", staticmethod(once))
+    with pytest.raises(CannotListenError):
+        Opening(2).listenTCP(0, Factory(), interface="127.0.0.1")
+    assert made[0].fileno() == -1
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls_is_the_workers_business(inherited: Any, tmp_path: Path) -> None:
+    path = self_signed(tmp_path)
+    opening = Opening(1)
+    description = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
+    parents = opened(opening, description)
+    where = parents.getHost()
+    ((sock,),) = opening.sockets
+    ports: list[Any] = []
+    worker = inherited(sock)
+    factory = Noted()
+    serverFromString(worker, description).listen(factory).addCallback(ports.append)
+    with socket.create_connection((where.host, where.port)) as client:
+        client.sendall(b"no TLS")
+        await until(lambda: factory.clients)
+    await ports[0].stopListening()
 
 
 def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
