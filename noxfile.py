@@ -21,7 +21,7 @@ def tests(session: nox.Session, twisted: str) -> None:
     """Run the tests; on the latest Twisted, also require that they reach every branch."""
     session.install("--upgrade", "-e", ".[test]", twisted)
     if twisted == LOWEST:
-        session.run("pytest", *session.posargs)
+        session.run("pytest", "--ignore=tests/interop", *session.posargs)
         return
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "report")
@@ -29,9 +29,16 @@ def tests(session: nox.Session, twisted: str) -> None:
 
 @nox.session
 def tests_asyncio(session: nox.Session) -> None:
-    """Run the tests on the asyncio reactor: a process has one reactor, so this is its own run."""
+    """Run the tests on the asyncio reactor: a process has one reactor, so this is its own run. Tests that
+    start the proxy as a process choose its reactor themselves.
+    """
     session.install("-e", ".[test]")
-    session.run("pytest", "--reactor", "asyncio", *session.posargs)
+    elsewhere = (
+        "--ignore=tests/interop",
+        "--ignore=tests/process",
+        "--ignore=tests/test_benchmarks.py",
+    )
+    session.run("pytest", "--reactor", "asyncio", *elsewhere, *session.posargs)
 
 
 @nox.session
