@@ -16,6 +16,7 @@ from tests.process.program import (
     MODULE,
     SOURCES,
     TWISTD,
+    TWISTD_TELLS,
     client_of,
     connected,
     echoes,
@@ -217,7 +218,7 @@ def test_what_others_can_reach_does_not_start_without_a_decision(
     options: Sequence[str], command: Sequence[str], tmp_path: Path
 ) -> None:
     status, text = output_of([*command, *options], tmp_path)
-    assert status != 0
+    assert status != 0 or (list(command) == COMMANDS["twistd"] and not TWISTD_TELLS)
     [sentence] = [line for line in text.splitlines() if f"could reach {options[-1]}, " in line]
     assert "--auth TYPE:ARGS" in sentence
     assert "--open" in sentence
