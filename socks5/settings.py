@@ -66,7 +66,8 @@ class Settings:
 
     outgoing: PerFamily = PerFamily()
     """Source address of connections and datagrams to targets, and where BIND listens. Default: the
-    system's choice (BIND: the control connection's local address)."""
+    system's choice (BIND: the control connection's local address, if the peer can reach that).
+    """
 
     advertise: PerFamily = PerFamily()
     """Address told to clients for BIND and UDP ASSOCIATE instead of the real one, for a proxy
