@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python import usage
 
-from socks5.tap import Options, makeService
+from socks5.tap import Options, makeService, this_reactor
 from socks5.workers import VARIABLE
 
 
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except usage.UsageError as error:
         sys.stderr.write(f"socks5: {error}\nTry --help.\n")
         raise SystemExit(2) from None
-    from twisted.internet import reactor
-
+    reactor = this_reactor()
     # A parent puts the time before what its workers say.
     time_format = "" if VARIABLE in os.environ else "%Y-%m-%dT%H:%M:%S%z"
     observer = textFileLogObserver(sys.stdout, time_format)

@@ -28,6 +28,9 @@ from zope.interface import implementer
 BATCH = 256
 """Ready sockets served before the reactor gets its turn."""
 
+OWNERS = 256
+"""Descriptors that there is a place for at first; it grows with them."""
+
 READABLE = getattr(select, "EPOLLIN", 1)
 WRITABLE = getattr(select, "EPOLLOUT", 4)
 HUNG_UP = (
@@ -60,7 +63,10 @@ class Owner(Protocol):
 class Poller:
     """Sockets, edge-triggered, and their owners.
 
-    :param reactor: watches file descriptors.
+    Whoever makes one lets it serve: a reactor that watches it as a descriptor, or one that waits in
+    it (:mod:`socks5.reactor`).
+
+    :param reactor: the clock of :meth:`again_later`.
     """
 
     _log = Logger()
@@ -68,17 +74,28 @@ class Poller:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._epoll = select.epoll()
-        self._owners: dict[int, Owner] = {}
+        self._owners: list[Owner | None] = [None] * OWNERS  # by descriptor
         self._fresh: set[int] = set()
-        reactor.addReader(self)
+        self.shared: dict[type, Any] = {}
+        """What those who use the poller share, by class."""
 
     def add(self, fd: int, owner: Owner) -> None:
         """Tell *owner* of everything that happens to *fd*, beginning with what is the case
         already.
         """
-        self._owners[fd] = owner
+        self._own(fd, owner)
         self._fresh.add(fd)
         self._epoll.register(fd, _EVERYTHING)
+
+    def watch(self, fd: int, owner: Owner) -> None:
+        """Tell *owner* in every batch in which *fd* is readable."""
+        self._own(fd, owner)
+        self._epoll.register(fd, READABLE)
+
+    def _own(self, fd: int, owner: Owner) -> None:
+        if fd >= len(self._owners):
+            self._owners += [None] * (fd + 1)
+        self._owners[fd] = owner
 
     def hand_over(self, fd: int, owner: Owner) -> None:
         """From now on tell *owner*, who must look for itself what is the case already."""
@@ -93,16 +110,17 @@ class Poller:
         self._reactor.callLater(seconds, self._again_if_owned, fd)
 
     def _again_if_owned(self, fd: int) -> None:
-        if fd in self._owners:
+        if self._owners[fd] is not None:
             self.again(fd)
 
     def forget(self, fd: int) -> None:
         """*fd* is about to be closed by its owner, which ends its registration."""
-        self._owners.pop(fd, None)
+        self._owners[fd] = None
 
     def remove(self, fd: int) -> None:
         """Tell nobody any more; *fd* stays open."""
-        if self._owners.pop(fd, None) is not None:
+        owner, self._owners[fd] = self._owners[fd], None
+        if owner is not None:
             self._epoll.unregister(fd)
 
     def fileno(self) -> int:
@@ -114,13 +132,19 @@ class Poller:
         return "socks5"
 
     def doRead(self) -> None:
-        """Serve one batch. A descriptor that was closed and given out anew meanwhile is left out:
-        what the batch says of it is about its predecessor.
+        """Serve what is ready, for the reactor that watches us."""
+        self.serve(0)
+
+    def serve(self, seconds: float) -> None:
+        """Wait for ready sockets, and serve one batch of them. A descriptor that was closed and given
+        out anew meanwhile is left out: what the batch says of it is about its predecessor.
+
+        :param seconds: to wait at the most; negative: for ever.
         """
         owners, fresh = self._owners, self._fresh
         fresh.clear()
-        for fd, events in self._epoll.poll(0, BATCH):
-            owner = owners.get(fd)
+        for fd, events in self._epoll.poll(seconds, BATCH):
+            owner = owners[fd]
             if owner is not None and fd not in fresh:
                 try:
                     owner.ready(events)
@@ -139,6 +163,10 @@ class Poller:
     def connectionLost(self, reason: Failure) -> None:
         """The reactor disconnects everything at its end; the sockets' owners see to themselves."""
 
+    def close(self) -> None:
+        """Give the epoll back; for a reactor that ends before its process does."""
+        self._epoll.close()
+
 
 _pollers: WeakKeyDictionary[Any, Poller] = WeakKeyDictionary()
 
@@ -146,12 +174,14 @@ _pollers: WeakKeyDictionary[Any, Poller] = WeakKeyDictionary()
 def poller_of(reactor: Any) -> Poller | None:
     """The reactor's poller, made at the first call; None where there can be none.
 
-    :param reactor: one that wraps another names it as its ``wrapped``.
+    :param reactor: one that wraps another names it as its ``wrapped``, one that waits in a poller has
+        it as its ``poller``.
     """
     reactor = getattr(reactor, "wrapped", reactor)
     if not hasattr(select, "epoll") or not isinstance(reactor, PosixReactorBase):
         return None  # a reactor in memory says that it takes descriptors, too
-    poller = _pollers.get(reactor)
+    poller: Poller | None = getattr(reactor, "poller", None) or _pollers.get(reactor)
     if poller is None:
         poller = _pollers[reactor] = Poller(reactor)
+        reactor.addReader(poller)
     return poller

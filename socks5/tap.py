@@ -9,6 +9,7 @@ Floor 5: imports everything below, and :mod:`socks5.service`.
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -421,13 +422,24 @@ class Options(usage.Options, AuthOptionMixin):
         )
 
 
+def this_reactor() -> Any:
+    """The process's reactor. Installs one that waits in our poller, if there is none yet and the system has epoll."""
+    if hasattr(select, "epoll") and "twisted.internet.reactor" not in sys.modules:
+        from socks5.reactor import install
+
+        install()
+    from twisted.internet import reactor
+
+    return reactor
+
+
 def makeService(options: Options, reactor: Any = None) -> IService:
     """The service for a command line.
 
     :param reactor: runs it; default: the installed one.
     """
     if reactor is None:
-        from twisted.internet import reactor
+        reactor = this_reactor()
     raise_descriptor_limit()
     worker = Worker.from_environment()
     if worker is None and options["workers"] > 1:

@@ -1,6 +1,8 @@
 """The command line: what every option becomes, what is refused and with which words, what is served."""
 
 import io
+import select
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -521,3 +523,24 @@ def test_every_time_has_its_unit_and_its_default() -> None:
         default = getattr(Settings(), option.replace("-", "_"))
         assert f"--{option}= Seconds " in text
         assert f"[default: {default}]" in text.partition(f"--{option}=")[2].partition("--")[0]
+
+
+# ---------------------------------------------------------------- the reactor
+
+
+@pytest.mark.parametrize(
+    ("is_installed", "has_epoll", "installs"),
+    [(False, True, 1), (True, True, 0), (False, False, 0)],
+)
+def test_a_reactor_is_installed_where_there_is_none(
+    is_installed: bool, has_epoll: bool, installs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process has one in any case: only what would be done is looked at."""
+    installed: list[int] = []
+    monkeypatch.setattr("socks5.reactor.install", lambda: installed.append(1))
+    if not is_installed:
+        monkeypatch.delitem(sys.modules, "twisted.internet.reactor")
+    if not has_epoll:
+        monkeypatch.delattr(select, "epoll")
+    assert tap.this_reactor() is reactor
+    assert len(installed) == installs

@@ -73,6 +73,21 @@ def test_twistd_lists_the_service(tmp_path: Path) -> None:
     assert "A SOCKS5 proxy" in text
 
 
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [([], "socks5.reactor.PollerReactor"), (["--reactor=poll"], "PollReactor")],
+    ids=["ours", "another"],
+)
+def test_twistd_chooses_the_reactor(
+    option: Sequence[str], expected: str, tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    command = [str(TWISTD), "-n", "--pidfile=", *option, "socks5"]
+    with proxy(tmp_path, command=command) as program:
+        with connected(("127.0.0.1", program.port), echo) as client:
+            assert echoes(client)
+        assert f"{expected}." in program.output
+
+
 def test_an_import_error_is_shown(tmp_path: Path) -> None:
     """twistd would only say that it does not know the command."""
     broken = tmp_path / "broken"

@@ -5,7 +5,6 @@ import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 import pytest_twisted
@@ -27,9 +26,6 @@ failures = sessions.failures
 
 class Nobody(Clock):
     """A reactor that watches nothing: batches are served when a test says so."""
-
-    def addReader(self, reader: Any) -> None:
-        self.reader = reader
 
 
 class Watched:
@@ -272,9 +268,7 @@ def test_an_owner_that_cannot_be_given_up_harms_nobody(wires: Wires, failures: F
 
 
 def test_it_is_a_descriptor_of_the_reactor_s() -> None:
-    nobody = Nobody()
-    poller = Poller(nobody)
-    assert nobody.reader is poller
+    poller = Poller(Nobody())
     assert verifyObject(IReadDescriptor, poller)
     assert poller.fileno() >= 0
     assert poller.logPrefix() == "socks5"

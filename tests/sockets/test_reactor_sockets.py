@@ -1,0 +1,131 @@
+"""The reactor that waits in a poller: its sockets, Twisted's, time and threads."""
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from twisted.internet.error import ReactorAlreadyInstalledError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+
+from socks5 import reactor as reactor_module
+from socks5.accept import QuietReactor
+from socks5.poll import READABLE, poller_of
+from socks5.reactor import PollerReactor, install
+from tests import sessions
+from tests.sessions import Failures
+from tests.sockets.test_poll_sockets import Watched, Wires
+
+failures = sessions.failures
+
+PATIENCE = 5.0
+
+
+@pytest.fixture
+def reactor() -> Iterator[PollerReactor]:
+    """One of its own, which is not installed."""
+    made: Any = PollerReactor()
+    yield made
+    made.removeAll()
+    for waker in made._internalReaders:
+        waker.connectionLost(Failure(ZeroDivisionError()))
+    made.poller.close()
+    made._poller.close()
+
+
+@pytest.fixture
+def watched(reactor: PollerReactor) -> Iterator[Watched]:
+    with ExitStack() as stack:
+        yield Wires(stack, reactor.poller).watch()
+
+
+def run(reactor: Any, condition: Callable[[], object]) -> None:
+    """Let it work until *condition* is true."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        reactor.iterate(0.1)
+
+
+def test_a_poller_s_sockets_are_served(reactor: PollerReactor, watched: Watched) -> None:
+    run(reactor, watched.took)
+    watched.far.send(b"octets")
+    run(reactor, lambda: any(events & READABLE for events in watched.took()))
+
+
+def test_it_is_where_the_poller_is_found(reactor: PollerReactor) -> None:
+    assert poller_of(reactor) is reactor.poller
+    assert poller_of(QuietReactor(reactor)) is reactor.poller
+
+
+def test_twisted_s_transports_are_served(reactor: Any) -> None:
+    class Echo(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.write(data)  # type: ignore[union-attr]
+            self.transport.loseConnection()  # type: ignore[union-attr]
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Echo), interface="127.0.0.1")
+    with socket.create_connection(("127.0.0.1", port.getHost().port)) as client:
+        client.settimeout(PATIENCE)
+        client.send(b"octets")
+        run(reactor, lambda: select.select([client], [], [], 0)[0])
+        assert client.recv(100) == b"octets"
+    closed = port.stopListening()
+    run(reactor, lambda: closed.called)
+
+
+def test_it_waits_no_longer_than_it_is_told(reactor: PollerReactor) -> None:
+    calls: list[int] = []
+    reactor.callLater(0.001, calls.append, 1)
+    run(reactor, lambda: calls)
+    before = time.monotonic()
+    reactor.doIteration(0.001)
+    assert time.monotonic() - before < PATIENCE
+
+
+def test_without_a_time_it_waits_until_it_is_woken(reactor: PollerReactor) -> None:
+    calls: list[int] = []
+    waker = threading.Timer(0.01, reactor.callFromThread, [calls.append, 1])
+    waker.start()
+    reactor.doIteration(None)
+    reactor.runUntilCurrent()
+    waker.join()
+    assert calls == [1]
+
+
+def test_it_runs_and_stops(reactor: Any, watched: Watched) -> None:
+    """With a timer, a thread and a socket of the poller's; signals are for tests/process."""
+    seen: list[str] = []
+    watched.then = lambda: seen.append("socket")
+    reactor.callLater(0, watched.far.send, b"octets")
+    reactor.callInThread(seen.append, "thread")
+    reactor.callLater(0.05, reactor.stop)
+    reactor.run(installSignalHandlers=False)
+    assert {"socket", "thread"} <= set(seen)
+
+
+def test_a_failure_of_its_own_is_logged(reactor: PollerReactor, failures: Failures) -> None:
+    reactor.crashed(Failure(ZeroDivisionError()))
+    assert len(failures.take(ZeroDivisionError)) == 1
+
+
+def test_it_can_be_this_process_s_reactor(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: list[Any] = []
+    monkeypatch.setattr(reactor_module, "installReactor", installed.append)
+    made: Any = install()
+    assert installed == [made]
+    assert isinstance(made, PollerReactor)
+    for waker in made._internalReaders:
+        waker.connectionLost(Failure(ZeroDivisionError()))
+    made.poller.close()
+    made._poller.close()
+
+
+def test_there_is_one_reactor_in_a_process() -> None:
+    with pytest.raises(ReactorAlreadyInstalledError):
+        install()
