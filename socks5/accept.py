@@ -113,6 +113,7 @@ class Port(QuietPort):
         self._retry: IDelayedCall | None = None
         self._has_complained = False
         self._poller: Poller | None = None
+        self._family = 0
         self._near: Address | None = None
 
     @override
@@ -134,6 +135,7 @@ class Port(QuietPort):
         is_tcp = self.addressFamily != socket.AF_UNIX
         if is_tcp and getattr(self.factory, "takes_connections", False):
             self._poller = poller_of(self.reactor)
+            self._family = int(self.addressFamily)
             near = address_from(self.socket.getsockname())
             self._near = None if near.is_unspecified else near
 
@@ -146,7 +148,7 @@ class Port(QuietPort):
                 self.pause()
                 return
             try:
-                connection, address = self.socket.accept()
+                connection, address = self._accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -159,6 +161,21 @@ class Port(QuietPort):
                 self._serve(connection, address)
             else:
                 self._serve_leanly(self._poller, connection, address)
+
+    def _accept(self) -> tuple[Any, Any]:
+        """The next client: its socket, and its address as the socket module has it.
+
+        For a :class:`~socks5.transport.Connection` the socket is the socket module's plain one, without the
+        layer in Python around it, which costs as much as accept(2) itself.
+
+        :raises OSError: there is none.
+        """
+        listening: Any = self.socket
+        if self._poller is None:
+            connection, address = listening.accept()
+            return connection, address
+        fd, address = listening._accept()
+        return socket.SocketType(self._family, socket.SOCK_STREAM, 0, fd), address
 
     def _serve(self, connection: socket.socket, address: Any) -> None:
         """Give one client its session; what goes wrong with that is no other client's concern."""
@@ -180,7 +197,7 @@ class Port(QuietPort):
             else:
                 transport.abortConnection()
 
-    def _serve_leanly(self, poller: Poller, sock: socket.socket, address: Any) -> None:
+    def _serve_leanly(self, poller: Poller, sock: socket.SocketType, address: Any) -> None:
         """The same, with a :class:`~socks5.transport.Connection` for Twisted's transport."""
         connection = None
         try:
@@ -189,7 +206,8 @@ class Port(QuietPort):
                 sock.close()
                 return
             sock.setblocking(False)
-            connection = Connection(poller, sock, self._near, address)
+            far = address if self._family == socket.AF_INET6 else address_from(address)
+            connection = Connection(poller, sock, self._near, far)
             connection.receiver = protocol
             poller.add(connection.fd, connection)
             protocol.makeConnection(connection)
@@ -346,6 +364,7 @@ class QuietReactor:
 
     def __init__(self, reactor: Any) -> None:
         self.wrapped = reactor
+        self.seconds, self.callLater = reactor.seconds, reactor.callLater  # often asked for
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:

@@ -29,11 +29,14 @@ from zope.interface import implementer
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.poll import HUNG_UP, WRITABLE, Poller
 from socks5.transport import Connection
+from socks5.wire import Address
 
 _IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: choose the source port when connecting, so that one port serves many destinations
 (ip(7)).
 """
+
+_IPV4, _IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
 
 _STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
@@ -150,7 +153,7 @@ class SocketAttempt:
         self._far = (host, port)
         self._source = source
         self._done = done
-        self._socket: socket.socket | None = None
+        self._socket: socket.SocketType | None = None
 
     def start(self) -> None:
         """See :class:`Attempt`."""
@@ -162,9 +165,8 @@ class SocketAttempt:
     def _connect(self) -> None:
         """:raises OSError: it failed at once."""
         host = self._far[0]
-        sock = self._socket = socket.socket(
-            socket.AF_INET6 if ":" in host else socket.AF_INET, _STREAM
-        )
+        family = _IPV6 if ":" in host else _IPV4
+        sock = self._socket = socket.SocketType(family, _STREAM)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if self._source is not None:
@@ -186,7 +188,7 @@ class SocketAttempt:
                 self._fail(number)
                 return
         if events & WRITABLE:
-            connection = Connection(self._poller, sock, None, self._far)
+            connection = Connection(self._poller, sock, None, Address(*self._far))
             if connection.near == connection.far:  # by chance TCP can connect a port to itself
                 self._fail(errno.ECONNREFUSED)
                 return

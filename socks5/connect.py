@@ -9,6 +9,7 @@ Floor 3: imports floors 0 to 2.
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.interfaces import ICommand, ISession, IStream
@@ -21,6 +22,8 @@ from socks5.wire import ReplyCode
 @implementer(ICommand)
 class Connect:
     """One CONNECT."""
+
+    __slots__ = ("_dialling", "_relay", "_session")
 
     dropped = 0
 
@@ -47,12 +50,17 @@ class Connect:
             lambda host: session.rules.allows(session.access, host),
         )
         dialling.addCallbacks(self._connected, session.fail)
-        dialling.addErrback(session.crashed)
 
     def _connected(self, far: IStream) -> None:
+        try:
+            self._join(far)
+        except Exception:  # here, for an errback of the dial's would cost every session
+            self._session.crashed(Failure())
+
+    def _join(self, far: IStream) -> None:
         self._dialling = None
         session = self._session
-        self._relay = join(session.reactor, session.settings, session.stream, far, session.end)
+        self._relay = join(session.reactor, session.settings, session.stream, far, session)
         session.reply(ReplyCode.SUCCEEDED, near_end(far.transport))
         self._relay.start(session.take_optimistic(), session.has_client_ended)
 

@@ -57,7 +57,6 @@ class _Race:
         "_failures",
         "_hosts",
         "_is_beginning",
-        "_is_over",
         "_next",
         "_port",
         "_running",
@@ -66,12 +65,11 @@ class _Race:
 
     def __init__(self, dialer: Dialer, hosts: Sequence[str], port: int) -> None:
         self._dialer = dialer
-        self._hosts = list(reversed(hosts))
+        self._hosts = [*reversed(hosts)]
         self._port = port
         self._running: list[Attempt] = []
         self._failures: list[Failure] = []
         self._is_beginning = False
-        self._is_over = False
         self._next: IDelayedCall | None = None
         self._winner: Deferred[IStream] | None = Deferred(self._cancelled)
 
@@ -96,7 +94,7 @@ class _Race:
             attempt.start()
             has_failed = len(self._failures) > failures
         self._is_beginning = False
-        if self._hosts and not self._is_over and len(self._running) < AT_ONCE:
+        if self._hosts and self._winner is not None and len(self._running) < AT_ONCE:
             self._next = self._dialer.reactor.callLater(
                 self._dialer.settings.attempt_delay, self._begin
             )
@@ -126,7 +124,6 @@ class _Race:
 
         :returns: the winner, to be told so; a reference back to us is not kept.
         """
-        self._is_over = True
         self._clear_next()
         self._dialer.deadlines.clear(self)
         running, self._running = self._running, []
@@ -137,9 +134,9 @@ class _Race:
         return winner
 
     def _clear_next(self) -> None:
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        self._next = None
+        following, self._next = self._next, None
+        if following is not None and following.active():
+            following.cancel()
 
 
 @implementer(IDialer)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from socks5.errors import (
     AuthenticationFailed,
@@ -30,6 +30,7 @@ from socks5.errors import (
     SOCKSError,
 )
 from socks5.wire import (
+    MAX_REQUEST,
     UNSPECIFIED,
     VERSION,
     Address,
@@ -60,6 +61,8 @@ class Stage(Enum):
     ESTABLISHED = "nothing more: octets are relayed"
     CLOSED = "nothing more: the connection ends"
 
+    __hash__ = object.__hash__  # a member is one object; Enum's own hashes the name, in Python
+
 
 Table = Mapping[Stage, frozenset[Stage]]
 
@@ -89,6 +92,42 @@ _AFTER_METHOD: Mapping[int, Stage] = {
     Method.NO_AUTHENTICATION: Stage.REQUEST,
     Method.USERNAME_PASSWORD: Stage.CREDENTIALS,
 }
+
+_Message = TypeVar("_Message")
+_Decode = Callable[[bytes], tuple[_Message, int] | None]
+
+REMEMBERED = 1024
+"""Messages of a kind that are not decoded again: a few programs make most of the clients, and they
+ask for the same targets again and again.
+"""
+
+
+def _remembering(decode: _Decode[_Message]) -> _Decode[_Message]:
+    """*decode* with a memory, in which nothing stands that came behind a message: that may be a
+    password.
+    """
+    known: dict[bytes, tuple[_Message, int]] = {}
+
+    def remembered(buffer: bytes) -> tuple[_Message, int] | None:
+        if len(buffer) > MAX_REQUEST:
+            return decode(buffer)
+        found = known.get(buffer)
+        if found is not None:
+            return found
+        found = decode(buffer)
+        if found is not None and found[1] == len(buffer):
+            if len(known) >= REMEMBERED:
+                known.clear()
+            known[buffer] = found
+        return found
+
+    return remembered
+
+
+_decode_greeting = _remembering(Greeting.decode)
+_decode_request = _remembering(Request.decode)
+
+_SELECTION = {method: MethodSelection(method).encode() for method in _AFTER_METHOD}
 
 HTTP_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -139,7 +178,7 @@ class _Machine:
     def __init__(self, first: Stage) -> None:
         self.stage = first
         self._buffer = b""
-        self._output: list[bytes] = []
+        self._output = b""
 
     def _enter(self, stage: Stage) -> None:
         if stage not in self._next[self.stage]:
@@ -158,8 +197,7 @@ class _Machine:
 
     def take_output(self) -> bytes:
         """The octets to send now, in one piece; each is returned once."""
-        output = self._output[0] if len(self._output) == 1 else b"".join(self._output)
-        self._output.clear()
+        output, self._output = self._output, b""
         return output
 
     def take_trailing(self) -> bytes:
@@ -190,8 +228,9 @@ class ServerNegotiation(_Machine):
     _next = SERVER_NEXT
 
     def __init__(self, methods: Sequence[int] = (Method.NO_AUTHENTICATION,)) -> None:
-        if not _AFTER_METHOD.keys() >= set(methods):
-            raise LocalProtocolError(f"cannot carry out all of the methods {list(methods)}")
+        for method in methods:
+            if method not in _AFTER_METHOD:
+                raise LocalProtocolError(f"cannot carry out all of the methods {list(methods)}")
         super().__init__(Stage.GREETING)
         self._methods = methods
         self._command = 0
@@ -213,7 +252,7 @@ class ServerNegotiation(_Machine):
         """
         self._require_checking()
         self._enter(Stage.REQUEST)
-        self._output.append(CredentialsStatus(0).encode())
+        self._output += CredentialsStatus(0).encode()
         return self._advance()
 
     def reject_credentials(self) -> Rejected:
@@ -222,7 +261,7 @@ class ServerNegotiation(_Machine):
         :raises LocalProtocolError: no credentials are being checked.
         """
         self._require_checking()
-        self._output.append(CredentialsStatus(1).encode())
+        self._output += CredentialsStatus(1).encode()
         return self._close(AuthenticationFailed("user name or password not accepted"))
 
     def _require_checking(self) -> None:
@@ -240,10 +279,10 @@ class ServerNegotiation(_Machine):
         if self.stage not in (Stage.COMMAND, Stage.SECOND_REPLY):
             raise LocalProtocolError(f"no request awaits a reply at {self.stage.name}")
         if code != ReplyCode.SUCCEEDED:
-            self._output.append(Reply(code).encode())
+            self._output += Reply(code).encode()
             self._close(ReplyError.for_code(code))
             return
-        self._output.append(Reply(code, address).encode())
+        self._output += Reply(code, address).encode()
         is_first_of_two = self._command == Command.BIND and self.stage is Stage.COMMAND
         self._enter(Stage.SECOND_REPLY if is_first_of_two else Stage.ESTABLISHED)
 
@@ -265,13 +304,13 @@ class ServerNegotiation(_Machine):
 
     def _violated(self, error: RemoteProtocolError) -> Rejected:
         if error.reply is not None:
-            self._output.append(Reply(error.reply).encode())
+            self._output += Reply(error.reply).encode()
         elif self.stage is Stage.GREETING and 0x41 <= self._buffer[0] <= 0x5A:
-            self._output.append(HTTP_ANSWER)
+            self._output += HTTP_ANSWER
         return self._close(error)
 
     def _await_greeting(self) -> ServerEvent | None:
-        found = Greeting.decode(self._buffer)
+        found = _decode_greeting(self._buffer)
         if found is None:
             return None
         greeting, used = found
@@ -279,10 +318,10 @@ class ServerNegotiation(_Machine):
             if method in greeting.methods:
                 break
         else:
-            self._output.append(MethodSelection(Method.NO_ACCEPTABLE).encode())
+            self._output += MethodSelection(Method.NO_ACCEPTABLE).encode()
             return self._close(NoAcceptableMethod(greeting.methods, self._methods))
         self._buffer = self._buffer[used:]
-        self._output.append(MethodSelection(method).encode())
+        self._output += _SELECTION[method]
         self._enter(_AFTER_METHOD[method])
         return None
 
@@ -296,7 +335,7 @@ class ServerNegotiation(_Machine):
         return CredentialsReceived(credentials)
 
     def _await_request(self) -> ServerEvent | None:
-        found = Request.decode(self._buffer)
+        found = _decode_request(self._buffer)
         if found is None:
             return None
         request, used = found
@@ -334,7 +373,7 @@ class ClientNegotiation(_Machine):
         self._methods: tuple[int, ...] = (Method.NO_AUTHENTICATION,)
         if credentials is not None:
             self._methods += (Method.USERNAME_PASSWORD,)
-        self._output.append(Greeting(self._methods).encode())
+        self._output += Greeting(self._methods).encode()
 
     def receive(self, data: bytes) -> list[ClientEvent]:
         """Take octets from the server.
@@ -390,7 +429,7 @@ class ClientNegotiation(_Machine):
         self._buffer = self._buffer[used:]
         if selection.method == Method.USERNAME_PASSWORD and self._credentials is not None:
             self._enter(Stage.CHECKING)
-            self._output.append(self._credentials)
+            self._output += self._credentials
         else:
             self._send_request()
         return None
@@ -410,7 +449,7 @@ class ClientNegotiation(_Machine):
 
     def _send_request(self) -> None:
         self._enter(Stage.COMMAND)
-        self._output.append(self._request)
+        self._output += self._request
 
     def _await_reply(self) -> ClientEvent | None:
         try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, INegotiated, IPushProducer
@@ -55,7 +55,7 @@ class Side(ABC):
     ``half_closed`` and ``lost``.
     """
 
-    __slots__ = ("has_ended", "is_lost", "name", "octets", "peer", "relay", "stream")
+    __slots__ = ("has_ended", "is_lost", "octets", "peer", "relay", "stream")
 
     can_half_close = True
 
@@ -63,10 +63,9 @@ class Side(ABC):
     """Whether octets may wait in a place that :meth:`unsent` does not see, until the reactor's next
     turn."""
 
-    def __init__(self, relay: Relay, stream: IStream, name: str) -> None:
+    def __init__(self, relay: Relay, stream: IStream) -> None:
         self.relay: Any = relay
         self.stream = stream
-        self.name = name
         self.peer: Any = None
         self.octets = 0
         self.has_ended = False
@@ -121,8 +120,8 @@ class TransportSide(Side):
 
     sends_later = True
 
-    def __init__(self, relay: Relay, stream: IStream, name: str) -> None:
-        super().__init__(relay, stream, name)
+    def __init__(self, relay: Relay, stream: IStream) -> None:
+        super().__init__(relay, stream)
         self.transport: Any = stream.transport
         self.can_half_close = can_half_close(self.transport)
         self.is_paused = False
@@ -195,6 +194,13 @@ class TransportSide(Side):
         """
 
 
+class Owner(Protocol):
+    """Whose relay it is."""
+
+    def end(self, reason: str) -> None:
+        """Both streams are gone."""
+
+
 class Relay:
     """Joins two streams until both are gone.
 
@@ -202,14 +208,14 @@ class Relay:
     :param settings: the idle and linger limits.
     :param near: the client's stream; ours from :meth:`start` on.
     :param far: the target's, likewise.
-    :param done: called once, with the reason in a few words, when both are gone.
+    :param owner: told once, with the reason in a few words, when both are gone.
     :param kind: what moves the octets.
     """
 
     __slots__ = (
-        "_done",
         "_far",
         "_near",
+        "_owner",
         "_reactor",
         "_reason",
         "_resetting",
@@ -224,15 +230,15 @@ class Relay:
         settings: Settings,
         near: IStream,
         far: IStream,
-        done: Callable[[str], None],
-        kind: Callable[[Relay, IStream, str], Any] = TransportSide,
+        owner: Owner,
+        kind: Callable[[Relay, IStream], Any] = TransportSide,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
-        self._near = kind(self, near, "client")
-        self._far = kind(self, far, "target")
+        self._near = kind(self, near)
+        self._far = kind(self, far)
         self._near.peer, self._far.peer = self._far, self._near
-        self._done: Callable[[str], None] | None = done
+        self._owner: Owner | None = owner
         self._reason = ""
         self.is_closing = False
         self._timer: IdleTimer | None = None
@@ -263,9 +269,10 @@ class Relay:
         if first:
             near.octets += len(first)
             far.send(first)
-        for side in (far, near):
-            if not side.is_lost:
-                side.start()
+        if not far.is_lost:
+            far.start()
+        if not near.is_lost:
+            near.start()
         if near_has_ended:
             near.receive_end()
 
@@ -273,8 +280,11 @@ class Relay:
         """Close both sides, in order; what does not close within the linger limit is aborted.
         Harmless when over, and while a reset is being passed on.
         """
-        if self._done is not None and self._resetting is None:
+        if self._owner is not None and self._resetting is None:
             self._finish(reason)
+
+    def _name(self, side: Side) -> str:
+        return "client" if side is self._near else "target"
 
     def half_closed(self, side: Side) -> None:
         """*side* will send nothing more: its peer is told so once it has all; both ends make an end
@@ -284,7 +294,7 @@ class Relay:
         if peer.is_lost:
             return  # by a reset, which is about to be passed on
         if peer.has_ended or not (side.can_half_close and peer.can_half_close):
-            self._finish(f"{side.name} closed")
+            self._finish(f"{self._name(side)} closed")
         else:
             self._watch(self._settings.linger_timeout, "half-closed and silent")
             peer.end()
@@ -293,7 +303,7 @@ class Relay:
         """*side* was reset, but octets that came before have still to be read, once its peer has
         taken others. That may take a while, not for ever.
         """
-        self._watch(RESET_PATIENCE, f"reset by {side.name}")
+        self._watch(RESET_PATIENCE, f"reset by {self._name(side)}")
 
     def lost(self, side: Side, reason: Failure) -> None:
         """*side*'s transport is gone: its peer follows, in order after an orderly end, else with a
@@ -302,10 +312,10 @@ class Relay:
         peer = side.peer
         if peer.is_lost:
             self._conclude()
-        elif reason.check(ConnectionDone):
-            self._finish(f"{side.name} closed")
+        elif isinstance(reason.value, ConnectionDone):
+            self._finish(f"{self._name(side)} closed")
         else:
-            self._reason = self._reason or f"reset by {side.name}"
+            self._reason = self._reason or f"reset by {self._name(side)}"
             self.is_closing = True
             self._stop_watching()
             if peer.sends_later:
@@ -331,7 +341,7 @@ class Relay:
         for side in (self._near, self._far):
             if not side.is_lost:
                 side.close()
-        if self._done is not None:
+        if self._owner is not None:
             self._watch(self._settings.linger_timeout, "closing and silent")
 
     def _watch(self, seconds: float, reason: str) -> None:
@@ -361,10 +371,10 @@ class Relay:
         """Both sides are gone: nothing is left that ticks, and no circle to the collector."""
         for side in (self._near, self._far):
             side.peer = side.relay = None
-        done, self._done = self._done, None
+        owner, self._owner = self._owner, None
         self._stop_watching()
         resetting, self._resetting = self._resetting, None
         if resetting is not None:
             resetting.cancel()
-        assert done is not None
-        done(self._reason)
+        assert owner is not None
+        owner.end(self._reason)

@@ -71,7 +71,7 @@ from socks5.rules import Rules
 from socks5.settings import Settings
 from socks5.splice import SocketSide
 from socks5.transport import Connection, far_end, near_end
-from socks5.wire import UNSPECIFIED, Address, Command, ReplyCode, Request
+from socks5.wire import UNSPECIFIED, Address, Command, Greeting, Method, ReplyCode, Request
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
     Command.CONNECT: Connect,
@@ -96,6 +96,18 @@ COMMAND_NAMES = {
     Command.UDP_ASSOCIATE: "udp",
 }
 """How the access log and the ``--commands`` option call them."""
+
+
+def _established() -> ServerNegotiation:
+    """A machine that has nothing more to do: one for all sessions that have come so far."""
+    negotiation = ServerNegotiation()
+    request = Request(Command.CONNECT, UNSPECIFIED)
+    negotiation.receive(Greeting((Method.NO_AUTHENTICATION,)).encode() + request.encode())
+    negotiation.reply(ReplyCode.SUCCEEDED)
+    return negotiation
+
+
+_ESTABLISHED = _established()
 
 
 @implementer(IStreamReceiver)
@@ -163,7 +175,7 @@ class ServerProtocol:
         self._checking: Deferred[IUser] | None = None
         self._user: IUser | None = None
         self._record: Record | None = None
-        self._began = factory.reactor.seconds()
+        self._began = 0.0 if factory.access_log is None else factory.reactor.seconds()
         self._is_over = False
         self._is_connected = True
         self._is_reading = True
@@ -217,42 +229,36 @@ class ServerProtocol:
         if self.receiver is not None:
             self.receiver.dataReceived(data)
             return
-        self._guarded(self._negotiate, data)
+        try:
+            self._negotiate(data)
+        except Exception:
+            self.crashed(Failure())
 
     def readConnectionLost(self) -> None:
         """The client sent its end."""
         if self.receiver is not None:
             self.receiver.readConnectionLost()
             return
-        self._guarded(self._client_ended)
+        try:
+            self._client_ended()
+        except Exception:
+            self.crashed(Failure())
 
     def writeConnectionLost(self) -> None:
         """Our own end was sent; nothing depends on it."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The client is gone."""
+        """The client is gone. The factory is told so once the command is over, too."""
         self._is_connected = False
+        was_over = self._is_over
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
-            # Leads to end(), now or when the other side is gone too.
-            receiver.connectionLost(reason)
+            receiver.connectionLost(reason)  # leads to end(), now or when the other side is gone
         else:
-            self._over("client closed" if reason.check(ConnectionDone) else "reset by client")
-        self._leave()
-
-    def _leave(self) -> None:
-        """Tell the factory, once the control connection and the command are both gone."""
-        if self._is_over and not self._is_connected:
+            is_orderly = isinstance(reason.value, ConnectionDone)
+            self._over("client closed" if is_orderly else "reset by client")
+        if was_over:
             self.factory.gone(self)
-
-    def _guarded(self, step: Callable[..., object], *arguments: object) -> None:
-        """Keep an unexpected exception in this session: log it, reply 1 where a reply is due,
-        close.
-        """
-        try:
-            step(*arguments)
-        except Exception:
-            self.crashed(Failure())
 
     def crashed(self, failure: Failure) -> None:
         """See :meth:`socks5.interfaces.ISession.crashed`."""
@@ -357,17 +363,19 @@ class ServerProtocol:
     # The command
 
     def _serve(self, request: Request) -> None:
-        self.factory.handshakes.clear(self)
-        self.counters.requests[request.command] += 1
+        factory = self.factory
+        factory.handshakes.clear(self)
+        factory.counters.requests[request.command] += 1
         self.request = request
         client = self.client_host if self._peer is not UNSPECIFIED else ""
         target = without_false_name(request.address)
         self.access = Access(client, self.server_host, self._user, request.command, target)
-        self._note_request(request)
-        serve = self.factory.commands.get(request.command)
+        if self._record is not None:
+            self._note_request(self._record, request)
+        serve = factory.commands.get(request.command)
         if serve is None or request.command not in self.settings.commands:
             self.fail(Failure(CommandNotSupported("this command is not served")))
-        elif not self.rules.allows(self.access, None):
+        elif not factory.rules.allows(self.access, None):
             self.fail(Failure(NotAllowed("the rules forbid it")))
         else:
             self._command = serve(self)
@@ -398,7 +406,8 @@ class ServerProtocol:
         """See :meth:`socks5.interfaces.ISession.take_optimistic`."""
         if not self._is_reading:
             self.reactor.callLater(0, self._read_on)
-        return self._negotiation.take_trailing()
+        negotiation, self._negotiation = self._negotiation, _ESTABLISHED
+        return negotiation.take_trailing()
 
     def _read_on(self) -> None:
         """Octets may come again: they have a receiver now. A relay of sockets reads by itself."""
@@ -415,8 +424,9 @@ class ServerProtocol:
     def end(self, reason: str) -> None:
         """See :meth:`socks5.interfaces.ISession.end`."""
         self._over(reason)
-        self.receiver = self.receiver or _Ignore(self)
-        self._lose()
+        if self._is_connected:
+            self.receiver = self.receiver or _Ignore(self)
+            self._lose()
 
     def close(self, reason: str) -> None:
         """End the session from outside, whatever it is doing: what is written is still sent, for as
@@ -469,27 +479,29 @@ class ServerProtocol:
         command, self._command = self._command, None
         if command is not None:
             command.stop(reason)
-        self._write_record(command, reason)
-        self._leave()
+        if self._record is not None:
+            self._write_record(self._record, command, reason)
+        if not self._is_connected:
+            self.factory.gone(self)
 
     # The record
 
-    def _note_request(self, request: Request) -> None:
-        if self._record is not None:
-            self._record.command = COMMAND_NAMES.get(request.command, str(request.command))  # type: ignore[call-overload]
-            self._record.target = str(request.address)
+    def _note_request(self, record: Record, request: Request) -> None:
+        record.command = COMMAND_NAMES.get(request.command, str(request.command))  # type: ignore[call-overload]
+        record.target = str(request.address)
 
     def _note_reply(self, code: int, address: Address) -> None:
-        self.counters.replies[code] += 1
+        self.factory.counters.replies[code] += 1
         if self._record is not None:
             self._record.reply = code
             if code == ReplyCode.SUCCEEDED:
                 self._record.bound = str(address)
 
-    def _write_record(self, command: ICommand | None, reason: str) -> None:
-        log, record = self.factory.access_log, self._record
-        if log is None or record is None or self._negotiation.stage is Stage.GREETING:
+    def _write_record(self, record: Record, command: ICommand | None, reason: str) -> None:
+        log = self.factory.access_log
+        if self._negotiation.stage is Stage.GREETING:
             return
+        assert log is not None  # else there were no record
         if self._user is not None:
             record.user = self._user.name
         if command is not None:
@@ -548,7 +560,7 @@ class ServerFactory(Factory):
         self.handshakes = Deadlines(reactor, self.settings.handshake_timeout)
         self.closing = Deadlines(reactor, self.settings.close_timeout)
         self.limit = SessionLimit(self.settings.max_sessions)
-        self._sessions: set[ServerProtocol] = set()
+        self._sessions: dict[ServerProtocol, None] = {}
         self._all_gone: list[Deferred[None]] = []
 
     @property
@@ -566,7 +578,7 @@ class ServerFactory(Factory):
         self.counters.connections += 1
         self.counters.open_connections += 1
         protocol = ServerProtocol(self, self.counters.connections)
-        self._sessions.add(protocol)
+        self._sessions[protocol] = None
         return protocol
 
     def gone(self, session: ServerProtocol) -> None:
@@ -575,7 +587,7 @@ class ServerFactory(Factory):
         """
         if session not in self._sessions:
             return
-        self._sessions.discard(session)
+        del self._sessions[session]
         self.closing.clear(session)
         self.counters.open_connections -= 1
         self.limit.leave()

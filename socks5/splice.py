@@ -19,19 +19,16 @@ import errno
 import fcntl
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.interfaces import IStream, IStreamReceiver
-from socks5.poll import FAILED, HUNG_UP, WRITABLE, Poller
-from socks5.relay import Relay, Side, TransportSide
+from socks5.poll import FAILED, HUNG_UP, WRITABLE
+from socks5.relay import Owner, Relay, Side, TransportSide
 from socks5.settings import Settings
 from socks5.transport import Connection, unacknowledged
 
@@ -151,8 +148,6 @@ class SocketSide(Side):
         "_is_hung_up",
         "_is_readable",
         "_pipe",
-        "_poller",
-        "_pool",
         "_socket",
         "fd",
         "is_closing",
@@ -161,15 +156,11 @@ class SocketSide(Side):
         "waiting",
     )
 
-    def __init__(
-        self, poller: Poller, pool: PipePool, relay: Relay, stream: IStream, name: str
-    ) -> None:
-        super().__init__(relay, stream, name)
-        self._poller = poller
-        self._pool = pool
+    def __init__(self, relay: Relay, stream: IStream) -> None:
+        super().__init__(relay, stream)
         connection: Any = stream.transport
-        self._socket: socket.socket = connection.getHandle()
-        self.fd = self._socket.fileno()
+        self._socket: socket.SocketType = connection.socket
+        self.fd = connection.fd
         self._is_readable = False
         self._is_hung_up = 0
         self.is_ending = False
@@ -207,8 +198,9 @@ class SocketSide(Side):
 
     def ready(self, events: int) -> None:
         """See :class:`socks5.poll.Owner`."""
-        if events & WRITABLE and self.peer.is_blocked:
-            self.peer.flush()
+        peer = self.peer
+        if events & WRITABLE and (peer.waiting or peer._pipe) and peer.is_blocked:
+            peer.flush()
         if self.is_lost or (events == WRITABLE and not self.is_failed):
             return
         self._is_readable = True
@@ -216,7 +208,7 @@ class SocketSide(Side):
         has_failed = self.is_failed or events & FAILED
         if self.has_ended:
             if has_failed:
-                self.abort()
+                self.break_off()
         elif not self.is_blocked:
             self._receive()
         elif has_failed:
@@ -224,8 +216,19 @@ class SocketSide(Side):
 
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.poll.Owner`."""
-        connection: Any = self.stream.transport
-        connection.crashed(failure)
+        self._connection.crashed(failure)
+
+    @property
+    def _connection(self) -> Connection:
+        return self.stream.transport  # type: ignore[return-value]
+
+    def _again(self) -> None:
+        """Come back when others have had their turn."""
+        self._connection.poller.again(self.fd)
+
+    def _pool(self) -> PipePool:
+        pool: PipePool = self._connection.poller.shared[PipePool]
+        return pool
 
     def _receive(self) -> None:
         """Move octets to the peer until there are no more, its kernel has enough, or it is others'
@@ -234,15 +237,15 @@ class SocketSide(Side):
         if self._pipe is not None:
             self._splice(self._pipe)
             return
-        send = self.peer.send
+        receive, send = self._socket.recv_into, self.peer.send
         for _ in range(TURNS):
             try:
-                count = self._socket.recv_into(_BUFFER)
+                count = receive(_BUFFER)
             except BlockingIOError:
                 self._is_empty()
                 return
             except OSError:
-                self.abort()
+                self.break_off()
                 return
             if not count:
                 self.receive_end()
@@ -259,13 +262,13 @@ class SocketSide(Side):
             elif self._is_bulk(count):
                 self._receive()
                 return
-        self._poller.again(self.fd)
+        self._again()
 
     def _is_empty(self) -> None:
         """Everything that arrived has been received."""
         self._is_readable, self._is_hung_up = False, 0
         if self.is_failed:
-            self.abort()
+            self.break_off()
 
     def _is_bulk(self, count: int) -> bool:
         """Whether this direction is to be spliced from now on: it moves a lot, and there is a pipe
@@ -274,7 +277,7 @@ class SocketSide(Side):
         self._bulk += count
         if self._bulk >= BULK:
             self._bulk = 0
-            self._pipe = self._pool.lend(self)
+            self._pipe = self._pool().lend(self)
         return self._pipe is not None
 
     def _splice(self, pipe: Pipe) -> None:
@@ -287,9 +290,9 @@ class SocketSide(Side):
                 return
             except OSError as error:
                 if error.errno not in _UNSUPPORTED:
-                    self.abort()
+                    self.break_off()
                     return
-                self._pool.is_unavailable = True
+                self._pool().is_unavailable = True
                 self.give_pipe_back()
                 break
             if not count:
@@ -303,7 +306,7 @@ class SocketSide(Side):
             if self._bulk > SMALL_TURNS:
                 self.give_pipe_back()
                 break
-        self._poller.again(self.fd)
+        self._again()
 
     def _drain(self, pipe: Pipe) -> bool:
         """Empty the pipe into the peer's socket, as far as its kernel takes octets now.
@@ -364,7 +367,11 @@ class SocketSide(Side):
         if not (self.is_failed or self.is_lost):
             self.is_failed = self.peer.has_ended = True
             self._is_hung_up = HUNG_UP
-            self._poller.again(self.fd)
+            self._again()
+
+    def break_off(self) -> None:
+        """The socket has failed, and everything that it received is read."""
+        self._connection.fail()
 
     @override
     def receive_end(self) -> None:
@@ -373,7 +380,7 @@ class SocketSide(Side):
         """
         self._is_readable = False
         if self.is_failed:
-            self.abort()
+            self.break_off()
         else:
             super().receive_end()
 
@@ -432,10 +439,7 @@ class SocketSide(Side):
         self._bulk = 0
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
-            self._pool.give_back(self, pipe)
-
-
-_pools: WeakKeyDictionary[Poller, PipePool] = WeakKeyDictionary()
+            self._pool().give_back(self, pipe)
 
 
 def join(
@@ -443,16 +447,15 @@ def join(
     settings: Settings,
     near: IStream,
     far: IStream,
-    done: Callable[[str], None],
+    owner: Owner,
 ) -> Relay:
     """A relay for two streams, on the best path they allow: sockets where both are plain TCP in a
     poller, else transports.
     """
     near_end, far_end = near.transport, far.transport
     if not (isinstance(near_end, Connection) and isinstance(far_end, Connection)):
-        return Relay(reactor, settings, near, far, done, TransportSide)
-    poller = near_end.poller
-    pool = _pools.get(poller)
-    if pool is None:
-        pool = _pools[poller] = PipePool(reactor)
-    return Relay(reactor, settings, near, far, done, partial(SocketSide, poller, pool))
+        return Relay(reactor, settings, near, far, owner, TransportSide)
+    shared = near_end.poller.shared
+    if PipePool not in shared:
+        shared[PipePool] = PipePool(reactor)
+    return Relay(reactor, settings, near, far, owner, SocketSide)

@@ -47,17 +47,25 @@ TURNS = 16
 FULL = 65536
 """Octets waiting to be sent beyond which a producer is paused."""
 
+DONE, LOST, ABORTED = (
+    Failure(kind()) for kind in (ConnectionDone, ConnectionLost, ConnectionAborted)
+)
+"""Why a connection is over, made once: it closed in order, it was reset or failed, we reset it."""
+
 _log = Logger()
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def address_from(name: Any) -> Address:
-    """A socket's address, as the socket module has it, as a wire address."""
+    """A socket's address, as the socket module has it, as a wire address.
+
+    :returns: its text is shared with all other addresses of that host.
+    """
     host = name[0]
     if "%" in host or host.startswith("::ffff:"):
         host = unmap(host.partition("%")[0])
-    return Address(host, name[1])
+    return Address(sys.intern(host), name[1])
 
 
 def _twisted_address(name: Any) -> IPv4Address | IPv6Address:
@@ -68,7 +76,7 @@ def _twisted_address(name: Any) -> IPv4Address | IPv6Address:
     return IPv6Address("TCP", host, *name[1:])
 
 
-def unacknowledged(sock: socket.socket) -> int:
+def unacknowledged(sock: socket.SocketType) -> int:
     """Octets in a socket's send queue (tcp(7), SIOCOUTQ); 0 where that cannot be asked."""
     try:
         return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
@@ -93,7 +101,7 @@ class Connection:
     :param poller: tells us when it is ready.
     :param sock: the socket; ours from now on.
     :param near: the near end, or None to ask when needed.
-    :param far: the far end, as the socket module has it.
+    :param far: the far end, as the socket module has it or as a wire address.
     """
 
     __slots__ = (
@@ -116,14 +124,16 @@ class Connection:
         "socket",
     )
 
-    def __init__(self, poller: Poller, sock: socket.socket, near: Address | None, far: Any) -> None:
+    def __init__(
+        self, poller: Poller, sock: socket.SocketType, near: Address | None, far: Any
+    ) -> None:
         self.poller = poller
         self.socket = sock
         self.fd = sock.fileno()
         self.receiver: Any = None
         """Who takes the events; see :class:`socks5.interfaces.IStream`."""
         self._near: Address | None = near
-        self._far = far
+        self._far = far  # of IPv6 as the socket module has it, for the sake of the zone
         self._waiting: bytearray | None = None
         self._producer: Any = None
         self._is_full = False
@@ -148,7 +158,7 @@ class Connection:
         if self._waiting is not None and events & WRITABLE:
             self._flush()
         if (events & FAILED or self._is_broken) and (self._is_paused or self._has_ended):
-            self._close(Failure(ConnectionLost()))
+            self._close(LOST)
         elif events != WRITABLE or self._is_broken:
             self.is_readable = True
             self._read(self._is_broken or bool(events & HUNG_UP))
@@ -174,7 +184,7 @@ class Connection:
                 self.is_readable = False
                 self._close_if_broken()
             except OSError:
-                self._close(Failure(ConnectionLost()))
+                self._close(LOST)
             else:
                 if not data:
                     self._has_ended = True
@@ -194,18 +204,19 @@ class Connection:
         that sees an end.
         """
         if self._is_broken:
-            self._close(Failure(ConnectionLost()))
+            self._close(LOST)
 
     def start(self) -> None:
         """Tell the receiver, in a later batch, what has arrived already, unless it is paused."""
         if self.is_readable and self.connected and not self._is_paused:
             self.poller.again(self.fd)
 
-    def detach(self, owner: Owner) -> socket.socket:
+    def detach(self, owner: Owner) -> socket.SocketType:
         """Hand the socket to *owner*: it reads, writes and is told of events, until it closes
         us.
         """
         self._is_paused = True
+        self._near = None  # who needs it has asked
         self.poller.hand_over(self.fd, owner)
         return self.socket
 
@@ -217,11 +228,13 @@ class Connection:
         self.poller.forget(self.fd)
         self.socket.close()
         self._waiting = None
-        producer, self._producer = self._producer, None
+        producer = self._producer
         if producer is not None:
+            self._producer = None
             producer.stopProducing()
-        receiver, self.receiver = self.receiver, None
+        receiver = self.receiver
         if receiver is not None:
+            self.receiver = None
             receiver.connectionLost(reason)
 
     @property
@@ -266,14 +279,14 @@ class Connection:
         except BlockingIOError:
             return
         except OSError:
-            self._close(Failure(ConnectionLost()))
+            self._close(LOST)
             return
         if sent < len(waiting):
             del waiting[:sent]
             return
         self._waiting = None
         if self.disconnecting:
-            self._close(Failure(ConnectionDone()))
+            self._close(DONE)
         elif self._is_ending:
             self._shut_down()
         elif self._is_full:
@@ -326,7 +339,7 @@ class Connection:
     def loseConnection(self) -> None:
         """Close once everything written is sent: now, if nothing waits."""
         if self._waiting is None:
-            self._close(Failure(ConnectionDone()))
+            self._close(DONE)
         self.disconnecting = self._is_paused = True
 
     def loseWriteConnection(self) -> None:
@@ -339,14 +352,18 @@ class Connection:
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
-            self._close(Failure(ConnectionLost()))
+            self._close(LOST)
+
+    def fail(self) -> None:
+        """Close a socket of which the system said that it has failed: there is nobody to tell."""
+        self._close(LOST)
 
     def abortConnection(self) -> None:
         """Close now, with a reset."""
         if self.connected:
             with suppress(OSError):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self._close(Failure(ConnectionAborted()))
+            self._close(ABORTED)
 
     # Who and how
 
@@ -360,7 +377,8 @@ class Connection:
     @property
     def far(self) -> Address:
         """The far end."""
-        return address_from(self._far)
+        far = self._far
+        return far if isinstance(far, Address) else address_from(far)
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getHost`."""
@@ -368,9 +386,10 @@ class Connection:
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getPeer`."""
-        return _twisted_address(self._far)
+        far = self._far
+        return _twisted_address((far.host, far.port) if isinstance(far, Address) else far)
 
-    def getHandle(self) -> socket.socket:
+    def getHandle(self) -> socket.SocketType:
         """The socket."""
         return self.socket
 

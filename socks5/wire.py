@@ -31,6 +31,9 @@ AUTH_VERSION = 1
 MAX_NAME = 255
 """The longest name, user name or password, in octets: its length is one octet."""
 
+MAX_REQUEST = 4 + 1 + MAX_NAME + 2
+"""The longest request, in octets (RFC 1928 section 4)."""
+
 MAX_UDP_PAYLOAD = 65507
 """The most octets that one IPv4 datagram carries: 65535 - 20 (IP header) - 8 (UDP header)."""
 
@@ -68,6 +71,9 @@ class AddressType(IntEnum):
     IPV4 = 0x01
     NAME = 0x03
     IPV6 = 0x04
+
+
+_IPV4, _NAME, _IPV6 = (kind.value for kind in AddressType)  # plain numbers, for the reading
 
 
 class ReplyCode(IntEnum):
@@ -192,14 +198,16 @@ class Address:
         if available < 1:
             return None
         kind = buffer[offset]
-        if kind == AddressType.IPV4:
-            start, end = offset + 1, offset + 5
-        elif kind == AddressType.IPV6:
-            start, end = offset + 1, offset + 17
-        elif kind == AddressType.NAME:
+        start = offset + 1
+        if kind == _IPV4:
+            end = start + 4
+        elif kind == _IPV6:
+            end = start + 16
+        elif kind == _NAME:
             if available < 2:
                 return None
-            start, end = offset + 2, offset + 2 + buffer[offset + 1]
+            start += 1
+            end = start + buffer[offset + 1]
         else:
             raise RemoteProtocolError(
                 f"unknown address type {kind}", ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED
@@ -207,15 +215,13 @@ class Address:
         if len(buffer) < end + 2:
             return None
         packed = bytes(buffer[start:end])
-        host: str | bytes
-        if kind == AddressType.IPV4:
+        host: str | bytes = packed
+        if kind == _IPV4:
             host = inet_ntop(AF_INET, packed)
-        elif kind == AddressType.IPV6:
+        elif kind == _IPV6:
             host = inet_ntop(AF_INET6, packed)
         elif 0 in packed:
             raise RemoteProtocolError("a zero octet in a name", ReplyCode.GENERAL_FAILURE)
-        else:
-            host = packed
         return cls(host, buffer[end] << 8 | buffer[end + 1]), end + 2
 
 
@@ -398,6 +404,9 @@ class Request:
         return cls(_COMMANDS.get(command, command), found[0]), found[1]
 
 
+_SUCCEEDED = bytes((VERSION, ReplyCode.SUCCEEDED, 0))
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """How a command went (RFC 1928 section 6).
@@ -419,7 +428,8 @@ class Reply:
 
     def encode(self) -> bytes:
         """:raises LocalProtocolError: the address cannot be encoded."""
-        return _octets(VERSION, self.code, 0) + self.address.encode()
+        head = _SUCCEEDED if self.code == 0 else _octets(VERSION, self.code, 0)
+        return head + self.address.encode()
 
     @classmethod
     def decode(cls, buffer: bytes | bytearray) -> tuple[Reply, int] | None:

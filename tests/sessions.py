@@ -55,6 +55,13 @@ def refusal(code: int) -> bytes:
 # ---------------------------------------------------------------- the guard over the log
 
 
+class Ends(list[str]):
+    """The owner of a relay: why it ended, which it is told once."""
+
+    def end(self, reason: str) -> None:
+        self.append(reason)
+
+
 class Failures:
     """Every failure that was logged, until a test takes it."""
 

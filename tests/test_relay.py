@@ -15,6 +15,7 @@ from socks5.interfaces import IStreamReceiver
 from socks5.relay import RESET_DELAY, RESET_TRIES, Relay, TransportSide, can_half_close
 from socks5.settings import Settings
 from tests.fakes import BUFFER_SIZE, FakeReactor, FakeTLSTransport, FakeTransport
+from tests.sessions import Ends
 
 MUCH = bytes(range(256)) * 1024
 """More than a send buffer."""
@@ -43,7 +44,7 @@ class World:
         idle: float = 0.0,
     ) -> None:
         self.reactor = FakeReactor()
-        self.done: list[str] = []
+        self.done = Ends()
         self.one_name, self.other_name = one, "target" if one == "client" else "client"
         self.one = one_kind(self.reactor, window=one_window).connect(Stream())
         self.other = other_kind(self.reactor, window=other_window).connect(Stream())
@@ -54,7 +55,7 @@ class World:
             Settings(idle_timeout=idle, linger_timeout=LINGER),
             self.near.protocol,
             self.far.protocol,
-            self.done.append,
+            self.done,
         )
 
     def start(self, *arguments: Any) -> "World":
@@ -635,11 +636,12 @@ def test_what_is_told_of_the_end_may_stop_the_relay_once_more() -> None:
     world = World()
     reasons: list[str] = []
 
-    def done(reason: str) -> None:
-        reasons.append(reason)
-        relay.stop("again")
+    class Session:
+        def end(self, reason: str) -> None:
+            reasons.append(reason)
+            relay.stop("again")
 
-    relay = Relay(world.reactor, Settings(), world.near.protocol, world.far.protocol, done)
+    relay = Relay(world.reactor, Settings(), world.near.protocol, world.far.protocol, Session())
     relay.start()
     world.near.deliver_reset()
     world.settle()
@@ -685,7 +687,7 @@ def scripted(world: World) -> tuple[Scripted, Scripted]:
 
     streams = world.near.protocol, world.far.protocol
     settings = Settings(linger_timeout=LINGER)
-    world.relay = Relay(world.reactor, settings, *streams, world.done.append, kind)
+    world.relay = Relay(world.reactor, settings, *streams, world.done, kind)
     return sides[0], sides[1]
 
 

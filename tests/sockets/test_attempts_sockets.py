@@ -91,10 +91,10 @@ def world() -> Iterator[World]:
 
 
 class Sockets:
-    """The socket module, whose sockets are of another class."""
+    """The socket module, whose plain sockets are of another class."""
 
     def __init__(self, kind: type[socket.socket]) -> None:
-        self.socket = kind
+        self.SocketType = kind
 
     def __getattr__(self, name: str) -> Any:
         return getattr(socket, name)

@@ -31,6 +31,7 @@ from socks5.transport import Connection
 from socks5.wire import Address
 from tests.certificates import self_signed
 from tests.fakes import FakeResolver
+from tests.sessions import Ends
 from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
 
 SMALL = 1 << 17
@@ -50,7 +51,7 @@ class Joined:
         self.client, self.target = client, target
         self.near, self.far = near, far
         self.relay: Any = None
-        self.done: list[str] = []
+        self.done = Ends()
 
     def sides(self, one: str) -> tuple[FarEnd, FarEnd]:
         """The side named, and its peer."""
@@ -245,9 +246,7 @@ async def join(path: str, tmp_path: Path) -> AsyncIterator[Any]:
         client, near = await clients[kind]()
         far_end, far = await target(path == "sockets")
         joined = Joined(client, far_end, near, far)
-        joined.relay = splice.join(
-            clock or reactor, Settings(**settings), near, far, joined.done.append
-        )
+        joined.relay = splice.join(clock or reactor, Settings(**settings), near, far, joined.done)
         made.append(joined)
         return joined
 

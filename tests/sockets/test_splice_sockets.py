@@ -25,6 +25,7 @@ from socks5.relay import RESET_DELAY, RESET_PATIENCE, Relay
 from socks5.settings import Settings
 from socks5.splice import BUFFER_SIZE, BULK, PIPE_SIZE, SMALL_TURNS, SWEEP_INTERVAL, Pipe, join
 from socks5.transport import Connection
+from tests.sessions import Ends
 from tests.sockets.wires import FarEnd, turn
 
 LINGER = 240.0
@@ -48,12 +49,10 @@ class Wired:
 
     def __init__(self, reactor: Reactor, poller: Poller, window: int | None) -> None:
         self.reactor, self.poller = reactor, poller
-        self.done: list[str] = []
+        self.done = Ends()
         self.client, self.near = self._connect(window)
         self.target, self.far = self._connect(window)
-        self.relay = join(
-            reactor, Settings(linger_timeout=LINGER), self.near, self.far, self.done.append
-        )
+        self.relay = join(reactor, Settings(linger_timeout=LINGER), self.near, self.far, self.done)
         self.up: Any = self.relay._near
         self.down: Any = self.relay._far
 
@@ -150,14 +149,14 @@ def wire(reactor: Reactor) -> Iterator[Callable[..., Wired]]:
         each.finish()
     reactor.pump([SWEEP_INTERVAL] * 3)
     assert reactor.getDelayedCalls() == []
-    assert poller._owners == {}
+    assert not any(poller._owners)
     poller._epoll.close()
     assert descriptors() == before
 
 
 @pytest.fixture
 def pool(wire: Callable[..., Wired]) -> Any:
-    return wire().up._pool
+    return wire().up._pool()
 
 
 # ---------------------------------------------------------------- the path
@@ -301,7 +300,7 @@ def test_octets_in_a_pipe_outlast_every_sweep(wire: Any, reactor: Reactor) -> No
 @needs_splice
 def test_a_pipe_with_octets_in_it_is_not_used_again(wire: Any) -> None:
     wired = wire(window=1 << 18)
-    pool = wired.up._pool
+    pool = wired.up._pool()
     wired.flood()
     wired.stuff(wired.target, PIPE_SIZE * 4)
     assert wired.down._pipe.octets > 0
@@ -323,7 +322,7 @@ def test_a_system_that_does_not_splice_goes_unnoticed(
     monkeypatch.setattr(os, "splice", refuse)
     wired.flood()
     assert (wired.down._pipe, wired.done) == (None, [])
-    assert wired.up._pool.is_unavailable
+    assert wired.up._pool().is_unavailable
 
 
 def test_a_python_without_splice_goes_unnoticed(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -643,7 +642,7 @@ def test_a_relay_leaves_no_circle_and_no_descriptor(
 def test_a_relay_of_transports_begins_with_what_our_own_connections_know_of(wire: Any) -> None:
     """The poller has told already that there are octets, and tells only once."""
     wired = wire(start=False)
-    wired.relay = Relay(wired.reactor, Settings(), wired.near, wired.far, wired.done.append)
+    wired.relay = Relay(wired.reactor, Settings(), wired.near, wired.far, wired.done)
     for each in (wired.client, wired.target):
         each.send(b"hello")
     wired.serve_before_start()
@@ -654,7 +653,7 @@ def test_a_relay_of_transports_begins_with_what_our_own_connections_know_of(wire
 
 def test_one_whose_peer_is_full_does_not_begin_yet(wire: Any) -> None:
     wired = wire(window=1 << 16, start=False)
-    wired.relay = Relay(wired.reactor, Settings(), wired.near, wired.far, wired.done.append)
+    wired.relay = Relay(wired.reactor, Settings(), wired.near, wired.far, wired.done)
     first = bytes(1 << 20)
     wired.client.send(b"the rest")
     wired.serve_before_start()
@@ -671,6 +670,6 @@ def test_streams_that_are_not_ours_are_joined_by_transports(reactor: Reactor) ->
 
     fake = FakeReactor()
     near, far = fake_stream(fake)[0], fake_stream(fake)[0]
-    relay = join(fake, Settings(), near, far, print)
+    relay = join(fake, Settings(), near, far, Ends())
     assert isinstance(relay, Relay)
     assert not isinstance(relay._near, splice.SocketSide)
