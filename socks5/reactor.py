@@ -24,9 +24,7 @@ from socks5.poll import Poller
 
 
 class PollerReactor(EPollReactor):
-    """The reactor; see the module. Its :attr:`poller` is the one of
-    :func:`socks5.poll.poller_of`.
-    """
+    """The reactor; see the module. :func:`socks5.poll.poller_of` gives its ``poller``."""
 
     _log = Logger()
 
