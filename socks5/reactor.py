@@ -24,7 +24,7 @@ from socks5.poll import Poller
 
 
 class PollerReactor(EPollReactor):
-    """The reactor; see the module. :func:`socks5.poll.poller_of` gives its ``poller``."""
+    """The reactor; see the module. Its ``poller`` is what :func:`socks5.poll.poller_of` gives."""
 
     _log = Logger()
 

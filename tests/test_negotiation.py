@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from socks5 import negotiation
 from socks5.errors import (
     AuthenticationFailed,
     ConnectionRefused,
@@ -35,7 +36,7 @@ from socks5.negotiation import (
     ServerNegotiation,
     Stage,
 )
-from socks5.wire import UNSPECIFIED, Address, Credentials, Method, Reply, Request
+from socks5.wire import MAX_REQUEST, UNSPECIFIED, Address, Credentials, Method, Reply, Request
 
 octets = bytes.fromhex
 
@@ -944,6 +945,52 @@ def test_an_event_cannot_be_changed(event: Any) -> None:
     for each in fields(event):
         with pytest.raises(FrozenInstanceError):
             setattr(event, each.name, None)
+
+
+# ---------------------------------------------------------------- what is remembered
+
+
+class Decoding:
+    """Requests, decoded with a memory; ``decoded`` is what was not in it."""
+
+    def __init__(self) -> None:
+        self.decoded: list[bytes] = []
+        self.decode = negotiation._remembering(self._decode)
+
+    def _decode(self, buffer: bytes) -> tuple[Request, int] | None:
+        self.decoded.append(buffer)
+        return Request.decode(buffer)
+
+
+WHOLE = octets(f"05 01 00 {TARGET_OCTETS}")
+
+
+def test_a_message_that_came_before_is_not_decoded_again() -> None:
+    decoding = Decoding()
+    first, again = decoding.decode(WHOLE), decoding.decode(WHOLE)
+    assert first == again == (Request(1, TARGET), len(WHOLE))
+    assert decoding.decoded == [WHOLE]
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [WHOLE + b"secret", WHOLE[:-1], WHOLE + bytes(MAX_REQUEST)],
+    ids=["more behind it", "a part", "much behind it"],
+)
+def test_only_whole_messages_are_remembered(buffer: bytes) -> None:
+    """What came behind one may be a password or payload, and is nobody else's business."""
+    decoding = Decoding()
+    assert decoding.decode(buffer) == decoding.decode(buffer) == Request.decode(buffer)
+    assert decoding.decoded == [buffer, buffer]
+
+
+def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(negotiation, "REMEMBERED", 2)
+    decoding = Decoding()
+    several = [octets(f"05 01 00 01 c0000201 00{port:02x}") for port in range(3)]
+    for each in (*several, several[0]):
+        decoding.decode(each)
+    assert decoding.decoded == [*several, several[0]]
 
 
 def test_output_is_taken_once() -> None:
