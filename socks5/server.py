@@ -1,4 +1,4 @@
-"""The server's face: a protocol that drives the negotiation and owns the session, and its factory.
+"""The server's face: the factory of sessions, with everything that they share.
 
 :class:`ServerFactory` is all that an embedding program needs::
 
@@ -8,9 +8,7 @@
     endpoint = endpoints.serverFromString(reactor, "tcp:1080:interface=127.0.0.1")
     endpoint.listen(ServerFactory(reactor))
 
-An exception in one session is logged, answered with reply 1 and ends that session alone.
-
-Floor 4: imports everything below.
+Floor 4: imports everything below, and :mod:`socks5.session`.
 """
 
 from __future__ import annotations
@@ -18,20 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from twisted.cred.error import LoginFailed
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import (
-    BindError,
-    ConnectError,
-    ConnectionClosed,
-    ConnectionDone,
-)
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITCPTransport
-from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import implementer
 
 from socks5.associate import Associate
 from socks5.auth import NoAuthentication
@@ -40,9 +28,7 @@ from socks5.connect import Connect
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines
 from socks5.dial import Dialer
-from socks5.errors import CommandNotSupported, NotAllowed, ProtocolError, SOCKSError
 from socks5.interfaces import (
-    Access,
     IAccessLog,
     IAuthenticator,
     ICommand,
@@ -50,28 +36,13 @@ from socks5.interfaces import (
     IResolver,
     IRules,
     ISession,
-    IStream,
-    IStreamReceiver,
-    IUser,
-    Record,
 )
 from socks5.limits import SessionLimit
-from socks5.negotiation import (
-    CommandRequested,
-    CredentialsReceived,
-    Rejected,
-    ServerEvent,
-    ServerNegotiation,
-    Stage,
-)
-from socks5.relay import Side, can_half_close
-from socks5.replies import reply_for
-from socks5.resolve import Resolver, without_false_name
+from socks5.resolve import Resolver
 from socks5.rules import Rules
+from socks5.session import ServerProtocol
 from socks5.settings import Settings
-from socks5.splice import SocketSide
-from socks5.transport import Connection, far_end, near_end
-from socks5.wire import UNSPECIFIED, Address, Command, Greeting, Method, ReplyCode, Request
+from socks5.wire import Command
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
     Command.CONNECT: Connect,
@@ -79,440 +50,6 @@ COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
     Command.UDP_ASSOCIATE: Associate,
 }
 """What serves each CMD octet, unless a factory is told otherwise."""
-
-EXPECTED_FAILURES = (
-    SOCKSError,
-    ConnectError,
-    ConnectionClosed,
-    BindError,
-    CancelledError,
-    OSError,
-)
-"""What dialling, listening and resolving may fail with; DNSLookupError is an OSError."""
-
-COMMAND_NAMES = {
-    Command.CONNECT: "connect",
-    Command.BIND: "bind",
-    Command.UDP_ASSOCIATE: "udp",
-}
-"""How the access log and the ``--commands`` option call them."""
-
-
-def _established() -> ServerNegotiation:
-    """A machine that has nothing more to do: one for all sessions that have come so far."""
-    negotiation = ServerNegotiation()
-    request = Request(Command.CONNECT, UNSPECIFIED)
-    negotiation.receive(Greeting((Method.NO_AUTHENTICATION,)).encode() + request.encode())
-    negotiation.reply(ReplyCode.SUCCEEDED)
-    return negotiation
-
-
-_ESTABLISHED = _established()
-
-
-@implementer(IStreamReceiver)
-class _Ignore:
-    """Takes what a client still sends when its session is over."""
-
-    def __init__(self, protocol: ServerProtocol) -> None:
-        self._protocol = protocol
-
-    def dataReceived(self, data: bytes) -> None:
-        """Dropped."""
-
-    def readConnectionLost(self) -> None:
-        self._protocol.drop()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The close that was waited for."""
-
-
-@implementer(IProtocol, ISession, IStream, IHalfCloseableProtocol)
-class ServerProtocol:
-    """One client connection: negotiation, then one command, then a record in the access log.
-
-    Built by :class:`ServerFactory`; the session (:class:`~socks5.interfaces.ISession`) and the
-    control connection's stream (:class:`~socks5.interfaces.IStream`) at once, because they live
-    exactly as long.
-    """
-
-    __slots__ = (
-        "_began",
-        "_checking",
-        "_command",
-        "_is_connected",
-        "_is_over",
-        "_is_reading",
-        "_negotiation",
-        "_number",
-        "_peer",
-        "_record",
-        "_user",
-        "access",
-        "client_host",
-        "factory",
-        "has_client_ended",
-        "receiver",
-        "request",
-        "server_host",
-        "server_interface",
-        "settings",
-        "transport",
-    )
-
-    def __init__(self, factory: ServerFactory, number: int) -> None:
-        self.factory = factory
-        self.settings = factory.settings
-        self.transport: Any = None
-        self.request: Request = None  # type: ignore[assignment]
-        self.access: Access = None  # type: ignore[assignment]
-        self.receiver: IStreamReceiver | None = None
-        self.client_host = self.server_host = self.server_interface = "127.0.0.1"
-        self._peer = UNSPECIFIED
-        self._number = number
-        self._negotiation = ServerNegotiation(factory.authenticator.methods)
-        self._command: ICommand | None = None
-        self._checking: Deferred[IUser] | None = None
-        self._user: IUser | None = None
-        self._record: Record | None = None
-        self._began = 0.0 if factory.access_log is None else factory.reactor.seconds()
-        self._is_over = False
-        self._is_connected = True
-        self._is_reading = True
-        self.has_client_ended = False
-
-    @property
-    def stream(self) -> IStream:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self
-
-    @property
-    def reactor(self) -> Any:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self.factory.reactor
-
-    @property
-    def rules(self) -> IRules:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self.factory.rules
-
-    @property
-    def resolver(self) -> IResolver:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self.factory.resolver
-
-    @property
-    def dialer(self) -> IDialer:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self.factory.dialer
-
-    @property
-    def counters(self) -> Counters:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self.factory.counters
-
-    # The control connection's events
-
-    def makeConnection(self, transport: Any) -> None:
-        """The client is there."""
-        self.transport = transport
-        if not isinstance(transport, Connection) and ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-            transport.setTcpKeepAlive(True)
-        self.factory.handshakes.set(self, self._too_slow)
-
-    def connectionMade(self) -> None:
-        """See :meth:`makeConnection`."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """The client sent octets."""
-        if self.receiver is not None:
-            self.receiver.dataReceived(data)
-            return
-        try:
-            self._negotiate(data)
-        except Exception:
-            self.crashed(Failure())
-
-    def readConnectionLost(self) -> None:
-        """The client sent its end."""
-        if self.receiver is not None:
-            self.receiver.readConnectionLost()
-            return
-        try:
-            self._client_ended()
-        except Exception:
-            self.crashed(Failure())
-
-    def writeConnectionLost(self) -> None:
-        """Our own end was sent; nothing depends on it."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The client is gone. The factory is told so once the command is over, too."""
-        self._is_connected = False
-        was_over = self._is_over
-        receiver, self.receiver = self.receiver, None
-        if receiver is not None:
-            receiver.connectionLost(reason)  # leads to end(), now or when the other side is gone
-        else:
-            is_orderly = isinstance(reason.value, ConnectionDone)
-            self._over("client closed" if is_orderly else "reset by client")
-        if was_over:
-            self.factory.gone(self)
-
-    def crashed(self, failure: Failure) -> None:
-        """See :meth:`socks5.interfaces.ISession.crashed`."""
-        self.factory.log.failure("session {session} failed", failure=failure, session=self._number)
-        if self._negotiation.stage in (Stage.COMMAND, Stage.SECOND_REPLY):
-            self._refuse(ReplyCode.GENERAL_FAILURE, "internal error")
-        else:
-            self.end("internal error")
-
-    # The negotiation
-
-    def _negotiate(self, data: bytes) -> None:
-        negotiation = self._negotiation
-        if negotiation.stage is Stage.GREETING:
-            self._learn_addresses()
-        self._handle(negotiation.receive(data))
-        if negotiation.pending > self.settings.max_optimistic:
-            self._is_reading = False
-            self.transport.pauseProducing()
-
-    def _learn_addresses(self) -> None:
-        """Who talks to whom. Asked with the first octets, for a PROXY header comes before them."""
-        transport: Any = self.transport
-        peer = far_end(transport)
-        if peer is not UNSPECIFIED:
-            near = near_end(transport)
-            self._peer = peer
-            self.client_host, self.server_host = peer.text, near.text
-            self.server_interface = near.text
-            if near.text.startswith("fe80:"):
-                self.server_interface = transport.getHost().host
-        if self.factory.access_log is not None:
-            self._record = Record(self._number, str(peer), worker=self.factory.worker)
-
-    def _handle(self, event: ServerEvent | None) -> None:
-        output = self._negotiation.take_output()
-        if output:
-            self.transport.write(output)
-        if isinstance(event, CommandRequested):
-            self._serve(event.request)
-        elif isinstance(event, CredentialsReceived):
-            self._check(event)
-        elif isinstance(event, Rejected):
-            self._reject(event.error)
-
-    def _check(self, event: CredentialsReceived) -> None:
-        authenticate = self.factory.authenticator.authenticate
-        self._checking = checking = maybeDeferred(authenticate, event.credentials, self.client_host)
-        checking.addCallbacks(self._accepted, self._refused)
-        checking.addErrback(self.crashed)
-
-    def _accepted(self, user: IUser) -> None:
-        self._checking = None
-        if self._is_over:
-            return
-        self._user = user
-        self._handle(self._negotiation.accept_credentials())
-        if self.receiver is not None:
-            return
-        if self.pending_octets <= self.settings.max_optimistic:
-            self._resume()
-        if self.has_client_ended:
-            self._client_ended()
-
-    def _refused(self, failure: Failure) -> None:
-        if self._is_over:
-            return
-        if not failure.check(LoginFailed):
-            self.factory.log.failure("checking a login failed", failure=failure)
-        self.counters.refused_logins += 1
-        self._handle(self._negotiation.reject_credentials())
-
-    def _reject(self, error: SOCKSError) -> None:
-        if isinstance(error, ProtocolError):
-            self.counters.violations += 1
-        code = getattr(error, "reply", None)
-        if code is not None:
-            self._note_reply(code, UNSPECIFIED)
-        self._linger(f"{type(error).__name__}: {error}")
-
-    def _too_slow(self) -> None:
-        self.end("handshake timed out")
-
-    def _client_ended(self) -> None:
-        """The client sent its end while the negotiation, or a command that has not replied, was
-        under way: it has left, unless octets of it wait for the verdict or for the target.
-        """
-        self.has_client_ended = True
-        if self._checking is not None:
-            goes_on = self.pending_octets > 0
-        else:
-            goes_on = self._command is not None and self._command.client_ended()
-        if not goes_on:
-            self.end("client closed")
-
-    def _resume(self) -> None:
-        """Read on, where too many octets had stopped that."""
-        if not self._is_reading:
-            self._is_reading = True
-            self.transport.resumeProducing()
-
-    # The command
-
-    def _serve(self, request: Request) -> None:
-        factory = self.factory
-        factory.handshakes.clear(self)
-        factory.counters.requests[request.command] += 1
-        self.request = request
-        client = self.client_host if self._peer is not UNSPECIFIED else ""
-        target = without_false_name(request.address)
-        self.access = Access(client, self.server_host, self._user, request.command, target)
-        if self._record is not None:
-            self._note_request(self._record, request)
-        serve = factory.commands.get(request.command)
-        if serve is None or request.command not in self.settings.commands:
-            self.fail(Failure(CommandNotSupported("this command is not served")))
-        elif not factory.rules.allows(self.access, None):
-            self.fail(Failure(NotAllowed("the rules forbid it")))
-        else:
-            self._command = serve(self)
-            self._command.start()
-
-    def reply(self, code: int, address: Address = UNSPECIFIED) -> None:
-        """See :meth:`socks5.interfaces.ISession.reply`."""
-        self._negotiation.reply(code, address)
-        self._note_reply(code, address)
-        self.transport.write(self._negotiation.take_output())
-
-    def fail(self, failure: Failure) -> None:
-        """See :meth:`socks5.interfaces.ISession.fail`."""
-        if failure.check(*EXPECTED_FAILURES):
-            self._refuse(
-                reply_for(failure),
-                f"{type(failure.value).__name__}: {failure.getErrorMessage()}",
-            )
-        else:
-            self.crashed(failure)
-
-    def _refuse(self, code: int, reason: str) -> None:
-        if not self._is_over:
-            self.reply(code)
-            self._linger(reason)
-
-    def take_optimistic(self) -> bytes:
-        """See :meth:`socks5.interfaces.ISession.take_optimistic`."""
-        if not self._is_reading:
-            self.reactor.callLater(0, self._read_on)
-        negotiation, self._negotiation = self._negotiation, _ESTABLISHED
-        return negotiation.take_trailing()
-
-    def _read_on(self) -> None:
-        """Octets may come again: they have a receiver now. A relay of sockets reads by itself."""
-        if not isinstance(self.receiver, SocketSide):
-            self._resume()
-
-    @property
-    def pending_octets(self) -> int:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self._negotiation.pending
-
-    # The end
-
-    def end(self, reason: str) -> None:
-        """See :meth:`socks5.interfaces.ISession.end`."""
-        self._over(reason)
-        if self._is_connected:
-            self.receiver = self.receiver or _Ignore(self)
-            self._lose()
-
-    def close(self, reason: str) -> None:
-        """End the session from outside, whatever it is doing: what is written is still sent, for as
-        long as that takes; see :meth:`abort`.
-        """
-        self._over(reason)
-        if not isinstance(self.receiver, Side):  # a relay closes by itself, behind its octets
-            self.receiver = self.receiver or _Ignore(self)
-            self.transport.loseConnection()
-
-    def abort(self) -> None:
-        """Give up the control connection without waiting for anything to be sent."""
-        self.transport.abortConnection()
-
-    def drop(self) -> None:
-        """The client has closed, or has had its time, after a failure."""
-        self._lose()
-
-    def _lose(self) -> None:
-        """Close in order; by force if that takes too long, for TLS waits for the client's part in
-        it.
-        """
-        self.transport.loseConnection()
-        if self._is_connected:
-            self.factory.closing.set(self, self.abort)
-
-    def _linger(self, reason: str) -> None:
-        """End after a failure: send what is written and our end, then read and drop until the
-        client closes.
-        """
-        self._over(reason)
-        self.receiver = _Ignore(self)
-        transport: Any = self.transport
-        if self.has_client_ended or not can_half_close(transport):
-            self._lose()
-            return
-        self._resume()
-        transport.loseWriteConnection()
-        self.factory.closing.set(self, self.drop)
-
-    def _over(self, reason: str) -> None:
-        """The session's business is done: stop everything, write the record. Happens once."""
-        if self._is_over:
-            return
-        self._is_over = True
-        self.factory.handshakes.clear(self)
-        checking, self._checking = self._checking, None
-        if checking is not None:
-            checking.cancel()
-        command, self._command = self._command, None
-        if command is not None:
-            command.stop(reason)
-        if self._record is not None:
-            self._write_record(self._record, command, reason)
-        if not self._is_connected:
-            self.factory.gone(self)
-
-    # The record
-
-    def _note_request(self, record: Record, request: Request) -> None:
-        record.command = COMMAND_NAMES.get(request.command, str(request.command))  # type: ignore[call-overload]
-        record.target = str(request.address)
-
-    def _note_reply(self, code: int, address: Address) -> None:
-        self.factory.counters.replies[code] += 1
-        if self._record is not None:
-            self._record.reply = code
-            if code == ReplyCode.SUCCEEDED:
-                self._record.bound = str(address)
-
-    def _write_record(self, record: Record, command: ICommand | None, reason: str) -> None:
-        log = self.factory.access_log
-        if self._negotiation.stage is Stage.GREETING:
-            return
-        assert log is not None  # else there were no record
-        if self._user is not None:
-            record.user = self._user.name
-        if command is not None:
-            record.bytes_up, record.bytes_down, record.dropped = (
-                command.bytes_up,
-                command.bytes_down,
-                command.dropped,
-            )
-        record.seconds = self.reactor.seconds() - self._began
-        record.reason = reason
-        log.write(record)
 
 
 class ServerFactory(Factory):

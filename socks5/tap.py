@@ -33,7 +33,7 @@ from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import NoAuthentication, PasswordAuthentication
 from socks5.interfaces import IAuthenticator
 from socks5.limits import raise_descriptor_limit
-from socks5.server import COMMAND_NAMES, ServerFactory
+from socks5.server import ServerFactory
 from socks5.service import (
     LOOPBACK,
     Listener,
@@ -43,6 +43,7 @@ from socks5.service import (
     listeners_at,
     listeners_on,
 )
+from socks5.session import COMMAND_NAMES
 from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.workers import Inheriting, Opening, Worker, worker_count
 

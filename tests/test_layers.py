@@ -20,7 +20,7 @@ FLOORS = [
     ("2 sockets", ["poll", "reactor", "replies", "resolve", "transport", "datagrams"]),
     ("2½ motion", ["attempts", "dial", "relay", "splice", "accept"]),
     ("3 commands", ["connect", "bind", "associate"]),
-    ("4 faces", ["server"]),
+    ("4 faces", ["session", "server"]),
     ("5 doors", ["service", "workers", "supervisor", "tap", "__main__"]),
 ]
 
@@ -34,6 +34,7 @@ SIDEWAYS = {
     "datagrams": {"poll"},
     "dial": {"attempts"},
     "splice": {"relay"},
+    "server": {"session"},
     "supervisor": {"workers"},
     "tap": {"service", "workers", "supervisor"},
     "__main__": {"tap", "workers"},
