@@ -113,6 +113,7 @@ class Port(QuietPort):
         self._retry: IDelayedCall | None = None
         self._has_complained = False
         self._poller: Poller | None = None
+        self._is_watched = False
         self._family = 0
         self._near: Address | None = None
 
@@ -134,10 +135,37 @@ class Port(QuietPort):
         self._limit.listeners.add(self)
         is_tcp = self.addressFamily != socket.AF_UNIX
         if is_tcp and getattr(self.factory, "takes_connections", False):
+            self.stopReading()
             self._poller = poller_of(self.reactor)
             self._family = int(self.addressFamily)
             near = address_from(self.socket.getsockname())
             self._near = None if near.is_unspecified else near
+            self.startReading()
+
+    @override
+    def startReading(self) -> None:
+        if self._poller is None:
+            super().startReading()  # type: ignore[no-untyped-call]
+        elif not self._is_watched:
+            self._is_watched = True
+            self._poller.watch(self.fileno(), self)
+
+    @override
+    def stopReading(self) -> None:
+        if self._poller is None:
+            super().stopReading()  # type: ignore[no-untyped-call]
+        elif self._is_watched:
+            self._is_watched = False
+            self._poller.remove(self.fileno())
+
+    def ready(self, events: int) -> None:
+        """See :class:`socks5.poll.Owner`: clients wait."""
+        self.doRead()
+
+    def crashed(self, failure: Failure) -> None:
+        """See :class:`socks5.poll.Owner`. Clients are accepted again after a moment."""
+        self.log.failure("accepting failed", failure=failure)
+        self._rest()
 
     @override
     def doRead(self) -> None:
@@ -206,8 +234,7 @@ class Port(QuietPort):
                 sock.close()
                 return
             sock.setblocking(False)
-            far = address if self._family == socket.AF_INET6 else address_from(address)
-            connection = Connection(poller, sock, self._near, far)
+            connection = Connection(poller, sock, self._near, address)
             connection.receiver = protocol
             poller.add(connection.fd, connection)
             protocol.makeConnection(connection)
@@ -231,6 +258,10 @@ class Port(QuietPort):
                 if error.errno in _OUT_OF_DESCRIPTORS
                 else "",
             )
+        self._rest()
+
+    def _rest(self) -> None:
+        """Accept nobody for a moment."""
         self.pause()
         self._retry = self.reactor.callLater(RETRY_DELAY, self._try_again)
 

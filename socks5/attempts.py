@@ -28,8 +28,7 @@ from zope.interface import implementer
 
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.poll import HUNG_UP, WRITABLE, Poller
-from socks5.transport import Connection
-from socks5.wire import Address
+from socks5.transport import Connection, address_from
 
 _IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: choose the source port when connecting, so that one port serves many destinations
@@ -37,6 +36,9 @@ _IP_BIND_ADDRESS_NO_PORT = 24
 """
 
 _IPV4, _IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
+
+_UNDER_WAY = frozenset({0, errno.EINPROGRESS})
+"""What connect(2) says unless it has failed."""
 
 _STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
@@ -158,12 +160,17 @@ class SocketAttempt:
     def start(self) -> None:
         """See :class:`Attempt`."""
         try:
-            self._connect()
+            number = self._connect()
         except OSError as error:
-            self._fail(error.errno or 0)
+            number = error.errno or errno.EIO
+        if number not in _UNDER_WAY:
+            self._fail(number)
 
-    def _connect(self) -> None:
-        """:raises OSError: it failed at once."""
+    def _connect(self) -> int:
+        """
+        :returns: what connect(2) says.
+        :raises OSError: no socket, or not with that source address.
+        """
         host = self._far[0]
         family = _IPV6 if ":" in host else _IPV4
         sock = self._socket = socket.SocketType(family, _STREAM)
@@ -174,9 +181,9 @@ class SocketAttempt:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((self._source, 0))
         number = sock.connect_ex(self._far)
-        if number not in (0, errno.EINPROGRESS):
-            raise OSError(number, os.strerror(number))
-        self._poller.add(sock.fileno(), self)
+        if number in _UNDER_WAY:
+            self._poller.add(sock.fileno(), self)
+        return number
 
     def ready(self, events: int) -> None:
         """See :class:`socks5.poll.Owner`."""
@@ -188,10 +195,11 @@ class SocketAttempt:
                 self._fail(number)
                 return
         if events & WRITABLE:
-            connection = Connection(self._poller, sock, None, Address(*self._far))
-            if connection.near == connection.far:  # by chance TCP can connect a port to itself
+            near = address_from(sock.getsockname())
+            if (near.host, near.port) == self._far:  # by chance TCP can connect a port to itself
                 self._fail(errno.ECONNREFUSED)
                 return
+            connection = Connection(self._poller, sock, near, self._far)
             self._socket = None
             self._poller.hand_over(connection.fd, connection)
             connection.is_readable = events != WRITABLE

@@ -108,9 +108,12 @@ class _Slots:
         in_vec, in_vec_at = self._memory(SLOTS * 16)
         up_vec, up_vec_at = self._memory(SLOTS * 16)
         down_vec, down_vec_at = self._memory(SLOTS * 16)
-        incoming, self.incoming_at = self._memory(SLOTS * _MSG)
-        up, self.up_at = self._memory(SLOTS * _MSG)
-        down, self.down_at = self._memory(SLOTS * _MSG)
+        incoming, incoming_at = self._memory(SLOTS * _MSG)
+        up, up_at = self._memory(SLOTS * _MSG)
+        down, down_at = self._memory(SLOTS * _MSG)
+        self.incoming_at = ctypes.c_void_p(incoming_at)
+        self.up_at = [ctypes.c_void_p(up_at + i * _MSG) for i in range(SLOTS)]
+        self.down_at = [ctypes.c_void_p(down_at + i * _MSG) for i in range(SLOTS)]
         for i in range(SLOTS):
             at = self.base + i * _STRIDE + _ROOM
             struct.pack_into("QQ", in_vec, i * 16, at, 65536)
@@ -139,10 +142,15 @@ class _Slots:
         self.down_lengths = down_vec.cast("Q")[1::2]
         self.up_routes: list[Route | None] = [None] * SLOTS
         self.down_headers: list[bytes] = [b""] * SLOTS
+        self._describe_one()
+
+    def _describe_one(self) -> None:
+        """The message that the kernel cuts."""
         self.one_name, one_name_at = self._memory(_NAME)
         self.vector, vector_at = self._memory(2 * _MAX_SEGMENTS * 16)
         self._one_control, one_control_at = self._memory(_CONTROL)
-        self.one, self.one_at = self._memory(_MSG)
+        self.one, one_at = self._memory(_MSG)
+        self.one_at = ctypes.c_void_p(one_at)
         struct.pack_into(
             "QIIQQQQ", self.one, 0, one_name_at, 16, 0, vector_at, 0, one_control_at, 24
         )
@@ -189,16 +197,14 @@ class _Slots:
 
 
 def _load() -> Any:
-    """The C library, if it has the calls."""
+    """The C library, if it has the calls. Its functions have no ``argtypes``, for to convert every argument
+    takes longer than the call: addresses are given as ``c_void_p``.
+    """
     if not sys.platform.startswith("linux") or struct.calcsize("P") != 8:
         return None
     library = ctypes.PyDLL(None, use_errno=True)
     if not (hasattr(library, "recvmmsg") and hasattr(library, "sendmmsg")):
         return None
-    number, pointer = ctypes.c_int, ctypes.c_void_p
-    library.recvmmsg.argtypes = [number, pointer, ctypes.c_uint, number, pointer]
-    library.sendmmsg.argtypes = [number, pointer, ctypes.c_uint, number]
-    library.sendmsg.argtypes = [number, pointer, number]
     library.sendmsg.restype = ctypes.c_ssize_t
     return library
 
@@ -378,7 +384,7 @@ class BatchPort:
     def _send(
         self,
         target: BatchPort | None,
-        messages: int,
+        messages: list[ctypes.c_void_p],
         start: int,
         end: int,
         sizes: list[int],
@@ -389,7 +395,7 @@ class BatchPort:
             return
         done = start
         while done < end and target.fd >= 0:
-            sent = _libc.sendmmsg(target.fd, messages + done * _MSG, end - done, 0)
+            sent = _libc.sendmmsg(target.fd, messages[done], end - done, 0)
             if sent <= 0:
                 is_full = ctypes.get_errno() in (errno.EAGAIN, errno.ENOBUFS)
                 lost = end - done if is_full else 1

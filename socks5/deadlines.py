@@ -26,6 +26,7 @@ class Deadlines:
 
     def __init__(self, reactor: IReactorTime, seconds: float) -> None:
         self._reactor = reactor
+        self._now = reactor.seconds
         self._seconds = seconds
         self._waits: dict[object, tuple[float, Callable[[], object]]] = {}
         self._call: IDelayedCall | None = None
@@ -38,7 +39,7 @@ class Deadlines:
         if self._seconds <= 0:
             return
         self._waits.pop(key, None)
-        self._waits[key] = (self._reactor.seconds() + self._seconds, callback)
+        self._waits[key] = (self._now() + self._seconds, callback)
         if self._call is None:
             self._call = self._reactor.callLater(self._seconds, self._expire)
 
@@ -50,7 +51,7 @@ class Deadlines:
         """Call what is due, then wait for the next; a callback that raises does not keep the others
         from being called.
         """
-        now = self._reactor.seconds()
+        now = self._now()
         due = list(takewhile(lambda item: item[1][0] <= now, self._waits.items()))
         try:
             for key, wait in due:
@@ -65,7 +66,7 @@ class Deadlines:
         self._call = None
         if self._waits:
             when, _ = next(iter(self._waits.values()))
-            delay = max(0.0, when - self._reactor.seconds())
+            delay = max(0.0, when - self._now())
             self._call = self._reactor.callLater(delay, self._expire)
 
 

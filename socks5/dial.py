@@ -65,7 +65,8 @@ class _Race:
 
     def __init__(self, dialer: Dialer, hosts: Sequence[str], port: int) -> None:
         self._dialer = dialer
-        self._hosts = [*reversed(hosts)]
+        self._hosts = list(hosts)
+        self._hosts.reverse()
         self._port = port
         self._running: list[Attempt] = []
         self._failures: list[Failure] = []
@@ -84,7 +85,8 @@ class _Race:
         """Begin the next attempt, and set the time for the one after it, which is now if this one
         fails at once: in a loop, for a name may have any number of addresses.
         """
-        self._clear_next()
+        if self._next is not None:
+            self._clear_next()
         self._is_beginning = True
         has_failed = True
         while has_failed and self._hosts:
@@ -124,11 +126,12 @@ class _Race:
 
         :returns: the winner, to be told so; a reference back to us is not kept.
         """
-        self._clear_next()
+        if self._next is not None:
+            self._clear_next()
         self._dialer.deadlines.clear(self)
-        running, self._running = self._running, []
-        for attempt in running:
+        for attempt in self._running:
             attempt.cancel()
+        self._running.clear()
         winner, self._winner = self._winner, None
         assert winner is not None
         return winner
@@ -162,12 +165,18 @@ class Dialer:
         most telling attempt failed with: when all have failed, or after ``connect_timeout``, where
         silence counts as :exc:`~socks5.errors.TTLExpired`.
         """
-        target = without_false_name(target)
-        if not target.is_name:
-            return self._race([unmap(target.text)], target.port, is_allowed)
+        host = target.host
+        if isinstance(host, bytes):
+            target = without_false_name(target)
+            host = target.host
+        if isinstance(host, str):
+            host = unmap(host)
+            if not is_allowed(host):
+                return fail(NotAllowed("the target is not allowed"))
+            return _Race(self, [host], target.port).start()
         if target.is_unspecified:
             return fail(DNSLookupError("an empty name"))
-        lookup = self._resolver.resolve(target.host)  # type: ignore[arg-type]
+        lookup = self._resolver.resolve(host)
         dialled: Deferred[IStream] = lookup.addCallback(
             lambda hosts: self._race(interleaved(hosts), target.port, is_allowed)
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, ITransport
@@ -31,8 +32,7 @@ class IUser(Interface):
     name: str = Attribute("The user's name, for rules and logs.")
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """Who asks for what: the facts that rules decide on.
 
     :param client: the client's IP literal, never IPv4-mapped; "" for a client on a UNIX socket or

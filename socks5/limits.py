@@ -59,13 +59,10 @@ class SessionLimit:
     def __init__(self, maximum: int = 0) -> None:
         self.maximum = maximum or sessions_within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self.open = 0
+        self.has_room = True
+        """Whether one more session may begin."""
         self.listeners: set[Pausable] = set()
         """What is paused at the limit; a listener adds itself, and takes itself out at its end."""
-
-    @property
-    def has_room(self) -> bool:
-        """Whether one more session may begin."""
-        return self.open < self.maximum
 
     def enter(self) -> bool:
         """A session wants to begin.
@@ -76,6 +73,7 @@ class SessionLimit:
             return False
         self.open += 1
         if self.open == self.maximum:
+            self.has_room = False
             for listener in self.listeners:
                 listener.pause()
         return True
@@ -84,5 +82,6 @@ class SessionLimit:
         """A session that had entered is gone; if it was the one too many, the listeners resume."""
         self.open -= 1
         if self.open == self.maximum - 1:
+            self.has_room = True
             for listener in self.listeners:
                 listener.resume()

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from socks5.errors import (
     AuthenticationFailed,
@@ -30,7 +30,7 @@ from socks5.errors import (
     SOCKSError,
 )
 from socks5.wire import (
-    MAX_REQUEST,
+    REPLY_SUCCEEDED,
     UNSPECIFIED,
     VERSION,
     Address,
@@ -41,7 +41,6 @@ from socks5.wire import (
     Method,
     MethodSelection,
     Reply,
-    ReplyCode,
     Request,
 )
 
@@ -63,6 +62,14 @@ class Stage(Enum):
 
     __hash__ = object.__hash__  # a member is one object; Enum's own hashes the name, in Python
 
+
+# Looked up for every message; a member of an Enum is found slowly by its name.
+_COMMAND, _SECOND_REPLY, _ESTABLISHED, _CLOSED = (
+    Stage.COMMAND,
+    Stage.SECOND_REPLY,
+    Stage.ESTABLISHED,
+    Stage.CLOSED,
+)
 
 Table = Mapping[Stage, frozenset[Stage]]
 
@@ -93,8 +100,7 @@ _AFTER_METHOD: Mapping[int, Stage] = {
     Method.USERNAME_PASSWORD: Stage.CREDENTIALS,
 }
 
-_Message = TypeVar("_Message")
-_Decode = Callable[[bytes], tuple[_Message, int] | None]
+_Found = TypeVar("_Found")
 
 REMEMBERED = 1024
 """Messages of a kind that are not decoded again: a few programs make most of the clients, and they
@@ -102,30 +108,26 @@ ask for the same targets again and again.
 """
 
 
-def _remembering(decode: _Decode[_Message]) -> _Decode[_Message]:
-    """*decode* with a memory, in which nothing stands that came behind a message: that may be a
-    password.
-    """
-    known: dict[bytes, tuple[_Message, int]] = {}
+class _Memory(dict[bytes, "tuple[_Found, int] | None"], Generic[_Found]):
+    """What octets mean, by the octets: looks up what came before, and decodes the rest.
 
-    def remembered(buffer: bytes) -> tuple[_Message, int] | None:
-        if len(buffer) > MAX_REQUEST:
-            return decode(buffer)
-        found = known.get(buffer)
-        if found is not None:
-            return found
-        found = decode(buffer)
+    Nothing stands in it that came behind a message: that may be a password.
+
+    :param decode: gives what the octets begin with and how many it used, or None while some are missing.
+    """
+
+    def __init__(self, decode: Callable[[bytes], tuple[_Found, int] | None]) -> None:
+        super().__init__()
+        self._decode = decode
+
+    def __missing__(self, buffer: bytes) -> tuple[_Found, int] | None:
+        found = self._decode(buffer)
         if found is not None and found[1] == len(buffer):
-            if len(known) >= REMEMBERED:
-                known.clear()
-            known[buffer] = found
+            if len(self) >= REMEMBERED:
+                self.clear()
+            self[buffer] = found
         return found
 
-    return remembered
-
-
-_decode_greeting = _remembering(Greeting.decode)
-_decode_request = _remembering(Request.decode)
 
 _SELECTION = {method: MethodSelection(method).encode() for method in _AFTER_METHOD}
 
@@ -164,6 +166,14 @@ class Rejected:
     error: SOCKSError
 
 
+def _requested(buffer: bytes) -> tuple[CommandRequested, int] | None:
+    found = Request.decode(buffer)
+    return None if found is None else (CommandRequested(found[0]), found[1])
+
+
+_GREETINGS = _Memory(Greeting.decode)
+_REQUESTS = _Memory(_requested)
+
 ServerEvent = CredentialsReceived | CommandRequested | Rejected
 ClientEvent = ReplyReceived | Rejected
 
@@ -190,11 +200,6 @@ class _Machine:
         """How many octets wait in the machine, not yet understood or not yet taken."""
         return len(self._buffer)
 
-    def _gather(self, data: bytes) -> None:
-        """Keep octets, unless nobody will ever look at them."""
-        if self.stage is not Stage.CLOSED:
-            self._buffer = self._buffer + data if self._buffer else data
-
     def take_output(self) -> bytes:
         """The octets to send now, in one piece; each is returned once."""
         output, self._output = self._output, b""
@@ -205,7 +210,7 @@ class _Machine:
 
         :raises LocalProtocolError: the stage is not ESTABLISHED, so they may yet be a message.
         """
-        if self.stage is not Stage.ESTABLISHED:
+        if self.stage is not _ESTABLISHED:
             raise LocalProtocolError(f"no octets to relay at {self.stage.name}")
         trailing, self._buffer = self._buffer, b""
         return trailing
@@ -241,7 +246,8 @@ class ServerNegotiation(_Machine):
         :returns: the event that they complete. After CredentialsReceived and CommandRequested the
             machine waits for the caller's answer; until then further octets only gather.
         """
-        self._gather(data)
+        if self.stage is not _CLOSED:
+            self._buffer = self._buffer + data if self._buffer else data
         return self._advance()
 
     def accept_credentials(self) -> ServerEvent | None:
@@ -276,31 +282,30 @@ class ServerNegotiation(_Machine):
         :param address: BND.ADDR and BND.PORT; a failure always carries 0.0.0.0:0, full length.
         :raises LocalProtocolError: no request awaits a reply, or the address cannot be encoded.
         """
-        if self.stage not in (Stage.COMMAND, Stage.SECOND_REPLY):
-            raise LocalProtocolError(f"no request awaits a reply at {self.stage.name}")
-        if code != ReplyCode.SUCCEEDED:
+        stage = self.stage
+        if stage is not _COMMAND and stage is not _SECOND_REPLY:
+            raise LocalProtocolError(f"no request awaits a reply at {stage.name}")
+        if code != 0:
             self._output += Reply(code).encode()
             self._close(ReplyError.for_code(code))
             return
-        self._output += Reply(code, address).encode()
-        is_first_of_two = self._command == Command.BIND and self.stage is Stage.COMMAND
-        self._enter(Stage.SECOND_REPLY if is_first_of_two else Stage.ESTABLISHED)
+        self._output += REPLY_SUCCEEDED + address.encode()
+        is_first_of_two = self._command == Command.BIND and stage is _COMMAND
+        self._enter(_SECOND_REPLY if is_first_of_two else _ESTABLISHED)
 
     def _advance(self) -> ServerEvent | None:
         """Take steps until octets are missing or the caller must answer."""
-        event: ServerEvent | None = None
-        while event is None and self._buffer:
+        while waiting := self._buffer:
             step = _SERVER_STEPS.get(self.stage)
             if step is None:
-                break
-            waiting = len(self._buffer)
+                return None
             try:
                 event = step(self)
             except RemoteProtocolError as error:
                 return self._violated(error)
-            if len(self._buffer) == waiting:
-                break
-        return event
+            if event is not None or self._buffer is waiting:
+                return event
+        return None
 
     def _violated(self, error: RemoteProtocolError) -> Rejected:
         if error.reply is not None:
@@ -310,7 +315,7 @@ class ServerNegotiation(_Machine):
         return self._close(error)
 
     def _await_greeting(self) -> ServerEvent | None:
-        found = _decode_greeting(self._buffer)
+        found = _GREETINGS[self._buffer]
         if found is None:
             return None
         greeting, used = found
@@ -335,14 +340,14 @@ class ServerNegotiation(_Machine):
         return CredentialsReceived(credentials)
 
     def _await_request(self) -> ServerEvent | None:
-        found = _decode_request(self._buffer)
+        found = _REQUESTS[self._buffer]
         if found is None:
             return None
-        request, used = found
+        requested, used = found
         self._buffer = self._buffer[used:]
-        self._command = request.command
-        self._enter(Stage.COMMAND)
-        return CommandRequested(request)
+        self._command = requested.request.command
+        self._enter(_COMMAND)
+        return requested
 
 
 _SERVER_STEPS: dict[Stage, Callable[[ServerNegotiation], ServerEvent | None]] = {
@@ -381,7 +386,8 @@ class ClientNegotiation(_Machine):
         :returns: the events that they complete, in order: both replies of a BIND may be glued
             together.
         """
-        self._gather(data)
+        if self.stage is not _CLOSED:
+            self._buffer += data
         events: list[ClientEvent] = []
         while self._buffer and (step := _CLIENT_STEPS.get(self.stage)) is not None:
             waiting = len(self._buffer)
@@ -461,7 +467,7 @@ class ClientNegotiation(_Machine):
         if found is None:
             return None
         reply, used = found
-        if reply.code != ReplyCode.SUCCEEDED:
+        if reply.code != 0:
             return self._close(ReplyError.for_code(reply.code))
         self._buffer = self._buffer[used:]
         is_first_of_two = self._is_bind and self.stage is Stage.COMMAND

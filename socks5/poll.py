@@ -79,23 +79,19 @@ class Poller:
         self.shared: dict[type, Any] = {}
         """What those who use the poller share, by class."""
 
-    def add(self, fd: int, owner: Owner) -> None:
+    def add(self, fd: int, owner: Owner, events: int = _EVERYTHING) -> None:
         """Tell *owner* of everything that happens to *fd*, beginning with what is the case
         already.
         """
-        self._own(fd, owner)
-        self._fresh.add(fd)
-        self._epoll.register(fd, _EVERYTHING)
-
-    def watch(self, fd: int, owner: Owner) -> None:
-        """Tell *owner* in every batch in which *fd* is readable."""
-        self._own(fd, owner)
-        self._epoll.register(fd, READABLE)
-
-    def _own(self, fd: int, owner: Owner) -> None:
         if fd >= len(self._owners):
             self._owners += [None] * (fd + 1)
         self._owners[fd] = owner
+        self._fresh.add(fd)
+        self._epoll.register(fd, events)
+
+    def watch(self, fd: int, owner: Owner) -> None:
+        """Tell *owner* in every batch in which *fd* is readable."""
+        self.add(fd, owner, READABLE)
 
     def hand_over(self, fd: int, owner: Owner) -> None:
         """From now on tell *owner*, who must look for itself what is the case already."""
@@ -135,21 +131,24 @@ class Poller:
         """Serve what is ready, for the reactor that watches us."""
         self.serve(0)
 
-    def serve(self, seconds: float) -> None:
+    def serve(self, seconds: float) -> int:
         """Wait for ready sockets, and serve one batch of them. A descriptor that was closed and given
         out anew meanwhile is left out: what the batch says of it is about its predecessor.
 
         :param seconds: to wait at the most; negative: for ever.
+        :returns: how many were ready.
         """
         owners, fresh = self._owners, self._fresh
         fresh.clear()
-        for fd, events in self._epoll.poll(seconds, BATCH):
+        batch = self._epoll.poll(seconds, BATCH)
+        for fd, events in batch:
             owner = owners[fd]
             if owner is not None and fd not in fresh:
                 try:
                     owner.ready(events)
                 except Exception:
                     self._crash(owner)
+        return len(batch)
 
     def _crash(self, owner: Owner) -> None:
         """Tell *owner* of the exception under way. What that raises in its turn is logged: the

@@ -22,6 +22,9 @@ from typing_extensions import override
 
 from socks5.poll import Poller
 
+ROUNDS = 64
+"""Batches of the poller's sockets, with nothing else to do between them, before the reactor's own round."""
+
 
 class PollerReactor(EPollReactor):
     """The reactor; see the module. Its ``poller`` is what :func:`socks5.poll.poller_of` gives."""
@@ -30,26 +33,52 @@ class PollerReactor(EPollReactor):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._has_own_work = False
         self.poller = Poller(self)
         self.poller.watch(self._poller.fileno(), self)
 
     @override
     def doPoll(self, timeout: float | None) -> None:
-        """Serve what is ready.
+        """Serve what is ready, and go on while only the poller's sockets are: a round of the reactor's costs
+        as much as a small message.
 
-        :param timeout: seconds to wait for it at the most; None: for ever.
+        :param timeout: seconds to wait for the first at the most; None: for ever.
         """
-        self.poller.serve(-1 if timeout is None else timeout)
+        self._has_own_work = False
+        wait = timeout
+        for _ in range(ROUNDS):
+            served = self.poller.serve(-1 if wait is None else wait)
+            if not served or self._has_own_work:
+                return
+            due = self.timeout()
+            if due is not None and due <= 0:
+                return
+            wait = due if timeout is None or (due is not None and due < timeout) else timeout
 
     doIteration = doPoll
 
     def ready(self, events: int) -> None:
-        """See :class:`socks5.poll.Owner`: descriptors of Twisted's are ready."""
+        """See :class:`socks5.poll.Owner`: descriptors of Twisted's are ready; one of them wakes us for calls
+        from threads and signals.
+        """
+        self._has_own_work = True
         super().doPoll(0)  # type: ignore[no-untyped-call]
 
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.poll.Owner`. Twisted itself catches what a descriptor raises."""
         self._log.failure("the reactor failed", failure=failure)
+
+    @override
+    def stop(self) -> None:
+        """See :meth:`twisted.internet.interfaces.IReactorCore.stop`."""
+        self._has_own_work = True
+        super().stop()
+
+    @override
+    def crash(self) -> None:
+        """See :meth:`twisted.internet.interfaces.IReactorCore.crash`."""
+        self._has_own_work = True
+        super().crash()
 
 
 def install() -> PollerReactor:

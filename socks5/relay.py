@@ -317,7 +317,8 @@ class Relay:
         else:
             self._reason = self._reason or f"reset by {self._name(side)}"
             self.is_closing = True
-            self._stop_watching()
+            if self._timer is not None:
+                self._stop_watching()
             if peer.sends_later:
                 self._reset_later(peer, RESET_TRIES)
             else:
@@ -372,7 +373,8 @@ class Relay:
         for side in (self._near, self._far):
             side.peer = side.relay = None
         owner, self._owner = self._owner, None
-        self._stop_watching()
+        if self._timer is not None:
+            self._stop_watching()
         resetting, self._resetting = self._resetting, None
         if resetting is not None:
             resetting.cancel()

@@ -46,7 +46,6 @@ from socks5.interfaces import (
 from socks5.negotiation import (
     CommandRequested,
     CredentialsReceived,
-    Rejected,
     ServerEvent,
     ServerNegotiation,
     Stage,
@@ -56,7 +55,7 @@ from socks5.replies import reply_for
 from socks5.resolve import without_false_name
 from socks5.settings import Settings
 from socks5.splice import SocketSide
-from socks5.transport import Connection, far_end, near_end
+from socks5.transport import Connection, far_end, far_host, near_end
 from socks5.wire import UNSPECIFIED, Address, Command, Greeting, Method, ReplyCode, Request
 
 EXPECTED_FAILURES = (
@@ -139,13 +138,13 @@ class ServerProtocol:
     __slots__ = (
         "_began",
         "_checking",
+        "_client",
         "_command",
         "_is_connected",
         "_is_over",
         "_is_reading",
         "_negotiation",
         "_number",
-        "_peer",
         "_record",
         "_user",
         "access",
@@ -168,7 +167,7 @@ class ServerProtocol:
         self.access: Access = None  # type: ignore[assignment]
         self.receiver: IStreamReceiver | None = None
         self.client_host = self.server_host = self.server_interface = "127.0.0.1"
-        self._peer = UNSPECIFIED
+        self._client = ""
         self._number = number
         self._negotiation = ServerNegotiation(factory.authenticator.methods)
         self._command: ICommand | None = None
@@ -282,26 +281,28 @@ class ServerProtocol:
     def _learn_addresses(self) -> None:
         """Who talks to whom. Asked with the first octets, for a PROXY header comes before them."""
         transport: Any = self.transport
-        peer = far_end(transport)
-        if peer is not UNSPECIFIED:
-            near = near_end(transport)
-            self._peer = peer
-            self.client_host, self.server_host = peer.text, near.text
-            self.server_interface = near.text
-            if near.text.startswith("fe80:"):
+        client = far_host(transport)
+        if client:
+            self._client = self.client_host = client
+            near: str = near_end(transport).text
+            self.server_host = self.server_interface = near
+            if near.startswith("fe80:"):
                 self.server_interface = transport.getHost().host
         if self.factory.access_log is not None:
-            self._record = Record(self._number, str(peer), worker=self.factory.worker)
+            peer = str(far_end(transport))
+            self._record = Record(self._number, peer, worker=self.factory.worker)
 
     def _handle(self, event: ServerEvent | None) -> None:
         output = self._negotiation.take_output()
         if output:
             self.transport.write(output)
+        if event is None:
+            return
         if isinstance(event, CommandRequested):
             self._serve(event.request)
         elif isinstance(event, CredentialsReceived):
             self._check(event)
-        elif isinstance(event, Rejected):
+        else:
             self._reject(event.error)
 
     def _check(self, event: CredentialsReceived) -> None:
@@ -367,9 +368,8 @@ class ServerProtocol:
         factory.handshakes.clear(self)
         factory.counters.requests[request.command] += 1
         self.request = request
-        client = self.client_host if self._peer is not UNSPECIFIED else ""
         target = without_false_name(request.address)
-        self.access = Access(client, self.server_host, self._user, request.command, target)
+        self.access = Access(self._client, self.server_host, self._user, request.command, target)
         if self._record is not None:
             self._note_request(self._record, request)
         serve = factory.commands.get(request.command)

@@ -35,7 +35,7 @@ from socks5.transport import Connection, unacknowledged
 BUFFER_SIZE = 262144
 """Octets of the shared buffer: what one read can move."""
 
-TURNS = 4
+TURNS = range(4)
 """Full reads of one socket before others get their turn."""
 
 BULK = 1 << 20
@@ -145,6 +145,7 @@ class SocketSide(Side):
 
     __slots__ = (
         "_bulk",
+        "_connection",
         "_is_hung_up",
         "_is_readable",
         "_pipe",
@@ -159,6 +160,7 @@ class SocketSide(Side):
     def __init__(self, relay: Relay, stream: IStream) -> None:
         super().__init__(relay, stream)
         connection: Any = stream.transport
+        self._connection: Connection = connection
         self._socket: socket.SocketType = connection.socket
         self.fd = connection.fd
         self._is_readable = False
@@ -183,7 +185,7 @@ class SocketSide(Side):
 
     @override
     def attach(self) -> None:
-        connection: Any = self.stream.transport
+        connection = self._connection
         self.stream.receiver = self
         connection.detach(self)
         if connection.is_readable:
@@ -205,22 +207,17 @@ class SocketSide(Side):
             return
         self._is_readable = True
         self._is_hung_up |= events & HUNG_UP
-        has_failed = self.is_failed or events & FAILED
         if self.has_ended:
-            if has_failed:
+            if self.is_failed or events & FAILED:
                 self.break_off()
-        elif not self.is_blocked:
+        elif self.waiting is None and (self._pipe is None or not self._pipe.octets):
             self._receive()
-        elif has_failed:
+        elif self.is_failed or events & FAILED:
             self.relay.failing(self)
 
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.poll.Owner`."""
         self._connection.crashed(failure)
-
-    @property
-    def _connection(self) -> Connection:
-        return self.stream.transport  # type: ignore[return-value]
 
     def _again(self) -> None:
         """Come back when others have had their turn."""
@@ -237,10 +234,10 @@ class SocketSide(Side):
         if self._pipe is not None:
             self._splice(self._pipe)
             return
-        receive, send = self._socket.recv_into, self.peer.send
-        for _ in range(TURNS):
+        source, target = self._socket, self.peer._socket
+        for _ in TURNS:
             try:
-                count = receive(_BUFFER)
+                count = source.recv_into(_BUFFER)
             except BlockingIOError:
                 self._is_empty()
                 return
@@ -251,8 +248,15 @@ class SocketSide(Side):
                 self.receive_end()
                 return
             self.octets += count
-            send(_BUFFER[:count])
-            if self.waiting is not None or self.has_ended:
+            try:
+                sent = target.send(_BUFFER[:count])
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.peer.fail()
+                return
+            if sent < count:
+                self.waiting = memoryview(bytes(_BUFFER[sent:count]))
                 return
             if count < BULKY:
                 self._bulk = 0
@@ -282,7 +286,7 @@ class SocketSide(Side):
 
     def _splice(self, pipe: Pipe) -> None:
         """Like :meth:`_receive`, without touching the octets."""
-        for _ in range(TURNS):
+        for _ in TURNS:
             try:
                 count = os.splice(self.fd, pipe.writing, PIPE_SIZE, flags=_FLAGS)
             except BlockingIOError:  # the pipe is empty, so it is the socket that has nothing
@@ -337,8 +341,7 @@ class SocketSide(Side):
             self.fail()
             return
         if sent < len(data):
-            rest = memoryview(data)[sent:]
-            self.peer.waiting = rest if rest.obj is not _BUFFER.obj else memoryview(bytes(rest))
+            self.peer.waiting = memoryview(data)[sent:]
 
     def flush(self) -> None:
         """The peer's kernel takes octets again: send what waits, then do what waited for that."""
@@ -352,7 +355,7 @@ class SocketSide(Side):
         if self.is_blocked or target.is_failed:
             return
         if target.is_closing:
-            target.stream.transport.loseConnection()
+            target._connection.loseConnection()
         elif target.is_ending:
             target.shut_down()
         elif self._is_readable and not self.has_ended:
@@ -406,7 +409,7 @@ class SocketSide(Side):
         if self.peer.is_blocked:
             self.is_closing = True
         else:
-            self.stream.transport.loseConnection()
+            self._connection.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Never called: the connection is detached."""
@@ -424,8 +427,9 @@ class SocketSide(Side):
         self.has_ended = peer.has_ended = True
         super().connectionLost(reason)
         if peer.is_lost:
-            self.give_pipe_back()
-            peer.give_pipe_back()
+            for side in (self, peer):
+                if side._pipe is not None:
+                    side.give_pipe_back()
 
     @override
     def unsent(self) -> int:
@@ -433,13 +437,11 @@ class SocketSide(Side):
         return int(self.peer.held) + unacknowledged(self._socket)
 
     def give_pipe_back(self) -> None:
-        """Copy from now on, if this direction was spliced; octets still in the pipe are lost with
-        it.
-        """
+        """Copy from now on; octets still in the pipe are lost with it."""
         self._bulk = 0
         pipe, self._pipe = self._pipe, None
-        if pipe is not None:
-            self._pool().give_back(self, pipe)
+        assert pipe is not None
+        self._pool().give_back(self, pipe)
 
 
 def join(

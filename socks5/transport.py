@@ -18,7 +18,6 @@ import struct
 import sys
 import termios
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -36,12 +35,12 @@ from zope.interface import implementer
 from socks5.interfaces import IStream
 from socks5.poll import FAILED, HUNG_UP, WRITABLE, Owner, Poller
 from socks5.replies import address_of
-from socks5.wire import Address, unmap
+from socks5.wire import UNSPECIFIED, Address, unmap
 
 READ_SIZE = 65536
 """Octets taken from the kernel at a time."""
 
-TURNS = 16
+TURNS = range(16)
 """Full reads of one connection before others get their turn."""
 
 FULL = 65536
@@ -53,6 +52,9 @@ DONE, LOST, ABORTED = (
 """Why a connection is over, made once: it closed in order, it was reset or failed, we reset it."""
 
 _log = Logger()
+
+_NUMBER = bytearray(4)
+"""An int of the kernel's."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -79,14 +81,23 @@ def _twisted_address(name: Any) -> IPv4Address | IPv6Address:
 def unacknowledged(sock: socket.SocketType) -> int:
     """Octets in a socket's send queue (tcp(7), SIOCOUTQ); 0 where that cannot be asked."""
     try:
-        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        fcntl.ioctl(sock, termios.TIOCOUTQ, _NUMBER)
     except (OSError, ValueError):  # the latter of a closed socket
         return 0
+    return int.from_bytes(_NUMBER, sys.byteorder)
 
 
 def near_end(transport: Any) -> Address:
     """A transport's near end as a wire address."""
     return transport.near if isinstance(transport, Connection) else address_of(transport.getHost())
+
+
+def far_host(transport: Any) -> str:
+    """The IP literal of a transport's far end; "" if that has none (a UNIX socket)."""
+    if isinstance(transport, Connection):
+        return transport.far_host
+    far = address_of(transport.getPeer())
+    return "" if far is UNSPECIFIED else far.text
 
 
 def far_end(transport: Any) -> Address:
@@ -101,7 +112,7 @@ class Connection:
     :param poller: tells us when it is ready.
     :param sock: the socket; ours from now on.
     :param near: the near end, or None to ask when needed.
-    :param far: the far end, as the socket module has it or as a wire address.
+    :param far: the far end, as the socket module has it.
     """
 
     __slots__ = (
@@ -133,7 +144,9 @@ class Connection:
         self.receiver: Any = None
         """Who takes the events; see :class:`socks5.interfaces.IStream`."""
         self._near: Address | None = near
-        self._far = far  # of IPv6 as the socket module has it, for the sake of the zone
+        self._far = (
+            far  # as the socket module has it: made an address for who asks, and with its zone
+        )
         self._waiting: bytearray | None = None
         self._producer: Any = None
         self._is_full = False
@@ -175,7 +188,7 @@ class Connection:
         :param is_hung_up: there may be an end behind the octets, so look for it.
         """
         self._is_reading = True
-        for _ in range(TURNS):
+        for _ in TURNS:
             if self._is_paused or self._has_ended or not (self.is_readable and self.connected):
                 break
             try:
@@ -194,6 +207,8 @@ class Connection:
                     break
                 if len(data) < READ_SIZE and not is_hung_up:
                     self.is_readable = False
+                    self.receiver.dataReceived(data)
+                    break
                 self.receiver.dataReceived(data)
         else:
             self.start()
@@ -361,8 +376,7 @@ class Connection:
     def abortConnection(self) -> None:
         """Close now, with a reset."""
         if self.connected:
-            with suppress(OSError):
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._close(ABORTED)
 
     # Who and how
@@ -377,8 +391,13 @@ class Connection:
     @property
     def far(self) -> Address:
         """The far end."""
-        far = self._far
-        return far if isinstance(far, Address) else address_from(far)
+        return address_from(self._far)
+
+    @property
+    def far_host(self) -> str:
+        """The far end's IP literal, as in :attr:`far`."""
+        host: str = self._far[0]
+        return self.far.text if ":" in host else host
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getHost`."""
@@ -386,8 +405,7 @@ class Connection:
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getPeer`."""
-        far = self._far
-        return _twisted_address((far.host, far.port) if isinstance(far, Address) else far)
+        return _twisted_address(self._far)
 
     def getHandle(self) -> socket.SocketType:
         """The socket."""

@@ -31,8 +31,6 @@ AUTH_VERSION = 1
 MAX_NAME = 255
 """The longest name, user name or password, in octets: its length is one octet."""
 
-MAX_REQUEST = 4 + 1 + MAX_NAME + 2
-"""The longest request, in octets (RFC 1928 section 4)."""
 
 MAX_UDP_PAYLOAD = 65507
 """The most octets that one IPv4 datagram carries: 65535 - 20 (IP header) - 8 (UDP header)."""
@@ -404,7 +402,8 @@ class Request:
         return cls(_COMMANDS.get(command, command), found[0]), found[1]
 
 
-_SUCCEEDED = bytes((VERSION, ReplyCode.SUCCEEDED, 0))
+REPLY_SUCCEEDED = bytes((VERSION, ReplyCode.SUCCEEDED, 0))
+"""What comes before BND.ADDR in the reply of a success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +427,7 @@ class Reply:
 
     def encode(self) -> bytes:
         """:raises LocalProtocolError: the address cannot be encoded."""
-        head = _SUCCEEDED if self.code == 0 else _octets(VERSION, self.code, 0)
+        head = REPLY_SUCCEEDED if self.code == 0 else _octets(VERSION, self.code, 0)
         return head + self.address.encode()
 
     @classmethod

@@ -687,6 +687,37 @@ async def test_such_a_client_that_cannot_be_served_ends_alone(place_of_crash: st
 
 
 @pytest_twisted.ensureDeferred
+async def test_such_a_port_pauses_and_resumes_however_often_it_is_told() -> None:
+    place = Place()
+    place.port.pause()
+    place.port.pause()
+    client = place.hear()
+    place.port.resume()
+    place.port.resume()
+    assert await client == b"hello"
+    await place.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_such_a_port_that_hits_a_bug_goes_on_after_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accept, "RETRY_DELAY", 0.01)
+    place = Place()
+    place.port._accept = crash
+    with capturedLogs() as events:
+        client = Deferred.fromCoroutine(place.hear())
+        while not any("log_failure" in event for event in events):
+            await deferLater(reactor, 0.001)
+        del place.port._accept
+        assert await client == b"hello"
+    assert {event["log_failure"].type for event in events if "log_failure" in event} == {
+        ZeroDivisionError
+    }
+    await place.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_socket_that_listens_already_may_be_adopted() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     number = listening.getsockname()[1]

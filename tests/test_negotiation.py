@@ -36,7 +36,7 @@ from socks5.negotiation import (
     ServerNegotiation,
     Stage,
 )
-from socks5.wire import MAX_REQUEST, UNSPECIFIED, Address, Credentials, Method, Reply, Request
+from socks5.wire import UNSPECIFIED, Address, Credentials, Method, Reply, Request
 
 octets = bytes.fromhex
 
@@ -955,7 +955,7 @@ class Decoding:
 
     def __init__(self) -> None:
         self.decoded: list[bytes] = []
-        self.decode = negotiation._remembering(self._decode)
+        self.decode = negotiation._Memory(self._decode).__getitem__
 
     def _decode(self, buffer: bytes) -> tuple[Request, int] | None:
         self.decoded.append(buffer)
@@ -974,7 +974,7 @@ def test_a_message_that_came_before_is_not_decoded_again() -> None:
 
 @pytest.mark.parametrize(
     "buffer",
-    [WHOLE + b"secret", WHOLE[:-1], WHOLE + bytes(MAX_REQUEST)],
+    [WHOLE + b"secret", WHOLE[:-1], WHOLE + bytes(300)],
     ids=["more behind it", "a part", "much behind it"],
 )
 def test_only_whole_messages_are_remembered(buffer: bytes) -> None:

@@ -109,6 +109,33 @@ def test_it_runs_and_stops(reactor: Any, watched: Watched) -> None:
     assert {"socket", "thread"} <= set(seen)
 
 
+@pytest.mark.parametrize("how", ["stop", "crash"])
+def test_a_socket_of_the_poller_s_may_stop_it(reactor: Any, watched: Watched, how: str) -> None:
+    """With no timer that would end its waiting."""
+    watched.then = getattr(reactor, how)
+    reactor.run(installSignalHandlers=False)
+    assert watched.took()
+
+
+def test_a_timer_is_not_late_for_sockets_that_are_always_ready(
+    reactor: Any, watched: Watched
+) -> None:
+    """Told once more for each time it was told, a socket is always ready."""
+    calls: list[int] = []
+    watched.then = lambda: reactor.poller.again(watched.socket.fileno())
+    reactor.callLater(0.01, calls.append, 1)
+    run(reactor, lambda: calls)
+
+
+def test_sockets_that_are_always_ready_do_not_keep_it(
+    reactor: Any, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reactor_module, "ROUNDS", 3)
+    watched.then = lambda: reactor.poller.again(watched.socket.fileno())
+    reactor.doIteration(PATIENCE)
+    assert len(watched.took()) == 3
+
+
 def test_a_failure_of_its_own_is_logged(reactor: PollerReactor, failures: Failures) -> None:
     reactor.crashed(Failure(ZeroDivisionError()))
     assert len(failures.take(ZeroDivisionError)) == 1

@@ -369,7 +369,7 @@ def test_a_pipe_closes_both_its_ends() -> None:
 
 
 def test_others_get_their_turn(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splice, "TURNS", 1)
+    monkeypatch.setattr(splice, "TURNS", range(1))
     wired = wire()
     data = bytes(splice.BULKY)
     wired.target.send(data)

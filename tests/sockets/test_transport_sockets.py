@@ -250,7 +250,7 @@ async def test_a_receiver_may_pause_and_resume_at_once(
 ) -> None:
     """Any number of times: it is not called inside its own call."""
     monkeypatch.setattr(transport, "READ_SIZE", 1)
-    monkeypatch.setattr(transport, "TURNS", 5000)
+    monkeypatch.setattr(transport, "TURNS", range(5000))
     depth: list[int] = []
 
     def on_data(data: bytes) -> None:
@@ -671,7 +671,7 @@ async def test_one_that_always_has_octets_lets_the_others_have_their_turn(
 ) -> None:
     await settled()
     monkeypatch.setattr(transport, "READ_SIZE", 10)
-    monkeypatch.setattr(transport, "TURNS", 2)
+    monkeypatch.setattr(transport, "TURNS", range(2))
     wire.far.send(MUCH[:1000])
     lengths: list[int] = []
     wire.receiver.on_data = lambda data: lengths.append(len(data))
