@@ -472,7 +472,7 @@ def test_a_quiet_reactor_is_otherwise_the_reactor() -> None:
     quiet = QuietReactor(clock)
     assert set(providedBy(quiet)) == set(providedBy(clock))
     quiet.callLater(1, lambda: None)
-    assert len(clock.getDelayedCalls()) == 1
+    assert len(quiet.getDelayedCalls()) == 1
 
 
 # ---------------------------------------------------------------- every kind of listener

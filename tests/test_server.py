@@ -714,6 +714,17 @@ def test_bug_after_the_reply_closes(failures: Failures) -> None:
     assert [record.reason for record in server.records] == ["internal error"]
 
 
+def test_bug_at_the_client_s_end_is_answered(failures: Failures) -> None:
+    commands = Commands()
+    server = Server(commands=commands)
+    client = server.client(GREETING, CONNECT)
+    commands.begun[0].client_ended = raise_bug
+    client.end()
+    assert failures.take(RuntimeError) == ["a bug"]
+    assert client.received() == NO_AUTHENTICATION + refusal(1)
+    assert [record.reason for record in server.records] == ["internal error"]
+
+
 def test_bug_after_the_end_is_logged_only(failures: Failures) -> None:
     commands = Commands()
     server = Server(commands=commands)

@@ -190,6 +190,16 @@ def test_a_removed_socket_stays_open_and_nobody_is_told(wires: Wires) -> None:
     assert one.took() == [WRITABLE]
 
 
+def test_there_is_a_place_for_every_descriptor(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poll, "OWNERS", 1)
+    wires.poller = Poller(Nobody())
+    several = [wires.watch() for _ in range(5)]
+    wires.poller.doRead()
+    assert [each.told for each in several] == [[WRITABLE]] * 5
+
+
 # ---------------------------------------------------------------- a batch
 
 
