@@ -4,8 +4,10 @@ The names here are the public face; everything else is reached through its modul
 """
 
 from socks5.auth import NoAuthentication, PasswordAuthentication
+from socks5.door import Door
 from socks5.errors import SOCKSError
 from socks5.interfaces import Access, IAccessLog, IAuthenticator, IDialer, IResolver, IRules
+from socks5.networks import Networks
 from socks5.rules import Rules
 from socks5.server import ServerFactory
 from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
@@ -15,11 +17,13 @@ __all__ = [
     "Access",
     "Address",
     "Command",
+    "Door",
     "IAccessLog",
     "IAuthenticator",
     "IDialer",
     "IResolver",
     "IRules",
+    "Networks",
     "NoAuthentication",
     "PasswordAuthentication",
     "PerFamily",

@@ -26,6 +26,9 @@ class Counters:
     replies: Counter[int] = field(default_factory=Counter)
     """Replies by REP octet."""
 
+    turned_away: Counter[str] = field(default_factory=Counter)
+    """Clients that were closed before their greeting was answered, by reason."""
+
     refused_logins: int = 0
     """Credentials that were not accepted."""
 

@@ -28,6 +28,8 @@ from socks5.connect import Connect
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines
 from socks5.dial import Dialer
+from socks5.door import Door
+from socks5.entrance import Build, Entrance
 from socks5.interfaces import (
     IAccessLog,
     IAuthenticator,
@@ -42,7 +44,7 @@ from socks5.resolve import Resolver
 from socks5.rules import Rules
 from socks5.session import ServerProtocol
 from socks5.settings import Settings
-from socks5.wire import Command
+from socks5.wire import Command, Method
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
     Command.CONNECT: Connect,
@@ -53,7 +55,7 @@ COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
 
 
 class ServerFactory(Factory):
-    """Builds a :class:`ServerProtocol` for each client. Everything it depends on is a parameter.
+    """Builds a :class:`~socks5.session.ServerProtocol` for each client. Everything it depends on is a parameter.
 
     :param reactor: clock, TCP, UDP and names.
     :param settings: values; see :class:`socks5.settings.Settings`.
@@ -106,17 +108,29 @@ class ServerFactory(Factory):
         return iter(tuple(self._sessions))
 
     @override
-    def buildProtocol(self, addr: Any) -> ServerProtocol | None:  # type: ignore[override]
+    def buildProtocol(self, addr: Any, build: Build | None = None) -> ServerProtocol | None:  # type: ignore[override]
         """A session for a new client, or None (Twisted then closes the connection) over the session
         limit.
+
+        :param build: makes the session; default: :class:`~socks5.session.ServerProtocol`.
         """
         if not self.limit.enter():
             return None
         self.counters.connections += 1
         self.counters.open_connections += 1
-        protocol = ServerProtocol(self, self.counters.connections)
+        protocol = (build or ServerProtocol)(self, self.counters.connections)
         self._sessions[protocol] = None
         return protocol
+
+    def at(self, door: Door) -> Entrance:
+        """A factory for a listener of its own: sessions of this factory, behind *door*.
+
+        :raises ValueError: the door wants a method that the authenticator does not have.
+        """
+        known = {*self.authenticator.methods, Method.NO_AUTHENTICATION}
+        if not known >= set(door.methods or ()):
+            raise ValueError(f"methods {door.methods}: the authenticator has {sorted(known)}")
+        return Entrance(self, door)
 
     def gone(self, session: ServerProtocol) -> None:
         """A session is over and its connection closed; called by the session itself, harmless

@@ -31,6 +31,7 @@ from typing_extensions import override
 from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import NoAuthentication, PasswordAuthentication
+from socks5.doors import DoorOptions, Place, at_door
 from socks5.interfaces import IAuthenticator
 from socks5.limits import raise_descriptor_limit
 from socks5.server import ServerFactory
@@ -39,12 +40,12 @@ from socks5.service import (
     Listener,
     ProxyService,
     is_exposed,
-    is_loopback,
     listeners_at,
     listeners_on,
 )
 from socks5.session import COMMAND_NAMES
 from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.wire import Method
 from socks5.workers import Inheriting, Opening, Worker, worker_count
 
 _COMMANDS = {name: command for command, name in COMMAND_NAMES.items()}
@@ -115,12 +116,12 @@ def _workers(text: str) -> int:
         ) from None
 
 
-class Options(usage.Options, AuthOptionMixin):
+class Options(DoorOptions, AuthOptionMixin):
     """The options of ``twistd socks5``."""
 
     longdesc = (
         "A SOCKS5 proxy (RFC 1928, 1929): CONNECT, BIND and UDP ASSOCIATE. Listens on this "
-        "machine's loopback unless told otherwise; where others can reach it, it wants --auth or --open."
+        "machine's loopback unless told otherwise; where others can reach it, it wants --auth, --clients or --open."
     )
     supportedInterfaces = (IUsernamePassword,)
 
@@ -243,9 +244,7 @@ class Options(usage.Options, AuthOptionMixin):
     ]
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self["interface"] = []
-        self["listen"] = []
+        super().__init__()
         self["outgoing"] = PerFamily()
         self["advertise"] = PerFamily()
         self.arguments: list[str] = []
@@ -259,7 +258,7 @@ class Options(usage.Options, AuthOptionMixin):
     def opt_interface(self, address: str) -> None:
         """IP address to listen on, :: for all; repeatable. [default: 127.0.0.1 and ::1]"""
         self._ip("interface", address)
-        self["interface"].append(address)
+        self.add_place("interface", address)
 
     opt_i = opt_interface
 
@@ -272,7 +271,7 @@ class Options(usage.Options, AuthOptionMixin):
                 f"--listen {endpoint}: expected a Twisted server endpoint, such as "
                 f"tcp:1080:interface=127.0.0.1: {error}"
             ) from None
-        self["listen"].append(endpoint)
+        self.add_place("listen", endpoint)
 
     opt_l = opt_listen
 
@@ -348,19 +347,13 @@ class Options(usage.Options, AuthOptionMixin):
     @override
     def postOptions(self) -> None:
         """Check what concerns several options."""
-        if self["listen"] and self["interface"]:
+        if self.places_of("listen") and self.places_of("interface"):
             raise usage.UsageError(
                 "--interface does not go with --listen: expected it in the endpoint, tcp:PORT:interface=ADDRESS"
             )
         self._check_access_log()
-        exposed = [text for text in self["listen"] if is_exposed(text)]
-        exposed += [text for text in self["interface"] if not is_loopback(text)]
-        if exposed and not self.get("credCheckers") and not self["open"]:
-            raise usage.UsageError(
-                f"others than this machine could reach {exposed[0]}, and the proxy would serve anyone. "
-                "Choose one: --auth TYPE:ARGS, so that users log in (see --help-auth); a rule for the "
-                "clients' networks (in a later version); or --open, if that is what you want"
-            )
+        has_users = bool(self.get("credCheckers"))
+        self.check_doors([Method.USERNAME_PASSWORD if has_users else Method.NO_AUTHENTICATION])
 
     def _check_access_log(self) -> None:
         if self["access-log"] == "":
@@ -412,15 +405,22 @@ class Options(usage.Options, AuthOptionMixin):
 
     def listeners(self, listening: Any) -> tuple[list[Listener], list[Listener]]:
         """Where to listen, and where if this machine has that address at all."""
-        if self["listen"]:
-            return listeners_at(listening, self["listen"]), []
-        if self["interface"]:
-            return listeners_on(listening, self["port"], self["interface"]), []
-        ipv4, ipv6 = LOOPBACK
-        return (
-            listeners_on(listening, self["port"], [ipv4]),
-            listeners_on(listening, self["port"], [ipv6]),
+        if self.places:
+            return [self._listener(listening, place) for place in self.places], []
+        door = self.door()
+        ipv4, ipv6 = (
+            [at_door(each, door) for each in listeners_on(listening, self["port"], [interface])]
+            for interface in LOOPBACK
         )
+        return ipv4, ipv6
+
+    def _listener(self, listening: Any, place: Place) -> Listener:
+        """One of those that were asked for."""
+        if place.option == "interface":
+            [listener] = listeners_on(listening, self["port"], [place.text])
+        else:
+            [listener] = listeners_at(listening, [place.text])
+        return at_door(listener, self.door(place))
 
 
 def this_reactor() -> Any:
@@ -469,7 +469,9 @@ def _parent(options: Options, reactor: Any) -> IService:
     opening = Opening(count)
     workers = Workers(reactor, opening, options.arguments, count)
     required, optional = options.listeners(opening)
-    factory = ServerFactory(reactor, settings=options.settings)  # serves nobody
+    factory = ServerFactory(  # serves nobody
+        reactor, settings=options.settings, authenticator=options.authenticator
+    )
     family = MultiService()
     front = ProxyService(reactor, factory, required, optional, WorkersLog(workers))
     front.setServiceParent(family)

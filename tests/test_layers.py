@@ -14,14 +14,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "socks5"
 
 FLOORS = [
-    ("0 pure", ["errors", "wire", "negotiation"]),
-    ("1 contracts", ["settings", "counters", "interfaces"]),
+    ("0 pure", ["errors", "wire", "negotiation", "networks"]),
+    ("1 contracts", ["settings", "counters", "interfaces", "door"]),
     ("1½ policy", ["auth", "rules", "limits", "accesslog", "deadlines"]),
     ("2 sockets", ["poll", "reactor", "replies", "resolve", "transport", "datagrams"]),
     ("2½ motion", ["attempts", "dial", "relay", "splice", "accept"]),
     ("3 commands", ["connect", "bind", "associate"]),
-    ("4 faces", ["session", "server"]),
-    ("5 doors", ["service", "workers", "supervisor", "tap", "__main__"]),
+    ("4 faces", ["session", "entrance", "server"]),
+    ("5 doors", ["service", "doors", "workers", "supervisor", "tap", "__main__"]),
 ]
 
 # Inside one floor, only these.
@@ -34,9 +34,11 @@ SIDEWAYS = {
     "datagrams": {"poll"},
     "dial": {"attempts"},
     "splice": {"relay"},
-    "server": {"session"},
+    "entrance": {"session"},
+    "server": {"session", "entrance"},
+    "doors": {"service"},
     "supervisor": {"workers"},
-    "tap": {"service", "workers", "supervisor"},
+    "tap": {"service", "doors", "workers", "supervisor"},
     "__main__": {"tap", "workers"},
 }
 

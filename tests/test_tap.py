@@ -91,6 +91,8 @@ def test_every_setting_of_an_option_is_tried_above() -> None:
         "port",
         "interface",
         "listen",
+        "methods",
+        "clients",
         "open",
         "workers",
         "access-log",
@@ -225,7 +227,7 @@ def test_what_others_can_reach_needs_a_decision(arguments: Sequence[str]) -> Non
     sentence = refusal(*arguments)
     assert sentence.startswith(f"others than this machine could reach {arguments[-1]}, ")
     assert "--auth TYPE:ARGS" in sentence
-    assert "a rule for the clients' networks" in sentence
+    assert "--clients NETWORK" in sentence
     assert "--open" in sentence
 
 

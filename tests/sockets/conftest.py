@@ -11,6 +11,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import Clock
 
 from socks5.accept import ListeningReactor
+from socks5.door import Door
 from socks5.settings import Settings
 from tests.fakes import FakeResolver
 from tests.sessions import Records
@@ -45,7 +46,7 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
     """Start a server: on Twisted's ports, as in a program that embeds it, and on our own.
 
     Parameters of the function: ``settings``; ``endpoint``, where it listens; ``clock``, whose time it
-    has; those of ServerFactory.
+    has; ``door``, what stands before it; those of ServerFactory.
     """
     from twisted.internet import reactor
 
@@ -57,6 +58,7 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             settings: Settings | None = None,
             endpoint: str = "tcp:0:interface=127.0.0.1",
             clock: Clock | None = None,
+            door: Door | None = None,
             **parameters: Any,
         ) -> Proxy:
             parameters.setdefault("access_log", Records())
@@ -65,7 +67,8 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             factory = Factory(timed, settings=settings, **parameters)
             is_own = request.param == "own"
             listener = ListeningReactor(reactor, factory.limit) if is_own else reactor
-            port = await serverFromString(listener, endpoint).listen(factory)
+            served = factory if door is None else factory.at(door)
+            port = await serverFromString(listener, endpoint).listen(served)
             proxies.append(Proxy(stack, factory, port))
             return proxies[-1]
 

@@ -1,0 +1,147 @@
+"""The options that are one listener's: which methods, which clients.
+
+Those that follow a ``--listen`` or ``--interface`` hold for that listener; those before the first one are the
+default for listeners without their own.
+
+Floor 5: imports everything below, and :mod:`socks5.service`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.python import usage
+from zope.interface import implementer
+
+from socks5.door import METHOD_NAMES, Door
+from socks5.networks import Networks
+from socks5.service import Listener, is_exposed, is_loopback
+from socks5.wire import Method
+
+_EXPECTED_NETWORKS = "expected networks, such as 192.0.2.0/24 or 2001:db8::/32"
+
+
+def networks(option: str, text: str) -> Networks:
+    """The value of an option that takes networks.
+
+    :raises twisted.python.usage.UsageError: it has something else.
+    """
+    try:
+        return Networks.parse(text)
+    except ValueError as error:
+        raise usage.UsageError(f"--{option}: {_EXPECTED_NETWORKS}, got {str(error)!r}") from None
+
+
+class Place:
+    """A ``--listen`` or ``--interface``, and what was said behind it.
+
+    :param option: which of the two.
+    :param text: its value.
+    """
+
+    def __init__(self, option: str, text: str) -> None:
+        self.option = option
+        self.text = text
+        self.said: dict[str, Any] = {}
+        """Fields of its :class:`~socks5.door.Door`."""
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others than this machine can reach it."""
+        if self.option == "interface":
+            return not is_loopback(self.text)
+        return is_exposed(self.text)
+
+
+class DoorOptions(usage.Options):
+    """Mixed into the options of the command line."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._common: dict[str, Any] = {}
+        self._said = self._common
+        self.places: list[Place] = []
+
+    def add_place(self, option: str, text: str) -> None:
+        """From here on, options are this listener's."""
+        self.places.append(Place(option, text))
+        self._said = self.places[-1].said
+
+    def places_of(self, option: str) -> list[Place]:
+        """The listeners that were given by one of the two options."""
+        return [place for place in self.places if place.option == option]
+
+    def door(self, place: Place | None = None) -> Door:
+        """What a listener lets in; None: the listeners of the default."""
+        return Door(**{**self._common, **(place.said if place else {})})
+
+    def opt_methods(self, names: str) -> None:
+        """Some of password,none, for the listener before it or all. [default: password with --auth, else none]"""
+        if not set(names.split(",")) <= METHOD_NAMES.keys():
+            raise usage.UsageError(
+                f"--methods: expected some of {','.join(METHOD_NAMES)}, got {names!r}"
+            )
+        chosen = [number for name, number in METHOD_NAMES.items() if name in names.split(",")]
+        self._said["methods"] = tuple(chosen)
+
+    def opt_clients(self, text: str) -> None:
+        """Networks that clients come from, for the listener before it or all; repeatable. [default: any]"""
+        self._add_networks("clients", text)
+
+    def _add_networks(self, option: str, text: str) -> None:
+        present = self._said.get(option, Networks())
+        self._said[option] = present | networks(option, text)
+
+    def check_doors(self, methods: Sequence[int]) -> None:
+        """Refuse a door that cannot be, or that is open by mistake.
+
+        :param methods: what the authenticator accepts.
+        :raises twisted.python.usage.UsageError: says what to do.
+        """
+        doors = [self.door(place) for place in self.places] or [self.door()]
+        for door in doors:
+            if not {*methods, Method.NO_AUTHENTICATION} >= set(door.methods or ()):
+                raise usage.UsageError(
+                    "--methods password: expected --auth TYPE:ARGS as well, there are no users"
+                )
+        if not self["open"]:
+            for place, door in zip(self.places, doors, strict=False):
+                self._check_exposure(place, door, methods)
+
+    def _check_exposure(self, place: Place, door: Door, methods: Sequence[int]) -> None:
+        accepted = methods if door.methods is None else door.methods
+        if Method.NO_AUTHENTICATION not in accepted or door.clients is not None:
+            return
+        if place.is_exposed:
+            has_users = Method.USERNAME_PASSWORD in methods
+            login = "--methods password" if has_users else "--auth TYPE:ARGS"
+            raise usage.UsageError(
+                f"others than this machine could reach {place.text}, and the proxy would serve anyone. "
+                f"Choose one: {login}, so that users log in (see --help-auth); --clients NETWORK "
+                "behind it, so that only those networks come in; or --open, if that is what you want"
+            )
+
+
+@implementer(IStreamServerEndpoint)
+class AtDoor:
+    """An endpoint whose clients come in through a door."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, door: Door) -> None:
+        self._endpoint = endpoint
+        self._door = door
+
+    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
+        """See :meth:`twisted.internet.interfaces.IStreamServerEndpoint.listen`.
+
+        :param protocolFactory: a :class:`~socks5.server.ServerFactory`.
+        """
+        return self._endpoint.listen(protocolFactory.at(self._door))
+
+
+def at_door(listener: Listener, door: Door) -> Listener:
+    """Put a door before a listener, if there is one: what lets in everybody costs nothing."""
+    name, endpoint = listener
+    return listener if door == Door() else (name, AtDoor(endpoint, door))

@@ -1,0 +1,94 @@
+"""Sets of IP networks, to be asked about addresses.
+
+Networks are numbers in a set for each length of prefix, so a question costs a look-up for each length that
+occurs, however many networks there are.
+
+Floor 0: imports nothing of Twisted, and nothing of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from socket import AF_INET, AF_INET6, inet_pton
+
+_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
+_MAPPED_BITS = 96
+
+_Table = tuple[tuple[int, frozenset[int]], ...]
+"""For each length: how far to shift an address, and the prefixes that there are."""
+
+
+def packed(host: str) -> bytes:
+    """An IP literal's 4 or 16 octets; those of the IPv4 address for one that is IPv4-mapped.
+
+    :param host: may have an IPv6 zone, which is left out.
+    :raises ValueError: it is no IP literal.
+    """
+    try:
+        if ":" not in host:
+            return inet_pton(AF_INET, host)
+        octets = inet_pton(AF_INET6, host.partition("%")[0])
+    except OSError:
+        raise ValueError(f"no IP address: {host!r}") from None
+    return octets[12:] if octets.startswith(_MAPPED) else octets
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """:raises ValueError: it is none, or has bits behind its prefix."""
+    network = ip_network(text)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+
+
+def _table(networks: Iterable[IPv4Network | IPv6Network]) -> _Table:
+    prefixes: dict[int, set[int]] = {}
+    for network in networks:
+        shift = network.max_prefixlen - network.prefixlen
+        prefixes.setdefault(shift, set()).add(int(network.network_address) >> shift)
+    return tuple((shift, frozenset(found)) for shift, found in prefixes.items())
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Some networks. ``host in networks`` says whether one of them holds an IP literal.
+
+    IPv4-mapped IPv6 addresses and networks count as the IPv4 ones that they mean. What is no IP literal is
+    in no network.
+    """
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    _tables: dict[int, _Table] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ipv4 = [network for network in self.networks if network.version == 4]
+        ipv6 = [network for network in self.networks if network.version == 6]
+        object.__setattr__(self, "_tables", {4: _table(ipv4), 16: _table(ipv6)})
+
+    @classmethod
+    def parse(cls, text: str) -> Networks:
+        """Networks, or single addresses, separated by commas.
+
+        :raises ValueError: one is neither; its text is the one.
+        """
+        found = []
+        for part in text.split(","):
+            try:
+                found.append(_network(part.strip()))
+            except ValueError:
+                raise ValueError(part.strip()) from None
+        return cls(tuple(found))
+
+    def __or__(self, other: Networks) -> Networks:
+        return Networks(self.networks + other.networks)
+
+    def __contains__(self, host: str) -> bool:
+        try:
+            octets = packed(host)
+        except ValueError:
+            return False
+        number = int.from_bytes(octets, "big")
+        return any(number >> shift in found for shift, found in self._tables[len(octets)])

@@ -1,0 +1,175 @@
+"""The options of one listener: where they hold, what is refused, and that open by mistake does not start."""
+
+from collections.abc import Sequence
+
+import pytest
+from twisted.internet.defer import succeed
+from twisted.python import usage
+
+from socks5 import Door, Networks
+from socks5.doors import AtDoor, at_door
+from socks5.tap import Options
+from socks5.wire import Method
+
+AUTH = ["--auth", "memory:alice:secret"]
+PASSWORD, NONE = Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION
+
+
+def parse(*arguments: str) -> Options:
+    options = Options()
+    options.parseOptions(arguments)
+    return options
+
+
+def doors(*arguments: str) -> list[Door]:
+    """What the listeners of a command line let in, in order."""
+    options = parse(*arguments)
+    return [options.door(place) for place in options.places] or [options.door()]
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(usage.UsageError) as raised:
+        parse(*arguments)
+    return str(raised.value)
+
+
+A = ["--listen", "tcp:1:interface=127.0.0.1"]
+B = ["-i", "127.0.0.2"]
+NET = Networks.parse("192.0.2.0/24")
+OTHER = Networks.parse("2001:db8::/32")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], [Door()]),
+        (["--methods", "none"], [Door(methods=(NONE,))]),
+        ([*A], [Door()]),
+        ([*A, *A], [Door(), Door()]),
+        ([*A, "--clients", "192.0.2.0/24", *A], [Door(clients=NET), Door()]),
+        (["--clients", "192.0.2.0/24", *A, *A], [Door(clients=NET), Door(clients=NET)]),
+        (
+            ["--clients", "192.0.2.0/24", *B, "--clients", "2001:db8::/32", *B],
+            [Door(clients=OTHER), Door(clients=NET)],
+        ),
+        (
+            [*B, "--clients", "192.0.2.0/24", "--clients", "2001:db8::/32"],
+            [Door(clients=NET | OTHER)],
+        ),
+        ([*B, "--clients=192.0.2.0/24,2001:db8::/32"], [Door(clients=NET | OTHER)]),
+        ([*AUTH, *B, "--methods", "none,password"], [Door(methods=(PASSWORD, NONE))]),
+        (
+            [*B, "--methods", "password", *B, "--methods", "none", *AUTH],
+            [Door(methods=(PASSWORD,)), Door(methods=(NONE,))],
+        ),
+        (
+            ["--methods", "none", *B, "--clients", "192.0.2.0/24"],
+            [Door(methods=(NONE,), clients=NET)],
+        ),
+    ],
+)
+def test_options_hold_for_the_listener_before_them_or_for_all(
+    arguments: Sequence[str], expected: Sequence[Door]
+) -> None:
+    assert doors(*arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--methods", "gss"], "--methods: expected some of password,none, got 'gss'"),
+        (["--methods", ""], "--methods: expected some of password,none, got ''"),
+        (
+            ["--methods", "password"],
+            "--methods password: expected --auth TYPE:ARGS as well, there are no users",
+        ),
+        (
+            [*B, "--methods", "none", *B, "--methods", "none,password"],
+            "--methods password: expected --auth TYPE:ARGS as well, there are no users",
+        ),
+        (
+            ["--clients", "192.0.2.1/24"],
+            (
+                "--clients: expected networks, such as 192.0.2.0/24 or 2001:db8::/32, "
+                "got '192.0.2.1/24'"
+            ),
+        ),
+        (
+            [*B, "--clients", "192.0.2.0/24,office"],
+            "--clients: expected networks, such as 192.0.2.0/24 or 2001:db8::/32, got 'office'",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(arguments: Sequence[str], sentence: str) -> None:
+    assert refusal(*arguments) == sentence
+
+
+OUTSIDE = ["-i", "192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*OUTSIDE, "--methods", "none"],
+        [*OUTSIDE, "--methods", "none,password"],
+        ["--methods", "none", *OUTSIDE],
+        [*OUTSIDE, "--methods", "none", *B],
+        [*OUTSIDE, *OUTSIDE, "--methods", "none"],
+        [*B, "--clients", "192.0.2.0/24", *OUTSIDE, "--methods", "none"],
+    ],
+)
+def test_an_exposed_listener_without_a_login_is_refused_whatever_the_others_have(
+    arguments: Sequence[str],
+) -> None:
+    sentence = refusal(*AUTH, *arguments)
+    assert sentence.startswith("others than this machine could reach 192.0.2.1, ")
+    assert "--methods password, so that users log in" in sentence
+    parse(*AUTH, *arguments, "--open")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*OUTSIDE, "--clients", "192.0.2.0/24"],
+        ["--clients", "192.0.2.0/24", *OUTSIDE],
+        [*OUTSIDE, "--clients", "192.0.2.0/24", *B],
+        [*AUTH, *OUTSIDE, "--methods", "none", "--clients", "192.0.2.0/24"],
+        [*AUTH, *OUTSIDE, *B, "--methods", "none"],
+    ],
+)
+def test_an_exposed_listener_with_clients_or_a_login_is_served(arguments: Sequence[str]) -> None:
+    parse(*arguments)
+
+
+def test_clients_of_another_listener_are_no_excuse() -> None:
+    sentence = refusal(*B, "--clients", "192.0.2.0/24", *OUTSIDE)
+    assert "--auth TYPE:ARGS, so that users log in" in sentence
+
+
+# ---------------------------------------------------------------- listening
+
+
+class Endpoint:
+    """Gives back what it is to listen for."""
+
+    def listen(self, factory: object) -> object:
+        return succeed(factory)
+
+
+class Factory:
+    def at(self, door: Door) -> object:
+        return ("behind", door)
+
+
+def test_a_listener_with_a_door_listens_for_its_entrance() -> None:
+    door = Door(clients=NET)
+    name, endpoint = at_door(("here", Endpoint()), door)  # type: ignore[arg-type]
+    assert name == "here"
+    assert isinstance(endpoint, AtDoor)
+    result: object = endpoint.listen(Factory())
+    assert result.result == ("behind", door)  # type: ignore[attr-defined]
+
+
+def test_a_listener_without_one_is_left_alone() -> None:
+    listener = ("here", Endpoint())
+    assert at_door(listener, Door()) is listener  # type: ignore[arg-type, comparison-overlap]

@@ -1,0 +1,80 @@
+"""Sets of networks: what is in them, what is not, and what is no network."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from socks5.networks import Networks, packed
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "is_in"),
+    [
+        ("192.0.2.0/24", "192.0.2.0", True),
+        ("192.0.2.0/24", "192.0.2.255", True),
+        ("192.0.2.0/24", "192.0.3.0", False),
+        ("192.0.2.0/24", "::ffff:192.0.2.7", True),
+        ("192.0.2.0/24", "::192.0.2.7", False),
+        ("::ffff:192.0.2.0/120", "192.0.2.7", True),
+        ("::ffff:192.0.2.0/120", "192.0.3.7", False),
+        ("::/0", "192.0.2.7", False),
+        ("::/0", "2001:db8::1", True),
+        ("0.0.0.0/0", "2001:db8::1", False),
+        ("0.0.0.0/0", "255.255.255.255", True),
+        ("192.0.2.7", "192.0.2.7", True),
+        ("192.0.2.7", "192.0.2.8", False),
+        ("fe80::/10", "fe80::1%eth0", True),
+        ("2001:db8::/32, 192.0.2.0/24,198.51.100.7", "198.51.100.7", True),
+        ("192.0.2.0/24", "", False),
+        ("192.0.2.0/24", "localhost", False),
+        ("0.0.0.0/0", "192.0.2", False),
+    ],
+)
+def test_an_address_is_in_its_networks(text: str, host: str, is_in: bool) -> None:
+    assert (host in Networks.parse(text)) is is_in
+
+
+@given(st.lists(st.ip_addresses(), max_size=4), st.integers(0, 128), st.ip_addresses())
+def test_it_agrees_with_the_standard_library(hosts: list, length: int, host: object) -> None:  # type: ignore[type-arg]
+    found = [ip_network((each, min(length, each.max_prefixlen)), strict=False) for each in hosts]
+    mapped = getattr(host, "ipv4_mapped", None)
+    meaning = mapped or host
+    mapped_networks = [n for n in found if getattr(n.network_address, "ipv4_mapped", None)]
+    if not mapped_networks:
+        assert (str(host) in Networks(tuple(found))) == any(meaning in n for n in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", ""),
+        ("192.0.2.1/24", "192.0.2.1/24"),
+        ("192.0.2.0/24,", ""),
+        ("192.0.2.0/24,here", "here"),
+        ("192.0.2.0/33", "192.0.2.0/33"),
+        ("192.0.2", "192.0.2"),
+        ("2001:db8::1/32", "2001:db8::1/32"),
+        ("example.org", "example.org"),
+    ],
+)
+def test_what_is_no_network_is_named(text: str, part: str) -> None:
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - compared below
+        Networks.parse(text)
+    assert str(raised.value) == part
+
+
+def test_sets_can_be_joined_and_compared() -> None:
+    both = Networks.parse("192.0.2.0/24") | Networks.parse("2001:db8::/32")
+    assert both == Networks.parse("192.0.2.0/24,2001:db8::/32")
+    assert both != Networks()
+    assert "2001:db8::1" in both
+    assert "192.0.2.1" not in Networks()
+
+
+def test_a_literal_is_its_octets() -> None:
+    assert packed("192.0.2.1") == packed("::ffff:192.0.2.1") == ip_address("192.0.2.1").packed
+    assert packed("fe80::1%2") == ip_address("fe80::1").packed
+    with pytest.raises(ValueError, match="no IP address: 'x'"):
+        packed("x")
