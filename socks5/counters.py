@@ -27,10 +27,13 @@ class Counters:
     """Replies by REP octet."""
 
     turned_away: Counter[str] = field(default_factory=Counter)
-    """Clients that were closed before their greeting was answered, by reason."""
+    """Clients that were closed before their greeting was answered, or their login looked at, by reason."""
 
     refused_logins: int = 0
     """Credentials that were not accepted."""
+
+    bans: int = 0
+    """Bans for failed logins that began."""
 
     violations: int = 0
     """Clients that broke the protocol."""

@@ -1,8 +1,13 @@
-"""Sessions that are looked at before they begin: a listener's :class:`~socks5.door.Door`.
+"""Sessions that are looked at before they begin: a listener's :class:`~socks5.door.Door`, and bans.
 
 A client that may not come in is closed before a greeting is answered, without a word in the log: it is
 counted (:attr:`Counters.turned_away <socks5.counters.Counters.turned_away>`). Sessions of a factory
-without a door know nothing of all this and pay nothing for it.
+without a door and without logins know nothing of all this and pay nothing for it.
+
+A login that failed is told to :class:`~socks5.interfaces.IBans`, which says how long the negative answer waits. The
+client is still read meanwhile, so its leaving ends the wait, and the handshake's deadline goes on. What an
+address that was banned has sent already is not looked at any more, and a verdict that comes after the ban is
+negative, whatever it was: logins side by side guess no more than one after the other.
 
 Floor 4: imports everything below, and :mod:`socks5.session`.
 """
@@ -12,11 +17,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.door import Door
-from socks5.negotiation import Stage
+from socks5.interfaces import IUser
+from socks5.negotiation import CredentialsReceived, Stage
 from socks5.session import Server, ServerProtocol
 from socks5.transport import far_host
 
@@ -25,7 +35,7 @@ Build = Callable[[Any, int], ServerProtocol]
 
 
 class GuardedSession(ServerProtocol):
-    """A session that a door stands before.
+    """A session that a door stands before, and whose failed logins count.
 
     :param door: what to let in.
     """
@@ -63,7 +73,48 @@ class GuardedSession(ServerProtocol):
 
     def _objection(self, client: str) -> str:
         """Why this client may not come in; "" if it may."""
-        return "" if self._door.admits(client) else "network"
+        if not self._door.admits(client):
+            return "network"
+        bans = self.factory.bans
+        return "banned" if bans is not None and bans.is_banned(client) else ""
+
+    # Logins
+
+    @override
+    def _check(self, event: CredentialsReceived) -> None:
+        if self._is_let_in():
+            super()._check(event)
+
+    @override
+    def _accepted(self, user: IUser) -> None:
+        bans = self.factory.bans
+        if bans is not None and not self._is_over:
+            if bans.is_banned(self._client):
+                self._refused(Failure(UnauthorizedLogin("banned while the login was checked")))
+                return
+            bans.succeeded(self._client)
+        super()._accepted(user)
+
+    @override
+    def _turn_down(self, failure: Failure) -> None:
+        delay = self._count_failure(failure)
+        if delay <= 0:
+            super()._turn_down(failure)
+            return
+        waiting: Deferred[Any] = deferLater(self.reactor, delay)
+        self._checking = waiting
+        turn_down = super()._turn_down
+        waiting.addCallbacks(lambda _: turn_down(failure), lambda _: None)  # the client has left
+        waiting.addErrback(self.crashed)
+
+    def _count_failure(self, failure: Failure) -> float:
+        """Seconds that the answer is to wait. A checker that broke says nothing about the client."""
+        bans = self.factory.bans
+        if bans is None or not failure.check(LoginFailed) or bans.is_banned(self._client):
+            return 0.0
+        delay = bans.failed(self._client)
+        self.factory.counters.bans += bans.is_banned(self._client)
+        return delay
 
 
 class Admitting(Protocol):
@@ -91,7 +142,8 @@ class Entrance(Factory):
     @override
     def buildProtocol(self, addr: Any) -> ServerProtocol | None:  # type: ignore[override]
         """A session for a new client, or None over the session limit."""
-        return self._server.buildProtocol(addr, self._build)
+        return self._server.buildProtocol(addr, self.build)
 
-    def _build(self, server: Server, number: int) -> GuardedSession:
+    def build(self, server: Server, number: int) -> GuardedSession:
+        """A session behind the door, not yet counted."""
         return GuardedSession(server, number, self.door)

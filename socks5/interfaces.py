@@ -128,6 +128,24 @@ class IAuthenticator(Interface):
         """
 
 
+class IBans(Interface):
+    """Remembers where failed logins come from. Quick and without waiting; addresses are IP literals, "" for
+    a UNIX socket.
+    """
+
+    def is_banned(client: str) -> bool:
+        """Whether an address may not log in for now. Asked for each connection and each login."""
+
+    def failed(client: str) -> float:
+        """A login from an address was refused, which may ban it.
+
+        :returns: how many seconds the negative answer is to wait.
+        """
+
+    def succeeded(client: str) -> None:
+        """A login from an address was accepted."""
+
+
 class IResolver(Interface):
     """Turns names into addresses."""
 

@@ -2,7 +2,7 @@
 
 :class:`SessionLimit` counts client connections. At the limit it pauses the listeners that it knows,
 and resumes them when there is room: further clients wait in the kernel's queue instead of being
-accepted and closed. Established sessions never notice.
+accepted and closed. Established sessions never notice. :class:`Sparing` keeps strangers from filling a log.
 
 Floor 1½: imports nothing of the package.
 """
@@ -10,7 +10,7 @@ Floor 1½: imports nothing of the package.
 from __future__ import annotations
 
 import resource
-from typing import Protocol
+from typing import Any, Protocol
 
 RESERVED_DESCRIPTORS = 32
 """Kept back for everything that is no session: the reactor, listeners, logs, the resolver's
@@ -38,6 +38,36 @@ def sessions_within(descriptors: int) -> int:
     if descriptors == resource.RLIM_INFINITY:
         descriptors = MOST_DESCRIPTORS
     return max(1, (descriptors - RESERVED_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
+
+
+class Sparing:
+    """Says when one more line may go into a log, where strangers cause them.
+
+    :param reactor: the clock.
+    :param lines: how many may, in any period.
+    :param seconds: the period's length.
+    """
+
+    def __init__(self, reactor: Any, lines: int = 10, seconds: float = 60.0) -> None:
+        self._reactor = reactor
+        self._lines = lines
+        self._seconds = seconds
+        self._end = 0.0
+        self._count = 0
+        self._left_out = 0
+
+    def next(self) -> int | None:
+        """How many lines were left out since the last one; None: leave this one out, too."""
+        now = self._reactor.seconds()
+        if now >= self._end:
+            self._end = now + self._seconds
+            self._count = 0
+        if self._count >= self._lines:
+            self._left_out += 1
+            return None
+        self._count += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
 
 
 class Pausable(Protocol):

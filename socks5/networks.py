@@ -92,3 +92,6 @@ class Networks:
             return False
         number = int.from_bytes(octets, "big")
         return any(number >> shift in found for shift, found in self._tables[len(octets)])
+
+
+NO_NETWORKS = Networks()

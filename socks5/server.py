@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from socks5.associate import Associate
 from socks5.auth import NoAuthentication
+from socks5.bans import Bans
 from socks5.bind import Bind
 from socks5.connect import Connect
 from socks5.counters import Counters
@@ -33,6 +34,7 @@ from socks5.entrance import Build, Entrance
 from socks5.interfaces import (
     IAccessLog,
     IAuthenticator,
+    IBans,
     ICommand,
     IDialer,
     IResolver,
@@ -65,6 +67,8 @@ class ServerFactory(Factory):
     :param dialer: how targets are reached; default: :class:`socks5.dial.Dialer`.
     :param access_log: takes a record for each session; default: none.
     :param commands: what serves each CMD octet; default: :data:`COMMANDS`.
+    :param bans: remembers failed logins; default: :class:`socks5.bans.Bans`, where there are logins and
+        :attr:`Settings.ban_after <socks5.settings.Settings.ban_after>` is not 0.
     :param worker: this process's number for the access log, where there are several.
     """
 
@@ -84,6 +88,7 @@ class ServerFactory(Factory):
         dialer: IDialer | None = None,
         access_log: IAccessLog | None = None,
         commands: Mapping[int, Callable[[ISession], ICommand]] = COMMANDS,
+        bans: IBans | None = None,
         worker: int | None = None,
     ) -> None:
         self.reactor = reactor
@@ -100,7 +105,13 @@ class ServerFactory(Factory):
         self.closing = Deadlines(reactor, self.settings.close_timeout)
         self.limit = SessionLimit(self.settings.max_sessions)
         self._sessions: dict[ServerProtocol, None] = {}
+        self.bans = bans or self._usual_bans()
+        self._build: Build = ServerProtocol if self.bans is None else self.at(Door()).build
         self._all_gone: list[Deferred[None]] = []
+
+    def _usual_bans(self) -> IBans | None:
+        has_logins = set(self.authenticator.methods) != {Method.NO_AUTHENTICATION}
+        return Bans(self.reactor, self.settings) if has_logins and self.settings.ban_after else None
 
     @property
     def sessions(self) -> Iterator[ServerProtocol]:
@@ -112,13 +123,13 @@ class ServerFactory(Factory):
         """A session for a new client, or None (Twisted then closes the connection) over the session
         limit.
 
-        :param build: makes the session; default: :class:`~socks5.session.ServerProtocol`.
+        :param build: makes the session; default: one without a door.
         """
         if not self.limit.enter():
             return None
         self.counters.connections += 1
         self.counters.open_connections += 1
-        protocol = (build or ServerProtocol)(self, self.counters.connections)
+        protocol = (build or self._build)(self, self.counters.connections)
         self._sessions[protocol] = None
         return protocol
 

@@ -33,6 +33,7 @@ from socks5.interfaces import (
     Access,
     IAccessLog,
     IAuthenticator,
+    IBans,
     ICommand,
     IDialer,
     IResolver,
@@ -83,6 +84,7 @@ class Server(Protocol):
     reactor: Any
     settings: Settings
     authenticator: IAuthenticator
+    bans: IBans | None
     rules: IRules
     resolver: IResolver
     dialer: IDialer
@@ -330,6 +332,10 @@ class ServerProtocol:
         if not failure.check(LoginFailed):
             self.factory.log.failure("checking a login failed", failure=failure)
         self.counters.refused_logins += 1
+        self._turn_down(failure)
+
+    def _turn_down(self, failure: Failure) -> None:
+        """Tell the client that its login is not accepted."""
         self._handle(self._negotiation.reject_credentials())
 
     def _reject(self, error: SOCKSError) -> None:

@@ -3,7 +3,7 @@
 Time is in seconds, sizes in octets. A :class:`Settings` never changes; a new one replaces it as a
 whole (``dataclasses.replace``), so a session that has begun keeps the one it began with.
 
-Floor 1: imports only :mod:`socks5.wire`.
+Floor 1: imports only :mod:`socks5.wire` and :mod:`socks5.networks`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from socks5.networks import NO_NETWORKS, Networks
 from socks5.wire import MAX_UDP_PAYLOAD, Command
 
 
@@ -78,6 +79,17 @@ class Settings:
     """From the accepted connection to the complete request, verdict on the credentials included. A
     person's browser needs milliseconds; ten seconds cover a bad mobile link and still shed idle
     strangers."""
+
+    ban_after: int = 10
+    """Failed logins of one address until it is banned; 0: nothing is delayed and nobody banned. A person who
+    mistypes, and a browser that tries an old password on six connections, stay below."""
+
+    ban_time: float = 60.0
+    """Of an address's first ban; each further one is twice as long, up to a day. 0: answers are delayed, and
+    nobody is banned. Long enough to make guessing slow, short enough for a person who has made a mistake."""
+
+    ban_exempt: Networks = NO_NETWORKS
+    """Clients that are never delayed and never banned, beside those on this host."""
 
     resolve_timeout: float = 10.0
     """For one name. The system resolver's own limit (two servers, five seconds each)."""

@@ -31,9 +31,10 @@ from typing_extensions import override
 from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import NoAuthentication, PasswordAuthentication
-from socks5.doors import DoorOptions, Place, at_door
+from socks5.doors import DoorOptions, Place, at_door, networks
 from socks5.interfaces import IAuthenticator
 from socks5.limits import raise_descriptor_limit
+from socks5.networks import Networks
 from socks5.server import ServerFactory
 from socks5.service import (
     LOOPBACK,
@@ -173,6 +174,20 @@ class Options(DoorOptions, AuthOptionMixin):
             _seconds("handshake-timeout", 0.1),
         ],
         [
+            "ban-after",
+            None,
+            _DEFAULTS.ban_after,
+            "Failed logins until an address is banned; 0: never, and answers are not delayed.",
+            _number("ban-after", 0, 1_000_000),
+        ],
+        [
+            "ban-time",
+            None,
+            _DEFAULTS.ban_time,
+            "Seconds of a first ban, the next is twice as long; 0: no bans.",
+            _seconds("ban-time"),
+        ],
+        [
             "resolve-timeout",
             None,
             _DEFAULTS.resolve_timeout,
@@ -245,6 +260,7 @@ class Options(DoorOptions, AuthOptionMixin):
 
     def __init__(self) -> None:
         super().__init__()
+        self["ban-exempt"] = Networks()
         self["outgoing"] = PerFamily()
         self["advertise"] = PerFamily()
         self.arguments: list[str] = []
@@ -274,6 +290,10 @@ class Options(DoorOptions, AuthOptionMixin):
         self.add_place("listen", endpoint)
 
     opt_l = opt_listen
+
+    def opt_ban_exempt(self, text: str) -> None:
+        """Networks that are never banned; repeatable. [default: none but this machine]"""
+        self["ban-exempt"] |= networks("ban-exempt", text)
 
     def opt_outgoing(self, address: str) -> None:
         """IP address to reach targets from; repeatable, one per family. [default: the system's choice]"""
@@ -374,6 +394,9 @@ class Options(DoorOptions, AuthOptionMixin):
             outgoing=self["outgoing"],
             advertise=self["advertise"],
             handshake_timeout=self["handshake-timeout"],
+            ban_after=self["ban-after"],
+            ban_time=self["ban-time"],
+            ban_exempt=self["ban-exempt"],
             resolve_timeout=self["resolve-timeout"],
             connect_timeout=self["connect-timeout"],
             idle_timeout=self["idle-timeout"],

@@ -177,6 +177,7 @@ class Server:
         self.resolver = parameters.setdefault("resolver", FakeResolver())
         self.dialer = parameters.setdefault("dialer", FakeDialer(self.reactor))
         self.log = parameters.setdefault("access_log", Records())
+        settings = settings or Settings(ban_after=0)  # a refused login is told so at once
         self.factory = ServerFactory(self.reactor, settings=settings, **parameters)
         self.counters = self.factory.counters
 

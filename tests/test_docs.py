@@ -31,6 +31,7 @@ IN_WORDS = {
     "outgoing": "system's choice",
     "advertise": "real address",
     "udp_ports": "any",
+    "ban_exempt": "none",
 }
 
 

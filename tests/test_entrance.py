@@ -4,10 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.address import UNIXAddress
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from socks5 import Door, Networks, Settings
+from socks5.auth import User
 from socks5.errors import LocalProtocolError
+from socks5.interfaces import IBans
+from socks5.session import ServerProtocol
 from socks5.wire import Method
 from tests import sessions
 from tests.fakes import FakeTLSTransport, address
@@ -18,6 +24,7 @@ from tests.sessions import (
     LOGIN_RIGHT,
     NO_AUTHENTICATION,
     PASSWORD_CHOSEN,
+    PASSWORD_GREETING,
     Client,
     Logins,
     Server,
@@ -178,3 +185,201 @@ def test_behind_a_balancer_the_client_is_known_with_the_first_octets() -> None:
     assert client.received() == b""
     assert client.sees == "end"
     assert server.counters.turned_away == {"network": 1}
+
+
+# ---------------------------------------------------------------- failed logins
+
+LOGIN_WRONG = octets("01 01")
+BANNING = Settings(ban_after=3, ban_time=60.0)
+
+
+class Guesses:
+    """A server with logins, and clients that log in wrongly."""
+
+    def __init__(self, settings: Settings = BANNING) -> None:
+        self.logins = Logins()
+        self.server = Server(settings, authenticator=self.logins)
+        self.counters = self.server.counters
+
+    def guess(self, error: Exception | None = None, **options: Any) -> Client:
+        client = self.server.client(PASSWORD_GREETING, LOGIN, **options)
+        self.logins.refuse(error)
+        return client
+
+    def ban(self, **options: Any) -> None:
+        for _ in range(3):
+            self.guess(**options)
+        self.server.reactor.advance(4)
+
+
+@pytest.fixture
+def guesses() -> Guesses:
+    return Guesses()
+
+
+def test_the_negative_answer_waits(guesses: Guesses) -> None:
+    for delay in (0.5, 1.0):
+        client = guesses.guess()
+        guesses.server.reactor.advance(delay - 0.01)
+        assert client.received() == PASSWORD_CHOSEN
+        assert client.sees == ""
+        guesses.server.reactor.advance(0.01)
+        assert client.received() == LOGIN_WRONG
+        assert client.sees == "end"
+    assert guesses.counters.refused_logins == 2
+
+
+def test_the_failure_that_bans_is_answered_at_once(guesses: Guesses) -> None:
+    guesses.ban()
+    assert guesses.counters.bans == 1
+    assert guesses.counters.refused_logins == 3
+
+
+def test_a_banned_client_is_closed_at_once(guesses: Guesses) -> None:
+    guesses.ban()
+    before = len(guesses.server.records)
+    client = guesses.server.client(PASSWORD_GREETING)
+    assert client.received() == b""
+    assert not client.is_connected
+    assert guesses.counters.turned_away == {"banned": 1}
+    assert len(guesses.server.records) == before
+    guesses.server.reactor.advance(60)
+    assert guesses.server.client(PASSWORD_GREETING).received() == PASSWORD_CHOSEN
+
+
+def test_others_are_served_meanwhile(guesses: Guesses) -> None:
+    guesses.ban()
+    client = guesses.server.client(PASSWORD_GREETING, LOGIN, peer=STRANGER)
+    guesses.logins.accept()
+    assert client.received() == PASSWORD_CHOSEN + LOGIN_RIGHT
+
+
+@pytest.mark.parametrize("peer", [UNIXAddress(None), address("127.0.0.1", 5000)])
+def test_this_host_is_told_at_once_and_never_banned(peer: Any, guesses: Guesses) -> None:
+    for _ in range(10):
+        assert guesses.guess(peer=peer).received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert guesses.counters.bans == 0
+
+
+def test_what_a_banned_client_has_sent_is_not_looked_at(guesses: Guesses) -> None:
+    early = guesses.server.client()
+    greeted = guesses.server.client(PASSWORD_GREETING)
+    assert greeted.received() == PASSWORD_CHOSEN
+    guesses.ban()
+    asked = len(guesses.logins.asked)
+    early.send(PASSWORD_GREETING)
+    greeted.send(LOGIN)
+    assert early.received() == greeted.received() == b""
+    assert early.sees == greeted.sees == "end"
+    assert len(guesses.logins.asked) == asked
+    assert guesses.counters.turned_away == {"banned": 2}
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_verdict_that_comes_after_the_ban_is_negative(is_right: bool, guesses: Guesses) -> None:
+    late = guesses.server.client(PASSWORD_GREETING, LOGIN)
+    verdict = guesses.logins._verdict
+    guesses.ban()
+    if is_right:
+        verdict.callback(User("user"))
+    else:
+        verdict.errback(UnauthorizedLogin())
+    assert late.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert late.sees == "end"
+    assert guesses.counters.bans == 1
+    assert guesses.counters.refused_logins == 4
+    late.end()
+    assert [record.user for record in guesses.server.records if record.user] == []
+
+
+def test_a_login_that_succeeds_counts(guesses: Guesses) -> None:
+    guesses.guess()
+    guesses.guess()
+    guesses.server.client(PASSWORD_GREETING, LOGIN)
+    guesses.logins.accept()
+    guesses.guess()
+    assert guesses.counters.bans == 0
+    guesses.guess()
+    assert guesses.counters.bans == 1
+
+
+def test_a_broken_checker_bans_nobody(guesses: Guesses, failures: sessions.Failures) -> None:
+    for _ in range(5):
+        client = guesses.guess(RuntimeError("no file"))
+        assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert guesses.counters.bans == 0
+    assert failures.take(RuntimeError) == ["no file"] * 5
+
+
+@pytest.mark.parametrize("how", [Client.end, Client.reset])
+def test_a_client_that_leaves_ends_the_wait(how: Any, guesses: Guesses) -> None:
+    client = guesses.guess()
+    how(client)
+    assert not client.is_connected
+    assert list(guesses.server.factory.sessions) == []
+    waits = [call.getTime() for call in guesses.server.reactor.getDelayedCalls()]
+    assert [when for when in waits if when <= 0.5] == []
+    assert len(guesses.server.records) == 1
+
+
+def test_a_half_closed_client_with_octets_waiting_gets_its_answer(guesses: Guesses) -> None:
+    client = guesses.guess()
+    client.send(CONNECT)
+    client.end()
+    guesses.server.reactor.advance(0.5)
+    assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert not client.is_connected
+
+
+def test_the_wait_is_within_the_handshake() -> None:
+    guesses = Guesses(Settings(ban_after=3, handshake_timeout=0.3))
+    client = guesses.guess()
+    guesses.server.reactor.advance(0.3)
+    assert client.received() == PASSWORD_CHOSEN
+    assert client.sees == "end"
+    guesses.server.reactor.advance(1)
+    assert [record.reason for record in guesses.server.records] == ["handshake timed out"]
+
+
+def test_few_sessions_of_an_address_wait_at_a_time() -> None:
+    guesses = Guesses(Settings(ban_after=3))
+    clients = [guesses.server.client(PASSWORD_GREETING) for _ in range(50)]
+    for client in clients:
+        client.send(LOGIN)
+        if client.is_connected and not client.sees:
+            guesses.logins.refuse()
+    assert sum(client.sees == "" for client in clients) == 2
+    assert guesses.counters.turned_away == {"banned": 47}
+
+
+def test_bans_hold_at_every_door_of_a_factory(guesses: Guesses) -> None:
+    guesses.ban()
+    entrance = Entrance(guesses.server, Door(methods=(NONE,)))
+    assert not entrance.client(GREETING).is_connected
+
+
+@pytest.mark.parametrize(
+    ("settings", "authenticator"), [(Settings(), None), (Settings(ban_after=0), Logins())]
+)
+def test_without_logins_or_by_choice_there_are_no_bans(
+    settings: Settings, authenticator: Any
+) -> None:
+    factory = Server(settings, authenticator=authenticator).factory
+    assert factory.bans is None
+    assert type(factory.buildProtocol(None)) is ServerProtocol
+
+
+def test_bans_of_ones_own(guesses: Guesses) -> None:
+    @implementer(IBans)
+    class Never:
+        def is_banned(self, client: str) -> bool:
+            return False
+
+        def failed(self, client: str) -> float:
+            return 0.0
+
+        def succeeded(self, client: str) -> None:
+            """Nothing."""
+
+    own = verifyObject(IBans, Never()) and Never()
+    assert Server(BANNING, bans=own, authenticator=Logins()).factory.bans is own

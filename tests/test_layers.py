@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "socks5"
 FLOORS = [
     ("0 pure", ["errors", "wire", "negotiation", "networks"]),
     ("1 contracts", ["settings", "counters", "interfaces", "door"]),
-    ("1½ policy", ["auth", "rules", "limits", "accesslog", "deadlines"]),
+    ("1½ policy", ["auth", "rules", "limits", "accesslog", "deadlines", "bans"]),
     ("2 sockets", ["poll", "reactor", "replies", "resolve", "transport", "datagrams"]),
     ("2½ motion", ["attempts", "dial", "relay", "splice", "accept"]),
     ("3 commands", ["connect", "bind", "associate"]),
@@ -29,6 +29,7 @@ SIDEWAYS = {
     "wire": {"errors"},
     "negotiation": {"wire", "errors"},
     "interfaces": {"settings", "counters"},
+    "bans": {"limits"},
     "reactor": {"poll"},
     "transport": {"poll", "replies"},
     "datagrams": {"poll"},

@@ -3,8 +3,9 @@
 import resource
 
 import pytest
+from twisted.internet.task import Clock
 
-from socks5.limits import SessionLimit, raise_descriptor_limit, sessions_within
+from socks5.limits import SessionLimit, Sparing, raise_descriptor_limit, sessions_within
 
 
 class Listener:
@@ -136,3 +137,16 @@ def test_every_listener_is_told() -> None:
     limit.listeners.discard(first)
     limit.leave()
     assert (first.told, second.told) == (["pause"], ["pause", "resume"])
+
+
+# ---------------------------------------------------------------- lines in a log
+
+
+def test_strangers_get_so_many_lines_in_a_period_and_the_rest_is_counted() -> None:
+    clock = Clock()
+    lines = Sparing(clock, lines=2, seconds=10)
+    assert [lines.next() for _ in range(5)] == [0, 0, None, None, None]
+    clock.advance(9.9)
+    assert lines.next() is None
+    clock.advance(0.1)
+    assert [lines.next() for _ in range(3)] == [4, 0, None]

@@ -18,6 +18,7 @@ from twisted.python import usage
 
 from socks5 import tap
 from socks5.interfaces import Record
+from socks5.networks import Networks
 from socks5.service import ProxyService
 from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.tap import Options, makeService
@@ -69,6 +70,13 @@ SETTINGS = [
         {"udp_filtering": UDPFiltering.ENDPOINT_INDEPENDENT},
     ),
     (["--handshake-timeout", "1"], {"handshake_timeout": 1.0}),
+    (["--ban-after", "0"], {"ban_after": 0}),
+    (["--ban-time", "0"], {"ban_time": 0.0}),
+    (["--ban-exempt", "192.0.2.0/24"], {"ban_exempt": Networks.parse("192.0.2.0/24")}),
+    (
+        ["--ban-exempt", "192.0.2.0/24,2001:db8::/32", "--ban-exempt", "198.51.100.7"],
+        {"ban_exempt": Networks.parse("192.0.2.0/24,2001:db8::/32,198.51.100.7")},
+    ),
     (["--resolve-timeout", "0.5"], {"resolve_timeout": 0.5}),
     (["--connect-timeout", "0.1"], {"connect_timeout": 0.1}),
     (["--idle-timeout", "0"], {"idle_timeout": 0.0}),
@@ -132,6 +140,12 @@ REFUSED = [
     (["-p", "65536"], "--port: expected a number from 0 to 65535, got '65536'"),
     (["-p", "-1"], "--port: expected a number from 0 to 65535, got '-1'"),
     (["-p", "¹"], "--port: expected a number from 0 to 65535, got '¹'"),
+    (["--ban-after", "-1"], "--ban-after: expected a number from 0 to 1000000, got '-1'"),
+    (["--ban-time", "long"], "--ban-time: expected seconds, 0 or more, got 'long'"),
+    (
+        ["--ban-exempt", "here"],
+        "--ban-exempt: expected networks, such as 192.0.2.0/24 or 2001:db8::/32, got 'here'",
+    ),
     (["--workers", "0"], "--workers: expected a number from 1 to 1024 or auto, got '0'"),
     (["--workers", "many"], "--workers: expected a number from 1 to 1024 or auto, got 'many'"),
     (["--max-sessions", "x"], "--max-sessions: expected a number from 0 to 10000000, got 'x'"),

@@ -1,0 +1,215 @@
+"""Guessed passwords: failed logins delay the answer, then ban the address they come from.
+
+Each address has a score. A failed login adds one, and one is forgotten every :data:`FORGET` seconds. The
+negative answer waits, longer each time. The failure that reaches the threshold bans the address; each further
+ban is twice as long as the one before, and one ban is forgotten a day.
+
+A login that succeeds halves the score, once every :data:`PARDON_INTERVAL` seconds and no oftener: whoever has
+an account and guesses the passwords of others gains only half a threshold of guesses an hour from logging in
+between. It never shortens a ban, and bans to come are as long as they would have been.
+
+IPv6 addresses count by their /64, which is what one subscriber has. Loopback and UNIX sockets are never
+banned, for every user of this host shares them. At most :data:`MOST_ADDRESSES` are remembered; beyond, the
+least harmful are forgotten.
+
+Floor 1½: imports floor 1 and :mod:`socks5.networks`, and :mod:`socks5.limits`.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from ipaddress import IPv4Address, IPv6Network
+from math import inf
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from socks5.interfaces import IBans
+from socks5.limits import Sparing
+from socks5.networks import packed
+from socks5.settings import Settings
+
+FORGET = 600.0
+"""Seconds in which one failed login is forgotten: a guess every ten minutes may go on for ever."""
+
+FORGET_BAN = 86400.0
+"""Seconds, from a ban's end, in which the lengthening of the next one is halved."""
+
+LONGEST_BAN = 86400.0
+"""Seconds: an address gets another owner one day."""
+
+PARDON_INTERVAL = 3600.0
+"""Seconds between two successful logins that halve the score."""
+
+FIRST_DELAY = 0.5
+"""Seconds that the answer to a first failed login waits; twice that for the next, and so on."""
+
+LONGEST_DELAY = 4.0
+"""Seconds; well within the handshake's deadline, which holds all the same."""
+
+MOST_ADDRESSES = 10_000
+"""Addresses remembered, at about 300 octets each."""
+
+_EVICTED = 8
+"""A full table loses one of so many."""
+
+_LOOPBACK6 = bytes(15) + b"\1"
+
+
+class _Address:
+    """What is known of one address.
+
+    :ivar score: failed logins that are not forgotten yet.
+    :ivar bans: bans that are not forgotten yet.
+    :ivar since: when both were right; in the future during a ban, for nothing is forgotten in it.
+    :ivar pardoned: when the score was last halved.
+    """
+
+    __slots__ = ("bans", "pardoned", "score", "since")
+
+    def __init__(self, now: float) -> None:
+        self.score = self.bans = 0.0
+        self.since = now
+        self.pardoned = -inf
+
+    def age(self, now: float) -> None:
+        """Forget what is to be forgotten by now."""
+        elapsed = now - self.since
+        if elapsed > 0:
+            self.score = max(0.0, self.score - elapsed / FORGET)
+            self.bans = max(0.0, self.bans - elapsed / FORGET_BAN)
+            self.since = now
+
+
+def _name(key: bytes) -> str:
+    """An address, or the network that counts as one."""
+    return str(IPv4Address(key)) if len(key) == 4 else str(IPv6Network((key + bytes(8), 64)))
+
+
+@implementer(IBans)
+class Bans:
+    """Remembers failed logins.
+
+    :param reactor: the clock.
+    :param settings: :attr:`~socks5.settings.Settings.ban_after`, :attr:`~socks5.settings.Settings.ban_time`
+        and :attr:`~socks5.settings.Settings.ban_exempt`.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        self._reactor = reactor
+        self._after = settings.ban_after
+        self._time = settings.ban_time
+        self._exempt = settings.ban_exempt
+        self._addresses: dict[bytes, _Address] = {}
+        self._banned: dict[bytes, float] = {}
+        self._ends: list[tuple[float, bytes]] = []
+        self._timer: IDelayedCall | None = None
+        self._lines = Sparing(reactor)
+
+    def __len__(self) -> int:
+        """How many addresses are banned now."""
+        return len(self._banned)
+
+    def is_banned(self, client: str) -> bool:
+        """See :meth:`socks5.interfaces.IBans.is_banned`."""
+        if not self._banned:
+            return False
+        until = self._banned.get(self._key(client) or b"")
+        return until is not None and until > self._reactor.seconds()
+
+    def failed(self, client: str) -> float:
+        """See :meth:`socks5.interfaces.IBans.failed`."""
+        key = self._key(client)
+        if key is None or key in self._banned:
+            return 0.0
+        now = self._reactor.seconds()
+        address = self._addresses.get(key)
+        if address is None:
+            address = self._remember(key, now)
+        address.age(now)
+        address.score += 1
+        if self._time and address.score > self._after - 1:
+            self._ban(key, address, now)
+            return 0.0
+        return float(min(FIRST_DELAY * 2 ** min(address.score - 1, 16), LONGEST_DELAY))
+
+    def succeeded(self, client: str) -> None:
+        """See :meth:`socks5.interfaces.IBans.succeeded`."""
+        if not self._addresses:
+            return
+        address = self._addresses.get(self._key(client) or b"")
+        now = self._reactor.seconds()
+        if address is not None and now - address.pardoned >= PARDON_INTERVAL:
+            address.age(now)
+            address.score /= 2
+            address.pardoned = now
+
+    def _key(self, client: str) -> bytes | None:
+        """What counts as one address; None for what is never banned."""
+        try:
+            octets = packed(client)
+        except ValueError:  # a UNIX socket
+            return None
+        if octets == _LOOPBACK6 or (len(octets) == 4 and octets[0] == 127):
+            return None
+        if client in self._exempt:
+            return None
+        return octets[:8]
+
+    def _remember(self, key: bytes, now: float) -> _Address:
+        if len(self._addresses) >= MOST_ADDRESSES:
+            self._make_room(now)
+        address = self._addresses[key] = _Address(now)
+        return address
+
+    def _make_room(self, now: float) -> None:
+        """Forget the least harmful: banned ones last, then by past bans, then by score."""
+
+        def harm(key: bytes) -> tuple[float, float, float]:
+            address = self._addresses[key]
+            address.age(now)
+            return self._banned.get(key, 0.0), address.bans, address.score
+
+        for key in sorted(self._addresses, key=harm)[: max(1, MOST_ADDRESSES // _EVICTED)]:
+            del self._addresses[key]
+            self._banned.pop(key, None)
+
+    def _ban(self, key: bytes, address: _Address, now: float) -> None:
+        seconds = min(self._time * 2 ** min(address.bans, 32), LONGEST_BAN)
+        until = now + seconds
+        address.score = 0.0
+        address.bans += 1
+        address.since = self._banned[key] = until
+        heappush(self._ends, (until, key))
+        self._say("{client} is banned for {seconds:.0f} s{others}", key, seconds=seconds)
+        self._wait()
+
+    def _say(self, what: str, key: bytes, **fields: Any) -> None:
+        left_out = self._lines.next()
+        if left_out is not None:
+            others = f"; {left_out} bans began or ended without a line" if left_out else ""
+            self.log.info(f"failed logins: {what}", client=_name(key), others=others, **fields)
+
+    def _wait(self) -> None:
+        """Come back when the next ban ends."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ends:
+            delay = max(0.0, self._ends[0][0] - self._reactor.seconds())
+            self._timer = self._reactor.callLater(delay, self._end)
+
+    def _end(self) -> None:
+        """Bans are over."""
+        self._timer = None
+        now = self._reactor.seconds()
+        while self._ends and self._ends[0][0] <= now:
+            until, key = heappop(self._ends)
+            if self._banned.get(key) == until:  # else the table had no room for it
+                del self._banned[key]
+                self._say("{client} is no longer banned{others}", key)
+        self._wait()

@@ -1,0 +1,313 @@
+"""Bans, by a clock: what failed logins cost, who is never banned, and what is forgotten."""
+
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from zope.interface.verify import verifyObject
+
+from socks5 import bans as module
+from socks5.bans import FORGET, FORGET_BAN, LONGEST_BAN, PARDON_INTERVAL, Bans
+from socks5.interfaces import IBans
+from socks5.networks import Networks
+from socks5.settings import Settings
+
+ATTACKER = "198.51.100.7"
+OTHER = "198.51.100.8"
+
+
+class World:
+    def __init__(self, **settings: object) -> None:
+        self.clock = Clock()
+        values = {"ban_after": 4, "ban_time": 60.0, **settings}
+        self.bans = Bans(self.clock, Settings(**values))  # type: ignore[arg-type]
+
+    def fail(self, client: str = ATTACKER, times: int = 1) -> float:
+        """So many failures; how long the last answer waits."""
+        for _ in range(times):
+            delay = self.bans.failed(client)
+        return delay
+
+    def guesses(self, seconds: float, client: str = ATTACKER, step: float = 60.0) -> int:
+        """How many guesses somebody gets to who tries whenever he is not banned."""
+        count = 0
+        end = self.clock.seconds() + seconds
+        while self.clock.seconds() < end:
+            while not self.bans.is_banned(client):
+                self.fail(client)
+                count += 1
+            self.clock.advance(step)
+        return count
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_it_keeps_its_contract(world: World) -> None:
+    verifyObject(IBans, world.bans)
+
+
+# ---------------------------------------------------------------- delays and bans
+
+
+def test_each_answer_waits_twice_as_long_up_to_a_bound() -> None:
+    world = World(ban_after=100)
+    assert [world.fail() for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
+
+
+def test_very_many_failures_are_still_a_bounded_delay() -> None:
+    world = World(ban_time=0.0)
+    assert world.fail(times=2000) == 4.0
+    assert not world.bans.is_banned(ATTACKER)
+
+
+def test_the_failure_that_reaches_the_threshold_bans(world: World) -> None:
+    world.fail(times=3)
+    assert not world.bans.is_banned(ATTACKER)
+    assert world.fail() == 0.0
+    assert world.bans.is_banned(ATTACKER)
+    assert len(world.bans) == 1
+    assert not world.bans.is_banned(OTHER)
+
+
+def test_failures_that_take_a_while_still_add_up(world: World) -> None:
+    for _ in range(4):
+        world.fail()
+        world.clock.advance(10)
+    assert world.bans.is_banned(ATTACKER)
+
+
+def test_one_failure_can_be_too_many() -> None:
+    world = World(ban_after=1)
+    assert world.fail() == 0.0
+    assert world.bans.is_banned(ATTACKER)
+
+
+def test_a_ban_ends(world: World) -> None:
+    world.fail(times=4)
+    world.clock.advance(59.9)
+    assert world.bans.is_banned(ATTACKER)
+    world.clock.advance(0.1)
+    assert not world.bans.is_banned(ATTACKER)
+    assert len(world.bans) == 0
+
+
+def test_a_failure_during_a_ban_changes_nothing(world: World) -> None:
+    world.fail(times=4)
+    assert world.fail(times=10) == 0.0
+    world.clock.advance(60)
+    assert not world.bans.is_banned(ATTACKER)
+
+
+def test_each_ban_is_twice_as_long_up_to_a_day(world: World) -> None:
+    for number in range(14):
+        expected = min(60.0 * 2**number, LONGEST_BAN)
+        world.fail(times=4)
+        world.clock.advance(expected * 0.98)
+        assert world.bans.is_banned(ATTACKER), number
+        world.clock.advance(expected * 0.03)
+        assert not world.bans.is_banned(ATTACKER), number
+
+
+def test_guessing_for_a_week_is_a_few_guesses(world: World) -> None:
+    assert world.guesses(7 * 86400) < 100
+
+
+# ---------------------------------------------------------------- forgetting
+
+
+def test_failures_are_forgotten(world: World) -> None:
+    world.fail(times=3)
+    world.clock.advance(FORGET * 3)
+    assert world.fail() == 0.5
+    world.clock.advance(FORGET * 10)
+    assert world.fail() == 0.5
+
+
+def test_bans_are_forgotten_after_their_end(world: World) -> None:
+    world.fail(times=4)
+    world.clock.advance(60 + FORGET_BAN)
+    world.fail(times=4)
+    world.clock.advance(60)
+    assert not world.bans.is_banned(ATTACKER)
+
+
+def test_nothing_is_forgotten_during_a_ban() -> None:
+    world = World(ban_time=FORGET_BAN / 2)
+    world.fail(times=4)
+    world.clock.advance(FORGET_BAN / 2)
+    world.fail(times=4)
+    world.clock.advance(FORGET_BAN * 0.99)
+    assert world.bans.is_banned(ATTACKER)
+
+
+# ---------------------------------------------------------------- logins that succeed
+
+
+def test_a_login_halves_the_score(world: World) -> None:
+    world.fail(times=3)
+    world.bans.succeeded(ATTACKER)  # half of three is one and a half
+    assert world.fail() > 0
+    assert world.fail() == 0.0
+    assert world.bans.is_banned(ATTACKER)
+
+
+def test_an_account_of_ones_own_does_not_help_to_guess_others(world: World) -> None:
+    """Wrong, right, wrong, right ..."""
+    guesses = 0
+    while not world.bans.is_banned(ATTACKER):
+        world.fail()
+        world.bans.succeeded(ATTACKER)
+        guesses += 1
+    assert guesses <= 5
+
+
+def test_the_score_is_halved_again_after_an_hour(world: World) -> None:
+    world.bans.succeeded(ATTACKER)  # of whom nothing is known
+    world.fail()
+    world.bans.succeeded(ATTACKER)
+    world.clock.advance(PARDON_INTERVAL)
+    world.fail(times=3)
+    world.bans.succeeded(ATTACKER)
+    assert world.fail() > 0
+    assert not world.bans.is_banned(ATTACKER)
+
+
+def test_a_login_from_elsewhere_changes_nothing(world: World) -> None:
+    world.fail(times=3)
+    world.bans.succeeded(OTHER)
+    assert world.fail() == 0.0
+
+
+# ---------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", ""])
+def test_this_host_is_never_banned(client: str, world: World) -> None:
+    assert world.fail(client, 20) == 0.0
+    assert not world.bans.is_banned(client)
+    world.fail(OTHER, 4)
+    assert not world.bans.is_banned(client)
+
+
+def test_listed_networks_are_never_banned() -> None:
+    world = World(ban_exempt=Networks.parse("198.51.100.7,2001:db8::/32"))
+    assert world.fail(ATTACKER, 20) == world.fail("2001:db8::1", 20) == 0.0
+    assert len(world.bans) == 0
+    world.fail(OTHER, 4)
+    assert world.bans.is_banned(OTHER)
+
+
+def test_ipv6_counts_by_its_64(world: World) -> None:
+    for number in range(4):
+        world.fail(f"2001:db8:1:2::{number}")
+    assert world.bans.is_banned("2001:db8:1:2:ffff::1")
+    assert not world.bans.is_banned("2001:db8:1:3::1")
+    assert not world.bans.is_banned("32.1.13.184")
+
+
+def test_an_address_has_one_form(world: World) -> None:
+    world.fail("::ffff:198.51.100.7", 4)
+    assert world.bans.is_banned(ATTACKER)
+
+
+# ---------------------------------------------------------------- the table
+
+
+@pytest.fixture
+def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ADDRESSES", 8)
+
+
+def remembered(world: World) -> int:
+    return len(world.bans._addresses)
+
+
+@pytest.mark.usefixtures("small_table")
+def test_the_table_is_bounded_and_keeps_the_harmful(world: World) -> None:
+    world.fail(ATTACKER, 4)
+    world.fail(OTHER, 3)
+    for number in range(100):
+        world.fail(f"192.0.2.{number}")
+        assert remembered(world) <= 8
+    assert world.bans.is_banned(ATTACKER)
+    assert world.fail(OTHER) == 0.0
+    assert world.bans.is_banned(OTHER)
+
+
+@pytest.mark.usefixtures("small_table")
+def test_past_bans_count_for_more_than_failures(world: World) -> None:
+    world.fail(ATTACKER, 4)
+    world.clock.advance(61)
+    for number in range(20):
+        world.fail(f"192.0.2.{number}", 3)
+    world.fail(ATTACKER, 4)
+    world.clock.advance(61)
+    assert world.bans.is_banned(ATTACKER)
+
+
+@pytest.mark.usefixtures("small_table")
+def test_a_table_full_of_bans_loses_one(world: World, lines: list[str]) -> None:
+    for number in range(9):
+        world.fail(f"192.0.2.{number}", 4)
+        world.clock.advance(1)
+    assert not world.bans.is_banned("192.0.2.0")
+    assert len(world.bans) == remembered(world) == 8
+    lines.clear()
+    world.clock.advance(51.5)  # when its ban would have ended, and the next one's has
+    assert lines == []
+    world.clock.advance(1)
+    assert lines == ["failed logins: 192.0.2.1 is no longer banned"]
+
+
+# ---------------------------------------------------------------- the log
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What an operator sees."""
+    found: list[str] = []
+
+    def seen(event: dict[str, object]) -> None:
+        assert event["log_level"] is LogLevel.info
+        found.append(str(formatEvent(event)))
+
+    from twisted.logger import globalLogPublisher
+
+    globalLogPublisher.addObserver(seen)
+    yield found
+    globalLogPublisher.removeObserver(seen)
+
+
+def test_a_ban_is_a_line_when_it_begins_and_when_it_ends(world: World, lines: list[str]) -> None:
+    world.fail(times=4)
+    world.clock.advance(1)
+    world.fail("2001:db8::1", 4)
+    assert lines == [
+        "failed logins: 198.51.100.7 is banned for 60 s",
+        "failed logins: 2001:db8::/64 is banned for 60 s",
+    ]
+    world.clock.advance(60)
+    assert lines[2:] == [
+        "failed logins: 198.51.100.7 is no longer banned",
+        "failed logins: 2001:db8::/64 is no longer banned",
+    ]
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_many_bans_are_few_lines(world: World, lines: list[str]) -> None:
+    for number in range(50):
+        world.fail(f"192.0.2.{number}", 4)
+    assert len(lines) == 10
+    world.clock.advance(60)
+    assert len(lines) == 20
+    assert lines[10].endswith("is no longer banned; 40 bans began or ended without a line")
+
+
+def test_a_failure_is_no_line(world: World) -> None:
+    with capturedLogs() as events:
+        world.fail(times=3)
+    assert events == []
