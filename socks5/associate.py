@@ -43,7 +43,7 @@ from socks5.datagrams import (
 )
 from socks5.deadlines import IdleTimer
 from socks5.errors import NotAllowed, RemoteProtocolError
-from socks5.interfaces import Access, ICommand, ISession, IStreamReceiver
+from socks5.interfaces import ICommand, ISession, IStreamReceiver
 from socks5.poll import poller_of
 from socks5.replies import address_of
 from socks5.resolve import without_false_name
@@ -303,8 +303,7 @@ class Associate:
             self._verdicts.move_to_end(target)
             return self._verdicts[target]
         session = self.session
-        request = session.access
-        access = Access(request.client, request.server, request.user, request.command, target)
+        access = session.access._replace(target=target)
         allowed = None
         if session.rules.allows(access, None):
             allowed = next(

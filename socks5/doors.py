@@ -1,4 +1,4 @@
-"""The options that are one listener's: which methods, which clients.
+"""The options that are one listener's: which methods, which clients, whose PROXY headers.
 
 Those that follow a ``--listen`` or ``--interface`` hold for that listener; those before the first one are the
 default for listeners without their own.
@@ -17,8 +17,8 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from socks5.door import METHOD_NAMES, Door
-from socks5.networks import Networks
-from socks5.service import Listener, is_exposed, is_loopback
+from socks5.networks import NO_NETWORKS, Networks
+from socks5.service import LOOPBACK, Listener, is_exposed, is_loopback
 from socks5.wire import Method
 
 _EXPECTED_NETWORKS = "expected networks, such as 192.0.2.0/24 or 2001:db8::/32"
@@ -89,11 +89,15 @@ class DoorOptions(usage.Options):
 
     def opt_clients(self, text: str) -> None:
         """Networks that clients come from, for the listener before it or all; repeatable. [default: any]"""
-        self._add_networks("clients", text)
+        self._add_networks("clients", "clients", text)
 
-    def _add_networks(self, option: str, text: str) -> None:
-        present = self._said.get(option, Networks())
-        self._said[option] = present | networks(option, text)
+    def opt_proxy_from(self, text: str) -> None:
+        """Balancers that send a PROXY header, for the listener before it or all; repeatable. [default: none]"""
+        self._add_networks("proxy-from", "proxies", text)
+
+    def _add_networks(self, option: str, what: str, text: str) -> None:
+        present = self._said.get(what, NO_NETWORKS)
+        self._said[what] = present | networks(option, text)
 
     def check_doors(self, methods: Sequence[int]) -> None:
         """Refuse a door that cannot be, or that is open by mistake.
@@ -101,21 +105,21 @@ class DoorOptions(usage.Options):
         :param methods: what the authenticator accepts.
         :raises twisted.python.usage.UsageError: says what to do.
         """
-        doors = [self.door(place) for place in self.places] or [self.door()]
-        for door in doors:
+        places = self.places or [Place("interface", LOOPBACK[0])]
+        for place in places:
+            door = self.door(place)
             if not {*methods, Method.NO_AUTHENTICATION} >= set(door.methods or ()):
                 raise usage.UsageError(
                     "--methods password: expected --auth TYPE:ARGS as well, there are no users"
                 )
-        if not self["open"]:
-            for place, door in zip(self.places, doors, strict=False):
+            if not self["open"]:
                 self._check_exposure(place, door, methods)
 
     def _check_exposure(self, place: Place, door: Door, methods: Sequence[int]) -> None:
         accepted = methods if door.methods is None else door.methods
         if Method.NO_AUTHENTICATION not in accepted or door.clients is not None:
             return
-        if place.is_exposed:
+        if place.is_exposed or door.proxies is not None:
             has_users = Method.USERNAME_PASSWORD in methods
             login = "--methods password" if has_users else "--auth TYPE:ARGS"
             raise usage.UsageError(

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.door import Door
-from socks5.interfaces import IUser
+from socks5.interfaces import Access, ClaimedAccess, IUser
 from socks5.negotiation import CredentialsReceived, Stage
 from socks5.session import Server, ServerProtocol
 from socks5.transport import far_host
@@ -40,11 +40,12 @@ class GuardedSession(ServerProtocol):
     :param door: what to let in.
     """
 
-    __slots__ = ("_door",)
+    __slots__ = ("_access", "_door")
 
     def __init__(self, factory: Server, number: int, door: Door) -> None:
         super().__init__(factory, number)
         self._door = door
+        self._access: type[Access] = Access
 
     @override
     def makeConnection(self, transport: Any) -> None:
@@ -60,6 +61,8 @@ class GuardedSession(ServerProtocol):
     @override
     def _learn_addresses(self) -> None:
         super()._learn_addresses()
+        if getattr(self.transport, "is_claimed", False):
+            self._access = ClaimedAccess
         if self._door.methods is not None:
             self._negotiation.methods = self._door.methods
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.python.failure import Failure
+from typing_extensions import override
 from zope.interface import Attribute, Interface
 
 from socks5.counters import Counters
@@ -56,6 +57,20 @@ class Access(NamedTuple):
         A client with this host's own address may be the proxy itself, on behalf of anybody.
         """
         return self.client in ("", "::1") or self.client.startswith("127.")
+
+
+class ClaimedAccess(Access):
+    """The same for a client of which only a balancer knows: whatever address it is said to have, it does
+    not certainly run on this host.
+    """
+
+    __slots__ = ()
+
+    @property
+    @override
+    def is_local(self) -> bool:
+        """Never."""
+        return False
 
 
 @dataclass(slots=True)

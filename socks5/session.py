@@ -161,6 +161,9 @@ class ServerProtocol:
         "transport",
     )
 
+    _access: type[Access] = Access
+    """What the rules are told about the client in."""
+
     def __init__(self, factory: Server, number: int) -> None:
         self.factory = factory
         self.settings = factory.settings
@@ -375,7 +378,9 @@ class ServerProtocol:
         factory.counters.requests[request.command] += 1
         self.request = request
         target = without_false_name(request.address)
-        self.access = Access(self._client, self.server_host, self._user, request.command, target)
+        self.access = self._access(
+            self._client, self.server_host, self._user, request.command, target
+        )
         if self._record is not None:
             self._note_request(self._record, request)
         serve = factory.commands.get(request.command)

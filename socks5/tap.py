@@ -31,6 +31,7 @@ from typing_extensions import override
 from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import NoAuthentication, PasswordAuthentication
+from socks5.balancer import Behind
 from socks5.doors import DoorOptions, Place, at_door, networks
 from socks5.interfaces import IAuthenticator
 from socks5.limits import raise_descriptor_limit
@@ -280,6 +281,11 @@ class Options(DoorOptions, AuthOptionMixin):
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint to listen on instead of --port and --interface; repeatable."""
+        if endpoint.startswith("haproxy:"):
+            raise usage.UsageError(
+                f"--listen {endpoint}: expected {endpoint.removeprefix('haproxy:')} and behind it "
+                "--proxy-from NETWORK, for haproxy: believes the PROXY header of whoever connects"
+            )
         try:
             is_exposed(endpoint)
         except ValueError as error:
@@ -426,24 +432,31 @@ class Options(DoorOptions, AuthOptionMixin):
         form = FORMATS[self["access-log-format"] or default]
         return AccessLog(reactor, path, form, None if worker is None else worker.output)
 
-    def listeners(self, listening: Any) -> tuple[list[Listener], list[Listener]]:
-        """Where to listen, and where if this machine has that address at all."""
+    def listeners(
+        self, listening: Any, factory: ServerFactory
+    ) -> tuple[list[Listener], list[Listener]]:
+        """Where to listen, and where if this machine has that address at all.
+
+        :param listening: the reactor that they listen with.
+        :param factory: what they will listen for.
+        """
         if self.places:
-            return [self._listener(listening, place) for place in self.places], []
-        door = self.door()
+            return [self._listener(listening, factory, place) for place in self.places], []
         ipv4, ipv6 = (
-            [at_door(each, door) for each in listeners_on(listening, self["port"], [interface])]
-            for interface in LOOPBACK
+            [self._listener(listening, factory, Place("interface", host))] for host in LOOPBACK
         )
         return ipv4, ipv6
 
-    def _listener(self, listening: Any, place: Place) -> Listener:
-        """One of those that were asked for."""
+    def _listener(self, listening: Any, factory: ServerFactory, place: Place) -> Listener:
+        """One of those places, behind its door."""
+        door = self.door(place)
+        if door.proxies is not None:
+            listening = Behind(listening, door.proxies, factory.reactor, factory.counters)
         if place.option == "interface":
             [listener] = listeners_on(listening, self["port"], [place.text])
         else:
             [listener] = listeners_at(listening, [place.text])
-        return at_door(listener, self.door(place))
+        return at_door(listener, door)
 
 
 def this_reactor() -> Any:
@@ -480,7 +493,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if worker is not None:
         worker.watch_parent(reactor)
         listening = Inheriting(reactor, factory.limit, worker.sockets)
-    required, optional = options.listeners(listening)
+    required, optional = options.listeners(listening, factory)
     return ProxyService(reactor, factory, required, optional, access_log, worker is not None)
 
 
@@ -491,10 +504,10 @@ def _parent(options: Options, reactor: Any) -> IService:
     count = options["workers"]
     opening = Opening(count)
     workers = Workers(reactor, opening, options.arguments, count)
-    required, optional = options.listeners(opening)
     factory = ServerFactory(  # serves nobody
         reactor, settings=options.settings, authenticator=options.authenticator
     )
+    required, optional = options.listeners(opening, factory)
     family = MultiService()
     front = ProxyService(reactor, factory, required, optional, WorkersLog(workers))
     front.setServiceParent(family)

@@ -57,6 +57,8 @@ OTHER = Networks.parse("2001:db8::/32")
             [Door(clients=NET | OTHER)],
         ),
         ([*B, "--clients=192.0.2.0/24,2001:db8::/32"], [Door(clients=NET | OTHER)]),
+        ([*AUTH, *B, "--proxy-from=192.0.2.0/24"], [Door(proxies=NET)]),
+        ([*AUTH, "--proxy-from=192.0.2.0/24", *A, *A], [Door(proxies=NET), Door(proxies=NET)]),
         ([*AUTH, *B, "--methods", "none,password"], [Door(methods=(PASSWORD, NONE))]),
         (
             [*B, "--methods", "password", *B, "--methods", "none", *AUTH],
@@ -86,6 +88,13 @@ def test_options_hold_for_the_listener_before_them_or_for_all(
         (
             [*B, "--methods", "none", *B, "--methods", "none,password"],
             "--methods password: expected --auth TYPE:ARGS as well, there are no users",
+        ),
+        (
+            ["--proxy-from", "balancer"],
+            (
+                "--proxy-from: expected networks, such as 192.0.2.0/24 or 2001:db8::/32, "
+                "got 'balancer'"
+            ),
         ),
         (
             ["--clients", "192.0.2.1/24"],
@@ -130,6 +139,8 @@ def test_an_exposed_listener_without_a_login_is_refused_whatever_the_others_have
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["--proxy-from", "192.0.2.9", "--clients", "192.0.2.0/24"],
+        [*B, "--proxy-from", "192.0.2.9", *AUTH],
         [*OUTSIDE, "--clients", "192.0.2.0/24"],
         ["--clients", "192.0.2.0/24", *OUTSIDE],
         [*OUTSIDE, "--clients", "192.0.2.0/24", *B],
@@ -139,6 +150,19 @@ def test_an_exposed_listener_without_a_login_is_refused_whatever_the_others_have
 )
 def test_an_exposed_listener_with_clients_or_a_login_is_served(arguments: Sequence[str]) -> None:
     parse(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--proxy-from", "127.0.0.1"],
+        [*B, "--proxy-from", "127.0.0.1"],
+        ["--listen", "unix:/run/proxy.sock", "--proxy-from", "127.0.0.1", *A],
+    ],
+)
+def test_a_balancer_brings_others_wherever_it_listens(arguments: Sequence[str]) -> None:
+    assert refusal(*arguments).startswith("others than this machine could reach ")
+    parse(*arguments, "--open")
 
 
 def test_clients_of_another_listener_are_no_excuse() -> None:

@@ -14,11 +14,11 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "socks5"
 
 FLOORS = [
-    ("0 pure", ["errors", "wire", "negotiation", "networks"]),
+    ("0 pure", ["errors", "wire", "negotiation", "networks", "proxyheader"]),
     ("1 contracts", ["settings", "counters", "interfaces", "door"]),
     ("1½ policy", ["auth", "rules", "limits", "accesslog", "deadlines", "bans"]),
     ("2 sockets", ["poll", "reactor", "replies", "resolve", "transport", "datagrams"]),
-    ("2½ motion", ["attempts", "dial", "relay", "splice", "accept"]),
+    ("2½ motion", ["attempts", "dial", "relay", "splice", "accept", "balancer"]),
     ("3 commands", ["connect", "bind", "associate"]),
     ("4 faces", ["session", "entrance", "server"]),
     ("5 doors", ["service", "doors", "workers", "supervisor", "tap", "__main__"]),
@@ -28,6 +28,7 @@ FLOORS = [
 SIDEWAYS = {
     "wire": {"errors"},
     "negotiation": {"wire", "errors"},
+    "proxyheader": {"wire", "errors"},
     "interfaces": {"settings", "counters"},
     "bans": {"limits"},
     "reactor": {"poll"},

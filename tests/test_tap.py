@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from twisted.python import usage
 
 from socks5 import tap
+from socks5.balancer import HeaderFactory
 from socks5.interfaces import Record
 from socks5.networks import Networks
 from socks5.service import ProxyService
@@ -101,6 +102,7 @@ def test_every_setting_of_an_option_is_tried_above() -> None:
         "listen",
         "methods",
         "clients",
+        "proxy-from",
         "open",
         "workers",
         "access-log",
@@ -194,6 +196,13 @@ REFUSED = [
         ),
     ),
     (
+        ["--listen", "haproxy:tcp:1080"],
+        (
+            "--listen haproxy:tcp:1080: expected tcp:1080 and behind it --proxy-from NETWORK, for "
+            "haproxy: believes the PROXY header of whoever connects"
+        ),
+    ),
+    (
         ["-l", "tcp:1080:interface=127.0.0.1", "-i", "127.0.0.1"],
         (
             "--interface does not go with --listen: expected it in the endpoint, "
@@ -224,7 +233,7 @@ EXPOSED = [
     ["--interface", "192.0.2.1"],
     ["--interface", "127.0.0.1", "--interface", "2001:db8::1"],
     ["--listen", "tcp:1080"],
-    ["--listen", "haproxy:tcp:1080"],
+    ["--proxy-from", "192.0.2.9", "--interface", "127.0.0.1"],
     ["--listen", "tcp:1080:interface=127.0.0.1", "--listen", "tcp:1081:interface=0.0.0.0"],
 ]
 
@@ -495,6 +504,18 @@ async def test_the_service_listens_on_the_endpoints_instead(tmp_path: Path) -> N
     assert path.is_socket()
     assert service.ports[1].getHost().host == "127.0.0.2"
     assert len(service.ports) == 2
+    await service.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_service_hears_balancers_where_it_is_told_to() -> None:
+    options = ["-p", "0", "-i", "127.0.0.2", "--proxy-from", "192.0.2.9", "-i", "127.0.0.3"]
+    service = served(parse(*options, "--open"), reactor)
+    service.privilegedStartService()
+    behind, plain = (port.factory for port in service.ports)  # type: ignore[attr-defined]
+    assert isinstance(behind, HeaderFactory)
+    assert behind.wrappedFactory.door.proxies == Networks.parse("192.0.2.9")
+    assert plain is service.factory
     await service.stopService()
 
 

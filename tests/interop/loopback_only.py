@@ -31,7 +31,7 @@ def main() -> None:
     options.parseOptions(sys.argv[1:])
     access_log = options.access_log(reactor)
     factory = ServerFactory(reactor, rules=LoopbackOnly(), access_log=access_log)
-    required, optional = options.listeners(ListeningReactor(reactor, factory.limit))
+    required, optional = options.listeners(ListeningReactor(reactor, factory.limit), factory)
     service = ProxyService(reactor, factory, required, optional, access_log)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
     service.startService()

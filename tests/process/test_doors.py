@@ -1,6 +1,7 @@
 """The options of one listener in the real program, alone and with workers."""
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,58 @@ def test_a_stranger_is_closed_without_a_word(tmp_path: Path) -> None:
             poll(lambda: is_ended(client), "it is closed")
         assert program.output == lines
         program.terminate()
+
+
+HEADER = "PROXY TCP4 {} 192.0.2.1 5000 1080\r\n"
+
+
+def login(port: int, client: str, password: bytes) -> bytes:
+    """All that a client behind a balancer is answered."""
+    with socket.create_connection(("127.0.0.1", port), 10) as balancer:
+        octets = b"\5\1\2\1\1u" + bytes([len(password)]) + password
+        try:
+            balancer.sendall(HEADER.format(client).encode() + octets)
+            return receive(balancer, 4)
+        except ConnectionError:
+            return b""
+
+
+def test_who_guesses_is_slowed_down_and_banned_and_others_are_not(tmp_path: Path) -> None:
+    options = ["--port", "0", "-i", "127.0.0.1", "--proxy-from", "127.0.0.1"]
+    options += ["--auth", "memory:u:right", "--ban-after", "2"]
+    with running(tmp_path, [*MODULE, *options]) as program:
+        [(_, port)] = program.wait_until_it_listens()
+        began = time.monotonic()
+        assert login(port, "198.51.100.7", b"wrong") == b"\5\2\1\1"
+        assert time.monotonic() - began >= 0.5
+        assert login(port, "198.51.100.7", b"mistaken") == b"\5\2\1\1"
+        assert login(port, "198.51.100.7", b"right") == b""
+        assert login(port, "198.51.100.8", b"right") == b"\5\2\1\0"
+        assert "failed logins: 198.51.100.7 is banned for 60 s" in program.output
+        assert "mistaken" not in program.output
+        program.terminate()
+
+
+@pytest.mark.parametrize("where", ["tcp:0:interface=127.0.0.1", "unix:proxy.sock"])
+def test_workers_hear_balancers_too(where: str, tmp_path: Path) -> None:
+    options = ["--workers", "2", "--listen", where, "--proxy-from", "127.0.0.1"]
+    options += ["--clients", "198.51.100.0/24"]
+    with running(tmp_path, [*MODULE, *options]) as program:
+        [(host, port)] = program.wait_until_it_listens()
+        address = (host, port) if port else str(tmp_path / "proxy.sock")
+        for _ in range(6):
+            for client, expected in (("198.51.100.7", b"\5\0"), ("192.0.2.7", b"")):
+                family = socket.AF_INET if port else socket.AF_UNIX
+                with socket.socket(family) as balancer:
+                    balancer.connect(address)
+                    balancer.sendall(HEADER.format(client).encode() + BOTH_GREETING)
+                    assert until_end(balancer, len(expected)) == expected
+        program.terminate()
+
+
+def until_end(client: socket.socket, count: int) -> bytes:
+    """That many octets, or, for none, the end."""
+    try:
+        return receive(client, count or 1)
+    except ConnectionError:
+        return b""

@@ -11,6 +11,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import Clock
 
 from socks5.accept import ListeningReactor
+from socks5.balancer import Behind
 from socks5.door import Door
 from socks5.settings import Settings
 from tests.fakes import FakeResolver
@@ -66,8 +67,10 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             timed = reactor if clock is None else OnClock(clock)
             factory = Factory(timed, settings=settings, **parameters)
             is_own = request.param == "own"
-            listener = ListeningReactor(reactor, factory.limit) if is_own else reactor
+            listener: Any = ListeningReactor(reactor, factory.limit) if is_own else reactor
             served = factory if door is None else factory.at(door)
+            if door is not None and door.proxies is not None:
+                listener = Behind(listener, door.proxies, timed, factory.counters)
             port = await serverFromString(listener, endpoint).listen(served)
             proxies.append(Proxy(stack, factory, port))
             return proxies[-1]

@@ -9,10 +9,23 @@ import pytest_twisted
 from socks5 import Door, Networks
 from tests import sessions
 from tests.certificates import self_signed
-from tests.sessions import GREETING, NO_AUTHENTICATION, octets
-from tests.sockets.clients import packed
+from tests.sessions import (
+    ASSOCIATE,
+    GREETING,
+    NO_AUTHENTICATION,
+    PASSWORD_CHOSEN,
+    PASSWORD_GREETING,
+    Allow,
+    Logins,
+    octets,
+    refusal,
+)
+from tests.sockets.clients import Far, Proxy, UDPClient, packed
+from tests.sockets.tls import TLS
 from tests.sockets.wires import until
+from tests.test_proxyheader import line
 
+pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
 failures = sessions.failures
 
 OURS = Door(clients=Networks.parse("127.0.0.1"))
@@ -44,7 +57,6 @@ async def test_other_client_is_closed(serve: Any, sent: bytes) -> None:
     assert proxy.records == []
 
 
-@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
 @pytest_twisted.ensureDeferred
 async def test_other_client_over_tls_is_closed(serve: Any, tmp_path: Path) -> None:
     pem = self_signed(tmp_path)
@@ -61,4 +73,127 @@ async def test_client_on_a_unix_socket_is_of_no_network(serve: Any, tmp_path: Pa
     proxy = await serve(endpoint=f"unix:{tmp_path}/socks", door=OTHERS)
     client = proxy.connect(str(tmp_path / "socks"))
     client.send(GREETING + octets("05 01"))
+    assert await client.receive(2) == NO_AUTHENTICATION
+
+
+# ---------------------------------------------------------------- behind a balancer
+
+BALANCED = Door(proxies=Networks.parse("127.0.0.1"))
+TO_SERVER = octets("05 01 00")
+
+
+def header(client: str = "127.0.0.9", server: str = "127.0.0.1") -> bytes:
+    return line(f"TCP4 {client} {server} 5000 1080")
+
+
+def behind(proxy: Proxy, octets_of_client: bytes, head: bytes = b"") -> Far:
+    """A balancer's connection."""
+    connection = proxy.connect(proxy.address)
+    connection.send((head or header()) + octets_of_client)
+    return connection
+
+
+@pytest_twisted.ensureDeferred
+async def test_client_behind_a_balancer_is_served(serve: Any) -> None:
+    proxy = await serve(door=BALANCED, rules=Allow())
+    target = proxy.listen()
+    client = behind(proxy, GREETING + TO_SERVER + packed(*target.host) + b"up")
+    far, source = await target.accept()
+    assert await client.receive(2) == NO_AUTHENTICATION
+    assert await client.reply() == (0, source)
+    assert await far.receive(2) == b"up"
+    client.end()
+    assert await far.rest() == b""  # half-closed
+    far.send(b"down")
+    far.end()
+    assert await client.rest() == b"down"
+    client.close()
+    await proxy.gone()
+    assert [record.client for record in proxy.records] == ["127.0.0.9:5000"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_loopback_is_not_for_a_client_behind_a_balancer(serve: Any) -> None:
+    proxy = await serve(door=BALANCED)
+    target = proxy.listen()
+    client = behind(proxy, GREETING + TO_SERVER + packed(*target.host))
+    assert await client.rest() == NO_AUTHENTICATION + refusal(2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_stranger_is_closed_before_a_header(serve: Any) -> None:
+    proxy = await serve(door=BALANCED)
+    client = proxy.connect(proxy.address, source="127.0.0.2")
+    client.send(header() + GREETING)
+    await until(client.sees_now)
+    assert proxy.counters.turned_away == {"stranger": 1}
+    assert proxy.counters.connections == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_header_comes_before_tls(serve: Any, tmp_path: Path) -> None:
+    pem = self_signed(tmp_path)
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
+    logins = Logins()
+    proxy = await serve(endpoint=endpoint, door=BALANCED, authenticator=logins, rules=Allow())
+    connection = behind(proxy, b"")
+    client = TLS(connection, pem)
+    await client.handshake()
+    client.send(PASSWORD_GREETING + octets("01 04 75736572 06 736563726574"))
+    assert await client.receive(2) == PASSWORD_CHOSEN
+    await until(lambda: logins.asked)
+    assert logins.asked[0][1] == "127.0.0.9"
+    logins.accept()
+    assert await client.receive(2) == octets("01 00")
+    target = proxy.listen()
+    client.send(TO_SERVER + packed(*target.host) + b"up")
+    far, _ = await target.accept()
+    assert await far.receive(2) == b"up"
+    connection.close()
+    assert await far.rest() == b""
+    await proxy.gone()
+    assert [record.client for record in proxy.records] == ["127.0.0.9:5000"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_over_tls_behind_a_balancer_is_not_local(serve: Any, tmp_path: Path) -> None:
+    pem = self_signed(tmp_path)
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
+    proxy = await serve(endpoint=endpoint, door=BALANCED)
+    client = TLS(behind(proxy, b""), pem)
+    await client.handshake()
+    target = proxy.listen()
+    client.send(GREETING + TO_SERVER + packed(*target.host))
+    assert await client.receive(12) == NO_AUTHENTICATION + refusal(2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_datagrams_are_pinned_to_the_client_of_the_header(serve: Any) -> None:
+    proxy = await serve(door=BALANCED, rules=Allow())
+    target = proxy.datagrams()
+    control = behind(proxy, GREETING + ASSOCIATE, header(server="127.0.0.5"))
+    assert await control.receive(2) == NO_AUTHENTICATION
+    code, relay = await control.reply()
+    assert (code, relay[0]) == (0, "127.0.0.5")
+    stranger, client = (proxy.datagrams(host, UDPClient) for host in ("127.0.0.1", "127.0.0.9"))
+    stranger.relay = client.relay = relay
+    stranger.ask(target.host)
+    client.ask(target.host, b"mine")
+    data, source = await target.receive()
+    assert data == b"mine"
+    target.send(b"yours", source)
+    assert (await client.answer())[0] == b"yours"
+    control.close()
+    await proxy.gone()
+    assert [record.dropped for record in proxy.records] == [1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_balancer_on_a_unix_socket_is_of_this_host(serve: Any, tmp_path: Path) -> None:
+    proxy = await serve(endpoint=f"unix:{tmp_path}/socks", door=BALANCED, rules=(rules := Allow()))
+    target = proxy.listen()
+    client = proxy.connect(str(tmp_path / "socks"))
+    client.send(header() + GREETING + TO_SERVER + packed(*target.host))
+    await target.accept()
+    assert {access.client for access, _ in rules.asked} == {"127.0.0.9"}
     assert await client.receive(2) == NO_AUTHENTICATION

@@ -1,0 +1,48 @@
+"""The program with rules that let every client go anywhere: behind a balancer nobody is local, and the targets
+of the tests are.
+
+Takes the options of ``python -m socks5``.
+"""
+
+import sys
+
+from twisted.internet import reactor
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from typing_extensions import override
+
+from socks5 import Access, Rules, ServerFactory
+from socks5.accept import ListeningReactor
+from socks5.service import ProxyService
+from socks5.tap import Options
+
+
+class Anywhere(Rules):
+    """Allows everything."""
+
+    @override
+    def allows(self, access: Access, address: str | None) -> bool:
+        return True
+
+
+def main() -> None:
+    options = Options()
+    options.parseOptions(sys.argv[1:])
+    access_log = options.access_log(reactor)
+    factory = ServerFactory(
+        reactor,
+        rules=Anywhere(),
+        settings=options.settings,
+        authenticator=options.authenticator,
+        access_log=access_log,
+    )
+    listening = ListeningReactor(reactor, factory.limit)
+    required, optional = options.listeners(listening, factory)
+    service = ProxyService(reactor, factory, required, optional, access_log)
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
+    service.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""HAProxy in front, in TCP mode, with PROXY headers of both versions: curl and datagrams through it."""
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.interop.association import Association
+from tests.interop.conftest import StartProxy
+from tests.interop.processes import poll, run, running, succeed
+from tests.interop.programs import require_program
+from tests.interop.proxy import Proxy
+from tests.interop.servers import Echo, Web, free_port
+
+PROXY_ERROR = 97
+CLIENT = "127.0.0.2"
+VERSIONS = ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options unique-id,ssl"]
+FROM_BALANCER = ("--proxy-from", "127.0.0.1")
+ANYWHERE = (sys.executable, "-m", "tests.interop.anywhere")
+
+CONFIGURATION = """\
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 20s
+  timeout server 20s
+frontend socks
+  bind 127.0.0.1:{front}
+  unique-id-format %[uuid()]
+  default_backend proxies
+backend proxies
+  server proxy {proxy} {options}
+"""
+
+
+class Balancer:
+    """A running HAProxy.
+
+    :ivar port: where it listens on 127.0.0.1.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self.port = port
+        self.url = f"127.0.0.1:{port}"
+        poll(lambda: process.poll() is not None or self._is_there(), "HAProxy listens")
+        assert process.poll() is None, log.read_text()
+
+    def _is_there(self) -> bool:
+        """Whether the port is taken: a connection would be a client."""
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError:
+                return True
+        return False
+
+
+StartBalancer = Callable[[str, str], Balancer]
+
+
+@pytest.fixture
+def start_balancer(tmp_path: Path) -> Iterator[StartBalancer]:
+    """Starts an HAProxy before a proxy's address, with options of its ``server`` line."""
+    program = require_program("haproxy")
+    with ExitStack() as stack:
+
+        def start(proxy: str, options: str) -> Balancer:
+            port = free_port()
+            path, log = tmp_path / "haproxy.cfg", tmp_path / "haproxy.log"
+            path.write_text(CONFIGURATION.format(front=port, proxy=proxy, options=options))
+            process = stack.enter_context(running(program, "-db", "-f", path, log=log))
+            return Balancer(process, port, log)
+
+        yield start
+
+
+@pytest.fixture
+def curl() -> tuple[str, ...]:
+    """curl from an address that is not the balancer's."""
+    return (require_program("curl"), "-q", "-sS", "--max-time", "20", "--interface", CLIENT)
+
+
+@pytest.fixture
+def proxy(start_proxy: StartProxy) -> Proxy:
+    """A proxy for balancers, whose clients may go anywhere."""
+    return start_proxy(*FROM_BALANCER, "--open", command=ANYWHERE)
+
+
+@pytest.mark.parametrize("options", VERSIONS)
+def test_curl_is_served_and_known_by_its_own_address(
+    options: str, curl: tuple[str, ...], proxy: Proxy, start_balancer: StartBalancer, web: Web
+) -> None:
+    balancer = start_balancer(proxy.url, options)
+    url = f"http://{web.address}/"
+    assert succeed(*curl, "--socks5", balancer.url, url) == b"a page"
+    session = proxy.session()
+    assert session.client.startswith(f"{CLIENT}:")
+    assert (session.target, session.reply) == (web.address, 0)
+
+
+@pytest.mark.parametrize("options", VERSIONS)
+def test_datagrams_go_past_the_balancer(
+    options: str, proxy: Proxy, start_balancer: StartBalancer, echo: Echo
+) -> None:
+    balancer = start_balancer(proxy.url, options)
+    host, port = echo.server_address[:2]
+    with Association(("127.0.0.1", balancer.port)) as association:
+        assert association.relay[0] == "127.0.0.1"
+        for number in range(3):
+            association.send(host, port, b"%d" % number)
+            assert association.receive() == ((host, port), b"%d" % number)
+    assert proxy.session().bytes_up == 3
+
+
+@pytest.mark.parametrize("options", VERSIONS[:2])
+def test_a_large_page_and_its_end_come_through(
+    options: str, curl: tuple[str, ...], proxy: Proxy, start_balancer: StartBalancer, web: Web
+) -> None:
+    balancer = start_balancer(proxy.url, options)
+    web.pages["/large"] = ("application/octet-stream", bytes(5_000_000))
+    url = f"http://{web.address}/large"
+    page = succeed(*curl, "--http1.0", "--socks5", balancer.url, url)
+    assert page == bytes(5_000_000)
+
+
+def test_the_balancers_health_checks_are_no_sessions(
+    curl: tuple[str, ...], proxy: Proxy, start_balancer: StartBalancer, web: Web
+) -> None:
+    options = "send-proxy-v2 check inter 100ms check-send-proxy"
+    balancer = start_balancer(proxy.url, options)
+    url = f"http://{web.address}/"
+    assert succeed(*curl, "--socks5", balancer.url, url) == b"a page"
+    assert proxy.session().client.startswith(f"{CLIENT}:")
+
+
+@pytest.mark.parametrize("options", VERSIONS[:2])
+def test_a_client_behind_a_balancer_on_this_host_is_not_local(
+    options: str,
+    curl: tuple[str, ...],
+    start_proxy: StartProxy,
+    start_balancer: StartBalancer,
+    web: Web,
+) -> None:
+    proxy = start_proxy(*FROM_BALANCER, "--open")
+    balancer = start_balancer(proxy.url, options)
+    done = run(*curl, "--socks5", balancer.url, f"http://{web.address}/")
+    assert done.returncode == PROXY_ERROR
+    assert proxy.session().reply == 2
+    assert not web.requests
+
+
+def test_without_a_header_nobody_is_served(
+    curl: tuple[str, ...], proxy: Proxy, start_balancer: StartBalancer, web: Web
+) -> None:
+    balancer = start_balancer(proxy.url, "")
+    url = f"http://{web.address}/"
+    assert run(*curl, "--socks5", balancer.url, url).returncode == PROXY_ERROR
+    assert "no PROXY header" in proxy.log
+    assert run(*curl, "--socks5", proxy.url, url).returncode == PROXY_ERROR
+    assert f"from {CLIENT}:" in proxy.log
+    assert "not listed by --proxy-from" in proxy.log
+    assert not web.requests
+
+
+def test_networks_of_clients_are_the_true_ones(
+    curl: tuple[str, ...], start_proxy: StartProxy, start_balancer: StartBalancer, web: Web
+) -> None:
+    proxy = start_proxy(*FROM_BALANCER, "--clients", "127.0.0.3", command=ANYWHERE)
+    balancer = start_balancer(proxy.url, "send-proxy-v2")
+    url = f"http://{web.address}/"
+    assert run(*curl, "--socks5", balancer.url, url).returncode == PROXY_ERROR
+    again = [*curl[:-1], "127.0.0.3"]
+    assert succeed(*again, "--socks5", balancer.url, url) == b"a page"
+    assert proxy.session().client.startswith("127.0.0.3:")
+
+
+def test_twistd_serves_behind_a_balancer(
+    curl: tuple[str, ...], start_proxy: StartProxy, start_balancer: StartBalancer
+) -> None:
+    twistd = shutil.which("twistd", path=Path(sys.executable).parent)
+    assert twistd is not None
+    command = (twistd, "-n", "--pidfile=", "socks5")
+    proxy = start_proxy(*FROM_BALANCER, "--auth", "memory:anna:secret", command=command)
+    balancer = start_balancer(proxy.url, "send-proxy-v2")
+    url = "http://127.0.0.1:9/"
+    assert run(*curl, "-x", f"socks5h://anna:no@{balancer.url}", url).returncode == PROXY_ERROR
+    assert run(*curl, "-x", f"socks5h://anna:secret@{balancer.url}", url).returncode == PROXY_ERROR
+    wrong, right = proxy.sessions(2)
+    assert wrong.reason.startswith("AuthenticationFailed")
+    assert (right.user, right.reply) == ("anna", 2)
+    assert wrong.client.startswith(f"{CLIENT}:")
