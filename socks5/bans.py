@@ -38,7 +38,7 @@ FORGET_BAN = 86400.0
 """Seconds, from a ban's end, in which the lengthening of the next one is halved."""
 
 LONGEST_BAN = 86400.0
-"""Seconds: an address gets another owner one day."""
+"""Seconds, unless the first ban is longer already: an address gets another owner one day."""
 
 PARDON_INTERVAL = 3600.0
 """Seconds between two successful logins that halve the score."""
@@ -179,7 +179,8 @@ class Bans:
             self._banned.pop(key, None)
 
     def _ban(self, key: bytes, address: _Address, now: float) -> None:
-        seconds = min(self._time * 2 ** min(address.bans, 32), LONGEST_BAN)
+        longest = max(self._time, LONGEST_BAN)
+        seconds = min(self._time * 2 ** min(address.bans, 32), longest)
         until = now + seconds
         address.score = 0.0
         address.bans += 1

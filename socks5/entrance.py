@@ -104,6 +104,7 @@ class GuardedSession(ServerProtocol):
         if delay <= 0:
             super()._turn_down(failure)
             return
+        failure.cleanFailure()  # its frames hold the password
         waiting: Deferred[Any] = deferLater(self.reactor, delay)
         self._checking = waiting
         turn_down = super()._turn_down

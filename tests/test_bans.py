@@ -112,6 +112,16 @@ def test_each_ban_is_twice_as_long_up_to_a_day(world: World) -> None:
         assert not world.bans.is_banned(ATTACKER), number
 
 
+def test_a_first_ban_may_be_longer_than_a_day() -> None:
+    world = World(ban_time=2 * LONGEST_BAN)
+    for _ in range(2):
+        world.fail(times=4)
+        world.clock.advance(2 * LONGEST_BAN - 1)
+        assert world.bans.is_banned(ATTACKER)
+        world.clock.advance(1)
+        assert not world.bans.is_banned(ATTACKER)
+
+
 def test_guessing_for_a_week_is_a_few_guesses(world: World) -> None:
     assert world.guesses(7 * 86400) < 100
 

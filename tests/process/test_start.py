@@ -169,8 +169,8 @@ def test_it_listens_with_tls(tmp_path: Path, echo: tuple[str, int]) -> None:
 
 def test_behind_a_balancer_it_knows_the_client(tmp_path: Path, echo: tuple[str, int]) -> None:
     """A client from elsewhere does not count as local because its balancer is."""
-    options = ["--open", "--access-log", "access.log"]
-    endpoint = "haproxy:tcp:0:interface=127.0.0.1"
+    options = ["--proxy-from", "127.0.0.1", "--open", "--access-log", "access.log"]
+    endpoint = "tcp:0:interface=127.0.0.1"
     header = b"PROXY TCP4 203.0.113.9 198.51.100.1 4444 1080\r\n"
     with running(tmp_path, [*MODULE, "--listen", endpoint, *options]) as program:
         with client_of(("127.0.0.1", program.port)) as client:
@@ -191,6 +191,20 @@ def test_it_listens_on_an_inherited_socket(tmp_path: Path, echo: tuple[str, int]
             assert program.port == inherited.getsockname()[1]
             with connected(inherited.getsockname(), echo) as client:
                 assert echoes(client)
+            program.terminate()
+
+
+def test_a_balancer_is_heard_on_an_inherited_socket(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        script = 'exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=proxy LISTEN_PID=$$ exec "$@"'
+        options = ["--listen", "systemd:domain=INET:name=proxy", "--proxy-from", "127.0.0.1"]
+        options += ["--clients", "203.0.113.9"]
+        command = ["sh", "-c", script, "sh", *MODULE, *options]
+        with running(tmp_path, command, stdin=inherited) as program:
+            assert program.port == inherited.getsockname()[1]
+            with client_of(inherited.getsockname()) as client:
+                client.sendall(b"PROXY TCP4 203.0.113.9 198.51.100.1 4444 1080\r\n\x05\x01\x00")
+                assert receive(client, 2) == b"\x05\x00"
             program.terminate()
 
 
@@ -223,7 +237,7 @@ EXPOSED = [
     ["--interface", "0.0.0.0"],
     ["--interface", "::"],
     ["--listen", "tcp:1080"],
-    ["--listen", "haproxy:tcp:1080"],
+    ["-i", "127.0.0.1", "--clients", "127.0.0.1", "--interface", "0.0.0.0"],
 ]
 
 
