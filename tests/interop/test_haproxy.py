@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import self_signed
 from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import require_program
-from tests.interop.proxy import Proxy
-from tests.interop.servers import Echo, Web, free_port
+from tests.interop.proxy import Proxy, has_ipv6
+from tests.interop.servers import SECONDS, Echo, Web, fetch, free_port
 
 PROXY_ERROR = 97
 CLIENT = "127.0.0.2"
@@ -194,3 +196,27 @@ def test_twistd_serves_behind_a_balancer(
     assert wrong.reason.startswith("AuthenticationFailed")
     assert (right.user, right.reply) == ("anna", 2)
     assert wrong.client.startswith(f"{CLIENT}:")
+
+
+def test_the_header_stands_before_tls(
+    start_proxy: StartProxy, start_balancer: StartBalancer, web: Web, tmp_path: Path
+) -> None:
+    """HAProxy passes TLS on as it is; curl speaks no SOCKS over TLS, so the client is Python's."""
+    pem = self_signed(tmp_path)
+    options = ["--listen", f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"]
+    options += [*FROM_BALANCER, "--open"]
+    options += ["--listen", "tcp6:0:interface=\\:\\:1"] if has_ipv6() else []
+    proxy = start_proxy(*options, command=ANYWHERE)
+    balancer = start_balancer(proxy.url, "send-proxy-v2")
+    context = ssl.create_default_context(cafile=pem)
+    plain = socket.create_connection(("127.0.0.1", balancer.port), SECONDS, (CLIENT, 0))
+    with context.wrap_socket(plain, server_hostname="localhost") as client:
+        host, port = web.server_address[:2]
+        target = socket.inet_aton(str(host)) + port.to_bytes(2, "big")
+        client.sendall(b"\5\1\0\5\1\0\1" + target)
+        reply = b""
+        while len(reply) < 12:
+            reply += client.recv(12 - len(reply))
+        assert reply[:4] == b"\5\0\5\0"
+        assert fetch(client) == b"a page"
+    assert proxy.session().client.startswith(f"{CLIENT}:")
