@@ -46,6 +46,8 @@ class GuardedSession(ServerProtocol):
         super().__init__(factory, number)
         self._door = door
         self._access: type[Access] = Access
+        if door.methods is not None:
+            self._negotiation.methods = door.methods
 
     @override
     def makeConnection(self, transport: Any) -> None:
@@ -63,8 +65,6 @@ class GuardedSession(ServerProtocol):
         super()._learn_addresses()
         if getattr(self.transport, "is_claimed", False):
             self._access = ClaimedAccess
-        if self._door.methods is not None:
-            self._negotiation.methods = self._door.methods
 
     def _is_let_in(self) -> bool:
         """Close the connection of a client that may not come in."""
