@@ -397,7 +397,7 @@ class Connection:
     def far_host(self) -> str:
         """The far end's IP literal, as in :attr:`far`."""
         host: str = self._far[0]
-        return self.far.text if ":" in host else host
+        return self.far.text if ":" in host else sys.intern(host)
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getHost`."""
