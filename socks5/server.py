@@ -53,7 +53,7 @@ COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
 
 
 class ServerFactory(Factory):
-    """Builds a :class:`ServerProtocol` for each client. Everything it depends on is a parameter.
+    """Builds a :class:`~socks5.session.ServerProtocol` for each client. Everything it depends on is a parameter.
 
     :param reactor: clock, TCP, UDP and names.
     :param settings: values; see :class:`socks5.settings.Settings`.
