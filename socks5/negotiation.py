@@ -228,7 +228,7 @@ class ServerNegotiation(_Machine):
     :raises LocalProtocolError: one of them cannot be carried out here.
     """
 
-    __slots__ = ("_command", "_methods")
+    __slots__ = ("_command", "methods")
 
     _next = SERVER_NEXT
 
@@ -237,7 +237,8 @@ class ServerNegotiation(_Machine):
             if method not in _AFTER_METHOD:
                 raise LocalProtocolError(f"cannot carry out all of the methods {list(methods)}")
         super().__init__(Stage.GREETING)
-        self._methods = methods
+        self.methods = methods
+        """May be assigned until the greeting is received."""
         self._command = 0
 
     def receive(self, data: bytes) -> ServerEvent | None:
@@ -319,12 +320,12 @@ class ServerNegotiation(_Machine):
         if found is None:
             return None
         greeting, used = found
-        for method in self._methods:
+        for method in self.methods:
             if method in greeting.methods:
                 break
         else:
             self._output += MethodSelection(Method.NO_ACCEPTABLE).encode()
-            return self._close(NoAcceptableMethod(greeting.methods, self._methods))
+            return self._close(NoAcceptableMethod(greeting.methods, self.methods))
         self._buffer = self._buffer[used:]
         self._output += _SELECTION[method]
         self._enter(_AFTER_METHOD[method])

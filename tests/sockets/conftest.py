@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import Clock
 
 from socks5.accept import ListeningReactor
+from socks5.service import endpoint_at
 from socks5.settings import Settings
 from tests.fakes import FakeResolver
 from tests.sessions import Records
@@ -65,7 +65,7 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             factory = Factory(timed, settings=settings, **parameters)
             is_own = request.param == "own"
             listener = ListeningReactor(reactor, factory.limit) if is_own else reactor
-            port = await serverFromString(listener, endpoint).listen(factory)
+            port = await endpoint_at(listener, endpoint).listen(factory)
             proxies.append(Proxy(stack, factory, port))
             return proxies[-1]
 
