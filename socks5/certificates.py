@@ -1,6 +1,7 @@
 """The certificates of a TLS listener: its own with the key, and the authorities of its clients'.
 
-:class:`Certificates` holds them as a context of OpenSSL's. A client's certificate that an authority vouches
+:class:`Certificates` holds them as a context of OpenSSL's and reads them again when their files
+change, so a renewed certificate needs no restart. A client's certificate that an authority vouches
 for, and that names somebody, makes a :class:`~socks5.auth.User`. Looks for no revocation.
 
 Floor 1½: imports :mod:`socks5.auth` and floor 1.
@@ -27,6 +28,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.auth import User
+
+LOOK_INTERVAL = 2.0
+"""Seconds between looks whether the files have changed; a look takes a new connection."""
 
 MAX_NAME = 255
 """Octets in a user's name, as in RFC 1929."""
@@ -103,6 +107,18 @@ class Files:
     clients: str | None = None
     is_required: bool = True
     names: Sequence[str] = tuple(NAMES)
+
+    def look(self) -> list[tuple[int, ...]]:
+        """Something that differs once a file is another one or was written to. Never raises."""
+        return [_state(path) for path in (self.cert, self.key, self.clients) if path is not None]
+
+
+def _state(path: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _read(option: str, path: str) -> bytes:
@@ -225,16 +241,23 @@ def reason_of(error: Exception) -> str:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificates:
-    """Makes the TLS of new connections.
+    """Makes the TLS of new connections, from files that are read again when they have changed.
 
-    :param files: read now.
+    While they cannot be used - one half written, or a key without its certificate yet - what was
+    read before stays, and the log says so once. Living connections keep what they began with.
+
+    :param files: read now, for the first time.
+    :param clock: IReactorTime, not asked before the first client.
     :raises Unusable: with these files there can be no TLS.
     """
 
     log = Logger()
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, clock: Any) -> None:
         self.files = files
+        self._clock = clock
+        self._next_look = 0.0
+        self._seen = files.look()
         self._loaded = _Loaded.from_files(files)
 
     def warn(self) -> None:
@@ -244,4 +267,22 @@ class Certificates:
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """See :meth:`twisted.internet.interfaces.IOpenSSLServerConnectionCreator.serverConnectionForTLS`."""
+        now = self._clock.seconds()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_INTERVAL
+            self._look()
         return SSL.Connection(self._loaded.context, None)
+
+    def _look(self) -> None:
+        # Before reading: what is written meanwhile is then noticed at the next look.
+        seen = self.files.look()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._loaded = _Loaded.from_files(self.files)
+        except (Unusable, OSError) as error:  # the latter of a file that goes at this moment
+            self.log.warn("TLS certificates stay as they were: {error}", error=error)
+        else:
+            self.log.info("TLS certificates are read again: {cert}", cert=self.files.cert)
+            self.warn()

@@ -140,7 +140,7 @@ def endpoint_from(reactor: Any, description: str) -> TLSEndpoint | None:
     interface = options.get("interface", "")
     listen_at = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
     tcp = listen_at(reactor, int(ports[0]), interface=interface)
-    return TLSEndpoint(tcp, Certificates(_files(options)), reactor)
+    return TLSEndpoint(tcp, Certificates(_files(options), reactor), reactor)
 
 
 def _split(description: str) -> tuple[list[str], dict[str, str]]:

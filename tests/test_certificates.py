@@ -1,18 +1,25 @@
 """What is in certificate files, whom a certificate names, and files that change under a listener."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa, x25519
+from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
+from zope.interface.verify import verifyObject
 
-from socks5.certificates import Certificates, Files, Unusable, reason_of, user_in
+from socks5.certificates import LOOK_INTERVAL, Certificates, Files, Unusable, reason_of, user_in
 from tests.certificates import DAY, Authority, key_pem, new_key, pem
 
 
@@ -93,7 +100,7 @@ def test_what_cannot_be_read_names_nobody(authority: Authority) -> None:
 def unusable(files: Files) -> str:
     """The sentence that these files are refused with."""
     with pytest.raises(Unusable) as raised:
-        Certificates(files)
+        Certificates(files, Clock())
     return str(raised.value)
 
 
@@ -195,23 +202,130 @@ def one_file(path: Path) -> Files:
 
 
 def test_nothing_is_said_of_a_good_certificate(authority: Authority) -> None:
-    assert said(Certificates(one_file(authority.server())).warn) == []
+    assert said(Certificates(one_file(authority.server()), Clock()).warn) == []
 
 
 def test_a_certificate_that_has_expired_is_told(authority: Authority) -> None:
     path = authority.server(since=-2 * DAY, until=timedelta(0))
-    [line] = said(Certificates(one_file(path)).warn)
+    [line] = said(Certificates(one_file(path), Clock()).warn)
     assert line.startswith(f"TLS: cert={path}: expired ")
 
 
 def test_a_certificate_that_is_not_valid_yet_is_told(authority: Authority) -> None:
     path = authority.server(since=DAY, until=2 * DAY)
-    [line] = said(Certificates(one_file(path)).warn)
+    [line] = said(Certificates(one_file(path), Clock()).warn)
     assert line.startswith(f"TLS: cert={path}: valid from ")
 
 
 def test_a_key_that_everybody_can_read_is_told(authority: Authority) -> None:
     path = authority.server()
     path.chmod(0o644)
-    lines = said(Certificates(one_file(path)).warn)
+    lines = said(Certificates(one_file(path), Clock()).warn)
     assert lines == [f"TLS: key={path}: every user of the machine can read it; chmod o= {path}"]
+
+
+# ---------------------------------------------------------------- files that change
+
+
+class Listener:
+    """The certificates of a listener, whose clients come when a test says so."""
+
+    def __init__(self, files: Files) -> None:
+        self.clock = Clock()
+        self.certificates = Certificates(files, self.clock)
+        verifyObject(IOpenSSLServerConnectionCreator, self.certificates)
+        self.serve()
+
+    def serve(self, after: float = LOOK_INTERVAL) -> tuple[int, list[str]]:
+        """One more client: the serial number that it sees, and what is said."""
+        self.clock.advance(after)
+        with capturedLogs() as events:
+            connection = self.certificates.serverConnectionForTLS(None)
+        shown = _serial_number(connection.get_context())
+        return shown, [formatEvent(event) for event in events]
+
+
+def _serial_number(context: Any) -> int:
+    """Of the certificate that a context shows, found by a handshake in memory."""
+    server, client = (
+        SSL.Connection(context, None),
+        SSL.Connection(SSL.Context(SSL.TLS_METHOD), None),
+    )
+    server.set_accept_state()
+    client.set_connect_state()
+    for _ in range(4):
+        for here, there in ((client, server), (server, client)):
+            with suppress(SSL.WantReadError):
+                here.do_handshake()
+            with suppress(SSL.WantReadError):
+                there.bio_write(here.bio_read(1 << 16))
+    certificate = client.get_peer_certificate()
+    assert certificate is not None
+    return certificate.get_serial_number()
+
+
+def serial_number(path: Path) -> int:
+    return x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+
+
+def test_a_new_certificate_is_for_new_clients_once_it_is_looked_at(authority: Authority) -> None:
+    path = authority.server()
+    first = serial_number(path)
+    listener = Listener(one_file(path))
+    authority.server()
+    assert listener.serve(LOOK_INTERVAL / 2) == (first, [])
+    second = serial_number(path)
+    assert second != first
+    expected = [f"TLS certificates are read again: {path}"]
+    assert listener.serve() == (second, expected)
+    assert listener.serve() == (second, [])
+
+
+def test_a_pair_that_does_not_fit_yet_is_told_once_and_the_old_one_stays(
+    authority: Authority,
+) -> None:
+    certificate, key = authority.issue("localhost")
+    files = files_of(authority, pem(certificate), key_pem(key))
+    listener = Listener(files)
+    second, second_key = authority.issue("localhost")
+    Path(files.cert).write_bytes(pem(second))
+    shown, [line] = listener.serve()
+    assert shown == certificate.serial_number
+    assert line.startswith(f"TLS certificates stay as they were: key={files.key}: it does not fit")
+    assert listener.serve() == (certificate.serial_number, [])
+    Path(files.key).write_bytes(key_pem(second_key))
+    assert listener.serve()[0] == second.serial_number
+
+
+def test_a_half_written_file_and_a_missing_one_are_told_once_each(authority: Authority) -> None:
+    path = authority.server()
+    first, whole = serial_number(path), path.read_bytes()
+    listener = Listener(one_file(path))
+    path.write_bytes(whole[:300])
+    assert listener.serve()[0] == first
+    assert listener.serve() == (first, [])
+    path.unlink()
+    shown, [line] = listener.serve()
+    assert shown == first
+    assert "No such file or directory" in line
+    assert listener.serve() == (first, [])
+    path.write_bytes(whole)
+    shown, lines = listener.serve()
+    assert shown == first
+    assert "read again" in lines[0]
+
+
+def test_other_authorities_are_a_change_too(authority: Authority, tmp_path: Path) -> None:
+    files = one_file(authority.server())
+    files = replace(files, clients=str(authority.path), is_required=False)
+    listener = Listener(files)
+    other = Authority(tmp_path, "another authority")
+    os.replace(other.path, authority.path)
+    assert "read again" in listener.serve()[1][0]
+
+
+def test_what_is_read_again_is_warned_of(authority: Authority) -> None:
+    listener = Listener(one_file(authority.server()))
+    path = authority.server(since=-2 * DAY, until=-DAY)
+    [_, line] = listener.serve()[1]
+    assert line.startswith(f"TLS: cert={path}: expired ")

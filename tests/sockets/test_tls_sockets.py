@@ -1,5 +1,6 @@
 """SOCKS over TLS on real sockets: certificates both ways, and what is no TLS."""
 
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -361,3 +362,24 @@ async def test_the_targets_end_is_a_goodbye(certified: Certified) -> None:
     assert await client.receive(9) == b"all of it"
     await client.goodbye()
     await proxy.gone()
+
+
+# ---------------------------------------------------------------- another certificate
+
+
+@pytest_twisted.ensureDeferred
+async def test_new_connections_get_the_new_certificate_and_old_ones_go_on(
+    certified: Certified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socks5.certificates.LOOK_INTERVAL", 0.0)
+    proxy = await certified.serve()
+    first = await certified.connect(proxy, certified.anna)
+    far = await connect(proxy, first, GREETING, NO_AUTHENTICATION)
+    renewed = certified.authority.server("renewed.pem")
+    os.replace(renewed, certified.server)
+    second = await certified.connect(proxy, certified.anna)
+    assert second.serial_number != first.serial_number
+    first.send(b"still here")
+    assert await far.receive(10) == b"still here"
+    first.far.close()
+    await over(proxy, second)
