@@ -64,6 +64,7 @@ class Authority:
         since: datetime.timedelta = -DAY,
         until: datetime.timedelta = DAY,
         is_authority: bool = False,
+        purpose: x509.ObjectIdentifier | None = None,
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         builder = (
@@ -76,6 +77,9 @@ class Authority:
             .not_valid_after(now + until)
             .add_extension(x509.BasicConstraints(is_authority, path_length=None), critical=True)
         )
+        if purpose is not None:
+            usage = x509.ExtendedKeyUsage([purpose])
+            builder = builder.add_extension(usage, critical=False)
         if alternatives:
             names = x509.SubjectAlternativeName(alternatives)
             builder = builder.add_extension(names, critical=False)
@@ -84,7 +88,9 @@ class Authority:
     def issue(
         self, *common_names: str, alternatives: Sequence[x509.GeneralName] = (), **validity: Any
     ) -> tuple[x509.Certificate, Any]:
-        """A certificate and its key. *validity*: ``since`` and ``until``, from now."""
+        """A certificate and its key. *validity*: ``since`` and ``until``, from now, and
+        ``purpose``.
+        """
         key = new_key()
         return self._issue(key, subject(*common_names), alternatives, **validity), key
 

@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 import pytest_twisted
 from cryptography import x509
+from service_identity import VerificationError
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
 
 from tests import sessions
 from tests.certificates import DAY, Authority, self_signed
@@ -33,6 +39,7 @@ failures = sessions.failures
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 BOTH_METHODS = octets("05 02 02 00")
+SERVER = x509.ExtendedKeyUsageOID.SERVER_AUTH
 EMAIL = x509.RFC822Name("anna@example.org")
 
 
@@ -188,16 +195,68 @@ async def test_without_authorities_no_certificate_is_asked_for(serve: Any, tmp_p
     await over(proxy, client)
 
 
+# ---------------------------------------------------------------- a client of Twisted's
+
+
+class Answers(Protocol):
+    """Sends a greeting, keeps what comes, and why it ended."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.reason: BaseException | None = None
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(GREETING)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.reason = reason.value
+
+
+async def by_twisted(certified: Certified, proxy: Proxy, name: str) -> Answers:
+    """A client that verifies the proxy's name, and shows a certificate."""
+    own = PrivateCertificate.loadPEM(certified.anna.read_bytes())
+    trusted = Certificate.loadPEM(certified.authority.path.read_bytes())
+    options = optionsForClientTLS(name, trustRoot=trusted, clientCertificate=own)
+    plain = TCP4ClientEndpoint(reactor, *proxy.address)
+    client: Answers = await connectProtocol(wrapClientTLS(options, plain), Answers())
+    return client
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_of_twisteds_gets_in(certified: Certified) -> None:
+    proxy = await certified.serve(authenticator=Logins())
+    client = await by_twisted(certified, proxy, "localhost")
+    await until(lambda: client.received == NO_AUTHENTICATION)
+    assert client.transport is not None
+    client.transport.loseConnection()
+    await until(lambda: client.reason)
+    await proxy.gone()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_of_another_name_is_noticed(certified: Certified) -> None:
+    proxy = await certified.serve()
+    client = await by_twisted(certified, proxy, "another.example")
+    await until(lambda: client.reason)
+    assert isinstance(client.reason, VerificationError)
+    assert client.received == b""
+    await proxy.gone()
+
+
 # ---------------------------------------------------------------- who is turned away
 
 
-def strangers(authority: Authority) -> dict[str, Path | None]:
+def strangers(authority: Authority) -> dict[str, Path]:
     """Certificates with which nobody gets in, and what the client is told."""
     elsewhere = authority.directory / "elsewhere"
     elsewhere.mkdir()
     return {
-        "CERTIFICATE_REQUIRED": None,
         "UNKNOWN_CA": Authority(elsewhere, "a stranger").client("anna", alternatives=[EMAIL]),
+        "UNSUPPORTED_CERTIFICATE": authority.client("proxy", purpose=SERVER),
         "CERTIFICATE_EXPIRED": authority.client("anna", since=-2 * DAY, until=-DAY),
         "BAD_CERTIFICATE": authority.client("anna", since=DAY, until=2 * DAY),
         "INTERNAL_ERROR": authority.client(),  # names nobody, for which TLS has no alert
@@ -206,7 +265,14 @@ def strangers(authority: Authority) -> dict[str, Path | None]:
 
 @pytest.mark.parametrize("clients", ["", ":client-certificates=optional"])
 @pytest.mark.parametrize(
-    "alert", ["UNKNOWN_CA", "CERTIFICATE_EXPIRED", "BAD_CERTIFICATE", "INTERNAL_ERROR"]
+    "alert",
+    [
+        "UNKNOWN_CA",
+        "UNSUPPORTED_CERTIFICATE",
+        "CERTIFICATE_EXPIRED",
+        "BAD_CERTIFICATE",
+        "INTERNAL_ERROR",
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_a_certificate_that_does_not_hold_ends_it(
