@@ -3,6 +3,7 @@
 import os
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
+from socks5.tls import TLSEndpoint, endpoint_from
 from tests import sessions
 from tests.certificates import DAY, Authority, self_signed
 from tests.sessions import (
@@ -54,10 +57,14 @@ class Certified:
 
     async def serve(self, clients: str = "", **parameters: Any) -> Proxy:
         """A server that takes certificates of our authority; *clients* are further options."""
-        text = (
-            f"tls:0:interface=127.0.0.1:cert={self.server}:clients={self.authority.path}{clients}"
-        )
-        proxy: Proxy = await self._serve(endpoint=text, **parameters)
+        return await self.serve_at(self.description(clients), **parameters)
+
+    def description(self, clients: str = "") -> str:
+        text = f"tls:0:interface=127.0.0.1:cert={self.server}"
+        return f"{text}:clients={self.authority.path}{clients}"
+
+    async def serve_at(self, endpoint: Any, **parameters: Any) -> Proxy:
+        proxy: Proxy = await self._serve(endpoint=endpoint, **parameters)
         return proxy
 
     async def connect(self, proxy: Proxy, own: Path | None = None, **versions: Any) -> TLS:
@@ -428,6 +435,47 @@ async def test_the_targets_end_is_a_goodbye(certified: Certified) -> None:
     assert await client.receive(9) == b"all of it"
     await client.goodbye()
     await proxy.gone()
+
+
+# ---------------------------------------------------------------- something before TLS
+
+
+@dataclass
+class BehindHeader:
+    """A TLS endpoint whose clients send a PROXY header before they begin with TLS."""
+
+    tls: TLSEndpoint
+
+    def listen(self, factory: Any) -> Any:
+        return proxyEndpoint(self.tls.tcp).listen(self.tls.wrap(factory))
+
+
+@pytest.mark.parametrize("is_glued", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_another_factory_can_stand_between_tcp_and_tls(
+    certified: Certified, is_glued: bool
+) -> None:
+    def endpoint(listener: Any) -> BehindHeader:
+        made = endpoint_from(listener, certified.description())
+        assert made is not None
+        return BehindHeader(made)
+
+    proxy = await certified.serve_at(endpoint, authenticator=Logins())
+    client = TLS(proxy.connect(proxy.address), certified.authority.path, certified.anna)
+    header = b"PROXY TCP4 198.51.100.7 198.51.100.1 51234 1443\r\n"
+    if is_glued:
+        client.start(before=header)
+    else:
+        client.far.send(header)
+    await client.handshake()
+    client.send(GREETING)
+    assert await client.receive(2) == NO_AUTHENTICATION
+    client.send(octets("05 09 00") + packed("192.0.2.1", 80))
+    assert (await client.receive(10))[:2] == octets("05 07")
+    client.far.close()
+    await proxy.gone()
+    [record] = proxy.records
+    assert (record.client, record.user) == ("198.51.100.7:51234", "anna@example.org")
 
 
 # ---------------------------------------------------------------- another certificate

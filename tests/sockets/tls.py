@@ -31,11 +31,11 @@ class TLS:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
         self._fed = 0
 
-    def start(self, count: int | None = None) -> None:
-        """Send the ClientHello, or its first octets only."""
+    def start(self, count: int | None = None, before: bytes = b"") -> None:
+        """Send the ClientHello, or its first octets only, glued to what comes before."""
         with suppress(ssl.SSLWantReadError):
             self._tls.do_handshake()
-        self.far.send(self._outgoing.read()[:count])
+        self.far.send(before + self._outgoing.read()[:count])
 
     async def handshake(self) -> None:
         await until(lambda: self._has_done(self._tls.do_handshake))
