@@ -228,7 +228,7 @@ class ServerNegotiation(_Machine):
     :raises LocalProtocolError: one of them cannot be carried out here.
     """
 
-    __slots__ = ("_command", "methods")
+    __slots__ = ("_command", "_methods")
 
     _next = SERVER_NEXT
 
@@ -237,9 +237,25 @@ class ServerNegotiation(_Machine):
             if method not in _AFTER_METHOD:
                 raise LocalProtocolError(f"cannot carry out all of the methods {list(methods)}")
         super().__init__(Stage.GREETING)
-        self.methods = methods
-        """May be assigned until the greeting is received."""
+        self._methods = methods
         self._command = 0
+
+    @property
+    def methods(self) -> Sequence[int]:
+        """The METHOD octets that are accepted, in the server's order of preference. Others may be
+        assigned until the client's greeting is complete.
+
+        :raises LocalProtocolError: it is, or one of them cannot be carried out here.
+        """
+        return self._methods
+
+    @methods.setter
+    def methods(self, methods: Sequence[int]) -> None:
+        if self.stage is not Stage.GREETING:
+            raise LocalProtocolError(f"the method is chosen already at {self.stage.name}")
+        if not _AFTER_METHOD.keys() >= set(methods):
+            raise LocalProtocolError(f"cannot carry out all of the methods {list(methods)}")
+        self._methods = methods
 
     def receive(self, data: bytes) -> ServerEvent | None:
         """Take octets from the client.
@@ -320,12 +336,12 @@ class ServerNegotiation(_Machine):
         if found is None:
             return None
         greeting, used = found
-        for method in self.methods:
+        for method in self._methods:
             if method in greeting.methods:
                 break
         else:
             self._output += MethodSelection(Method.NO_ACCEPTABLE).encode()
-            return self._close(NoAcceptableMethod(greeting.methods, self.methods))
+            return self._close(NoAcceptableMethod(greeting.methods, self._methods))
         self._buffer = self._buffer[used:]
         self._output += _SELECTION[method]
         self._enter(_AFTER_METHOD[method])

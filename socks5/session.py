@@ -273,7 +273,7 @@ class ServerProtocol:
             receiver.connectionLost(reason)  # leads to end(), now or when the other side is gone
         else:
             is_orderly = isinstance(reason.value, ConnectionDone)
-            if isinstance(reason.value, TLSError):
+            if not is_orderly and isinstance(reason.value, TLSError):
                 self._tls_failed(reason.value)
             self._over("client closed" if is_orderly else "reset by client")
         if was_over:
