@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
@@ -16,7 +18,9 @@ from socks5.certificates import NAMES, Files, Unusable
 from socks5.service import is_authenticated, is_exposed
 from socks5.tap import Options
 from socks5.tls import FORM, TLSEndpoint, TLSFactory, endpoint_from
+from tests import sessions
 from tests.certificates import Authority
+from tests.fakes import CLIENT, SERVER, FakeTransport
 
 
 @pytest.fixture(autouse=True)
@@ -181,3 +185,31 @@ def test_a_client_for_whom_there_is_no_protocol_gets_none() -> None:
     made = endpoint(OPEN)
     assert made.wrap(Full()).buildProtocol(None) is None
     assert made.wrap(Factory.forProtocol(Protocol)).buildProtocol(None) is not None
+
+
+# ---------------------------------------------------------------- arbitrary octets
+
+failures = sessions.failures
+HELLO = bytes.fromhex("16 0301 0040 01 00003c 0303")
+
+
+@given(
+    st.sampled_from([b"", b"\x05\x01\x00", b"\x16", b"\x16\x03\x01", HELLO]),
+    st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=4),
+)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_octets_do_harm(begin: bytes, pieces: list[bytes]) -> None:
+    """No session begins, nothing is raised or logged as a failure, and the client's leaving is the end."""
+    server = sessions.Server()
+    protocol = endpoint(CERTIFIED, server.reactor).wrap(server.factory).buildProtocol(CLIENT)
+    transport = FakeTransport(server.reactor, host=SERVER, peer=CLIENT)
+    transport.connect(protocol)
+    for piece in (begin, *pieces):
+        if piece and transport.connected:
+            transport.deliver(piece)
+        server.reactor.turn()
+    if transport.connected:
+        transport.deliver_end()
+        server.reactor.turn()
+    assert server.counters.open_connections == 0
+    assert (server.records, server.counters.requests.total()) == ([], 0)
