@@ -240,6 +240,23 @@ class ServerNegotiation(_Machine):
         self._methods = methods
         self._command = 0
 
+    @property
+    def methods(self) -> Sequence[int]:
+        """The METHOD octets that are accepted, in the server's order of preference. Others may be
+        assigned until the client's greeting is complete.
+
+        :raises LocalProtocolError: it is, or one of them cannot be carried out here.
+        """
+        return self._methods
+
+    @methods.setter
+    def methods(self, methods: Sequence[int]) -> None:
+        if self.stage is not Stage.GREETING:
+            raise LocalProtocolError(f"the method is chosen already at {self.stage.name}")
+        if not _AFTER_METHOD.keys() >= set(methods):
+            raise LocalProtocolError(f"cannot carry out all of the methods {list(methods)}")
+        self._methods = methods
+
     def receive(self, data: bytes) -> ServerEvent | None:
         """Take octets from the client.
 

@@ -31,6 +31,7 @@ from typing_extensions import override
 from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import NoAuthentication, PasswordAuthentication
+from socks5.certificates import Unusable
 from socks5.interfaces import IAuthenticator
 from socks5.limits import raise_descriptor_limit
 from socks5.server import ServerFactory
@@ -38,6 +39,7 @@ from socks5.service import (
     LOOPBACK,
     Listener,
     ProxyService,
+    is_authenticated,
     is_exposed,
     is_loopback,
     listeners_at,
@@ -264,9 +266,11 @@ class Options(usage.Options, AuthOptionMixin):
     opt_i = opt_interface
 
     def opt_listen(self, endpoint: str) -> None:
-        """Twisted server endpoint to listen on instead of --port and --interface; repeatable."""
+        """Twisted server endpoint, or tls:PORT:cert=FILE, instead of --port and --interface; repeatable."""
         try:
             is_exposed(endpoint)
+        except Unusable as error:
+            raise usage.UsageError(f"--listen {endpoint}: {error}") from None
         except ValueError as error:
             raise usage.UsageError(
                 f"--listen {endpoint}: expected a Twisted server endpoint, such as "
@@ -353,7 +357,9 @@ class Options(usage.Options, AuthOptionMixin):
                 "--interface does not go with --listen: expected it in the endpoint, tcp:PORT:interface=ADDRESS"
             )
         self._check_access_log()
-        exposed = [text for text in self["listen"] if is_exposed(text)]
+        exposed = [
+            text for text in self["listen"] if is_exposed(text) and not is_authenticated(text)
+        ]
         exposed += [text for text in self["interface"] if not is_loopback(text)]
         if exposed and not self.get("credCheckers") and not self["open"]:
             raise usage.UsageError(

@@ -16,8 +16,11 @@ PACKAGE = Path(__file__).resolve().parent.parent / "socks5"
 FLOORS = [
     ("0 pure", ["errors", "wire", "negotiation"]),
     ("1 contracts", ["settings", "counters", "interfaces"]),
-    ("1½ policy", ["auth", "rules", "limits", "accesslog", "deadlines"]),
-    ("2 sockets", ["poll", "reactor", "replies", "resolve", "transport", "slots", "datagrams"]),
+    ("1½ policy", ["auth", "certificates", "rules", "limits", "accesslog", "deadlines"]),
+    (
+        "2 sockets",
+        ["poll", "reactor", "replies", "resolve", "transport", "slots", "datagrams", "tls"],
+    ),
     ("2½ motion", ["attempts", "dial", "relay", "splice", "accept"]),
     ("3 commands", ["connect", "bind", "associate"]),
     ("4 faces", ["session", "server"]),
@@ -29,6 +32,7 @@ SIDEWAYS = {
     "wire": {"errors"},
     "negotiation": {"wire", "errors"},
     "interfaces": {"settings", "counters"},
+    "certificates": {"auth"},
     "reactor": {"poll"},
     "transport": {"poll", "replies"},
     "datagrams": {"poll", "slots"},

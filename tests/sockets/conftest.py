@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import Clock
 
 from socks5.accept import ListeningReactor
+from socks5.service import endpoint_at
 from socks5.settings import Settings
 from tests.fakes import FakeResolver
 from tests.sessions import Records
@@ -44,7 +44,8 @@ def open_sockets() -> set[str]:
 async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Awaitable[Proxy]]]:
     """Start a server: on Twisted's ports, as in a program that embeds it, and on our own.
 
-    Parameters of the function: ``settings``; ``endpoint``, where it listens; ``clock``, whose time it
+    Parameters of the function: ``settings``; ``endpoint``, where it listens, or what makes that
+    for a reactor; ``clock``, whose time it
     has; those of ServerFactory.
     """
     from twisted.internet import reactor
@@ -55,7 +56,7 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
 
         async def listen(
             settings: Settings | None = None,
-            endpoint: str = "tcp:0:interface=127.0.0.1",
+            endpoint: str | Callable[[Any], Any] = "tcp:0:interface=127.0.0.1",
             clock: Clock | None = None,
             **parameters: Any,
         ) -> Proxy:
@@ -65,7 +66,9 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             factory = Factory(timed, settings=settings, **parameters)
             is_own = request.param == "own"
             listener = ListeningReactor(reactor, factory.limit) if is_own else reactor
-            port = await serverFromString(listener, endpoint).listen(factory)
+            is_text = isinstance(endpoint, str)
+            place: Any = endpoint_at(listener, endpoint) if is_text else endpoint(listener)
+            port = await place.listen(factory)
             proxies.append(Proxy(stack, factory, port))
             return proxies[-1]
 
