@@ -1,12 +1,6 @@
 """UDP sockets that move batches between each other, with ``recvmmsg`` and ``sendmmsg``.
 
-.. code-block:: text
-
-    slot:  | 32 octets of room | up to 65536 octets received |
-    up:    received at 32: [header 10][payload]  sent from 42: [payload]             to a target
-    down:  received at 32: [payload]             sent from 22: [header 10][payload]  to the client
-
-All sockets of a process share the same slots: what is received in a slot leaves from that slot, and
+All sockets of a process share the same slots (:mod:`socks5.slots`): what is received in a slot leaves from it, and
 no octet of a payload is ever touched by Python. For each datagram one dictionary is asked: the
 client's header (up) or the sender's address (down) leads to a :class:`Route` that the owner has
 approved before. A datagram without a route goes to the owner as octets, the slow way, and the owner
@@ -16,7 +10,7 @@ after every segment's header was compared.
 Knows the length and place of the header of an IPv4 datagram (RFC 1928 section 7), not its meaning.
 Needs Linux; :func:`is_available` says whether the calls are there.
 
-Floor 2: imports :mod:`socks5.poll`.
+Floor 2: imports :mod:`socks5.poll` and :mod:`socks5.slots`.
 """
 
 from __future__ import annotations
@@ -26,7 +20,7 @@ import errno
 import socket
 import struct
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address
@@ -35,25 +29,22 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from socks5.poll import Poller
-
-SLOTS = 32
-"""Datagrams moved by one system call."""
+from socks5.slots import (
+    HEADER,
+    MAX_SEGMENTS,
+    NAME,
+    PIECE,
+    ROOM,
+    SLOTS,
+    SOL_UDP,
+    STRIDE,
+    Slots,
+)
 
 ROUNDS = 4
 """Batches of one socket before others get their turn."""
 
-HEADER = 10
-"""Octets of the header of a datagram with an IPv4 address."""
-
-_ROOM = 32
-_STRIDE = _ROOM + 65536
-_NAME = 32  # a sockaddr_in6 has 28 octets
-_CONTROL = 32  # CMSG_SPACE(sizeof(int)) is 24
-_MSG = 64  # sizeof(struct mmsghdr)
-_SOL_UDP = 17
-_UDP_SEGMENT = 103
 _UDP_GRO = 104
-_MAX_SEGMENTS = 64
 _MAX_SIZE = 65507
 
 
@@ -95,105 +86,10 @@ def header_key(header: bytes) -> int:
     )
 
 
-class _Slots:
-    """The process's slots, and the kernel's structures that describe them, written once."""
-
-    def __init__(self) -> None:
-        self._keep: list[Any] = []
-        self.data, self.base = self._memory(SLOTS * _STRIDE)
-        names, names_at = self._memory(SLOTS * _NAME)
-        out_names, out_names_at = self._memory(SLOTS * _NAME)
-        self.client_name, client_at = self._memory(_NAME)
-        self._control, control_at = self._memory(SLOTS * _CONTROL)
-        in_vec, in_vec_at = self._memory(SLOTS * 16)
-        up_vec, up_vec_at = self._memory(SLOTS * 16)
-        down_vec, down_vec_at = self._memory(SLOTS * 16)
-        incoming, incoming_at = self._memory(SLOTS * _MSG)
-        up, up_at = self._memory(SLOTS * _MSG)
-        down, down_at = self._memory(SLOTS * _MSG)
-        self.incoming_at = ctypes.c_void_p(incoming_at)
-        self.up_at = [ctypes.c_void_p(up_at + i * _MSG) for i in range(SLOTS)]
-        self.down_at = [ctypes.c_void_p(down_at + i * _MSG) for i in range(SLOTS)]
-        for i in range(SLOTS):
-            at = self.base + i * _STRIDE + _ROOM
-            struct.pack_into("QQ", in_vec, i * 16, at, 65536)
-            struct.pack_into("QQ", up_vec, i * 16, at + HEADER, 0)
-            struct.pack_into("QQ", down_vec, i * 16, at - HEADER, 0)
-            self._message(
-                incoming,
-                i,
-                names_at + i * _NAME,
-                in_vec_at + i * 16,
-                control_at + i * _CONTROL,
-                _CONTROL,
-            )
-            self._message(up, i, out_names_at + i * _NAME, up_vec_at + i * 16)
-            self._message(down, i, client_at, down_vec_at + i * 16)
-        self.out_names = out_names
-        self.lengths = incoming.cast("I")[14::16]
-        self.control_lengths = incoming.cast("Q")[5::8]
-        self._full = memoryview(struct.pack("Q", _CONTROL) * SLOTS).cast("Q")
-        self.segment_sizes = self._control.cast("I")[4 :: _CONTROL // 4]
-        self.senders = names.cast("Q")[:: _NAME // 8]
-        self.names = names
-        self.headers = self.data.cast("Q")[_ROOM // 8 :: _STRIDE // 8]
-        self.header_ports = self.data.cast("H")[(_ROOM + 8) // 2 :: _STRIDE // 2]
-        self.up_lengths = up_vec.cast("Q")[1::2]
-        self.down_lengths = down_vec.cast("Q")[1::2]
-        self.up_routes: list[Route | None] = [None] * SLOTS
-        self.down_headers: list[bytes] = [b""] * SLOTS
-        self._describe_one()
-
-    def _describe_one(self) -> None:
-        """The message that the kernel cuts."""
-        self.one_name, one_name_at = self._memory(_NAME)
-        self.vector, vector_at = self._memory(2 * _MAX_SEGMENTS * 16)
-        self._one_control, one_control_at = self._memory(_CONTROL)
-        self.one, one_at = self._memory(_MSG)
-        self.one_at = ctypes.c_void_p(one_at)
-        struct.pack_into(
-            "QIIQQQQ", self.one, 0, one_name_at, 16, 0, vector_at, 0, one_control_at, 24
-        )
-        struct.pack_into("QiiH", self._one_control, 0, 18, _SOL_UDP, _UDP_SEGMENT, 0)
-
-    def _memory(self, size: int) -> tuple[memoryview, int]:
-        """Zeroed memory that stays where it is, and where that is."""
-        block = (ctypes.c_char * (size + 64))()
-        self._keep.append(block)
-        at = ctypes.addressof(block)
-        skip = -at % 64
-        return memoryview(block).cast("B")[skip : skip + size], at + skip
-
-    @staticmethod
-    def _message(
-        messages: memoryview,
-        i: int,
-        name: int,
-        vector: int,
-        control: int = 0,
-        control_length: int = 0,
-    ) -> None:
-        struct.pack_into(
-            "QIIQQQQ",
-            messages,
-            i * _MSG,
-            name,
-            16,
-            0,
-            vector,
-            1,
-            control,
-            control_length,
-        )
-
-    def reset_control(self, count: int) -> None:
-        """Give the kernel the control buffers of *count* messages again."""
-        self.control_lengths[:count] = self._full[:count]
-
-    def segmented(self, vectors: int, size: int) -> None:
-        """Describe one message of that many pieces, to be cut every *size* octets."""
-        struct.pack_into("Q", self.one, 24, vectors)
-        struct.pack_into("H", self._one_control, 16, size)
+@lru_cache(maxsize=256)
+def _beginnings(segment: int) -> struct.Struct:
+    """Takes the first octets of each segment of that size."""
+    return struct.Struct(f"{HEADER}s{segment - HEADER}x")
 
 
 def _load() -> Any:
@@ -213,9 +109,9 @@ _libc = _load()
 
 
 @cache
-def _the_slots() -> _Slots:
+def _the_slots() -> Slots:
     """The process's one set of slots."""
-    return _Slots()
+    return Slots()
 
 
 def is_available() -> bool:
@@ -283,7 +179,7 @@ class BatchPort:
             raise CannotListenError(interface, port, error) from None
         self._is_segmenting = True
         try:
-            self._socket.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+            self._socket.setsockopt(SOL_UDP, _UDP_GRO, 1)
         except OSError:
             self._is_segmenting = False
         self.fd = self._socket.fileno()
@@ -328,7 +224,7 @@ class BatchPort:
         if self.fd >= 0:
             self._poller.again(self.fd)
 
-    def _up(self, slots: _Slots, sizes: list[int], aggregated: list[int]) -> None:
+    def _up(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
         """Send payloads to where their headers say."""
         routes, known = self._routes, slots.up_routes
         senders, headers, ports, lengths = (
@@ -353,11 +249,11 @@ class BatchPort:
                 target = route.port
             if known[i] is not route:
                 known[i] = route
-                slots.out_names[i * _NAME : i * _NAME + 16] = route.name
+                slots.out_names[i * NAME : i * NAME + 16] = route.name
             lengths[i] = size - HEADER
         self._send(target, slots.up_at, start, len(sizes), sizes, -HEADER)
 
-    def _down(self, slots: _Slots, sizes: list[int], aggregated: list[int]) -> None:
+    def _down(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
         """Put headers before payloads and send them to the client."""
         routes, known, data = self._routes, slots.down_headers, slots.data
         senders, lengths = slots.senders, slots.down_lengths
@@ -376,7 +272,7 @@ class BatchPort:
             header = route.header
             if known[i] is not header:
                 known[i] = header
-                at = i * _STRIDE + _ROOM
+                at = i * STRIDE + ROOM
                 data[at - HEADER : at] = header
             lengths[i] = size + HEADER
         self._send(target, slots.down_at, start, len(sizes), sizes, HEADER)
@@ -409,9 +305,9 @@ class BatchPort:
     # One by one: what has no route, and what the kernel received as one
 
     def _one_by_one(
-        self, slots: _Slots, i: int, size: int, is_aggregated: int, route: Route | None
+        self, slots: Slots, i: int, size: int, is_aggregated: int, route: Route | None
     ) -> None:
-        at = i * _STRIDE + _ROOM
+        at = i * STRIDE + ROOM
         segment = slots.segment_sizes[i] if is_aggregated else size
         if (
             is_aggregated
@@ -428,53 +324,44 @@ class BatchPort:
             self._owner.missed(self._is_up, chunk[offset : offset + segment], sender)
 
     @staticmethod
-    def _sender(slots: _Slots, i: int) -> tuple[str, int]:
-        name = slots.names[i * _NAME : i * _NAME + 8]
+    def _sender(slots: Slots, i: int) -> tuple[str, int]:
+        name = slots.names[i * NAME : i * NAME + 8]
         return socket.inet_ntoa(name[4:8]), name[2] << 8 | name[3]
 
-    def _segments_up(self, slots: _Slots, at: int, size: int, segment: int, route: Route) -> bool:
+    def _segments_up(self, slots: Slots, at: int, size: int, segment: int, route: Route) -> bool:
         """Send an aggregate to one target, if all its segments are for that one.
 
         :returns: whether it is dealt with.
         """
-        data = slots.data
         count = -(-size // segment)
-        last = size - (count - 1) * segment
-        if segment <= HEADER or count > _MAX_SEGMENTS or last <= HEADER:
+        end = at + (count - 1) * segment  # where the last one begins, which may be shorter
+        if segment <= HEADER or count > MAX_SEGMENTS or at + size - end <= HEADER:
             return False  # the kernel cuts no datagram without octets
-        for offset in range(HEADER):
-            column = bytes(data[at + offset : at + size : segment])
-            if column != column[:1] * count:
-                return False
-        where = slots.base + at
-        pieces: list[int] = []
-        for start in range(0, size, segment):
-            pieces += (where + start + HEADER, min(segment, size - start) - HEADER)
+        data = slots.data
+        headers = {
+            *_beginnings(segment).iter_unpack(data[at:end]),
+            (bytes(data[end : end + HEADER]),),
+        }
+        if len(headers) > 1:
+            return False
         slots.one_name[:16] = route.name
+        octets = size - count * HEADER
         return self._send_segments(
-            slots, route.port, pieces, count, segment - HEADER, size - count * HEADER
+            slots, route.port, slots.pieces_up(at, size, segment), segment - HEADER, count, octets
         )
 
-    def _segments_down(self, slots: _Slots, at: int, size: int, segment: int, route: Route) -> bool:
+    def _segments_down(self, slots: Slots, at: int, size: int, segment: int, route: Route) -> bool:
         """Send an aggregate to the client, a header before each segment."""
         slots.one_name[:16] = route.port._client_name
         slots.data[at - HEADER : at] = route.header
-        slots.down_headers[(at - _ROOM) // _STRIDE] = route.header
-        where = slots.base + at
+        slots.down_headers[(at - ROOM) // STRIDE] = route.header
         whole = segment + HEADER
-        at_once = min(_MAX_SEGMENTS, _MAX_SIZE // whole)
+        at_once = min(MAX_SEGMENTS, _MAX_SIZE // whole)
         for first in range(0, size, at_once * segment):
-            last = min(size, first + at_once * segment)
-            pieces: list[int] = []
-            for start in range(first, last, segment):
-                pieces += (
-                    where - HEADER,
-                    HEADER,
-                    where + start,
-                    min(segment, last - start),
-                )
-            count = len(pieces) // 4
-            if not self._send_segments(slots, route.port, pieces, count, whole, last - first):
+            octets = min(size - first, at_once * segment)
+            pieces = slots.pieces_down(at, first, octets, segment)
+            count = -(-octets // segment)
+            if not self._send_segments(slots, route.port, pieces, whole, count, octets):
                 if not first:
                     return False
                 self._owner.unsendable(count)
@@ -482,19 +369,20 @@ class BatchPort:
 
     def _send_segments(
         self,
-        slots: _Slots,
+        slots: Slots,
         target: BatchPort,
-        pieces: list[int],
-        count: int,
+        pieces: bytes,
         segment: int,
+        count: int,
         octets: int,
     ) -> bool:
         """Send one message that the kernel cuts into datagrams of *segment* octets.
 
+        :param pieces: where its octets are, as the kernel wants to know it.
         :returns: False if the kernel cannot cut it; the segments are then sent one by one.
         """
-        struct.pack_into(f"{len(pieces)}Q", slots.vector, 0, *pieces)
-        slots.segmented(len(pieces) // 2, segment)
+        slots.vector[: len(pieces)] = pieces
+        slots.segmented(len(pieces) // PIECE, segment)
         if _libc.sendmsg(target.fd, slots.one_at, 0) >= 0:
             self._owner.moved(self._is_up, count, octets)
             return True

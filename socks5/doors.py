@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from socks5.door import METHOD_NAMES, Door
 from socks5.networks import NO_NETWORKS, Networks
-from socks5.service import LOOPBACK, Listener, is_exposed, is_loopback
+from socks5.service import LOOPBACK, Listener, is_authenticated, is_exposed, is_loopback
 from socks5.wire import Method
 
 _EXPECTED_NETWORKS = "expected networks, such as 192.0.2.0/24 or 2001:db8::/32"
@@ -50,10 +50,15 @@ class Place:
 
     @property
     def is_exposed(self) -> bool:
-        """Whether others than this machine can reach it."""
+        """Whether others than this machine can reach it, without a certificate."""
         if self.option == "interface":
             return not is_loopback(self.text)
-        return is_exposed(self.text)
+        return is_exposed(self.text) and not self.is_authenticated
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether nobody gets in without a certificate."""
+        return self.option == "listen" and is_authenticated(self.text)
 
 
 class DoorOptions(usage.Options):
@@ -119,7 +124,7 @@ class DoorOptions(usage.Options):
         accepted = methods if door.methods is None else door.methods
         if Method.NO_AUTHENTICATION not in accepted or door.clients is not None:
             return
-        if place.is_exposed or door.proxies is not None:
+        if place.is_exposed or (door.proxies is not None and not place.is_authenticated):
             has_users = Method.USERNAME_PASSWORD in methods
             login = "--methods password" if has_users else "--auth TYPE:ARGS"
             raise usage.UsageError(

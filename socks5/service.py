@@ -33,8 +33,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from socks5.certificates import Unusable
 from socks5.replies import address_of
 from socks5.server import ServerFactory
+from socks5.tls import TLSEndpoint, endpoint_from
 from socks5.wire import unmap
 
 STOP_GRACE = 2.0
@@ -113,12 +115,15 @@ def is_exposed(description: str) -> bool:
     """Whether others than this host can reach the endpoint that a string describes; when in doubt,
     yes. What listens with ``haproxy:`` serves a balancer's clients, wherever it listens.
 
-    :param description: as for :func:`twisted.internet.endpoints.serverFromString`.
-    :raises ValueError: it describes no endpoint.
+    :param description: see :func:`endpoint_at`.
+    :raises ValueError: it describes no endpoint; :exc:`~socks5.certificates.Unusable` if it is one
+        for TLS that has no usable certificates.
     """
     survey = _Survey()
     try:
-        endpoint = serverFromString(survey, description)
+        endpoint = endpoint_at(survey, description)
+    except Unusable:
+        raise
     except Exception as error:
         raise ValueError(_what_is_wrong(error)) from error
     maybeDeferred(endpoint.listen, Factory()).addErrback(lambda _: None)
@@ -127,6 +132,23 @@ def is_exposed(description: str) -> bool:
     if survey.hosts:
         return not all(is_loopback(host) for host in survey.hosts)
     return not survey.is_local
+
+
+def is_authenticated(description: str) -> bool:
+    """Whether the endpoint itself lets nobody in whom it does not know: it wants certificates.
+
+    :param description: one that :func:`is_exposed` has judged.
+    """
+    endpoint = endpoint_at(_Survey(), description)
+    return isinstance(endpoint, TLSEndpoint) and endpoint.is_authenticated
+
+
+def endpoint_at(listening: Any, description: str) -> IStreamServerEndpoint:
+    """The endpoint for a string: ours (:mod:`socks5.tls`) or one of Twisted's.
+
+    :param listening: the reactor that it listens with.
+    """
+    return endpoint_from(listening, description) or serverFromString(listening, description)
 
 
 def _what_is_wrong(error: Exception) -> str:
@@ -163,7 +185,7 @@ def listeners_at(listening: Any, descriptions: Sequence[str]) -> list[Listener]:
 
     :param listening: the reactor that they listen with.
     """
-    return [(text, serverFromString(listening, text)) for text in descriptions]
+    return [(text, endpoint_at(listening, text)) for text in descriptions]
 
 
 class Log(Protocol):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from OpenSSL.SSL import Error as TLSError
 from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import (
@@ -20,12 +21,18 @@ from twisted.internet.error import (
     ConnectionClosed,
     ConnectionDone,
 )
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITCPTransport
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IProtocol,
+    ITCPTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socks5.certificates import reason_of
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines
 from socks5.errors import CommandNotSupported, NotAllowed, ProtocolError, SOCKSError
@@ -56,6 +63,7 @@ from socks5.replies import reply_for
 from socks5.resolve import without_false_name
 from socks5.settings import Settings
 from socks5.splice import SocketSide
+from socks5.tls import user_of
 from socks5.transport import Connection, far_end, far_host, near_end
 from socks5.wire import UNSPECIFIED, Address, Command, Greeting, Method, ReplyCode, Request
 
@@ -128,7 +136,7 @@ class _Ignore:
         """The close that was waited for."""
 
 
-@implementer(IProtocol, ISession, IStream, IHalfCloseableProtocol)
+@implementer(IProtocol, ISession, IStream, IHalfCloseableProtocol, IHandshakeListener)
 class ServerProtocol:
     """One client connection: negotiation, then one command, then a record in the access log.
 
@@ -228,6 +236,16 @@ class ServerProtocol:
     def connectionMade(self) -> None:
         """See :meth:`makeConnection`."""
 
+    def handshakeCompleted(self) -> None:
+        """TLS is up, and nothing has come over it yet. A certificate that names somebody stands in
+        for a password.
+        """
+        user = user_of(self.transport)
+        if user is not None:
+            self._user = user
+            others = self._negotiation.methods
+            self._negotiation.methods = (Method.NO_AUTHENTICATION, *others)
+
     def dataReceived(self, data: bytes) -> None:
         """The client sent octets."""
         if self.receiver is not None:
@@ -260,9 +278,15 @@ class ServerProtocol:
             receiver.connectionLost(reason)  # leads to end(), now or when the other side is gone
         else:
             is_orderly = isinstance(reason.value, ConnectionDone)
+            if not is_orderly and isinstance(reason.value, TLSError):
+                self._tls_failed(reason.value)
             self._over("client closed" if is_orderly else "reset by client")
         if was_over:
             self.factory.gone(self)
+
+    def _tls_failed(self, error: TLSError) -> None:
+        client, reason = far_end(self.transport), reason_of(error)
+        self.factory.log.debug("no TLS with {client}: {reason}", client=client, reason=reason)
 
     def crashed(self, failure: Failure) -> None:
         """See :meth:`socks5.interfaces.ISession.crashed`."""

@@ -32,6 +32,7 @@ from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import NoAuthentication, PasswordAuthentication
 from socks5.balancer import Behind
+from socks5.certificates import Unusable
 from socks5.doors import DoorOptions, Place, at_door, networks
 from socks5.interfaces import IAuthenticator
 from socks5.limits import raise_descriptor_limit
@@ -280,7 +281,7 @@ class Options(DoorOptions, AuthOptionMixin):
     opt_i = opt_interface
 
     def opt_listen(self, endpoint: str) -> None:
-        """Twisted server endpoint to listen on instead of --port and --interface; repeatable."""
+        """Twisted server endpoint, or tls:PORT:cert=FILE, instead of --port and --interface; repeatable."""
         if endpoint.startswith("haproxy:"):
             raise usage.UsageError(
                 f"--listen {endpoint}: expected {endpoint.removeprefix('haproxy:')} and behind it "
@@ -288,6 +289,8 @@ class Options(DoorOptions, AuthOptionMixin):
             )
         try:
             is_exposed(endpoint)
+        except Unusable as error:
+            raise usage.UsageError(f"--listen {endpoint}: {error}") from None
         except ValueError as error:
             raise usage.UsageError(
                 f"--listen {endpoint}: expected a Twisted server endpoint, such as "

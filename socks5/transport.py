@@ -231,7 +231,7 @@ class Connection:
         us.
         """
         self._is_paused = True
-        self._near = None  # who needs it has asked
+        self._near = self._far = None  # who needs them has asked
         self.poller.hand_over(self.fd, owner)
         return self.socket
 
@@ -391,13 +391,17 @@ class Connection:
     @property
     def far(self) -> Address:
         """The far end."""
-        return address_from(self._far)
+        return address_from(self._far_name())
+
+    def _far_name(self) -> Any:
+        """The far end as the socket module has it."""
+        return self._far or self.socket.getpeername()
 
     @property
     def far_host(self) -> str:
         """The far end's IP literal, as in :attr:`far`."""
-        host: str = self._far[0]
-        return self.far.text if ":" in host else host
+        host: str = self._far_name()[0]
+        return self.far.text if ":" in host else sys.intern(host)
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getHost`."""
@@ -405,7 +409,7 @@ class Connection:
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getPeer`."""
-        return _twisted_address(self._far)
+        return _twisted_address(self._far_name())
 
     def getHandle(self) -> socket.SocketType:
         """The socket."""

@@ -1,41 +1,127 @@
-"""A certificate for tests of TLS, made when it is needed."""
+"""Certificates for tests of TLS, made when they are needed."""
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 NAME = "localhost"
+HOSTS: Sequence[x509.GeneralName] = (
+    x509.DNSName(NAME),
+    *(x509.IPAddress(ipaddress.ip_address(host)) for host in ("127.0.0.1", "::1")),
+)
+
+DAY = datetime.timedelta(days=1)
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: Any, passphrase: bytes | None = None) -> bytes:
+    """The key as PEM, encrypted if there is a passphrase."""
+    encryption: Any = serialization.NoEncryption()
+    if passphrase is not None:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(  # type: ignore[no-any-return]
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def subject(*common_names: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each) for each in common_names])
+
+
+class Authority:
+    """A certification authority.
+
+    :param directory: where it writes.
+    """
+
+    def __init__(self, directory: Path, name: str = "an authority") -> None:
+        self.directory = directory
+        self._key = new_key()
+        self._name = subject(name)
+        self.certificate = self._issue(self._key, self._name, (), is_authority=True)
+        self.path = directory / f"{name}.pem"
+        """Its own certificate."""
+        self.path.write_bytes(pem(self.certificate))
+
+    def _issue(
+        self,
+        key: Any,
+        name: x509.Name,
+        alternatives: Sequence[x509.GeneralName],
+        since: datetime.timedelta = -DAY,
+        until: datetime.timedelta = DAY,
+        is_authority: bool = False,
+        purpose: x509.ObjectIdentifier | None = None,
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + since)
+            .not_valid_after(now + until)
+            .add_extension(x509.BasicConstraints(is_authority, path_length=None), critical=True)
+        )
+        if purpose is not None:
+            usage = x509.ExtendedKeyUsage([purpose])
+            builder = builder.add_extension(usage, critical=False)
+        if alternatives:
+            names = x509.SubjectAlternativeName(alternatives)
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+    def issue(
+        self, *common_names: str, alternatives: Sequence[x509.GeneralName] = (), **validity: Any
+    ) -> tuple[x509.Certificate, Any]:
+        """A certificate and its key. *validity*: ``since`` and ``until``, from now, and
+        ``purpose``.
+        """
+        key = new_key()
+        return self._issue(key, subject(*common_names), alternatives, **validity), key
+
+    def issue_for(self, key: Any) -> x509.Certificate:
+        """A certificate for a key of any kind."""
+        return self._issue(key, subject(NAME), HOSTS)
+
+    def write(self, path: str, certificate: x509.Certificate, key: Any) -> Path:
+        """A file with both, for its user's eyes only."""
+        file = self.directory / path
+        file.touch(mode=0o600)
+        file.write_bytes(key_pem(key) + pem(certificate))
+        return file
+
+    def server(self, path: str = "server.pem", **validity: Any) -> Path:
+        """A file with key and certificate for localhost, 127.0.0.1 and ::1."""
+        return self.write(path, *self.issue(NAME, alternatives=HOSTS, **validity))
+
+    def client(
+        self, *common_names: str, alternatives: Sequence[x509.GeneralName] = (), **validity: Any
+    ) -> Path:
+        """A file with key and certificate for a client."""
+        issued = self.issue(*common_names, alternatives=alternatives, **validity)
+        return self.write(f"client-{issued[0].serial_number}.pem", *issued)
+
+    def write_own(self, path: str = "server.pem") -> Path:
+        """A file with the authority's own key, and a certificate of it as of :meth:`server`."""
+        certificate = self._issue(self._key, self._name, HOSTS, is_authority=True)
+        return self.write(path, certificate, self._key)
 
 
 def self_signed(directory: Path) -> Path:
     """Return a new PEM file with a key and its certificate for localhost, 127.0.0.1 and ::1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
-    hosts = [x509.IPAddress(ipaddress.ip_address(host)) for host in ("127.0.0.1", "::1")]
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME), *hosts]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = directory / "server.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    return Authority(directory).write_own()

@@ -1,6 +1,7 @@
 """The options of one listener: where they hold, what is refused, and that open by mistake does not start."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from twisted.internet.defer import succeed
@@ -10,6 +11,7 @@ from socks5 import Door, Networks
 from socks5.doors import AtDoor, at_door
 from socks5.tap import Options
 from socks5.wire import Method
+from tests.certificates import self_signed
 
 AUTH = ["--auth", "memory:alice:secret"]
 PASSWORD, NONE = Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION
@@ -163,6 +165,14 @@ def test_an_exposed_listener_with_clients_or_a_login_is_served(arguments: Sequen
 def test_a_balancer_brings_others_wherever_it_listens(arguments: Sequence[str]) -> None:
     assert refusal(*arguments).startswith("others than this machine could reach ")
     parse(*arguments, "--open")
+
+
+def test_certificates_are_a_login_behind_a_balancer_too(tmp_path: Path) -> None:
+    pem = self_signed(tmp_path)
+    optional = f"tls:1443:interface=127.0.0.1:cert={pem}:clients={pem}:client-certificates="
+    parse("--listen", f"{optional}required", "--proxy-from", "127.0.0.1")
+    sentence = refusal("--listen", f"{optional}optional", "--proxy-from", "127.0.0.1")
+    assert sentence.startswith("others than this machine could reach ")
 
 
 def test_clients_of_another_listener_are_no_excuse() -> None:

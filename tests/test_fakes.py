@@ -525,7 +525,7 @@ class Connections:
     def clientConnectionForTLS(self, tls: Any) -> SSL.Connection:  # noqa: N802
         return SSL.Connection(self._context, None)
 
-    serverConnectionForTLS = clientConnectionForTLS  # noqa: N815
+    serverConnectionForTLS = clientConnectionForTLS
 
 
 @pytest.fixture(scope="module")

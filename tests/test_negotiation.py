@@ -1250,3 +1250,20 @@ def test_the_two_machines_understand_each_other(
     server.reply(0, BOUND)
     assert client.receive(server.take_output() + b"banner") == [got(BOUND)]
     assert (client.take_trailing(), server.take_trailing()) == (b"banner", sent_ahead)
+
+
+def test_the_methods_may_be_others_until_the_greeting_is_complete() -> None:
+    server = ServerNegotiation((Method.USERNAME_PASSWORD,))
+    server.receive(b"\5")
+    server.methods = (Method.NO_AUTHENTICATION, Method.USERNAME_PASSWORD)
+    server.receive(b"\2\2\0")
+    assert server.take_output() == b"\5\0"
+    with pytest.raises(LocalProtocolError, match="the method is chosen already at REQUEST"):
+        server.methods = (Method.USERNAME_PASSWORD,)
+
+
+def test_the_methods_can_only_be_such_as_can_be_carried_out() -> None:
+    server = ServerNegotiation()
+    with pytest.raises(LocalProtocolError, match="cannot carry out all of the methods"):
+        server.methods = (Method.NO_AUTHENTICATION, 0x80)
+    assert server.methods == (Method.NO_AUTHENTICATION,)

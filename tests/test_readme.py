@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
+from tests.certificates import Authority
 from tests.readme import README, Block, blocks
 
 TEXT = README.read_text()
@@ -67,6 +68,8 @@ def test_the_service_understands_its_commands(
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "users.txt").write_text("alice:correct horse\n")
+    Authority(tmp_path, "ca").server("proxy.example.pem")
+    (tmp_path / "proxy.example.key").symlink_to("proxy.example.pem")
     Options().parseOptions(arguments)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import Clock
 
 from socks5.accept import ListeningReactor
 from socks5.balancer import Behind
 from socks5.door import Door
+from socks5.service import endpoint_at
 from socks5.settings import Settings
 from tests.fakes import FakeResolver
 from tests.sessions import Records
@@ -46,8 +46,8 @@ def open_sockets() -> set[str]:
 async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Awaitable[Proxy]]]:
     """Start a server: on Twisted's ports, as in a program that embeds it, and on our own.
 
-    Parameters of the function: ``settings``; ``endpoint``, where it listens; ``clock``, whose time it
-    has; ``door``, what stands before it; those of ServerFactory.
+    Parameters of the function: ``settings``; ``endpoint``, where it listens, or what makes that
+    for a reactor; ``clock``, whose time it has; ``door``, what stands before it; those of ServerFactory.
     """
     from twisted.internet import reactor
 
@@ -57,7 +57,7 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
 
         async def listen(
             settings: Settings | None = None,
-            endpoint: str = "tcp:0:interface=127.0.0.1",
+            endpoint: str | Callable[[Any], Any] = "tcp:0:interface=127.0.0.1",
             clock: Clock | None = None,
             door: Door | None = None,
             **parameters: Any,
@@ -71,7 +71,9 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             served = factory if door is None else factory.at(door)
             if door is not None and door.proxies is not None:
                 listener = Behind(listener, door.proxies, timed, factory.counters)
-            port = await serverFromString(listener, endpoint).listen(served)
+            is_text = isinstance(endpoint, str)
+            place: Any = endpoint_at(listener, endpoint) if is_text else endpoint(listener)
+            port = await place.listen(served)
             proxies.append(Proxy(stack, factory, port))
             return proxies[-1]
 

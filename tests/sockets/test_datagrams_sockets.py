@@ -13,9 +13,8 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 
-from socks5 import datagrams
+from socks5 import datagrams, slots
 from socks5.datagrams import (
-    SLOTS,
     BatchPort,
     Route,
     header_key,
@@ -24,6 +23,7 @@ from socks5.datagrams import (
     sockaddr,
 )
 from socks5.poll import Poller
+from socks5.slots import HEADER, SLOTS
 from socks5.wire import Address, Datagram
 from tests import sessions
 from tests.sessions import Failures
@@ -501,6 +501,24 @@ def test_segments_come_down_with_a_header_each(world: World, octets: int) -> Non
 
 
 @segmenting
+def test_what_is_remembered_of_aggregates_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "DESCRIBED", 2)
+    target = world.target()
+    for size in (10, 20, 30, 10):
+        target.send_segments(MANY[: 3 * size], size, host(world.far))
+        world.client.send_segments(
+            b"".join(header(target) + piece for piece in cut(MANY[: 3 * size], size)),
+            size + HEADER,
+            host(world.near),
+        )
+        world.go()
+        assert [data for data, _ in world.answers()] == cut(MANY[: 3 * size], size)
+        assert target.all() == cut(MANY[: 3 * size], size)
+
+
+@segmenting
 def test_segments_for_several_targets_go_one_by_one(world: World) -> None:
     """The first one's header does not speak for the others."""
     first, second = world.target(), world.target()
@@ -603,7 +621,7 @@ def test_more_segments_than_can_be_sent_at_once_go_one_by_one(
 ) -> None:
     """Newer kernels take more from a sender than older ones cut."""
     target = world.target()
-    monkeypatch.setattr(datagrams, "_MAX_SEGMENTS", 2)
+    monkeypatch.setattr(datagrams, "MAX_SEGMENTS", 2)
     stream = (header(target) + b"segment") * 3
     world.client.send_segments(stream, 17, host(world.near))
     target.send_segments(b"segment" * 3, 7, host(world.far))

@@ -4,6 +4,7 @@ Twisted's endpoints where there is no poller.
 
 import gc
 import os
+import random
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -95,21 +96,32 @@ class Targets:
 
     def listen(self, host: str = "127.0.0.1") -> socket.socket:
         """A target that accepts."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = self._stack.enter_context(socket.create_server((host, self.port), family=family))
-        listener.setblocking(False)
-        self.port = listener.getsockname()[1]
+        listener = self._bound(host)
+        listener.listen()
         return listener
 
     def hang(self, host: str = "127.0.0.1") -> socket.socket:
         """A target that does not answer: its queue is full."""
-        listener = self._stack.enter_context(socket.socket())
-        listener.bind((host, self.port))
+        listener = self._bound(host)
         listener.listen(0)
-        listener.setblocking(False)
-        self.port = listener.getsockname()[1]
         self._stack.enter_context(socket.create_connection(listener.getsockname()))
         return listener
+
+    def _bound(self, host: str) -> socket.socket:
+        """A socket on the common port, which is one that the system gives to no connection by itself: it might
+        be taken on the next address.
+        """
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = self._stack.enter_context(socket.socket(family))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        while not sock.getsockname()[1]:
+            try:
+                sock.bind((host, self.port or random.randrange(10_000, 32_768)))
+            except OSError:
+                assert not self.port, f"{host} port {self.port} is taken"
+        self.port = sock.getsockname()[1]
+        return sock
 
     def accept(self, listener: socket.socket) -> FarEnd:
         """The connection that waits there.

@@ -7,8 +7,9 @@ import pytest
 import pytest_twisted
 
 from socks5 import Door, Networks
+from socks5.wire import Method
 from tests import sessions
-from tests.certificates import self_signed
+from tests.certificates import Authority, self_signed
 from tests.sessions import (
     ASSOCIATE,
     GREETING,
@@ -197,3 +198,22 @@ async def test_balancer_on_a_unix_socket_is_of_this_host(serve: Any, tmp_path: P
     await target.accept()
     assert {access.client for access, _ in rules.asked} == {"127.0.0.9"}
     assert await client.receive(2) == NO_AUTHENTICATION
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_is_a_login_at_a_door_for_passwords(serve: Any, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    endpoint = f"tls:0:interface=127.0.0.1:cert={authority.server()}:clients={authority.path}"
+    door = Door(methods=(Method.USERNAME_PASSWORD,), proxies=BALANCED.proxies)
+    proxy = await serve(endpoint=endpoint, door=door, authenticator=Logins(), rules=Allow())
+    connection = behind(proxy, b"")
+    client = TLS(connection, authority.path, authority.client("anna"))
+    await client.handshake()
+    client.send(GREETING)
+    assert await client.receive(2) == NO_AUTHENTICATION
+    target = proxy.listen()
+    client.send(TO_SERVER + packed(*target.host))
+    await target.accept()
+    connection.close()
+    await proxy.gone()
+    assert [(each.user, each.client) for each in proxy.records] == [("anna", "127.0.0.9:5000")]

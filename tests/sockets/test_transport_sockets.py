@@ -717,7 +717,9 @@ async def test_a_relay_may_take_the_socket_and_gives_it_back_to_be_closed(wire: 
 
     await settled()
     relay = Relay()
+    ends = wire.transport.near, wire.transport.far
     taken = wire.transport.detach(relay)
+    assert (wire.transport.near, wire.transport.far) == ends
     wire.far.send(b"x")
     await until(lambda: relay.told)
     assert (taken.recv(10), wire.receiver.octets) == (b"x", b"")

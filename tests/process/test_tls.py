@@ -1,0 +1,110 @@
+"""TLS by the running program: in several processes, and with certificates that change."""
+
+import os
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from tests.certificates import Authority
+from tests.process.program import (
+    COMMANDS,
+    CONNECT,
+    MODULE,
+    Program,
+    client_of,
+    echoes,
+    is_ended,
+    poll,
+    reply,
+    request,
+    running,
+)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority(tmp_path)
+    made.server()
+    return made
+
+
+def options(authority: Authority, *others: str) -> list[str]:
+    where = "tls:0:interface=127.0.0.1:cert=server.pem"
+    place = f"{where}:clients={authority.path}"
+    return ["--listen", place, "--access-log", "access.log", *others]
+
+
+def connect(program: Program, authority: Authority, own: Path) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=authority.path)
+    context.load_cert_chain(own)
+    plain = client_of(("127.0.0.1", program.port))
+    return context.wrap_socket(plain, server_hostname="localhost")
+
+
+def serial_number(client: ssl.SSLSocket) -> int:
+    certificate = client.getpeercert()
+    assert certificate is not None
+    return int(str(certificate["serialNumber"]), 16)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_it_is_found_by_every_way_to_start(
+    command: str, authority: Authority, tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    with running(tmp_path, [*COMMANDS[command], *options(authority)]) as program:
+        with connect(program, authority, authority.client("anna")) as client:
+            request(client, CONNECT, *echo)
+            assert reply(client)[0] == 0
+            assert echoes(client)
+        poll(lambda: program.records, "a record")
+        program.terminate()
+        assert [record["user"] for record in program.records] == ["anna"]
+
+
+def test_each_worker_reads_the_new_certificate(
+    authority: Authority, tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    anna = authority.client("anna")
+    command = [*MODULE, *options(authority, "--workers=2")]
+    with running(tmp_path, command) as program:
+
+        def both_serve() -> bool:
+            with connect(program, authority, anna) as client:
+                request(client, CONNECT, *echo)
+            return {record["worker"] for record in program.records} == {1, 2}
+
+        poll(both_serve, "both workers have begun")
+        with connect(program, authority, anna) as old:
+            request(old, CONNECT, *echo)
+            assert reply(old)[0] == 0
+            fresh = authority.server("renewed.pem")
+            renewed = x509.load_pem_x509_certificate(fresh.read_bytes()).serial_number
+            os.replace(fresh, tmp_path / "server.pem")
+
+            def said() -> bool:
+                connect(program, authority, anna).close()
+                lines = [line for line in program.messages if "are read again" in line]
+                return len(lines) == 2
+
+            poll(said, "both workers say so")
+            for _ in range(16):
+                with connect(program, authority, anna) as new:
+                    assert serial_number(new) == renewed
+            assert serial_number(old) != renewed
+            assert echoes(old)
+        program.terminate()
+
+
+def test_garbage_leaves_no_line_but_for_debugging(authority: Authority, tmp_path: Path) -> None:
+    with running(tmp_path, [*MODULE, *options(authority)]) as program:
+        program.wait_until_it_listens()
+        for octets in (b"\5\1\0", b"GET / HTTP/1.0\r\n\r\n", os.urandom(2000), b"\x16" * 2000):
+            client = client_of(("127.0.0.1", program.port))
+            client.sendall(octets)
+            poll(lambda client=client: is_ended(client), "it is closed")  # type: ignore[misc]
+            client.close()
+        others = [line for line in program.messages if "no TLS with" not in line]
+        program.terminate()
+        assert not any(word in line for line in others for word in ("rror", "Traceback"))

@@ -1,0 +1,499 @@
+"""SOCKS over TLS on real sockets: certificates both ways, and what is no TLS."""
+
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from cryptography import x509
+from service_identity import VerificationError
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.protocols.haproxy import proxyEndpoint
+from twisted.python.failure import Failure
+
+from socks5.tls import TLSEndpoint, endpoint_from
+from tests import sessions
+from tests.certificates import DAY, Authority, self_signed
+from tests.sessions import (
+    GREETING,
+    LOGIN,
+    LOGIN_RIGHT,
+    NO_AUTHENTICATION,
+    PASSWORD_CHOSEN,
+    PASSWORD_GREETING,
+    Allow,
+    Logins,
+    octets,
+)
+from tests.sockets.clients import Far, Proxy, packed
+from tests.sockets.tls import TLS
+from tests.sockets.wires import turn, until
+
+failures = sessions.failures
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+BOTH_METHODS = octets("05 02 02 00")
+SERVER = x509.ExtendedKeyUsageOID.SERVER_AUTH
+EMAIL = x509.RFC822Name("anna@example.org")
+
+
+class Certified:
+    """An authority, a server of it, and clients."""
+
+    def __init__(self, serve: Any, directory: Path) -> None:
+        self._serve = serve
+        self.authority = Authority(directory)
+        self.server = self.authority.server()
+        self.anna = self.authority.client("anna", alternatives=[EMAIL])
+
+    async def serve(self, clients: str = "", **parameters: Any) -> Proxy:
+        """A server that takes certificates of our authority; *clients* are further options."""
+        return await self.serve_at(self.description(clients), **parameters)
+
+    def description(self, clients: str = "") -> str:
+        text = f"tls:0:interface=127.0.0.1:cert={self.server}"
+        return f"{text}:clients={self.authority.path}{clients}"
+
+    async def serve_at(self, endpoint: Any, **parameters: Any) -> Proxy:
+        proxy: Proxy = await self._serve(endpoint=endpoint, **parameters)
+        return proxy
+
+    async def connect(self, proxy: Proxy, own: Path | None = None, **versions: Any) -> TLS:
+        client = TLS(proxy.connect(proxy.address), self.authority.path, own, **versions)
+        await client.handshake()
+        return client
+
+
+@pytest.fixture
+def certified(serve: Any, tmp_path: Path) -> Certified:
+    return Certified(serve, tmp_path)
+
+
+async def connect(proxy: Proxy, client: TLS, greeting: bytes, answer: bytes) -> Far:
+    """CONNECT to a target, which is returned."""
+    target = proxy.listen()
+    client.send(greeting)
+    assert await client.receive(2) == answer
+    client.send(octets("05 01 00") + packed(*target.host))
+    far, _ = await target.accept()
+    assert (await client.receive(10))[:2] == octets("05 00")
+    return far
+
+
+async def over(proxy: Proxy, client: TLS) -> None:
+    client.far.close()
+    await proxy.gone()
+
+
+async def lines_of(step: Callable[[], Any]) -> list[tuple[LogLevel, str]]:
+    """What the log says meanwhile."""
+    with capturedLogs() as events:
+        await step()
+    return [(event["log_level"], formatEvent(event)) for event in events]
+
+
+# ---------------------------------------------------------------- who has shown a certificate
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_is_its_users_login(
+    certified: Certified, version: ssl.TLSVersion
+) -> None:
+    rules = Allow()
+    proxy = await certified.serve(authenticator=Logins(), rules=rules)
+    client = await certified.connect(proxy, certified.anna, maximum_version=version)
+    far = await connect(proxy, client, GREETING, NO_AUTHENTICATION)
+    client.send(b"up")
+    far.send(b"down")
+    assert await far.receive(2) == b"up"
+    assert await client.receive(4) == b"down"
+    await over(proxy, client)
+    assert {access.user.name for access, _ in rules.asked} == {"anna@example.org"}
+    assert [record.user for record in proxy.records] == ["anna@example.org"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_is_preferred_to_a_password(certified: Certified) -> None:
+    proxy = await certified.serve(authenticator=Logins())
+    client = await certified.connect(proxy, certified.anna)
+    await connect(proxy, client, BOTH_METHODS, NO_AUTHENTICATION)
+    await over(proxy, client)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_logs_in_all_the_same_is_who_logged_in(certified: Certified) -> None:
+    logins = Logins()
+    proxy = await certified.serve(authenticator=logins)
+    client = await certified.connect(proxy, certified.anna)
+    client.send(PASSWORD_GREETING)
+    assert await client.receive(2) == PASSWORD_CHOSEN
+    client.send(LOGIN)
+    await until(lambda: logins.asked)
+    logins.accept("bert")
+    assert await client.receive(2) == LOGIN_RIGHT
+    await over(proxy, client)
+    assert [record.user for record in proxy.records] == ["bert"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_logins_the_user_is_known_too(certified: Certified) -> None:
+    proxy = await certified.serve(":client-name=cn")
+    client = await certified.connect(proxy, certified.anna)
+    await connect(proxy, client, GREETING, NO_AUTHENTICATION)
+    await over(proxy, client)
+    assert [record.user for record in proxy.records] == ["anna"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_certificate_passwords_hold(certified: Certified) -> None:
+    proxy = await certified.serve(":client-certificates=optional", authenticator=Logins())
+    client = await certified.connect(proxy)
+    client.send(GREETING)
+    assert await client.receive(2) == octets("05 ff")
+    await over(proxy, client)
+    client = await certified.connect(proxy)
+    client.send(PASSWORD_GREETING)
+    assert await client.receive(2) == PASSWORD_CHOSEN
+    await over(proxy, client)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_optional_certificate_counts_like_a_required_one(certified: Certified) -> None:
+    proxy = await certified.serve(":client-certificates=optional", authenticator=Logins())
+    client = await certified.connect(proxy, certified.anna)
+    await connect(proxy, client, GREETING, NO_AUTHENTICATION)
+    await over(proxy, client)
+    assert [record.user for record in proxy.records] == ["anna@example.org"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_of_several_authorities_is_enough(certified: Certified, tmp_path: Path) -> None:
+    other = Authority(tmp_path, "another authority")
+    with certified.authority.path.open("ab") as file:
+        file.write(other.path.read_bytes())
+    proxy = await certified.serve()
+    for own in (certified.anna, other.client("bert")):
+        client = await certified.connect(proxy, own)
+        await connect(proxy, client, GREETING, NO_AUTHENTICATION)
+        client.far.close()
+    await until(lambda: len(proxy.records) == 2)
+    assert {record.user for record in proxy.records} == {"anna@example.org", "bert"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_authorities_no_certificate_is_asked_for(serve: Any, tmp_path: Path) -> None:
+    path = self_signed(tmp_path)
+    text = f"tls:0:interface=127.0.0.1:cert={path}"
+    proxy = await serve(endpoint=text, authenticator=Logins())
+    client = TLS(proxy.connect(proxy.address), path, path)
+    await client.handshake()
+    client.send(GREETING)
+    assert await client.receive(2) == octets("05 ff")
+    await over(proxy, client)
+
+
+# ---------------------------------------------------------------- a client of Twisted's
+
+
+class Answers(Protocol):
+    """Sends a greeting, keeps what comes, and why it ended."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.reason: BaseException | None = None
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(GREETING)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.reason = reason.value
+
+
+async def by_twisted(certified: Certified, proxy: Proxy, name: str) -> Answers:
+    """A client that verifies the proxy's name, and shows a certificate."""
+    own = PrivateCertificate.loadPEM(certified.anna.read_bytes())
+    trusted = Certificate.loadPEM(certified.authority.path.read_bytes())
+    options = optionsForClientTLS(name, trustRoot=trusted, clientCertificate=own)
+    plain = TCP4ClientEndpoint(reactor, *proxy.address)
+    client: Answers = await connectProtocol(wrapClientTLS(options, plain), Answers())
+    return client
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_of_twisteds_gets_in(certified: Certified) -> None:
+    proxy = await certified.serve(authenticator=Logins())
+    client = await by_twisted(certified, proxy, "localhost")
+    await until(lambda: client.received == NO_AUTHENTICATION)
+    assert client.transport is not None
+    client.transport.loseConnection()
+    await until(lambda: client.reason)
+    await proxy.gone()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_of_another_name_is_noticed(certified: Certified) -> None:
+    proxy = await certified.serve()
+    client = await by_twisted(certified, proxy, "another.example")
+    await until(lambda: client.reason)
+    assert isinstance(client.reason, VerificationError)
+    assert client.received == b""
+    await proxy.gone()
+
+
+# ---------------------------------------------------------------- who is turned away
+
+
+def strangers(authority: Authority) -> dict[str, Path]:
+    """Certificates with which nobody gets in, and what the client is told."""
+    elsewhere = authority.directory / "elsewhere"
+    elsewhere.mkdir()
+    return {
+        "UNKNOWN_CA": Authority(elsewhere, "a stranger").client("anna", alternatives=[EMAIL]),
+        "UNSUPPORTED_CERTIFICATE": authority.client("proxy", purpose=SERVER),
+        "CERTIFICATE_EXPIRED": authority.client("anna", since=-2 * DAY, until=-DAY),
+        "BAD_CERTIFICATE": authority.client("anna", since=DAY, until=2 * DAY),
+        "INTERNAL_ERROR": authority.client(),  # names nobody, for which TLS has no alert
+    }
+
+
+@pytest.mark.parametrize("clients", ["", ":client-certificates=optional"])
+@pytest.mark.parametrize(
+    "alert",
+    [
+        "UNKNOWN_CA",
+        "UNSUPPORTED_CERTIFICATE",
+        "CERTIFICATE_EXPIRED",
+        "BAD_CERTIFICATE",
+        "INTERNAL_ERROR",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_that_does_not_hold_ends_it(
+    certified: Certified, clients: str, alert: str
+) -> None:
+    """Over TLS 1.3 the client thinks that it is connected, and hears of it afterwards."""
+    own = strangers(certified.authority)[alert]
+    proxy = await certified.serve(clients)
+
+    async def come() -> None:
+        client = await certified.connect(proxy, own)
+        client.send(GREETING)
+        assert alert in await client.refusal()
+        await proxy.gone()
+
+    [(level, line)] = await lines_of(come)
+    assert level == LogLevel.debug
+    assert line.startswith("no TLS with 127.0.0.1:")
+    assert line.endswith(": certificate verify failed")
+    assert proxy.records == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_certificate_ends_it_where_one_is_required(certified: Certified) -> None:
+    proxy = await certified.serve()
+    client = await certified.connect(proxy)
+    client.send(GREETING)
+    assert "CERTIFICATE_REQUIRED" in await client.refusal()
+    await proxy.gone()
+    assert proxy.records == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_over_tls_12_the_handshake_itself_fails(certified: Certified) -> None:
+    proxy = await certified.serve()
+    with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
+        await certified.connect(proxy, maximum_version=ssl.TLSVersion.TLSv1_2)
+    await proxy.gone()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+@pytest_twisted.ensureDeferred
+async def test_older_tls_is_turned_away(certified: Certified) -> None:
+    proxy = await certified.serve()
+    far = proxy.connect(proxy.address)
+    # A ClientHello of TLS 1.1 (RFC 4346 section 7.4.1.2), for today's OpenSSL sends none.
+    hello = octets("0302") + bytes(32) + octets("00 0004 c013 002f 01 00")
+    message = b"\1" + len(hello).to_bytes(3, "big") + hello
+    far.send(octets("16 0301") + len(message).to_bytes(2, "big") + message)
+    answer = await far.rest()
+    assert answer[:1] + answer[5:] == octets("15 02 46")  # fatal: protocol_version
+    await proxy.gone()
+
+
+# ---------------------------------------------------------------- what is no TLS
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        GREETING[:1],
+        GREETING,
+        GREETING + octets("05 01 00 01 7f000001 0050"),
+        b"GET / HTTP/1.1\r\nHost: proxy\r\n\r\n",
+        bytes(300),
+        octets("16 0301 ffff") + bytes(300),
+        b"\xff" * 70_000,
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_tls_is_closed_at_once(certified: Certified, sent: bytes) -> None:
+    """The clock stands still: no deadline is what ends it. Others go on."""
+    proxy = await certified.serve(clock=Clock())
+    other = await certified.connect(proxy, certified.anna)
+
+    async def come() -> None:
+        far = proxy.connect(proxy.address)
+        far.send(sent)
+        await until(far.sees_now)
+        await until(lambda: proxy.counters.open_connections == 1)
+
+    lines = await lines_of(come)
+    assert [level for level, _ in lines] == [LogLevel.debug]
+    assert proxy.records == []
+    other.send(GREETING)
+    assert await other.receive(2) == NO_AUTHENTICATION
+    await over(proxy, other)
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls_on_a_plain_port_is_closed_at_once(serve: Any, tmp_path: Path) -> None:
+    proxy = await serve(clock=Clock())
+    client = TLS(proxy.connect(proxy.address), self_signed(tmp_path))
+    client.start()
+    lines = await lines_of(lambda: until(client.far.sees_now))
+    client.far.close()
+    await proxy.gone()
+    assert lines == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 60])
+@pytest_twisted.ensureDeferred
+async def test_a_handshake_that_stops_has_a_deadline(certified: Certified, count: int) -> None:
+    clock = Clock()
+    proxy = await certified.serve(clock=clock)
+    client = TLS(proxy.connect(proxy.address), certified.authority.path)
+    client.start(count)
+    await until(lambda: proxy.counters.open_connections)
+    await turn()
+    clock.advance(9.9)
+    await turn()
+    assert not client.far.sees_now()
+    clock.advance(0.2)
+    await proxy.gone()
+
+
+# ---------------------------------------------------------------- the end
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_goodbye_is_an_end(certified: Certified) -> None:
+    proxy = await certified.serve()
+    client = await certified.connect(proxy, certified.anna)
+    far = await connect(proxy, client, GREETING, NO_AUTHENTICATION)
+    client.send(b"all of it")
+    await client.goodbye()
+    assert await far.rest() == b"all of it"
+    assert far.sees == "end"
+    await proxy.gone()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_end_without_a_goodbye_is_a_reset(certified: Certified) -> None:
+    """Somebody on the path may have cut it: the target must not take it for a whole (RFC 8446 section 6.1)."""
+    proxy = await certified.serve()
+    client = await certified.connect(proxy, certified.anna)
+    far = await connect(proxy, client, GREETING, NO_AUTHENTICATION)
+    client.send(b"half of it")
+    assert await far.receive(10) == b"half of it"
+    client.far.end()
+    await until(far.sees_now)
+    assert far.sees == "reset"
+    await proxy.gone()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_targets_end_is_a_goodbye(certified: Certified) -> None:
+    proxy = await certified.serve()
+    client = await certified.connect(proxy, certified.anna)
+    far = await connect(proxy, client, GREETING, NO_AUTHENTICATION)
+    far.send(b"all of it")
+    far.end()
+    assert await client.receive(9) == b"all of it"
+    await client.goodbye()
+    await proxy.gone()
+
+
+# ---------------------------------------------------------------- something before TLS
+
+
+@dataclass
+class BehindHeader:
+    """A TLS endpoint whose clients send a PROXY header before they begin with TLS."""
+
+    tls: TLSEndpoint
+
+    def listen(self, factory: Any) -> Any:
+        return proxyEndpoint(self.tls.tcp).listen(self.tls.wrap(factory))
+
+
+@pytest.mark.parametrize("is_glued", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_another_factory_can_stand_between_tcp_and_tls(
+    certified: Certified, is_glued: bool
+) -> None:
+    def endpoint(listener: Any) -> BehindHeader:
+        made = endpoint_from(listener, certified.description())
+        assert made is not None
+        return BehindHeader(made)
+
+    proxy = await certified.serve_at(endpoint, authenticator=Logins())
+    client = TLS(proxy.connect(proxy.address), certified.authority.path, certified.anna)
+    header = b"PROXY TCP4 198.51.100.7 198.51.100.1 51234 1443\r\n"
+    if is_glued:
+        client.start(before=header)
+    else:
+        client.far.send(header)
+    await client.handshake()
+    client.send(GREETING)
+    assert await client.receive(2) == NO_AUTHENTICATION
+    client.send(octets("05 09 00") + packed("192.0.2.1", 80))
+    assert (await client.receive(10))[:2] == octets("05 07")
+    client.far.close()
+    await proxy.gone()
+    [record] = proxy.records
+    assert (record.client, record.user) == ("198.51.100.7:51234", "anna@example.org")
+
+
+# ---------------------------------------------------------------- another certificate
+
+
+@pytest_twisted.ensureDeferred
+async def test_new_connections_get_the_new_certificate_and_old_ones_go_on(
+    certified: Certified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socks5.certificates.LOOK_INTERVAL", 0.0)
+    proxy = await certified.serve()
+    first = await certified.connect(proxy, certified.anna)
+    far = await connect(proxy, first, GREETING, NO_AUTHENTICATION)
+    renewed = certified.authority.server("renewed.pem")
+    os.replace(renewed, certified.server)
+    second = await certified.connect(proxy, certified.anna)
+    assert second.serial_number != first.serial_number
+    first.send(b"still here")
+    assert await far.receive(10) == b"still here"
+    first.far.close()
+    await over(proxy, second)
