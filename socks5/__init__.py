@@ -6,7 +6,7 @@ The names here are the public face; everything else is reached through its modul
 from socks5.auth import NoAuthentication, PasswordAuthentication
 from socks5.door import Door
 from socks5.errors import SOCKSError
-from socks5.interfaces import Access, IAccessLog, IAuthenticator, IDialer, IResolver, IRules
+from socks5.interfaces import Access, IAccessLog, IAuthenticator, IBans, IDialer, IResolver, IRules
 from socks5.networks import Networks
 from socks5.rules import Rules
 from socks5.server import ServerFactory
@@ -20,6 +20,7 @@ __all__ = [
     "Door",
     "IAccessLog",
     "IAuthenticator",
+    "IBans",
     "IDialer",
     "IResolver",
     "IRules",
