@@ -1,9 +1,9 @@
 """``python -m socks5``: the service of ``twistd -n socks5``, without twistd.
 
 Takes the same options, logs to the standard output, and shows an import error as what it is, where
-``twistd`` would only say "Unknown command".
+``twistd`` would only say "Unknown command". ``python -m socks5 passwd`` is :mod:`socks5.passwd`.
 
-Floor 5: imports :mod:`socks5.tap` and :mod:`socks5.workers`.
+Floor 5: imports :mod:`socks5.tap`, :mod:`socks5.passwd` and :mod:`socks5.workers`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from collections.abc import Sequence
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python import usage
 
+from socks5 import passwd
 from socks5.tap import Options, makeService, this_reactor
 from socks5.workers import VARIABLE
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the proxy until SIGTERM or SIGINT.
+    """Run the proxy until SIGTERM or SIGINT; or, behind ``passwd``, that command.
 
     :param arguments: the options; default: those of this process.
     :raises SystemExit: the options are wrong (status 2), or the service does not start (status 1).
     """
+    command = list(sys.argv[1:] if arguments is None else arguments)
+    if command[:1] == ["passwd"]:
+        passwd.main(command[1:])
+        return
     options = Options()
     try:
         options.parseOptions(arguments)

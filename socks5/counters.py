@@ -32,6 +32,9 @@ class Counters:
     refused_logins: int = 0
     """Credentials that were not accepted."""
 
+    unjudged_logins: int = 0
+    """Those of them that nobody could judge: too many waited, or a source of users was out of order."""
+
     bans: int = 0
     """Bans for failed logins that began."""
 

@@ -24,6 +24,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from socks5.auth import LoginNotJudged
 from socks5.door import Door
 from socks5.interfaces import Access, ClaimedAccess, IUser
 from socks5.negotiation import CredentialsReceived, Stage
@@ -114,7 +115,9 @@ class GuardedSession(ServerProtocol):
     def _count_failure(self, failure: Failure) -> float:
         """Seconds that the answer is to wait. A checker that broke says nothing about the client."""
         bans = self.factory.bans
-        if bans is None or not failure.check(LoginFailed) or bans.is_banned(self._client):
+        if bans is None or not failure.check(LoginFailed) or failure.check(LoginNotJudged):
+            return 0.0
+        if bans.is_banned(self._client):
             return 0.0
         delay = bans.failed(self._client)
         self.factory.counters.bans += bans.is_banned(self._client)

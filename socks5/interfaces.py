@@ -10,7 +10,7 @@ Floor 1: imports only :mod:`socks5.wire`, :mod:`socks5.settings` and :mod:`socks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,10 @@ class IUser(Interface):
     """
 
     name: str = Attribute("The user's name, for rules and logs.")
+    groups: frozenset[str] = Attribute("The groups that the user belongs to, for rules.")
+    settings: Mapping[str, str] = Attribute(
+        "What else the source of users says of this one, for rules."
+    )
 
 
 class Access(NamedTuple):

@@ -16,7 +16,6 @@ from ipaddress import ip_address
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService
-from twisted.cred.checkers import FilePasswordDB, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import (
     AuthOptionMixin,
@@ -25,14 +24,17 @@ from twisted.cred.strcred import (
     UnsupportedInterfaces,
     findCheckerFactory,
 )
+from twisted.logger import Logger
 from twisted.python import usage
 from typing_extensions import override
 
 from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import NoAuthentication, PasswordAuthentication
+from socks5.auth.users import WrongSource
 from socks5.balancer import Behind
 from socks5.certificates import Unusable
+from socks5.checkers import SOURCES
 from socks5.doors import DoorOptions, Place, at_door, networks
 from socks5.interfaces import IAuthenticator
 from socks5.limits import raise_descriptor_limit
@@ -53,6 +55,11 @@ from socks5.workers import Inheriting, Opening, Worker, worker_count
 
 _COMMANDS = {name: command for command, name in COMMAND_NAMES.items()}
 _DEFAULTS = Settings()
+_log = Logger()
+_MEMORY_WARNING = (
+    "--auth memory: every user of this machine can read these passwords in the list of processes; "
+    "better: --auth htpasswd:FILE, or htpasswd:credential=NAME in a systemd service"
+)
 
 
 def _seconds(name: str, minimum: float = 0.0) -> Callable[[str], float]:
@@ -117,6 +124,12 @@ def _workers(text: str) -> int:
         raise usage.UsageError(
             f"--workers: expected a number from 1 to 1024 or auto, got {text!r}"
         ) from None
+
+
+def _checker(kind: str, arguments: str) -> Any:
+    """What ``--auth KIND:ARGUMENTS`` asks for: ours, or a plugin's."""
+    generate = SOURCES.get(kind) or findCheckerFactory(kind).generateChecker
+    return generate(arguments)
 
 
 class Options(DoorOptions, AuthOptionMixin):
@@ -262,6 +275,7 @@ class Options(DoorOptions, AuthOptionMixin):
 
     def __init__(self) -> None:
         super().__init__()
+        self["memory"] = False
         self["ban-exempt"] = Networks()
         self["outgoing"] = PerFamily()
         self["advertise"] = PerFamily()
@@ -316,41 +330,23 @@ class Options(DoorOptions, AuthOptionMixin):
     def opt_auth(self, description: str) -> None:
         """Let in those whom TYPE:ARGS knows, such as file:users.txt, and nobody else; repeatable."""
         kind, _, arguments = description.partition(":")
+        if kind == "memory":
+            self["memory"] = True
         try:
-            factory = findCheckerFactory(kind)
+            self.addChecker(_checker(kind, arguments))
         except InvalidAuthType:
             raise usage.UsageError(
                 f"--auth: expected a type of --help-auth, got {kind!r}"
             ) from None
-        try:
-            self.addChecker(factory.generateChecker(arguments))
         except UnsupportedInterfaces:
             raise usage.UsageError(
                 f"--auth {kind}: expected a type for user names and passwords"
             ) from None
-        except (ValueError, InvalidAuthArgumentString):  # which may quote a password
-            raise usage.UsageError(
-                f"--auth {kind}:ARGS: expected for ARGS: {factory.argStringFormat}"
-            ) from None
-        except OSError as error:
-            raise usage.UsageError(
-                f"--auth {kind}: expected a file that can be read, got {error.filename!r} ({error.strerror})"
-            ) from None
-
-    @override
-    def addChecker(self, checker: Any) -> None:
-        """Take a checker. ``memory:`` has its users as text, on the wire they are octets; ``file:`` must
-        find its file wherever the service then runs.
-
-        :raises OSError: that file cannot be read.
-        """
-        if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
-            users = checker.users.items()
-            checker.users = {os.fsencode(name): os.fsencode(word) for name, word in users}
-        elif isinstance(checker, FilePasswordDB):
-            checker.filename = os.path.abspath(checker.filename)
-            open(checker.filename, "rb").close()
-        super().addChecker(checker)  # type: ignore[no-untyped-call]
+        except WrongSource as error:
+            raise usage.UsageError(f"--auth {kind}: {error}") from None
+        except (ValueError, OSError, InvalidAuthArgumentString):  # which may quote a password
+            expected = findCheckerFactory(kind).argStringFormat
+            raise usage.UsageError(f"--auth {kind}:ARGS: expected for ARGS: {expected}") from None
 
     def _ip(self, option: str, text: str) -> int:
         """The IP version of an address option.
@@ -482,6 +478,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         reactor = this_reactor()
     raise_descriptor_limit()
     worker = Worker.from_environment()
+    if worker is None and options["memory"]:
+        _log.warn(_MEMORY_WARNING)
     if worker is None and options["workers"] > 1:
         return _parent(options, reactor)
     access_log = options.access_log(reactor, worker)

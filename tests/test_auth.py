@@ -1,7 +1,7 @@
 """Who somebody is: user names and passwords as octets, over any checker of twisted.cred."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,27 @@ from twisted.cred.checkers import (
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.logger import Logger, textFileLogObserver
+from twisted.logger import (
+    LogEvent,
+    Logger,
+    LogLevel,
+    formatEvent,
+    globalLogPublisher,
+    textFileLogObserver,
+)
 from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 from zope.interface.verify import verifyObject
 
-from socks5.auth import AnyOf, NoAuthentication, PasswordAuthentication, Realm, User
+from socks5.auth import (
+    AnyOf,
+    Known,
+    LoginNotJudged,
+    NoAuthentication,
+    PasswordAuthentication,
+    Realm,
+    User,
+)
 from socks5.interfaces import IAuthenticator, IUser
 from socks5.wire import Credentials, Method
 
@@ -84,6 +99,20 @@ def outcome(deferred: Deferred[Any]) -> Any:
 def log_in(username: bytes, password: bytes, *checkers: ICredentialsChecker) -> Any:
     authenticator = PasswordAuthentication.over(*checkers)
     return outcome(authenticator.authenticate(Credentials(username, password), CLIENT))
+
+
+@pytest.fixture
+def events() -> Iterator[list[LogEvent]]:
+    """Every error that is logged."""
+    found: list[LogEvent] = []
+
+    def observe(event: LogEvent) -> None:
+        if event.get("log_level") is LogLevel.error:
+            found.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
 
 
 # ---------------------------------------------------------------- the methods
@@ -156,6 +185,17 @@ def test_whatever_a_checker_calls_a_user_it_has_a_name(avatar_id: object, name: 
     assert log_in(b"x", b"y", Checker(lambda _: avatar_id)) == User(name)
 
 
+def test_a_checker_may_know_groups_and_settings() -> None:
+    known = Known(b"alice", frozenset({"staff"}), {"speed": "fast"})
+    user = log_in(b"x", b"y", Checker(lambda _: known))
+    assert user == User("alice", frozenset({"staff"}), {"speed": "fast"})
+    assert verifyObject(IUser, user)
+    assert known == b"alice"  # for a realm that only wants a name
+    assert hash(user) == hash(User("alice", frozenset({"staff"})))
+    assert User("alice").groups == frozenset()
+    assert User("alice").settings == {}
+
+
 # ---------------------------------------------------------------- several checkers
 
 
@@ -181,13 +221,24 @@ def test_what_no_checker_accepts_is_refused(checkers: tuple[Checker, ...]) -> No
     assert log_in(b"alice", b"secret", *checkers).check(error.UnauthorizedLogin)
 
 
-def test_a_checker_that_breaks_is_not_a_refusal() -> None:
-    """It comes out as it is, for the log; and nobody gets in behind it."""
-    behind = Checker(accept)
-    given = log_in(b"alice", b"secret", Checker(lambda _: 1 / 0), behind)
-    assert given.check(ZeroDivisionError)
-    assert not given.check(error.LoginFailed)
-    assert behind.asked == []
+def test_a_checker_that_breaks_lets_nobody_in_and_hides_no_other(events: list[LogEvent]) -> None:
+    given = log_in(b"alice", PASSWORD, Checker(broken), Checker(refuse))
+    assert given.check(LoginNotJudged)
+    assert log_in(b"alice", PASSWORD, Checker(broken), Checker(accept)) == User("alice")
+    for event in events:
+        text = formatEvent(event)
+        assert text.startswith("Checker failed with RuntimeError; its message is left out")
+        assert "in broken" in text
+        assert PASSWORD.decode() not in text
+    assert len(events) == 2
+
+
+def test_a_checker_that_cannot_judge_is_not_a_refusal() -> None:
+    def cannot(credentials: Any) -> Any:
+        raise LoginNotJudged("too many wait")
+
+    assert log_in(b"alice", b"secret", Checker(cannot), Checker(refuse)).check(LoginNotJudged)
+    assert log_in(b"alice", b"secret", Checker(cannot), Checker(accept)) == User("alice")
 
 
 def test_a_checker_may_take_its_time() -> None:

@@ -118,10 +118,15 @@ def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.Monke
     reactor.triggers.get("after", {}).get("shutdown", [(lambda: None, (), {})])[0][0]()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "socks5").glob("*.py")), ids=lambda path: path.name)
-def test_every_file_has_its_paragraph(path: Path) -> None:
-    if path.name != "__init__.py":
-        assert re.search(rf"^``{re.escape(path.name)}``\n   \S", ARCHITECTURE, re.MULTILINE)
+PACKAGE = ROOT / "socks5"
+FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "__init__.py"])
+def test_every_file_has_its_paragraph(name: str) -> None:
+    """The file of a folder itself, its ``__init__.py``, goes by the folder's name."""
+    name = name.removesuffix("__init__.py")
+    assert re.search(rf"^``{re.escape(name)}``\n   \S", ARCHITECTURE, re.MULTILINE)
 
 
 @pytest.fixture(name="drawing")

@@ -16,7 +16,25 @@ PACKAGE = Path(__file__).resolve().parent.parent / "socks5"
 FLOORS = [
     ("0 pure", ["errors", "wire", "negotiation", "networks", "proxyheader"]),
     ("1 contracts", ["settings", "counters", "interfaces", "door"]),
-    ("1½ policy", ["auth", "certificates", "rules", "limits", "accesslog", "deadlines", "bans"]),
+    (
+        "1½ policy",
+        [
+            "auth",
+            "auth.hashes",
+            "auth.users",
+            "auth.files",
+            "auth.work",
+            "auth.pam",
+            "auth.directory",
+            "auth.ldap",
+            "certificates",
+            "rules",
+            "limits",
+            "accesslog",
+            "deadlines",
+            "bans",
+        ],
+    ),
     (
         "2 sockets",
         ["poll", "reactor", "replies", "resolve", "transport", "slots", "datagrams", "tls"],
@@ -24,7 +42,10 @@ FLOORS = [
     ("2½ motion", ["attempts", "dial", "relay", "splice", "accept", "balancer"]),
     ("3 commands", ["connect", "bind", "associate"]),
     ("4 faces", ["session", "entrance", "server"]),
-    ("5 doors", ["service", "doors", "workers", "supervisor", "tap", "__main__"]),
+    (
+        "5 doors",
+        ["service", "doors", "workers", "supervisor", "checkers", "tap", "passwd", "__main__"],
+    ),
 ]
 
 # Inside one floor, only these.
@@ -35,6 +56,12 @@ SIDEWAYS = {
     "interfaces": {"settings", "counters"},
     "bans": {"limits"},
     "certificates": {"auth"},
+    "auth.users": {"auth", "auth.hashes"},
+    "auth.files": {"auth.users"},
+    "auth.work": {"auth", "auth.users"},
+    "auth.pam": {"auth", "auth.users", "auth.work"},
+    "auth.directory": {"auth.users"},
+    "auth.ldap": {"auth", "auth.directory", "auth.users", "auth.work"},
     "reactor": {"poll"},
     "transport": {"poll", "replies"},
     "datagrams": {"poll", "slots"},
@@ -44,8 +71,8 @@ SIDEWAYS = {
     "server": {"session", "entrance"},
     "doors": {"service"},
     "supervisor": {"workers"},
-    "tap": {"service", "doors", "workers", "supervisor"},
-    "__main__": {"tap", "workers"},
+    "tap": {"service", "doors", "workers", "supervisor", "checkers"},
+    "__main__": {"tap", "passwd", "workers"},
 }
 
 # The face offers what other floors define: it may import all but the doors, and no module imports it.
@@ -179,7 +206,9 @@ def test_a_breach_is_named(tmp_path: Path, module: str, source: str, sentence: s
     package = tmp_path / "socks5"
     package.mkdir()
     for name in [FACE, *PLACE]:
-        (package / f"{name}.py").touch()
+        place = package.joinpath(*name.split("."))
+        place.parent.mkdir(exist_ok=True)
+        place.with_suffix(".py").touch()
     (package / "wire.py").write_text("from .errors import SOCKSError\n")
     assert complaints(package) == []
     with (package / f"{module}.py").open("a") as file:

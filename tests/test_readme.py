@@ -11,6 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from tests.certificates import Authority
 from tests.readme import README, Block, blocks
+from tests.test_auth_hashes import KNOWN
 
 TEXT = README.read_text()
 BLOCKS = blocks(TEXT)
@@ -67,7 +68,7 @@ def test_the_service_understands_its_commands(
     from socks5.tap import Options
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "users.txt").write_text("alice:correct horse\n")
+    (tmp_path / "users.txt").write_text(f"alice:{KNOWN['bcrypt']}\n")
     Authority(tmp_path, "ca").server("proxy.example.pem")
     (tmp_path / "proxy.example.key").symlink_to("proxy.example.pem")
     Options().parseOptions(arguments)

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from socks5 import NoAuthentication, PasswordAuthentication, Rules, ServerFactory, Settings
-from socks5.auth import User
+from socks5.auth import Known, LoginNotJudged, User
 from socks5.dial import Dialer
 from socks5.errors import ConnectionRefused
 from socks5.interfaces import Access, ICommand, ISession, Record
@@ -527,6 +529,21 @@ def test_rules_see_the_user() -> None:
     assert [(access.user, given) for access, given in rules.asked] == [(User("somebody"), None)]
 
 
+def test_rules_see_the_groups_and_settings_of_the_user() -> None:
+    @implementer(ICredentialsChecker)
+    class Checker:
+        credentialInterfaces = (IUsernamePassword,)
+
+        def requestAvatarId(self, credentials: Any) -> Known:
+            return Known(credentials.username, frozenset({"staff"}), {"speed": "fast"})
+
+    rules = Allow()
+    server = Server(authenticator=PasswordAuthentication.over(Checker()), rules=rules)
+    server.client(PASSWORD_GREETING, LOGIN, CONNECT)
+    [(access, _)] = rules.asked
+    assert access.user == User("user", frozenset({"staff"}), {"speed": "fast"})
+
+
 def test_wrong_login_is_told_and_closed() -> None:
     logins = Logins()
     server = Server(authenticator=logins)
@@ -536,7 +553,18 @@ def test_wrong_login_is_told_and_closed() -> None:
     assert client.sees == "end"
     assert server.dialer.targets == []
     assert server.counters.refused_logins == 1
+    assert server.counters.unjudged_logins == 0
     assert server.counters.violations == 0
+
+
+def test_a_login_that_nobody_can_judge_is_refused_and_counted() -> None:
+    logins = Logins()
+    server = Server(authenticator=logins)
+    client = server.client(PASSWORD_GREETING, LOGIN, CONNECT)
+    logins.refuse(LoginNotJudged("too many wait"))
+    assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert server.counters.refused_logins == 1
+    assert server.counters.unjudged_logins == 1
 
 
 @pytest.mark.parametrize(

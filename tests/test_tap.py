@@ -14,6 +14,7 @@ from twisted.cred.error import LoginFailed
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 
 from socks5 import tap
@@ -342,14 +343,23 @@ WRONG_AUTH = [
     ("nosuch:x", "--auth: expected a type of --help-auth, got 'nosuch'"),
     (
         "memory:alice:secret:bob",
-        "--auth memory:ARGS: expected for ARGS: A colon-separated list (name:password:...)",
+        "--auth memory: expected NAME:PASSWORD:NAME:PASSWORD, a password for each name",
     ),
-    ("file", "--auth file:ARGS: expected for ARGS: Location of a FilePasswordDB-formatted file."),
+    ("file", "--auth file: expected the path of a file"),
     (
         "file:/nonexistent",
-        "--auth file: expected a file that can be read, got '/nonexistent' (No such file or directory)",
+        (
+            "--auth file: expected a file that can be read, got '/nonexistent' "
+            "(No such file or directory); check its name and mode"
+        ),
     ),
-    ("file:/", "--auth file: expected a file that can be read, got '/' (Is a directory)"),
+    (
+        "file:/",
+        (
+            "--auth file: expected a file that can be read, got '/' (Is a directory); "
+            "check its name and mode"
+        ),
+    ),
     ("anonymous", "--auth anonymous: expected a type for user names and passwords"),
 ]
 
@@ -359,6 +369,53 @@ def test_a_wrong_source_of_users_is_one_sentence_without_passwords(
     description: str, sentence: str
 ) -> None:
     assert refusal("--auth", description) == sentence
+
+
+def test_what_a_plugin_does_not_understand_is_one_sentence_without_passwords(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Factory:
+        argStringFormat = "something else"
+
+        def generateChecker(self, argument: str) -> Any:
+            raise ValueError(f"what is {argument}?")
+
+    monkeypatch.setattr(tap, "findCheckerFactory", lambda kind: Factory())
+    assert refusal("--auth", "x:secret") == "--auth x:ARGS: expected for ARGS: something else"
+
+
+def warnings_of(*arguments: str) -> list[str]:
+    """What is logged as the service is made."""
+    found: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if event.get("log_level") is LogLevel.warn:
+            found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        makeService(parse(*arguments), reactor)
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    return found
+
+
+def test_passwords_on_the_command_line_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "users.txt").write_text("bob:word\n")
+    assert warnings_of("--auth", f"file:{tmp_path / 'users.txt'}") == []
+    [warning] = warnings_of("--auth", "memory:alice:secret")
+    assert "every user of this machine can read these passwords in the list of processes" in warning
+    assert "htpasswd:FILE" in warning
+    assert "credential=NAME" in warning
+    assert "secret" not in warning
+
+
+def test_of_passwords_on_the_command_line_the_workers_say_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = SimpleNamespace(number=1, sockets=0, output=1, watch_parent=lambda reactor: None)
+    monkeypatch.setattr(tap.Worker, "from_environment", lambda: worker)
+    assert warnings_of("--auth", "memory:alice:secret", "--access-log", "x") == []
 
 
 def help_of(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -1,10 +1,68 @@
-"""Tells ``twistd`` that there is a ``socks5`` service; the service itself is imported when asked for.
+"""Tells Twisted that there is a ``socks5`` service for ``twistd``, and sources of users for ``--auth``;
+what they are is imported when asked for.
 
 Nothing here may fail: to the user, an ImportError in a plugin is only "Unknown command: socks5".
 """
 
+from typing import Any
+
 from twisted.application.service import ServiceMaker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import ICheckerFactory
+from twisted.plugin import IPlugin
+from twisted.python.reflect import namedAny
+from zope.interface import implementer
 
 socks5_service = ServiceMaker(
     "socks5 proxy", "socks5.tap", "A SOCKS5 proxy (RFC 1928, 1929).", "socks5"
+)
+
+
+@implementer(IPlugin, ICheckerFactory)
+class Source:
+    """A source of users. See :class:`twisted.cred.strcred.ICheckerFactory`."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, auth_type: str, make: str, arguments: str, text: str) -> None:
+        self.authType = auth_type
+        self.argStringFormat = arguments
+        self.authHelp = text
+        self._make = make
+
+    def generateChecker(self, argstring: str) -> Any:
+        """See :meth:`twisted.cred.strcred.ICheckerFactory.generateChecker`."""
+        return namedAny(self._make)(argstring)
+
+
+htpasswd = Source(
+    "htpasswd",
+    "socks5.checkers.htpasswd",
+    "FILE[:groups=FILE]",
+    """
+A file with a line NAME:HASH for each user; hashes of argon2, bcrypt, sha512-crypt, sha256-crypt and
+apr1. Make an entry with `python -m socks5 passwd FILE NAME`. The file is read again when it changes.
+The file of groups has lines GROUP: NAME NAME. Instead of a path, credential=NAME is a file that
+systemd hands to the service.
+""",
+)
+
+pam = Source(
+    "pam",
+    "socks5.checkers.pam",
+    "SERVICE",
+    """
+What this machine's PAM says, under the name of a service that has a file in /etc/pam.d. Needs
+`pip install txsocks5[pam]`.
+""",
+)
+
+ldap = Source(
+    "ldap",
+    "socks5.checkers.ldap",
+    "FILE",
+    """
+Whoever can bind to an LDAP directory. The file, TOML, says where it is and how users are found: uri,
+and user_dn or search_base; see the documentation. Needs `pip install txsocks5[ldap]`.
+""",
 )

@@ -2,39 +2,79 @@
 :mod:`twisted.cred`.
 
 Any checker for :class:`~twisted.cred.credentials.IUsernamePassword` serves. User names and
-passwords stay the octets that the client sent. No password leaves this module, in whatever form.
+passwords stay the octets that the client sent. No password leaves this folder, in whatever form.
 
-Floor 1½: imports floor 1 and :mod:`socks5.wire`.
+Floor 1½: imports floor 1 and :mod:`socks5.wire`; the other files of the folder import this one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Self
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
-from twisted.internet.defer import Deferred, fail, inlineCallbacks
+from twisted.internet.defer import CancelledError, Deferred, fail, inlineCallbacks
+from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
 from socks5.interfaces import IAuthenticator, IUser
 from socks5.wire import Credentials, Method
 
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+
+class LoginNotJudged(LoginFailed):
+    """Nobody could say whether a login is right: too many wait, or who should know does not answer.
+
+    The login is refused like a wrong one, but it says nothing about who tried.
+    """
+
+
+class Known(bytes):
+    """The avatar ID of a checker that knows more of a user than the name, which it is.
+
+    :param name: the user's name, octets.
+    :param groups: see :class:`~socks5.interfaces.IUser`.
+    :param settings: likewise.
+    """
+
+    groups: frozenset[str]
+    settings: Mapping[str, str]
+
+    def __new__(
+        cls,
+        name: bytes,
+        groups: frozenset[str] = frozenset(),
+        settings: Mapping[str, str] = _NO_SETTINGS,
+    ) -> Self:
+        """The name, with what else is known."""
+        known = super().__new__(cls, name)
+        known.groups = groups
+        known.settings = settings
+        return known
+
 
 @implementer(IUser)
 @dataclass(frozen=True, slots=True)
 class User:
-    """The avatar of :class:`Realm`: just a name, for rules and logs."""
+    """The avatar of :class:`Realm`, for rules and logs; see :class:`~socks5.interfaces.IUser`."""
 
     name: str
+    groups: frozenset[str] = frozenset()
+    settings: Mapping[str, str] = field(default_factory=lambda: _NO_SETTINGS, hash=False)
 
 
 @implementer(IRealm)
 class Realm:
-    """Gives every checked user a :class:`User`."""
+    """Gives every checked user a :class:`User`, with groups and settings if the avatar ID is
+    :class:`Known`.
+    """
 
     def requestAvatar(
         self, avatarId: Any, mind: Any, *interfaces: type[Interface]
@@ -50,6 +90,8 @@ class Realm:
             if isinstance(avatarId, bytes)
             else str(avatarId)
         )
+        if isinstance(avatarId, Known):
+            return IUser, User(name, avatarId.groups, avatarId.settings), lambda: None
         return IUser, User(name), lambda: None
 
 
@@ -58,9 +100,11 @@ class AnyOf:
     """Accepts what one of several checkers accepts; asks them in order.
 
     A :class:`~twisted.cred.portal.Portal` keeps only the last checker of each credentials
-    interface, so several are made one.
+    interface, so several are made one. One that fails otherwise than by a refusal lets nobody in and
+    does not hide those behind it.
     """
 
+    log = Logger()
     credentialInterfaces = (IUsernamePassword,)
 
     def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
@@ -68,13 +112,35 @@ class AnyOf:
 
     @inlineCallbacks
     def requestAvatarId(self, credentials: IUsernamePassword) -> Any:
-        """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`."""
+        """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`.
+
+        :raises LoginNotJudged: no checker accepts the login, and one of them could not judge it.
+        """
+        is_judged = True
         for checker in self._checkers:
             try:
                 return (yield checker.requestAvatarId(credentials))
+            except CancelledError:
+                raise
+            except LoginNotJudged:
+                is_judged = False
             except LoginFailed:
                 continue
+            except Exception as error:
+                is_judged = False
+                self._say(checker, error)
+        if not is_judged:
+            raise LoginNotJudged("a checker could not judge this login")
         raise UnauthorizedLogin("no checker accepts this login")
+
+    def _say(self, checker: ICredentialsChecker, error: Exception) -> None:
+        """Log the place and the kind of a bug. Not its text, which may hold the password."""
+        self.log.error(
+            "{checker} failed with {kind}; its message is left out, for it may hold a password\n{place}",
+            checker=type(checker).__name__,
+            kind=type(error).__name__,
+            place="".join(traceback.format_tb(error.__traceback__)),
+        )
 
 
 @implementer(IAuthenticator)

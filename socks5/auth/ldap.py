@@ -1,0 +1,191 @@
+"""What an LDAP directory says of a user name and a password. Needs ldaptor (the extra ``ldap``).
+
+A login is a connection, a simple bind (RFC 4513 section 5.1.3) and, where groups are wanted, a
+search. Over TLS, of which the server's name is verified; in clear text only to this machine.
+
+Floor 1½: imports :mod:`socks5.auth` and its folder; ldaptor inside functions, for it asks for the
+reactor when it is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socks5.auth import Known, LoginNotJudged
+from socks5.auth.directory import Directory
+from socks5.auth.users import WrongSource
+from socks5.auth.work import Complaints
+
+CONNECTIONS = 64
+"""Logins at a time; more are refused."""
+
+_OUT_OF_ORDER = (TimeoutError, ConnectError, ConnectionClosed, DNSLookupError)
+
+_REFUSALS = {19, 32, 34, 48, 49, 53}
+"""Result codes of a bind (RFC 4511 appendix A) that say no: constraintViolation, noSuchObject,
+invalidDNSyntax, inappropriateAuthentication, invalidCredentials, unwillingToPerform.
+"""
+
+
+@implementer(ICredentialsChecker)
+class LDAPChecker:
+    """Lets in whom the directory lets bind.
+
+    :param directory: how it is asked.
+    :param reactor: gives the reactor, at the first login.
+    :raises WrongSource: ldaptor is not installed.
+    """
+
+    log = Logger()
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, directory: Directory, reactor: Callable[[], Any]) -> None:
+        if find_spec("ldaptor") is None:
+            raise WrongSource("needs ldaptor: pip install 'txsocks5[ldap]'")
+        self._directory = directory
+        self._reactor = reactor
+        self._open = 0
+        self._complaints = Complaints()
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`.
+
+        A login without a password is refused unasked: to a directory it is none, and succeeds
+        (RFC 4513 section 5.1.2).
+        """
+        try:
+            name = credentials.username.decode()
+        except UnicodeDecodeError:
+            return fail(UnauthorizedLogin("a name in a directory is UTF-8"))
+        if not name or not credentials.password:
+            return fail(UnauthorizedLogin("a directory takes no empty name and no empty password"))
+        if self._open >= CONNECTIONS:
+            return fail(LoginNotJudged("too many logins wait for the directory"))
+        self._open += 1
+        judging = Deferred.fromCoroutine(self._judge(name, credentials.password))
+        judging.addTimeout(self._directory.timeout, self._reactor())
+        return judging.addBoth(self._over)
+
+    def _over(self, outcome: Any) -> Any:
+        """What is neither a verdict nor a cancellation is no verdict, and the log says so."""
+        from ldaptor.protocols.ldap.ldaperrors import LDAPException
+        from OpenSSL.SSL import Error
+        from service_identity import CertificateError, VerificationError
+
+        self._open -= 1
+        if not isinstance(outcome, Failure) or outcome.check(LoginFailed, CancelledError):
+            return outcome
+        expected = (*_OUT_OF_ORDER, LDAPException, Error, VerificationError, CertificateError)
+        if outcome.check(*expected) is None:
+            return outcome
+        if count := self._complaints.due():
+            self.log.error(
+                "{uri} cannot judge logins: {kind}: {text}; times: {count}",
+                uri=self._directory.uri,
+                kind=type(outcome.value).__name__,
+                text=outcome.getErrorMessage(),
+                count=count,
+            )
+        return Failure(LoginNotJudged("the directory is out of order"))
+
+    async def _judge(self, name: str, password: bytes) -> Known:
+        client = await self._connect()
+        try:
+            dn = await self._dn_of(client, name)
+            await self._bind(client, dn, password)
+            return Known(name.encode(), await self._groups_of(client, dn))
+        finally:
+            # Not at once: ldaptor may be in the middle of a message.
+            self._reactor().callLater(0, client.transport.abortConnection)
+
+    async def _connect(self) -> Any:
+        from ldaptor.protocols.ldap.ldapclient import LDAPClient
+
+        directory, reactor = self._directory, self._reactor()
+        endpoint: Any = HostnameEndpoint(reactor, directory.host, directory.port)
+        tls = optionsForClientTLS(directory.host, directory.trust_root())
+        if directory.is_tls:
+            endpoint = wrapClientTLS(tls, endpoint)
+        client = await connectProtocol(endpoint, LDAPClient())
+        if directory.start_tls and not directory.is_tls:
+            try:
+                await client.startTLS(tls)
+            except BaseException:
+                client.transport.abortConnection()
+                raise
+        return client
+
+    async def _bind(self, client: Any, dn: str, password: bytes) -> None:
+        """:raises UnauthorizedLogin: the directory says no."""
+        from ldaptor.protocols.ldap.ldaperrors import LDAPException
+
+        try:
+            await client.bind(dn, password)
+        except LDAPException as error:
+            if error.resultCode in _REFUSALS:
+                raise UnauthorizedLogin("the directory refuses this login") from None
+            raise
+
+    async def _dn_of(self, client: Any, name: str) -> str:
+        """:raises UnauthorizedLogin: there is not exactly one such user."""
+        from ldaptor.protocols.ldap.distinguishedname import escape
+
+        directory = self._directory
+        if directory.user_dn:
+            return directory.user_dn.replace("{name}", escape(name))
+        await self._bind_to_search(client)
+        found = await self._search(
+            client, directory.search_base, directory.search_attribute, name, directory.search_filter
+        )
+        if len(found) != 1:
+            raise UnauthorizedLogin("the directory has no such user, or several")
+        return str(found[0].dn.getText())
+
+    async def _bind_to_search(self, client: Any) -> None:
+        if self._directory.bind_dn:
+            await client.bind(self._directory.bind_dn, self._directory.bind_password.encode())
+
+    async def _groups_of(self, client: Any, dn: str) -> frozenset[str]:
+        """The groups whose members the user is; searched as ``bind_dn``, or as the user."""
+        directory = self._directory
+        if not directory.group_base:
+            return frozenset()
+        await self._bind_to_search(client)
+        found = await self._search(client, directory.group_base, directory.group_member, dn)
+        names = (group.get(directory.group_attribute, ()) for group in found)
+        return frozenset(bytes(name).decode() for each in names for name in each)
+
+    async def _search(
+        self, client: Any, base: str, attribute: str, value: str, also: str = ""
+    ) -> list[Any]:
+        """The entries whose attribute has that value, whatever characters are in it."""
+        from ldaptor.protocols.ldap.ldapsyntax import LDAPEntry
+        from ldaptor.protocols.pureldap import (
+            LDAPAssertionValue,
+            LDAPAttributeDescription,
+            LDAPFilter_equalityMatch,
+        )
+
+        match = LDAPFilter_equalityMatch(
+            attributeDesc=LDAPAttributeDescription(attribute),
+            assertionValue=LDAPAssertionValue(value),
+        )
+        found: list[Any] = await LDAPEntry(client, base).search(
+            filterText=also or None,
+            filterObject=match,
+            attributes=[self._directory.group_attribute],
+        )
+        return found

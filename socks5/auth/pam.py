@@ -1,0 +1,75 @@
+"""What the system's PAM says of a user name and a password. Needs python-pam (the extra ``pam``).
+
+Floor 1½: imports :mod:`socks5.auth` and its folder; python-pam inside functions.
+"""
+
+from __future__ import annotations
+
+import os
+
+from twisted.cred.error import UnauthorizedLogin
+from twisted.logger import Logger
+
+from socks5.auth import Known, LoginNotJudged
+from socks5.auth.users import WrongSource
+from socks5.auth.work import Complaints
+
+THREADS = 16
+"""Logins at a time: a module may wait for seconds after a wrong password."""
+
+FOLDERS = ("/etc/pam.d", "/usr/lib/pam.d")
+"""Where services have their files."""
+
+_OUT_OF_ORDER = frozenset({1, 2, 3, 4, 5, 9, 26, 28})
+"""Codes that are no verdict: PAM_OPEN_ERR, _SYMBOL_ERR, _SERVICE_ERR, _SYSTEM_ERR, _BUF_ERR,
+_AUTHINFO_UNAVAIL, _ABORT, _MODULE_UNKNOWN.
+"""
+
+
+class Service:
+    """A service of PAM.
+
+    :param name: of its file.
+    :raises WrongSource: it has none, or python-pam is not installed.
+    """
+
+    log = Logger()
+
+    def __init__(self, name: str) -> None:
+        try:
+            import pam  # noqa: F401
+        except ImportError:
+            raise WrongSource("needs python-pam: pip install 'txsocks5[pam]'") from None
+        is_name = name not in ("", ".", "..") and "/" not in name
+        if not is_name or not any(os.path.isfile(os.path.join(each, name)) for each in FOLDERS):
+            # PAM would ask its service "other" then, which may let in anybody with an account.
+            raise WrongSource(f"expected a service that has a file in {FOLDERS[0]}, got {name!r}")
+        self._name = name
+        self._complaints = Complaints()
+
+    def judge(self, name: bytes, password: bytes) -> Known:
+        """Ask PAM. Blocks; may be called from several threads.
+
+        :raises twisted.cred.error.UnauthorizedLogin: PAM refuses, or a NUL is in what it is asked.
+        :raises LoginNotJudged: PAM is out of order.
+        """
+        import pam
+
+        if b"\0" in name + password:
+            raise UnauthorizedLogin("PAM takes no NUL")
+        asked = pam.PamAuthenticator()
+        if asked.authenticate(name, password, service=self._name, resetcreds=False):
+            return Known(name)
+        if asked.code in _OUT_OF_ORDER:
+            raise self._not_judged(asked.code)
+        raise UnauthorizedLogin("PAM refuses this login")
+
+    def _not_judged(self, code: int) -> LoginNotJudged:
+        if count := self._complaints.due():
+            self.log.error(
+                "PAM cannot judge logins for the service {service}: error {code} (see pam(3)); times: {count}",
+                service=self._name,
+                code=code,
+                count=count,
+            )
+        return LoginNotJudged("PAM is out of order")

@@ -1,0 +1,119 @@
+"""The sources of ``--auth``: what stands behind ``TYPE:`` becomes a checker.
+
+``twisted/plugins/socks5_plugin.py`` names these functions, so other programs with ``--auth`` can use
+them too. That is why the reactor is none of their parameters; it is asked for at the first login.
+
+Floor 5: imports :mod:`socks5.auth` and its folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+
+from socks5.auth.files import UserFile
+from socks5.auth.users import Entry, Plain, Users, WrongSource, parse_hash, parse_plain
+from socks5.auth.work import Direct, Remembered, Threaded, Work
+
+CREDENTIAL = "credential="
+"""Before a name instead of a path: a file that systemd hands to the service (``LoadCredential=``)."""
+
+
+def htpasswd(argument: str) -> ICredentialsChecker:
+    """``FILE`` or ``FILE:groups=FILE``: names and hashes.
+
+    :raises WrongSource: says what is wrong with which file.
+    """
+    path, _, groups = argument.partition(":groups=")
+    file = UserFile(located(path), parse_hash, located(groups) if groups else "")
+    checker = Threaded(lambda name, password: file.users().judge(name, password), shared_work())
+    return Remembered(checker, file.stamp)
+
+
+def passwords_in_file(argument: str) -> ICredentialsChecker:
+    """``FILE``: names and passwords in plain text.
+
+    :raises WrongSource: says what is wrong with the file.
+    """
+    file = UserFile(located(argument), parse_plain)
+    return Direct(lambda name, password: file.users().judge(name, password))
+
+
+def passwords_on_command_line(argument: str) -> ICredentialsChecker:
+    """``NAME:PASSWORD:NAME:PASSWORD``, as octets.
+
+    :raises WrongSource: a name without a password; quotes nothing.
+    """
+    pieces = os.fsencode(argument).split(b":") if argument else []
+    if len(pieces) % 2:
+        raise WrongSource("expected NAME:PASSWORD:NAME:PASSWORD, a password for each name")
+    logins = zip(pieces[::2], pieces[1::2], strict=True)
+    return Direct(Users({name: Entry(Plain(password)) for name, password in logins}).judge)
+
+
+def pam(argument: str) -> ICredentialsChecker:
+    """``SERVICE``: what the system's PAM says.
+
+    :raises WrongSource: there is no such service, or python-pam is not installed.
+    """
+    from socks5.auth.pam import THREADS, Service
+
+    service = Service(argument)
+    # In threads of their own: a module may wait for seconds, on purpose or for another machine.
+    return Remembered(Threaded(service.judge, Work(_reactor, THREADS)))
+
+
+def ldap(argument: str) -> ICredentialsChecker:
+    """``FILE``: the directory that this file describes.
+
+    :raises WrongSource: says what is wrong with the file, or what to install.
+    """
+    from socks5.auth.directory import Directory
+    from socks5.auth.ldap import LDAPChecker
+
+    return Remembered(LDAPChecker(Directory.read(located(argument)), _reactor))
+
+
+SOURCES: dict[str, Callable[[str], ICredentialsChecker]] = {
+    "file": passwords_in_file,
+    "htpasswd": htpasswd,
+    "ldap": ldap,
+    "pam": pam,
+    "memory": passwords_on_command_line,
+}
+"""By the TYPE; those of the same name that come with Twisted are not used."""
+
+
+def located(path: str) -> str:
+    """The path of a file: itself, or that of a systemd credential.
+
+    :raises WrongSource: there is none.
+    """
+    if not path.startswith(CREDENTIAL):
+        if not path:
+            raise WrongSource("expected the path of a file")
+        return path
+    name = path.removeprefix(CREDENTIAL)
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory or not name or "/" in name:
+        raise WrongSource(
+            f"{path}: expected the name of a credential in a service that systemd starts with "
+            "LoadCredential=NAME:FILE, which sets $CREDENTIALS_DIRECTORY"
+        )
+    return os.path.join(directory, name)
+
+
+@cache
+def shared_work() -> Work:
+    """The threads of this process that hash, for all sources together."""
+    return Work(_reactor)
+
+
+def _reactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor

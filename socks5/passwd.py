@@ -1,0 +1,226 @@
+"""``python -m socks5 passwd FILE NAME``: make, change, check or delete an entry of a file of users.
+
+A password is asked for on the terminal, or is the first line of a standard input that is none. It is
+never an argument, which every user of the machine could read.
+
+Floor 5: imports :mod:`socks5.auth.hashes` and :mod:`socks5.auth.users`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+
+from twisted.python import usage
+from typing_extensions import override
+
+from socks5.auth.hashes import make_hash
+from socks5.auth.users import MAX_NAME, is_name, parse_hash
+
+MAX_PASSWORD = 255
+"""Octets of a password (RFC 1929 section 2)."""
+
+NEW_MODE = 0o600
+"""Of a file that is made."""
+
+
+class Refused(ValueError):
+    """The command does nothing. Its text is a sentence."""
+
+
+class PasswdOptions(usage.Options):
+    """The options of ``python -m socks5 passwd``."""
+
+    synopsis = "Usage: python -m socks5 passwd [options] FILE NAME"
+    longdesc = (
+        "Makes or changes the entry of a user in a file for --auth htpasswd:FILE, which is made if "
+        "there is none. Asks for the password twice, or reads it as one line from a standard input "
+        "that is not a terminal."
+    )
+    optFlags = (
+        ("delete", "D", "Delete the entry."),
+        ("verify", "v", "Change nothing; status 0 if the password is right, else 1."),
+    )
+
+    @override
+    def parseArgs(self, path: str, name: str) -> None:  # type: ignore[override]
+        """What stands behind the options."""
+        self.path = path
+        self.name = os.fsencode(name)
+
+    @override
+    def postOptions(self) -> None:
+        """:raises twisted.python.usage.UsageError: the options do not go together, or nobody may be called so."""
+        if self["delete"] and self["verify"]:
+            raise usage.UsageError("--delete does not go with --verify")
+        if not is_name(self.name):
+            raise usage.UsageError(
+                f"expected a NAME of 1 to {MAX_NAME} octets without colons and control characters"
+            )
+        if self.name.startswith(b"#") or self.name != self.name.strip():
+            raise usage.UsageError(
+                "expected a NAME without # in front and without blanks around it"
+            )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do what the command line says.
+
+    :raises SystemExit: always but after a success; status 2 for wrong options, else 1.
+    """
+    options = PasswdOptions()
+    try:
+        options.parseOptions(list(arguments))
+    except usage.UsageError as error:
+        raise _exit(f"{error}\nTry --help.", 2) from None
+    try:
+        _run(options)
+    except ValueError as error:
+        raise _exit(str(error), 1) from None
+    except OSError as error:
+        raise _exit(f"{error.filename or options.path}: {error.strerror}", 1) from None
+
+
+def _exit(sentence: str, status: int) -> SystemExit:
+    sys.stderr.write(f"socks5 passwd: {sentence}\n")
+    return SystemExit(status)
+
+
+def _run(options: PasswdOptions) -> None:
+    """:raises Refused: nothing was done; says why.
+
+    :raises OSError: likewise.
+    """
+    file = Entries(options.path)
+    if options["verify"]:
+        if not parse_hash(file.rest_of(options.name)).secret.fits(_password(once=True)):
+            raise Refused("the password is wrong")
+    elif options["delete"]:
+        file.rest_of(options.name)
+        _put(options, None)
+    else:
+        _put(options, make_hash(_password(once=False)).encode())
+
+
+def _put(options: PasswdOptions, text: bytes | None) -> None:
+    """Change the file, which may have changed while the password was asked for; one at a time.
+
+    :raises OSError: the file stays as it was.
+    """
+    folder = os.open(os.path.dirname(os.path.realpath(options.path)), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        Entries(options.path).put(options.name, text)
+    finally:
+        os.close(folder)
+
+
+def _password(once: bool) -> bytes:
+    """The password, from a terminal or from the standard input.
+
+    :raises Refused: there is none, or none that a client could send.
+    """
+    if sys.stdin is not None and not sys.stdin.isatty():
+        password = sys.stdin.buffer.readline().removesuffix(b"\n").removesuffix(b"\r")
+    else:
+        password = _asked("Password: ")
+        if not once and _asked("The same again: ") != password:
+            raise Refused("the two passwords differ; nothing was changed")
+    if not 1 <= len(password) <= MAX_PASSWORD:
+        raise Refused(f"expected a password of 1 to {MAX_PASSWORD} octets; nothing was changed")
+    return password
+
+
+def _asked(prompt: str) -> bytes:
+    """:raises Refused: no answer, or a terminal that would show it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return os.fsencode(getpass.getpass(prompt))
+    except getpass.GetPassWarning:
+        raise Refused("this terminal would show the password; nothing was changed") from None
+    except (EOFError, KeyboardInterrupt):
+        raise Refused("no password was given; nothing was changed") from None
+
+
+class Entries:
+    """A file of users as lines, of which one is changed and the others stay as they are.
+
+    :param path: the file. It need not exist; a link stays one.
+    :raises OSError: it exists and cannot be read.
+    :raises Refused: its last line has no end.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.realpath(path)
+        try:
+            with open(self._path, "rb") as file:
+                text = file.read()
+        except FileNotFoundError:
+            text = b""
+        *lines, rest = text.split(b"\n")
+        if rest:
+            raise Refused(f"{path}: the last line does not end; mend that first")
+        self._lines = [line + b"\n" for line in lines]
+
+    def rest_of(self, name: bytes) -> bytes:
+        """What stands behind a name.
+
+        :raises Refused: the name has no entry.
+        """
+        for line in self._lines:
+            if line.startswith(name + b":"):
+                return line.rstrip().partition(b":")[2]
+        raise Refused(f"{self._path} has no entry for {os.fsdecode(name)}")
+
+    def put(self, name: bytes, text: bytes | None) -> None:
+        """Give a name this hash, or no entry any more. Settings behind the hash stay.
+
+        :raises OSError: the file stays as it was.
+        """
+        lines = self._lines
+        is_done = text is None
+        for number, line in enumerate(lines):
+            if line.startswith(name + b":"):
+                lines[number] = b"" if is_done else self._changed(name, line, text or b"")
+                is_done = True
+        if not is_done:
+            lines.append(self._changed(name, b"\n", text or b""))
+        self._replace(b"".join(lines) or b"# Nobody.\n")
+
+    @staticmethod
+    def _changed(name: bytes, line: bytes, text: bytes) -> bytes:
+        _, _, settings = line.partition(b":")[2].rstrip(b"\r\n").partition(b":")
+        return name + b":" + text + (b":" + settings if settings else b"") + b"\n"
+
+    def _replace(self, text: bytes) -> None:
+        """Write the file anew, and put it in the old one's place with its owner and mode: at any moment
+        there is one or the other, whole.
+        """
+        descriptor, new = tempfile.mkstemp(dir=os.path.dirname(self._path), prefix=".passwd-")
+        try:
+            with open(descriptor, "wb") as file:
+                self._take_over(descriptor)
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(new, self._path)
+        except BaseException:
+            os.unlink(new)
+            raise
+
+    def _take_over(self, descriptor: int) -> None:
+        try:
+            old = os.stat(self._path)
+        except FileNotFoundError:
+            os.fchmod(descriptor, NEW_MODE)
+            return
+        with suppress(PermissionError):  # only root may give a file away
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        os.fchmod(descriptor, old.st_mode & 0o777)

@@ -1,0 +1,245 @@
+"""A real directory: Debian's slapd on loopback, with a configuration of its own."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet import reactor
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+
+from socks5.auth import Known, LoginNotJudged
+from socks5.auth.directory import Directory
+from socks5.auth.ldap import LDAPChecker
+from tests.certificates import self_signed
+from tests.interop.conftest import StartProxy
+from tests.interop.processes import poll, run, running, succeed
+from tests.interop.programs import require_program
+from tests.interop.servers import Web, free_port
+
+REJECTED = 97
+
+CONFIGURATION = """
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+pidfile {directory}/slapd.pid
+TLSCertificateFile {certificate}
+TLSCertificateKeyFile {certificate}
+disallow bind_anon
+database mdb
+suffix dc=test
+directory {directory}/db
+rootdn cn=root,dc=test
+rootpw root-secret
+access to attrs=userPassword by anonymous auth by * none
+access to dn.subtree=ou=groups,dc=test by dn.exact=cn=root,dc=test read by users read
+access to * by users read by anonymous none
+"""
+
+ENTRIES = """
+dn: dc=test
+objectClass: dcObject
+objectClass: organization
+o: test
+dc: test
+
+dn: ou=people,dc=test
+objectClass: organizationalUnit
+ou: people
+
+dn: ou=groups,dc=test
+objectClass: organizationalUnit
+ou: groups
+
+dn: uid=anna,ou=people,dc=test
+objectClass: inetOrgPerson
+uid: anna
+cn: Anna
+sn: A
+userPassword: secret
+
+dn: uid=comma\\, and (star*),ou=people,dc=test
+objectClass: inetOrgPerson
+uid: comma, and (star*)
+cn: Comma
+sn: C
+userPassword: secret
+
+dn: cn=staff,ou=groups,dc=test
+objectClass: groupOfNames
+cn: staff
+member: uid=anna,ou=people,dc=test
+"""
+
+
+class Slapd:
+    """A running slapd."""
+
+    def __init__(self, plain: int, tls: int, certificate: Path) -> None:
+        self.plain = f"ldap://localhost:{plain}"
+        self.tls = f"ldaps://localhost:{tls}"
+        self.by_address = f"ldaps://127.0.0.1:{tls}"
+        self.by_wrong_name = f"ldaps://ip6-localhost:{tls}"
+        self.certificate = certificate
+
+
+def is_served(port: int) -> bool:
+    """Whether somebody listens on this port of 127.0.0.1."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    """A directory with two users and a group."""
+    program = require_program("slapd")
+    directory = tmp_path_factory.mktemp("slapd")
+    (directory / "db").mkdir()
+    certificate = self_signed(directory)
+    configuration = directory / "slapd.conf"
+    configuration.write_text(CONFIGURATION.format(directory=directory, certificate=certificate))
+    (directory / "entries").write_text(ENTRIES)
+    add = require_program("slapadd")
+    succeed(add, "-f", configuration, "-l", directory / "entries")
+    plain, tls = free_port(), free_port()
+    addresses = f"ldap://127.0.0.1:{plain} ldaps://127.0.0.1:{tls}"
+    command = (program, "-f", configuration, "-h", addresses, "-d", "0")
+    with running(*command, log=directory / "log"):
+        for port in (plain, tls):
+            poll(lambda port=port: is_served(port), "slapd listens")
+        yield Slapd(plain, tls, certificate)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged."""
+    found: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        found.append(formatEvent(event) or "")
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+TEMPLATE = {"user_dn": "uid={name},ou=people,dc=test"}
+SEARCH: dict[str, Any] = {
+    "search_base": "ou=people,dc=test",
+    "search_filter": "(objectClass=inetOrgPerson)",
+    "bind_dn": "cn=root,dc=test",
+    "bind_password": "root-secret",
+}
+
+
+async def log_in(slapd: Slapd, name: bytes, password: bytes, **values: Any) -> Known:
+    how = {"uri": slapd.tls, "ca_file": str(slapd.certificate), **values}
+    checker = LDAPChecker(Directory(**how), lambda: reactor)
+    known: Known = await checker.requestAvatarId(UsernamePassword(name, password))
+    return known
+
+
+@pytest.mark.parametrize("how", [TEMPLATE, SEARCH], ids=["template", "search"])
+@pytest.mark.parametrize("way", ["tls", "by_address", "plain"])
+@pytest_twisted.ensureDeferred
+async def test_a_user_binds(how: dict[str, Any], way: str, slapd: Slapd) -> None:
+    known = await log_in(slapd, b"anna", b"secret", uri=getattr(slapd, way), **how)
+    assert (known, known.groups) == (b"anna", frozenset())
+
+
+@pytest.mark.parametrize("how", [TEMPLATE, SEARCH], ids=["template", "search"])
+@pytest_twisted.ensureDeferred
+async def test_a_name_is_a_name_and_no_syntax(how: dict[str, Any], slapd: Slapd) -> None:
+    name = b"comma, and (star*)"
+    assert await log_in(slapd, name, b"secret", **how) == name
+    for false in (b"*", b"ann*", b"anna)(uid=*", b"anna,ou=people", b"anna\\", b"\0", b"a" * 255):
+        with pytest.raises(UnauthorizedLogin):
+            await log_in(slapd, false, b"secret", **how)
+
+
+@pytest.mark.parametrize("how", [TEMPLATE, SEARCH], ids=["template", "search"])
+@pytest.mark.parametrize(
+    "login",
+    [
+        (b"anna", b"mistaken"),
+        (b"bob", b"secret"),
+        (b"anna", b""),
+        (b"", b"secret"),
+        (b"\xff", b"secret"),
+        (b"anna", b"\xff\0" * 127),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_nobody_else_does(
+    how: dict[str, Any], login: tuple[bytes, bytes], slapd: Slapd
+) -> None:
+    with pytest.raises(UnauthorizedLogin):
+        await log_in(slapd, *login, **how)
+
+
+@pytest.mark.parametrize("how", [TEMPLATE, SEARCH], ids=["template", "search"])
+@pytest_twisted.ensureDeferred
+async def test_groups_are_those_that_name_the_user(how: dict[str, Any], slapd: Slapd) -> None:
+    base = "ou=groups,dc=test"
+    assert (await log_in(slapd, b"anna", b"secret", group_base=base, **how)).groups == {"staff"}
+    other = await log_in(slapd, b"comma, and (star*)", b"secret", group_base=base, **how)
+    assert other.groups == frozenset()
+
+
+@pytest_twisted.ensureDeferred
+async def test_clear_text_on_loopback_if_asked_for(slapd: Slapd) -> None:
+    how = {"uri": slapd.plain, "start_tls": False, **TEMPLATE}
+    assert await log_in(slapd, b"anna", b"secret", **how) == b"anna"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"ca_file": ""}, "cannot judge logins: Error: "),
+        ({"uri": "by_wrong_name"}, "cannot judge logins: "),
+        ({"uri": "plain", "ca_file": ""}, "cannot judge logins: Error: "),
+        ({**SEARCH, "user_dn": "", "bind_password": "mistaken"}, "LDAPInvalidCredentials"),
+        ({**SEARCH, "user_dn": "", "bind_dn": ""}, "cannot judge logins: LDAP"),
+    ],
+    ids=["authority", "name", "StartTLS", "password", "anonymous"],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_trusted_or_asked_judges_nobody(
+    values: dict[str, Any], text: str, slapd: Slapd, log: list[str]
+) -> None:
+    how = {**TEMPLATE, **values}
+    if "uri" in how:
+        how["uri"] = getattr(slapd, how["uri"])
+    with pytest.raises(LoginNotJudged):
+        await log_in(slapd, b"anna", b"secret", **how)
+    [line] = [line for line in log if "cannot judge" in line]
+    assert text in line
+    assert "secret" not in line
+    assert "mistaken" not in line
+
+
+def test_curl_logs_in_with_a_user_of_the_directory(
+    slapd: Slapd, start_proxy: StartProxy, web: Web, tmp_path: Path
+) -> None:
+    path = tmp_path / "ldap.toml"
+    path.write_text(
+        f'uri = "{slapd.tls}"\nca_file = "{slapd.certificate}"\n'
+        'user_dn = "uid={name},ou=people,dc=test"\n'
+    )
+    proxy = start_proxy("--auth", f"ldap:{path}")
+    curl = (require_program("curl"), "-q", "-sS", "--max-time", "20")
+    page = f"http://{web.address}/"
+    for user, status in [("anna:secret", 0), ("anna:mistaken", REJECTED)]:
+        done = run(*curl, "--socks5-hostname", proxy.url, "--proxy-user", user, page)
+        assert done.returncode == status, done.stderr
+    assert proxy.sessions(2)[0].user == "anna"
+    assert "mistaken" not in proxy.log + proxy.access_log

@@ -1,0 +1,227 @@
+"""Users and passwords of the running program: where they work, and where they must not show."""
+
+import os
+import select
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.process.program import (
+    MODULE,
+    PATIENCE,
+    SOURCES,
+    Program,
+    client_of,
+    poll,
+    proxy,
+    receive,
+    running,
+)
+from tests.test_auth_hashes import KNOWN
+
+RIGHT, WRONG = b"open sesame", b"hunter2 is wrong"
+LINE = f"alice:{KNOWN['bcrypt']}\n"
+
+
+def log_in(program: Program, name: bytes, password: bytes) -> int:
+    """The status that a login gets."""
+    with client_of(("127.0.0.1", program.port)) as client:
+        client.sendall(
+            b"\x05\x01\x02\x01" + bytes([len(name)]) + name + bytes([len(password)]) + password
+        )
+        answer = receive(client, 4)
+        assert answer[:3] == b"\x05\x02\x01"
+        return answer[3]
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    path = tmp_path / "users"
+    path.write_text(LINE)
+    return path
+
+
+# ---------------------------------------------------------------- the sources
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_users_of_a_file_of_hashes_come_in(workers: str, tmp_path: Path, users: Path) -> None:
+    with proxy(tmp_path, "--auth", "htpasswd:users", "--workers", workers) as program:
+        for _ in range(8):
+            assert log_in(program, b"alice", RIGHT) == 0
+            assert log_in(program, b"alice", WRONG) == 1
+            assert log_in(program, b"bob", RIGHT) == 1
+        users.write_text(LINE.replace("alice", "bob"))
+        for _ in range(8):
+            assert log_in(program, b"alice", RIGHT) == 1
+            assert log_in(program, b"bob", RIGHT) == 0
+        users.unlink()
+        for _ in range(8):
+            assert log_in(program, b"bob", RIGHT) == 0
+        assert program.output.count("users of before stay") == int(workers)
+
+
+def test_a_credential_of_systemd_is_a_source(tmp_path: Path, users: Path) -> None:
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    with proxy(tmp_path, "--auth", "htpasswd:credential=users", environment=environment) as program:
+        assert log_in(program, b"alice", RIGHT) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        (b"", b""),
+        (b"alice", b""),
+        (b"", RIGHT),
+        (b"\xff\xfe", b"\x80" * 255),
+        (b"a" * 255, b"b" * 255),
+        (b"alice", b"\0" * 255),
+        (b"alice\0", RIGHT),
+    ],
+)
+@pytest.mark.parametrize("kind", KNOWN)
+def test_strange_logins_get_an_answer(
+    kind: str, name: bytes, password: bytes, world: "World"
+) -> None:
+    assert log_in(world.program(kind), name, password) == 1
+
+
+class World:
+    """A proxy for each kind of hash, as long as the module's tests run."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self._directory = directory
+        self._stack = stack
+        self._programs: dict[str, Program] = {}
+
+    def program(self, kind: str) -> Program:
+        if kind not in self._programs:
+            directory = self._directory / kind
+            directory.mkdir()
+            (directory / "users").write_text(f"alice:{KNOWN[kind]}\n")
+            program = self._stack.enter_context(proxy(directory, "--auth", "htpasswd:users"))
+            self._programs[kind] = program
+        return self._programs[kind]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    with ExitStack() as stack:
+        yield World(tmp_path_factory.mktemp("world"), stack)
+
+
+def test_a_hash_that_takes_long_holds_nobody_up(tmp_path: Path, users: Path) -> None:
+    """While it is computed, others get their answers."""
+    slow = KNOWN["bcrypt"].replace("$04$", "$14$")  # a second or so
+    users.write_text(f"slow:{slow}\n{LINE}")
+    with (
+        proxy(tmp_path, "--auth", "htpasswd:users") as program,
+        client_of(("127.0.0.1", program.port)) as waiting,
+        client_of(("127.0.0.1", program.port)) as other,
+    ):
+        waiting.sendall(b"\x05\x01\x02\x01\x04slow\x01x")
+        assert receive(waiting, 2) == b"\x05\x02"
+        other.sendall(b"\x05\x01\x02")
+        assert receive(other, 2) == b"\x05\x02"
+        assert not select.select([waiting], (), (), 0)[0]
+        assert receive(waiting, 2) == b"\x01\x01"
+
+
+# ---------------------------------------------------------------- where passwords must not show
+
+
+def everything_readable(program: Program) -> bytes:
+    """What the program has written, and what other users of the machine see of it."""
+    process = Path(f"/proc/{program.process.pid}")
+    children = (process / "task" / process.name / "children").read_text().split()
+    texts = [Path(f"/proc/{number}/cmdline").read_bytes() for number in (process.name, *children)]
+    files = [program.directory / name for name in ("output", "access.log")]
+    return b"\n".join(texts + [path.read_bytes() for path in files])
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_no_password_shows_anywhere(workers: str, tmp_path: Path, users: Path) -> None:
+    (tmp_path / "plain.txt").write_bytes(b"carol:the plain word\n")
+    sources = ["--auth", "htpasswd:users", "--auth", "file:plain.txt", "--workers", workers]
+    with proxy(tmp_path, *sources) as program:
+        assert log_in(program, b"alice", RIGHT) == 0
+        assert log_in(program, b"carol", b"the plain word") == 0
+        assert log_in(program, b"alice", WRONG) == 1
+        (tmp_path / "plain.txt").write_bytes(b"carol the plain word\n")
+        users.write_text(LINE + "bob:the plain word\n")
+        assert log_in(program, b"alice", WRONG) == 1
+        poll(lambda: len(program.records) == 4, "the records")
+        readable = everything_readable(program)
+    assert b"users of before stay" in readable
+    for word in (RIGHT, WRONG, b"the plain word"):
+        assert word not in readable
+
+
+def test_a_broken_file_does_not_start_and_is_not_quoted(tmp_path: Path, users: Path) -> None:
+    users.write_text("alice:the plain word\n")
+    with running(tmp_path, [*MODULE, "--auth", "htpasswd:users"]) as program:
+        assert program.wait() == 2
+    assert "users line 1: what follows the name is not a hash" in program.output
+    assert "the plain word" not in program.output
+
+
+def test_passwords_on_the_command_line_are_warned_of_once(tmp_path: Path) -> None:
+    with proxy(tmp_path, "--auth", "memory:bob:hunter2", "--workers", "2") as program:
+        assert log_in(program, b"bob", b"hunter2") == 0
+        program.terminate()
+        output = program.output
+    assert output.count("every user of this machine can read these passwords") == 1
+    assert "hunter2" not in output
+
+
+# ---------------------------------------------------------------- passwd
+
+
+def test_passwd_on_a_terminal_shows_nothing_and_is_no_argument(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [*MODULE, "passwd", "users", "alice"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        for prompt in (b"Password: ", b"The same again: "):
+            while not shown.endswith(prompt):
+                shown += os.read(master, 4096)
+            os.write(master, RIGHT + b"\n")
+            assert RIGHT not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+    assert RIGHT not in shown
+    assert (tmp_path / "users").stat().st_mode & 0o777 == 0o600
+    with proxy(tmp_path, "--auth", "htpasswd:users") as program:
+        assert log_in(program, b"alice", RIGHT) == 0
+
+
+def test_commands_that_run_together_lose_no_entry(tmp_path: Path) -> None:
+    names = [f"user{number}" for number in range(6)]
+    processes = [
+        subprocess.Popen(
+            [*MODULE, "passwd", "users", name],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(SOURCES)},
+            stdin=subprocess.PIPE,
+        )
+        for name in names
+    ]
+    for process in processes:
+        process.communicate(RIGHT + b"\n", PATIENCE)
+        assert process.returncode == 0
+    lines = (tmp_path / "users").read_text().splitlines()
+    assert sorted(line.partition(":")[0] for line in lines) == names

@@ -1,0 +1,134 @@
+"""Files of users: read again when they change, and the last good state when they are broken."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twisted.cred.error import UnauthorizedLogin
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+
+from socks5.auth import files
+from socks5.auth.files import UserFile
+from socks5.auth.users import WrongSource, parse_plain
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged."""
+    found: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "users"
+    path.write_text("alice:secret\n")
+    return path
+
+
+def is_let_in(file: UserFile, name: bytes, password: bytes) -> bool:
+    try:
+        file.users().judge(name, password)
+    except UnauthorizedLogin:
+        return False
+    return True
+
+
+def test_a_change_counts_at_once(path: Path, log: list[str]) -> None:
+    file = UserFile(str(path), parse_plain)
+    before = file.stamp()
+    assert is_let_in(file, b"alice", b"secret")
+    path.write_text("alice:other word\nbob:word\n")
+    assert file.stamp() != before
+    assert not is_let_in(file, b"alice", b"secret")
+    assert is_let_in(file, b"bob", b"word")
+    assert log == [f"{path} was read again; users: 2"]
+
+
+def test_a_replaced_file_of_the_same_size_and_age_is_a_change(path: Path) -> None:
+    file = UserFile(str(path), parse_plain)
+    other = path.with_name("other")
+    other.write_text("alice:SECRET\n")
+    found = path.stat()
+    os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
+    other.replace(path)
+    assert is_let_in(file, b"alice", b"SECRET")
+
+
+BROKEN = {
+    "gone": (Path.unlink, "No such file or directory"),
+    "empty": (lambda path: path.write_text(""), "is empty: it is half-written"),
+    "half-written": (lambda path: path.write_text("alice:other\nbo"), "line 2 does not end"),
+    "wrong": (lambda path: path.write_text("alice\n"), "line 1: expected NAME:SECRET"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "Is a directory"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_the_last_good_state_stays_and_it_is_said_once(
+    how: str, path: Path, log: list[str]
+) -> None:
+    file = UserFile(str(path), parse_plain)
+    spoil, reason = BROKEN[how]
+    spoil(path)
+    for _ in range(3):
+        assert is_let_in(file, b"alice", b"secret")
+        assert not is_let_in(file, b"alice", b"other")
+    [sentence] = log
+    assert str(path) in sentence
+    assert reason in sentence
+    assert sentence.endswith(f"the users of before stay those of {path}")
+
+
+def test_a_mended_file_counts(path: Path) -> None:
+    file = UserFile(str(path), parse_plain)
+    path.unlink()
+    assert is_let_in(file, b"alice", b"secret")
+    path.write_text("bob:word\n")
+    assert not is_let_in(file, b"alice", b"secret")
+    assert is_let_in(file, b"bob", b"word")
+
+
+def test_at_the_start_a_broken_file_is_a_sentence(path: Path) -> None:
+    with pytest.raises(WrongSource) as raised:
+        UserFile(str(path.with_name("missing")), parse_plain)
+    assert str(raised.value) == (
+        f"expected a file that can be read, got '{path.with_name('missing')}' "
+        "(No such file or directory); check its name and mode"
+    )
+    path.write_text("alice:secret\nbob")
+    with pytest.raises(WrongSource, match=f"^{path} line 2 does not end"):
+        UserFile(str(path), parse_plain)
+
+
+def test_a_file_that_is_far_too_large_is_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_FILE", 12)
+    with pytest.raises(WrongSource, match="has more than 12 octets: expected a file of users"):
+        UserFile(str(path), parse_plain)
+
+
+def test_groups_are_read_with_the_users(path: Path, log: list[str]) -> None:
+    groups = path.with_name("groups")
+    groups.write_text("staff: alice\n")
+    file = UserFile(str(path), parse_plain, str(groups))
+    assert file.users().judge(b"alice", b"secret").groups == {"staff"}
+    groups.write_text("others: alice\n")
+    assert file.users().judge(b"alice", b"secret").groups == {"others"}
+    groups.write_text("what\n")
+    assert file.users().judge(b"alice", b"secret").groups == {"others"}
+    assert [line for line in log if f"{groups} line 1: expected GROUP" in line] == log[1:]
+
+
+def test_it_is_found_from_anywhere(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    file = UserFile(path.name, parse_plain)
+    monkeypatch.chdir("/")
+    path.write_text("bob:word\n")
+    assert is_let_in(file, b"bob", b"word")

@@ -1,0 +1,103 @@
+"""Hashes of passwords, made by other programs and by us."""
+
+import pytest
+
+from socks5.auth.hashes import Hash, make_hash
+
+SECRET = b"open sesame"
+
+# By argon2-cffi, Apache's htpasswd (bcrypt, apr1) and openssl passwd.
+KNOWN = {
+    "argon2": "$argon2id$v=19$m=64,t=1,p=1$WjzrfnNLQpzShJx1cU9LSQ$cC85aSMmkM/aOMjmJFdMxbErN3tHss08sthuXeIxKaI",
+    "bcrypt": "$2y$04$oYHd4rLHr7ujt6hkG3Ef2Ohzf3zuIlAG7VLlqhvZoKXC0g9xGQvye",
+    "sha512_crypt": (
+        "$6$abcdefgh$CkjGkP7IIgZVUCNlt.Vi53LOYJLXZ5KzdpzEYC"
+        "j01XGruA1hxZYJqccTU2zz68oJwAGsd1iPty5F7dHIatUTy/"
+    ),
+    "sha256_crypt": "$5$abcdefgh$FWXdh6oXOJQkX7oAcP02d0Gnxjct6ra8Fwv29U9RIN2",
+    "apr_md5_crypt": "$apr1$8qdliusI$Kiug/IxT0hGX99nVquwKy0",
+}
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_what_other_programs_made_is_understood(kind: str) -> None:
+    known = Hash.parse(KNOWN[kind])
+    assert known.kind == kind
+    assert known.fits(SECRET)
+    for wrong in (b"", b"open sesam", b"open sesame ", b"Open sesame"):
+        assert not known.fits(wrong)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+@pytest.mark.parametrize(
+    "password", [b"\0", b"open sesame\0", b"\xff" * 255, b"a" * 255, b"\x80\x00" * 100]
+)
+def test_any_octets_are_an_answer(kind: str, password: bytes) -> None:
+    assert not Hash.parse(KNOWN[kind]).fits(password)
+
+
+def test_a_new_hash_is_argon2id_and_takes_any_octets() -> None:
+    password = b"\xff\x00 no text " * 21
+    text = make_hash(password)
+    assert text.startswith("$argon2id$v=19$")
+    assert Hash.parse(text).fits(password)
+    assert not Hash.parse(text).fits(password + b"x")
+    assert make_hash(password) != text
+
+
+def test_bcrypt_takes_the_first_72_octets_as_everywhere() -> None:
+    import bcrypt
+
+    password = b"\xc3\xa4" * 36
+    known = Hash.parse(bcrypt.hashpw(password, bcrypt.gensalt(4)).decode())
+    assert known.fits(password + b"and more")
+    assert not known.fits(password[:71])
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+@pytest.mark.parametrize("cut", [1, 5, 22])
+def test_a_hash_that_is_cut_is_none_or_fits_nothing(kind: str, cut: int) -> None:
+    text = KNOWN[kind][:-cut]
+    if kind == "argon2":  # whose length is free
+        assert not Hash.parse(text).fits(SECRET)
+        return
+    with pytest.raises(ValueError, match="not a hash of") as raised:
+        Hash.parse(text)
+    assert text[:10] not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "open sesame",
+        "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
+        "rqXexS6ZhobKA",  # DES
+        "$1$abcdefgh$irWbblnpmw.5z7wgBnprh0",  # MD5 of Unix
+        "$y$j9T$abc$def",
+        "*",
+        "!",
+        "$2y$40$oYHd4rLHr7ujt6hkG3Ef2Ohzf3zuIlAG7VLlqhvZoKXC0g9xGQvye",
+    ],
+)
+def test_what_is_no_good_hash_is_refused_unquoted(text: str) -> None:
+    with pytest.raises(ValueError, match="not a hash of argon2, bcrypt") as raised:
+        Hash.parse(text)
+    assert len(text) < 2 or text not in str(raised.value)
+
+
+def test_numbers_that_no_method_takes_fit_nothing() -> None:
+    assert not Hash.parse(KNOWN["argon2"].replace("m=64", "m=1")).fits(SECRET)
+    assert not Hash.parse(KNOWN["sha512_crypt"].replace("$6$", "$6$rounds=1$")).fits(SECRET)
+
+
+def test_equal_costs_are_equal() -> None:
+    other = KNOWN["argon2"].replace("Wjzr", "abcd")
+    assert Hash.parse(KNOWN["argon2"]).cost == Hash.parse(other).cost
+    assert len({Hash.parse(text).cost for text in KNOWN.values()}) == len(KNOWN)
+    dearer = KNOWN["bcrypt"].replace("$04$", "$05$")
+    assert Hash.parse(dearer).cost != Hash.parse(KNOWN["bcrypt"]).cost
+
+
+def test_its_repr_does_not_tell() -> None:
+    assert KNOWN["bcrypt"][-20:] not in repr(Hash.parse(KNOWN["bcrypt"]))

@@ -1,0 +1,321 @@
+"""What is asked of a directory, and what becomes of its answers. A real one is in tests/interop/."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytest_twisted
+from ldaptor.protocols.ldap import ldaperrors
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from zope.interface.verify import verifyObject
+
+from socks5 import checkers
+from socks5.auth import Known, LoginNotJudged, ldap
+from socks5.auth.directory import Directory
+from socks5.auth.ldap import LDAPChecker
+from socks5.auth.users import WrongSource
+
+PLAIN = Directory(
+    uri="ldap://127.0.0.1", start_tls=False, user_dn="uid={name},dc=test", timeout=5.0
+)
+
+
+ROOT = "cn=root,dc=test"
+
+
+class Client:
+    """A connected client of a directory, whose verdict the test gives."""
+
+    def __init__(self) -> None:
+        self.transport = self
+        self.is_aborted = False
+        self.asked: list[tuple[str, bytes]] = []
+        self.verdict: Deferred[Any] = Deferred()
+        self.refuses: Exception | None = None
+
+    def bind(self, dn: str, password: bytes) -> Deferred[Any]:
+        self.asked.append((dn, password))
+        if dn == ROOT:
+            return fail(self.refuses) if self.refuses else succeed(None)
+        return self.verdict
+
+    def abortConnection(self) -> None:
+        self.is_aborted = True
+
+
+class World:
+    """A checker, its clock, and the clients that it has made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Directory = PLAIN) -> None:
+        self.clock = Clock()
+        self.clients: list[Client] = []
+        self.connect: Callable[[], Deferred[Any]] = self._connected
+        monkeypatch.setattr(ldap, "HostnameEndpoint", lambda *arguments: arguments)
+        monkeypatch.setattr(ldap, "connectProtocol", lambda endpoint, client: self.connect())
+        self.checker = LDAPChecker(directory, lambda: self.clock)
+
+    def _connected(self) -> Deferred[Any]:
+        self.clients.append(Client())
+        return succeed(self.clients[-1])
+
+    def log_in(self, name: bytes = b"anna", password: bytes = b"secret") -> list[Any]:
+        outcome: list[Any] = []
+        login = self.checker.requestAvatarId(UsernamePassword(name, password))
+        login.addBoth(outcome.append)
+        self.login = login
+        return outcome
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged."""
+    found: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+def test_who_binds_comes_in(world: World) -> None:
+    assert verifyObject(ICredentialsChecker, world.checker)
+    outcome = world.log_in(b"a,b")
+    [client] = world.clients
+    assert client.asked == [("uid=a\\,b,dc=test", b"secret")]
+    client.verdict.callback(None)
+    assert outcome == [Known(b"a,b")]
+    world.clock.advance(0)
+    assert client.is_aborted
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ldaperrors.LDAPInvalidCredentials,
+        ldaperrors.LDAPNoSuchObject,
+        ldaperrors.LDAPInvalidDNSyntax,
+        ldaperrors.LDAPUnwillingToPerform,
+    ],
+)
+def test_who_may_not_does_not(world: World, kind: type[Exception], log: list[str]) -> None:
+    outcome = world.log_in()
+    world.clients[0].verdict.errback(kind())
+    assert outcome[0].check(UnauthorizedLogin)
+    assert log == []
+
+
+@pytest.mark.parametrize(
+    "error", [ldaperrors.LDAPBusy(b"come back"), ConnectionRefusedError(b"no")]
+)
+def test_a_directory_out_of_order_judges_nobody_and_it_is_said_once(
+    world: World, error: Exception, log: list[str]
+) -> None:
+    for number in range(3):
+        outcome = world.log_in()
+        world.clients[number].verdict.errback(error)
+        assert outcome[0].check(LoginNotJudged)
+    [line] = log
+    assert line.startswith("ldap://127.0.0.1 cannot judge logins: ")
+    assert line.endswith("; times: 1")
+
+
+def test_a_directory_that_cannot_be_reached_judges_nobody(world: World, log: list[str]) -> None:
+    world.connect = lambda: fail(ConnectionRefusedError())
+    assert world.log_in()[0].check(LoginNotJudged)
+    assert "ConnectionRefused" in log[0] or "ConnectError" in log[0]
+
+
+def test_a_directory_that_is_silent_judges_nobody(world: World, log: list[str]) -> None:
+    outcome = world.log_in()
+    world.clock.advance(5)
+    assert outcome[0].check(LoginNotJudged)
+    world.clock.advance(0)
+    assert world.clients[0].is_aborted
+    assert "TimeoutError" in log[0]
+
+
+def test_a_bug_comes_out_as_it_is(world: World) -> None:
+    outcome = world.log_in()
+    world.clients[0].verdict.errback(ZeroDivisionError())
+    assert outcome[0].check(ZeroDivisionError)
+
+
+def test_one_that_leaves_gives_its_connection_back(world: World, log: list[str]) -> None:
+    outcome = world.log_in()
+    world.login.cancel()
+    assert outcome[0].check(CancelledError)
+    world.clock.advance(0)
+    assert world.clients[0].is_aborted
+    assert log == []
+
+
+def test_so_many_may_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ldap, "CONNECTIONS", 2)
+    outcomes = [world.log_in() for _ in range(3)]
+    assert outcomes[:2] == [[], []]
+    assert outcomes[2][0].check(LoginNotJudged)
+    world.clients[0].verdict.callback(None)
+    assert world.log_in() == []
+
+
+@pytest.mark.parametrize("login", [(b"anna", b""), (b"", b"secret"), (b"\xff", b"secret")])
+def test_some_logins_are_refused_unasked(world: World, login: tuple[bytes, bytes]) -> None:
+    assert world.log_in(*login)[0].check(UnauthorizedLogin)
+    assert world.clients == []
+
+
+# ---------------------------------------------------------------- searches
+
+
+class Entry(dict[str, list[bytes]]):
+    """What a search finds."""
+
+    def __init__(self, dn: str, **attributes: list[bytes]) -> None:
+        super().__init__(attributes)
+        self.dn = self
+        self._text = dn
+
+    def getText(self) -> str:  # noqa: N802
+        return self._text
+
+
+ANNA = Entry("uid=anna,ou=people,dc=test")
+STAFF = Entry("cn=staff,ou=groups,dc=test", cn=[b"staff", "räte".encode()])
+SEARCHING = Directory(
+    uri="ldap://127.0.0.1",
+    start_tls=False,
+    search_base="ou=people,dc=test",
+    search_filter="(objectClass=person)",
+    bind_dn=ROOT,
+    bind_password="root word",
+    group_base="ou=groups,dc=test",
+)
+
+
+class Searches:
+    """What was searched, and what is found: by the DN below which it is searched."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[Entry]] = {}
+        self.asked: list[tuple[str, str | None, bytes, list[str]]] = []
+
+    def entry(self, client: Client, base: str) -> Any:
+        def search(**how: Any) -> Any:
+            match = how["filterObject"].toWire()
+            self.asked.append((base, how["filterText"], match, how["attributes"]))
+            return succeed(self.found.get(base, []))
+
+        return SimpleNamespace(search=search)
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> Searches:
+    searches = Searches()
+    monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", searches.entry)
+    return searches
+
+
+def test_a_search_finds_the_user_and_the_groups(
+    monkeypatch: pytest.MonkeyPatch, searches: Searches
+) -> None:
+    world = World(monkeypatch, SEARCHING)
+    searches.found = {SEARCHING.search_base: [ANNA], SEARCHING.group_base: [STAFF, Entry("cn=x")]}
+    outcome = world.log_in(b"anna)(uid=*")
+    world.clients[0].verdict.callback(None)
+    [known] = outcome
+    assert (known, known.groups) == (b"anna)(uid=*", {"staff", "räte"})
+    as_root = (ROOT, b"root word")
+    assert world.clients[0].asked == [as_root, (ANNA.getText(), b"secret"), as_root]
+    users, groups = searches.asked
+    assert users[:2] == (SEARCHING.search_base, "(objectClass=person)")
+    assert b"\x04\x0banna)(uid=*" in users[2]  # the name as it is, behind its length
+    assert groups[:2] == (SEARCHING.group_base, None)
+    assert ANNA.getText().encode() in groups[2]
+    assert groups[3] == ["cn"]
+
+
+@pytest.mark.parametrize("found", [[], [ANNA, STAFF]])
+def test_a_user_that_is_not_exactly_one_does_not_come_in(
+    found: list[Entry], monkeypatch: pytest.MonkeyPatch, searches: Searches
+) -> None:
+    world = World(monkeypatch, replace(SEARCHING, bind_dn=""))
+    searches.found = {SEARCHING.search_base: found}
+    assert world.log_in()[0].check(UnauthorizedLogin)
+    assert world.clients[0].asked == []
+
+
+def test_a_refusal_of_who_searches_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, searches: Searches, log: list[str]
+) -> None:
+    world = World(monkeypatch, SEARCHING)
+    client = Client()
+    client.refuses = ldaperrors.LDAPInvalidCredentials()
+    world.connect = lambda: succeed(client)
+    assert world.log_in()[0].check(LoginNotJudged)
+    assert "LDAPInvalidCredentials" in log[0]
+    assert "root word" not in log[0]
+
+
+def test_over_tls_the_name_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(ldap, "wrapClientTLS", lambda tls, endpoint: asked.append(tls))
+    world = World(monkeypatch, replace(PLAIN, uri="ldaps://ldap.example.org"))
+    assert world.log_in() == []
+    [tls] = asked
+    assert tls._hostname == "ldap.example.org"
+
+
+# ---------------------------------------------------------------- StartTLS
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_never_starts_tls_judges_nobody_and_gets_no_password() -> None:
+    received: list[bytes] = []
+    lost: Deferred[None] = Deferred()
+
+    class Silent(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            received.append(data)
+
+        def connectionLost(self, reason: object = None) -> None:
+            lost.callback(None)
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Silent), interface="127.0.0.1")  # type: ignore[attr-defined]
+    uri = f"ldap://127.0.0.1:{port.getHost().port}"
+    directory = Directory(uri=uri, user_dn="uid={name}", timeout=0.2)
+    checker = LDAPChecker(directory, lambda: reactor)
+    with pytest.raises(LoginNotJudged):
+        await checker.requestAvatarId(UsernamePassword(b"anna", b"secret"))
+    await lost
+    assert b"1.3.6.1.4.1.1466.20037" in b"".join(received)  # the OID of StartTLS
+    assert b"secret" not in b"".join(received)
+    await port.stopListening()
+
+
+def test_without_ldaptor_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "ldap.toml"
+    path.write_text('uri = "ldap://a"\nsearch_base = "dc=test"\n')
+    assert checkers.ldap(str(path))
+    monkeypatch.setattr(ldap, "find_spec", lambda name: None)
+    with pytest.raises(WrongSource, match=r"pip install 'txsocks5\[ldap\]'"):
+        checkers.ldap(str(path))

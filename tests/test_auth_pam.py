@@ -1,0 +1,99 @@
+"""PAM: what is asked of it, and what its answers mean. The real one is in tests/interop/."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.cred.error import UnauthorizedLogin
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+
+from socks5 import checkers
+from socks5.auth import LoginNotJudged
+from socks5.auth import pam as ours
+from socks5.auth.pam import Service
+from socks5.auth.users import WrongSource
+
+
+class PAM:
+    """Stands for python-pam; ``code`` is its answer."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        self.asked: list[tuple[Any, ...]] = []
+        self.PamAuthenticator = lambda: self
+
+    def authenticate(self, name: bytes, password: bytes, *, service: str, resetcreds: bool) -> bool:
+        self.asked.append((name, password, service, resetcreds))
+        return self.code == 0
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PAM:
+    system = PAM()
+    monkeypatch.setitem(sys.modules, "pam", system)
+    monkeypatch.setattr(ours, "FOLDERS", (str(tmp_path / "none"), str(tmp_path)))
+    (tmp_path / "proxy").touch()
+    return system
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    found: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+def test_whom_it_accepts_comes_in(system: PAM) -> None:
+    assert Service("proxy").judge(b"\xff", b"\xfe") == b"\xff"
+    assert system.asked == [(b"\xff", b"\xfe", "proxy", False)]
+
+
+@pytest.mark.parametrize("code", [6, 7, 8, 10, 11, 12, 13])
+def test_whom_it_refuses_does_not(system: PAM, code: int) -> None:
+    system.code = code
+    with pytest.raises(UnauthorizedLogin):
+        Service("proxy").judge(b"alice", b"secret")
+
+
+def test_when_it_is_out_of_order_nobody_is_judged_and_it_is_said_once(
+    system: PAM, log: list[str]
+) -> None:
+    service = Service("proxy")
+    system.code = 9
+    for _ in range(3):
+        with pytest.raises(LoginNotJudged):
+            service.judge(b"alice", b"secret")
+    assert log == ["PAM cannot judge logins for the service proxy: error 9 (see pam(3)); times: 1"]
+
+
+@pytest.mark.parametrize("login", [(b"a\0", b"secret"), (b"alice", b"\0")])
+def test_a_nul_is_refused_unasked(system: PAM, login: tuple[bytes, bytes]) -> None:
+    with pytest.raises(UnauthorizedLogin):
+        Service("proxy").judge(*login)
+    assert system.asked == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "other/proxy", "missing"])
+def test_a_service_without_a_file_is_a_sentence(system: PAM, name: str) -> None:
+    with pytest.raises(WrongSource, match=r"^expected a service that has a file in .*, got "):
+        Service(name)
+
+
+def test_without_python_pam_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pam", None)
+    with pytest.raises(WrongSource, match=r"pip install 'txsocks5\[pam\]'"):
+        checkers.pam("proxy")
+
+
+def test_the_source_is_made_without_asking(system: PAM) -> None:
+    assert checkers.pam("proxy")
+    assert system.asked == []
+    assert isinstance(sys.modules["pam"], PAM | SimpleNamespace)

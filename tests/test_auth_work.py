@@ -1,0 +1,377 @@
+"""Slow checks: in threads, bounded, shared, remembered - and cancelled."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from socks5.auth import LoginNotJudged, work
+from socks5.auth.work import Direct, Remembered, Threaded, Work
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged."""
+    found: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+class Pool:
+    """A thread pool whose threads run when the test says so."""
+
+    made: "list[Pool]"
+
+    def __init__(self, least: int, most: int, name: str) -> None:
+        self.size = most
+        self.calls: list[tuple[Callable[..., None], Callable[[], Any]]] = []
+        self.is_running = False
+        self.made.append(self)
+
+    def start(self) -> None:
+        self.is_running = True
+
+    def stop(self) -> None:
+        self.is_running = False
+
+    def callInThreadWithCallback(  # noqa: N802
+        self, tell: Callable[..., None], function: Callable[[], Any]
+    ) -> None:
+        self.calls.append((tell, function))
+        assert len(self.calls) <= self.size
+
+    def run(self) -> None:
+        """One thread gets through with its call."""
+        tell, function = self.calls.pop(0)
+        try:
+            result = function()
+        except Exception:
+            tell(False, Failure())
+        else:
+            tell(True, result)
+
+
+class Reactor:
+    """What the work needs of one."""
+
+    def __init__(self) -> None:
+        self.at_shutdown: list[Callable[[], None]] = []
+
+    def callFromThread(self, function: Callable[..., None], *arguments: Any) -> None:
+        function(*arguments)
+
+    def addSystemEventTrigger(self, phase: str, event: str, trigger: Callable[[], None]) -> None:
+        assert (phase, event) == ("during", "shutdown")
+        self.at_shutdown.append(trigger)
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[Pool]:
+    """The pools that are made."""
+    monkeypatch.setattr(work, "ThreadPool", Pool)
+    monkeypatch.setattr(work, "Thread", lambda target, daemon: Now(target))
+    made: list[Pool] = []
+    monkeypatch.setattr(Pool, "made", made, raising=False)
+    return made
+
+
+class Now:
+    """A thread that is over as soon as it starts."""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        self.start = target
+
+
+def told(deferred: Deferred[Any]) -> list[Any]:
+    """Where the outcome will stand."""
+    outcome: list[Any] = []
+    deferred.addBoth(outcome.append)
+    return outcome
+
+
+# ---------------------------------------------------------------- the threads and their queue
+
+
+def test_no_thread_before_the_first_check(pools: list[Pool]) -> None:
+    Work(lambda: pytest.fail("asked for the reactor too early"))
+    assert pools == []
+
+
+def test_what_runs_and_what_waits_is_bounded(pools: list[Pool], log: list[str]) -> None:
+    clock = Clock()
+    busy = Work(Reactor, threads=2, waiting=3, now=clock.seconds)
+    outcomes = [told(busy.run(str, number)) for number in range(7)]
+    assert [len(pool.calls) for pool in pools] == [2]
+    assert outcomes[:5] == [[]] * 5
+    for [failure] in outcomes[5:]:
+        assert failure.check(LoginNotJudged)
+    assert busy.turned_away == 2
+    assert log == ["too many logins at once: 1 refused unjudged, while 3 wait for their check"]
+    for _ in range(5):
+        pools[0].run()
+    assert outcomes[:5] == [[str(number)] for number in range(5)]
+    assert told(busy.run(str, "again")) == []
+
+
+def test_a_full_queue_is_told_once_in_a_while(pools: list[Pool], log: list[str]) -> None:
+    clock = Clock()
+    busy = Work(Reactor, threads=1, waiting=0, now=clock.seconds)
+    for _ in range(3):
+        told(busy.run(str))
+    clock.advance(work.QUIET - 1)
+    told(busy.run(str))
+    assert len(log) == 1
+    clock.advance(1)
+    told(busy.run(str))
+    assert log[1].startswith("too many logins at once: 4 refused unjudged")
+    assert busy.turned_away == 5
+
+
+def test_a_cancelled_check_leaves_the_queue(pools: list[Pool]) -> None:
+    asked: list[str] = []
+    busy = Work(Reactor, threads=1, waiting=2)
+    first, second, third = (busy.run(asked.append, name) for name in "abc")
+    outcome = told(second)
+    second.cancel()
+    assert outcome[0].check(CancelledError)
+    pools[0].run()
+    pools[0].run()
+    assert asked == ["a", "c"]
+    assert told(third) == [None]
+    assert told(first) == [None]
+
+
+def test_a_cancelled_check_that_runs_keeps_its_thread_until_it_is_over(pools: list[Pool]) -> None:
+    busy = Work(Reactor, threads=1, waiting=2)
+    running, waiting = busy.run(str, "a"), busy.run(str, "b")
+    outcome = told(running)
+    running.cancel()
+    assert outcome[0].check(CancelledError)
+    assert len(pools[0].calls) == 1
+    pools[0].run()
+    pools[0].run()
+    assert told(waiting) == ["b"]
+
+
+def test_what_a_check_raises_is_its_outcome(pools: list[Pool]) -> None:
+    outcome = told(Work(Reactor).run(int, "no number"))
+    pools[0].run()
+    assert outcome[0].check(ValueError)
+
+
+def test_at_the_end_the_threads_go(pools: list[Pool]) -> None:
+    world = Reactor()
+    busy = Work(lambda: world, threads=1, waiting=2)
+    running, waiting = told(busy.run(str, "a")), told(busy.run(str, "b"))
+    [close] = world.at_shutdown
+    close()
+    close()
+    assert not pools[0].is_running
+    pools[0].run()
+    assert (running, waiting) == (["a"], [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_real_threads_check_aside() -> None:
+    gate = threading.Event()
+    own = threading.get_ident()
+
+    def judge(name: bytes, password: bytes) -> int:
+        gate.wait(5)
+        return threading.get_ident()
+
+    busy = Work(lambda: reactor)
+    checker = Threaded(judge, busy)
+    assert verifyObject(ICredentialsChecker, checker)
+    waiting = [checker.requestAvatarId(UsernamePassword(b"a", b"b")) for _ in range(20)]
+    gate.set()
+    outcomes = await DeferredList(waiting)
+    assert all(is_success for is_success, _ in outcomes)
+    threads = {thread for _, thread in outcomes}
+    assert own not in threads
+    assert len(threads) <= work.THREADS
+    busy.close()
+
+
+def test_a_judge_that_does_not_block_answers_at_once() -> None:
+    def judge(name: bytes, password: bytes) -> bytes:
+        if password != b"right":
+            raise UnauthorizedLogin
+        return name
+
+    checker = Direct(judge)
+    assert verifyObject(ICredentialsChecker, checker)
+    assert told(checker.requestAvatarId(UsernamePassword(b"a", b"right"))) == [b"a"]
+    [failure] = told(checker.requestAvatarId(UsernamePassword(b"a", b"wrong")))
+    assert failure.check(UnauthorizedLogin)
+
+
+# ---------------------------------------------------------------- the memory
+
+
+@implementer(ICredentialsChecker)
+class Slow:
+    """A checker whose verdicts the test gives."""
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self) -> None:
+        self.waits: list[Deferred[Any]] = []
+        self.cancelled = 0
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        wait: Deferred[Any] = Deferred(self._cancel)
+        self.waits.append(wait)
+        return wait
+
+    def _cancel(self, wait: Deferred[Any]) -> None:
+        self.cancelled += 1
+
+
+class Memory:
+    """A memory over a slow checker, with a clock and a stamp."""
+
+    def __init__(self, size: int = 10) -> None:
+        self.slow = Slow()
+        self.clock = Clock()
+        self.stamp = 0
+        self.checker = Remembered(
+            self.slow, lambda: self.stamp, lifetime=60, size=size, now=self.clock.seconds
+        )
+
+    def log_in(self, name: bytes = b"alice", password: bytes = b"secret") -> Deferred[Any]:
+        return self.checker.requestAvatarId(UsernamePassword(name, password))
+
+    def is_remembered(self, name: bytes = b"alice", password: bytes = b"secret") -> bool:
+        asked = len(self.slow.waits)
+        login = self.log_in(name, password)
+        if len(self.slow.waits) == asked:
+            return told(login) == [name]
+        told(login)
+        login.cancel()
+        return False
+
+
+def test_200_equal_logins_are_one_check() -> None:
+    memory = Memory()
+    assert verifyObject(ICredentialsChecker, memory.checker)
+    outcomes = [told(memory.log_in()) for _ in range(200)]
+    [wait] = memory.slow.waits
+    wait.callback(b"alice")
+    assert outcomes == [[b"alice"]] * 200
+    assert memory.is_remembered()
+
+
+def test_200_equal_wrong_logins_are_one_check_that_is_not_remembered() -> None:
+    memory = Memory()
+    outcomes = [told(memory.log_in()) for _ in range(200)]
+    [wait] = memory.slow.waits
+    wait.errback(UnauthorizedLogin())
+    assert all(failure.check(UnauthorizedLogin) for [failure] in outcomes)
+    assert not memory.is_remembered()
+
+
+def test_logins_that_differ_are_not_shared() -> None:
+    memory = Memory()
+    for login in [(b"alice", b"secret"), (b"alice", b"Secret"), (b"alices", b"ecret")]:
+        told(memory.log_in(*login))
+    assert len(memory.slow.waits) == 3
+
+
+def test_it_forgets_in_time() -> None:
+    memory = Memory()
+    memory.log_in()
+    memory.slow.waits[0].callback(b"alice")
+    memory.clock.advance(59)
+    assert memory.is_remembered()
+    memory.clock.advance(1)
+    assert not memory.is_remembered()
+
+
+def test_it_forgets_with_a_change() -> None:
+    memory = Memory()
+    memory.log_in()
+    memory.slow.waits[0].callback(b"alice")
+    memory.stamp = 1
+    assert not memory.is_remembered()
+
+
+def test_a_check_from_before_a_change_is_not_for_those_who_come_after() -> None:
+    memory = Memory()
+    before = told(memory.log_in())
+    memory.stamp = 1
+    after = told(memory.log_in())
+    assert len(memory.slow.waits) == 2
+    memory.slow.waits[0].callback(b"alice")
+    assert (before, after) == ([b"alice"], [])
+    memory.slow.waits[1].errback(UnauthorizedLogin())
+    assert after[0].check(UnauthorizedLogin)
+    assert not memory.is_remembered()
+
+
+def test_it_remembers_so_many_and_those_that_are_used() -> None:
+    memory = Memory(size=2)
+    for name in (b"a", b"b"):
+        memory.log_in(name)
+        memory.slow.waits.pop().callback(name)
+    assert memory.is_remembered(b"a")
+    memory.log_in(b"c")
+    memory.slow.waits.pop().callback(b"c")
+    assert memory.is_remembered(b"a")
+    assert memory.is_remembered(b"c")
+    assert not memory.is_remembered(b"b")
+
+
+def test_only_the_last_one_who_leaves_takes_the_check_along() -> None:
+    memory = Memory()
+    first, second = memory.log_in(), memory.log_in()
+    outcomes = [told(first), told(second)]
+    first.cancel()
+    assert memory.slow.cancelled == 0
+    second.cancel()
+    assert memory.slow.cancelled == 1
+    assert [outcome[0].check(CancelledError) for outcome in outcomes] == [CancelledError] * 2
+    told(memory.log_in())
+    assert len(memory.slow.waits) == 2
+
+
+def test_one_may_leave_while_the_others_are_told() -> None:
+    memory = Memory()
+    first, second = memory.log_in(), memory.log_in()
+    outcome = told(second)
+    first.addCallback(lambda _: second.cancel())
+    memory.slow.waits[0].callback(b"alice")
+    assert outcome[0].check(CancelledError)
+    assert memory.slow.cancelled == 0
+
+
+@pytest.mark.parametrize("verdict", [succeed, lambda _: fail(UnauthorizedLogin())])
+def test_a_checker_may_answer_at_once(verdict: Callable[[bytes], Deferred[Any]]) -> None:
+    checker = Remembered(Direct(lambda name, _: verdict(name)))
+    [given] = told(checker.requestAvatarId(UsernamePassword(b"alice", b"secret")))
+    assert given == b"alice" or given.check(UnauthorizedLogin)
+
+
+def test_no_password_is_kept() -> None:
+    memory = Memory()
+    memory.log_in(b"alice", b"correct horse")
+    assert b"correct horse" not in repr(vars(memory.checker)).encode()
+    memory.slow.waits[0].callback(b"alice")
+    assert b"correct horse" not in repr(vars(memory.checker)).encode()

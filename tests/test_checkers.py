@@ -1,0 +1,190 @@
+"""The sources of ``--auth``, as the command line and as Twisted's plugins know them."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.strcred import ICheckerFactory, findCheckerFactory
+from twisted.internet.defer import Deferred
+from twisted.plugin import IPlugin
+from twisted.python import usage
+from zope.interface.verify import verifyObject
+
+from socks5 import checkers
+from socks5.auth import LoginNotJudged, PasswordAuthentication, User
+from socks5.auth.hashes import Hash
+from socks5.auth.users import WrongSource
+from socks5.checkers import located, passwords_in_file, passwords_on_command_line
+from socks5.tap import Options
+from socks5.wire import Credentials
+from tests.test_auth_hashes import KNOWN, SECRET
+
+LINE = f"alice:{KNOWN['bcrypt']}\n"
+
+
+def log_in(checker: Any, name: bytes, password: bytes) -> Deferred[Any]:
+    authenticator = PasswordAuthentication.over(checker)
+    return authenticator.authenticate(Credentials(name, password), "192.0.2.7")
+
+
+# ---------------------------------------------------------------- htpasswd
+
+
+@pytest_twisted.ensureDeferred
+async def test_htpasswd_knows_users_groups_and_settings(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text(LINE.strip() + ":speed=fast\n")
+    (tmp_path / "groups").write_text("staff: alice\n")
+    factory = findCheckerFactory("htpasswd")
+    checker = factory.generateChecker(f"{tmp_path}/users:groups={tmp_path}/groups")
+    user = await log_in(checker, b"alice", SECRET)
+    assert user == User("alice", frozenset({"staff"}), {"speed": "fast"})
+    for name, password in [(b"alice", b"wrong"), (b"bob", SECRET), (b"", b"")]:
+        with pytest.raises(UnauthorizedLogin):
+            await log_in(checker, name, password)
+
+
+@pytest_twisted.ensureDeferred
+async def test_equal_logins_cost_one_hash_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[bytes] = []
+    fits = Hash.fits
+
+    def counting(known: Hash, password: bytes) -> bool:
+        hashed.append(password)
+        return fits(known, password)
+
+    monkeypatch.setattr(Hash, "fits", counting)
+    path = tmp_path / "users"
+    path.write_text(LINE)
+    checker = checkers.htpasswd(str(path))
+    for login in [log_in(checker, b"alice", SECRET) for _ in range(200)]:
+        await login
+    await log_in(checker, b"alice", SECRET)
+    assert hashed == [SECRET]
+    path.write_text(LINE.replace("alice", "bob"))
+    with pytest.raises(UnauthorizedLogin):
+        await log_in(checker, b"alice", SECRET)
+    await log_in(checker, b"bob", SECRET)
+    assert len(hashed) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_queue_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkers.shared_work(), "_limit", 0)
+    (tmp_path / "users").write_text(LINE)
+    with pytest.raises(LoginNotJudged):
+        await log_in(checkers.htpasswd(str(tmp_path / "users")), b"alice", SECRET)
+
+
+# ---------------------------------------------------------------- plain passwords
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_password_in_a_file_may_hold_colons(tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    path.write_text("alice:a:b\n")
+    checker = passwords_in_file(str(path))
+    assert await log_in(checker, b"alice", b"a:b") == User("alice")
+    with pytest.raises(UnauthorizedLogin):
+        await log_in(checker, b"alice", b"a")
+
+
+@pytest_twisted.ensureDeferred
+async def test_passwords_on_the_command_line() -> None:
+    checker = passwords_on_command_line("alice:secret:bob:")
+    assert await log_in(checker, b"bob", b"") == User("bob")
+    with pytest.raises(UnauthorizedLogin):
+        await log_in(checker, b"alice", b"")
+
+
+# ---------------------------------------------------------------- paths
+
+
+def test_a_path_is_a_path() -> None:
+    assert located("users") == "users"
+    assert located("./credential=users") == "./credential=users"
+
+
+def test_a_credential_is_in_the_folder_that_systemd_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert located("credential=users") == str(tmp_path / "users")
+
+
+@pytest.mark.parametrize(
+    ("path", "directory"),
+    [("credential=users", ""), ("credential=", "/run"), ("credential=../users", "/run")],
+)
+def test_a_credential_that_cannot_be_is_a_sentence(
+    path: str, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", directory)
+    with pytest.raises(WrongSource, match=r"LoadCredential=NAME:FILE, which sets \$CREDENTIALS"):
+        located(path)
+
+
+# ---------------------------------------------------------------- the command line and the plugins
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("", "--auth htpasswd: expected the path of a file"),
+        (
+            "/nonexistent",
+            (
+                "--auth htpasswd: expected a file that can be read, got '/nonexistent' "
+                "(No such file or directory); check its name and mode"
+            ),
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence(argument: str, sentence: str) -> None:
+    with pytest.raises(usage.UsageError) as raised:
+        Options().parseOptions(["--auth", f"htpasswd:{argument}"])
+    assert str(raised.value) == sentence
+
+
+def test_a_half_written_file_is_one_sentence_without_the_hash(tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    path.write_text(LINE[:-5] + "\n")
+    with pytest.raises(usage.UsageError) as raised:
+        Options().parseOptions(["--auth", f"htpasswd:{path}"])
+    assert str(raised.value) == (
+        f"--auth htpasswd: {path} line 1: what follows the name is not a hash of argon2, bcrypt, "
+        "sha512-crypt, sha256-crypt or apr1; make the entry with: python -m socks5 passwd FILE NAME"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(checkers.SOURCES))
+def test_every_source_is_a_plugin_and_explained(name: str) -> None:
+    factory = findCheckerFactory(name)
+    assert verifyObject(IPlugin, factory)
+    assert verifyObject(ICheckerFactory, factory)
+    assert IUsernamePassword in factory.credentialInterfaces
+    assert factory.authHelp.strip()
+    assert factory.argStringFormat
+
+
+def test_the_plugin_itself_imports_nothing_of_the_package() -> None:
+    script = (
+        "import sys; from twisted.plugins import socks5_plugin;"
+        "print(sorted(m for m in sys.modules if m.split('.')[0] in"
+        " ('socks5', 'passlib', 'argon2', 'bcrypt', 'ldaptor', 'pam')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout == b"[]\n"
+
+
+def test_another_programs_realm_gets_a_plain_name(tmp_path: Path) -> None:
+    given: list[Any] = []
+    checker = passwords_on_command_line("alice:secret")
+    checker.requestAvatarId(UsernamePassword(b"alice", b"secret")).addBoth(given.append)
+    assert given == [b"alice"]
