@@ -92,11 +92,18 @@ class ServerFactory(Factory):
         worker: int | None = None,
     ) -> None:
         self.reactor = reactor
-        self.settings = settings or Settings()
-        self.authenticator: IAuthenticator = authenticator or NoAuthentication()
-        self.rules: IRules = rules or Rules()
-        self.resolver: IResolver = resolver or Resolver(reactor, self.settings)
-        self.dialer: IDialer = dialer or Dialer(reactor, self.settings, self.resolver)
+        self.settings = Settings() if settings is None else settings
+        # An object that is false is one all the same: an authenticator may be as long as its list of users.
+        self.authenticator: IAuthenticator = (
+            NoAuthentication() if authenticator is None else authenticator
+        )
+        self.rules: IRules = Rules() if rules is None else rules
+        self.resolver: IResolver = (
+            Resolver(reactor, self.settings) if resolver is None else resolver
+        )
+        self.dialer: IDialer = (
+            Dialer(reactor, self.settings, self.resolver) if dialer is None else dialer
+        )
         self.access_log = access_log
         self.commands = commands
         self.worker = worker
@@ -105,7 +112,7 @@ class ServerFactory(Factory):
         self.closing = Deadlines(reactor, self.settings.close_timeout)
         self.limit = SessionLimit(self.settings.max_sessions)
         self._sessions: dict[ServerProtocol, None] = {}
-        self.bans = bans or self._usual_bans()
+        self.bans = self._usual_bans() if bans is None else bans
         self._build: Build = ServerProtocol if self.bans is None else self.at(Door()).build
         self._all_gone: list[Deferred[None]] = []
 
@@ -127,9 +134,13 @@ class ServerFactory(Factory):
         """
         if not self.limit.enter():
             return None
+        try:
+            protocol = (build or self._build)(self, self.counters.connections + 1)
+        except BaseException:
+            self.limit.leave()
+            raise
         self.counters.connections += 1
         self.counters.open_connections += 1
-        protocol = (build or self._build)(self, self.counters.connections)
         self._sessions[protocol] = None
         return protocol
 

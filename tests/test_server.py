@@ -19,7 +19,7 @@ from socks5.dial import Dialer
 from socks5.errors import ConnectionRefused
 from socks5.interfaces import Access, ICommand, ISession, Record
 from socks5.resolve import Resolver
-from socks5.wire import Address, Command, Credentials, ReplyCode
+from socks5.wire import Address, Command, Credentials, Method, ReplyCode
 from tests import sessions
 from tests.fakes import FakeReactor, FakeResolver, FakeTLSTransport, address
 from tests.sessions import (
@@ -1001,6 +1001,30 @@ def test_session_limit_turns_clients_away_until_there_is_room() -> None:
     assert server.counters.connections == 2
     first.end()
     assert IProtocol.providedBy(server.factory.buildProtocol(sessions.CLIENT))
+
+
+def test_a_session_that_cannot_be_built_does_not_count() -> None:
+    server = Server(Settings(max_sessions=1))
+    with pytest.raises(ZeroDivisionError):
+        server.factory.buildProtocol(sessions.CLIENT, lambda server, number: 1 // 0)  # type: ignore[arg-type, return-value]
+    assert server.counters.connections == server.counters.open_connections == 0
+    assert server.factory.buildProtocol(sessions.CLIENT) is not None
+
+
+class Empty:
+    """False, as a collection that has nothing in it is."""
+
+    methods = (Method.USERNAME_PASSWORD,)
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("name", ["authenticator", "rules", "resolver", "dialer", "bans"])
+def test_what_is_given_is_used_even_if_it_is_false(name: str) -> None:
+    given: Any = Empty()
+    factory = ServerFactory(FakeReactor(), **{name: given})
+    assert getattr(factory, name) is given
 
 
 def test_session_counts_until_its_connection_is_gone() -> None:
