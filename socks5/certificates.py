@@ -179,7 +179,11 @@ class _Loaded:
         """:raises Unusable: with these files there can be no TLS."""
         chain, key = _certificates("cert", files.cert), _private_key(files.key)
         authorities = [] if files.clients is None else _certificates("clients", files.clients)
-        if chain[0].public_key() != key.public_key():
+        try:
+            is_pair = chain[0].public_key() == key.public_key()
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise Unusable(f"cert={files.cert}: TLS does not take its key: {error}") from None
+        if not is_pair:
             raise Unusable(
                 f"key={files.key}: it does not fit the first certificate in {files.cert}; "
                 "expected the key that this certificate was made for"
@@ -283,6 +287,8 @@ class Certificates:
             self._loaded = _Loaded.from_files(self.files)
         except (Unusable, OSError) as error:  # the latter of a file that goes at this moment
             self.log.warn("TLS certificates stay as they were: {error}", error=error)
+        except Exception:  # what nobody thought of is not the client's fault
+            self.log.failure("TLS certificates stay as they were")
         else:
             self.log.info("TLS certificates are read again: {cert}", cert=self.files.cert)
             self.warn()

@@ -1,6 +1,7 @@
 """What is in certificate files, whom a certificate names, and files that change under a listener."""
 
 import os
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa, x25519
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
@@ -19,6 +21,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
+from socks5 import certificates as module
 from socks5.certificates import LOOK_INTERVAL, Certificates, Files, Unusable, reason_of, user_in
 from tests.certificates import DAY, Authority, key_pem, new_key, pem
 
@@ -229,6 +232,11 @@ def test_a_key_that_everybody_can_read_is_told(authority: Authority) -> None:
 # ---------------------------------------------------------------- files that change
 
 
+PRIME256V1 = bytes.fromhex("06082a8648ce3d030107")
+PRIME239V1 = bytes.fromhex("06082a8648ce3d030104")
+"""Names of curves in a certificate (RFC 5480, ANSI X9.62), the second one without support."""
+
+
 class Listener:
     """The certificates of a listener, whose clients come when a test says so."""
 
@@ -315,6 +323,31 @@ def test_a_half_written_file_and_a_missing_one_are_told_once_each(authority: Aut
     shown, lines = listener.serve()
     assert shown == first
     assert "read again" in lines[0]
+
+
+def test_a_certificate_of_an_unknown_kind_of_key_is_told_and_the_old_one_stays(
+    authority: Authority,
+) -> None:
+    path = authority.server()
+    first, whole = serial_number(path), path.read_bytes()
+    listener = Listener(one_file(path))
+    der = x509.load_pem_x509_certificate(whole).public_bytes(Encoding.DER)
+    odd = ssl.DER_cert_to_PEM_cert(der.replace(PRIME256V1, PRIME239V1))
+    path.write_bytes(whole[: whole.index(b"-----BEGIN CERT")] + odd.encode())
+    shown, [line] = listener.serve()
+    assert shown == first
+    assert "TLS does not take its key" in line
+
+
+def test_what_nobody_thought_of_keeps_the_old_certificate(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = authority.server()
+    first = serial_number(path)
+    listener = Listener(one_file(path))
+    authority.server()
+    monkeypatch.setattr(module, "_private_key", lambda path: 1 / 0)
+    assert listener.serve() == (first, ["TLS certificates stay as they were"])
 
 
 def test_other_authorities_are_a_change_too(authority: Authority, tmp_path: Path) -> None:
