@@ -1,8 +1,10 @@
 """Guessed passwords: failed logins delay the answer, then ban the address they come from.
 
-Each address has a score. A failed login adds one, and one is forgotten every :data:`FORGET` seconds. The
-negative answer waits, longer each time. The failure that reaches the threshold bans the address; each further
-ban is twice as long as the one before, and one ban is forgotten a day.
+Each address has a score. A failed login adds one, and one is forgotten every :data:`FORGET` seconds. It adds
+only :data:`LITTLE` where it guesses nothing new: the same guess as shortly before, as a program with a wrong
+password makes it many times at once, or a login that nobody has quite judged. The negative answer waits, longer each
+time. The failure that reaches the threshold bans the address; each further ban is twice as long as the one before,
+and one ban is forgotten a day.
 
 A login that succeeds halves the score, once every :data:`PARDON_INTERVAL` seconds and no oftener: whoever has
 an account and guesses the passwords of others gains only half a threshold of guesses an hour from logging in
@@ -17,7 +19,7 @@ Floor 1½: imports floor 1 and :mod:`socks5.networks`, and :mod:`socks5.limits`.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from ipaddress import IPv4Address, IPv6Network
 from math import inf
 from typing import Any
@@ -40,6 +42,12 @@ FORGET_BAN = 86400.0
 LONGEST_BAN = 86400.0
 """Seconds, unless the first ban is longer already: an address gets another owner one day."""
 
+LITTLE = 0.1
+"""What a failed login adds to the score that guesses nothing new."""
+
+GUESSES = 8
+"""Guesses of an address by which a repeated one is known."""
+
 PARDON_INTERVAL = 3600.0
 """Seconds between two successful logins that halve the score."""
 
@@ -50,7 +58,7 @@ LONGEST_DELAY = 4.0
 """Seconds; well within the handshake's deadline, which holds all the same."""
 
 MOST_ADDRESSES = 10_000
-"""Addresses remembered, at about 300 octets each."""
+"""Addresses remembered, at about 700 octets each."""
 
 _EVICTED = 8
 """A full table loses one of so many."""
@@ -62,15 +70,17 @@ class _Address:
     """What is known of one address.
 
     :ivar score: failed logins that are not forgotten yet.
+    :ivar guesses: the last different ones of them.
     :ivar bans: bans that are not forgotten yet.
     :ivar since: when both were right; in the future during a ban, for nothing is forgotten in it.
     :ivar pardoned: when the score was last halved.
     """
 
-    __slots__ = ("bans", "pardoned", "score", "since")
+    __slots__ = ("bans", "guesses", "pardoned", "score", "since")
 
     def __init__(self, now: float) -> None:
         self.score = self.bans = 0.0
+        self.guesses: tuple[bytes, ...] = ()
         self.since = now
         self.pardoned = -inf
 
@@ -81,6 +91,13 @@ class _Address:
             self.score = max(0.0, self.score - elapsed / FORGET)
             self.bans = max(0.0, self.bans - elapsed / FORGET_BAN)
             self.since = now
+
+    def is_news(self, guess: bytes | None) -> bool:
+        """Whether a failed login is one guess more, and not one of those before."""
+        if guess is None or guess in self.guesses:
+            return False
+        self.guesses = (guess, *self.guesses[: GUESSES - 1])
+        return True
 
 
 def _name(key: bytes) -> str:
@@ -110,7 +127,8 @@ class Bans:
         self._timer: IDelayedCall | None = None
         self._lines = Sparing(reactor)
 
-    def __len__(self) -> int:
+    @property
+    def open_bans(self) -> int:
         """How many addresses are banned now."""
         return len(self._banned)
 
@@ -121,7 +139,7 @@ class Bans:
         until = self._banned.get(self._key(client) or b"")
         return until is not None and until > self._reactor.seconds()
 
-    def failed(self, client: str) -> float:
+    def failed(self, client: str, guess: bytes | None) -> float:
         """See :meth:`socks5.interfaces.IBans.failed`."""
         key = self._key(client)
         if key is None or key in self._banned:
@@ -131,11 +149,11 @@ class Bans:
         if address is None:
             address = self._remember(key, now)
         address.age(now)
-        address.score += 1
-        if self._time and address.score > self._after - 1:
+        address.score += 1 if address.is_news(guess) else LITTLE
+        if self._time and address.score > self._after - 0.5:  # a little of it is forgotten already
             self._ban(key, address, now)
             return 0.0
-        return float(min(FIRST_DELAY * 2 ** min(address.score - 1, 16), LONGEST_DELAY))
+        return float(min(FIRST_DELAY * 2 ** max(0.0, min(address.score - 1, 16)), LONGEST_DELAY))
 
     def succeeded(self, client: str) -> None:
         """See :meth:`socks5.interfaces.IBans.succeeded`."""
@@ -185,6 +203,9 @@ class Bans:
         address.score = 0.0
         address.bans += 1
         address.since = self._banned[key] = until
+        if len(self._ends) >= 2 * MOST_ADDRESSES:  # most are of bans that the table had no room for
+            self._ends = [(end, banned) for banned, end in self._banned.items() if banned != key]
+            heapify(self._ends)
         heappush(self._ends, (until, key))
         self._say("{client} is banned for {seconds:.0f} s{others}", key, seconds=seconds)
         self._wait()

@@ -7,14 +7,17 @@ without a door and without logins know nothing of all this and pay nothing for i
 A login that failed is told to :class:`~socks5.interfaces.IBans`, which says how long the negative answer waits. The
 client is still read meanwhile, so its leaving ends the wait, and the handshake's deadline goes on. What an
 address that was banned has sent already is not looked at any more, and a verdict that comes after the ban is
-negative, whatever it was: logins side by side guess no more than one after the other.
+negative, whatever it was: logins side by side guess no more than one after the other. A client that leaves before
+the verdict has cost its check all the same, and is told of, too.
 
 Floor 4: imports everything below, and :mod:`socks5.session`.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, Protocol
 
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
@@ -30,6 +33,9 @@ from socks5.interfaces import Access, ClaimedAccess, IUser
 from socks5.negotiation import CredentialsReceived, Stage
 from socks5.session import Server, ServerProtocol
 from socks5.transport import far_host
+from socks5.wire import Credentials
+
+_KEY = secrets.token_bytes(16)
 
 Build = Callable[[Any, int], ServerProtocol]
 """Makes a session of a server and its number."""
@@ -41,12 +47,13 @@ class GuardedSession(ServerProtocol):
     :param door: what to let in.
     """
 
-    __slots__ = ("_access", "_door")
+    __slots__ = ("_access", "_door", "_guess")
 
     def __init__(self, factory: Server, number: int, door: Door) -> None:
         super().__init__(factory, number)
         self._door = door
         self._access: type[Access] = Access
+        self._guess: bytes | None = None
         if door.methods is not None:
             self._negotiation.methods = door.methods
 
@@ -87,7 +94,15 @@ class GuardedSession(ServerProtocol):
     @override
     def _check(self, event: CredentialsReceived) -> None:
         if self._is_let_in():
+            self._guess = _guess_of(event.credentials)
             super()._check(event)
+
+    @override
+    def _over(self, reason: str) -> None:
+        guess, self._guess = self._guess, None
+        if guess is not None:  # there was no verdict yet
+            self._count(None)
+        super()._over(reason)
 
     @override
     def _accepted(self, user: IUser) -> None:
@@ -97,6 +112,7 @@ class GuardedSession(ServerProtocol):
                 self._refused(Failure(UnauthorizedLogin("banned while the login was checked")))
                 return
             bans.succeeded(self._client)
+        self._guess = None
         super()._accepted(user)
 
     @override
@@ -114,14 +130,26 @@ class GuardedSession(ServerProtocol):
 
     def _count_failure(self, failure: Failure) -> float:
         """Seconds that the answer is to wait. A checker that broke says nothing about the client."""
+        guess, self._guess = self._guess, None
+        if not failure.check(LoginFailed):
+            return 0.0
+        if isinstance(failure.value, LoginNotJudged):
+            return self._count(None) if failure.value.was_refused else 0.0
+        return self._count(guess)
+
+    def _count(self, guess: bytes | None) -> float:
         bans = self.factory.bans
-        if bans is None or not failure.check(LoginFailed) or failure.check(LoginNotJudged):
+        if bans is None or bans.is_banned(self._client):
             return 0.0
-        if bans.is_banned(self._client):
-            return 0.0
-        delay = bans.failed(self._client)
+        delay = bans.failed(self._client, guess)
         self.factory.counters.bans += bans.is_banned(self._client)
         return delay
+
+
+def _guess_of(credentials: Credentials) -> bytes:
+    """The same for the same credentials, and useless to anybody else."""
+    name, password = credentials.username, credentials.password
+    return blake2b(bytes((len(name),)) + name + password, digest_size=8, key=_KEY).digest()
 
 
 class Admitting(Protocol):

@@ -237,7 +237,14 @@ def test_a_checker_that_cannot_judge_is_not_a_refusal() -> None:
     def cannot(credentials: Any) -> Any:
         raise LoginNotJudged("too many wait")
 
-    assert log_in(b"alice", b"secret", Checker(cannot), Checker(refuse)).check(LoginNotJudged)
+    for checkers, was_refused in (
+        ([Checker(cannot)], False),
+        ([Checker(cannot), Checker(refuse)], True),
+        ([Checker(refuse), Checker(cannot)], True),
+    ):
+        given = log_in(b"alice", b"secret", *checkers)
+        assert given.check(LoginNotJudged)
+        assert given.value.was_refused is was_refused
     assert log_in(b"alice", b"secret", Checker(cannot), Checker(accept)) == User("alice")
 
 

@@ -1,6 +1,7 @@
 """Bans, by a clock: what failed logins cost, who is never banned, and what is forgotten."""
 
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 from twisted.internet.task import Clock
@@ -8,7 +9,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from socks5 import bans as module
-from socks5.bans import FORGET, FORGET_BAN, LONGEST_BAN, PARDON_INTERVAL, Bans
+from socks5.bans import FORGET, FORGET_BAN, GUESSES, LITTLE, LONGEST_BAN, PARDON_INTERVAL, Bans
 from socks5.interfaces import IBans
 from socks5.networks import Networks
 from socks5.settings import Settings
@@ -22,11 +23,12 @@ class World:
         self.clock = Clock()
         values = {"ban_after": 4, "ban_time": 60.0, **settings}
         self.bans = Bans(self.clock, Settings(**values))  # type: ignore[arg-type]
+        self._guesses = count()
 
     def fail(self, client: str = ATTACKER, times: int = 1) -> float:
-        """So many failures; how long the last answer waits."""
+        """So many failures, of a new guess each; how long the last answer waits."""
         for _ in range(times):
-            delay = self.bans.failed(client)
+            delay = self.bans.failed(client, b"%d" % next(self._guesses))
         return delay
 
     def guesses(self, seconds: float, client: str = ATTACKER, step: float = 60.0) -> int:
@@ -69,7 +71,7 @@ def test_the_failure_that_reaches_the_threshold_bans(world: World) -> None:
     assert not world.bans.is_banned(ATTACKER)
     assert world.fail() == 0.0
     assert world.bans.is_banned(ATTACKER)
-    assert len(world.bans) == 1
+    assert world.bans.open_bans == 1
     assert not world.bans.is_banned(OTHER)
 
 
@@ -92,7 +94,7 @@ def test_a_ban_ends(world: World) -> None:
     assert world.bans.is_banned(ATTACKER)
     world.clock.advance(0.1)
     assert not world.bans.is_banned(ATTACKER)
-    assert len(world.bans) == 0
+    assert world.bans.open_bans == 0
 
 
 def test_a_failure_during_a_ban_changes_nothing(world: World) -> None:
@@ -124,6 +126,54 @@ def test_a_first_ban_may_be_longer_than_a_day() -> None:
 
 def test_guessing_for_a_week_is_a_few_guesses(world: World) -> None:
     assert world.guesses(7 * 86400) < 100
+
+
+# ---------------------------------------------------------------- what guesses nothing new
+
+
+def test_a_wrong_password_in_many_connections_is_one_guess() -> None:
+    world = World(ban_after=10)
+    delays = {world.bans.failed(ATTACKER, b"stale") for _ in range(50)}
+    assert not world.bans.is_banned(ATTACKER)
+    assert 0.5 <= min(delays) < max(delays) <= 4.0
+
+
+def test_one_guess_for_ever_is_too_many() -> None:
+    world = World(ban_after=10)
+    times = 0
+    while not world.bans.is_banned(ATTACKER):
+        world.bans.failed(ATTACKER, b"stale")
+        times += 1
+    assert 50 < times < 120
+
+
+def test_two_passwords_in_turns_are_two_guesses(world: World) -> None:
+    for _ in range(4):
+        world.bans.failed(ATTACKER, b"one")
+        world.bans.failed(ATTACKER, b"another")
+    assert not world.bans.is_banned(ATTACKER)
+
+
+def test_a_few_guesses_are_remembered_and_no_more() -> None:
+    world = World(ban_after=100)
+    for guess in [b"first", *(b"%d" % number for number in range(GUESSES - 1)), b"first"]:
+        world.bans.failed(ATTACKER, guess)
+    score = world.bans._addresses[b"\xc63d\7"].score
+    assert score == pytest.approx(GUESSES + LITTLE)
+    for guess in [*(b"x%d" % number for number in range(GUESSES)), b"first"]:
+        world.bans.failed(ATTACKER, guess)
+    assert world.bans._addresses[b"\xc63d\7"].score == pytest.approx(score + GUESSES + 1)
+
+
+def test_what_nobody_judged_counts_little() -> None:
+    world = World(ban_after=3)
+    assert world.bans.failed(ATTACKER, None) == world.bans.failed(ATTACKER, None) == 0.5
+    for _ in range(20):
+        assert not world.bans.is_banned(ATTACKER)
+        world.bans.failed(ATTACKER, None)
+    for _ in range(20):
+        world.bans.failed(ATTACKER, None)
+    assert world.bans.is_banned(ATTACKER)
 
 
 # ---------------------------------------------------------------- forgetting
@@ -160,6 +210,7 @@ def test_nothing_is_forgotten_during_a_ban() -> None:
 def test_a_login_halves_the_score(world: World) -> None:
     world.fail(times=3)
     world.bans.succeeded(ATTACKER)  # half of three is one and a half
+    assert world.fail() > 0
     assert world.fail() > 0
     assert world.fail() == 0.0
     assert world.bans.is_banned(ATTACKER)
@@ -206,7 +257,7 @@ def test_this_host_is_never_banned(client: str, world: World) -> None:
 def test_listed_networks_are_never_banned() -> None:
     world = World(ban_exempt=Networks.parse("198.51.100.7,2001:db8::/32"))
     assert world.fail(ATTACKER, 20) == world.fail("2001:db8::1", 20) == 0.0
-    assert len(world.bans) == 0
+    assert world.bans.open_bans == 0
     world.fail(OTHER, 4)
     assert world.bans.is_banned(OTHER)
 
@@ -265,12 +316,23 @@ def test_a_table_full_of_bans_loses_one(world: World, lines: list[str]) -> None:
         world.fail(f"192.0.2.{number}", 4)
         world.clock.advance(1)
     assert not world.bans.is_banned("192.0.2.0")
-    assert len(world.bans) == remembered(world) == 8
+    assert world.bans.open_bans == remembered(world) == 8
     lines.clear()
     world.clock.advance(51.5)  # when its ban would have ended, and the next one's has
     assert lines == []
     world.clock.advance(1)
     assert lines == ["failed logins: 192.0.2.1 is no longer banned"]
+
+
+@pytest.mark.usefixtures("small_table")
+def test_ends_of_bans_that_the_table_lost_are_not_kept_for_ever() -> None:
+    world = World(ban_time=LONGEST_BAN)
+    for number in range(200):
+        world.fail(f"198.18.0.{number}", 4)
+        assert len(world.bans._ends) <= 16
+    world.clock.advance(LONGEST_BAN)
+    assert world.bans.open_bans == 0
+    assert world.bans._ends == []
 
 
 # ---------------------------------------------------------------- the log

@@ -1,6 +1,10 @@
 """Sessions behind a door, in memory: who is let in, and by which method."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +14,11 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5 import Door, Networks, Settings
-from socks5.auth import User
+from socks5.auth import LoginNotJudged, User
 from socks5.errors import LocalProtocolError
 from socks5.interfaces import IBans
 from socks5.session import ServerProtocol
-from socks5.wire import Method
+from socks5.wire import Credentials, Method
 from tests import sessions
 from tests.fakes import FakeTLSTransport, address
 from tests.sessions import (
@@ -33,6 +37,7 @@ from tests.sessions import (
 
 failures = sessions.failures
 
+ROOT = Path(__file__).parents[1]
 BOTH_GREETING = octets("05 02 00 02")
 NONE_ACCEPTABLE = octets("05 ff")
 PASSWORD, NONE = Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION
@@ -200,9 +205,16 @@ class Guesses:
         self.logins = Logins()
         self.server = Server(settings, authenticator=self.logins)
         self.counters = self.server.counters
+        self._numbers = count()
 
-    def guess(self, error: Exception | None = None, **options: Any) -> Client:
-        client = self.server.client(PASSWORD_GREETING, LOGIN, **options)
+    def login(self) -> bytes:
+        """Credentials that nobody has sent yet."""
+        return Credentials(b"user", b"guess %d" % next(self._numbers)).encode()
+
+    def guess(
+        self, error: Exception | None = None, login: bytes | None = None, **options: Any
+    ) -> Client:
+        client = self.server.client(PASSWORD_GREETING, login or self.login(), **options)
         self.logins.refuse(error)
         return client
 
@@ -345,7 +357,7 @@ def test_few_sessions_of_an_address_wait_at_a_time() -> None:
     guesses = Guesses(Settings(ban_after=3))
     clients = [guesses.server.client(PASSWORD_GREETING) for _ in range(50)]
     for client in clients:
-        client.send(LOGIN)
+        client.send(guesses.login())
         if client.is_connected and not client.sees:
             guesses.logins.refuse()
     assert sum(client.sees == "" for client in clients) == 2
@@ -375,7 +387,7 @@ def test_bans_of_ones_own(guesses: Guesses) -> None:
         def is_banned(self, client: str) -> bool:
             return False
 
-        def failed(self, client: str) -> float:
+        def failed(self, client: str, guess: bytes | None) -> float:
             return 0.0
 
         def succeeded(self, client: str) -> None:
@@ -383,3 +395,86 @@ def test_bans_of_ones_own(guesses: Guesses) -> None:
 
     own = verifyObject(IBans, Never()) and Never()
     assert Server(BANNING, bans=own, authenticator=Logins()).factory.bans is own
+
+
+# ---------------------------------------------------------------- failures that guess nothing new
+
+
+def test_one_wrong_password_in_many_connections_is_one_guess(guesses: Guesses) -> None:
+    for _ in range(4):
+        guesses.guess(login=LOGIN)
+    guesses.guess()
+    assert guesses.counters.bans == 0
+    guesses.guess()
+    assert guesses.counters.bans == 1
+
+
+def test_names_and_passwords_are_not_mixed_up(guesses: Guesses) -> None:
+    for name, password in ((b"ab", b"cd"), (b"a", b"bcd"), (b"abc", b"d")):
+        guesses.guess(login=Credentials(name, password).encode())
+    assert guesses.counters.bans == 1
+
+
+def test_a_source_that_is_out_of_order_bans_nobody(guesses: Guesses) -> None:
+    for _ in range(50):
+        client = guesses.guess(LoginNotJudged("the directory is out of order"))
+        assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert guesses.counters.bans == 0
+    assert guesses.counters.unjudged_logins == 50
+
+
+def test_but_no_guesses_are_free_where_another_source_could_judge(guesses: Guesses) -> None:
+    asked, answers = 0, []
+    while guesses.counters.bans == 0:
+        client = guesses.guess(LoginNotJudged("one of two", was_refused=True))
+        answers.append(client.received())
+        asked += 1
+    assert set(answers[:-1]) == {PASSWORD_CHOSEN}  # and the rest of the answer waits
+    assert 20 < asked < 40
+
+
+@pytest.mark.parametrize("how", [Client.end, Client.reset])
+def test_who_leaves_before_the_verdict_has_cost_a_check(how: Any, guesses: Guesses) -> None:
+    asked = 0
+    while guesses.counters.bans == 0:
+        how(guesses.server.client(PASSWORD_GREETING, guesses.login()))
+        asked += 1
+    assert 20 < asked < 40
+    assert guesses.logins.cancelled == asked
+
+
+def test_who_leaves_after_the_verdict_is_counted_once(guesses: Guesses) -> None:
+    for _ in range(2):
+        guesses.guess().end()
+    assert guesses.counters.bans == 0
+    assert guesses.guess().received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert guesses.counters.bans == 1
+
+
+KEEPS_NOTHING = """
+import gc
+from types import FrameType
+from twisted.cred.credentials import UsernamePassword
+from socks5 import Settings
+from socks5.auth import PasswordAuthentication
+from socks5.checkers import passwords_on_command_line
+from socks5.negotiation import CredentialsReceived
+from socks5.wire import Credentials
+from tests.sessions import PASSWORD_CHOSEN, PASSWORD_GREETING, Server
+
+authenticator = PasswordAuthentication.over(passwords_on_command_line("user:secret"))
+server = Server(Settings(ban_after=3), authenticator=authenticator)
+client = server.client(PASSWORD_GREETING, bytes.fromhex("0104757365720577726f6e67"))  # user, wrong
+assert client.received() == PASSWORD_CHOSEN  # and the answer waits
+gc.collect()
+for each in gc.get_objects():
+    assert not isinstance(each, (Credentials, CredentialsReceived, UsernamePassword)), each
+    if isinstance(each, FrameType) and each.f_code.co_name != "<module>":
+        for value in each.f_locals.values():
+            assert not (isinstance(value, bytes) and b"wrong" in value), each
+"""
+
+
+def test_nothing_keeps_the_password_while_the_answer_waits() -> None:
+    """In a process of its own, for pytest-twisted has failures keep their frames."""
+    subprocess.run([sys.executable, "-c", KEEPS_NOTHING], cwd=ROOT, check=True)

@@ -33,7 +33,13 @@ class LoginNotJudged(LoginFailed):
     """Nobody could say whether a login is right: too many wait, or who should know does not answer.
 
     The login is refused like a wrong one, but it says nothing about who tried.
+
+    :param was_refused: some other source of users could, and did not know it: a guess all the same.
     """
+
+    def __init__(self, *arguments: object, was_refused: bool = False) -> None:
+        super().__init__(*arguments)
+        self.was_refused = was_refused
 
 
 class Known(bytes):
@@ -116,7 +122,7 @@ class AnyOf:
 
         :raises LoginNotJudged: no checker accepts the login, and one of them could not judge it.
         """
-        is_judged = True
+        is_judged, was_refused = True, False
         for checker in self._checkers:
             try:
                 return (yield checker.requestAvatarId(credentials))
@@ -125,12 +131,12 @@ class AnyOf:
             except LoginNotJudged:
                 is_judged = False
             except LoginFailed:
-                continue
+                was_refused = True
             except Exception as error:
                 is_judged = False
                 self._say(checker, error)
         if not is_judged:
-            raise LoginNotJudged("a checker could not judge this login")
+            raise LoginNotJudged("a checker could not judge this login", was_refused=was_refused)
         raise UnauthorizedLogin("no checker accepts this login")
 
     def _say(self, checker: ICredentialsChecker, error: Exception) -> None:
