@@ -71,8 +71,12 @@ class GuardedSession(ServerProtocol):
     @override
     def _learn_addresses(self) -> None:
         super()._learn_addresses()
-        if getattr(self.transport, "is_claimed", False):
+        if self._transport_claims():
             self._access = ClaimedAccess
+
+    def _transport_claims(self) -> bool | None:
+        """Whether a balancer says who the client is; None if there was no header."""
+        return getattr(self.transport, "is_claimed", None)
 
     def _is_let_in(self) -> bool:
         """Close the connection of a client that may not come in."""
@@ -84,6 +88,8 @@ class GuardedSession(ServerProtocol):
 
     def _objection(self, client: str) -> str:
         """Why this client may not come in; "" if it may."""
+        if self._door.proxies is not None and self._transport_claims() is None:
+            return "no PROXY header"  # whoever listens here does not ask for them
         if not self._door.admits(client):
             return "network"
         bans = self.factory.bans

@@ -185,6 +185,7 @@ BEHIND = Door(clients=INSIDE.clients, proxies=Networks.parse("203.0.113.0/24"))
 def test_behind_a_balancer_the_client_is_known_with_the_first_octets() -> None:
     server = Server()
     client = Entrance(server, BEHIND).client(peer=STRANGER)
+    client.transport.is_claimed = True
     assert client.is_connected
     client.send(GREETING)
     assert client.received() == b""
@@ -478,3 +479,16 @@ for each in gc.get_objects():
 def test_nothing_keeps_the_password_while_the_answer_waits() -> None:
     """In a process of its own, for pytest-twisted has failures keep their frames."""
     subprocess.run([sys.executable, "-c", KEEPS_NOTHING], cwd=ROOT, check=True)
+
+
+# ---------------------------------------------------------------- doors for balancers
+
+
+def test_a_door_for_balancers_does_not_open_where_nobody_reads_headers() -> None:
+    server = Server()
+    client = Entrance(server, Door(proxies=Networks.parse("192.0.2.66"))).client(
+        GREETING, peer=STRANGER
+    )
+    assert client.received() == b""
+    assert client.sees == "end"
+    assert server.counters.turned_away == {"no PROXY header": 1}
