@@ -3,7 +3,7 @@
 Takes the same options, logs to the standard output, and shows an import error as what it is, where
 ``twistd`` would only say "Unknown command". ``python -m socks5 passwd`` is :mod:`socks5.passwd`.
 
-Floor 5: imports :mod:`socks5.tap`, :mod:`socks5.passwd` and :mod:`socks5.workers`.
+Floor 5: imports :mod:`socks5.tap`, :mod:`socks5.service`, :mod:`socks5.passwd` and :mod:`socks5.workers`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python import usage
 
 from socks5 import passwd
+from socks5.service import refusal_of
 from socks5.tap import Options, makeService, this_reactor
 from socks5.workers import VARIABLE
 
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.run()
+    if refusal_of(service) is not None:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Protocol
 
 from OpenSSL.crypto import Error as PEMError
-from twisted.application.service import Service
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
@@ -201,6 +201,12 @@ class Log(Protocol):
         """Leave nothing unwritten."""
 
 
+def refusal_of(service: IService) -> StartRefused | None:
+    """Why a service of the command line's did not start, if it did not."""
+    parts: Iterable[IService] = service if isinstance(service, MultiService) else (service,)
+    return next((part.refusal for part in parts if isinstance(part, ProxyService)), None)
+
+
 class ProxyService(Service):
     """Listens for clients of one factory.
 
@@ -227,10 +233,11 @@ class ProxyService(Service):
         self.factory = factory
         self._listeners = listeners
         self._optional = optional
-        self._access_log = access_log
+        self.access_log = access_log
         self._is_worker = is_worker
         self._is_listening = False
-        self._refusal: StartRefused | None = None
+        self.refusal: StartRefused | None = None
+        """Why the service did not start, if it did not."""
         self.ports: list[IListeningPort] = []
         """What listens now."""
 
@@ -256,11 +263,11 @@ class ProxyService(Service):
                 advice = f" ({_ADVICE[number]})" if number in _ADVICE else ""
                 self._refuse(f"cannot listen on {name}: {reason}{advice}")
                 if self._is_listening:  # an endpoint that took its time
-                    self._reactor.stop()
+                    self._stop()
 
         endpoint.listen(self.factory).addCallbacks(self._listening, not_listening)
-        if self._refusal is not None:
-            raise self._refusal
+        if self.refusal is not None:
+            raise self.refusal
 
     def _listening(self, port: IListeningPort) -> None:
         self.ports.append(port)
@@ -271,13 +278,19 @@ class ProxyService(Service):
         where = f"unix:{os.fsdecode(host.name)}" if is_unix else str(address_of(host))
         self.log.info("SOCKS5 proxy listens on {where}", where=where)
 
+    def give_up(self, reason: str) -> None:
+        """End the process: something that the service needs is not to be had after all."""
+        if self.refusal is None:
+            self._refuse(reason)
+            self._stop()
+
     def _refuse(self, reason: str) -> StartRefused:
         """Say why the service does not start."""
         sentence = f"socks5 does not start: {reason}"
         self.log.critical("{sentence}", sentence=sentence)
         self._close_ports()
-        self._refusal = StartRefused(sentence)
-        return self._refusal
+        self.refusal = StartRefused(sentence)
+        return self.refusal
 
     @override
     def startService(self) -> None:
@@ -288,9 +301,9 @@ class ProxyService(Service):
         if not self._is_listening:
             self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
-        if self._access_log is not None:
+        if self.access_log is not None:
             try:
-                self._access_log.open()
+                self.access_log.open()
             except OSError as error:
                 raise self._refuse(f"--access-log {error.filename}: {error.strerror}") from None
         self._reactor.callWhenRunning(self._take_signals)
@@ -306,17 +319,17 @@ class ProxyService(Service):
         others = signal.getsignal(signal.SIGUSR1)
 
         def reopen(number: int, frame: Any) -> None:
-            if self._access_log is not None:
-                self._reactor.callFromThread(self._access_log.reopen)
+            if self.access_log is not None:
+                self._reactor.callFromThread(self.access_log.reopen)
             if callable(others):
                 others(number, frame)
 
         signal.signal(signal.SIGUSR1, reopen)
 
     def _terminated(self, number: int, frame: Any) -> None:
-        self._reactor.callFromThread(self._terminate)
+        self._reactor.callFromThread(self._stop)
 
-    def _terminate(self) -> None:
+    def _stop(self) -> None:
         with suppress(ReactorNotRunning):  # a second SIGTERM finds it stopping
             self._reactor.stop()
 
@@ -346,6 +359,6 @@ class ProxyService(Service):
         return DeferredList(closing, consumeErrors=True)
 
     def _stopped(self, result: Any) -> Any:
-        if self._access_log is not None:
-            self._access_log.close()
+        if self.access_log is not None:
+            self.access_log.close()
         return result if isinstance(result, Failure) else None

@@ -504,13 +504,14 @@ def _parent(options: Options, reactor: Any) -> IService:
 
     count = options["workers"]
     opening = Opening(count)
-    workers = Workers(reactor, opening, options.arguments, count)
     factory = ServerFactory(  # serves nobody
         reactor, settings=options.settings, authenticator=options.authenticator
     )
     required, optional = options.listeners(opening, factory)
     family = MultiService()
-    front = ProxyService(reactor, factory, required, optional, WorkersLog(workers))
+    front = ProxyService(reactor, factory, required, optional)
+    workers = Workers(reactor, opening, options.arguments, count, front.give_up)
+    front.access_log = WorkersLog(workers)
     front.setServiceParent(family)
     workers.setServiceParent(family)
     return family

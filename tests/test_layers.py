@@ -72,7 +72,7 @@ SIDEWAYS = {
     "doors": {"service"},
     "supervisor": {"workers"},
     "tap": {"service", "doors", "workers", "supervisor", "checkers"},
-    "__main__": {"tap", "passwd", "workers"},
+    "__main__": {"tap", "service", "passwd", "workers"},
 }
 
 # The face offers what other floors define: it may import all but the doors, and no module imports it.

@@ -98,6 +98,16 @@ def test_a_refused_start_is_status_1(world: World) -> None:
     assert world.events == ["log"]
 
 
+def test_a_start_that_failed_later_is_status_1(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "refusal_of", lambda service: StartRefused("no worker begins"))
+    with pytest.raises(SystemExit) as raised:
+        program.main([])
+    assert raised.value.code == 1
+    assert world.events == ["log", "listen", "start", "run", "stop"]
+
+
 def test_the_package_is_a_program(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
@@ -22,7 +23,7 @@ from socks5 import service
 from socks5.accesslog import AccessLog
 from socks5.interfaces import Record
 from socks5.server import ServerFactory
-from socks5.service import ProxyService, StartRefused, is_exposed, is_loopback
+from socks5.service import ProxyService, StartRefused, is_exposed, is_loopback, refusal_of
 from socks5.tap import Options, makeService
 from tests.certificates import self_signed
 
@@ -363,6 +364,23 @@ def test_a_place_that_is_taken_is_not_left_out(fake: FakeReactor) -> None:
     proxy = service_on(fake, optional=[FakeEndpoint(error=cannot_listen(errno.EADDRINUSE))])
     with pytest.raises(StartRefused, match="place X: Address already in use"):
         proxy.privilegedStartService()
+
+
+def test_giving_up_ends_the_process_once_and_says_why(fake: FakeReactor) -> None:
+    endpoint = FakeEndpoint()
+    proxy = service_on(fake, endpoint)
+    proxy.privilegedStartService()
+    family = MultiService()
+    proxy.setServiceParent(family)
+    assert refusal_of(proxy) is refusal_of(family) is refusal_of(MultiService()) is None
+    with capturedLogs() as events:
+        proxy.give_up("a worker ended")
+        proxy.give_up("another one, too")
+    assert [formatEvent(event) for event in events] == ["socks5 does not start: a worker ended"]
+    assert fake.stops == 1
+    assert not endpoint.port.is_open
+    assert str(refusal_of(proxy)) == "socks5 does not start: a worker ended"
+    assert refusal_of(family) is proxy.refusal
 
 
 def test_an_endpoint_may_take_its_time(fake: FakeReactor) -> None:

@@ -11,10 +11,11 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError, ProcessExitedAlready
+from twisted.internet.error import CannotListenError, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IReadDescriptor
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -260,9 +261,11 @@ class Spawner(Clock):
         super().__init__()
         self.spawned: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         self.signals: list[str | int] = []
+        self.reasons: list[str] = []
+        """Why the parent gave up."""
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> None:
-        protocol.transport = self
+        protocol.makeConnection(self)
         self.spawned.append((protocol, arguments, options))
 
     def signalProcess(self, name: str | int) -> None:
@@ -278,7 +281,7 @@ def spawner() -> Spawner:
 def workers(spawner: Spawner) -> Any:
     opening = Opening(2)
     port = opening.listenTCP(0, Factory(), interface="127.0.0.1")
-    made = Workers(spawner, opening, ["--port", "1"], 2)
+    made = Workers(spawner, opening, ["--port", "1"], 2, spawner.reasons.append)
     made.startService()
     yield made
     port.stopListening()
@@ -303,6 +306,40 @@ def test_a_worker_that_dies_is_started_again_with_the_same_sockets(
     spawner.advance(supervisor.RESTART_DELAY)
     assert len(spawner.spawned) == 3
     assert spawner.spawned[2][2]["childFDs"] == before[2]["childFDs"]
+
+
+def end(spawner: Spawner, number: int, status: int | None) -> None:
+    """A process that was started ends with a status, or by a signal."""
+    protocol = spawner.spawned[number][0]
+    protocol.processEnded(Failure(ProcessTerminated(status, None if status else 9)))
+
+
+@pytest.mark.parametrize("status", [1, 2])
+def test_a_worker_that_cannot_begin_ends_the_parent(
+    status: int, workers: Any, spawner: Spawner
+) -> None:
+    end(spawner, 1, status)
+    assert spawner.reasons == [f"worker-2 ended with status {status}; its lines say why"]
+    spawner.advance(supervisor.RESTART_DELAY)
+    assert len(spawner.spawned) == 2
+
+
+def test_a_worker_that_had_begun_is_started_again_whatever_its_end(
+    workers: Any, spawner: Spawner
+) -> None:
+    end(spawner, 0, None)
+    spawner.advance(supervisor.BEGINNING)
+    end(spawner, 1, 1)
+    spawner.advance(supervisor.RESTART_DELAY)
+    assert len(spawner.spawned) == 4
+    end(spawner, 3, 1)  # a successor that cannot begin: the others serve
+    assert spawner.reasons == []
+
+
+def test_workers_that_end_with_the_parent_are_no_reason(workers: Any, spawner: Spawner) -> None:
+    workers.stopService()
+    end(spawner, 0, 1)
+    assert spawner.reasons == []
 
 
 def test_a_rotation_of_the_log_is_every_workers(workers: Any, spawner: Spawner) -> None:

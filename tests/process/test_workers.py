@@ -54,6 +54,17 @@ def test_a_worker_that_is_killed_is_started_again_and_the_others_notice_nothing(
         assert "started again" in program.output
 
 
+@pytest.mark.parametrize("command", ["python -m socks5", "twistd"])
+def test_workers_that_cannot_begin_end_the_parent_and_say_why(command: str, tmp_path: Path) -> None:
+    options = ["--port=0", "--workers=2", "--access-log=/nowhere/access.log"]
+    program = Program(tmp_path, [*COMMANDS[command], *options])
+    assert program.wait() == (1 if command == "python -m socks5" else 0)
+    lines = [line for line in program.messages if "does not start" in line]
+    assert any("/nowhere/access.log: No such file or directory" in line for line in lines)
+    assert any(line.endswith("its lines say why") for line in lines)
+    assert "started again" not in program.output
+
+
 def survives(client: socket.socket) -> bool:
     try:
         return echoes(client)
