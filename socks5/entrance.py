@@ -136,15 +136,19 @@ class Entrance(Factory):
 
     :param server: whose sessions.
     :param door: what to let in.
+    :param kind: what sessions are built of.
     """
 
     noisy = False
     takes_connections = True
     """See :attr:`socks5.server.ServerFactory.takes_connections`."""
 
-    def __init__(self, server: Admitting, door: Door) -> None:
+    def __init__(
+        self, server: Admitting, door: Door, kind: type[GuardedSession] = GuardedSession
+    ) -> None:
         self.door = door
         self._server = server
+        self._kind = kind
 
     @override
     def buildProtocol(self, addr: Any) -> ServerProtocol | None:  # type: ignore[override]
@@ -153,4 +157,4 @@ class Entrance(Factory):
 
     def build(self, server: Server, number: int) -> GuardedSession:
         """A session behind the door, not yet counted."""
-        return GuardedSession(server, number, self.door)
+        return self._kind(server, number, self.door)
