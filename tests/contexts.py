@@ -106,6 +106,11 @@ class FakeContext:
         user: IUser = User(self._name.decode())
         return Step(self._key if self._acceptor.says_more else b"", user)
 
+    def judge_first(self, token: bytes) -> Step:
+        """:meth:`step` without a Deferred, for its first token."""
+        self.tokens.append(token)
+        return self.judge(token)
+
     def protections(self) -> Collection[Protection]:
         return self._acceptor.protections
 
