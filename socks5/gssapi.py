@@ -12,6 +12,7 @@ functions.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection
 from typing import Any
 
@@ -35,14 +36,30 @@ ANONYMOUS = "WELLKNOWN/ANONYMOUS@"
 
 
 _NO_KEY = 2529638957
-"""The minor status of a keytab that has gone, or is empty (KRB5KRB_AP_ERR_NOKEY)."""
+"""The minor status where the keytab has gone, or is empty (KRB5KRB_AP_ERR_NOKEY)."""
+
+_OUT_OF_ORDER = frozenset(
+    {
+        _NO_KEY,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.EIO,
+        errno.ENOMEM,
+        errno.EACCES,
+        errno.ENFILE,
+        errno.EMFILE,
+        errno.ENOSPC,
+        errno.EROFS,
+        errno.EDQUOT,
+    }
+)
+"""Minor statuses that are no verdict: of the keytab, or the system's, of the replay cache."""
 
 
 def said(error: Any) -> str:
-    """What Kerberos says of an error, without what would break a line."""
-    return (
-        ", ".join(error.get_all_statuses(error.min_code, False)).encode("unicode_escape").decode()
-    )
+    """What the library says of an error, in ASCII and on one line: Kerberos' words, or GSS-API's if it has none."""
+    code, is_major = (error.min_code, False) if error.min_code else (error.maj_code, True)
+    return ", ".join(error.get_all_statuses(code, is_major)).encode("unicode_escape").decode()
 
 
 @implementer(IAcceptor)
@@ -107,16 +124,17 @@ class Acceptor:
 
     def refusal(self, error: Any) -> LoginFailed:
         """A context that could not be established, as the failed login that it is."""
-        if error.min_code != _NO_KEY:
+        if error.min_code not in _OUT_OF_ORDER:
             self.log.debug("a security context was refused: {reason}", reason=said(error))
             return UnauthorizedLogin("the security context is not accepted")
         if count := self._complaints.due():
             self.log.error(
-                "cannot judge security contexts, see klist -k: {reason}; times: {count}",
+                "cannot judge security contexts, for want of the keytab or the replay cache: {reason}; "
+                "times: {count}",
                 reason=said(error),
                 count=count,
             )
-        return LoginNotJudged("the keytab is out of order")
+        return LoginNotJudged("the keytab or the replay cache is out of order")
 
 
 @implementer(IContext)

@@ -34,6 +34,8 @@ OVERHEAD = 2 + 8 + 16
 
 _keys = count(1)
 
+_ENCRYPTED = bytes(octet ^ 0x5A for octet in range(256))
+
 
 class Half:
     """One side of a complete fake context: its messages.
@@ -55,7 +57,7 @@ class Half:
     def wrap(self, data: bytes, is_confidential: bool) -> bytes:
         assert len(data) <= self.limit, "longer than size_limit"
         number, flag = next(self._sent).to_bytes(8), b"e" if is_confidential else b"p"
-        body = bytes(octet ^ 0x5A for octet in data) if is_confidential else data
+        body = data.translate(_ENCRYPTED) if is_confidential else data
         return b"W" + flag + number + self._seal(self._side, number, flag, body) + body
 
     def unwrap(self, token: bytes) -> tuple[bytes, bool]:
@@ -67,7 +69,7 @@ class Half:
             raise RemoteProtocolError("not its next")
         self._seen.add(number)
         is_encrypted = flag == b"e"
-        return bytes(octet ^ 0x5A for octet in body) if is_encrypted else body, is_encrypted
+        return body.translate(_ENCRYPTED) if is_encrypted else body, is_encrypted
 
 
 @implementer(IContext)

@@ -1,6 +1,7 @@
 """The acceptor: what is asked of the library, and what its answers mean. The real one, with a real KDC, is in
 tests/interop/."""
 
+import errno
 import sys
 from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
@@ -33,13 +34,18 @@ class Flag(IntEnum):
 
 
 class GSSError(Exception):
-    def __init__(self, minor: int = 1, text: str = "wrong") -> None:
+    maj_code = 0x90000
+
+    def __init__(self, minor: int = 100001, text: str = "wrong") -> None:
         super().__init__(text)
         self.min_code = minor
         self._text = text
 
     def get_all_statuses(self, code: int, is_major: bool) -> list[str]:
-        assert (code, is_major) == (self.min_code, False)
+        if is_major:
+            assert code == self.maj_code
+            return ["Invalid token was supplied"]
+        assert code == self.min_code
         return [self._text]
 
 
@@ -250,17 +256,32 @@ def test_what_the_library_refuses_is_a_failed_login(
     assert "secret" not in str(failure) + str(failure.value.__cause__)
 
 
-def test_a_keytab_that_has_gone_judges_nobody_and_is_told_once(
+def test_where_kerberos_has_no_words_the_log_has_those_of_gssapi(
     library: Library, log: list[tuple[LogLevel, str]]
+) -> None:
+    library.answers.append(GSSError(0, "Unknown error"))
+    assert outcome(acceptor_of(library).accept().step(b"token")).type is UnauthorizedLogin
+    assert [text for _, text in log] == [
+        "a security context was refused: Invalid token was supplied"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(NO_KEY, "Key table file '/k' not found"), (errno.ENOSPC, "No space left on device")],
+)
+def test_without_keytab_or_replay_cache_nobody_is_judged_and_it_is_said_once(
+    code: int, words: str, library: Library, log: list[tuple[LogLevel, str]]
 ) -> None:
     acceptor = acceptor_of(library)
     for _ in range(3):
-        library.answers.append(GSSError(NO_KEY, "Key table file '/k' not found"))
+        library.answers.append(GSSError(code, words))
         assert outcome(acceptor.accept().step(b"token")).type is LoginNotJudged
     [(level, text)] = log
     assert level is LogLevel.error
     assert text == (
-        "cannot judge security contexts, see klist -k: Key table file '/k' not found; times: 1"
+        "cannot judge security contexts, for want of the keytab or the replay cache: "
+        f"{words}; times: 1"
     )
 
 
