@@ -96,21 +96,21 @@ def choose(required: bytes, permitted: Collection[Protection]) -> Protection:
 class Message:
     """One message; see the module. The token is in no ``repr``.
 
-    :param type: the MTYP octet.
+    :param kind: the MTYP octet.
     :param token: 0-65535 octets; none in an abort.
     """
 
-    type: int
+    kind: int
     token: bytes = field(default=b"", repr=False)
 
     def encode(self) -> bytes:
         """:raises LocalProtocolError: the token is over 65535 octets."""
-        if self.type == MessageType.ABORT:
+        if self.kind == MessageType.ABORT:
             return ABORT
         size = len(self.token)
         if size > MAX_TOKEN:
             raise LocalProtocolError(f"a token of {size} octets; {MAX_TOKEN} is the most")
-        return bytes((GSSAPI_VERSION, self.type, size >> 8, size & 0xFF)) + self.token
+        return bytes((GSSAPI_VERSION, self.kind, size >> 8, size & 0xFF)) + self.token
 
     @classmethod
     def decode(
@@ -163,7 +163,7 @@ class Tokens:
         if found is None:
             return None
         message, used = found
-        if message.type == MessageType.ABORT:
+        if message.kind == MessageType.ABORT:
             raise RemoteProtocolError("the other side has given up")
         del self._buffer[:used]
         return message.token
@@ -175,6 +175,6 @@ def token_of(datagram: bytes) -> bytes:
     :raises RemoteProtocolError: it is not one, whole, and nothing else.
     """
     found = Message.decode(datagram, MessageType.ENCAPSULATED)
-    if found is None or found[1] != len(datagram) or found[0].type == MessageType.ABORT:
+    if found is None or found[1] != len(datagram) or found[0].kind == MessageType.ABORT:
         raise RemoteProtocolError("a datagram that is not one GSSAPI message")
     return found[0].token

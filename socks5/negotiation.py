@@ -495,7 +495,7 @@ class ServerNegotiation(_Machine):
         message = self._receive_message(MessageType.CONTEXT)
         if message is None:
             return None
-        if message.type == MessageType.ABORT:
+        if message.kind == MessageType.ABORT:
             return self._close(AuthenticationFailed("the client gave up its security context"))
         self._tokens += 1
         self._enter(Stage.CHECKING)
@@ -505,7 +505,7 @@ class ServerNegotiation(_Machine):
         message = self._receive_message(MessageType.PROTECTION)
         if message is None:
             return None
-        if message.type == MessageType.ABORT:
+        if message.kind == MessageType.ABORT:
             return self._close(AuthenticationFailed("the client gave up its security context"))
         self._enter(Stage.CHOICE)
         return ProtectionReceived(message.token)
@@ -668,7 +668,7 @@ class ClientNegotiation(_Machine):
         message = self._receive_message(MessageType.CONTEXT)
         if message is None:
             return None
-        if message.type == MessageType.ABORT:
+        if message.kind == MessageType.ABORT:
             return self._close(AuthenticationFailed("the server refuses the security context"))
         self._tokens += 1
         self._enter(Stage.TOKEN)
@@ -678,7 +678,7 @@ class ClientNegotiation(_Machine):
         message = self._receive_message(MessageType.PROTECTION)
         if message is None:
             return None
-        if message.type == MessageType.ABORT:
+        if message.kind == MessageType.ABORT:
             return self._close(AuthenticationFailed("the server refuses the level of protection"))
         self._enter(Stage.CHOICE)
         return ProtectionReceived(message.token)

@@ -34,7 +34,7 @@ MESSAGES = [
 @pytest.mark.parametrize(("message", "encoded"), MESSAGES, ids=lambda each: None)
 def test_a_message_is_so_in_octets(message: Message, encoded: str) -> None:
     data = octets(encoded)
-    kind = MessageType(message.type)
+    kind = MessageType(message.kind)
     assert message.encode() == data
     assert Message.decode(data, kind) == (message, len(data))
     assert Message.decode(bytearray(data) + b"behind", kind) == (message, len(data))
@@ -44,7 +44,7 @@ def test_a_message_is_so_in_octets(message: Message, encoded: str) -> None:
 def test_a_part_of_a_message_is_none_yet(message: Message, encoded: str) -> None:
     data = octets(encoded)
     for end in range(len(data)):
-        assert Message.decode(data[:end], MessageType(message.type)) is None
+        assert Message.decode(data[:end], MessageType(message.kind)) is None
 
 
 @pytest.mark.parametrize("expected", list(MessageType)[:3])
