@@ -152,5 +152,7 @@ class ContextSession(GuardedSession):
         self.transport.write(ABORT)
         receiver: Any = self.receiver
         if isinstance(receiver, Side):
+            self.receiver = None
             receiver.connectionLost(Failure(ConnectionLost()))
-        self._reject(error)
+        if not self._is_over:  # as it is where both sides are lost now
+            self._reject(error)

@@ -772,6 +772,20 @@ def test_a_bad_token_in_a_relay_resets_the_target(
     assert list(server.factory.sessions) == []
 
 
+def test_a_bad_token_while_a_reset_is_passed_on(server: Server) -> None:
+    client, target = connected(server)
+    client.wire.transport.window = 0
+    target.deliver(b"on its way")
+    target.deliver_reset()
+    client.wire.send(spoilt(client.side.seal(b"late")))
+    assert [record.reason for record in server.records] == ["reset by target"]
+    client.wire.transport.accept()
+    assert client.wire.received().endswith(ABORT)
+    assert not client.wire.is_connected
+    assert len(server.factory.closing) == 0
+    assert list(server.factory.sessions) == []
+
+
 def test_a_replayed_token_in_a_relay(server: Server) -> None:
     client, target = connected(server)
     client.side.send(b"pay once")
