@@ -5,8 +5,18 @@ The names here are the public face; everything else is reached through its modul
 
 from socks5.auth import NoAuthentication, PasswordAuthentication
 from socks5.door import Door
+from socks5.encapsulation import Protection
 from socks5.errors import SOCKSError
-from socks5.interfaces import Access, IAccessLog, IAuthenticator, IBans, IDialer, IResolver, IRules
+from socks5.interfaces import (
+    Access,
+    IAcceptor,
+    IAccessLog,
+    IAuthenticator,
+    IBans,
+    IDialer,
+    IResolver,
+    IRules,
+)
 from socks5.networks import Networks
 from socks5.rules import Rules
 from socks5.server import ServerFactory
@@ -18,6 +28,7 @@ __all__ = [
     "Address",
     "Command",
     "Door",
+    "IAcceptor",
     "IAccessLog",
     "IAuthenticator",
     "IBans",
@@ -28,6 +39,7 @@ __all__ = [
     "NoAuthentication",
     "PasswordAuthentication",
     "PerFamily",
+    "Protection",
     "ReplyCode",
     "Rules",
     "SOCKSError",

@@ -11,7 +11,9 @@ be the source of what the client receives.
 Only the control connection's peer may use an association (:class:`~socks5.settings.UDPPin`), and
 only those answer whom it has asked (:class:`~socks5.settings.UDPFiltering`). Every target is one
 outbound socket per family away, so all of them see the same source (RFC 4787: endpoint-independent
-mapping). Whatever cannot be understood, allowed or sent is dropped and counted; nothing that a
+mapping). Where the session has agreed on a level of protection, the client's datagrams travel in messages of
+RFC 1961 section 5, and others from it are dropped. Whatever cannot be understood, allowed or sent is dropped and
+counted; nothing that a
 datagram holds or causes ends the association. It ends with the control connection, or after a
 silence.
 
@@ -42,7 +44,7 @@ from socks5.datagrams import (
     sockaddr,
 )
 from socks5.deadlines import IdleTimer
-from socks5.errors import NotAllowed, RemoteProtocolError
+from socks5.errors import LocalProtocolError, NotAllowed, RemoteProtocolError
 from socks5.interfaces import ICommand, ISession, IStreamReceiver
 from socks5.poll import poller_of
 from socks5.replies import address_of
@@ -56,7 +58,7 @@ MAX_DATAGRAM = 65536
 Peer = tuple[str, int]
 """An IP literal and a port, as datagram transports take them."""
 
-UNSENDABLE = (OSError, MessageLengthError, CannotListenError)
+UNSENDABLE = (OSError, MessageLengthError, CannotListenError, LocalProtocolError)
 """Too long, no route, port 0, a full buffer, no socket of that family: the datagram's bad luck."""
 
 
@@ -117,7 +119,10 @@ class Associate:
         self.is_stopped = False
         self._valid = 0
         self._octets_waiting = 0
-        self._poller = poller_of(session.reactor) if is_available() else None
+        self._protection = session.protection
+        # Batches move octets that nobody looks at: not what has to be wrapped.
+        is_batched = is_available() and self._protection is None
+        self._poller = poller_of(session.reactor) if is_batched else None
         self._routes_up: dict[int, Route] = {}
         self._routes_down: dict[int, Route] = {}
 
@@ -188,6 +193,12 @@ class Associate:
         if not self._is_from_our_client(sender):
             self._drop("stranger")
             return
+        if self._protection is not None:
+            try:
+                data = self._protection.unwrap(data)
+            except RemoteProtocolError:
+                self._drop("unprotected")
+                return
         try:
             datagram = Datagram.decode(data)
         except RemoteProtocolError:
@@ -345,8 +356,11 @@ class Associate:
         if not self._may_answer(sender):
             self._drop("unasked")
             return
+        answer = Datagram(Address(*sender), data).encode()
         try:
-            self._client_side.write(Datagram(Address(*sender), data).encode(), self._client)
+            if self._protection is not None:
+                answer = self._protection.wrap(answer)
+            self._client_side.write(answer, self._client)
         except UNSENDABLE:
             self._drop("unsendable")
             return

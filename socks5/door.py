@@ -15,6 +15,7 @@ from socks5.networks import Networks
 from socks5.wire import Method
 
 METHOD_NAMES: Mapping[str, int] = {
+    "gssapi": Method.GSSAPI,
     "password": Method.USERNAME_PASSWORD,
     "none": Method.NO_AUTHENTICATION,
 }
@@ -25,7 +26,7 @@ METHOD_NAMES: Mapping[str, int] = {
 class Door:
     """What one listener lets in. The default lets in everything that the factory does.
 
-    :param methods: METHOD octets, in order of preference; None: the authenticator's.
+    :param methods: METHOD octets, in order of preference; None: the factory's.
     :param clients: where clients come from, all others are closed; None: anywhere. A client on a UNIX
         socket comes from no network, and is let in by the socket's mode.
     :param proxies: who must send a PROXY header before the client's octets, all others are closed; None:

@@ -33,7 +33,6 @@ from socks5.interfaces import Access, ClaimedAccess, IUser
 from socks5.negotiation import CredentialsReceived, Stage
 from socks5.session import Server, ServerProtocol
 from socks5.transport import far_host
-from socks5.wire import Credentials
 
 _KEY = secrets.token_bytes(16)
 
@@ -100,7 +99,8 @@ class GuardedSession(ServerProtocol):
     @override
     def _check(self, event: CredentialsReceived) -> None:
         if self._is_let_in():
-            self._guess = _guess_of(event.credentials)
+            name, password = event.credentials.username, event.credentials.password
+            self._guess = guess_of(bytes((len(name),)) + name + password)
             super()._check(event)
 
     @override
@@ -152,10 +152,9 @@ class GuardedSession(ServerProtocol):
         return delay
 
 
-def _guess_of(credentials: Credentials) -> bytes:
-    """The same for the same credentials, and useless to anybody else."""
-    name, password = credentials.username, credentials.password
-    return blake2b(bytes((len(name),)) + name + password, digest_size=8, key=_KEY).digest()
+def guess_of(login: bytes) -> bytes:
+    """The same for the same octets that a client logs in with, and useless to anybody else."""
+    return blake2b(login, digest_size=8, key=_KEY).digest()
 
 
 class Admitting(Protocol):
@@ -170,15 +169,19 @@ class Entrance(Factory):
 
     :param server: whose sessions.
     :param door: what to let in.
+    :param kind: what sessions are built of.
     """
 
     noisy = False
     takes_connections = True
     """See :attr:`socks5.server.ServerFactory.takes_connections`."""
 
-    def __init__(self, server: Admitting, door: Door) -> None:
+    def __init__(
+        self, server: Admitting, door: Door, kind: type[GuardedSession] = GuardedSession
+    ) -> None:
         self.door = door
         self._server = server
+        self._kind = kind
 
     @override
     def buildProtocol(self, addr: Any) -> ServerProtocol | None:  # type: ignore[override]
@@ -187,4 +190,4 @@ class Entrance(Factory):
 
     def build(self, server: Server, number: int) -> GuardedSession:
         """A session behind the door, not yet counted."""
-        return GuardedSession(server, number, self.door)
+        return self._kind(server, number, self.door)

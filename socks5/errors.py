@@ -9,6 +9,7 @@
       NegotiationError              the steps were right, the two sides do not agree
         NoAcceptableMethod          no authentication method in common
         AuthenticationFailed        the credentials were refused
+        NoAcceptableProtection      no level of protection in common
       ReplyError                    a command failed; ``code`` is the REP octet (RFC 1928 section 6)
         GeneralFailure            1
         NotAllowed                2
@@ -81,6 +82,24 @@ class NoAcceptableMethod(NegotiationError):
 
 class AuthenticationFailed(NegotiationError):
     """The user name and password (RFC 1929), or another proof, were not accepted."""
+
+
+class NoAcceptableProtection(NegotiationError):
+    """No level of protection that the server permits is what the client requires (RFC 1961 section 4.2).
+
+    :param required: the client's level, an octet.
+    :param permitted: the levels that the server would have accepted.
+    """
+
+    def __init__(self, required: int, permitted: Iterable[int]) -> None:
+        self.required = required
+        self.permitted = tuple(permitted)
+        super().__init__(self.required, self.permitted)
+
+    @override
+    def __str__(self) -> str:
+        permitted = sorted(int(level) for level in self.permitted)
+        return f"protection level {self.required} required, permitted {permitted}"
 
 
 class ReplyError(SOCKSError):

@@ -5,13 +5,14 @@ A command knows its client only as :class:`ISession`; a server knows its command
 interface. That is what cuts the circle between server and commands, and what an embedding program
 replaces.
 
-Floor 1: imports only :mod:`socks5.wire`, :mod:`socks5.settings` and :mod:`socks5.counters`.
+Floor 1: imports only :mod:`socks5.wire`, :mod:`socks5.encapsulation`, :mod:`socks5.settings` and
+:mod:`socks5.counters`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -21,6 +22,7 @@ from typing_extensions import override
 from zope.interface import Attribute, Interface
 
 from socks5.counters import Counters
+from socks5.encapsulation import Protection
 from socks5.settings import Settings
 from socks5.wire import UNSPECIFIED, Address, Credentials, Request
 
@@ -147,6 +149,69 @@ class IAuthenticator(Interface):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a security context makes of a token.
+
+    :param token: the answer, which may be empty; in no ``repr``.
+    :param user: the avatar, if the context is complete; None: the client must send another token.
+    """
+
+    token: bytes = field(repr=False)
+    user: IUser | None = None
+
+
+class IContext(Interface):
+    """One client's security context (GSS-API, RFC 2743)."""
+
+    def step(token: bytes) -> Deferred[Step]:
+        """Take a token of the client's.
+
+        :returns: the answer, or a failure with :exc:`twisted.cred.error.LoginFailed`. Cancelled when the
+            client leaves.
+        """
+
+    def protections() -> Collection[Protection]:
+        """The levels of protection that may be agreed, once the context is complete."""
+
+    def size_limit(is_confidential: bool) -> int:
+        """How many octets :meth:`wrap` takes at a time, for a token of 65535 octets at the most."""
+
+    def wrap(data: bytes, is_confidential: bool) -> bytes:
+        """Put octets into a token, encrypted if *is_confidential*. Quick, and may be called for each message."""
+
+    def unwrap(token: bytes) -> tuple[bytes, bool]:
+        """Take octets out of a token. Quick, likewise.
+
+        :returns: the octets, and whether they were encrypted.
+        :raises socks5.errors.RemoteProtocolError: the token is not of this context, has been changed, or has
+            come before.
+        """
+
+
+class IAcceptor(Interface):
+    """Says who somebody is by a security context: METHOD 1 (RFC 1961)."""
+
+    def accept() -> IContext:
+        """A context with a new client."""
+
+
+class IProtection(Interface):
+    """What the datagrams of a session travel in (RFC 1961 section 5)."""
+
+    def wrap(datagram: bytes) -> bytes:
+        """Put one into a message.
+
+        :raises socks5.errors.LocalProtocolError: it is too long for that.
+        """
+
+    def unwrap(message: bytes) -> bytes:
+        """Take one out of its message.
+
+        :raises socks5.errors.RemoteProtocolError: it is not one message, or not this session's.
+        """
+
+
 class IBans(Interface):
     """Remembers where failed logins come from. Quick and without waiting; addresses are IP literals, "" for
     a UNIX socket.
@@ -253,6 +318,10 @@ class ISession(Interface):
     server_host: str = Attribute("The IP literal of the control connection's near end, likewise.")
     server_interface: str = Attribute(
         "The same, with an IPv6 zone where it needs one: what to listen on."
+    )
+
+    protection: IProtection | None = Attribute(
+        "What the client's datagrams travel in; None: they are plain."
     )
 
     pending_octets: int = Attribute(

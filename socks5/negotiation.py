@@ -6,21 +6,26 @@ clock and every asynchronous answer: while an answer is awaited (:attr:`Stage.CH
 :attr:`Stage.COMMAND`) further octets wait in the machine, and
 ``pending`` tells the caller how many, so that it can stop reading.
 
+With GSSAPI (RFC 1961) the caller has the security context, and the machine has the order of its tokens. Once
+a level of protection is agreed the caller takes the octets that wait out of the machine, and gives it from then
+on what is in the tokens; what the machine then has to send goes into tokens.
+
 The tables :data:`SERVER_NEXT` and :data:`CLIENT_NEXT` are the only places that know which stage may
 follow which; only one method assigns the stage, and it checks the table. No step looks at how the
 octets were cut into segments.
 
-Floor 0: imports nothing of Twisted; of the package only :mod:`socks5.wire` and
-:mod:`socks5.errors`.
+Floor 0: imports nothing of Twisted; of the package only :mod:`socks5.wire`,
+:mod:`socks5.encapsulation` and :mod:`socks5.errors`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, Generic, TypeVar
 
+from socks5.encapsulation import ABORT, MAX_TOKENS, Message, MessageType
 from socks5.errors import (
     AuthenticationFailed,
     LocalProtocolError,
@@ -53,7 +58,11 @@ class Stage(Enum):
     GREETING = "the client's greeting"
     METHOD = "the server's choice of method"
     CREDENTIALS = "user name and password"
+    CONTEXT = "a token of the other side's (GSSAPI)"
     CHECKING = "the verdict on the credentials"
+    TOKEN = "a token of one's own (GSSAPI)"
+    PROTECTION = "the other side's level of protection (GSSAPI)"
+    CHOICE = "the verdict on that level (GSSAPI)"
     REQUEST = "the request"
     COMMAND = "the reply"
     SECOND_REPLY = "the second reply (BIND)"
@@ -74,30 +83,42 @@ _COMMAND, _SECOND_REPLY, _ESTABLISHED, _CLOSED = (
 Table = Mapping[Stage, frozenset[Stage]]
 
 SERVER_NEXT: Table = {
-    Stage.GREETING: frozenset({Stage.CREDENTIALS, Stage.REQUEST, Stage.CLOSED}),
+    Stage.GREETING: frozenset({Stage.CREDENTIALS, Stage.CONTEXT, Stage.REQUEST, Stage.CLOSED}),
     Stage.CREDENTIALS: frozenset({Stage.CHECKING, Stage.CLOSED}),
-    Stage.CHECKING: frozenset({Stage.REQUEST, Stage.CLOSED}),
+    Stage.CONTEXT: frozenset({Stage.CHECKING, Stage.CLOSED}),
+    Stage.CHECKING: frozenset({Stage.CONTEXT, Stage.PROTECTION, Stage.REQUEST, Stage.CLOSED}),
+    Stage.PROTECTION: frozenset({Stage.CHOICE, Stage.CLOSED}),
+    Stage.CHOICE: frozenset({Stage.REQUEST, Stage.CLOSED}),
     Stage.REQUEST: frozenset({Stage.COMMAND, Stage.CLOSED}),
     Stage.COMMAND: frozenset({Stage.SECOND_REPLY, Stage.ESTABLISHED, Stage.CLOSED}),
     Stage.SECOND_REPLY: frozenset({Stage.ESTABLISHED, Stage.CLOSED}),
     Stage.ESTABLISHED: frozenset(),
     Stage.CLOSED: frozenset(),
 }
-"""The server's stages, and the stages that may follow each."""
+"""The server's stages, and the stages that may follow each. The one circle, from CONTEXT to CHECKING and back,
+is walked :data:`~socks5.encapsulation.MAX_TOKENS` times at the most.
+"""
 
 CLIENT_NEXT: Table = {
-    Stage.METHOD: frozenset({Stage.CHECKING, Stage.COMMAND, Stage.CLOSED}),
+    Stage.METHOD: frozenset({Stage.CHECKING, Stage.TOKEN, Stage.COMMAND, Stage.CLOSED}),
     Stage.CHECKING: frozenset({Stage.COMMAND, Stage.CLOSED}),
+    Stage.TOKEN: frozenset({Stage.CONTEXT, Stage.PROTECTION, Stage.CLOSED}),
+    Stage.CONTEXT: frozenset({Stage.TOKEN, Stage.CLOSED}),
+    Stage.PROTECTION: frozenset({Stage.CHOICE, Stage.CLOSED}),
+    Stage.CHOICE: frozenset({Stage.COMMAND, Stage.CLOSED}),
     Stage.COMMAND: frozenset({Stage.SECOND_REPLY, Stage.ESTABLISHED, Stage.CLOSED}),
     Stage.SECOND_REPLY: frozenset({Stage.ESTABLISHED, Stage.CLOSED}),
     Stage.ESTABLISHED: frozenset(),
     Stage.CLOSED: frozenset(),
 }
-"""The client's stages, and the stages that may follow each."""
+"""The client's stages, and the stages that may follow each. The circle from TOKEN to CONTEXT and back is bounded
+as on the server's side.
+"""
 
 _AFTER_METHOD: Mapping[int, Stage] = {
     Method.NO_AUTHENTICATION: Stage.REQUEST,
     Method.USERNAME_PASSWORD: Stage.CREDENTIALS,
+    Method.GSSAPI: Stage.CONTEXT,
 }
 
 _Found = TypeVar("_Found")
@@ -146,6 +167,34 @@ class CredentialsReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenReceived:
+    """A token of the other side's security context, in no ``repr``.
+
+    Server: answer with ``continue_context``; or with ``complete_context`` and, like credentials, with
+    ``accept_credentials``; or with ``reject_credentials``. Client: answer with ``send_token`` or
+    ``require_protection``; the first of these events comes without a token, before ours.
+    """
+
+    token: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionReceived:
+    """The other side's level of protection, in a token or, as NEC's implementation has it, bare: one octet.
+
+    Server: answer with ``accept_protection`` or ``reject_protection``. Client: with ``accept_protection``, or
+    close.
+    """
+
+    token: bytes = field(repr=False)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is the octet itself: no token of a context is that short."""
+        return len(self.token) == 1
+
+
+@dataclass(frozen=True, slots=True)
 class CommandRequested:
     """Server: answer with ``reply``, twice for a BIND that succeeds."""
 
@@ -174,8 +223,8 @@ def _requested(buffer: bytes) -> tuple[CommandRequested, int] | None:
 _GREETINGS = _Memory(Greeting.decode)
 _REQUESTS = _Memory(_requested)
 
-ServerEvent = CredentialsReceived | CommandRequested | Rejected
-ClientEvent = ReplyReceived | Rejected
+ServerEvent = CredentialsReceived | TokenReceived | ProtectionReceived | CommandRequested | Rejected
+ClientEvent = TokenReceived | ProtectionReceived | ReplyReceived | Rejected
 
 
 class _Machine:
@@ -215,6 +264,26 @@ class _Machine:
         trailing, self._buffer = self._buffer, b""
         return trailing
 
+    def _require(self, stage: Stage, what: str) -> None:
+        if self.stage is not stage:
+            raise LocalProtocolError(f"{what} at {self.stage.name}")
+
+    def _receive_message(self, kind: MessageType) -> Message | None:
+        """Take a whole message of RFC 1961 out of what waits.
+
+        :raises RemoteProtocolError: something else waits there.
+        """
+        found = Message.decode(self._buffer, kind)
+        if found is None:
+            return None
+        message, used = found
+        self._buffer = self._buffer[used:]
+        return message
+
+    def _take_waiting(self) -> bytes:
+        waiting, self._buffer = self._buffer, b""
+        return waiting
+
     def _close(self, error: SOCKSError) -> Rejected:
         self._enter(Stage.CLOSED)
         self._buffer = b""
@@ -222,13 +291,13 @@ class _Machine:
 
 
 class ServerNegotiation(_Machine):
-    """The server's half (RFC 1928 sections 3-6, RFC 1929).
+    """The server's half (RFC 1928 sections 3-6, RFC 1929, RFC 1961).
 
     :param methods: the METHOD octets that are accepted, in the server's order of preference.
     :raises LocalProtocolError: one of them cannot be carried out here.
     """
 
-    __slots__ = ("_command", "_methods")
+    __slots__ = ("_command", "_last_token", "_methods", "_tokens")
 
     _next = SERVER_NEXT
 
@@ -239,6 +308,8 @@ class ServerNegotiation(_Machine):
         super().__init__(Stage.GREETING)
         self._methods = methods
         self._command = 0
+        self._tokens = 0
+        self._last_token: bytes | None = None
 
     @property
     def methods(self) -> Sequence[int]:
@@ -260,36 +331,96 @@ class ServerNegotiation(_Machine):
     def receive(self, data: bytes) -> ServerEvent | None:
         """Take octets from the client.
 
-        :returns: the event that they complete. After CredentialsReceived and CommandRequested the
-            machine waits for the caller's answer; until then further octets only gather.
+        :returns: the event that they complete. Behind every event the machine waits for the caller's
+            answer; until then further octets only gather.
         """
         if self.stage is not _CLOSED:
             self._buffer = self._buffer + data if self._buffer else data
         return self._advance()
 
-    def accept_credentials(self) -> ServerEvent | None:
-        """The credentials are right (RFC 1929: STATUS 0); what waited behind them is understood
-        now.
+    @property
+    def is_gathering(self) -> bool:
+        """Whether what waits is a part of one of RFC 1961's messages, which may have up to 65539 octets."""
+        return self.stage in (Stage.CONTEXT, Stage.PROTECTION)
 
-        :raises LocalProtocolError: no credentials are being checked.
+    def accept_credentials(self) -> ServerEvent | None:
+        """The credentials are right (RFC 1929: STATUS 0; RFC 1961: the last token of the context, even if
+        it is empty); what waited behind them is understood now.
+
+        :raises LocalProtocolError: no credentials are being checked, or the context is not complete.
         """
-        self._require_checking()
-        self._enter(Stage.REQUEST)
-        self._output += CredentialsStatus(0).encode()
+        self._require(Stage.CHECKING, "no credentials are being checked")
+        if not self._tokens:
+            self._enter(Stage.REQUEST)
+            self._output += CredentialsStatus(0).encode()
+            return self._advance()
+        if self._last_token is None:
+            raise LocalProtocolError("the context is not complete")
+        message = Message(MessageType.CONTEXT, self._last_token).encode()
+        self._enter(Stage.PROTECTION)
+        self._output += message
         return self._advance()
 
     def reject_credentials(self) -> Rejected:
-        """The credentials are wrong (RFC 1929: STATUS not 0, then close).
+        """The credentials are wrong (RFC 1929: STATUS not 0; RFC 1961 section 3.8: an abort; then close).
 
         :raises LocalProtocolError: no credentials are being checked.
         """
-        self._require_checking()
+        self._require(Stage.CHECKING, "no credentials are being checked")
+        if self._tokens:
+            self._output += ABORT
+            return self._close(AuthenticationFailed("security context not accepted"))
         self._output += CredentialsStatus(1).encode()
         return self._close(AuthenticationFailed("user name or password not accepted"))
 
-    def _require_checking(self) -> None:
-        if self.stage is not Stage.CHECKING:
-            raise LocalProtocolError(f"no credentials are being checked at {self.stage.name}")
+    def continue_context(self, token: bytes) -> ServerEvent | None:
+        """The context needs another token of the client's (RFC 1961 section 3.6).
+
+        :param token: ours.
+        :raises LocalProtocolError: no token is being checked, or ours is too long.
+        """
+        self._require_token()
+        message = Message(MessageType.CONTEXT, token).encode()
+        self._enter(Stage.CONTEXT)
+        self._output += message
+        return self._advance()
+
+    def complete_context(self, token: bytes) -> None:
+        """The context is complete. Whether its user may come in is still to be said.
+
+        :param token: our last one, which may be empty.
+        :raises LocalProtocolError: no token is being checked.
+        """
+        self._require_token()
+        self._last_token = token
+
+    def _require_token(self) -> None:
+        self._require(Stage.CHECKING, "no token is being checked")
+        if not self._tokens:
+            raise LocalProtocolError("what is being checked is no token")
+
+    def accept_protection(self, token: bytes) -> bytes:
+        """A level of protection is agreed (RFC 1961 section 4).
+
+        :param token: our answer, in the client's form.
+        :returns: the octets that wait. They are to be given back by :meth:`receive`, out of their tokens if
+            the level is not 0, and so are all others from now on.
+        :raises LocalProtocolError: the client has not told its level, or our answer is too long.
+        """
+        self._require(Stage.CHOICE, "no level of protection awaits an answer")
+        message = Message(MessageType.PROTECTION, token).encode()
+        self._enter(Stage.REQUEST)
+        self._output += message
+        return self._take_waiting()
+
+    def reject_protection(self, error: SOCKSError) -> Rejected:
+        """No level of protection is agreed: an abort, then close.
+
+        :raises LocalProtocolError: the client has not told its level.
+        """
+        self._require(Stage.CHOICE, "no level of protection awaits an answer")
+        self._output += ABORT
+        return self._close(error)
 
     def reply(self, code: int, address: Address = UNSPECIFIED) -> None:
         """Answer the request. Success leads to ESTABLISHED, or for BIND first to SECOND_REPLY;
@@ -327,6 +458,8 @@ class ServerNegotiation(_Machine):
     def _violated(self, error: RemoteProtocolError) -> Rejected:
         if error.reply is not None:
             self._output += Reply(error.reply).encode()
+        elif self.is_gathering:
+            self._output += ABORT
         elif self.stage is Stage.GREETING and 0x41 <= self._buffer[0] <= 0x5A:
             self._output += HTTP_ANSWER
         return self._close(error)
@@ -356,6 +489,27 @@ class ServerNegotiation(_Machine):
         self._enter(Stage.CHECKING)
         return CredentialsReceived(credentials)
 
+    def _await_token(self) -> ServerEvent | None:
+        if self._tokens == MAX_TOKENS:
+            raise RemoteProtocolError(f"no security context after {MAX_TOKENS} tokens")
+        message = self._receive_message(MessageType.CONTEXT)
+        if message is None:
+            return None
+        if message.kind == MessageType.ABORT:
+            return self._close(AuthenticationFailed("the client gave up its security context"))
+        self._tokens += 1
+        self._enter(Stage.CHECKING)
+        return TokenReceived(message.token)
+
+    def _await_protection(self) -> ServerEvent | None:
+        message = self._receive_message(MessageType.PROTECTION)
+        if message is None:
+            return None
+        if message.kind == MessageType.ABORT:
+            return self._close(AuthenticationFailed("the client gave up its security context"))
+        self._enter(Stage.CHOICE)
+        return ProtectionReceived(message.token)
+
     def _await_request(self) -> ServerEvent | None:
         found = _REQUESTS[self._buffer]
         if found is None:
@@ -370,24 +524,29 @@ class ServerNegotiation(_Machine):
 _SERVER_STEPS: dict[Stage, Callable[[ServerNegotiation], ServerEvent | None]] = {
     Stage.GREETING: ServerNegotiation._await_greeting,
     Stage.CREDENTIALS: ServerNegotiation._await_credentials,
+    Stage.CONTEXT: ServerNegotiation._await_token,
+    Stage.PROTECTION: ServerNegotiation._await_protection,
     Stage.REQUEST: ServerNegotiation._await_request,
 }
 
 
 class ClientNegotiation(_Machine):
-    """The client's half (RFC 1928 sections 3-6, RFC 1929). ``take_output`` holds the greeting at
-    once.
+    """The client's half (RFC 1928 sections 3-6, RFC 1929, RFC 1961). ``take_output`` holds the greeting
+    at once.
 
     :param request: what to ask for, once the server lets us.
     :param credentials: offered beside "no authentication", or None.
+    :param has_context: whether GSSAPI is offered, before all others.
     :raises LocalProtocolError: the request or the credentials cannot be encoded.
     """
 
-    __slots__ = ("_credentials", "_is_bind", "_methods", "_request")
+    __slots__ = ("_credentials", "_is_bind", "_methods", "_request", "_tokens")
 
     _next = CLIENT_NEXT
 
-    def __init__(self, request: Request, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, request: Request, credentials: Credentials | None = None, has_context: bool = False
+    ) -> None:
         super().__init__(Stage.METHOD)
         self._request = request.encode()
         self._is_bind = request.command == Command.BIND
@@ -395,6 +554,9 @@ class ClientNegotiation(_Machine):
         self._methods: tuple[int, ...] = (Method.NO_AUTHENTICATION,)
         if credentials is not None:
             self._methods += (Method.USERNAME_PASSWORD,)
+        if has_context:
+            self._methods = (Method.GSSAPI, *self._methods)
+        self._tokens = 0
         self._output += Greeting(self._methods).encode()
 
     def receive(self, data: bytes) -> list[ClientEvent]:
@@ -405,6 +567,10 @@ class ClientNegotiation(_Machine):
         """
         if self.stage is not _CLOSED:
             self._buffer += data
+        return self._advance()
+
+    def _advance(self) -> list[ClientEvent]:
+        """Take steps until octets are missing or the caller must answer."""
         events: list[ClientEvent] = []
         while self._buffer and (step := _CLIENT_STEPS.get(self.stage)) is not None:
             waiting = len(self._buffer)
@@ -418,6 +584,42 @@ class ClientNegotiation(_Machine):
                 break
         return events
 
+    def send_token(self, token: bytes) -> list[ClientEvent]:
+        """Go on with the security context (RFC 1961 sections 3.2 to 3.4).
+
+        :returns: what waited, as :meth:`receive` does.
+        :raises LocalProtocolError: the server has not asked for a token, or it is too long.
+        """
+        self._require(Stage.TOKEN, "no token is awaited")
+        message = Message(MessageType.CONTEXT, token).encode()
+        self._enter(Stage.CONTEXT)
+        self._output += message
+        return self._advance()
+
+    def require_protection(self, token: bytes) -> list[ClientEvent]:
+        """The context is complete: tell the server a level of protection (RFC 1961 section 4).
+
+        :param token: its octet in a token of the context or, as NEC's implementation has it, bare.
+        :returns: what waited, as :meth:`receive` does.
+        :raises LocalProtocolError: the server's last token has not come, or the token is too long.
+        """
+        self._require(Stage.TOKEN, "no level of protection is awaited")
+        message = Message(MessageType.PROTECTION, token).encode()
+        self._enter(Stage.PROTECTION)
+        self._output += message
+        return self._advance()
+
+    def accept_protection(self) -> bytes:
+        """The server's level will do. From now on, unless it is 0, what there is to send goes into tokens,
+        beginning with the request, and what is received comes out of them.
+
+        :returns: the octets that wait, to be given back by :meth:`receive`.
+        :raises LocalProtocolError: the server has not told its level.
+        """
+        self._require(Stage.CHOICE, "the server has not told its level of protection")
+        self._send_request()
+        return self._take_waiting()
+
     def receive_end(self) -> Rejected | None:
         """The server closed its side.
 
@@ -429,7 +631,7 @@ class ClientNegotiation(_Machine):
         if self._has_failure_code():
             return self._close(ReplyError.for_code(self._buffer[1]))
         return self._close(
-            RemoteProtocolError(f"the server closed instead of sending {self.stage.value}")
+            RemoteProtocolError(f"the server closed when this was due: {self.stage.value}")
         )
 
     def _has_failure_code(self) -> bool:
@@ -450,12 +652,36 @@ class ClientNegotiation(_Machine):
                 f"the server chose method {selection.method}, which was not offered"
             )
         self._buffer = self._buffer[used:]
+        if selection.method == Method.GSSAPI:
+            self._enter(Stage.TOKEN)
+            return TokenReceived(b"")
         if selection.method == Method.USERNAME_PASSWORD and self._credentials is not None:
             self._enter(Stage.CHECKING)
             self._output += self._credentials
         else:
             self._send_request()
         return None
+
+    def _await_token(self) -> ClientEvent | None:
+        if self._tokens == MAX_TOKENS:
+            raise RemoteProtocolError(f"no security context after {MAX_TOKENS} tokens")
+        message = self._receive_message(MessageType.CONTEXT)
+        if message is None:
+            return None
+        if message.kind == MessageType.ABORT:
+            return self._close(AuthenticationFailed("the server refuses the security context"))
+        self._tokens += 1
+        self._enter(Stage.TOKEN)
+        return TokenReceived(message.token)
+
+    def _await_protection(self) -> ClientEvent | None:
+        message = self._receive_message(MessageType.PROTECTION)
+        if message is None:
+            return None
+        if message.kind == MessageType.ABORT:
+            return self._close(AuthenticationFailed("the server refuses the level of protection"))
+        self._enter(Stage.CHOICE)
+        return ProtectionReceived(message.token)
 
     def _await_status(self) -> ClientEvent | None:
         found = CredentialsStatus.decode(self._buffer)
@@ -495,6 +721,8 @@ class ClientNegotiation(_Machine):
 _CLIENT_STEPS: dict[Stage, Callable[[ClientNegotiation], ClientEvent | None]] = {
     Stage.METHOD: ClientNegotiation._await_method,
     Stage.CHECKING: ClientNegotiation._await_status,
+    Stage.CONTEXT: ClientNegotiation._await_token,
+    Stage.PROTECTION: ClientNegotiation._await_protection,
     Stage.COMMAND: ClientNegotiation._await_reply,
     Stage.SECOND_REPLY: ClientNegotiation._await_reply,
 }

@@ -8,7 +8,7 @@ before it. A :class:`Side` moves the octets of one end; :class:`TransportSide` d
 Twisted transport: each side's send buffer pauses the other side's reading, so memory is bounded
 while a reader is slow. Knows no SOCKS.
 
-Floor 2½: imports floor 1, :mod:`socks5.deadlines` and :mod:`socks5.transport`.
+Floor 2½: imports floor 1, :mod:`socks5.deadlines`, :mod:`socks5.transport` and :mod:`socks5.protection`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from socks5.deadlines import IdleTimer
 from socks5.interfaces import IStream, IStreamReceiver
+from socks5.protection import ProtectedTransport
 from socks5.settings import Settings
 from socks5.transport import Connection, unacknowledged
 
@@ -157,6 +158,8 @@ class TransportSide(Side):
         what TLS has not encrypted yet.
         """
         transport = self.transport
+        if isinstance(transport, ProtectedTransport):
+            transport = transport.below
         if isinstance(transport, Connection):
             return transport.unsent
         sock = getattr(transport, "socket", None)  # over TLS: that of the transport below

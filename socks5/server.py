@@ -8,12 +8,12 @@
     endpoint = endpoints.serverFromString(reactor, "tcp:1080:interface=127.0.0.1")
     endpoint.listen(ServerFactory(reactor))
 
-Floor 4: imports everything below, and :mod:`socks5.session`.
+Floor 4: imports everything below, and the floor's other files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -26,12 +26,14 @@ from socks5.auth import NoAuthentication
 from socks5.bans import Bans
 from socks5.bind import Bind
 from socks5.connect import Connect
+from socks5.contexts import ContextSession
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines
 from socks5.dial import Dialer
 from socks5.door import Door
-from socks5.entrance import Build, Entrance
+from socks5.entrance import Build, Entrance, GuardedSession
 from socks5.interfaces import (
+    IAcceptor,
     IAccessLog,
     IAuthenticator,
     IBans,
@@ -62,6 +64,8 @@ class ServerFactory(Factory):
     :param reactor: clock, TCP, UDP and names.
     :param settings: values; see :class:`socks5.settings.Settings`.
     :param authenticator: which methods, and who is right; default: no authentication.
+    :param gssapi: accepts security contexts (RFC 1961), such as :class:`socks5.gssapi.Acceptor`; default: none.
+        Clients should come with one, and must unless there is an *authenticator*.
     :param rules: who may do what; default: :class:`socks5.rules.Rules`.
     :param resolver: names to addresses; default: :class:`socks5.resolve.Resolver`.
     :param dialer: how targets are reached; default: :class:`socks5.dial.Dialer`.
@@ -83,6 +87,7 @@ class ServerFactory(Factory):
         *,
         settings: Settings | None = None,
         authenticator: IAuthenticator | None = None,
+        gssapi: IAcceptor | None = None,
         rules: IRules | None = None,
         resolver: IResolver | None = None,
         dialer: IDialer | None = None,
@@ -97,6 +102,12 @@ class ServerFactory(Factory):
         self.authenticator: IAuthenticator = (
             NoAuthentication() if authenticator is None else authenticator
         )
+        self.gssapi = gssapi
+        self.methods: Sequence[int] = self.authenticator.methods
+        """The METHOD octets that are accepted, in order of preference."""
+        if gssapi is not None:
+            others = () if authenticator is None else authenticator.methods
+            self.methods = (Method.GSSAPI, *others)
         self.rules: IRules = Rules() if rules is None else rules
         self.resolver: IResolver = (
             Resolver(reactor, self.settings) if resolver is None else resolver
@@ -113,11 +124,12 @@ class ServerFactory(Factory):
         self.limit = SessionLimit(self.settings.max_sessions)
         self._sessions: dict[ServerProtocol, None] = {}
         self.bans = self._usual_bans() if bans is None else bans
-        self._build: Build = ServerProtocol if self.bans is None else self.at(Door()).build
+        is_plain = self.bans is None and gssapi is None
+        self._build: Build = ServerProtocol if is_plain else self.at(Door()).build
         self._all_gone: list[Deferred[None]] = []
 
     def _usual_bans(self) -> IBans | None:
-        has_logins = set(self.authenticator.methods) != {Method.NO_AUTHENTICATION}
+        has_logins = set(self.methods) != {Method.NO_AUTHENTICATION}
         return Bans(self.reactor, self.settings) if has_logins and self.settings.ban_after else None
 
     @property
@@ -149,10 +161,10 @@ class ServerFactory(Factory):
 
         :raises ValueError: the door wants a method that the authenticator does not have.
         """
-        known = {*self.authenticator.methods, Method.NO_AUTHENTICATION}
+        known = {*self.methods, Method.NO_AUTHENTICATION}
         if not known >= set(door.methods or ()):
             raise ValueError(f"methods {door.methods}: the authenticator has {sorted(known)}")
-        return Entrance(self, door)
+        return Entrance(self, door, GuardedSession if self.gssapi is None else ContextSession)
 
     def gone(self, session: ServerProtocol) -> None:
         """A session is over and its connection closed; called by the session itself, harmless

@@ -9,7 +9,7 @@ Floor 4: imports everything below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from OpenSSL.SSL import Error as TLSError
@@ -39,11 +39,13 @@ from socks5.deadlines import Deadlines
 from socks5.errors import CommandNotSupported, NotAllowed, ProtocolError, SOCKSError
 from socks5.interfaces import (
     Access,
+    IAcceptor,
     IAccessLog,
     IAuthenticator,
     IBans,
     ICommand,
     IDialer,
+    IProtection,
     IResolver,
     IRules,
     ISession,
@@ -55,6 +57,7 @@ from socks5.interfaces import (
 from socks5.negotiation import (
     CommandRequested,
     CredentialsReceived,
+    Rejected,
     ServerEvent,
     ServerNegotiation,
     Stage,
@@ -93,6 +96,8 @@ class Server(Protocol):
     reactor: Any
     settings: Settings
     authenticator: IAuthenticator
+    gssapi: IAcceptor | None
+    methods: Sequence[int]
     bans: IBans | None
     rules: IRules
     resolver: IResolver
@@ -183,7 +188,7 @@ class ServerProtocol:
         self.client_host = self.server_host = self.server_interface = "127.0.0.1"
         self._client = ""
         self._number = number
-        self._negotiation = ServerNegotiation(factory.authenticator.methods)
+        self._negotiation = ServerNegotiation(factory.methods)
         self._command: ICommand | None = None
         self._checking: Deferred[IUser] | None = None
         self._user: IUser | None = None
@@ -198,6 +203,11 @@ class ServerProtocol:
     def stream(self) -> IStream:
         """See :class:`socks5.interfaces.ISession`."""
         return self
+
+    @property
+    def protection(self) -> IProtection | None:
+        """See :class:`socks5.interfaces.ISession`. There is none without GSSAPI."""
+        return None
 
     @property
     def reactor(self) -> Any:
@@ -304,7 +314,7 @@ class ServerProtocol:
         if negotiation.stage is Stage.GREETING:
             self._learn_addresses()
         self._handle(negotiation.receive(data))
-        if negotiation.pending > self.settings.max_optimistic:
+        if negotiation.pending > self.settings.max_optimistic and not negotiation.is_gathering:
             self._is_reading = False
             self.transport.pauseProducing()
 
@@ -332,7 +342,7 @@ class ServerProtocol:
             self._serve(event.request)
         elif isinstance(event, CredentialsReceived):
             self._check(event)
-        else:
+        elif isinstance(event, Rejected):
             self._reject(event.error)
 
     def _check(self, event: CredentialsReceived) -> None:
@@ -347,9 +357,14 @@ class ServerProtocol:
             return
         self._user = user
         self._handle(self._negotiation.accept_credentials())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Something was answered that octets may have waited for."""
         if self.receiver is not None:
             return
-        if self.pending_octets <= self.settings.max_optimistic:
+        negotiation = self._negotiation
+        if negotiation.is_gathering or negotiation.pending <= self.settings.max_optimistic:
             self._resume()
         if self.has_client_ended:
             self._client_ended()

@@ -81,8 +81,8 @@ def test_options_hold_for_the_listener_before_them_or_for_all(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--methods", "gss"], "--methods: expected some of password,none, got 'gss'"),
-        (["--methods", ""], "--methods: expected some of password,none, got ''"),
+        (["--methods", "gss"], "--methods: expected some of gssapi,password,none, got 'gss'"),
+        (["--methods", ""], "--methods: expected some of gssapi,password,none, got ''"),
         (
             ["--methods", "password"],
             "--methods password: expected --auth TYPE:ARGS as well, there are no users",

@@ -13,6 +13,7 @@ TREE = [
     (errors.NegotiationError, errors.SOCKSError),
     (errors.NoAcceptableMethod, errors.NegotiationError),
     (errors.AuthenticationFailed, errors.NegotiationError),
+    (errors.NoAcceptableProtection, errors.NegotiationError),
     (errors.ReplyError, errors.SOCKSError),
 ]
 

@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "socks5"
 
 FLOORS = [
-    ("0 pure", ["errors", "wire", "negotiation", "networks", "proxyheader"]),
+    ("0 pure", ["errors", "wire", "encapsulation", "negotiation", "networks", "proxyheader"]),
     ("1 contracts", ["settings", "counters", "interfaces", "door"]),
     (
         "1½ policy",
@@ -27,6 +27,7 @@ FLOORS = [
             "auth.pam",
             "auth.directory",
             "auth.ldap",
+            "gssapi",
             "certificates",
             "rules",
             "limits",
@@ -37,11 +38,21 @@ FLOORS = [
     ),
     (
         "2 sockets",
-        ["poll", "reactor", "replies", "resolve", "transport", "slots", "datagrams", "tls"],
+        [
+            "poll",
+            "reactor",
+            "replies",
+            "resolve",
+            "transport",
+            "slots",
+            "datagrams",
+            "tls",
+            "protection",
+        ],
     ),
     ("2½ motion", ["attempts", "dial", "relay", "splice", "accept", "balancer"]),
     ("3 commands", ["connect", "bind", "associate"]),
-    ("4 faces", ["session", "entrance", "server"]),
+    ("4 faces", ["session", "entrance", "contexts", "server"]),
     (
         "5 doors",
         ["service", "doors", "workers", "supervisor", "checkers", "tap", "passwd", "__main__"],
@@ -51,7 +62,8 @@ FLOORS = [
 # Inside one floor, only these.
 SIDEWAYS = {
     "wire": {"errors"},
-    "negotiation": {"wire", "errors"},
+    "encapsulation": {"errors"},
+    "negotiation": {"wire", "encapsulation", "errors"},
     "proxyheader": {"wire", "errors"},
     "interfaces": {"settings", "counters"},
     "bans": {"limits"},
@@ -62,13 +74,15 @@ SIDEWAYS = {
     "auth.pam": {"auth", "auth.users", "auth.work"},
     "auth.directory": {"auth.users"},
     "auth.ldap": {"auth", "auth.directory", "auth.users", "auth.work"},
+    "gssapi": {"auth", "auth.users", "auth.work"},
     "reactor": {"poll"},
     "transport": {"poll", "replies"},
     "datagrams": {"poll", "slots"},
     "dial": {"attempts"},
     "splice": {"relay"},
     "entrance": {"session"},
-    "server": {"session", "entrance"},
+    "contexts": {"session", "entrance"},
+    "server": {"session", "entrance", "contexts"},
     "doors": {"service"},
     "supervisor": {"workers"},
     "tap": {"service", "doors", "workers", "supervisor", "checkers"},

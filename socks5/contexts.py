@@ -1,0 +1,159 @@
+"""Sessions that log in by a security context: METHOD 1, GSSAPI (RFC 1961).
+
+The context is the acceptor's business (:class:`~socks5.interfaces.IAcceptor`), the order of the messages the
+negotiation's. A session here asks the one, tells the other, and puts a
+:class:`~socks5.protection.ProtectedTransport` under itself once a level of protection is agreed. If that is
+"none" it goes on as any other session.
+
+A context that is not accepted is a failed login: it counts, waits and bans as a wrong password does. Sessions of a
+factory without GSSAPI know nothing of all this and pay nothing for it.
+
+Floor 4: imports everything below, :mod:`socks5.session` and :mod:`socks5.entrance`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from socks5.door import Door
+from socks5.encapsulation import ABORT, Protection, choose
+from socks5.entrance import GuardedSession, guess_of
+from socks5.errors import NoAcceptableProtection, RemoteProtocolError
+from socks5.interfaces import IContext, IProtection, Step
+from socks5.negotiation import ProtectionReceived, ServerEvent, TokenReceived
+from socks5.protection import Envelope, ProtectedTransport
+from socks5.relay import Side
+from socks5.session import Server
+
+
+class ContextSession(GuardedSession):
+    """A session whose client may log in by a security context."""
+
+    __slots__ = ("_context", "_protected")
+
+    def __init__(self, factory: Server, number: int, door: Door) -> None:
+        super().__init__(factory, number, door)
+        self._context: IContext | None = None
+        self._protected: ProtectedTransport | None = None
+
+    @property
+    @override
+    def protection(self) -> IProtection | None:
+        """See :class:`socks5.interfaces.ISession`."""
+        return None if self._protected is None else self._protected.envelope
+
+    # The control connection's events
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        if self._protected is None:
+            super().dataReceived(data)
+        else:
+            self._protected.received(data)
+
+    @override
+    def readConnectionLost(self) -> None:
+        if self._protected is None:
+            super().readConnectionLost()
+        else:
+            self._protected.ended()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._protected is not None:
+            reason = self._protected.lost(reason)
+            self._unprotect()
+        self._context = None
+        super().connectionLost(reason)
+
+    # The negotiation
+
+    @override
+    def _handle(self, event: ServerEvent | None) -> None:
+        super()._handle(event)
+        if isinstance(event, TokenReceived):
+            self._check_token(event)
+        elif isinstance(event, ProtectionReceived):
+            self._choose(event)
+
+    def _check_token(self, event: TokenReceived) -> None:
+        if not self._is_let_in():
+            return
+        self._guess = guess_of(event.token)
+        if self._context is None:
+            acceptor = self.factory.gssapi
+            assert acceptor is not None  # else METHOD 1 were not accepted
+            self._context = acceptor.accept()
+        checking: Deferred[Any] = maybeDeferred(self._context.step, event.token)
+        self._checking = checking
+        checking.addCallbacks(self._stepped, self._refused)
+        checking.addErrback(self.crashed)
+
+    def _stepped(self, step: Step) -> None:
+        if self._is_over:
+            return
+        if step.user is not None:
+            self._negotiation.complete_context(step.token)
+            self._accepted(step.user)
+            return
+        self._checking = self._guess = None
+        self._handle(self._negotiation.continue_context(step.token))
+        self._go_on()
+
+    def _choose(self, event: ProtectionReceived) -> None:
+        """Agree on a level, answer in the client's form, and have it from then on."""
+        context: Any = self._context
+        negotiation = self._negotiation
+        try:
+            required = event.token if event.is_bare else context.unwrap(event.token)[0]
+            level = choose(required, context.protections())
+        except (RemoteProtocolError, NoAcceptableProtection) as error:
+            self._handle(negotiation.reject_protection(error))
+            return
+        answer = bytes((level,))
+        if not event.is_bare:
+            answer = context.wrap(answer, False)
+        waiting = negotiation.accept_protection(answer)
+        self._handle(None)
+        self._context = None
+        if level is not Protection.NONE:
+            self._protect(Envelope(context, level))
+        self.dataReceived(waiting)
+
+    # The protection
+
+    def _protect(self, envelope: Envelope) -> None:
+        self.transport = self._protected = ProtectedTransport(
+            self.transport,
+            envelope,
+            super().dataReceived,
+            super().readConnectionLost,
+            self._violated,
+        )
+
+    def _unprotect(self) -> None:
+        """There is nothing more to protect, and no circle is left to the collector."""
+        assert self._protected is not None
+        self.transport = self._protected.below
+        self._protected = None
+
+    def _violated(self, error: RemoteProtocolError) -> None:
+        """Something came that is no token of this context. A target must not take the end that comes of that for
+        the client's.
+        """
+        self._unprotect()
+        if self._is_over:
+            return
+        self.transport.write(ABORT)
+        receiver: Any = self.receiver
+        if isinstance(receiver, Side):
+            self.receiver = None
+            receiver.connectionLost(Failure(ConnectionLost()))
+        if not self._is_over:  # as it is where both sides are lost now
+            self._reject(error)

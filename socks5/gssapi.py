@@ -1,0 +1,231 @@
+"""Security contexts by the system's GSS-API: Kerberos. Needs the library ``gssapi`` (the extra of that name).
+
+Contexts are established in threads of their own behind a bounded queue, for that reads the keytab and writes
+the replay cache to the disk. Their messages are wrapped and unwrapped in the thread of whoever asks.
+
+Not used: channel bindings, and what a client delegates, which is dropped at once. A context that has been
+established stays good although the ticket behind it expires, as a session outlives a password.
+
+Floor 1½: imports :mod:`socks5.auth` and its folder, :mod:`socks5.encapsulation` and floor 1; the library inside
+functions.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection
+from typing import Any
+
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from socks5.auth import LoginNotJudged, User
+from socks5.auth.users import MAX_NAME, WrongSource
+from socks5.auth.work import Complaints, Work
+from socks5.encapsulation import MAX_TOKEN, Protection
+from socks5.errors import RemoteProtocolError
+from socks5.interfaces import IAcceptor, IContext, Step
+
+PROTECTIONS = (Protection.INTEGRITY, Protection.CONFIDENTIALITY)
+"""The levels that may be agreed, unless told otherwise: all that protect."""
+
+ANONYMOUS = "WELLKNOWN/ANONYMOUS@"
+"""What the name of a client without one begins with (RFC 8062 section 3.1)."""
+
+
+_NO_KEY = 2529638957
+"""The minor status where the keytab has gone, or is empty (KRB5KRB_AP_ERR_NOKEY)."""
+
+_OUT_OF_ORDER = frozenset(
+    {
+        _NO_KEY,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.EIO,
+        errno.ENOMEM,
+        errno.EACCES,
+        errno.ENFILE,
+        errno.EMFILE,
+        errno.ENOSPC,
+        errno.EROFS,
+        errno.EDQUOT,
+    }
+)
+"""Minor statuses that are no verdict: of the keytab, or the system's, of the replay cache."""
+
+
+def said(error: Any) -> str:
+    """What the library says of an error, in ASCII and on one line: Kerberos' words, or GSS-API's if it has none."""
+    code, is_major = (error.min_code, False) if error.min_code else (error.maj_code, True)
+    return ", ".join(error.get_all_statuses(code, is_major)).encode("unicode_escape").decode()
+
+
+@implementer(IAcceptor)
+class Acceptor:
+    """Accepts Kerberos contexts with the keys of a keytab.
+
+    :param reactor: is told what the threads find.
+    :param service: whose keys: "rcmd", on any host, or "rcmd@host"; None: all that are there.
+    :param keytab: its path; None: the system's default, or that of ``$KRB5_KTNAME``. It is read for each context,
+        so it may be replaced.
+    :param protections: the levels that may be agreed.
+    :param local_realms: users of these go by their name without the realm.
+    :raises WrongSource: the library is not installed, or there is no such key; says what to do.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        service: str | None = None,
+        *,
+        keytab: str | None = None,
+        protections: Collection[Protection] = PROTECTIONS,
+        local_realms: Collection[str] = (),
+    ) -> None:
+        try:
+            import gssapi
+        except (ImportError, OSError) as error:
+            raise WrongSource(
+                f"needs the library gssapi: pip install 'txsocks5[gssapi]' ({error})"
+            ) from None
+        self.library: Any = gssapi
+        self.protections = frozenset(protections)
+        self.local_realms = frozenset(local_realms)
+        self.credentials = self._acquire(service, keytab)
+        self.work = Work(lambda: reactor)
+        self._complaints = Complaints()
+
+    def _acquire(self, service: str | None, keytab: str | None) -> Any:
+        library = self.library
+        place = None
+        if keytab is not None:
+            place = {"keytab": f"FILE:{keytab}"}
+            try:
+                with open(keytab, "rb"):
+                    pass
+            except OSError as error:
+                raise WrongSource(f"keytab {keytab}: {error.strerror}") from None
+        try:
+            name = service and library.Name(service, library.NameType.hostbased_service)
+            mechanisms = [library.MechType.kerberos]
+            return library.Credentials(name=name, usage="accept", mechs=mechanisms, store=place)
+        except library.exceptions.GSSError as error:
+            raise WrongSource(
+                f"{said(error)}: expected a keytab with a key of {service or 'a service'}; klist -k shows its keys"
+            ) from None
+
+    def accept(self) -> IContext:
+        """See :meth:`socks5.interfaces.IAcceptor.accept`."""
+        return Context(self)
+
+    def refusal(self, error: Any) -> LoginFailed:
+        """A context that could not be established, as the failed login that it is."""
+        if error.min_code not in _OUT_OF_ORDER:
+            self.log.debug("a security context was refused: {reason}", reason=said(error))
+            return UnauthorizedLogin("the security context is not accepted")
+        if count := self._complaints.due():
+            self.log.error(
+                "cannot judge security contexts, for want of the keytab or the replay cache: {reason}; "
+                "times: {count}",
+                reason=said(error),
+                count=count,
+            )
+        return LoginNotJudged("the keytab or the replay cache is out of order")
+
+
+@implementer(IContext)
+class Context:
+    """One client's context.
+
+    :param acceptor: whose keys and rules.
+    """
+
+    def __init__(self, acceptor: Acceptor) -> None:
+        self._acceptor = acceptor
+        self._library = acceptor.library
+        self._raw = acceptor.library.raw
+        self._context: Any = None
+        self._flags: Any = None
+
+    def step(self, token: bytes) -> Deferred[Step]:
+        """See :meth:`socks5.interfaces.IContext.step`."""
+        return self._acceptor.work.run(self._step, token)
+
+    def _step(self, token: bytes) -> Step:
+        """Called in a thread.
+
+        :raises twisted.cred.error.LoginFailed: the context cannot be established, or its user has no name.
+        """
+        acceptor = self._acceptor
+        try:
+            outcome = self._raw.accept_sec_context(token, acceptor.credentials, self._context)
+        except self._library.exceptions.GSSError as error:
+            raise acceptor.refusal(error) from None
+        self._context = outcome.context
+        self._flags = outcome.flags
+        answer = outcome.token or b""
+        if outcome.more_steps:
+            return Step(answer)
+        return Step(answer, User(self._name_of(outcome.initiator_name)))
+
+    def _name_of(self, principal: Any) -> str:
+        """:raises twisted.cred.error.UnauthorizedLogin: it is none to be known by."""
+        octets = self._raw.display_name(principal, False).name
+        name: str = octets.decode("utf-8", "backslashreplace")
+        is_anonymous = self._library.RequirementFlag.anonymity in self._flags
+        if is_anonymous or name.startswith(ANONYMOUS) or len(octets) > MAX_NAME:
+            raise UnauthorizedLogin("a client without a name, or with one that is too long")
+        return local_name(name, self._acceptor.local_realms)
+
+    def protections(self) -> Collection[Protection]:
+        """See :meth:`socks5.interfaces.IContext.protections`."""
+        flags, flag = self._flags, self._library.RequirementFlag
+        possible = {Protection.NONE}
+        if flag.integrity in flags:
+            possible.add(Protection.INTEGRITY)
+        if flag.confidentiality in flags:
+            possible.add(Protection.CONFIDENTIALITY)
+        return possible & self._acceptor.protections
+
+    def size_limit(self, is_confidential: bool) -> int:
+        """See :meth:`socks5.interfaces.IContext.size_limit`."""
+        limit: int = self._raw.wrap_size_limit(self._context, MAX_TOKEN, is_confidential)
+        return limit
+
+    def wrap(self, data: bytes, is_confidential: bool) -> bytes:
+        """See :meth:`socks5.interfaces.IContext.wrap`."""
+        token: bytes = self._raw.wrap(self._context, data, is_confidential).message
+        return token
+
+    def unwrap(self, token: bytes) -> tuple[bytes, bool]:
+        """See :meth:`socks5.interfaces.IContext.unwrap`.
+
+        By buffers of our own (an IOV), for the library's simple call leaks the octets of a token that has come
+        before.
+        """
+        raw = self._raw
+        buffers = raw.IOV(
+            (raw.IOVBufferType.stream, token),
+            (raw.IOVBufferType.data, True, None),
+            std_layout=False,
+        )
+        try:
+            outcome = raw.unwrap_iov(self._context, buffers)
+        except self._library.exceptions.GSSError:
+            raise RemoteProtocolError(
+                "a token that is not this context's, or not its next"
+            ) from None
+        return buffers[1].value or b"", outcome.encrypted
+
+
+def local_name(principal: str, local_realms: Collection[str]) -> str:
+    """A user's name: without the realm if that is a local one.
+
+    :param principal: as Kerberos displays it: an @ within a name has a backslash before it.
+    """
+    name, _, realm = principal.rpartition("@")
+    return name if realm in local_realms and not name.endswith("\\") else principal

@@ -1,0 +1,382 @@
+"""The acceptor: what is asked of the library, and what its answers mean. The real one, with a real KDC, is in
+tests/interop/."""
+
+import errno
+import sys
+from collections.abc import Callable, Collection, Iterator
+from enum import IntEnum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from zope.interface.verify import verifyObject
+
+from socks5.auth import LoginNotJudged, User
+from socks5.auth.users import WrongSource
+from socks5.encapsulation import Protection
+from socks5.errors import RemoteProtocolError
+from socks5.gssapi import Acceptor, Context, local_name
+from socks5.interfaces import IAcceptor, IContext, Step
+
+N, I, C = Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY  # noqa: E741
+
+NO_KEY = 2529638957
+
+
+class Flag(IntEnum):
+    integrity = 1
+    confidentiality = 2
+    anonymity = 3
+
+
+class GSSError(Exception):
+    maj_code = 0x90000
+
+    def __init__(self, minor: int = 100001, text: str = "wrong") -> None:
+        super().__init__(text)
+        self.min_code = minor
+        self._text = text
+
+    def get_all_statuses(self, code: int, is_major: bool) -> list[str]:
+        if is_major:
+            assert code == self.maj_code
+            return ["Invalid token was supplied"]
+        assert code == self.min_code
+        return [self._text]
+
+
+class Library:
+    """Stands for the library; ``answers`` are what it makes of the next tokens, or raises."""
+
+    MechType = SimpleNamespace(kerberos="kerberos")
+    NameType = SimpleNamespace(hostbased_service="hostbased")
+    RequirementFlag = Flag
+    exceptions = SimpleNamespace(GSSError=GSSError)
+
+    def __init__(self) -> None:
+        self.raw = self
+        self.IOVBufferType = SimpleNamespace(stream="stream", data="data")
+        self.error: GSSError | None = None
+        self.acquired: list[dict[str, Any]] = []
+        self.accepted: list[tuple[Any, ...]] = []
+        self.answers: list[Any] = []
+        self.name = b"alice@EXAMPLE.ORG"
+
+    def Name(self, text: str, kind: str) -> tuple[str, str]:  # noqa: N802
+        return text, kind
+
+    def Credentials(self, **options: Any) -> str:  # noqa: N802
+        self.acquired.append(options)
+        if self.error is not None:
+            raise self.error
+        return "credentials"
+
+    def accept_sec_context(self, token: bytes, credentials: str, context: Any) -> Any:
+        self.accepted.append((token, credentials, context))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def answer(
+        self,
+        token: bytes | None = b"answer",
+        flags: Collection[Flag] = (Flag.integrity, Flag.confidentiality),
+        more: bool = False,
+    ) -> None:
+        outcome = SimpleNamespace(
+            token=token,
+            flags=flags,
+            more_steps=more,
+            context="context",
+            initiator_name="initiator",
+        )
+        self.answers.append(outcome)
+
+    def display_name(self, name: str, is_type_wanted: bool) -> Any:
+        assert (name, is_type_wanted) == ("initiator", False)
+        return SimpleNamespace(name=self.name)
+
+    def wrap_size_limit(self, context: str, size: int, is_confidential: bool) -> int:
+        assert context == "context"
+        return size - (60 if is_confidential else 28)
+
+    def wrap(self, context: str, data: bytes, is_confidential: bool) -> Any:
+        assert context == "context"
+        return SimpleNamespace(message=(b"e" if is_confidential else b"p") + data)
+
+    def IOV(self, stream: Any, data: Any, std_layout: bool) -> list[Any]:  # noqa: N802
+        assert (stream[0], data, std_layout) == ("stream", ("data", True, None), False)
+        return [stream[1], None]
+
+    def unwrap_iov(self, context: str, buffers: list[Any]) -> Any:
+        assert context == "context"
+        token = buffers[0]
+        if token[:1] not in (b"e", b"p"):
+            raise GSSError()
+        buffers[1] = SimpleNamespace(value=token[1:] or None)
+        return SimpleNamespace(encrypted=token[:1] == b"e")
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    library = Library()
+    monkeypatch.setitem(sys.modules, "gssapi", library)
+    return library
+
+
+@pytest.fixture
+def log() -> Iterator[list[tuple[LogLevel, str]]]:
+    found: list[tuple[LogLevel, str]] = []
+
+    def observe(event: LogEvent) -> None:
+        found.append((event["log_level"], formatEvent(event)))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+class AtOnce:
+    """Work without threads."""
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return maybeDeferred(function, *arguments)
+
+
+def acceptor_of(library: Library, *arguments: Any, **options: Any) -> Acceptor:
+    acceptor = Acceptor(None, *arguments, **options)
+    acceptor.work = AtOnce()  # type: ignore[assignment]
+    return acceptor
+
+
+def outcome(step: Deferred[Step]) -> Any:
+    given: list[Any] = []
+    step.addBoth(given.append)
+    [result] = given
+    return result
+
+
+def complete(library: Library, **options: Any) -> Context:
+    """A context that is complete."""
+    context = acceptor_of(library, **options).accept()
+    assert isinstance(context, Context)
+    library.answer()
+    outcome(context.step(b"token"))
+    return context
+
+
+def test_they_keep_the_contracts(library: Library) -> None:
+    acceptor = acceptor_of(library)
+    assert verifyObject(IAcceptor, acceptor)
+    assert verifyObject(IContext, acceptor.accept())
+
+
+# ---------------------------------------------------------------- the keys
+
+
+@pytest.mark.parametrize("service", ["rcmd", "rcmd@proxy.example.org"])
+def test_the_keys_of_a_service(service: str, library: Library, tmp_path: Path) -> None:
+    keytab = tmp_path / "keytab"
+    keytab.touch()
+    acceptor_of(library, service, keytab=str(keytab))
+    [asked] = library.acquired
+    assert asked["name"] == (service, "hostbased")
+    assert asked["store"] == {"keytab": f"FILE:{keytab}"}
+    assert (asked["usage"], asked["mechs"]) == ("accept", ["kerberos"])
+
+
+def test_any_key_of_the_default_keytab(library: Library) -> None:
+    acceptor_of(library)
+    assert (library.acquired[0]["name"], library.acquired[0]["store"]) == (None, None)
+
+
+def test_a_missing_keytab_is_a_sentence(library: Library, tmp_path: Path) -> None:
+    path = tmp_path / "keytab"
+    with pytest.raises(WrongSource, match=rf"^keytab {path}: No such file or directory$"):
+        acceptor_of(library, keytab=str(path))
+
+
+@pytest.mark.parametrize(("service", "named"), [("rcmd", "rcmd"), (None, "a service")])
+def test_a_missing_key_is_a_sentence(service: str | None, named: str, library: Library) -> None:
+    library.error = GSSError(text="No key table entry found\nmatching")
+    with pytest.raises(WrongSource) as caught:
+        acceptor_of(library, service)
+    assert str(caught.value) == (
+        "No key table entry found\\nmatching: expected a keytab with a key of "
+        f"{named}; klist -k shows its keys"
+    )
+    assert caught.value.__suppress_context__
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    with pytest.raises(WrongSource, match=r"pip install 'txsocks5\[gssapi\]'"):
+        Acceptor(None)
+
+
+# ---------------------------------------------------------------- establishing
+
+
+def test_a_context_of_one_token(library: Library) -> None:
+    context = acceptor_of(library).accept()
+    library.answer()
+    assert outcome(context.step(b"token")) == Step(b"answer", User("alice@EXAMPLE.ORG"))
+    assert library.accepted == [(b"token", "credentials", None)]
+
+
+def test_a_context_of_several_tokens(library: Library) -> None:
+    context = acceptor_of(library).accept()
+    library.answer(more=True)
+    library.answer(None)
+    assert outcome(context.step(b"one")) == Step(b"answer", None)
+    assert outcome(context.step(b"two")) == Step(b"", User("alice@EXAMPLE.ORG"))
+    assert library.accepted[1] == (b"two", "credentials", "context")
+
+
+def test_contexts_are_of_one_client_each(library: Library) -> None:
+    acceptor = acceptor_of(library)
+    for _ in range(2):
+        library.answer()
+        outcome(acceptor.accept().step(b"token"))
+    assert [context for *_, context in library.accepted] == [None, None]
+
+
+def test_what_the_library_refuses_is_a_failed_login(
+    library: Library, log: list[tuple[LogLevel, str]]
+) -> None:
+    library.answers.append(GSSError(text="Request is\na replay"))
+    failure = outcome(acceptor_of(library).accept().step(b"secret"))
+    assert failure.type is UnauthorizedLogin
+    assert log == [(LogLevel.debug, "a security context was refused: Request is\\na replay")]
+    assert "secret" not in str(failure) + str(failure.value.__cause__)
+
+
+def test_where_kerberos_has_no_words_the_log_has_those_of_gssapi(
+    library: Library, log: list[tuple[LogLevel, str]]
+) -> None:
+    library.answers.append(GSSError(0, "Unknown error"))
+    assert outcome(acceptor_of(library).accept().step(b"token")).type is UnauthorizedLogin
+    assert [text for _, text in log] == [
+        "a security context was refused: Invalid token was supplied"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(NO_KEY, "Key table file '/k' not found"), (errno.ENOSPC, "No space left on device")],
+)
+def test_without_keytab_or_replay_cache_nobody_is_judged_and_it_is_said_once(
+    code: int, words: str, library: Library, log: list[tuple[LogLevel, str]]
+) -> None:
+    acceptor = acceptor_of(library)
+    for _ in range(3):
+        library.answers.append(GSSError(code, words))
+        assert outcome(acceptor.accept().step(b"token")).type is LoginNotJudged
+    [(level, text)] = log
+    assert level is LogLevel.error
+    assert text == (
+        "cannot judge security contexts, for want of the keytab or the replay cache: "
+        f"{words}; times: 1"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [b"WELLKNOWN/ANONYMOUS@WELLKNOWN:ANONYMOUS", b"WELLKNOWN/ANONYMOUS@EXAMPLE.ORG"]
+)
+def test_an_anonymous_client_has_not_logged_in(name: bytes, library: Library) -> None:
+    library.name = name
+    library.answer()
+    failure = outcome(acceptor_of(library).accept().step(b"token"))
+    assert failure.type is UnauthorizedLogin
+
+
+def test_a_client_that_is_said_to_be_anonymous_has_not_either(library: Library) -> None:
+    library.answer(flags=(Flag.integrity, Flag.anonymity))
+    failure = outcome(acceptor_of(library).accept().step(b"token"))
+    assert failure.type is UnauthorizedLogin
+
+
+@pytest.mark.parametrize(("size", "kind"), [(255, Step), (256, None)])
+def test_a_name_has_an_end(size: int, kind: type[Step] | None, library: Library) -> None:
+    library.name = b"a" * (size - 2) + b"@R"
+    library.answer()
+    result = outcome(acceptor_of(library).accept().step(b"token"))
+    assert isinstance(result, Step) if kind else result.type is UnauthorizedLogin
+
+
+def test_a_name_that_is_no_text_is_shown(library: Library) -> None:
+    library.name = b"\xff@R"
+    library.answer()
+    assert outcome(acceptor_of(library).accept().step(b"token")).user == User("\\xff@R")
+
+
+def test_users_of_a_local_realm_go_by_their_name(library: Library) -> None:
+    library.answer()
+    context = acceptor_of(library, local_realms=["EXAMPLE.ORG"]).accept()
+    assert outcome(context.step(b"token")).user == User("alice")
+
+
+@pytest.mark.parametrize(
+    ("principal", "name"),
+    [
+        ("alice@EXAMPLE.ORG", "alice"),
+        ("alice/admin@EXAMPLE.ORG", "alice/admin"),
+        ("alice@OTHER.ORG", "alice@OTHER.ORG"),
+        ("alice@example.org", "alice@example.org"),
+        ("alice", "alice"),
+        (r"alice\@OTHER.ORG@EXAMPLE.ORG", r"alice\@OTHER.ORG"),
+        (r"alice@OTHER.ORG\@EXAMPLE.ORG", r"alice@OTHER.ORG\@EXAMPLE.ORG"),
+    ],
+)
+def test_only_the_realm_itself_is_taken_off(principal: str, name: str) -> None:
+    assert local_name(principal, {"EXAMPLE.ORG"}) == name
+
+
+# ---------------------------------------------------------------- messages
+
+
+@pytest.mark.parametrize(
+    ("flags", "permitted", "possible"),
+    [
+        ((Flag.integrity, Flag.confidentiality), (N, I, C), {N, I, C}),
+        ((Flag.integrity, Flag.confidentiality), (I, C), {I, C}),
+        ((Flag.integrity,), (N, I, C), {N, I}),
+        ((Flag.integrity,), (C,), set()),
+        ((), (N, I, C), {N}),
+    ],
+)
+def test_levels_are_what_the_context_can_and_the_proxy_permits(
+    flags: Collection[Flag],
+    permitted: Collection[Protection],
+    possible: set[Protection],
+    library: Library,
+) -> None:
+    context = acceptor_of(library, protections=permitted).accept()
+    library.answer(flags=flags)
+    outcome(context.step(b"token"))
+    assert context.protections() == possible
+
+
+def test_no_protection_is_permitted_only_by_choice(library: Library) -> None:
+    assert complete(library).protections() == {I, C}
+
+
+def test_octets_go_through_the_context(library: Library) -> None:
+    context = complete(library)
+    assert (context.size_limit(True), context.size_limit(False)) == (65475, 65507)
+    for is_confidential in (True, False):
+        for data in (b"hello", b""):
+            token = context.wrap(data, is_confidential)
+            assert context.unwrap(token) == (data, is_confidential)
+
+
+def test_what_the_library_does_not_unwrap_is_an_error(library: Library) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        complete(library).unwrap(b"secret")
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__
