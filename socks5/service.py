@@ -50,7 +50,7 @@ _ADVICE = {
     errno.EADDRNOTAVAIL: "this machine does not have that address",
     errno.EACCES: "ports below 1024 are for root, with twistd --uid USER, or for CAP_NET_BIND_SERVICE",
 }
-"""What an operator can make of the system's word."""
+"""What an operator can make of the system's word, of a port; of a path it says enough."""
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -127,11 +127,17 @@ def is_exposed(description: str) -> bool:
     except Exception as error:
         raise ValueError(_what_is_wrong(error)) from error
     maybeDeferred(endpoint.listen, Factory()).addErrback(lambda _: None)
-    if description.startswith("haproxy:"):
+    if believes_headers(description):
         return True
     if survey.hosts:
         return not all(is_loopback(host) for host in survey.hosts)
     return not survey.is_local
+
+
+def believes_headers(description: str) -> bool:
+    """Whether a string describes Twisted's ``haproxy:``, in whatever spelling Twisted takes for it."""
+    kind = re.match(r"(?:\\.|[^\\:])*", description)
+    return kind is not None and re.sub(r"\\(.)", r"\1", kind[0]).lower() == "haproxy"
 
 
 def is_authenticated(description: str) -> bool:
@@ -260,7 +266,8 @@ class ProxyService(Service):
             number = getattr(error, "errno", None)
             if number not in missing:
                 reason = getattr(error, "strerror", None) or str(error)
-                advice = f" ({_ADVICE[number]})" if number in _ADVICE else ""
+                is_port = isinstance(getattr(failure.value, "port", None), int)
+                advice = f" ({_ADVICE[number]})" if is_port and number in _ADVICE else ""
                 self._refuse(f"cannot listen on {name}: {reason}{advice}")
                 if self._is_listening:  # an endpoint that took its time
                     self._stop()

@@ -44,6 +44,7 @@ from socks5.service import (
     LOOPBACK,
     Listener,
     ProxyService,
+    believes_headers,
     is_exposed,
     listeners_at,
     listeners_on,
@@ -296,9 +297,9 @@ class Options(DoorOptions, AuthOptionMixin):
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint, or tls:PORT:cert=FILE, instead of --port and --interface; repeatable."""
-        if endpoint.startswith("haproxy:"):
+        if believes_headers(endpoint):
             raise usage.UsageError(
-                f"--listen {endpoint}: expected {endpoint.removeprefix('haproxy:')} and behind it "
+                f"--listen {endpoint}: expected {endpoint.partition(':')[2]} and behind it "
                 "--proxy-from NETWORK, for haproxy: believes the PROXY header of whoever connects"
             )
         try:

@@ -84,6 +84,8 @@ def test_local_endpoints(description: str, pem_here: Path) -> None:
         "ssl:1080:privateKey=server.pem",
         "haproxy:tcp:1080",
         "haproxy:tcp:1080:interface=127.0.0.1",
+        "HAProxy:tcp:1080:interface=127.0.0.1",
+        "\\h\\aproxy:tcp:1080:interface=127.0.0.1",
         "haproxy:unix:/run/proxy.sock",
     ],
 )
@@ -307,6 +309,10 @@ REFUSALS = [
     (
         cannot_listen(errno.EADDRINUSE),
         "place 1: Address already in use (something listens there already, perhaps this proxy)",
+    ),
+    (
+        CannotListenError(None, "/root/x.sock", OSError(errno.EACCES, "Permission denied")),  # type: ignore[arg-type]
+        "place 1: Permission denied",
     ),
     (
         cannot_listen(errno.EACCES),

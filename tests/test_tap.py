@@ -197,6 +197,13 @@ REFUSED = [
         ),
     ),
     (
+        ["--listen", r"HA\proxy:tcp:1080"],
+        (
+            r"--listen HA\proxy:tcp:1080: expected tcp:1080 and behind it --proxy-from NETWORK, for "
+            "haproxy: believes the PROXY header of whoever connects"
+        ),
+    ),
+    (
         ["--listen", "haproxy:tcp:1080"],
         (
             "--listen haproxy:tcp:1080: expected tcp:1080 and behind it --proxy-from NETWORK, for "
