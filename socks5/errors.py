@@ -28,7 +28,7 @@ Floor 0: imports nothing of Twisted and nothing of the package.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from typing_extensions import override
@@ -63,6 +63,12 @@ class NegotiationError(SOCKSError):
     """Both sides follow the protocol and do not come to terms."""
 
 
+def _listed(methods: Sequence[int]) -> str:
+    """As many as a line has room for."""
+    shown = ", ".join(str(int(method)) for method in methods[:8])
+    return f"{shown} and {len(methods) - 8} more" if len(methods) > 8 else shown or "none"
+
+
 class NoAcceptableMethod(NegotiationError):
     """No authentication method that one side offers is accepted by the other (RFC 1928 section 3).
 
@@ -77,7 +83,7 @@ class NoAcceptableMethod(NegotiationError):
 
     @override
     def __str__(self) -> str:
-        return f"offered methods {list(self.offered)}, accepted {list(self.accepted)}"
+        return f"offered methods {_listed(self.offered)}, accepted {_listed(self.accepted)}"
 
 
 class AuthenticationFailed(NegotiationError):

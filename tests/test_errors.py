@@ -1,8 +1,11 @@
 """The error tree: who is whose child, which REP octet is which error, what an error carries."""
 
+from typing import Any
+
 import pytest
 
 from socks5 import errors
+from socks5.wire import Method
 
 # Drawn by hand after the docstring of socks5/errors.py.
 TREE = [
@@ -85,4 +88,12 @@ def test_no_acceptable_method_says_both_sides() -> None:
     """Any iterable will do, once."""
     error = errors.NoAcceptableMethod(iter((0, 1)), iter((2,)))
     assert (error.offered, error.accepted) == ((0, 1), (2,))
-    assert str(error) == "offered methods [0, 1], accepted [2]"
+    assert str(error) == "offered methods 0, 1, accepted 2"
+
+
+@pytest.mark.parametrize(
+    ("offered", "text"),
+    [((), "none"), ((Method.GSSAPI,), "1"), (range(255), "0, 1, 2, 3, 4, 5, 6, 7 and 247 more")],
+)
+def test_methods_are_listed_as_numbers_and_not_all(offered: Any, text: str) -> None:
+    assert str(errors.NoAcceptableMethod(offered, (2,))) == f"offered methods {text}, accepted 2"
