@@ -134,11 +134,14 @@ def _read(option: str, path: str) -> bytes:
 def _certificates(option: str, path: str) -> list[x509.Certificate]:
     data = _read(option, path)
     try:
-        return x509.load_pem_x509_certificates(data)
+        found = x509.load_pem_x509_certificates(data)
     except ValueError:
         raise Unusable(
             f"{option}={path}: no whole certificate in it; expected PEM (-----BEGIN CERTIFICATE-----)"
         ) from None
+    if len(found) < data.count(b"-----BEGIN CERTIFICATE-----"):
+        raise Unusable(f"{option}={path}: a certificate in it is cut; expected whole ones")
+    return found
 
 
 def _private_key(path: str) -> Any:

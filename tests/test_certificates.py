@@ -139,6 +139,13 @@ def test_a_certificate_that_is_cut_is_named(authority: Authority) -> None:
     )
 
 
+def test_a_certificate_that_is_cut_behind_another_is_named(authority: Authority) -> None:
+    certificate, key = authority.issue("localhost")
+    issuer = authority.path.read_bytes()[:-40]
+    sentence = unusable(files_of(authority, pem(certificate) + issuer, key_pem(key)))
+    assert sentence.endswith("a certificate in it is cut; expected whole ones")
+
+
 @pytest.mark.parametrize("cut", [0, 40, 150])
 def test_a_key_that_is_cut_is_named(authority: Authority, cut: int) -> None:
     certificate, key = authority.issue("localhost")
