@@ -33,6 +33,7 @@ from socks5.interfaces import Access, ClaimedAccess, IUser
 from socks5.negotiation import CredentialsReceived, Stage
 from socks5.session import Server, ServerProtocol
 from socks5.transport import far_host
+from socks5.wire import Method
 
 _KEY = secrets.token_bytes(16)
 
@@ -55,6 +56,13 @@ class GuardedSession(ServerProtocol):
         self._guess: bytes | None = None
         if door.methods is not None:
             self._negotiation.methods = door.methods
+
+    @property
+    @override
+    def _takes_certificates(self) -> bool:  # type: ignore[override]
+        """Not where somebody said which methods, and a login without one is not among them."""
+        methods = self._door.methods
+        return methods is None or Method.NO_AUTHENTICATION in methods
 
     @override
     def makeConnection(self, transport: Any) -> None:

@@ -43,7 +43,7 @@ from socks5.interfaces import (
     IRules,
     ISession,
 )
-from socks5.limits import SessionLimit
+from socks5.limits import SessionLimit, Sparing
 from socks5.resolve import Resolver
 from socks5.rules import Rules
 from socks5.session import ServerProtocol
@@ -121,6 +121,8 @@ class ServerFactory(Factory):
         self.counters = Counters()
         self.handshakes = Deadlines(reactor, self.settings.handshake_timeout)
         self.closing = Deadlines(reactor, self.settings.close_timeout)
+        self.tls_lines = Sparing(reactor)
+        """Lets some of the lines about failed TLS into the log."""
         self.limit = SessionLimit(self.settings.max_sessions)
         self._sessions: dict[ServerProtocol, None] = {}
         self.bans = self._usual_bans() if bans is None else bans

@@ -54,6 +54,7 @@ from socks5.interfaces import (
     IUser,
     Record,
 )
+from socks5.limits import Sparing
 from socks5.negotiation import (
     CommandRequested,
     CredentialsReceived,
@@ -106,6 +107,7 @@ class Server(Protocol):
     commands: Mapping[int, Callable[[ISession], ICommand]]
     worker: int | None
     counters: Counters
+    tls_lines: Sparing
     handshakes: Deadlines
     closing: Deadlines
 
@@ -174,6 +176,9 @@ class ServerProtocol:
         "settings",
         "transport",
     )
+
+    _takes_certificates = True
+    """Whether a certificate is a login."""
 
     _access: type[Access] = Access
     """What the rules are told about the client in."""
@@ -251,9 +256,8 @@ class ServerProtocol:
         """TLS is up, and nothing has come over it yet. A certificate that names somebody stands in
         for a password.
         """
-        user = user_of(self.transport)
-        if user is not None:
-            self._user = user
+        self._user = user_of(self.transport)
+        if self._user is not None and self._takes_certificates:
             others = self._negotiation.methods
             self._negotiation.methods = (Method.NO_AUTHENTICATION, *others)
 
@@ -296,8 +300,15 @@ class ServerProtocol:
             self.factory.gone(self)
 
     def _tls_failed(self, error: TLSError) -> None:
-        client, reason = far_end(self.transport), reason_of(error)
-        self.factory.log.debug("no TLS with {client}: {reason}", client=client, reason=reason)
+        self.counters.turned_away["TLS"] += 1
+        left_out = self.factory.tls_lines.next()
+        if left_out is not None:
+            self.factory.log.debug(
+                "no TLS with {client}: {reason}{others}",
+                client=far_end(self.transport),
+                reason=reason_of(error),
+                others=f"; {left_out} more had none without a line" if left_out else "",
+            )
 
     def crashed(self, failure: Failure) -> None:
         """See :meth:`socks5.interfaces.ISession.crashed`."""
@@ -346,6 +357,7 @@ class ServerProtocol:
             self._reject(event.error)
 
     def _check(self, event: CredentialsReceived) -> None:
+        self._user = None  # whoever a certificate has named: the login counts
         authenticate = self.factory.authenticator.authenticate
         self._checking = checking = maybeDeferred(authenticate, event.credentials, self.client_host)
         checking.addCallbacks(self._accepted, self._refused)

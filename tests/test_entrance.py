@@ -115,6 +115,49 @@ def test_methods_must_be_known() -> None:
     assert negotiation.methods == (NONE,)
 
 
+# ---------------------------------------------------------------- certificates
+
+
+@pytest.fixture
+def certified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every client has shown a certificate."""
+    monkeypatch.setattr("socks5.session.user_of", lambda transport: User("anna"))
+
+
+@pytest.mark.usefixtures("certified")
+@pytest.mark.parametrize(
+    ("methods", "answer"),
+    [
+        (None, NO_AUTHENTICATION),
+        ((PASSWORD, NONE), NO_AUTHENTICATION),
+        ((PASSWORD,), NONE_ACCEPTABLE),
+    ],
+)
+def test_a_certificate_is_a_login_unless_others_are_asked_for(
+    methods: tuple[int, ...] | None, answer: bytes
+) -> None:
+    client = Entrance(Server(authenticator=Logins()), Door(methods=methods)).client()
+    client.session.handshakeCompleted()
+    client.send(GREETING)
+    assert client.received() == answer
+
+
+@pytest.mark.usefixtures("certified")
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_login_counts_for_more_than_a_certificate(is_right: bool) -> None:
+    logins = Logins()
+    server = Server(authenticator=logins)
+    client = Entrance(server, Door(methods=(PASSWORD,))).client()
+    client.session.handshakeCompleted()
+    client.send(PASSWORD_GREETING, LOGIN, CONNECT)
+    if is_right:
+        logins.accept("bert")
+    else:
+        logins.refuse()
+    client.end()
+    assert [record.user for record in server.records] == ["bert" if is_right else None]
+
+
 # ---------------------------------------------------------------- clients
 
 INSIDE = Door(clients=Networks.parse("198.51.100.0/24,2001:db8::/32"))

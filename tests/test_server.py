@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from OpenSSL.SSL import Error as TLSError
 from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.interfaces import IProtocol
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -1025,6 +1027,23 @@ def test_what_is_given_is_used_even_if_it_is_false(name: str) -> None:
     given: Any = Empty()
     factory = ServerFactory(FakeReactor(), **{name: given})
     assert getattr(factory, name) is given
+
+
+def test_tls_that_fails_has_a_few_lines_and_all_are_counted() -> None:
+    server = Server()
+    with capturedLogs() as events:
+        for _ in range(30):
+            client = server.client()
+            client.session.connectionLost(Failure(TLSError([("SSL", "", "no shared cipher")])))
+        server.reactor.advance(60)
+        server.client().session.connectionLost(Failure(TLSError([])))
+    lines = [formatEvent(event) for event in events]
+    assert (
+        lines[:10]
+        == [f"no TLS with {sessions.CLIENT.host}:{sessions.CLIENT.port}: no shared cipher"] * 10
+    )
+    assert lines[10:] == ["no TLS with 198.51.100.7:51234: ; 20 more had none without a line"]
+    assert server.counters.turned_away == {"TLS": 31}
 
 
 def test_session_counts_until_its_connection_is_gone() -> None:
