@@ -23,6 +23,12 @@ from socks5.wire import Method
 
 _EXPECTED_NETWORKS = "expected networks, such as 192.0.2.0/24 or 2001:db8::/32"
 
+_WANTED = {
+    Method.GSSAPI: "--methods gssapi: expected --gssapi SERVICE as well, there is no keytab",
+    Method.USERNAME_PASSWORD: "--methods password: expected --auth TYPE:ARGS as well, there are no users",
+}
+"""What is said to who wants a method that has nothing behind it."""
+
 
 def networks(option: str, text: str) -> Networks:
     """The value of an option that takes networks.
@@ -84,7 +90,7 @@ class DoorOptions(usage.Options):
         return Door(**{**self._common, **(place.said if place else {})})
 
     def opt_methods(self, names: str) -> None:
-        """Some of password,none, for the listener before it or all. [default: password with --auth, else none]"""
+        """Some of gssapi,password,none, for the listener before it or all. [default: as --gssapi and --auth say]"""
         if not set(names.split(",")) <= METHOD_NAMES.keys():
             raise usage.UsageError(
                 f"--methods: expected some of {','.join(METHOD_NAMES)}, got {names!r}"
@@ -107,16 +113,15 @@ class DoorOptions(usage.Options):
     def check_doors(self, methods: Sequence[int]) -> None:
         """Refuse a door that cannot be, or that is open by mistake.
 
-        :param methods: what the authenticator accepts.
+        :param methods: what the proxy accepts where nothing else is said.
         :raises twisted.python.usage.UsageError: says what to do.
         """
         places = self.places or [Place("interface", LOOPBACK[0])]
         for place in places:
             door = self.door(place)
-            if not {*methods, Method.NO_AUTHENTICATION} >= set(door.methods or ()):
-                raise usage.UsageError(
-                    "--methods password: expected --auth TYPE:ARGS as well, there are no users"
-                )
+            for method, sentence in _WANTED.items():
+                if method in (door.methods or ()) and method not in methods:
+                    raise usage.UsageError(sentence)
             if not self["open"]:
                 self._check_exposure(place, door, methods)
 
@@ -125,12 +130,15 @@ class DoorOptions(usage.Options):
         if Method.NO_AUTHENTICATION not in accepted or door.clients is not None:
             return
         if place.is_exposed or (door.proxies is not None and not place.is_authenticated):
-            has_users = Method.USERNAME_PASSWORD in methods
-            login = "--methods password" if has_users else "--auth TYPE:ARGS"
+            logins = [
+                name for name, method in METHOD_NAMES.items() if method in {*methods} & {*_WANTED}
+            ]
+            login = f"--methods {','.join(logins)}" if logins else "--auth TYPE:ARGS"
             raise usage.UsageError(
                 f"others than this machine could reach {place.text}, and the proxy would serve anyone. "
-                f"Choose one: {login}, so that users log in (see --help-auth); --clients NETWORK "
-                "behind it, so that only those networks come in; or --open, if that is what you want"
+                f"Choose one: {login}, so that users log in (see --help-auth, or --gssapi for Kerberos); "
+                "--clients NETWORK behind it, so that only those networks come in; or --open, if that is "
+                "what you want"
             )
 
 

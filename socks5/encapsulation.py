@@ -79,6 +79,9 @@ def choose(required: bytes, permitted: Collection[Protection]) -> Protection:
     does not permit less; that may be too much for the client, which then closes (section 4.4). A client that
     wants no protection cannot be given one: it would not know what to do with it.
 
+    The exception is a server that permits ``NONE`` and nothing else. It says so to everybody, and whom that is too
+    little for closes. So does curl get in: it requires what its context could do, and then can do nothing of it.
+
     :param required: the client's octet.
     :param permitted: what the server permits.
     :raises RemoteProtocolError: it is not one octet, or no level.
@@ -89,6 +92,8 @@ def choose(required: bytes, permitted: Collection[Protection]) -> Protection:
     for level in _CONTAINED[required[0]]:
         if level in permitted:
             return level
+    if set(permitted) == {Protection.NONE}:
+        return Protection.NONE
     raise NoAcceptableProtection(required[0], permitted)
 
 

@@ -59,7 +59,10 @@ _OUT_OF_ORDER = frozenset(
 def said(error: Any) -> str:
     """What the library says of an error, in ASCII and on one line: Kerberos' words, or GSS-API's if it has none."""
     code, is_major = (error.min_code, False) if error.min_code else (error.maj_code, True)
-    return ", ".join(error.get_all_statuses(code, is_major)).encode("unicode_escape").decode()
+    words = ", ".join(error.get_all_statuses(code, is_major))
+    if words == "Success":  # so it calls octets that are no token at all
+        words = "not a token"
+    return words.encode("unicode_escape").decode()
 
 
 @implementer(IAcceptor)
@@ -98,6 +101,7 @@ class Acceptor:
         self.credentials = self._acquire(service, keytab)
         self.work = Work(lambda: reactor)
         self._complaints = Complaints()
+        self._refusals = Complaints()
 
     def _acquire(self, service: str | None, keytab: str | None) -> Any:
         library = self.library
@@ -125,7 +129,13 @@ class Acceptor:
     def refusal(self, error: Any) -> LoginFailed:
         """A context that could not be established, as the failed login that it is."""
         if error.min_code not in _OUT_OF_ORDER:
-            self.log.debug("a security context was refused: {reason}", reason=said(error))
+            if count := self._refusals.due():
+                reason = said(error)
+                self.log.debug(
+                    "a security context was refused: {reason}; times: {count}",
+                    reason=reason,
+                    count=count,
+                )
             return UnauthorizedLogin("the security context is not accepted")
         if count := self._complaints.due():
             self.log.error(

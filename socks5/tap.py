@@ -30,13 +30,14 @@ from typing_extensions import override
 
 from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
-from socks5.auth import NoAuthentication, PasswordAuthentication
+from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
 from socks5.balancer import Behind
 from socks5.certificates import Unusable
 from socks5.checkers import SOURCES
 from socks5.doors import DoorOptions, Place, at_door, networks
 from socks5.interfaces import IAuthenticator
+from socks5.kerberos import KerberosOptions
 from socks5.limits import raise_descriptor_limit
 from socks5.networks import Networks
 from socks5.server import ServerFactory
@@ -133,17 +134,18 @@ def _checker(kind: str, arguments: str) -> Any:
     return generate(arguments)
 
 
-class Options(DoorOptions, AuthOptionMixin):
+class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
     """The options of ``twistd socks5``."""
 
     longdesc = (
         "A SOCKS5 proxy (RFC 1928, 1929): CONNECT, BIND and UDP ASSOCIATE. Listens on this "
-        "machine's loopback unless told otherwise; where others can reach it, it wants --auth, --clients or --open."
+        "machine's loopback unless told otherwise; where others can reach it, it wants --auth, --gssapi, "
+        "--clients or --open."
     )
     supportedInterfaces = (IUsernamePassword,)
 
     optFlags: ClassVar = [
-        ["open", None, "Serve anyone who can reach the proxy, without --auth."],
+        ["open", None, "Serve anyone who can reach the proxy, without a login."],
     ]
 
     optParameters: ClassVar = [
@@ -378,8 +380,17 @@ class Options(DoorOptions, AuthOptionMixin):
                 "--interface does not go with --listen: expected it in the endpoint, tcp:PORT:interface=ADDRESS"
             )
         self._check_access_log()
-        has_users = bool(self.get("credCheckers"))
-        self.check_doors([Method.USERNAME_PASSWORD if has_users else Method.NO_AUTHENTICATION])
+        self.check_gssapi()
+        self.check_doors(self._methods)
+
+    @property
+    def _methods(self) -> list[Method]:
+        """What the proxy accepts where no ``--methods`` says otherwise."""
+        has_logins = {
+            Method.GSSAPI: self["gssapi"] is not None,
+            Method.USERNAME_PASSWORD: bool(self.get("credCheckers")),
+        }
+        return [method for method, has in has_logins.items() if has] or [Method.NO_AUTHENTICATION]
 
     def _check_access_log(self) -> None:
         if self["access-log"] == "":
@@ -416,10 +427,12 @@ class Options(DoorOptions, AuthOptionMixin):
         )
 
     @property
-    def authenticator(self) -> IAuthenticator:
-        """Password authentication if ``--auth`` was given, and then nothing else."""
+    def authenticator(self) -> IAuthenticator | None:
+        """Password authentication if ``--auth`` was given. None without: then everybody may come in, or,
+        with ``--gssapi``, whoever has a ticket.
+        """
         checkers = self.get("credCheckers")
-        return PasswordAuthentication.over(*checkers) if checkers else NoAuthentication()
+        return PasswordAuthentication.over(*checkers) if checkers else None
 
     def access_log(self, reactor: Any, worker: Worker | None = None) -> AccessLog | None:
         """The access log that the options ask for, not yet opened."""
@@ -488,6 +501,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         QuietReactor(reactor),
         settings=options.settings,
         authenticator=options.authenticator,
+        gssapi=options.contexts(reactor),
         access_log=access_log,
         worker=None if worker is None else worker.number,
     )
@@ -506,7 +520,10 @@ def _parent(options: Options, reactor: Any) -> IService:
     count = options["workers"]
     opening = Opening(count)
     factory = ServerFactory(  # serves nobody
-        reactor, settings=options.settings, authenticator=options.authenticator
+        reactor,
+        settings=options.settings,
+        authenticator=options.authenticator,
+        gssapi=options.contexts(reactor),
     )
     required, optional = options.listeners(opening, factory)
     family = MultiService()

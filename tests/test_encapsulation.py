@@ -137,12 +137,16 @@ CHOICES: list[tuple[int, Collection[Protection], Protection | None]] = [
     (1, {N, I, C}, I),
     (1, {I}, I),
     (1, {N, C}, C),
-    (1, {N}, None),
+    (1, {N}, N),
     (2, {N, I, C}, C),
     (2, {N, I}, None),
+    (2, {N}, N),
+    (2, {I}, None),
     (3, {N, I, C}, C),
     (3, {N, I}, I),
-    (3, {N}, None),
+    (3, {N}, N),
+    (0, set(), None),
+    (3, set(), None),
 ]
 
 
@@ -162,7 +166,7 @@ def test_the_level_that_is_agreed(
 
 @pytest.mark.parametrize("permitted", SUBSETS)
 @pytest.mark.parametrize("required", Protection)
-def test_it_is_never_weaker_and_always_permitted(
+def test_it_is_always_permitted_and_weaker_only_where_nothing_is_protected(
     required: Protection, permitted: Collection[Protection]
 ) -> None:
     try:
@@ -170,6 +174,8 @@ def test_it_is_never_weaker_and_always_permitted(
     except NoAcceptableProtection:
         return
     assert agreed in permitted
+    if permitted == {N}:
+        return
     assert agreed >= min(required, Protection.INTEGRITY if required == 3 else required)
     assert (agreed is N) == (required is N)
 

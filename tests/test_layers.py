@@ -55,7 +55,17 @@ FLOORS = [
     ("4 faces", ["session", "entrance", "contexts", "server"]),
     (
         "5 doors",
-        ["service", "doors", "workers", "supervisor", "checkers", "tap", "passwd", "__main__"],
+        [
+            "service",
+            "doors",
+            "workers",
+            "supervisor",
+            "checkers",
+            "kerberos",
+            "tap",
+            "passwd",
+            "__main__",
+        ],
     ),
 ]
 
@@ -85,7 +95,8 @@ SIDEWAYS = {
     "server": {"session", "entrance", "contexts"},
     "doors": {"service"},
     "supervisor": {"workers"},
-    "tap": {"service", "doors", "workers", "supervisor", "checkers"},
+    "kerberos": {"checkers"},
+    "tap": {"service", "doors", "workers", "supervisor", "checkers", "kerberos"},
     "__main__": {"tap", "service", "passwd", "workers"},
 }
 

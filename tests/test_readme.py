@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from tests.certificates import Authority
+from tests.kerberos import write_keytab
 from tests.readme import README, Block, blocks
 from tests.test_auth_hashes import KNOWN
 
@@ -71,6 +72,7 @@ def test_the_service_understands_its_commands(
     (tmp_path / "users.txt").write_text(f"alice:{KNOWN['bcrypt']}\n")
     Authority(tmp_path, "ca").server("proxy.example.pem")
     (tmp_path / "proxy.example.key").symlink_to("proxy.example.pem")
+    write_keytab(tmp_path / "socks5.keytab", "rcmd/proxy.example")
     Options().parseOptions(arguments)
 
 

@@ -108,6 +108,10 @@ def test_every_setting_of_an_option_is_tried_above() -> None:
         "workers",
         "access-log",
         "access-log-format",
+        "gssapi",
+        "keytab",
+        "gssapi-protection",
+        "gssapi-local-realm",
     }
     twisted = {"auth", "help-auth", "help-auth-type", "help", "version"}
     assert tried | elsewhere | twisted == {name.rstrip("=") for name in Options().longOpt}
@@ -280,6 +284,7 @@ def test_what_only_this_machine_can_reach_needs_none(arguments: Sequence[str]) -
 
 def is_let_in(options: Options, name: bytes, password: bytes) -> bool:
     outcome: list[Any] = []
+    assert options.authenticator is not None
     login: Deferred[Any] = options.authenticator.authenticate(
         Credentials(name, password), "192.0.2.7"
     )
@@ -292,11 +297,12 @@ def is_let_in(options: Options, name: bytes, password: bytes) -> bool:
 
 
 def test_without_auth_everybody_may_come_in() -> None:
-    assert list(parse().authenticator.methods) == [Method.NO_AUTHENTICATION]
+    assert list(served(parse()).factory.authenticator.methods) == [Method.NO_AUTHENTICATION]
 
 
 def test_with_auth_nobody_may_come_in_without() -> None:
     authenticator = parse("--auth", "memory:alice:secret").authenticator
+    assert authenticator is not None
     assert list(authenticator.methods) == [Method.USERNAME_PASSWORD]
 
 

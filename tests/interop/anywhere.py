@@ -33,6 +33,7 @@ def main() -> None:
         rules=Anywhere(),
         settings=options.settings,
         authenticator=options.authenticator,
+        gssapi=options.contexts(reactor),
         access_log=access_log,
     )
     listening = ListeningReactor(reactor, factory.limit)

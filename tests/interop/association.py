@@ -10,7 +10,7 @@ from tests.interop.servers import SECONDS
 Peer = tuple[str, int]
 
 
-def _address(host: str, port: int) -> bytes:
+def address(host: str, port: int) -> bytes:
     """ATYP, address and port (RFC 1928 section 5)."""
     try:
         literal = ip_address(host)
@@ -19,7 +19,7 @@ def _address(host: str, port: int) -> bytes:
     return bytes([1 if literal.version == 4 else 4]) + literal.packed + struct.pack(">H", port)
 
 
-def _split(data: bytes) -> tuple[Peer, bytes]:
+def split(data: bytes) -> tuple[Peer, bytes]:
     """The address that *data* begins with, which must be a literal, and what follows."""
     kind, size = {1: (IPv4Address, 4), 4: (IPv6Address, 16)}[data[0]]
     (port,) = struct.unpack(">H", data[1 + size : 3 + size])
@@ -38,23 +38,23 @@ class Association(AbstractContextManager["Association"]):
         self._datagrams.settimeout(SECONDS)
         self._control.sendall(b"\5\1\0")
         assert self._exactly(2) == b"\5\0"
-        self._control.sendall(b"\5\3\0" + _address("0.0.0.0", 0))
+        self._control.sendall(b"\5\3\0" + address("0.0.0.0", 0))
         head = self._exactly(4)
         assert head[:3] == b"\5\0\0", head
-        self.relay, _ = _split(head[3:] + self._exactly({1: 6, 4: 18}[head[3]]))
+        self.relay, _ = split(head[3:] + self._exactly({1: 6, 4: 18}[head[3]]))
 
     def _exactly(self, size: int) -> bytes:
         return self._control.recv(size, socket.MSG_WAITALL)
 
     def send(self, host: str, port: int, data: bytes) -> None:
-        self._datagrams.sendto(b"\0\0\0" + _address(host, port) + data, self.relay)
+        self._datagrams.sendto(b"\0\0\0" + address(host, port) + data, self.relay)
 
     def receive(self) -> tuple[Peer, bytes]:
         """The next datagram's sender, by the proxy's words, and its octets."""
         datagram, source = self._datagrams.recvfrom(65535)
         assert source[:2] == self.relay
         assert datagram[:3] == b"\0\0\0"
-        return _split(datagram[3:])
+        return split(datagram[3:])
 
     def __exit__(self, *_: object) -> None:
         self._control.close()
