@@ -9,6 +9,14 @@ from typing import Any
 import pytest
 import pytest_twisted
 from ldaptor.protocols.ldap import ldaperrors
+from ldaptor.protocols.ldap.ldapclient import LDAPClient
+from ldaptor.protocols.pureber import berDecodeObject
+from ldaptor.protocols.pureldap import (
+    LDAPBindResponse,
+    LDAPExtendedResponse,
+    LDAPMessage,
+    LDAPStartTLSResponse,
+)
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
@@ -307,6 +315,39 @@ async def test_a_server_that_never_starts_tls_judges_nobody_and_gets_no_password
     await lost
     assert b"1.3.6.1.4.1.1466.20037" in b"".join(received)  # the OID of StartTLS
     assert b"secret" not in b"".join(received)
+    await port.stopListening()
+
+
+class Forger(Protocol):
+    """Somebody between, without a certificate: says yes to StartTLS and, in one go, more."""
+
+    length: int | None = None
+    """Octets of what stands behind it; None for all."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if not data.startswith(b"\x30"):  # an LDAPMessage; the other thing is a TLS hello
+            return
+        request, _ = berDecodeObject(LDAPClient.berdecoder, data)
+        started = LDAPExtendedResponse(resultCode=0, responseName=LDAPStartTLSResponse.oid)
+        let_in = LDAPBindResponse(resultCode=0)
+        answers = [(started, request.id), (let_in, request.id + 1)]
+        octets = [LDAPMessage(answer, id=each).toWire() for answer, each in answers]
+        self.transport.write(octets[0] + octets[1][: self.length])
+
+
+@pytest.mark.parametrize("length", [None, 1])
+@pytest_twisted.ensureDeferred
+async def test_what_stands_behind_the_answer_to_start_tls_is_no_verdict(
+    length: int | None, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Octets in clear text that the client would take for the answer to its bind (as CVE-2011-0411)."""
+    monkeypatch.setattr(Forger, "length", length)
+    port = reactor.listenTCP(0, Factory.forProtocol(Forger), interface="127.0.0.1")  # type: ignore[attr-defined]
+    uri = f"ldap://127.0.0.1:{port.getHost().port}"
+    checker = LDAPChecker(Directory(uri=uri, user_dn="uid={name}"), lambda: reactor)
+    with pytest.raises(LoginNotJudged):
+        await checker.requestAvatarId(UsernamePassword(b"anna", b"any password"))
+    assert [line for line in log if "octets behind the answer to StartTLS" in line]
     await port.stopListening()
 
 

@@ -123,6 +123,9 @@ class LDAPChecker:
         if directory.start_tls and not directory.is_tls:
             try:
                 await client.startTLS(tls)
+                if client.buffer:  # read in clear text, so anybody may have sent it
+                    client.buffer = b""
+                    raise ConnectionClosed("octets behind the answer to StartTLS")
             except BaseException:
                 client.transport.abortConnection()
                 raise
