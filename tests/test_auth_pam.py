@@ -23,11 +23,14 @@ class PAM:
     def __init__(self) -> None:
         self.code = 0
         self.asked: list[tuple[Any, ...]] = []
+        self.gives_code = False
         self.PamAuthenticator = lambda: self
 
-    def authenticate(self, name: bytes, password: bytes, *, service: str, resetcreds: bool) -> bool:
+    def authenticate(
+        self, name: bytes, password: bytes, *, service: str, resetcreds: bool
+    ) -> bool | int:
         self.asked.append((name, password, service, resetcreds))
-        return self.code == 0
+        return self.code if self.gives_code else self.code == 0
 
 
 @pytest.fixture
@@ -59,6 +62,14 @@ def test_whom_it_accepts_comes_in(system: PAM) -> None:
 @pytest.mark.parametrize("code", [6, 7, 8, 10, 11, 12, 13])
 def test_whom_it_refuses_does_not(system: PAM, code: int) -> None:
     system.code = code
+    with pytest.raises(UnauthorizedLogin):
+        Service("proxy").judge(b"alice", b"secret")
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_an_answer_that_is_not_true_lets_nobody_in(system: PAM, code: int) -> None:
+    """python-pam 2.0.0 gives PAM's code: 0 for a right password."""
+    system.gives_code, system.code = True, code
     with pytest.raises(UnauthorizedLogin):
         Service("proxy").judge(b"alice", b"secret")
 

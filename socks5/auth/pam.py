@@ -58,7 +58,8 @@ class Service:
         if b"\0" in name + password:
             raise UnauthorizedLogin("PAM takes no NUL")
         asked = pam.PamAuthenticator()
-        if asked.authenticate(name, password, service=self._name, resetcreds=False):
+        # Not just true: python-pam before 2.0.2 gives PAM's code, which is 0 for a right password.
+        if asked.authenticate(name, password, service=self._name, resetcreds=False) is True:
             return Known(name)
         if asked.code in _OUT_OF_ORDER:
             raise self._not_judged(asked.code)
