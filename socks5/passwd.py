@@ -20,7 +20,7 @@ from contextlib import suppress
 from twisted.python import usage
 from typing_extensions import override
 
-from socks5.auth.hashes import make_hash
+from socks5.auth.hashes import NotComputed, make_hash
 from socks5.auth.users import MAX_NAME, is_name, parse_hash
 
 MAX_PASSWORD = 255
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
         raise _exit(f"{error}\nTry --help.", 2) from None
     try:
         _run(options)
-    except ValueError as error:
+    except (ValueError, NotComputed) as error:
         raise _exit(str(error), 1) from None
     except OSError as error:
         raise _exit(f"{error.filename or options.path}: {error.strerror}", 1) from None

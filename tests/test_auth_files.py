@@ -8,9 +8,11 @@ import pytest
 from twisted.cred.error import UnauthorizedLogin
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from socks5.auth import files
+from socks5.auth import LoginNotJudged, files
 from socks5.auth.files import UserFile
-from socks5.auth.users import WrongSource, parse_plain
+from socks5.auth.hashes import make_hash
+from socks5.auth.users import WrongSource, parse_hash, parse_plain
+from tests.test_auth_hashes import little_memory
 
 
 @pytest.fixture
@@ -124,6 +126,18 @@ def test_groups_are_read_with_the_users(path: Path, log: list[str]) -> None:
     groups.write_text("what\n")
     assert file.users().judge(b"alice", b"secret").groups == {"others"}
     assert [line for line in log if f"{groups} line 1: expected GROUP" in line] == log[1:]
+
+
+def test_what_cannot_be_computed_is_no_verdict_and_is_said_once(path: Path, log: list[str]) -> None:
+    path.write_text(f"alice:{make_hash(b'secret')}\n")
+    file = UserFile(str(path), parse_hash)
+    with little_memory():
+        for name in (b"alice", b"alice", b"nobody"):
+            with pytest.raises(LoginNotJudged):
+                file.judge(name, b"secret")
+    assert file.judge(b"alice", b"secret") == b"alice"
+    reason = "Argon2: Memory allocation error"
+    assert log == [f"{path} cannot judge logins: {reason}; times: 1"]
 
 
 def test_it_is_found_from_anywhere(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

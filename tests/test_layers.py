@@ -57,7 +57,7 @@ SIDEWAYS = {
     "bans": {"limits"},
     "certificates": {"auth"},
     "auth.users": {"auth", "auth.hashes"},
-    "auth.files": {"auth.users"},
+    "auth.files": {"auth", "auth.users", "auth.work"},
     "auth.work": {"auth", "auth.users"},
     "auth.pam": {"auth", "auth.users", "auth.work"},
     "auth.directory": {"auth.users"},

@@ -14,6 +14,7 @@ import pytest
 from socks5 import __main__ as program
 from socks5 import passwd
 from socks5.auth.users import parse_hash, parse_users
+from tests.test_auth_hashes import little_memory
 
 OTHERS = b"# staff\nbob:$apr1$8qdliusI$Kiug/IxT0hGX99nVquwKy0\n"
 
@@ -248,6 +249,17 @@ def test_a_full_disk_leaves_the_old_file(
     assert capfd.readouterr().err == f"socks5 passwd: {path}: No space left on device\n"
     assert path.read_bytes() == OTHERS
     assert left_over(path) == []
+
+
+def test_too_little_memory_for_a_hash_is_a_sentence(
+    given: Input, path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given.buffer = io.BytesIO(b"secret\n")
+    with little_memory():
+        run(path, "alice", status=1)
+    expected = "socks5 passwd: Argon2: Memory allocation error\n"
+    assert capfd.readouterr().err == expected
+    assert not path.exists()
 
 
 def test_who_may_not_give_the_file_away_keeps_it(

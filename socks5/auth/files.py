@@ -2,7 +2,7 @@
 
 The last state that could be read stays in force: somebody may be writing the file at this moment.
 
-Floor 1½: imports :mod:`socks5.auth.users`.
+Floor 1½: imports :mod:`socks5.auth`, :mod:`socks5.auth.users` and :mod:`socks5.auth.work`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
+from socks5.auth import Known, LoginNotJudged
 from socks5.auth.users import Entry, Users, WrongSource, parse_groups, parse_users
+from socks5.auth.work import Complaints
 
 MAX_FILE = 16 * 1024 * 1024
 """Octets of a file of users: some 100 000 of them."""
@@ -40,6 +42,7 @@ class UserFile:
         self._paths = [os.path.abspath(each) for each in (path, groups) if each]
         self._parse_secret = parse_secret
         self._lock = Lock()
+        self._complaints = Complaints()
         self._seen = self.stamp()
         self._users = self._read()
 
@@ -55,6 +58,22 @@ class UserFile:
                 self._seen = stamp
                 self._read_again()
             return self._users
+
+    def judge(self, name: bytes, password: bytes) -> Known:
+        """Let a user of now in; see :meth:`~socks5.auth.users.Users.judge`. The log says what could not
+        be judged.
+        """
+        try:
+            return self.users().judge(name, password)
+        except LoginNotJudged as error:
+            if count := self._complaints.due():
+                self.log.error(
+                    "{path} cannot judge logins: {reason}; times: {count}",
+                    path=self._paths[0],
+                    reason=str(error),
+                    count=count,
+                )
+            raise
 
     def _read_again(self) -> None:
         path = self._paths[0]

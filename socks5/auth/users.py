@@ -18,8 +18,8 @@ from typing import Protocol
 
 from twisted.cred.error import UnauthorizedLogin
 
-from socks5.auth import Known
-from socks5.auth.hashes import Hash
+from socks5.auth import Known, LoginNotJudged
+from socks5.auth.hashes import Hash, NotComputed
 
 MAX_NAME = 255
 """Octets of a user name (RFC 1929 section 2)."""
@@ -41,7 +41,10 @@ class Secret(Protocol):
         """Equal for secrets that take equally long to check."""
 
     def fits(self, password: bytes) -> bool:
-        """Whether *password* is right; takes as long if it is not."""
+        """Whether *password* is right; takes as long if it is not.
+
+        :raises socks5.auth.hashes.NotComputed: the machine could not tell.
+        """
 
 
 _KEY = os.urandom(32)
@@ -100,10 +103,14 @@ class Users:
         """Let a user in. For a name that nobody has it takes as long as for most users.
 
         :raises twisted.cred.error.UnauthorizedLogin: the name or the password is wrong.
+        :raises LoginNotJudged: the machine could not tell.
         """
         entry = self._entries.get(name)
         secret = self._nobody if entry is None else entry.secret
-        is_right = secret.fits(password)
+        try:
+            is_right = secret.fits(password)
+        except NotComputed as error:
+            raise LoginNotJudged(str(error)) from None
         if entry is None or not is_right:
             raise UnauthorizedLogin("wrong user name or password")
         return Known(name, self._groups.get(name, frozenset()), entry.settings)
