@@ -22,7 +22,7 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -47,6 +47,7 @@ class Client:
 
     def __init__(self) -> None:
         self.transport = self
+        self.connected = 1
         self.is_aborted = False
         self.asked: list[tuple[str, bytes]] = []
         self.verdict: Deferred[Any] = Deferred()
@@ -59,6 +60,7 @@ class Client:
         return self.verdict
 
     def abortConnection(self) -> None:
+        assert self.connected
         self.is_aborted = True
 
 
@@ -173,6 +175,16 @@ def test_one_that_leaves_gives_its_connection_back(world: World, log: list[str])
     world.clock.advance(0)
     assert world.clients[0].is_aborted
     assert log == []
+
+
+def test_a_connection_that_is_lost_is_not_cut(world: World) -> None:
+    """TLS of Twisted's cannot bear that."""
+    outcome = world.log_in()
+    world.clients[0].connected = 0
+    world.clients[0].verdict.errback(ConnectionLost())
+    assert outcome[0].check(LoginNotJudged)
+    world.clock.advance(0)
+    assert not world.clients[0].is_aborted
 
 
 def test_so_many_may_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,8 +108,16 @@ class LDAPChecker:
             await self._bind(client, dn, password)
             return Known(name.encode(), await self._groups_of(client, dn))
         finally:
-            # Not at once: ldaptor may be in the middle of a message.
-            self._reactor().callLater(0, client.transport.abortConnection)
+            self._abandon(client)
+
+    def _abandon(self, client: Any) -> None:
+        """Cut the connection. Not at once: ldaptor may be in the middle of a message."""
+
+        def abandon() -> None:
+            if client.connected:  # a lost one of TLS cannot be cut any more
+                client.transport.abortConnection()
+
+        self._reactor().callLater(0, abandon)
 
     async def _connect(self) -> Any:
         from ldaptor.protocols.ldap.ldapclient import LDAPClient
@@ -127,7 +135,7 @@ class LDAPChecker:
                     client.buffer = b""
                     raise ConnectionClosed("octets behind the answer to StartTLS")
             except BaseException:
-                client.transport.abortConnection()
+                self._abandon(client)
                 raise
         return client
 
