@@ -12,8 +12,11 @@ from ldaptor.protocols.ldap import ldaperrors
 from ldaptor.protocols.ldap.ldapclient import LDAPClient
 from ldaptor.protocols.pureber import berDecodeObject
 from ldaptor.protocols.pureldap import (
+    LDAP_SCOPE_baseObject,
+    LDAP_SCOPE_wholeSubtree,
     LDAPBindResponse,
     LDAPExtendedResponse,
+    LDAPFilterMatchAll,
     LDAPMessage,
     LDAPStartTLSResponse,
 )
@@ -64,13 +67,37 @@ class Client:
         self.is_aborted = True
 
 
+class Searches:
+    """What was searched, and what is found: by the DN below which it is searched."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[Entry] | Exception] = {}
+        self.asked: list[tuple[str, str | None, bytes, list[str]]] = []
+
+    def entry(self, client: Client, base: str) -> Any:
+        def search(
+            attributes: list[str],
+            filterObject: Any = LDAPFilterMatchAll,  # noqa: N803
+            filterText: str | None = None,  # noqa: N803
+            scope: int = LDAP_SCOPE_wholeSubtree,
+        ) -> Any:
+            assert (scope == LDAP_SCOPE_baseObject) == (filterObject is LDAPFilterMatchAll)
+            self.asked.append((base, filterText, filterObject.toWire(), attributes))
+            found = self.found.get(base, [])
+            return fail(found) if isinstance(found, Exception) else succeed(found)
+
+        return SimpleNamespace(search=search)
+
+
 class World:
     """A checker, its clock, and the clients that it has made."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Directory = PLAIN) -> None:
         self.clock = Clock()
         self.clients: list[Client] = []
+        self.searches = Searches()
         self.connect: Callable[[], Deferred[Any]] = self._connected
+        monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", self.searches.entry)
         monkeypatch.setattr(ldap, "HostnameEndpoint", lambda *arguments: arguments)
         monkeypatch.setattr(ldap, "connectProtocol", lambda endpoint, client: self.connect())
         self.checker = LDAPChecker(directory, lambda: self.clock)
@@ -107,9 +134,11 @@ def log() -> Iterator[list[str]]:
 
 def test_who_binds_comes_in(world: World) -> None:
     assert verifyObject(ICredentialsChecker, world.checker)
+    dn = "uid=a\\,b,dc=test"
+    world.searches.found[dn] = [Entry(dn, uid=[b"a,b"])]
     outcome = world.log_in(b"a,b")
     [client] = world.clients
-    assert client.asked == [("uid=a\\,b,dc=test", b"secret")]
+    assert client.asked == [(dn, b"secret")]
     client.verdict.callback(None)
     assert outcome == [Known(b"a,b")]
     world.clock.advance(0)
@@ -205,11 +234,11 @@ def test_some_logins_are_refused_unasked(world: World, login: tuple[bytes, bytes
 # ---------------------------------------------------------------- searches
 
 
-class Entry(dict[str, list[bytes]]):
+class Entry(dict[str, set[bytes]]):
     """What a search finds."""
 
     def __init__(self, dn: str, **attributes: list[bytes]) -> None:
-        super().__init__(attributes)
+        super().__init__({name: {*values} for name, values in attributes.items()})
         self.dn = self
         self._text = dn
 
@@ -217,7 +246,7 @@ class Entry(dict[str, list[bytes]]):
         return self._text
 
 
-ANNA = Entry("uid=anna,ou=people,dc=test")
+ANNA = Entry("uid=anna,ou=people,dc=test", uid=[b"anna"])
 STAFF = Entry("cn=staff,ou=groups,dc=test", cn=[b"staff", "räte".encode()])
 SEARCHING = Directory(
     uri="ldap://127.0.0.1",
@@ -230,43 +259,20 @@ SEARCHING = Directory(
 )
 
 
-class Searches:
-    """What was searched, and what is found: by the DN below which it is searched."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, list[Entry]] = {}
-        self.asked: list[tuple[str, str | None, bytes, list[str]]] = []
-
-    def entry(self, client: Client, base: str) -> Any:
-        def search(**how: Any) -> Any:
-            match = how["filterObject"].toWire()
-            self.asked.append((base, how["filterText"], match, how["attributes"]))
-            return succeed(self.found.get(base, []))
-
-        return SimpleNamespace(search=search)
-
-
-@pytest.fixture
-def searches(monkeypatch: pytest.MonkeyPatch) -> Searches:
-    searches = Searches()
-    monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", searches.entry)
-    return searches
-
-
-def test_a_search_finds_the_user_and_the_groups(
-    monkeypatch: pytest.MonkeyPatch, searches: Searches
-) -> None:
+def test_a_search_finds_the_user_and_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, SEARCHING)
+    searches = world.searches
     searches.found = {SEARCHING.search_base: [ANNA], SEARCHING.group_base: [STAFF, Entry("cn=x")]}
     outcome = world.log_in(b"anna)(uid=*")
     world.clients[0].verdict.callback(None)
     [known] = outcome
-    assert (known, known.groups) == (b"anna)(uid=*", {"staff", "räte"})
+    assert (known, known.groups) == (b"anna", {"staff", "räte"})
     as_root = (ROOT, b"root word")
     assert world.clients[0].asked == [as_root, (ANNA.getText(), b"secret"), as_root]
     users, groups = searches.asked
     assert users[:2] == (SEARCHING.search_base, "(objectClass=person)")
     assert b"\x04\x0banna)(uid=*" in users[2]  # the name as it is, behind its length
+    assert users[3] == ["uid"]
     assert groups[:2] == (SEARCHING.group_base, None)
     assert ANNA.getText().encode() in groups[2]
     assert groups[3] == ["cn"]
@@ -274,16 +280,16 @@ def test_a_search_finds_the_user_and_the_groups(
 
 @pytest.mark.parametrize("found", [[], [ANNA, STAFF]])
 def test_a_user_that_is_not_exactly_one_does_not_come_in(
-    found: list[Entry], monkeypatch: pytest.MonkeyPatch, searches: Searches
+    found: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(monkeypatch, replace(SEARCHING, bind_dn=""))
-    searches.found = {SEARCHING.search_base: found}
+    world.searches.found = {SEARCHING.search_base: found}
     assert world.log_in()[0].check(UnauthorizedLogin)
     assert world.clients[0].asked == []
 
 
 def test_a_refusal_of_who_searches_is_no_verdict(
-    monkeypatch: pytest.MonkeyPatch, searches: Searches, log: list[str]
+    monkeypatch: pytest.MonkeyPatch, log: list[str]
 ) -> None:
     world = World(monkeypatch, SEARCHING)
     client = Client()
@@ -292,6 +298,80 @@ def test_a_refusal_of_who_searches_is_no_verdict(
     assert world.log_in()[0].check(LoginNotJudged)
     assert "LDAPInvalidCredentials" in log[0]
     assert "root word" not in log[0]
+
+
+# ---------------------------------------------------------------- what a user is called
+
+
+def name_of(world: World, name: str) -> Any:
+    """What becomes of a login with the right password."""
+    outcome = world.log_in(name.encode())
+    if world.clients[0].asked == [] or world.clients[0].asked[-1][0] == ROOT:
+        return outcome[0]
+    world.clients[0].verdict.callback(None)
+    return outcome[0]
+
+
+@pytest.mark.parametrize("directory", [PLAIN, replace(SEARCHING, group_base="")])
+@pytest.mark.parametrize("spelling", ["anna", "ANNA", " anna ", "an\u00adna", "\uff41nna"])
+def test_the_directory_says_how_a_name_is_spelt(
+    directory: Directory, spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(monkeypatch, directory)
+    world.searches.entry = lambda client, base: SimpleNamespace(  # type: ignore[method-assign]
+        search=lambda **how: succeed([Entry("uid=Anna", uid=[b"Anna"])])
+    )
+    monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", world.searches.entry)
+    assert name_of(world, spelling) == b"Anna"
+
+
+@pytest.mark.parametrize("directory", [PLAIN, replace(SEARCHING, group_base="")])
+def test_who_has_several_names_does_not_come_in(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(monkeypatch, directory)
+    entry = Entry("uid=anna,dc=test", uid=[b"anna", b"boss"])
+    world.searches.found = {"uid=anna,dc=test": [entry], SEARCHING.search_base: [entry]}
+    assert name_of(world, "anna").check(UnauthorizedLogin)
+
+
+UNREADABLE: list[list[Entry] | Exception] = [
+    [],
+    [Entry("uid=anna,dc=test")],
+    ldaperrors.LDAPNoSuchObject(),
+    ldaperrors.LDAPInsufficientAccessRights(),
+]
+
+
+@pytest.mark.parametrize("found", UNREADABLE)
+@pytest.mark.parametrize("user_dn", ["uid={name},dc=test", "{name}@test", "uid=x{name},dc=test"])
+def test_where_a_name_cannot_be_read_one_spelling_comes_in(
+    found: list[Entry] | Exception, user_dn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for spelling in (
+        "Anna",
+        "anna ",
+        " anna",
+        "anna  b",
+        "an\u00adna",
+        "\uff41nna",
+        "ann\xe4",
+        "a\0",
+    ):
+        world = World(monkeypatch, replace(PLAIN, user_dn=user_dn))
+        world.searches.found = dict.fromkeys([user_dn.replace("{name}", spelling)], found)
+        assert name_of(world, spelling).check(UnauthorizedLogin)
+    world = World(monkeypatch, replace(PLAIN, user_dn=user_dn))
+    world.searches.found = {user_dn.replace("{name}", "anna b."): found}
+    assert name_of(world, "anna b.") == b"anna b."
+
+
+def test_a_directory_that_breaks_while_it_is_asked_for_the_name_judges_nobody(
+    world: World, log: list[str]
+) -> None:
+    world.searches.found["uid=anna,dc=test"] = ldaperrors.LDAPBusy()
+    assert name_of(world, "anna").check(LoginNotJudged)
+    assert "LDAPBusy" in log[0]
 
 
 def test_over_tls_the_name_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """What an LDAP directory says of a user name and a password. Needs ldaptor (the extra ``ldap``).
 
-A login is a connection, a simple bind (RFC 4513 section 5.1.3) and, where groups are wanted, a
-search. Over TLS, of which the server's name is verified; in clear text only to this machine.
+A login is a connection, a simple bind (RFC 4513 section 5.1.3) and a search for the name as the directory
+spells it; where groups are wanted, one more. Over TLS, of which the server's name is verified; in clear
+text only to this machine.
 
 Floor 1½: imports :mod:`socks5.auth` and its folder; ldaptor inside functions, for it asks for the
 reactor when it is imported.
@@ -9,7 +10,8 @@ reactor when it is imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import Any
 
@@ -38,6 +40,14 @@ _REFUSALS = {19, 32, 34, 48, 49, 53}
 """Result codes of a bind (RFC 4511 appendix A) that say no: constraintViolation, noSuchObject,
 invalidDNSyntax, inappropriateAuthentication, invalidCredentials, unwillingToPerform.
 """
+
+_UNREADABLE = {32, 34, 50}
+"""Result codes of a search that finds nothing to read: noSuchObject, invalidDNSyntax,
+insufficientAccessRights.
+"""
+
+_NAMING = re.compile(r"\s*(?P<attribute>[A-Za-z][A-Za-z0-9-]*)\s*=\s*\{name\}\s*(?:,|$)")
+"""A DN whose first part is the name and nothing else."""
 
 
 @implementer(ICredentialsChecker)
@@ -104,9 +114,11 @@ class LDAPChecker:
     async def _judge(self, name: str, password: bytes) -> Known:
         client = await self._connect()
         try:
-            dn = await self._dn_of(client, name)
+            dn, own_name = await self._found(client, name)
             await self._bind(client, dn, password)
-            return Known(name.encode(), await self._groups_of(client, dn))
+            if own_name is None:
+                own_name = await self._read_name(client, dn, name)
+            return Known(own_name, await self._groups_of(client, dn))
         finally:
             self._abandon(client)
 
@@ -150,20 +162,52 @@ class LDAPChecker:
                 raise UnauthorizedLogin("the directory refuses this login") from None
             raise
 
-    async def _dn_of(self, client: Any, name: str) -> str:
-        """:raises UnauthorizedLogin: there is not exactly one such user."""
+    async def _found(self, client: Any, name: str) -> tuple[str, bytes | None]:
+        """The user's DN, and how the directory spells the name: None if it must still be asked.
+
+        :raises UnauthorizedLogin: there is not exactly one such user.
+        """
         from ldaptor.protocols.ldap.distinguishedname import escape
 
         directory = self._directory
         if directory.user_dn:
-            return directory.user_dn.replace("{name}", escape(name))
+            return directory.user_dn.replace("{name}", escape(name)), None
         await self._bind_to_search(client)
+        attribute = directory.search_attribute
         found = await self._search(
-            client, directory.search_base, directory.search_attribute, name, directory.search_filter
+            client,
+            directory.search_base,
+            attribute,
+            name,
+            wanted=attribute,
+            also=directory.search_filter,
         )
         if len(found) != 1:
             raise UnauthorizedLogin("the directory has no such user, or several")
-        return str(found[0].dn.getText())
+        return str(found[0].dn.getText()), _own_name(found[0].get(attribute, ()), name)
+
+    async def _read_name(self, client: Any, dn: str, name: str) -> bytes:
+        """How the entry of a user who has bound spells the name.
+
+        :raises UnauthorizedLogin: see :func:`_own_name`.
+        """
+        from ldaptor.protocols.ldap.ldaperrors import LDAPException
+        from ldaptor.protocols.ldap.ldapsyntax import LDAPEntry
+        from ldaptor.protocols.pureldap import LDAP_SCOPE_baseObject
+
+        naming = _NAMING.match(self._directory.user_dn)
+        if naming is None:
+            return _own_name((), name)
+        attribute = naming["attribute"]
+        try:
+            found = await LDAPEntry(client, dn).search(
+                scope=LDAP_SCOPE_baseObject, attributes=[attribute]
+            )
+        except LDAPException as error:
+            if error.resultCode not in _UNREADABLE:
+                raise
+            found = []
+        return _own_name([value for entry in found for value in entry.get(attribute, ())], name)
 
     async def _bind_to_search(self, client: Any) -> None:
         if self._directory.bind_dn:
@@ -175,14 +219,19 @@ class LDAPChecker:
         if not directory.group_base:
             return frozenset()
         await self._bind_to_search(client)
-        found = await self._search(client, directory.group_base, directory.group_member, dn)
-        names = (group.get(directory.group_attribute, ()) for group in found)
+        attribute = directory.group_attribute
+        found = await self._search(
+            client, directory.group_base, directory.group_member, dn, wanted=attribute
+        )
+        names = (group.get(attribute, ()) for group in found)
         return frozenset(bytes(name).decode() for each in names for name in each)
 
     async def _search(
-        self, client: Any, base: str, attribute: str, value: str, also: str = ""
+        self, client: Any, base: str, attribute: str, value: str, *, wanted: str, also: str = ""
     ) -> list[Any]:
-        """The entries whose attribute has that value, whatever characters are in it."""
+        """The entries whose attribute has that value, whatever characters are in it, with the values of
+        what is wanted.
+        """
         from ldaptor.protocols.ldap.ldapsyntax import LDAPEntry
         from ldaptor.protocols.pureldap import (
             LDAPAssertionValue,
@@ -197,6 +246,24 @@ class LDAPChecker:
         found: list[Any] = await LDAPEntry(client, base).search(
             filterText=also or None,
             filterObject=match,
-            attributes=[self._directory.group_attribute],
+            attributes=[wanted],
         )
         return found
+
+
+def _own_name(values: Iterable[bytes], name: str) -> bytes:
+    """What a user is called, however a client spells it: a directory ignores case, blanks and more when
+    it compares (RFC 4518), and a name that stands for the user in rules must not.
+
+    :param values: what the directory calls the user; none if that cannot be read.
+    :raises UnauthorizedLogin: it is several names, or it cannot be read and is not spelt in the one way
+        that is then accepted: ASCII in small letters, with single blanks inside.
+    """
+    names = [bytes(value) for value in values]
+    if len(names) > 1:
+        raise UnauthorizedLogin("the directory has several names for this user")
+    if names:
+        return names[0]
+    if not name.isascii() or not name.isprintable() or name != " ".join(name.lower().split()):
+        raise UnauthorizedLogin("the name is not spelt in small letters of ASCII")
+    return name.encode()

@@ -41,6 +41,7 @@ rootdn cn=root,dc=test
 rootpw root-secret
 access to attrs=userPassword by anonymous auth by * none
 access to dn.subtree=ou=groups,dc=test by dn.exact=cn=root,dc=test read by users read
+access to dn.subtree=ou=hidden,dc=test by * none
 access to * by users read by anonymous none
 """
 
@@ -70,6 +71,25 @@ dn: uid=comma\\, and (star*),ou=people,dc=test
 objectClass: inetOrgPerson
 uid: comma, and (star*)
 cn: Comma
+sn: C
+userPassword: secret
+
+dn: uid=twice,ou=people,dc=test
+objectClass: inetOrgPerson
+uid: twice
+uid: double
+cn: Twice
+sn: T
+userPassword: secret
+
+dn: ou=hidden,dc=test
+objectClass: organizationalUnit
+ou: hidden
+
+dn: uid=Carl,ou=hidden,dc=test
+objectClass: inetOrgPerson
+uid: Carl
+cn: Carl
 sn: C
 userPassword: secret
 
@@ -184,6 +204,29 @@ async def test_nobody_else_does(
 ) -> None:
     with pytest.raises(UnauthorizedLogin):
         await log_in(slapd, *login, **how)
+
+
+SPELLINGS = ["anna", "ANNA", " anna", "anna ", "\uff41nna"]
+
+
+@pytest.mark.parametrize("how", [TEMPLATE, SEARCH], ids=["template", "search"])
+@pytest_twisted.ensureDeferred
+async def test_however_a_name_is_spelt_it_is_one_user(how: dict[str, Any], slapd: Slapd) -> None:
+    """To slapd all of these are the same name (RFC 4518)."""
+    names = {bytes(await log_in(slapd, each.encode(), b"secret", **how)) for each in SPELLINGS}
+    assert names == {b"anna"}
+    for name in (b"twice", b"double"):
+        with pytest.raises(UnauthorizedLogin):
+            await log_in(slapd, name, b"secret", **how)
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_users_may_not_read_themselves_one_spelling_comes_in(slapd: Slapd) -> None:
+    how = {"user_dn": "uid={name},ou=hidden,dc=test"}
+    assert await log_in(slapd, b"carl", b"secret", **how) == b"carl"
+    for false in (b"Carl", b"CARL", b" carl", b"carl ", "ca\u00adrl".encode()):
+        with pytest.raises(UnauthorizedLogin):
+            await log_in(slapd, false, b"secret", **how)
 
 
 @pytest.mark.parametrize("how", [TEMPLATE, SEARCH], ids=["template", "search"])
