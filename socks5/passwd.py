@@ -15,7 +15,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 
 from twisted.python import usage
 from typing_extensions import override
@@ -183,6 +182,7 @@ class Entries:
         """Give a name this hash, or no entry any more. Settings behind the hash stay.
 
         :raises OSError: the file stays as it was.
+        :raises Refused: likewise.
         """
         lines = self._lines
         is_done = text is None
@@ -201,9 +201,13 @@ class Entries:
 
     def _replace(self, text: bytes) -> None:
         """Write the file anew, and put it in the old one's place with its owner and mode: at any moment
-        there is one or the other, whole.
+        there is one or the other, whole, after a power failure too.
+
+        :raises OSError: the file stays as it was.
+        :raises Refused: likewise.
         """
-        descriptor, new = tempfile.mkstemp(dir=os.path.dirname(self._path), prefix=".passwd-")
+        folder = os.path.dirname(self._path)
+        descriptor, new = tempfile.mkstemp(dir=folder, prefix=".passwd-")
         try:
             with open(descriptor, "wb") as file:
                 self._take_over(descriptor)
@@ -214,13 +218,38 @@ class Entries:
         except BaseException:
             os.unlink(new)
             raise
+        _sync(folder)
 
     def _take_over(self, descriptor: int) -> None:
+        """Give the new file the old one's group and mode, and its owner where that is ours to give.
+
+        :raises Refused: the group is not ours to give.
+        """
         try:
             old = os.stat(self._path)
         except FileNotFoundError:
             os.fchmod(descriptor, NEW_MODE)
             return
-        with suppress(PermissionError):  # only root may give a file away
+        try:
             os.fchown(descriptor, old.st_uid, old.st_gid)
+        except PermissionError:  # only root may give a file away; a group, who is in it
+            self._take_over_group(descriptor, old.st_gid)
         os.fchmod(descriptor, old.st_mode & 0o777)
+
+    def _take_over_group(self, descriptor: int, group: int) -> None:
+        try:
+            os.fchown(descriptor, -1, group)
+        except PermissionError:
+            raise Refused(
+                f"{self._path} belongs to a group that you are not in, and would not any more; "
+                "nothing was changed; let root or a member of the group do it"
+            ) from None
+
+
+def _sync(folder: str) -> None:
+    """Have the folder's entries on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
