@@ -1,5 +1,6 @@
 """What is asked of a directory, and what becomes of its answers. A real one is in tests/interop/."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -247,7 +248,7 @@ class Entry(dict[str, set[bytes]]):
 
 
 ANNA = Entry("uid=anna,ou=people,dc=test", uid=[b"anna"])
-STAFF = Entry("cn=staff,ou=groups,dc=test", cn=[b"staff", "räte".encode()])
+STAFF = Entry("cn=staff,ou=groups,dc=test", cn=[b"staff", "räte".encode(), b"\xff"])
 SEARCHING = Directory(
     uri="ldap://127.0.0.1",
     start_tls=False,
@@ -266,7 +267,7 @@ def test_a_search_finds_the_user_and_the_groups(monkeypatch: pytest.MonkeyPatch)
     outcome = world.log_in(b"anna)(uid=*")
     world.clients[0].verdict.callback(None)
     [known] = outcome
-    assert (known, known.groups) == (b"anna", {"staff", "räte"})
+    assert (known, known.groups) == (b"anna", {"staff", "räte", "\\xff"})
     as_root = (ROOT, b"root word")
     assert world.clients[0].asked == [as_root, (ANNA.getText(), b"secret"), as_root]
     users, groups = searches.asked
@@ -298,6 +299,21 @@ def test_a_refusal_of_who_searches_is_no_verdict(
     assert world.log_in()[0].check(LoginNotJudged)
     assert "LDAPInvalidCredentials" in log[0]
     assert "root word" not in log[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"search_filter": "((("}, "search_filter: expected a filter like (objectClass=person) "),
+        ({"search_filter": "a=b"}, "search_filter: expected a filter like (objectClass=person) "),
+        ({"uri": "ldaps://a..b"}, "uri: expected the name of a host, got 'a..b'"),
+    ],
+)
+def test_what_cannot_be_used_is_a_sentence_at_the_start(
+    values: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(WrongSource, match=re.escape(sentence)):
+        LDAPChecker(replace(SEARCHING, **values), lambda: pytest.fail("asked too early"))
 
 
 # ---------------------------------------------------------------- what a user is called
@@ -378,8 +394,10 @@ def test_over_tls_the_name_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(ldap, "wrapClientTLS", lambda tls, endpoint: asked.append(tls))
     world = World(monkeypatch, replace(PLAIN, uri="ldaps://ldap.example.org"))
-    assert world.log_in() == []
-    [tls] = asked
+    for _ in range(2):
+        assert world.log_in() == []
+    assert len(asked) == 2
+    [tls] = {*asked}  # made once, for that takes long
     assert tls._hostname == "ldap.example.org"
 
 

@@ -56,7 +56,7 @@ class LDAPChecker:
 
     :param directory: how it is asked.
     :param reactor: gives the reactor, at the first login.
-    :raises WrongSource: ldaptor is not installed.
+    :raises WrongSource: ldaptor is not installed, or something of *directory* cannot be used.
     """
 
     log = Logger()
@@ -65,7 +65,9 @@ class LDAPChecker:
     def __init__(self, directory: Directory, reactor: Callable[[], Any]) -> None:
         if find_spec("ldaptor") is None:
             raise WrongSource("needs ldaptor: pip install 'txsocks5[ldap]'")
+        _check_filter(directory.search_filter)
         self._directory = directory
+        self._tls = _tls_for(directory)
         self._reactor = reactor
         self._open = 0
         self._complaints = Complaints()
@@ -136,13 +138,12 @@ class LDAPChecker:
 
         directory, reactor = self._directory, self._reactor()
         endpoint: Any = HostnameEndpoint(reactor, directory.host, directory.port)
-        tls = optionsForClientTLS(directory.host, directory.trust_root())
         if directory.is_tls:
-            endpoint = wrapClientTLS(tls, endpoint)
+            endpoint = wrapClientTLS(self._tls, endpoint)
         client = await connectProtocol(endpoint, LDAPClient())
         if directory.start_tls and not directory.is_tls:
             try:
-                await client.startTLS(tls)
+                await client.startTLS(self._tls)
                 if client.buffer:  # read in clear text, so anybody may have sent it
                     client.buffer = b""
                     raise ConnectionClosed("octets behind the answer to StartTLS")
@@ -224,7 +225,9 @@ class LDAPChecker:
             client, directory.group_base, directory.group_member, dn, wanted=attribute
         )
         names = (group.get(attribute, ()) for group in found)
-        return frozenset(bytes(name).decode() for each in names for name in each)
+        return frozenset(
+            bytes(name).decode(errors="backslashreplace") for each in names for name in each
+        )
 
     async def _search(
         self, client: Any, base: str, attribute: str, value: str, *, wanted: str, also: str = ""
@@ -249,6 +252,30 @@ class LDAPChecker:
             attributes=[wanted],
         )
         return found
+
+
+def _check_filter(text: str) -> None:
+    """:raises WrongSource: it is neither empty nor a filter."""
+    from ldaptor.ldapfilter import InvalidLDAPFilter, parseFilter
+
+    try:
+        parseFilter(text or "(objectClass=*)")
+    except InvalidLDAPFilter:
+        raise WrongSource(
+            f"search_filter: expected a filter like (objectClass=person) (RFC 4515), got {text!r}"
+        ) from None
+
+
+def _tls_for(directory: Directory) -> Any:
+    """What every connection's TLS is made of; it takes long to make.
+
+    :raises WrongSource: no certificate can bear the name in the directory's ``uri``.
+    """
+    trust_root = directory.trust_root()
+    try:
+        return optionsForClientTLS(directory.host, trust_root)
+    except ValueError:  # of IDNA
+        raise WrongSource(f"uri: expected the name of a host, got {directory.host!r}") from None
 
 
 def _own_name(values: Iterable[bytes], name: str) -> bytes:
