@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from cryptography import x509
 from ldaptor.protocols.ldap import ldaperrors
 from ldaptor.protocols.ldap.ldapclient import LDAPClient
 from ldaptor.protocols.pureber import berDecodeObject
@@ -28,6 +29,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
@@ -37,6 +39,7 @@ from socks5.auth import Known, LoginNotJudged, ldap
 from socks5.auth.directory import Directory
 from socks5.auth.ldap import LDAPChecker
 from socks5.auth.users import WrongSource
+from tests.certificates import Authority
 
 PLAIN = Directory(
     uri="ldap://127.0.0.1", start_tls=False, user_dn="uid={name},dc=test", timeout=5.0
@@ -399,6 +402,34 @@ def test_over_tls_the_name_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(asked) == 2
     [tls] = {*asked}  # made once, for that takes long
     assert tls._hostname == "ldap.example.org"
+
+
+@pytest.mark.parametrize("name", ["other.example", "localhost"])
+@pytest_twisted.ensureDeferred
+async def test_a_server_with_another_name_gets_no_password(
+    name: str, tmp_path: Path, log: list[str]
+) -> None:
+    received: list[bytes] = []
+
+    class Listening(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            received.append(data)
+            self.transport.loseConnection()
+
+    authority = Authority(tmp_path)
+    pem = authority.write("server.pem", *authority.issue(name, alternatives=[x509.DNSName(name)]))
+    context = DefaultOpenSSLContextFactory(str(pem), str(pem))
+    port = reactor.listenSSL(0, Factory.forProtocol(Listening), context, interface="127.0.0.1")  # type: ignore[attr-defined]
+    uri = f"ldaps://localhost:{port.getHost().port}"
+    directory = Directory(uri=uri, user_dn="uid={name}", ca_file=str(authority.path))
+    with pytest.raises(LoginNotJudged):
+        await LDAPChecker(directory, lambda: reactor).requestAvatarId(
+            UsernamePassword(b"anna", b"secret")
+        )
+    is_right = name == "localhost"
+    assert (b"secret" in b"".join(received)) == is_right
+    assert ["VerificationError" in line for line in log if "judge" in line] == [not is_right]
+    await port.stopListening()
 
 
 # ---------------------------------------------------------------- StartTLS

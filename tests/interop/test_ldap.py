@@ -107,7 +107,7 @@ class Slapd:
         self.plain = f"ldap://localhost:{plain}"
         self.tls = f"ldaps://localhost:{tls}"
         self.by_address = f"ldaps://127.0.0.1:{tls}"
-        self.by_wrong_name = f"ldaps://ip6-localhost:{tls}"
+        self.by_wrong_name = f"ldaps://127.0.0.2:{tls}"
         self.certificate = certificate
 
 
@@ -130,7 +130,7 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     add = require_program("slapadd")
     succeed(add, "-f", configuration, "-l", directory / "entries")
     plain, tls = free_port(), free_port()
-    addresses = f"ldap://127.0.0.1:{plain} ldaps://127.0.0.1:{tls}"
+    addresses = f"ldap://127.0.0.1:{plain} ldaps://127.0.0.1:{tls} ldaps://127.0.0.2:{tls}"
     command = (program, "-f", configuration, "-h", addresses, "-d", "0")
     with running(*command, log=directory / "log"):
         for port in (plain, tls):
@@ -248,7 +248,7 @@ async def test_clear_text_on_loopback_if_asked_for(slapd: Slapd) -> None:
     ("values", "text"),
     [
         ({"ca_file": ""}, "cannot judge logins: Error: "),
-        ({"uri": "by_wrong_name"}, "cannot judge logins: "),
+        ({"uri": "by_wrong_name"}, "cannot judge logins: VerificationError: "),
         ({"uri": "plain", "ca_file": ""}, "cannot judge logins: Error: "),
         ({**SEARCH, "user_dn": "", "bind_password": "mistaken"}, "LDAPInvalidCredentials"),
         ({**SEARCH, "user_dn": "", "bind_dn": ""}, "cannot judge logins: LDAP"),
