@@ -3,7 +3,7 @@
 A password is asked for on the terminal, or is the first line of a standard input that is none. It is
 never an argument, which every user of the machine could read.
 
-Floor 5: imports :mod:`socks5.auth.hashes` and :mod:`socks5.auth.users`.
+Floor 5: imports :mod:`socks5.wire`, :mod:`socks5.auth.hashes` and :mod:`socks5.auth.users`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from twisted.python import usage
 from typing_extensions import override
 
 from socks5.auth.hashes import NotComputed, make_hash
-from socks5.auth.users import MAX_NAME, is_name, parse_hash
+from socks5.auth.users import is_name, parse_hash
+from socks5.wire import MAX_NAME
 
 MAX_PASSWORD = 255
 """Octets of a password (RFC 1929 section 2)."""

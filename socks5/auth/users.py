@@ -3,7 +3,7 @@
 Pure: text in, users out. What is wrong is a sentence with the line's number and what to do; it
 quotes nothing of the line but a name.
 
-Floor 1½: imports :mod:`socks5.auth` and :mod:`socks5.auth.hashes`.
+Floor 1½: imports :mod:`socks5.wire`, :mod:`socks5.auth` and :mod:`socks5.auth.hashes`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from twisted.cred.error import UnauthorizedLogin
 
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.hashes import Hash, NotComputed
-
-MAX_NAME = 255
-"""Octets of a user name (RFC 1929 section 2)."""
+from socks5.wire import MAX_NAME
 
 MAKE_ENTRY = "make the entry with: python -m socks5 passwd FILE NAME"
 
