@@ -4,7 +4,7 @@
 Any checker for :class:`~twisted.cred.credentials.IUsernamePassword` serves. User names and
 passwords stay the octets that the client sent. No password leaves this folder, in whatever form.
 
-Floor 1½: imports floor 1 and :mod:`socks5.wire`; the other files of the folder import this one.
+Floor 1½: imports floor 1, :mod:`socks5.limits` and :mod:`socks5.wire`; the other files of the folder import this one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
 from socks5.interfaces import IAuthenticator, IUser
+from socks5.limits import Sparing
 from socks5.wire import Credentials, Method
 
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
@@ -109,6 +110,7 @@ class AnyOf:
 
     def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
         self._checkers = tuple(checkers)
+        self._lines = Sparing()
 
     @inlineCallbacks
     def requestAvatarId(self, credentials: IUsernamePassword) -> Any:
@@ -134,9 +136,15 @@ class AnyOf:
         raise UnauthorizedLogin("no checker accepts this login")
 
     def _say(self, checker: ICredentialsChecker, error: Exception) -> None:
-        """Log the place and the kind of a bug. Not its text, which may hold the password."""
+        """Log the place and the kind of a bug, but not at every login. Not its text, which may hold the
+        password.
+        """
+        left_out = self._lines.next()
+        if left_out is None:
+            return
         self.log.error(
-            "{checker} failed with {kind}; its message is left out, for it may hold a password\n{place}",
+            "{checker} failed with {kind}; its message is left out, for it may hold a password{others}\n{place}",
+            others=f"; {left_out} more failed without a line" if left_out else "",
             checker=type(checker).__name__,
             kind=type(error).__name__,
             place="".join(traceback.format_tb(error.__traceback__)),

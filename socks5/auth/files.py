@@ -2,8 +2,8 @@
 
 The last state that could be read stays in force: somebody may be writing the file at this moment.
 
-Floor 1½: imports :mod:`socks5.stamps`, :mod:`socks5.auth`, and of its folder :mod:`socks5.auth.users` and
-:mod:`socks5.auth.work`.
+Floor 1½: imports :mod:`socks5.stamps`, :mod:`socks5.limits`, :mod:`socks5.auth`, and of its folder
+:mod:`socks5.auth.users` and :mod:`socks5.auth.work`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from zope.interface import implementer
 
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.users import Entry, Users, WrongSource, keyed, parse_groups, parse_users
-from socks5.auth.work import Complaints, Work
+from socks5.auth.work import Work
+from socks5.limits import Sparing
 from socks5.stamps import Stamp
 
 MAX_FILE = 16 * 1024 * 1024
@@ -54,7 +55,7 @@ class UserFile:
         self._paths = [os.path.abspath(each) for each in (path, groups) if each]
         self._parse_secret = parse_secret
         self._lock = Lock()
-        self._complaints = Complaints()
+        self._lines = Sparing(lines=1)
         self._seen = self.stamp()
         self._digests: list[bytes] = []
         self._users = Users({})
@@ -89,12 +90,12 @@ class UserFile:
         try:
             return self.users().judge(name, password)
         except LoginNotJudged as error:
-            if count := self._complaints.due():
+            if (left_out := self._lines.next()) is not None:
                 self.log.error(
                     "{path} cannot judge logins: {reason}; times: {count}",
                     path=self._paths[0],
                     reason=str(error),
-                    count=count,
+                    count=left_out + 1,
                 )
             raise
 

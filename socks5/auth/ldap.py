@@ -4,7 +4,7 @@ A login is a connection, a simple bind (RFC 4513 section 5.1.3) and a search for
 spells it; where groups are wanted, one more. Over TLS, of which the server's name is verified; in clear
 text only to this machine.
 
-Floor 1½: imports :mod:`socks5.auth` and its folder; ldaptor inside functions, for it asks for the
+Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and its folder; ldaptor inside functions, for it asks for the
 reactor when it is imported.
 """
 
@@ -29,7 +29,7 @@ from zope.interface import implementer
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.directory import Directory
 from socks5.auth.users import WrongSource
-from socks5.auth.work import Complaints
+from socks5.limits import Sparing
 
 CONNECTIONS = 64
 """Logins at a time; more are refused."""
@@ -70,7 +70,7 @@ class LDAPChecker:
         self._tls = _tls_for(directory)
         self._reactor = reactor
         self._open = 0
-        self._complaints = Complaints()
+        self._lines = Sparing(lines=1)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`.
@@ -103,13 +103,13 @@ class LDAPChecker:
         expected = (*_OUT_OF_ORDER, LDAPException, Error, VerificationError, CertificateError)
         if outcome.check(*expected) is None:
             return outcome
-        if count := self._complaints.due():
+        if (left_out := self._lines.next()) is not None:
             self.log.error(
                 "{uri} cannot judge logins: {kind}: {text}; times: {count}",
                 uri=self._directory.uri,
                 kind=type(outcome.value).__name__,
                 text=outcome.getErrorMessage(),
-                count=count,
+                count=left_out + 1,
             )
         return Failure(LoginNotJudged("the directory is out of order"))
 

@@ -1,6 +1,6 @@
 """What the system's PAM says of a user name and a password. Needs python-pam (the extra ``pam``).
 
-Floor 1½: imports :mod:`socks5.auth` and its folder; python-pam inside functions.
+Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and its folder; python-pam inside functions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.users import WrongSource
-from socks5.auth.work import Complaints
+from socks5.limits import Sparing
 
 THREADS = 16
 """Logins at a time: a module may wait for seconds after a wrong password."""
@@ -52,7 +52,7 @@ class Service:
             # PAM would ask its service "other" then, which may let in anybody with an account.
             raise WrongSource(f"expected a service that has a file in {FOLDERS[0]}, got {name!r}")
         self._name = name
-        self._complaints = Complaints()
+        self._lines = Sparing(lines=1)
 
     def judge(self, name: bytes, password: bytes) -> Known:
         """Ask PAM. Blocks; may be called from several threads.
@@ -81,11 +81,11 @@ class Service:
         raise UnauthorizedLogin("PAM refuses this login")
 
     def _not_judged(self, code: int) -> LoginNotJudged:
-        if count := self._complaints.due():
+        if (left_out := self._lines.next()) is not None:
             self.log.error(
                 "PAM cannot judge logins for the service {service}: error {code} (see pam(3)); times: {count}",
                 service=self._name,
                 code=code,
-                count=count,
+                count=left_out + 1,
             )
         return LoginNotJudged("PAM is out of order")

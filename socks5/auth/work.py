@@ -4,12 +4,11 @@ A hash costs tens of milliseconds on purpose. So it never runs in the reactor's 
 share one check, and a right one is remembered for :data:`LIFETIME` - under a keyed digest, never as
 a password.
 
-Floor 1½: imports :mod:`socks5.auth` and :mod:`socks5.auth.users`.
+Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and :mod:`socks5.auth.users`.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import OrderedDict
@@ -27,6 +26,7 @@ from zope.interface import implementer
 
 from socks5.auth import LoginNotJudged
 from socks5.auth.users import keyed
+from socks5.limits import Monotonic, Sparing
 
 THREADS = min(4, os.cpu_count() or 1)
 """Checks at a time. Each Argon2 hash takes 64 MiB meanwhile."""
@@ -40,37 +40,9 @@ LIFETIME = 60.0
 REMEMBERED = 4096
 """Right logins that are remembered; one more, and the one that was used longest ago is forgotten."""
 
-QUIET = 60.0
-"""Seconds between two complaints about a full queue."""
-
 Judge = Callable[[bytes, bytes], Any]
 """Takes a user name and a password, gives an avatar ID or raises
 :exc:`~twisted.cred.error.LoginFailed`. May block."""
-
-
-class Complaints:
-    """What would be said too often is said once in :data:`QUIET`, with the number of times.
-
-    :param now: a clock.
-    """
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._last = -math.inf
-        self._untold = 0
-
-    def due(self) -> int:
-        """It has happened again.
-
-        :returns: how many times since it was last said, or 0 if it is too early to say it.
-        """
-        self._untold += 1
-        now = self._now()
-        if now < self._last + QUIET:
-            return 0
-        self._last = now
-        count, self._untold = self._untold, 0
-        return count
 
 
 class Work:
@@ -79,7 +51,7 @@ class Work:
     :param reactor: gives the reactor that is told of the outcome; asked at the first check.
     :param threads: checks at a time.
     :param waiting: how many more may wait.
-    :param now: a clock.
+    :param clock: by which the log is told of a full queue once a minute.
     """
 
     log = Logger()
@@ -89,18 +61,16 @@ class Work:
         reactor: Callable[[], Any],
         threads: int = THREADS,
         waiting: int = WAITING,
-        now: Callable[[], float] = time.monotonic,
+        clock: Any = Monotonic,
     ) -> None:
         self._get_reactor = reactor
         self._reactor: Any = None
         self._pool: ThreadPool | None = None
         self._threads = threads
         self._limit = waiting
-        self._complaints = Complaints(now)
+        self._lines = Sparing(clock, lines=1)
         self._queue: dict[Deferred[Any], Callable[[], Any]] = {}
         self._running = 0
-        self.turned_away = 0
-        """Checks that found the queue full, since the start."""
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Call a function in a thread.
@@ -146,11 +116,10 @@ class Work:
             outcome.callback(result)
 
     def _full(self) -> LoginNotJudged:
-        self.turned_away += 1
-        if count := self._complaints.due():
+        if (left_out := self._lines.next()) is not None:
             self.log.warn(
                 "too many logins at once: {count} refused unjudged, while {waiting} wait for their check",
-                count=count,
+                count=left_out + 1,
                 waiting=self._limit,
             )
         return LoginNotJudged("too many logins wait for their check")
