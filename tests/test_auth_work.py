@@ -21,6 +21,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5.auth import LoginNotJudged, work
+from socks5.auth.users import keyed
 from socks5.auth.work import Direct, Remembered, Threaded, Work
 
 
@@ -186,7 +187,27 @@ def test_at_the_end_the_threads_go(pools: list[Pool]) -> None:
     close()
     assert not pools[0].is_running
     pools[0].run()
-    assert (running, waiting) == (["a"], [])
+    assert running == ["a"]
+    [failure] = waiting
+    assert failure.check(LoginNotJudged)
+    [failure] = told(busy.run(str, "c"))
+    assert failure.check(LoginNotJudged)
+    assert len(pools) == 1
+
+
+def test_at_the_end_one_that_fails_may_cancel_another(pools: list[Pool]) -> None:
+    busy = Work(Reactor, threads=1, waiting=2)
+    told(busy.run(str, "a"))
+    first, second = busy.run(str, "b"), busy.run(str, "c")
+    outcomes = told(first.addErrback(lambda _: second.cancel())), told(second)
+    busy.close()
+    assert outcomes[0] == [None]
+    assert outcomes[1][0].check(CancelledError)
+
+
+def test_before_the_first_check_there_is_nothing_to_end(pools: list[Pool]) -> None:
+    Work(Reactor).close()
+    assert pools == []
 
 
 @pytest_twisted.ensureDeferred
@@ -327,17 +348,27 @@ def test_a_check_from_before_a_change_is_not_for_those_who_come_after() -> None:
     assert not memory.is_remembered()
 
 
-def test_it_remembers_so_many_and_those_that_are_used() -> None:
+def test_it_remembers_so_many_and_the_latest() -> None:
     memory = Memory(size=2)
-    for name in (b"a", b"b"):
+    for name in (b"a", b"b", b"c"):
         memory.log_in(name)
         memory.slow.waits.pop().callback(name)
-    assert memory.is_remembered(b"a")
-    memory.log_in(b"c")
-    memory.slow.waits.pop().callback(b"c")
-    assert memory.is_remembered(b"a")
+        memory.clock.advance(1)
+    assert memory.is_remembered(b"b")
     assert memory.is_remembered(b"c")
-    assert not memory.is_remembered(b"b")
+    assert not memory.is_remembered(b"a")
+
+
+def test_what_is_forgotten_is_gone_once_anybody_logs_in() -> None:
+    """Of its digest, too, nothing is left."""
+    memory = Memory()
+    memory.log_in()
+    memory.slow.waits[0].callback(b"alice")
+    digest = keyed(b"alice", b"secret")
+    assert holds(memory, digest)
+    memory.clock.advance(60)
+    told(memory.log_in(b"bob"))
+    assert not holds(memory, digest)
 
 
 def test_only_the_last_one_who_leaves_takes_the_check_along() -> None:

@@ -38,7 +38,7 @@ LIFETIME = 60.0
 """Seconds that a right login is remembered."""
 
 REMEMBERED = 4096
-"""Right logins that are remembered; one more, and the one that was used longest ago is forgotten."""
+"""Right logins that are remembered; one more, and the oldest is forgotten."""
 
 Judge = Callable[[bytes, bytes], Any]
 """Takes a user name and a password, gives an avatar ID or raises
@@ -71,13 +71,16 @@ class Work:
         self._lines = Sparing(clock, lines=1)
         self._queue: dict[Deferred[Any], Callable[[], Any]] = {}
         self._running = 0
+        self._is_closed = False
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Call a function in a thread.
 
-        :returns: its outcome, or a failure with :exc:`~socks5.auth.LoginNotJudged` if too many wait.
-            Cancelling takes it out of the queue; what has begun runs to its end unheard.
+        :returns: its outcome, or a failure with :exc:`~socks5.auth.LoginNotJudged` if too many wait, or
+            the end has come. Cancelling takes it out of the queue; what has begun runs to its end unheard.
         """
+        if self._is_closed:
+            return fail(_at_the_end())
         if len(self._queue) >= self._limit:
             return fail(self._full())
         self._start()
@@ -125,12 +128,21 @@ class Work:
         return LoginNotJudged("too many logins wait for their check")
 
     def close(self) -> None:
-        """Let the threads go, without waiting for them. Called at the reactor's shutdown; harmless
-        twice.
+        """Let the threads go, without waiting for them; what waits for one fails. Called at the
+        reactor's shutdown; harmless twice.
         """
+        self._is_closed = True
+        queue, self._queue = self._queue, {}
+        for outcome in queue:
+            if not outcome.called:  # one before it may have cancelled it
+                outcome.errback(_at_the_end())
         pool, self._pool = self._pool, None
         if pool is not None:
             Thread(target=pool.stop, daemon=True).start()
+
+
+def _at_the_end() -> LoginNotJudged:
+    return LoginNotJudged("the program ends")
 
 
 @implementer(ICredentialsChecker)
@@ -203,10 +215,10 @@ class Remembered:
         """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`."""
         key = keyed(credentials.username, credentials.password)
         stamp = self._stamp()
+        self._forget()
         known = self._right.get(key)
         if known is not None:
-            if known[0] == stamp and self._now() < known[1]:
-                self._right.move_to_end(key)
+            if known[0] == stamp:
                 return succeed(known[2])
             del self._right[key]
         return self._join((key, stamp), credentials)
@@ -237,9 +249,17 @@ class Remembered:
         digest, stamp = key
         self._right[digest] = (stamp, self._now() + self._lifetime, avatar)
         self._right.move_to_end(digest)
-        while len(self._right) > self._size:
-            self._right.popitem(last=False)
+        self._forget()
         return avatar
+
+    def _forget(self) -> None:
+        """Drop what is too old, or too many: the oldest, which stand in front."""
+        now = self._now()
+        while self._right:
+            oldest = next(iter(self._right.values()))
+            if now < oldest[1] and len(self._right) <= self._size:
+                break
+            self._right.popitem(last=False)
 
     def _over(self, outcome: Any, key: tuple[bytes, Hashable], check: _Check) -> None:
         """Tell those who wait."""
