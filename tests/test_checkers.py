@@ -16,7 +16,7 @@ from twisted.python import usage
 from zope.interface.verify import verifyObject
 
 from socks5 import checkers
-from socks5.auth import LoginNotJudged, PasswordAuthentication, User
+from socks5.auth import LoginNotJudged, PasswordAuthentication, User, files
 from socks5.auth.hashes import Hash
 from socks5.auth.users import WrongSource
 from socks5.checkers import located, passwords_in_file, passwords_on_command_line
@@ -60,6 +60,7 @@ async def test_equal_logins_cost_one_hash_until_the_file_changes(
         return fits(known, password)
 
     monkeypatch.setattr(Hash, "fits", counting)
+    monkeypatch.setattr(files, "SETTLED", 0)
     path = tmp_path / "users"
     path.write_text(LINE)
     checker = checkers.htpasswd(str(path))
