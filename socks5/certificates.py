@@ -4,7 +4,7 @@
 change, so a renewed certificate needs no restart. A client's certificate that an authority vouches
 for, and that names somebody, makes a :class:`~socks5.auth.User`. Looks for no revocation.
 
-Floor 1½: imports :mod:`socks5.auth`, :mod:`socks5.stamps` and lower floors.
+Floor 1½: imports :mod:`socks5.auth`, :mod:`socks5.disk` and lower floors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.auth import User
-from socks5.stamps import Stamp
+from socks5.disk import Stamp, read
 from socks5.wire import MAX_NAME
 
 LOOK_INTERVAL = 2.0
@@ -114,8 +114,7 @@ class Files:
 
 def _read(option: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read(path)
     except OSError as error:
         raise Unusable(
             f"{option}={path}: {error.strerror}; expected a PEM file that the proxy's user can read"

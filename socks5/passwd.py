@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from socks5.auth.hashes import NotComputed, make_hash
 from socks5.auth.users import is_name, parse_hash
+from socks5.disk import read
 from socks5.wire import MAX_NAME
 
 MAX_PASSWORD = 255
@@ -51,6 +52,11 @@ class PasswdOptions(usage.Options):
     @override
     def parseArgs(self, path: str, name: str) -> None:  # type: ignore[override]
         """What stands behind the options."""
+        kind, colon, rest = path.partition(":")
+        if colon and kind in ("file", "htpasswd"):
+            raise usage.UsageError(
+                f"expected the path of a file, such as {rest or 'users.txt'}, got {path!r}"
+            )
         self.path = path
         self.name = os.fsencode(name)
 
@@ -160,8 +166,7 @@ class Entries:
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path)
         try:
-            with open(self._path, "rb") as file:
-                text = file.read()
+            text = read(self._path)
         except FileNotFoundError:
             text = b""
         *lines, rest = text.split(b"\n")

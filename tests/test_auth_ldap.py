@@ -102,9 +102,14 @@ class World:
         self.searches = Searches()
         self.connect: Callable[[], Deferred[Any]] = self._connected
         monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", self.searches.entry)
-        monkeypatch.setattr(ldap, "HostnameEndpoint", lambda *arguments: arguments)
-        monkeypatch.setattr(ldap, "connectProtocol", lambda endpoint, client: self.connect())
+        endpoint = SimpleNamespace(connect=self._connect)
+        monkeypatch.setattr(ldap, "HostnameEndpoint", lambda *arguments: endpoint)
+        monkeypatch.setattr(ldap, "wrapClientTLS", lambda options, endpoint: endpoint)
         self.checker = LDAPChecker(directory, lambda: self.clock)
+
+    def _connect(self, factory: Factory) -> Deferred[Any]:
+        assert not factory.noisy, "two lines in the log for each login"
+        return self.connect()
 
     def _connected(self) -> Deferred[Any]:
         self.clients.append(Client())
@@ -395,8 +400,13 @@ def test_a_directory_that_breaks_while_it_is_asked_for_the_name_judges_nobody(
 
 def test_over_tls_the_name_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(ldap, "wrapClientTLS", lambda tls, endpoint: asked.append(tls))
     world = World(monkeypatch, replace(PLAIN, uri="ldaps://ldap.example.org"))
+
+    def wrapped(tls: Any, endpoint: Any) -> Any:
+        asked.append(tls)
+        return endpoint
+
+    monkeypatch.setattr(ldap, "wrapClientTLS", wrapped)
     for _ in range(2):
         assert world.log_in() == []
     assert len(asked) == 2

@@ -68,6 +68,38 @@ def test_whom_it_accepts_comes_in(system: PAM) -> None:
     assert system.flags == [system.PAM_DISALLOW_NULL_AUTHTOK]
 
 
+@pytest.mark.parametrize(
+    ("text", "user", "is_taken"),
+    [
+        ("auth sufficient pam_rootok.so\nauth required pam_unix.so\n", 0, False),
+        ("auth sufficient pam_rootok.so\n", 1000, True),
+        ("# auth sufficient pam_rootok.so\nauth required pam_unix.so\n", 0, True),
+        ("", 0, True),
+    ],
+)
+def test_a_service_that_believes_root_is_none_for_a_proxy_that_is_root(
+    text: str,
+    user: int,
+    is_taken: bool,
+    system: PAM,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "proxy").write_text(text)
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    if is_taken:
+        Service("proxy")
+    else:
+        with pytest.raises(WrongSource, match="proxy has pam_rootok, with which PAM takes every"):
+            Service("proxy")
+
+
+def test_the_service_for_all_others_is_none(system: PAM, tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    with pytest.raises(WrongSource, match="expected a service that has a file"):
+        Service("other")
+
+
 @pytest.mark.parametrize("code", [6, 7, 8, 10, 11, 12, 13])
 def test_whom_it_refuses_does_not(system: PAM, code: int) -> None:
     system.code = code

@@ -1,6 +1,7 @@
 """Slow checks: in threads, bounded, shared, remembered - and cancelled."""
 
 import gc
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -230,6 +231,20 @@ async def test_real_threads_check_aside() -> None:
     assert own not in threads
     assert len(threads) <= work.THREADS
     busy.close()
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+@pytest_twisted.ensureDeferred
+async def test_threads_step_back_where_that_does_not_concern_the_whole_process(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work.sys, "platform", system)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    busy = Work(lambda: reactor)
+    theirs = await busy.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    busy.close()
+    assert theirs == (max(own, work.NICE) if system == "linux" else own)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
 def test_a_judge_that_does_not_block_answers_at_once() -> None:

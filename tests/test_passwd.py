@@ -64,6 +64,23 @@ def run(*arguments: object, status: int = 0) -> None:
     assert raised.value.code == status
 
 
+@pytest.mark.parametrize("kind", ["htpasswd", "file"])
+def test_a_source_is_no_path(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(f"{kind}:users.txt", "alice", status=2)
+    expected = f"expected the path of a file, such as users.txt, got '{kind}:users.txt'"
+    assert expected in capsys.readouterr().err
+
+
+def test_what_is_no_file_stays_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    run(pipe, "alice", status=1)
+    assert pipe.is_fifo()
+    assert "pipe: Not a regular file" in capsys.readouterr().err
+
+
 def fits(path: Path, name: bytes, password: bytes) -> bool:
     return parse_users(path.read_bytes(), parse_hash)[name].secret.fits(password)
 

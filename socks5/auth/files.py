@@ -2,14 +2,13 @@
 
 The last state that could be read stays in force: somebody may be writing the file at this moment.
 
-Floor 1½: imports :mod:`socks5.stamps`, :mod:`socks5.limits`, :mod:`socks5.auth`, and of its folder
+Floor 1½: imports :mod:`socks5.disk`, :mod:`socks5.limits`, :mod:`socks5.auth`, and of its folder
 :mod:`socks5.auth.users` and :mod:`socks5.auth.work`.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Callable, Hashable
 from hashlib import sha256
@@ -25,8 +24,8 @@ from zope.interface import implementer
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.users import Entry, Users, WrongSource, keyed, parse_groups, parse_users
 from socks5.auth.work import Work
+from socks5.disk import Stamp, read
 from socks5.limits import Sparing
-from socks5.stamps import Stamp
 
 MAX_FILE = 16 * 1024 * 1024
 """Octets of a file of users: some 100 000 of them."""
@@ -178,10 +177,7 @@ def _octets(path: str) -> bytes:
     :raises WrongSource: names the file.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise WrongSource(f"expected a regular file, got {path!r}")
-            octets = file.read(MAX_FILE + 1)
+        octets = read(path, MAX_FILE + 1)
     except OSError as error:
         reason = error.strerror
         raise WrongSource(

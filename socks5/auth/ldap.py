@@ -19,8 +19,9 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -108,7 +109,7 @@ class LDAPChecker:
                 "{uri} cannot judge logins: {kind}: {text}; times: {count}",
                 uri=self._directory.uri,
                 kind=type(outcome.value).__name__,
-                text=outcome.getErrorMessage(),
+                text=_text_of(outcome.value),
                 count=left_out + 1,
             )
         return Failure(LoginNotJudged("the directory is out of order"))
@@ -140,7 +141,9 @@ class LDAPChecker:
         endpoint: Any = HostnameEndpoint(reactor, directory.host, directory.port)
         if directory.is_tls:
             endpoint = wrapClientTLS(self._tls, endpoint)
-        client = await connectProtocol(endpoint, LDAPClient())
+        factory = Factory.forProtocol(LDAPClient)
+        factory.noisy = False  # else two lines in the log for each login
+        client = await endpoint.connect(factory)
         if directory.start_tls and not directory.is_tls:
             try:
                 await client.startTLS(self._tls)
@@ -294,3 +297,9 @@ def _own_name(values: Iterable[bytes], name: str) -> bytes:
     if not name.isascii() or not name.isprintable() or name != " ".join(name.lower().split()):
         raise UnauthorizedLogin("the name is not spelt in small letters of ASCII")
     return name.encode()
+
+
+def _text_of(error: Any) -> str:
+    """What an error says; of a directory's answer the code only, for its text may quote what was sent."""
+    code = getattr(error, "resultCode", None)
+    return str(error) if code is None else f"result code {code} (RFC 4511 appendix A)"

@@ -6,12 +6,15 @@ Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and its folder; pyth
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 
 from twisted.cred.error import UnauthorizedLogin
 from twisted.logger import Logger
 
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.users import WrongSource
+from socks5.disk import read
 from socks5.limits import Sparing
 
 THREADS = 16
@@ -47,10 +50,15 @@ class Service:
                 f"needs PAM and python-pam 2.1 or later, got {pam!r} ({type(error).__name__}): "
                 "pip install 'txsocks5[pam]', and the system's libpam"
             ) from None
-        is_name = name not in ("", ".", "..") and "/" not in name
+        is_name = name not in ("", ".", "..", "other") and "/" not in name
         if not is_name or not any(os.path.isfile(os.path.join(each, name)) for each in FOLDERS):
             # PAM would ask its service "other" then, which may let in anybody with an account.
             raise WrongSource(f"expected a service that has a file in {FOLDERS[0]}, got {name!r}")
+        if os.geteuid() == 0 and _believes_root(name):
+            raise WrongSource(
+                f"{name} has pam_rootok, with which PAM takes every password while the proxy is root; "
+                "expected a service of the proxy's own"
+            )
         self._name = name
         self._lines = Sparing(lines=1)
 
@@ -89,3 +97,12 @@ class Service:
                 count=left_out + 1,
             )
         return LoginNotJudged("PAM is out of order")
+
+
+def _believes_root(service: str) -> bool:
+    """Whether a service's file lets root in, and whomever root names, without asking for more."""
+    for folder in FOLDERS:
+        with suppress(OSError):
+            text = read(os.path.join(folder, service))
+            return re.search(rb"^[^#\n]*\bpam_rootok\b", text, re.MULTILINE) is not None
+    return False

@@ -200,8 +200,23 @@ def _text(octets: bytes) -> str:
 
 
 def parse_plain(rest: bytes) -> Entry:
-    """What stands behind the name in a file of passwords: the password, colons included."""
+    """What stands behind the name in a file of passwords: the password, colons included.
+
+    :raises ValueError: that is empty, or a hash, which would be the password then.
+    """
+    if not rest:
+        raise ValueError("expected a password behind the name")
+    if _is_hash(rest):
+        raise ValueError("what follows the name is a hash; did you mean --auth htpasswd:FILE?")
     return Entry(Plain(rest))
+
+
+def _is_hash(octets: bytes) -> bool:
+    try:
+        parse_hash(octets)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_groups(text: bytes) -> dict[bytes, frozenset[str]]:

@@ -10,11 +10,13 @@ Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and :mod:`socks5.aut
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from functools import partial
-from threading import Thread
+from threading import Thread, get_native_id
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -28,8 +30,13 @@ from socks5.auth import LoginNotJudged
 from socks5.auth.users import keyed
 from socks5.limits import Monotonic, Sparing
 
-THREADS = min(4, os.cpu_count() or 1)
-"""Checks at a time. Each Argon2 hash takes 64 MiB meanwhile."""
+_PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+THREADS = max(1, min(4, (_PROCESSORS or 1) - 1))
+"""Checks at a time: one processor is left to the relays. Each Argon2 hash takes 64 MiB meanwhile."""
+
+NICE = 10
+"""How far the threads step back behind the relays (nice(1))."""
 
 WAITING = 256
 """Checks that wait for a thread; about what the threads get through in a handshake's time."""
@@ -97,7 +104,7 @@ class Work:
             self._reactor = self._get_reactor()
             pool = self._pool = ThreadPool(0, self._threads, "socks5-logins")
             # Daemons, for a directory server that hangs must not hold up the exit.
-            pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
+            pool.threadFactory = _thread  # type: ignore[assignment]
             pool.start()
             self._reactor.addSystemEventTrigger("during", "shutdown", self.close)
 
@@ -139,6 +146,20 @@ class Work:
         pool, self._pool = self._pool, None
         if pool is not None:
             Thread(target=pool.stop, daemon=True).start()
+
+
+def _thread(*, target: Callable[[], object], name: str) -> Thread:
+    """A thread that steps back behind the others."""
+
+    def run() -> None:
+        with suppress(
+            OSError
+        ):  # a limit of the system's; a thread has a priority of its own on Linux only
+            if sys.platform == "linux":
+                os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
+        target()
+
+    return Thread(target=run, name=name, daemon=True)
 
 
 def _at_the_end() -> LoginNotJudged:
