@@ -393,7 +393,9 @@ class ServerProtocol:
 
     def _turn_down(self, failure: Failure) -> None:
         """Tell the client that its login is not accepted."""
-        self._handle(self._negotiation.reject_credentials())
+        is_judged = failure.check(LoginFailed) and not failure.check(LoginNotJudged)
+        reason = "" if is_judged else "nobody could judge the login"
+        self._handle(self._negotiation.reject_credentials(reason))
 
     def _reject(self, error: SOCKSError) -> None:
         if isinstance(error, ProtocolError):

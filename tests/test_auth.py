@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from twisted.cred import error
 from twisted.cred.checkers import (
+    ANONYMOUS,
     FilePasswordDB,
     ICredentialsChecker,
     InMemoryUsernamePasswordDatabaseDontUse,
@@ -312,6 +313,12 @@ def test_cancelling_reaches_the_checker_and_asks_no_other() -> None:
     assert cancelled == [wait]
     assert given[0].check(CancelledError)
     assert behind.asked == []
+
+
+@pytest.mark.parametrize("avatar_id", [None, ANONYMOUS])
+def test_a_checker_that_names_nobody_lets_nobody_in(avatar_id: Any) -> None:
+    given = log_in(b"alice", b"secret", Checker(lambda _: avatar_id))
+    assert given.check(error.UnauthorizedLogin)
 
 
 def test_any_of_takes_what_a_portal_asks_it_for() -> None:

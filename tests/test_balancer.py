@@ -15,7 +15,6 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from socks5 import Door, Networks, Settings
 from socks5.balancer import Behind, HeaderFactory, is_own
 from socks5.interfaces import ClaimedAccess
-from tests import sessions
 from tests.fakes import FakeTransport, address
 from tests.sessions import (
     BIND,
@@ -34,8 +33,6 @@ from tests.sessions import (
     octets,
 )
 from tests.test_proxyheader import BLOCK4, line, version_2
-
-failures = sessions.failures
 
 BALANCERS = Networks.parse("203.0.113.0/24,127.0.0.1")
 DOOR = Door(proxies=BALANCERS)

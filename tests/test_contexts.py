@@ -35,8 +35,6 @@ from tests.sessions import (
     refusal,
 )
 
-failures = sessions.failures
-
 N, I, C = Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY  # noqa: E741
 ALL = (N, I, C)
 GREETING = octets("05 01 01")

@@ -35,8 +35,6 @@ from tests.sessions import (
     octets,
 )
 
-failures = sessions.failures
-
 ROOT = Path(__file__).parents[1]
 BOTH_GREETING = octets("05 02 00 02")
 NONE_ACCEPTABLE = octets("05 ff")

@@ -44,8 +44,6 @@ from tests.sessions import (
     refusal,
 )
 
-failures = sessions.failures
-
 LOGIN_WRONG = octets("01 01")
 
 MAPPED_CLIENT = address("::ffff:198.51.100.7", 51234)
@@ -557,6 +555,10 @@ def test_wrong_login_is_told_and_closed() -> None:
     assert server.counters.refused_logins == 1
     assert server.counters.unjudged_logins == 0
     assert server.counters.violations == 0
+    client.end()
+    assert [record.reason for record in server.records] == [
+        "AuthenticationFailed: user name or password not accepted"
+    ]
 
 
 def test_a_login_that_nobody_can_judge_is_refused_and_counted() -> None:
@@ -567,6 +569,10 @@ def test_a_login_that_nobody_can_judge_is_refused_and_counted() -> None:
     assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
     assert server.counters.refused_logins == 1
     assert server.counters.unjudged_logins == 1
+    client.end()
+    assert [record.reason for record in server.records] == [
+        "AuthenticationFailed: nobody could judge the login"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -188,8 +188,6 @@ def test_a_client_for_whom_there_is_no_protocol_gets_none() -> None:
 
 
 # ---------------------------------------------------------------- arbitrary octets
-
-failures = sessions.failures
 HELLO = bytes.fromhex("16 0301 0040 01 00003c 0303")
 
 

@@ -104,9 +104,12 @@ class Realm:
         """See :meth:`twisted.cred.portal.IRealm.requestAvatar`.
 
         :raises NotImplementedError: none of *interfaces* is :class:`~socks5.interfaces.IUser`.
+        :raises twisted.cred.error.UnauthorizedLogin: the avatar ID is none, or Twisted's for anonymous ones.
         """
         if IUser not in interfaces:
             raise NotImplementedError("this realm has avatars for IUser only")
+        if avatarId is None or avatarId == ():
+            raise UnauthorizedLogin("the checker names nobody")
         name = (
             avatarId.decode("utf-8", "backslashreplace")
             if isinstance(avatarId, bytes)
