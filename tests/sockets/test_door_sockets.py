@@ -198,17 +198,25 @@ async def test_balancer_on_a_unix_socket_is_of_this_host(serve: Any, tmp_path: P
     assert await client.receive(2) == NO_AUTHENTICATION
 
 
+@pytest.mark.parametrize(
+    ("others", "answer"), [((), octets("05 ff")), ((Method.NO_AUTHENTICATION,), NO_AUTHENTICATION)]
+)
 @pytest_twisted.ensureDeferred
-async def test_a_certificate_is_a_login_at_a_door_for_passwords(serve: Any, tmp_path: Path) -> None:
+async def test_a_door_for_passwords_wants_one_beside_a_certificate(
+    others: tuple[int, ...], answer: bytes, serve: Any, tmp_path: Path
+) -> None:
     authority = Authority(tmp_path)
     endpoint = f"tls:0:interface=127.0.0.1:cert={authority.server()}:clients={authority.path}"
-    door = Door(methods=(Method.USERNAME_PASSWORD,), proxies=BALANCED.proxies)
+    door = Door(methods=(Method.USERNAME_PASSWORD, *others), proxies=BALANCED.proxies)
     proxy = await serve(endpoint=endpoint, door=door, authenticator=Logins(), rules=Allow())
     connection = behind(proxy, b"")
     client = TLS(connection, authority.path, authority.client("anna"))
     await client.handshake()
     client.send(GREETING)
-    assert await client.receive(2) == NO_AUTHENTICATION
+    assert await client.receive(2) == answer
+    if not others:
+        connection.close()
+        return
     target = proxy.listen()
     client.send(TO_SERVER + packed(*target.host))
     await target.accept()
