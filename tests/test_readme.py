@@ -23,9 +23,9 @@ def in_language(language: str) -> list[Block]:
     return [block for block in BLOCKS if block.language == language]
 
 
-def commands(script: str) -> Iterator[list[str]]:
+def commands(block: Block) -> Iterator[list[str]]:
     """Yield the words of each simple command of a shell script."""
-    words = shlex.shlex(script.replace("\n", " ; "), posix=True, punctuation_chars=True)
+    words = shlex.shlex(" ; ".join(block.commands), posix=True, punctuation_chars=True)
     words.whitespace_split = True
     for is_end, group in itertools.groupby(words, lambda word: set(word) <= set("();<>|&")):
         if not is_end:
@@ -36,7 +36,7 @@ def service_arguments() -> list[list[str]]:
     """Return what follows ``twistd -n socks5`` in each place of the README."""
     found = []
     for block in in_language("bash"):
-        for words in commands(block.text):
+        for words in commands(block):
             if words[0].endswith("twistd"):
                 found.append(words[words.index("socks5") + 1 :])
     return found
