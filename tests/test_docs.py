@@ -15,6 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from socks5 import negotiation
 from socks5.accesslog import as_json
+from socks5.auth.directory import Directory
 from socks5.interfaces import Record
 from socks5.settings import Settings
 from socks5.tap import Options
@@ -58,9 +59,10 @@ def plain_defaults() -> dict[str, str]:
 
 def rows(title: str) -> Iterator[list[str]]:
     """Yield the cells of each row of the ``list-table`` whose header begins with this cell."""
-    [table] = (each for each in re.split(r"\n(?=\S)", SERVER) if f"\n   * - {title}\n" in each)
-    for row in table.split("\n   * - ")[1:]:
-        yield [" ".join(cell.split()) for cell in row.split("\n     - ")]
+    table = re.search(rf"^( *)\* - {title}\n(\1.*\n|\n)*", SERVER, re.MULTILINE)
+    assert table is not None
+    for row in f"\n{table[0]}".split(f"\n{table[1]}* - ")[1:]:
+        yield [" ".join(cell.split()) for cell in re.split(rf"\n{table[1]}  -(?: |(?=\n))", row)]
 
 
 def as_documented(name: str, value: object) -> str:
@@ -93,6 +95,28 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
         field.name: as_documented(field.name, getattr(settings, field.name))
         for field in dataclasses.fields(settings)
     }
+
+
+def test_the_keys_of_a_directory_are_those_of_the_code() -> None:
+    documented = {
+        name: cells[1] for cells in rows("Key") for name in re.findall(r"``(\w+)``", cells[0])
+    }
+    defaults = {"True": "true", "5.0": "5"}
+    assert documented == {
+        field.name: defaults.get(str(field.default), field.default)
+        for field in dataclasses.fields(Directory)
+    }
+
+
+def test_an_image_gets_what_its_build_copies_and_nothing_else() -> None:
+    [recipe] = (block.text for block in blocks(SERVER) if block.language == "docker")
+    copied = {
+        word for line in re.findall("^COPY (.*) ", recipe, re.MULTILINE) for word in line.split()
+    }
+    first, *lines = (ROOT / ".dockerignore").read_text().splitlines()[1:]
+    assert first == "*"
+    assert {line[1:] for line in lines if line[0] == "!"} == copied
+    assert all((ROOT / name).exists() for name in copied)
 
 
 def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
