@@ -164,7 +164,7 @@ class HeaderFactory(WrappingFactory[HeaderProtocol]):
         peer = address_of(addr)
         host = UNIX_HOST if peer is UNSPECIFIED else peer.text
         if host not in self._proxies:
-            self.refuse("stranger", addr, "not listed by --proxy-from")
+            self.refuse("stranger", addr, "--proxy-from does not list it")
             return None
         wrapped = self.wrappedFactory.buildProtocol(addr)
         return None if wrapped is None else HeaderProtocol(self, wrapped)
@@ -175,7 +175,7 @@ class HeaderFactory(WrappingFactory[HeaderProtocol]):
         left_out = self._lines.next()
         if left_out is not None:
             self.log.warn(
-                "closed a balancer's connection from {peer}: {reason}{others}",
+                "closed a connection from {peer}: {reason}{others}",
                 peer=address_of(peer),
                 reason=reason,
                 others=f"; {left_out} more were closed without a line" if left_out else "",

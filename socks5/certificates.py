@@ -4,7 +4,7 @@
 change, so a renewed certificate needs no restart. A client's certificate that an authority vouches
 for, and that names somebody, makes a :class:`~socks5.auth.User`. Looks for no revocation.
 
-Floor 1½: imports :mod:`socks5.auth` and floor 1.
+Floor 1½: imports :mod:`socks5.auth`, :mod:`socks5.disk` and lower floors.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.auth import User
+from socks5.disk import Stamp, read
+from socks5.wire import MAX_NAME
 
 LOOK_INTERVAL = 2.0
 """Seconds between looks whether the files have changed; a look takes a new connection."""
-
-MAX_NAME = 255
-"""Octets in a user's name, as in RFC 1929."""
 
 _KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
@@ -77,7 +76,7 @@ def user_in(certificate: X509, kinds: Sequence[str] = tuple(NAMES)) -> User | No
     """Whom a certificate names: the first name of the first of these kinds that it has.
 
     :param kinds: some of :data:`NAMES`.
-    :returns: None if it has none, or that cannot be read, is empty or longer than :data:`MAX_NAME`.
+    :returns: None if it has none, or that cannot be read, is empty or longer than :data:`~socks5.wire.MAX_NAME`.
     """
     try:
         parsed = certificate.to_cryptography()
@@ -108,23 +107,14 @@ class Files:
     is_required: bool = True
     names: Sequence[str] = tuple(NAMES)
 
-    def look(self) -> list[tuple[int, ...]]:
+    def look(self) -> list[Stamp | None]:
         """Something that differs once a file is another one or was written to. Never raises."""
-        return [_state(path) for path in (self.cert, self.key, self.clients) if path is not None]
-
-
-def _state(path: str) -> tuple[int, ...]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ()
-    return status.st_ino, status.st_mtime_ns, status.st_size
+        return [Stamp.of(path) for path in (self.cert, self.key, self.clients) if path is not None]
 
 
 def _read(option: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read(path)
     except OSError as error:
         raise Unusable(
             f"{option}={path}: {error.strerror}; expected a PEM file that the proxy's user can read"

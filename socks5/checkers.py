@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
 
-from socks5.auth.files import UserFile
+from socks5.auth.files import Plainly, UserFile
 from socks5.auth.users import Entry, Plain, Users, WrongSource, parse_hash, parse_plain
 from socks5.auth.work import Direct, Remembered, Threaded, Work
 
@@ -28,9 +28,9 @@ def htpasswd(argument: str) -> ICredentialsChecker:
 
     :raises WrongSource: says what is wrong with which file.
     """
-    path, _, groups = argument.partition(":groups=")
-    file = UserFile(located(path), parse_hash, located(groups) if groups else "")
-    checker = Threaded(lambda name, password: file.users().judge(name, password), shared_work())
+    path, has_groups, groups = argument.partition(":groups=")
+    file = UserFile(located(path), parse_hash, located(groups) if has_groups else "")
+    checker = Threaded(file.judge, shared_work())
     return Remembered(checker, file.stamp)
 
 
@@ -40,7 +40,7 @@ def passwords_in_file(argument: str) -> ICredentialsChecker:
     :raises WrongSource: says what is wrong with the file.
     """
     file = UserFile(located(argument), parse_plain)
-    return Direct(lambda name, password: file.users().judge(name, password))
+    return Plainly(file, Work(_reactor, threads=1))
 
 
 def passwords_on_command_line(argument: str) -> ICredentialsChecker:
@@ -51,6 +51,8 @@ def passwords_on_command_line(argument: str) -> ICredentialsChecker:
     pieces = os.fsencode(argument).split(b":") if argument else []
     if len(pieces) % 2:
         raise WrongSource("expected NAME:PASSWORD:NAME:PASSWORD, a password for each name")
+    if not all(pieces):
+        raise WrongSource("expected NAME:PASSWORD:NAME:PASSWORD, and none of them empty")
     logins = zip(pieces[::2], pieces[1::2], strict=True)
     return Direct(Users({name: Entry(Plain(password)) for name, password in logins}).judge)
 
@@ -96,7 +98,7 @@ def located(path: str) -> str:
     if not path.startswith(CREDENTIAL):
         if not path:
             raise WrongSource("expected the path of a file")
-        return path
+        return os.path.expanduser(path)
     name = path.removeprefix(CREDENTIAL)
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory or not name or "/" in name:

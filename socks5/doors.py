@@ -9,6 +9,7 @@ Floor 5: imports everything below, and :mod:`socks5.service`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -38,7 +39,12 @@ def networks(option: str, text: str) -> Networks:
     try:
         return Networks.parse(text)
     except ValueError as error:
-        raise usage.UsageError(f"--{option}: {_EXPECTED_NETWORKS}, got {str(error)!r}") from None
+        wrong = str(error)
+    try:
+        meant = f"; did you mean {ip_network(wrong, strict=False)}, or {wrong.partition('/')[0]}?"
+    except ValueError:
+        meant = ""
+    raise usage.UsageError(f"--{option}: {_EXPECTED_NETWORKS}, got {wrong!r}{meant}")
 
 
 class Place:
@@ -125,20 +131,38 @@ class DoorOptions(usage.Options):
             if not self["open"]:
                 self._check_exposure(place, door, methods)
 
+    def unused(self, methods: Sequence[Method]) -> list[Method]:
+        """The logins among *methods* that no listener accepts."""
+        doors = [self.door(place) for place in self.places] or [self.door()]
+        accepted = [methods if door.methods is None else door.methods for door in doors]
+        return [
+            method
+            for method in methods
+            if method in _WANTED and not any(method in each for each in accepted)
+        ]
+
     def _check_exposure(self, place: Place, door: Door, methods: Sequence[int]) -> None:
         accepted = methods if door.methods is None else door.methods
-        if Method.NO_AUTHENTICATION not in accepted or door.clients is not None:
+        is_limited = door.clients is not None and not door.clients.is_everything
+        if Method.NO_AUTHENTICATION not in accepted or is_limited:
             return
-        if place.is_exposed or (door.proxies is not None and not place.is_authenticated):
+        is_behind = door.proxies is not None
+        if place.is_exposed or (is_behind and not place.is_authenticated):
             logins = [
                 name for name, method in METHOD_NAMES.items() if method in {*methods} & {*_WANTED}
             ]
             login = f"--methods {','.join(logins)}" if logins else "--auth TYPE:ARGS"
+            by = ", for --proxy-from brings them in" if is_behind and not place.is_exposed else ""
+            certificates = (
+                " clients=FILE in it, so that certificates are required;"
+                if place.text.startswith("tls:")
+                else ""
+            )
             raise usage.UsageError(
-                f"others than this machine could reach {place.text}, and the proxy would serve anyone. "
-                f"Choose one: {login}, so that users log in (see --help-auth, or --gssapi for Kerberos); "
-                "--clients NETWORK behind it, so that only those networks come in; or --open, if that is "
-                "what you want"
+                f"others than this machine could reach {place.text}{by}, and the proxy would serve anyone. "
+                f"Choose one: {login}, so that users log in (see --help-auth, or --gssapi for Kerberos);"
+                f"{certificates} --clients NETWORK behind it, so that only those networks come in; or --open, "
+                "if that is what you want"
             )
 
 

@@ -22,11 +22,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.auth import LoginNotJudged, User
-from socks5.auth.users import MAX_NAME, WrongSource
-from socks5.auth.work import Complaints, Work
+from socks5.auth.users import WrongSource
+from socks5.auth.work import Work
 from socks5.encapsulation import MAX_TOKEN, Protection
 from socks5.errors import RemoteProtocolError
 from socks5.interfaces import IAcceptor, IContext, Step
+from socks5.limits import Sparing
+from socks5.wire import MAX_NAME
 
 PROTECTIONS = (Protection.INTEGRITY, Protection.CONFIDENTIALITY)
 """The levels that may be agreed, unless told otherwise: all that protect."""
@@ -100,8 +102,8 @@ class Acceptor:
         self.local_realms = frozenset(local_realms)
         self.credentials = self._acquire(service, keytab)
         self.work = Work(lambda: reactor)
-        self._complaints = Complaints()
-        self._refusals = Complaints()
+        self._complaints = Sparing(lines=1)
+        self._refusals = Sparing()
 
     def _acquire(self, service: str | None, keytab: str | None) -> Any:
         library = self.library
@@ -129,20 +131,21 @@ class Acceptor:
     def refusal(self, error: Any) -> LoginFailed:
         """A context that could not be established, as the failed login that it is."""
         if error.min_code not in _OUT_OF_ORDER:
-            if count := self._refusals.due():
-                reason = said(error)
+            left_out = self._refusals.next()
+            if left_out is not None:
                 self.log.debug(
-                    "a security context was refused: {reason}; times: {count}",
-                    reason=reason,
-                    count=count,
+                    "a security context was refused: {reason}{others}",
+                    reason=said(error),
+                    others=f"; {left_out} more without a line" if left_out else "",
                 )
             return UnauthorizedLogin("the security context is not accepted")
-        if count := self._complaints.due():
+        left_out = self._complaints.next()
+        if left_out is not None:
             self.log.error(
                 "cannot judge security contexts, for want of the keytab or the replay cache: {reason}; "
                 "times: {count}",
                 reason=said(error),
-                count=count,
+                count=left_out + 1,
             )
         return LoginNotJudged("the keytab or the replay cache is out of order")
 

@@ -9,7 +9,9 @@ Floor 1½: imports nothing of the package.
 
 from __future__ import annotations
 
+import math
 import resource
+import time
 from typing import Any, Protocol
 
 RESERVED_DESCRIPTORS = 32
@@ -40,25 +42,34 @@ def sessions_within(descriptors: int) -> int:
     return max(1, (descriptors - RESERVED_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
 
 
+class Monotonic:
+    """The clock of those who have no reactor yet, or are in another thread than it."""
+
+    @staticmethod
+    def seconds() -> float:
+        """See :meth:`twisted.internet.interfaces.IReactorTime.seconds`."""
+        return time.monotonic()
+
+
 class Sparing:
     """Says when one more line may go into a log, where strangers cause them.
 
-    :param reactor: the clock.
+    :param clock: the reactor or another thing with its ``seconds()``.
     :param lines: how many may, in any period.
     :param seconds: the period's length.
     """
 
-    def __init__(self, reactor: Any, lines: int = 10, seconds: float = 60.0) -> None:
-        self._reactor = reactor
+    def __init__(self, clock: Any = Monotonic, lines: int = 10, seconds: float = 60.0) -> None:
+        self._clock = clock
         self._lines = lines
         self._seconds = seconds
-        self._end = 0.0
+        self._end = -math.inf
         self._count = 0
         self._left_out = 0
 
     def next(self) -> int | None:
         """How many lines were left out since the last one; None: leave this one out, too."""
-        now = self._reactor.seconds()
+        now = self._clock.seconds()
         if now >= self._end:
             self._end = now + self._seconds
             self._count = 0

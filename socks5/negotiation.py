@@ -361,17 +361,18 @@ class ServerNegotiation(_Machine):
         self._output += message
         return self._advance()
 
-    def reject_credentials(self) -> Rejected:
+    def reject_credentials(self, reason: str = "") -> Rejected:
         """The credentials are wrong (RFC 1929: STATUS not 0; RFC 1961 section 3.8: an abort; then close).
 
+        :param reason: for the record, if it is another one.
         :raises LocalProtocolError: no credentials are being checked.
         """
         self._require(Stage.CHECKING, "no credentials are being checked")
         if self._tokens:
             self._output += ABORT
-            return self._close(AuthenticationFailed("security context not accepted"))
+            return self._close(AuthenticationFailed(reason or "security context not accepted"))
         self._output += CredentialsStatus(1).encode()
-        return self._close(AuthenticationFailed("user name or password not accepted"))
+        return self._close(AuthenticationFailed(reason or "user name or password not accepted"))
 
     def continue_context(self, token: bytes) -> ServerEvent | None:
         """The context needs another token of the client's (RFC 1961 section 3.6).

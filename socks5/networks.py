@@ -82,6 +82,11 @@ class Networks:
                 raise ValueError(part.strip()) from None
         return cls(tuple(found))
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether all addresses of a family are in it."""
+        return any(network.prefixlen == 0 for network in self.networks)
+
     def __or__(self, other: Networks) -> Networks:
         return Networks(self.networks + other.networks)
 

@@ -3,7 +3,7 @@
 A password is asked for on the terminal, or is the first line of a standard input that is none. It is
 never an argument, which every user of the machine could read.
 
-Floor 5: imports :mod:`socks5.auth.hashes` and :mod:`socks5.auth.users`.
+Floor 5: imports :mod:`socks5.wire`, :mod:`socks5.auth.hashes` and :mod:`socks5.auth.users`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 
 from twisted.python import usage
 from typing_extensions import override
 
-from socks5.auth.hashes import make_hash
-from socks5.auth.users import MAX_NAME, is_name, parse_hash
+from socks5.auth.hashes import NotComputed, make_hash
+from socks5.auth.users import is_name, parse_hash
+from socks5.disk import read
+from socks5.wire import MAX_NAME
 
 MAX_PASSWORD = 255
 """Octets of a password (RFC 1929 section 2)."""
@@ -51,6 +52,11 @@ class PasswdOptions(usage.Options):
     @override
     def parseArgs(self, path: str, name: str) -> None:  # type: ignore[override]
         """What stands behind the options."""
+        kind, colon, rest = path.partition(":")
+        if colon and kind in ("file", "htpasswd"):
+            raise usage.UsageError(
+                f"expected the path of a file, such as {rest or 'users.txt'}, got {path!r}"
+            )
         self.path = path
         self.name = os.fsencode(name)
 
@@ -81,7 +87,7 @@ def main(arguments: Sequence[str]) -> None:
         raise _exit(f"{error}\nTry --help.", 2) from None
     try:
         _run(options)
-    except ValueError as error:
+    except (ValueError, NotComputed) as error:
         raise _exit(str(error), 1) from None
     except OSError as error:
         raise _exit(f"{error.filename or options.path}: {error.strerror}", 1) from None
@@ -160,8 +166,7 @@ class Entries:
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path)
         try:
-            with open(self._path, "rb") as file:
-                text = file.read()
+            text = read(self._path)
         except FileNotFoundError:
             text = b""
         *lines, rest = text.split(b"\n")
@@ -183,6 +188,7 @@ class Entries:
         """Give a name this hash, or no entry any more. Settings behind the hash stay.
 
         :raises OSError: the file stays as it was.
+        :raises Refused: likewise.
         """
         lines = self._lines
         is_done = text is None
@@ -201,9 +207,13 @@ class Entries:
 
     def _replace(self, text: bytes) -> None:
         """Write the file anew, and put it in the old one's place with its owner and mode: at any moment
-        there is one or the other, whole.
+        there is one or the other, whole, after a power failure too.
+
+        :raises OSError: the file stays as it was.
+        :raises Refused: likewise.
         """
-        descriptor, new = tempfile.mkstemp(dir=os.path.dirname(self._path), prefix=".passwd-")
+        folder = os.path.dirname(self._path)
+        descriptor, new = tempfile.mkstemp(dir=folder, prefix=".passwd-")
         try:
             with open(descriptor, "wb") as file:
                 self._take_over(descriptor)
@@ -214,13 +224,38 @@ class Entries:
         except BaseException:
             os.unlink(new)
             raise
+        _sync(folder)
 
     def _take_over(self, descriptor: int) -> None:
+        """Give the new file the old one's group and mode, and its owner where that is ours to give.
+
+        :raises Refused: the group is not ours to give.
+        """
         try:
             old = os.stat(self._path)
         except FileNotFoundError:
             os.fchmod(descriptor, NEW_MODE)
             return
-        with suppress(PermissionError):  # only root may give a file away
+        try:
             os.fchown(descriptor, old.st_uid, old.st_gid)
+        except PermissionError:  # only root may give a file away; a group, who is in it
+            self._take_over_group(descriptor, old.st_gid)
         os.fchmod(descriptor, old.st_mode & 0o777)
+
+    def _take_over_group(self, descriptor: int, group: int) -> None:
+        try:
+            os.fchown(descriptor, -1, group)
+        except PermissionError:
+            raise Refused(
+                f"{self._path} belongs to a group that you are not in, and would not any more; "
+                "nothing was changed; let root or a member of the group do it"
+            ) from None
+
+
+def _sync(folder: str) -> None:
+    """Have the folder's entries on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

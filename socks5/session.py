@@ -32,7 +32,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.auth import LoginNotJudged
+from socks5.auth import LoginNotJudged, without_words
 from socks5.certificates import reason_of
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines
@@ -385,7 +385,7 @@ class ServerProtocol:
         if self._is_over:
             return
         if not failure.check(LoginFailed):
-            self.factory.log.failure("checking a login failed", failure=failure)
+            self.factory.log.failure("checking a login failed", failure=without_words(failure))
         self.counters.refused_logins += 1
         if failure.check(LoginNotJudged):
             self.counters.unjudged_logins += 1
@@ -393,7 +393,9 @@ class ServerProtocol:
 
     def _turn_down(self, failure: Failure) -> None:
         """Tell the client that its login is not accepted."""
-        self._handle(self._negotiation.reject_credentials())
+        is_judged = failure.check(LoginFailed) and not failure.check(LoginNotJudged)
+        reason = "" if is_judged else "nobody could judge the login"
+        self._handle(self._negotiation.reject_credentials(reason))
 
     def _reject(self, error: SOCKSError) -> None:
         if isinstance(error, ProtocolError):

@@ -9,6 +9,7 @@ Floor 5: imports everything below, and :mod:`socks5.service`.
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from twisted.cred.strcred import (
     InvalidAuthArgumentString,
     InvalidAuthType,
     UnsupportedInterfaces,
+    findCheckerFactories,
     findCheckerFactory,
 )
 from twisted.logger import Logger
@@ -126,6 +128,23 @@ def _workers(text: str) -> int:
         raise usage.UsageError(
             f"--workers: expected a number from 1 to 1024 or auto, got {text!r}"
         ) from None
+
+
+def _colon_advice(endpoint: str) -> str:
+    """What to do if an IPv6 address stands in an endpoint as it is elsewhere."""
+    if re.search(r"interface=\[?([0-9A-Fa-f]{0,4}:){2}", endpoint):
+        return r"; a colon inside a value needs a backslash, all in quotes: 'interface=\:\:1'"
+    return ""
+
+
+def _types() -> list[str]:
+    """What may stand before the colon of ``--auth``."""
+    factories = [
+        each.authType
+        for each in findCheckerFactories()
+        if IUsernamePassword in each.credentialInterfaces
+    ]
+    return sorted({*SOURCES, *factories})
 
 
 def _checker(kind: str, arguments: str) -> Any:
@@ -307,11 +326,13 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         try:
             is_exposed(endpoint)
         except Unusable as error:
-            raise usage.UsageError(f"--listen {endpoint}: {error}") from None
+            raise usage.UsageError(
+                f"--listen {endpoint}: {error}{_colon_advice(endpoint)}"
+            ) from None
         except ValueError as error:
             raise usage.UsageError(
                 f"--listen {endpoint}: expected a Twisted server endpoint, such as "
-                f"tcp:1080:interface=127.0.0.1: {error}"
+                f"tcp:1080:interface=127.0.0.1: {error}{_colon_advice(endpoint)}"
             ) from None
         self.add_place("listen", endpoint)
 
@@ -331,15 +352,17 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
 
     @override
     def opt_auth(self, description: str) -> None:
-        """Let in those whom TYPE:ARGS knows, such as file:users.txt, and nobody else; repeatable."""
+        """Let in those whom TYPE:ARGS knows, such as htpasswd:users.txt, and nobody else; repeatable."""
         kind, _, arguments = description.partition(":")
         if kind == "memory":
             self["memory"] = True
         try:
             self.addChecker(_checker(kind, arguments))
         except InvalidAuthType:
+            known = ", ".join(_types())
+            meant = f"; did you mean htpasswd:{kind}?" if os.path.exists(kind) else ""
             raise usage.UsageError(
-                f"--auth: expected a type of --help-auth, got {kind!r}"
+                f"--auth: expected a type of {known} (see --help-auth), got {kind!r}{meant}"
             ) from None
         except UnsupportedInterfaces:
             raise usage.UsageError(
@@ -391,6 +414,16 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             Method.USERNAME_PASSWORD: bool(self.get("credCheckers")),
         }
         return [method for method, has in has_logins.items() if has] or [Method.NO_AUTHENTICATION]
+
+    def warn(self) -> None:
+        """Say in the log what is legal but hardly meant."""
+        if self["memory"]:
+            _log.warn(_MEMORY_WARNING)
+        for method in self.unused(self._methods):
+            option = "--gssapi" if method is Method.GSSAPI else "--auth"
+            _log.warn(
+                "{option} is given, but no listener asks for it: see --methods", option=option
+            )
 
     def _check_access_log(self) -> None:
         if self["access-log"] == "":
@@ -492,8 +525,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         reactor = this_reactor()
     raise_descriptor_limit()
     worker = Worker.from_environment()
-    if worker is None and options["memory"]:
-        _log.warn(_MEMORY_WARNING)
+    if worker is None:
+        options.warn()
     if worker is None and options["workers"] > 1:
         return _parent(options, reactor)
     access_log = options.access_log(reactor, worker)

@@ -131,7 +131,10 @@ def endpoint_from(reactor: Any, description: str) -> TLSEndpoint | None:
     """
     words, options = _split(description)
     kind, *ports = words or [""]
-    if kind != "tls" or not ("cert" in options or re.fullmatch("[0-9]+", "".join(ports[:1]))):
+    if kind != "tls":
+        return None
+    if not ("cert" in options or re.fullmatch("[0-9]+", "".join(ports[:1]))):
+        _check_folder("".join(ports[:1]))
         return None
     if not (len(ports) == 1 and re.fullmatch("[0-9]{1,5}", ports[0]) and int(ports[0]) <= 65535):
         raise Unusable(f"expected one port, from 0 to 65535, in {FORM}")
@@ -141,6 +144,21 @@ def endpoint_from(reactor: Any, description: str) -> TLSEndpoint | None:
     listen_at = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
     tcp = listen_at(reactor, int(ports[0]), interface=interface)
     return TLSEndpoint(tcp, Certificates(_files(options), reactor), reactor)
+
+
+def _check_folder(path: str) -> None:
+    """Twisted serves TLS from a folder, and says nothing about one that has no certificate.
+
+    :raises Unusable: so it is.
+    """
+    try:
+        is_usable = any(name.endswith(".pem") for name in os.listdir(path or "."))
+    except OSError:
+        is_usable = False
+    if not (path and is_usable):
+        raise Unusable(
+            f"{path or 'no port'}: expected a folder of PEM files with keys and certificates, or {FORM}"
+        )
 
 
 def _split(description: str) -> tuple[list[str], dict[str, str]]:

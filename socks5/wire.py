@@ -227,6 +227,14 @@ UNSPECIFIED = Address("0.0.0.0", 0)
 """What a failure reply carries, and "unknown" in a request."""
 
 
+_OTHERS = {
+    4: ", as of SOCKS4",
+    13: ", as of a PROXY header: see --proxy-from",
+    22: ", as of TLS: see --listen tls:",
+}
+"""What a first octet may be of instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """The client's first message (RFC 1928 section 3).
@@ -255,7 +263,8 @@ class Greeting:
     def decode(cls, buffer: bytes | bytearray) -> tuple[Greeting, int] | None:
         """:raises RemoteProtocolError: the first octet is not 5."""
         if buffer and buffer[0] != VERSION:
-            raise RemoteProtocolError(f"not SOCKS5: first octet {buffer[0]}")
+            what = _OTHERS.get(buffer[0], "")
+            raise RemoteProtocolError(f"not SOCKS5: first octet {buffer[0]}{what}")
         if len(buffer) < 2 or len(buffer) < 2 + buffer[1]:
             return None
         used = 2 + buffer[1]

@@ -1,6 +1,6 @@
 """A server in memory and its clients, and what a test may ask of them.
 
-Also the guard over the log: see :func:`failures`. A test module takes it in by ``failures = sessions.failures``.
+Also the guard over the log, which every test has: see :func:`failures`.
 """
 
 from collections.abc import Callable, Iterator

@@ -54,6 +54,7 @@ from socks5.poll import poller_of
 from socks5.transport import Connection
 from socks5.wire import Address
 from tests.certificates import self_signed
+from tests.sessions import Failures
 
 HINT = "; raise the limit of open files (ulimit -n) or lower --max-sessions"
 
@@ -260,15 +261,14 @@ def crash(*arguments: Any) -> None:
 
 @pytest.mark.parametrize("place", ["buildProtocol", "connectionMade"])
 def test_a_client_that_cannot_be_served_ends_alone(
-    place: str, world: World, monkeypatch: pytest.MonkeyPatch
+    place: str, world: World, monkeypatch: pytest.MonkeyPatch, failures: Failures
 ) -> None:
     owner = world.factory if place == "buildProtocol" else Session
     monkeypatch.setattr(owner, place, crash)
     unlucky = world.connect()
-    with capturedLogs() as events:
-        world.reactor.turn()
-        world.reactor.advance(0)
-    assert [event["log_failure"].type for event in events] == [ZeroDivisionError]
+    world.reactor.turn()
+    world.reactor.advance(0)
+    assert len(failures.take(ZeroDivisionError)) == 1
     assert not is_open(unlucky)
     assert world.limit.open == 0
 
@@ -672,13 +672,13 @@ async def test_whom_such_a_factory_does_not_want_is_closed() -> None:
 
 @pytest.mark.parametrize("place_of_crash", ["buildProtocol", "greet"])
 @pytest_twisted.ensureDeferred
-async def test_such_a_client_that_cannot_be_served_ends_alone(place_of_crash: str) -> None:
+async def test_such_a_client_that_cannot_be_served_ends_alone(
+    place_of_crash: str, failures: Failures
+) -> None:
     place = Place()
     setattr(place.factory, place_of_crash, crash)
-    with capturedLogs() as events:
-        assert await place.hear() == b""
-    failures = [event["log_failure"].type for event in events if "log_failure" in event]
-    assert failures == [ZeroDivisionError]
+    assert await place.hear() == b""
+    assert len(failures.take(ZeroDivisionError)) == 1
     assert place.limit.open == 0
 
     delattr(place.factory, place_of_crash)
@@ -700,20 +700,17 @@ async def test_such_a_port_pauses_and_resumes_however_often_it_is_told() -> None
 
 @pytest_twisted.ensureDeferred
 async def test_such_a_port_that_hits_a_bug_goes_on_after_a_moment(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, failures: Failures
 ) -> None:
     monkeypatch.setattr(accept, "RETRY_DELAY", 0.01)
     place = Place()
     place.port._accept = crash
-    with capturedLogs() as events:
-        client = Deferred.fromCoroutine(place.hear())
-        while not any("log_failure" in event for event in events):
-            await deferLater(reactor, 0.001)
-        del place.port._accept
-        assert await client == b"hello"
-    assert {event["log_failure"].type for event in events if "log_failure" in event} == {
-        ZeroDivisionError
-    }
+    client = Deferred.fromCoroutine(place.hear())
+    while not failures.logged:
+        await deferLater(reactor, 0.001)
+    del place.port._accept
+    assert await client == b"hello"
+    assert failures.take(ZeroDivisionError)
     await place.close()
 
 
@@ -881,7 +878,9 @@ async def test_a_peer_for_whom_there_is_no_descriptor_waits(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_peer_that_cannot_be_let_in_is_logged_and_the_wait_goes_on() -> None:
+async def test_a_peer_that_cannot_be_let_in_is_logged_and_the_wait_goes_on(
+    failures: Failures,
+) -> None:
     peers = Peers()
     come = peers.awaits
     peers.port.stopListening()
@@ -901,6 +900,7 @@ async def test_a_peer_that_cannot_be_let_in_is_logged_and_the_wait_goes_on() -> 
         clients.append(peers.connect())
         await peers.until(lambda: peers.streams)
     assert [formatEvent(event) for event in events] == ["a peer could not be let in"]
+    assert failures.take(ZeroDivisionError) == ["a bug"]
     peers.streams[0].abortConnection()
     peers.port.stopListening()
     for client in clients:

@@ -28,8 +28,6 @@ from tests.sessions import (
     refusal,
 )
 
-failures = sessions.failures
-
 HOST = "198.51.100.7"  # the control connection's peer
 FROM = (HOST, 5000)
 MOVED = (HOST, 5001)

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from twisted.cred import error
 from twisted.cred.checkers import (
+    ANONYMOUS,
     FilePasswordDB,
     ICredentialsChecker,
     InMemoryUsernamePasswordDatabaseDontUse,
 )
-from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.logger import (
     LogEvent,
     Logger,
@@ -37,6 +39,7 @@ from socks5.auth import (
     User,
 )
 from socks5.interfaces import IAuthenticator, IUser
+from socks5.limits import Monotonic
 from socks5.wire import Credentials, Method
 
 CLIENT = "198.51.100.7"
@@ -233,6 +236,42 @@ def test_a_checker_that_breaks_lets_nobody_in_and_hides_no_other(events: list[Lo
     assert len(events) == 2
 
 
+def test_a_checker_that_breaks_at_each_login_does_not_fill_the_log(
+    events: list[LogEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(Monotonic, "seconds", clock.seconds)
+    any_of = AnyOf([Checker(broken)])
+    credentials = UsernamePassword(b"alice", PASSWORD)
+    for _ in range(100):
+        assert outcome(any_of.requestAvatarId(credentials)).check(LoginNotJudged)
+    assert len(events) == 10
+    clock.advance(60)
+    assert outcome(any_of.requestAvatarId(credentials)).check(LoginNotJudged)
+    assert "hold a password; 90 more failed without a line\n" in formatEvent(events[10])
+
+
+@pytest.mark.parametrize("error", [SystemExit, BaseException])
+def test_whatever_breaks_a_checker_does_not_pass_it(
+    error: type[BaseException], events: list[LogEvent]
+) -> None:
+    def breaks(credentials: Any) -> Any:
+        raise error(PASSWORD.decode())
+
+    assert log_in(b"alice", PASSWORD, Checker(breaks)).check(LoginNotJudged)
+    assert log_in(b"alice", PASSWORD, Checker(breaks), Checker(accept)) == User("alice")
+    assert not any(PASSWORD.decode() in formatEvent(event) for event in events)
+
+
+def test_the_end_of_the_program_is_no_break_of_a_checker() -> None:
+    def interrupted(credentials: Any) -> Any:
+        raise KeyboardInterrupt
+
+    authenticator = PasswordAuthentication.over(Checker(interrupted))
+    given = outcome(authenticator.authenticate(Credentials(b"alice", b"secret"), CLIENT))
+    assert given.check(KeyboardInterrupt)
+
+
 def test_a_checker_that_cannot_judge_is_not_a_refusal() -> None:
     def cannot(credentials: Any) -> Any:
         raise LoginNotJudged("too many wait")
@@ -274,6 +313,12 @@ def test_cancelling_reaches_the_checker_and_asks_no_other() -> None:
     assert cancelled == [wait]
     assert given[0].check(CancelledError)
     assert behind.asked == []
+
+
+@pytest.mark.parametrize("avatar_id", [None, ANONYMOUS])
+def test_a_checker_that_names_nobody_lets_nobody_in(avatar_id: Any) -> None:
+    given = log_in(b"alice", b"secret", Checker(lambda _: avatar_id))
+    assert given.check(error.UnauthorizedLogin)
 
 
 def test_any_of_takes_what_a_portal_asks_it_for() -> None:

@@ -57,6 +57,13 @@ def test_another_one(tmp_path: Path) -> None:
             "uri = 'ldap://ldap.test'\nstart_tls = false\nsearch_base = 'dc=test'",
             ": start_tls = false is for a server on this machine's loopback",
         ),
+        *(
+            (
+                f"uri = 'ldap://a'\nsearch_base = 'dc=test'\ntimeout = {wrong}",
+                ": timeout: expected seconds, more than 0",
+            )
+            for wrong in ("0", "-1", "-0.5", "nan", "inf")
+        ),
         ("bind_passwort = 'hunter2'", ": unknown key 'bind_passwort'; expected some of uri, "),
         ("bind_password = 2", ": bind_password: expected a str"),
         ("timeout = 'soon'", ": timeout: expected a float"),

@@ -3,14 +3,22 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from zope.interface.verify import verifyObject
 
-from socks5.auth import files
-from socks5.auth.files import UserFile
-from socks5.auth.users import WrongSource, parse_plain
+from socks5.auth import LoginNotJudged, files
+from socks5.auth.files import Plainly, UserFile
+from socks5.auth.hashes import make_hash
+from socks5.auth.users import WrongSource, parse_hash, parse_plain
+from socks5.disk import Stamp
+from tests.test_auth_hashes import little_memory
 
 
 @pytest.fixture
@@ -68,6 +76,7 @@ BROKEN = {
     "half-written": (lambda path: path.write_text("alice:other\nbo"), "line 2 does not end"),
     "wrong": (lambda path: path.write_text("alice\n"), "line 1: expected NAME:SECRET"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "Is a directory"),
+    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "Not a regular file"),
 }
 
 
@@ -94,6 +103,107 @@ def test_a_mended_file_counts(path: Path) -> None:
     path.write_text("bob:word\n")
     assert not is_let_in(file, b"alice", b"secret")
     assert is_let_in(file, b"bob", b"word")
+
+
+@pytest.mark.parametrize("what", ["users", "groups"])
+def test_what_is_no_file_is_not_waited_for(what: str, path: Path) -> None:
+    os.mkfifo(path.with_name("pipe"))
+    paths = {"users": str(path), "groups": str(path), what: str(path.with_name("pipe"))}
+    with pytest.raises(WrongSource, match=r"got '.*/pipe' \(Not a regular file\)"):
+        UserFile(paths["users"], parse_plain, paths["groups"])
+
+
+class Ticks:
+    """A kernel whose clock, by which it stamps files, stands still."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.stamp = Stamp(1, 2, 3, 4, int(self.now * 1e9))
+        monkeypatch.setattr(files, "Stamp", self)
+        monkeypatch.setattr(files, "time", self)
+
+    def of(self, path: str) -> Stamp:
+        return self.stamp
+
+    def time(self) -> float:
+        return self.now
+
+
+def test_a_change_that_gives_a_file_no_other_stamp_is_noticed(
+    path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two in one tick of the kernel's clock (before Linux 6.13)."""
+    ticks = Ticks(monkeypatch)
+    file = UserFile(str(path), parse_plain)
+    path.write_text("alice:SECRET\n")
+    assert is_let_in(file, b"alice", b"secret")
+    ticks.now += 1.5 * files.TICK
+    assert is_let_in(file, b"alice", b"SECRET")
+    path.write_text("alice\n")
+    for _ in range(5):
+        ticks.now += 1.5 * files.TICK
+        assert is_let_in(file, b"alice", b"SECRET")
+    path.write_text("alice:SECRET\n")
+    for _ in range(5):
+        ticks.now += 1.5 * files.TICK
+        assert is_let_in(file, b"alice", b"SECRET")
+    again = f"{path} was read again; users: 1"
+    assert [log[0], log[2]] == [again] * 2
+    assert [line for line in log if "line 1: expected NAME" in line] == log[1:2]
+    assert len(log) == 3
+
+
+def test_a_stamp_that_is_old_enough_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = Ticks(monkeypatch)
+    file = UserFile(str(path), parse_plain)
+    young = file.stamp()
+    ticks.now += files.SETTLED
+    old = file.stamp()
+    assert old != young
+    ticks.now += files.SETTLED
+    assert file.stamp() == old
+
+
+class Thread:
+    """Work that is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Deferred[Any], Any, tuple[bytes, ...]]] = []
+
+    def run(self, function: Any, *arguments: bytes) -> Deferred[Any]:
+        wait: Deferred[Any] = Deferred()
+        self.waiting.append((wait, function, arguments))
+        return wait
+
+    def work(self) -> None:
+        while self.waiting:
+            wait, function, arguments = self.waiting.pop(0)
+            maybeDeferred(function, *arguments).chainDeferred(wait)
+
+
+def test_only_a_changed_file_takes_a_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = Ticks(monkeypatch)
+    ticks.now += files.SETTLED
+    file, thread = UserFile(str(path), parse_plain), Thread()
+    checker = Plainly(file, thread)  # type: ignore[arg-type]
+    assert verifyObject(ICredentialsChecker, checker)
+
+    def log_in(password: bytes) -> list[Any]:
+        outcome: list[Any] = []
+        login = checker.requestAvatarId(UsernamePassword(b"alice", password))
+        login.addBoth(outcome.append)
+        return outcome
+
+    assert log_in(b"secret") == [b"alice"]
+    assert log_in(b"SECRET")[0].check(UnauthorizedLogin)
+    path.write_text("alice:SECRET\n")
+    ticks.stamp = ticks.stamp._replace(inode=7)
+    waiting = [log_in(b"SECRET"), log_in(b"secret")]
+    assert waiting == [[], []]
+    thread.work()
+    assert waiting[0] == [b"alice"]
+    assert waiting[1][0].check(UnauthorizedLogin)
+    assert log_in(b"SECRET") == [b"alice"]
 
 
 def test_at_the_start_a_broken_file_is_a_sentence(path: Path) -> None:
@@ -124,6 +234,18 @@ def test_groups_are_read_with_the_users(path: Path, log: list[str]) -> None:
     groups.write_text("what\n")
     assert file.users().judge(b"alice", b"secret").groups == {"others"}
     assert [line for line in log if f"{groups} line 1: expected GROUP" in line] == log[1:]
+
+
+def test_what_cannot_be_computed_is_no_verdict_and_is_said_once(path: Path, log: list[str]) -> None:
+    path.write_text(f"alice:{make_hash(b'secret')}\n")
+    file = UserFile(str(path), parse_hash)
+    with little_memory():
+        for name in (b"alice", b"alice", b"nobody"):
+            with pytest.raises(LoginNotJudged):
+                file.judge(name, b"secret")
+    assert file.judge(b"alice", b"secret") == b"alice"
+    reason = "Argon2: Memory allocation error"
+    assert log == [f"{path} cannot judge logins: {reason}; times: 1"]
 
 
 def test_it_is_found_from_anywhere(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

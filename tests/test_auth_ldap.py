@@ -1,5 +1,6 @@
 """What is asked of a directory, and what becomes of its answers. A real one is in tests/interop/."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +9,27 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from cryptography import x509
 from ldaptor.protocols.ldap import ldaperrors
+from ldaptor.protocols.ldap.ldapclient import LDAPClient
+from ldaptor.protocols.pureber import berDecodeObject
+from ldaptor.protocols.pureldap import (
+    LDAP_SCOPE_baseObject,
+    LDAP_SCOPE_wholeSubtree,
+    LDAPBindResponse,
+    LDAPExtendedResponse,
+    LDAPFilterMatchAll,
+    LDAPMessage,
+    LDAPStartTLSResponse,
+)
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
@@ -25,6 +39,7 @@ from socks5.auth import Known, LoginNotJudged, ldap
 from socks5.auth.directory import Directory
 from socks5.auth.ldap import LDAPChecker
 from socks5.auth.users import WrongSource
+from tests.certificates import Authority
 
 PLAIN = Directory(
     uri="ldap://127.0.0.1", start_tls=False, user_dn="uid={name},dc=test", timeout=5.0
@@ -39,6 +54,7 @@ class Client:
 
     def __init__(self) -> None:
         self.transport = self
+        self.connected = 1
         self.is_aborted = False
         self.asked: list[tuple[str, bytes]] = []
         self.verdict: Deferred[Any] = Deferred()
@@ -51,7 +67,30 @@ class Client:
         return self.verdict
 
     def abortConnection(self) -> None:
+        assert self.connected
         self.is_aborted = True
+
+
+class Searches:
+    """What was searched, and what is found: by the DN below which it is searched."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[Entry] | Exception] = {}
+        self.asked: list[tuple[str, str | None, bytes, list[str]]] = []
+
+    def entry(self, client: Client, base: str) -> Any:
+        def search(
+            attributes: list[str],
+            filterObject: Any = LDAPFilterMatchAll,  # noqa: N803
+            filterText: str | None = None,  # noqa: N803
+            scope: int = LDAP_SCOPE_wholeSubtree,
+        ) -> Any:
+            assert (scope == LDAP_SCOPE_baseObject) == (filterObject is LDAPFilterMatchAll)
+            self.asked.append((base, filterText, filterObject.toWire(), attributes))
+            found = self.found.get(base, [])
+            return fail(found) if isinstance(found, Exception) else succeed(found)
+
+        return SimpleNamespace(search=search)
 
 
 class World:
@@ -60,10 +99,17 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Directory = PLAIN) -> None:
         self.clock = Clock()
         self.clients: list[Client] = []
+        self.searches = Searches()
         self.connect: Callable[[], Deferred[Any]] = self._connected
-        monkeypatch.setattr(ldap, "HostnameEndpoint", lambda *arguments: arguments)
-        monkeypatch.setattr(ldap, "connectProtocol", lambda endpoint, client: self.connect())
+        monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", self.searches.entry)
+        endpoint = SimpleNamespace(connect=self._connect)
+        monkeypatch.setattr(ldap, "HostnameEndpoint", lambda *arguments: endpoint)
+        monkeypatch.setattr(ldap, "wrapClientTLS", lambda options, endpoint: endpoint)
         self.checker = LDAPChecker(directory, lambda: self.clock)
+
+    def _connect(self, factory: Factory) -> Deferred[Any]:
+        assert not factory.noisy, "two lines in the log for each login"
+        return self.connect()
 
     def _connected(self) -> Deferred[Any]:
         self.clients.append(Client())
@@ -97,9 +143,11 @@ def log() -> Iterator[list[str]]:
 
 def test_who_binds_comes_in(world: World) -> None:
     assert verifyObject(ICredentialsChecker, world.checker)
+    dn = "uid=a\\,b,dc=test"
+    world.searches.found[dn] = [Entry(dn, uid=[b"a,b"])]
     outcome = world.log_in(b"a,b")
     [client] = world.clients
-    assert client.asked == [("uid=a\\,b,dc=test", b"secret")]
+    assert client.asked == [(dn, b"secret")]
     client.verdict.callback(None)
     assert outcome == [Known(b"a,b")]
     world.clock.advance(0)
@@ -167,6 +215,16 @@ def test_one_that_leaves_gives_its_connection_back(world: World, log: list[str])
     assert log == []
 
 
+def test_a_connection_that_is_lost_is_not_cut(world: World) -> None:
+    """TLS of Twisted's cannot bear that."""
+    outcome = world.log_in()
+    world.clients[0].connected = 0
+    world.clients[0].verdict.errback(ConnectionLost())
+    assert outcome[0].check(LoginNotJudged)
+    world.clock.advance(0)
+    assert not world.clients[0].is_aborted
+
+
 def test_so_many_may_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ldap, "CONNECTIONS", 2)
     outcomes = [world.log_in() for _ in range(3)]
@@ -185,11 +243,11 @@ def test_some_logins_are_refused_unasked(world: World, login: tuple[bytes, bytes
 # ---------------------------------------------------------------- searches
 
 
-class Entry(dict[str, list[bytes]]):
+class Entry(dict[str, set[bytes]]):
     """What a search finds."""
 
     def __init__(self, dn: str, **attributes: list[bytes]) -> None:
-        super().__init__(attributes)
+        super().__init__({name: {*values} for name, values in attributes.items()})
         self.dn = self
         self._text = dn
 
@@ -197,8 +255,8 @@ class Entry(dict[str, list[bytes]]):
         return self._text
 
 
-ANNA = Entry("uid=anna,ou=people,dc=test")
-STAFF = Entry("cn=staff,ou=groups,dc=test", cn=[b"staff", "räte".encode()])
+ANNA = Entry("uid=anna,ou=people,dc=test", uid=[b"anna"])
+STAFF = Entry("cn=staff,ou=groups,dc=test", cn=[b"staff", "räte".encode(), b"\xff"])
 SEARCHING = Directory(
     uri="ldap://127.0.0.1",
     start_tls=False,
@@ -210,43 +268,20 @@ SEARCHING = Directory(
 )
 
 
-class Searches:
-    """What was searched, and what is found: by the DN below which it is searched."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, list[Entry]] = {}
-        self.asked: list[tuple[str, str | None, bytes, list[str]]] = []
-
-    def entry(self, client: Client, base: str) -> Any:
-        def search(**how: Any) -> Any:
-            match = how["filterObject"].toWire()
-            self.asked.append((base, how["filterText"], match, how["attributes"]))
-            return succeed(self.found.get(base, []))
-
-        return SimpleNamespace(search=search)
-
-
-@pytest.fixture
-def searches(monkeypatch: pytest.MonkeyPatch) -> Searches:
-    searches = Searches()
-    monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", searches.entry)
-    return searches
-
-
-def test_a_search_finds_the_user_and_the_groups(
-    monkeypatch: pytest.MonkeyPatch, searches: Searches
-) -> None:
+def test_a_search_finds_the_user_and_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, SEARCHING)
+    searches = world.searches
     searches.found = {SEARCHING.search_base: [ANNA], SEARCHING.group_base: [STAFF, Entry("cn=x")]}
     outcome = world.log_in(b"anna)(uid=*")
     world.clients[0].verdict.callback(None)
     [known] = outcome
-    assert (known, known.groups) == (b"anna)(uid=*", {"staff", "räte"})
+    assert (known, known.groups) == (b"anna", {"staff", "räte", "\\xff"})
     as_root = (ROOT, b"root word")
     assert world.clients[0].asked == [as_root, (ANNA.getText(), b"secret"), as_root]
     users, groups = searches.asked
     assert users[:2] == (SEARCHING.search_base, "(objectClass=person)")
     assert b"\x04\x0banna)(uid=*" in users[2]  # the name as it is, behind its length
+    assert users[3] == ["uid"]
     assert groups[:2] == (SEARCHING.group_base, None)
     assert ANNA.getText().encode() in groups[2]
     assert groups[3] == ["cn"]
@@ -254,16 +289,16 @@ def test_a_search_finds_the_user_and_the_groups(
 
 @pytest.mark.parametrize("found", [[], [ANNA, STAFF]])
 def test_a_user_that_is_not_exactly_one_does_not_come_in(
-    found: list[Entry], monkeypatch: pytest.MonkeyPatch, searches: Searches
+    found: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(monkeypatch, replace(SEARCHING, bind_dn=""))
-    searches.found = {SEARCHING.search_base: found}
+    world.searches.found = {SEARCHING.search_base: found}
     assert world.log_in()[0].check(UnauthorizedLogin)
     assert world.clients[0].asked == []
 
 
 def test_a_refusal_of_who_searches_is_no_verdict(
-    monkeypatch: pytest.MonkeyPatch, searches: Searches, log: list[str]
+    monkeypatch: pytest.MonkeyPatch, log: list[str]
 ) -> None:
     world = World(monkeypatch, SEARCHING)
     client = Client()
@@ -274,13 +309,137 @@ def test_a_refusal_of_who_searches_is_no_verdict(
     assert "root word" not in log[0]
 
 
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"search_filter": "((("}, "search_filter: expected a filter like (objectClass=person) "),
+        ({"search_filter": "a=b"}, "search_filter: expected a filter like (objectClass=person) "),
+        ({"uri": "ldaps://a..b"}, "uri: expected the name of a host, got 'a..b'"),
+    ],
+)
+def test_what_cannot_be_used_is_a_sentence_at_the_start(
+    values: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(WrongSource, match=re.escape(sentence)):
+        LDAPChecker(replace(SEARCHING, **values), lambda: pytest.fail("asked too early"))
+
+
+# ---------------------------------------------------------------- what a user is called
+
+
+def name_of(world: World, name: str) -> Any:
+    """What becomes of a login with the right password."""
+    outcome = world.log_in(name.encode())
+    if world.clients[0].asked == [] or world.clients[0].asked[-1][0] == ROOT:
+        return outcome[0]
+    world.clients[0].verdict.callback(None)
+    return outcome[0]
+
+
+@pytest.mark.parametrize("directory", [PLAIN, replace(SEARCHING, group_base="")])
+@pytest.mark.parametrize("spelling", ["anna", "ANNA", " anna ", "an\u00adna", "\uff41nna"])
+def test_the_directory_says_how_a_name_is_spelt(
+    directory: Directory, spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(monkeypatch, directory)
+    world.searches.entry = lambda client, base: SimpleNamespace(  # type: ignore[method-assign]
+        search=lambda **how: succeed([Entry("uid=Anna", uid=[b"Anna"])])
+    )
+    monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", world.searches.entry)
+    assert name_of(world, spelling) == b"Anna"
+
+
+@pytest.mark.parametrize("directory", [PLAIN, replace(SEARCHING, group_base="")])
+def test_who_has_several_names_does_not_come_in(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(monkeypatch, directory)
+    entry = Entry("uid=anna,dc=test", uid=[b"anna", b"boss"])
+    world.searches.found = {"uid=anna,dc=test": [entry], SEARCHING.search_base: [entry]}
+    assert name_of(world, "anna").check(UnauthorizedLogin)
+
+
+UNREADABLE: list[list[Entry] | Exception] = [
+    [],
+    [Entry("uid=anna,dc=test")],
+    ldaperrors.LDAPNoSuchObject(),
+    ldaperrors.LDAPInsufficientAccessRights(),
+]
+
+
+@pytest.mark.parametrize("found", UNREADABLE)
+@pytest.mark.parametrize("user_dn", ["uid={name},dc=test", "{name}@test", "uid=x{name},dc=test"])
+def test_where_a_name_cannot_be_read_one_spelling_comes_in(
+    found: list[Entry] | Exception, user_dn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for spelling in (
+        "Anna",
+        "anna ",
+        " anna",
+        "anna  b",
+        "an\u00adna",
+        "\uff41nna",
+        "ann\xe4",
+        "a\0",
+    ):
+        world = World(monkeypatch, replace(PLAIN, user_dn=user_dn))
+        world.searches.found = dict.fromkeys([user_dn.replace("{name}", spelling)], found)
+        assert name_of(world, spelling).check(UnauthorizedLogin)
+    world = World(monkeypatch, replace(PLAIN, user_dn=user_dn))
+    world.searches.found = {user_dn.replace("{name}", "anna b."): found}
+    assert name_of(world, "anna b.") == b"anna b."
+
+
+def test_a_directory_that_breaks_while_it_is_asked_for_the_name_judges_nobody(
+    world: World, log: list[str]
+) -> None:
+    world.searches.found["uid=anna,dc=test"] = ldaperrors.LDAPBusy()
+    assert name_of(world, "anna").check(LoginNotJudged)
+    assert "LDAPBusy" in log[0]
+
+
 def test_over_tls_the_name_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(ldap, "wrapClientTLS", lambda tls, endpoint: asked.append(tls))
     world = World(monkeypatch, replace(PLAIN, uri="ldaps://ldap.example.org"))
-    assert world.log_in() == []
-    [tls] = asked
+
+    def wrapped(tls: Any, endpoint: Any) -> Any:
+        asked.append(tls)
+        return endpoint
+
+    monkeypatch.setattr(ldap, "wrapClientTLS", wrapped)
+    for _ in range(2):
+        assert world.log_in() == []
+    assert len(asked) == 2
+    [tls] = {*asked}  # made once, for that takes long
     assert tls._hostname == "ldap.example.org"
+
+
+@pytest.mark.parametrize("name", ["other.example", "localhost"])
+@pytest_twisted.ensureDeferred
+async def test_a_server_with_another_name_gets_no_password(
+    name: str, tmp_path: Path, log: list[str]
+) -> None:
+    received: list[bytes] = []
+
+    class Listening(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            received.append(data)
+            self.transport.loseConnection()
+
+    authority = Authority(tmp_path)
+    pem = authority.write("server.pem", *authority.issue(name, alternatives=[x509.DNSName(name)]))
+    context = DefaultOpenSSLContextFactory(str(pem), str(pem))
+    port = reactor.listenSSL(0, Factory.forProtocol(Listening), context, interface="127.0.0.1")  # type: ignore[attr-defined]
+    uri = f"ldaps://localhost:{port.getHost().port}"
+    directory = Directory(uri=uri, user_dn="uid={name}", ca_file=str(authority.path))
+    with pytest.raises(LoginNotJudged):
+        await LDAPChecker(directory, lambda: reactor).requestAvatarId(
+            UsernamePassword(b"anna", b"secret")
+        )
+    is_right = name == "localhost"
+    assert (b"secret" in b"".join(received)) == is_right
+    assert ["VerificationError" in line for line in log if "judge" in line] == [not is_right]
+    await port.stopListening()
 
 
 # ---------------------------------------------------------------- StartTLS
@@ -307,6 +466,39 @@ async def test_a_server_that_never_starts_tls_judges_nobody_and_gets_no_password
     await lost
     assert b"1.3.6.1.4.1.1466.20037" in b"".join(received)  # the OID of StartTLS
     assert b"secret" not in b"".join(received)
+    await port.stopListening()
+
+
+class Forger(Protocol):
+    """Somebody between, without a certificate: says yes to StartTLS and, in one go, more."""
+
+    length: int | None = None
+    """Octets of what stands behind it; None for all."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if not data.startswith(b"\x30"):  # an LDAPMessage; the other thing is a TLS hello
+            return
+        request, _ = berDecodeObject(LDAPClient.berdecoder, data)
+        started = LDAPExtendedResponse(resultCode=0, responseName=LDAPStartTLSResponse.oid)
+        let_in = LDAPBindResponse(resultCode=0)
+        answers = [(started, request.id), (let_in, request.id + 1)]
+        octets = [LDAPMessage(answer, id=each).toWire() for answer, each in answers]
+        self.transport.write(octets[0] + octets[1][: self.length])
+
+
+@pytest.mark.parametrize("length", [None, 1])
+@pytest_twisted.ensureDeferred
+async def test_what_stands_behind_the_answer_to_start_tls_is_no_verdict(
+    length: int | None, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Octets in clear text that the client would take for the answer to its bind (as CVE-2011-0411)."""
+    monkeypatch.setattr(Forger, "length", length)
+    port = reactor.listenTCP(0, Factory.forProtocol(Forger), interface="127.0.0.1")  # type: ignore[attr-defined]
+    uri = f"ldap://127.0.0.1:{port.getHost().port}"
+    checker = LDAPChecker(Directory(uri=uri, user_dn="uid={name}"), lambda: reactor)
+    with pytest.raises(LoginNotJudged):
+        await checker.requestAvatarId(UsernamePassword(b"anna", b"any password"))
+    assert [line for line in log if "octets behind the answer to StartTLS" in line]
     await port.stopListening()
 
 

@@ -23,11 +23,22 @@ class PAM:
     def __init__(self) -> None:
         self.code = 0
         self.asked: list[tuple[Any, ...]] = []
+        self.gives_code = False
+        self.flags: list[int] = []
+        self.pam_authenticate = self._authenticate
+        self.PAM_DISALLOW_NULL_AUTHTOK = 1
         self.PamAuthenticator = lambda: self
 
-    def authenticate(self, name: bytes, password: bytes, *, service: str, resetcreds: bool) -> bool:
+    def _authenticate(self, handle: None, flags: int) -> int:
+        self.flags.append(flags)
+        return self.code
+
+    def authenticate(
+        self, name: bytes, password: bytes, *, service: str, resetcreds: bool
+    ) -> bool | int:
         self.asked.append((name, password, service, resetcreds))
-        return self.code == 0
+        code = self.pam_authenticate(None, 0)
+        return code if self.gives_code else code == 0
 
 
 @pytest.fixture
@@ -54,11 +65,52 @@ def log() -> Iterator[list[str]]:
 def test_whom_it_accepts_comes_in(system: PAM) -> None:
     assert Service("proxy").judge(b"\xff", b"\xfe") == b"\xff"
     assert system.asked == [(b"\xff", b"\xfe", "proxy", False)]
+    assert system.flags == [system.PAM_DISALLOW_NULL_AUTHTOK]
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "is_taken"),
+    [
+        ("auth sufficient pam_rootok.so\nauth required pam_unix.so\n", 0, False),
+        ("auth sufficient pam_rootok.so\n", 1000, True),
+        ("# auth sufficient pam_rootok.so\nauth required pam_unix.so\n", 0, True),
+        ("", 0, True),
+    ],
+)
+def test_a_service_that_believes_root_is_none_for_a_proxy_that_is_root(
+    text: str,
+    user: int,
+    is_taken: bool,
+    system: PAM,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "proxy").write_text(text)
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    if is_taken:
+        Service("proxy")
+    else:
+        with pytest.raises(WrongSource, match="proxy has pam_rootok, with which PAM takes every"):
+            Service("proxy")
+
+
+def test_the_service_for_all_others_is_none(system: PAM, tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    with pytest.raises(WrongSource, match="expected a service that has a file"):
+        Service("other")
 
 
 @pytest.mark.parametrize("code", [6, 7, 8, 10, 11, 12, 13])
 def test_whom_it_refuses_does_not(system: PAM, code: int) -> None:
     system.code = code
+    with pytest.raises(UnauthorizedLogin):
+        Service("proxy").judge(b"alice", b"secret")
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_an_answer_that_is_not_true_lets_nobody_in(system: PAM, code: int) -> None:
+    """python-pam 2.0.0 gives PAM's code: 0 for a right password."""
+    system.gives_code, system.code = True, code
     with pytest.raises(UnauthorizedLogin):
         Service("proxy").judge(b"alice", b"secret")
 
@@ -74,8 +126,10 @@ def test_when_it_is_out_of_order_nobody_is_judged_and_it_is_said_once(
     assert log == ["PAM cannot judge logins for the service proxy: error 9 (see pam(3)); times: 1"]
 
 
-@pytest.mark.parametrize("login", [(b"a\0", b"secret"), (b"alice", b"\0")])
-def test_a_nul_is_refused_unasked(system: PAM, login: tuple[bytes, bytes]) -> None:
+@pytest.mark.parametrize("login", [(b"a\0", b"secret"), (b"alice", b"\0"), (b"alice", b"")])
+def test_a_nul_and_an_empty_password_are_refused_unasked(
+    system: PAM, login: tuple[bytes, bytes]
+) -> None:
     with pytest.raises(UnauthorizedLogin):
         Service("proxy").judge(*login)
     assert system.asked == []
@@ -96,4 +150,21 @@ def test_without_python_pam_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 def test_the_source_is_made_without_asking(system: PAM) -> None:
     assert checkers.pam("proxy")
     assert system.asked == []
-    assert isinstance(sys.modules["pam"], PAM | SimpleNamespace)
+
+
+@pytest.mark.parametrize("error", [OSError("no libpam"), AttributeError("pam_start")])
+def test_a_pam_that_does_not_work_is_a_sentence_at_the_start(system: PAM, error: Exception) -> None:
+    def broken() -> PAM:
+        raise error
+
+    system.PamAuthenticator = broken
+    with pytest.raises(WrongSource, match=r"needs PAM and python-pam 2\.1 or later, got .*, and"):
+        checkers.pam("proxy")
+
+
+def test_another_module_of_that_name_is_a_sentence(
+    system: PAM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pam", SimpleNamespace())
+    with pytest.raises(WrongSource, match=r"\(AttributeError\): pip install 'txsocks5\[pam\]'"):
+        checkers.pam("proxy")

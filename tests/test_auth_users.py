@@ -45,10 +45,23 @@ def test_a_line_is_a_user() -> None:
 
 
 def test_a_password_may_hold_colons() -> None:
-    entries = parse_users(b"alice:a:b:c\nbob:\n", parse_plain)
+    entries = parse_users(b"alice:a:b:c\n", parse_plain)
     assert entries[b"alice"].secret.fits(b"a:b:c")
     assert not entries[b"alice"].secret.fits(b"a")
-    assert entries[b"bob"].secret.fits(b"")
+
+
+@pytest.mark.parametrize("rest", [b"", b"  "])
+def test_nobody_has_no_password(rest: bytes) -> None:
+    with pytest.raises(WrongSource, match="line 1: expected a password behind the name"):
+        parse_users(b"bob:" + rest + b"\n", parse_plain)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+@pytest.mark.parametrize("settings", [b"", b":quota=5"])
+def test_a_hash_is_nobodys_password(kind: str, settings: bytes) -> None:
+    """Else whoever reads a file that is safe to be read would be let in."""
+    with pytest.raises(WrongSource, match="line 1: what follows the name is a hash; did you mean"):
+        parse_users(b"bob:" + KNOWN[kind].encode() + settings + b"\n", parse_plain)
 
 
 def test_comments_alone_are_nobody() -> None:

@@ -1,7 +1,11 @@
 """Slow checks: in threads, bounded, shared, remembered - and cancelled."""
 
+import gc
+import os
+import random
 import threading
 from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5.auth import LoginNotJudged, work
+from socks5.auth.users import keyed
 from socks5.auth.work import Direct, Remembered, Threaded, Work
 
 
@@ -116,13 +121,12 @@ def test_no_thread_before_the_first_check(pools: list[Pool]) -> None:
 
 def test_what_runs_and_what_waits_is_bounded(pools: list[Pool], log: list[str]) -> None:
     clock = Clock()
-    busy = Work(Reactor, threads=2, waiting=3, now=clock.seconds)
+    busy = Work(Reactor, threads=2, waiting=3, clock=clock)
     outcomes = [told(busy.run(str, number)) for number in range(7)]
     assert [len(pool.calls) for pool in pools] == [2]
     assert outcomes[:5] == [[]] * 5
     for [failure] in outcomes[5:]:
         assert failure.check(LoginNotJudged)
-    assert busy.turned_away == 2
     assert log == ["too many logins at once: 1 refused unjudged, while 3 wait for their check"]
     for _ in range(5):
         pools[0].run()
@@ -132,16 +136,15 @@ def test_what_runs_and_what_waits_is_bounded(pools: list[Pool], log: list[str]) 
 
 def test_a_full_queue_is_told_once_in_a_while(pools: list[Pool], log: list[str]) -> None:
     clock = Clock()
-    busy = Work(Reactor, threads=1, waiting=0, now=clock.seconds)
+    busy = Work(Reactor, threads=1, waiting=0, clock=clock)
     for _ in range(3):
         told(busy.run(str))
-    clock.advance(work.QUIET - 1)
+    clock.advance(59)
     told(busy.run(str))
     assert len(log) == 1
     clock.advance(1)
     told(busy.run(str))
     assert log[1].startswith("too many logins at once: 4 refused unjudged")
-    assert busy.turned_away == 5
 
 
 def test_a_cancelled_check_leaves_the_queue(pools: list[Pool]) -> None:
@@ -185,7 +188,27 @@ def test_at_the_end_the_threads_go(pools: list[Pool]) -> None:
     close()
     assert not pools[0].is_running
     pools[0].run()
-    assert (running, waiting) == (["a"], [])
+    assert running == ["a"]
+    [failure] = waiting
+    assert failure.check(LoginNotJudged)
+    [failure] = told(busy.run(str, "c"))
+    assert failure.check(LoginNotJudged)
+    assert len(pools) == 1
+
+
+def test_at_the_end_one_that_fails_may_cancel_another(pools: list[Pool]) -> None:
+    busy = Work(Reactor, threads=1, waiting=2)
+    told(busy.run(str, "a"))
+    first, second = busy.run(str, "b"), busy.run(str, "c")
+    outcomes = told(first.addErrback(lambda _: second.cancel())), told(second)
+    busy.close()
+    assert outcomes[0] == [None]
+    assert outcomes[1][0].check(CancelledError)
+
+
+def test_before_the_first_check_there_is_nothing_to_end(pools: list[Pool]) -> None:
+    Work(Reactor).close()
+    assert pools == []
 
 
 @pytest_twisted.ensureDeferred
@@ -208,6 +231,20 @@ async def test_real_threads_check_aside() -> None:
     assert own not in threads
     assert len(threads) <= work.THREADS
     busy.close()
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+@pytest_twisted.ensureDeferred
+async def test_threads_step_back_where_that_does_not_concern_the_whole_process(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work.sys, "platform", system)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    busy = Work(lambda: reactor)
+    theirs = await busy.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    busy.close()
+    assert theirs == (max(own, work.NICE) if system == "linux" else own)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
 def test_a_judge_that_does_not_block_answers_at_once() -> None:
@@ -326,17 +363,27 @@ def test_a_check_from_before_a_change_is_not_for_those_who_come_after() -> None:
     assert not memory.is_remembered()
 
 
-def test_it_remembers_so_many_and_those_that_are_used() -> None:
+def test_it_remembers_so_many_and_the_latest() -> None:
     memory = Memory(size=2)
-    for name in (b"a", b"b"):
+    for name in (b"a", b"b", b"c"):
         memory.log_in(name)
         memory.slow.waits.pop().callback(name)
-    assert memory.is_remembered(b"a")
-    memory.log_in(b"c")
-    memory.slow.waits.pop().callback(b"c")
-    assert memory.is_remembered(b"a")
+        memory.clock.advance(1)
+    assert memory.is_remembered(b"b")
     assert memory.is_remembered(b"c")
-    assert not memory.is_remembered(b"b")
+    assert not memory.is_remembered(b"a")
+
+
+def test_what_is_forgotten_is_gone_once_anybody_logs_in() -> None:
+    """Of its digest, too, nothing is left."""
+    memory = Memory()
+    memory.log_in()
+    memory.slow.waits[0].callback(b"alice")
+    digest = keyed(b"alice", b"secret")
+    assert holds(memory, digest)
+    memory.clock.advance(60)
+    told(memory.log_in(b"bob"))
+    assert not holds(memory, digest)
 
 
 def test_only_the_last_one_who_leaves_takes_the_check_along() -> None:
@@ -369,9 +416,47 @@ def test_a_checker_may_answer_at_once(verdict: Callable[[bytes], Deferred[Any]])
     assert given == b"alice" or given.check(UnauthorizedLogin)
 
 
+def held_by(root: object) -> Iterator[object]:
+    """All that an object keeps alive, but for modules, classes and what functions find in them."""
+    seen: dict[int, object] = {}
+    left = [root]
+    while left:
+        each = left.pop()
+        if id(each) in seen or isinstance(each, ModuleType | type):
+            continue
+        seen[id(each)] = each
+        if isinstance(each, FunctionType):
+            left += [each.__closure__, each.__defaults__]
+        else:
+            left += gc.get_referents(each)
+    yield from seen.values()
+
+
+def holds(root: object, password: bytes) -> bool:
+    return any(isinstance(each, bytes) and password in each for each in held_by(root))
+
+
 def test_no_password_is_kept() -> None:
     memory = Memory()
-    memory.log_in(b"alice", b"correct horse")
-    assert b"correct horse" not in repr(vars(memory.checker)).encode()
+    password = random.randbytes(20)
+    told(memory.log_in(b"alice", password))
+    assert not holds(memory, password)
     memory.slow.waits[0].callback(b"alice")
-    assert b"correct horse" not in repr(vars(memory.checker)).encode()
+    assert memory.is_remembered(password=password)
+    assert not holds(memory, password)
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_no_password_outlives_its_check(is_right: bool, pools: list[Pool]) -> None:
+    def judge(name: bytes, password: bytes) -> bytes:
+        if not is_right:
+            raise UnauthorizedLogin
+        return name
+
+    password = random.randbytes(20)
+    checker = Remembered(Threaded(judge, Work(Reactor)))
+    outcome = told(checker.requestAvatarId(UsernamePassword(b"alice", password)))
+    assert holds([checker, pools], password)  # until the thread takes it
+    pools[0].run()
+    assert outcome
+    assert not holds([checker, pools], password)

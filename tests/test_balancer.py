@@ -15,7 +15,6 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from socks5 import Door, Networks, Settings
 from socks5.balancer import Behind, HeaderFactory, is_own
 from socks5.interfaces import ClaimedAccess
-from tests import sessions
 from tests.fakes import FakeTransport, address
 from tests.sessions import (
     BIND,
@@ -34,8 +33,6 @@ from tests.sessions import (
     octets,
 )
 from tests.test_proxyheader import BLOCK4, line, version_2
-
-failures = sessions.failures
 
 BALANCERS = Networks.parse("203.0.113.0/24,127.0.0.1")
 DOOR = Door(proxies=BALANCERS)
@@ -173,7 +170,7 @@ def test_what_is_no_header_is_closed_and_told(sent: bytes, lines: list[str]) -> 
     assert balanced.counters.turned_away == {"PROXY header": 1}
     assert balanced.counters.open_connections == 0
     assert len(lines) == 1
-    assert lines[0].startswith("closed a balancer's connection from 203.0.113.9:40000: ")
+    assert lines[0].startswith("closed a connection from 203.0.113.9:40000: ")
     assert "PROXY header" in lines[0]
 
 
@@ -185,7 +182,7 @@ def test_a_stranger_is_closed_and_told_sparingly(lines: list[str]) -> None:
     balanced.reactor.advance(60)
     assert balanced.factory.buildProtocol(address("198.51.100.66", 5000)) is None
     assert len(lines) == 11
-    sentence = "closed a balancer's connection from 198.51.100.66:5000: not listed by --proxy-from"
+    sentence = "closed a connection from 198.51.100.66:5000: --proxy-from does not list it"
     assert lines[0] == sentence
     assert lines[10] == f"{sentence}; 20 more were closed without a line"
     assert balanced.counters.turned_away == {"stranger": 31}

@@ -8,7 +8,6 @@ from twisted.internet.error import DNSLookupError
 
 from socks5 import PerFamily, Settings, bind
 from socks5.relay import RESET_DELAY
-from tests import sessions
 from tests.fakes import FakeTCPPort, FakeTransport, address
 from tests.sessions import (
     BIND,
@@ -22,8 +21,6 @@ from tests.sessions import (
     octets,
     refusal,
 )
-
-failures = sessions.failures
 
 ANYONE = octets("01 00000000 0000")
 NAME = octets("03 0b 6578616d706c652e6f7267 0050")  # example.org:80

@@ -24,6 +24,7 @@ from zope.interface.verify import verifyObject
 from socks5 import certificates as module
 from socks5.certificates import LOOK_INTERVAL, Certificates, Files, Unusable, reason_of, user_in
 from tests.certificates import DAY, Authority, key_pem, new_key, pem
+from tests.sessions import Failures
 
 
 @pytest.fixture
@@ -347,7 +348,7 @@ def test_a_certificate_of_an_unknown_kind_of_key_is_told_and_the_old_one_stays(
 
 
 def test_what_nobody_thought_of_keeps_the_old_certificate(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, failures: Failures
 ) -> None:
     path = authority.server()
     first = serial_number(path)
@@ -355,6 +356,7 @@ def test_what_nobody_thought_of_keeps_the_old_certificate(
     authority.server()
     monkeypatch.setattr(module, "_private_key", lambda path: 1 / 0)
     assert listener.serve() == (first, ["TLS certificates stay as they were"])
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
 
 
 def test_other_authorities_are_a_change_too(authority: Authority, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from twisted.python import usage
 from zope.interface.verify import verifyObject
 
 from socks5 import checkers
-from socks5.auth import LoginNotJudged, PasswordAuthentication, User
+from socks5.auth import LoginNotJudged, PasswordAuthentication, User, files
 from socks5.auth.hashes import Hash
 from socks5.auth.users import WrongSource
-from socks5.checkers import located, passwords_in_file, passwords_on_command_line
+from socks5.checkers import htpasswd, located, passwords_in_file, passwords_on_command_line
 from socks5.tap import Options
 from socks5.wire import Credentials
 from tests.test_auth_hashes import KNOWN, SECRET
@@ -60,6 +60,7 @@ async def test_equal_logins_cost_one_hash_until_the_file_changes(
         return fits(known, password)
 
     monkeypatch.setattr(Hash, "fits", counting)
+    monkeypatch.setattr(files, "SETTLED", 0)
     path = tmp_path / "users"
     path.write_text(LINE)
     checker = checkers.htpasswd(str(path))
@@ -97,10 +98,22 @@ async def test_a_password_in_a_file_may_hold_colons(tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_passwords_on_the_command_line() -> None:
-    checker = passwords_on_command_line("alice:secret:bob:")
-    assert await log_in(checker, b"bob", b"") == User("bob")
+    checker = passwords_on_command_line("alice:secret:bob:word")
+    assert await log_in(checker, b"bob", b"word") == User("bob")
     with pytest.raises(UnauthorizedLogin):
-        await log_in(checker, b"alice", b"")
+        await log_in(checker, b"alice", b"word")
+
+
+@pytest.mark.parametrize("text", [":secret", "alice:", "alice:secret:bob:"])
+def test_nobody_is_without_a_name_or_a_password(text: str) -> None:
+    with pytest.raises(WrongSource, match="none of them empty"):
+        passwords_on_command_line(text)
+
+
+def test_groups_are_a_path_if_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text(LINE)
+    with pytest.raises(WrongSource, match="expected the path of a file"):
+        htpasswd(f"{tmp_path}/users:groups=")
 
 
 # ---------------------------------------------------------------- paths
@@ -109,6 +122,11 @@ async def test_passwords_on_the_command_line() -> None:
 def test_a_path_is_a_path() -> None:
     assert located("users") == "users"
     assert located("./credential=users") == "./credential=users"
+
+
+def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert located("~/users") == "/home/anna/users"
 
 
 def test_a_credential_is_in_the_folder_that_systemd_names(

@@ -17,7 +17,6 @@ from socks5 import PerFamily, Settings
 from socks5.errors import LocalProtocolError
 from socks5.relay import RESET_DELAY
 from socks5.wire import Address
-from tests import sessions
 from tests.fakes import FakeConnector, FakeTransport, address
 from tests.sessions import (
     CONNECT,
@@ -31,8 +30,6 @@ from tests.sessions import (
     octets,
     refusal,
 )
-
-failures = sessions.failures
 
 NAME = octets("05 01 00 03 0b 6578616d706c652e6f7267 0050")  # example.org:80
 IPV6 = octets("05 01 00 04 20010db8000000000000000000000050 0050")  # [2001:db8::50]:80

@@ -19,6 +19,7 @@ from socks5.auth.directory import Directory
 from socks5.interfaces import Record
 from socks5.settings import Settings
 from socks5.tap import Options
+from tests.kerberos import write_keytab
 from tests.readme import Block, blocks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,6 +137,7 @@ def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("twisted.internet.reactor", reactor)
     monkeypatch.setattr("socks5.accept.ListeningReactor", lambda reactor, limit: reactor)
     monkeypatch.chdir(tmp_path)
+    write_keytab(tmp_path / "socks5.keytab", "rcmd/proxy.example")
     names: dict[str, object] = {"__name__": "docs"}
     exec(compile(block.text, f"server.rst:{block.line}", "exec"), names)
     assert "factory" in names

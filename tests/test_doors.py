@@ -102,7 +102,7 @@ def test_options_hold_for_the_listener_before_them_or_for_all(
             ["--clients", "192.0.2.1/24"],
             (
                 "--clients: expected networks, such as 192.0.2.0/24 or 2001:db8::/32, "
-                "got '192.0.2.1/24'"
+                "got '192.0.2.1/24'; did you mean 192.0.2.0/24, or 192.0.2.1?"
             ),
         ),
         (
@@ -116,6 +116,44 @@ def test_what_is_wrong_is_one_sentence(arguments: Sequence[str], sentence: str) 
 
 
 OUTSIDE = ["-i", "192.0.2.1"]
+
+
+@pytest.mark.parametrize("networks", ["0.0.0.0/0", "::/0", "192.0.2.0/24,0.0.0.0/0"])
+def test_networks_of_everybody_are_no_networks(networks: str) -> None:
+    assert "the proxy would serve anyone" in refusal(*OUTSIDE, "--clients", networks)
+    parse(*OUTSIDE, "--clients", networks, "--open")
+
+
+def test_a_listener_for_tls_is_told_of_certificates_too(tmp_path: Path) -> None:
+    listener = f"tls:1443:cert={self_signed(tmp_path)}"
+    assert "clients=FILE in it, so that certificates are required; --clients" in refusal(
+        "--listen", listener
+    )
+    assert "clients=FILE" not in refusal(*OUTSIDE)
+
+
+def test_it_is_said_who_could_reach_a_loopback() -> None:
+    assert "could reach 127.0.0.2, for --proxy-from brings them in, and" in refusal(
+        *B, "--proxy-from", "192.0.2.9"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unused"),
+    [
+        ([], []),
+        (AUTH, []),
+        ([*AUTH, "--methods", "none"], [PASSWORD]),
+        ([*AUTH, *A, "--methods", "none"], [PASSWORD]),
+        ([*AUTH, *A, "--methods", "none", *A], []),
+        ([*AUTH, *A, "--methods", "none", *A, "--methods", "password"], []),
+    ],
+)
+def test_it_is_known_which_logins_nobody_asks_for(
+    arguments: Sequence[str], unused: Sequence[Method]
+) -> None:
+    options = parse(*arguments)
+    assert options.unused(options._methods) == unused
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from socks5 import __main__ as program
 from socks5 import passwd
 from socks5.auth.users import parse_hash, parse_users
+from tests.test_auth_hashes import little_memory
 
 OTHERS = b"# staff\nbob:$apr1$8qdliusI$Kiug/IxT0hGX99nVquwKy0\n"
 
@@ -61,6 +62,23 @@ def run(*arguments: object, status: int = 0) -> None:
     with pytest.raises(SystemExit) as raised:
         program.main(command)
     assert raised.value.code == status
+
+
+@pytest.mark.parametrize("kind", ["htpasswd", "file"])
+def test_a_source_is_no_path(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(f"{kind}:users.txt", "alice", status=2)
+    expected = f"expected the path of a file, such as users.txt, got '{kind}:users.txt'"
+    assert expected in capsys.readouterr().err
+
+
+def test_what_is_no_file_stays_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    run(pipe, "alice", status=1)
+    assert pipe.is_fifo()
+    assert "pipe: Not a regular file" in capsys.readouterr().err
 
 
 def fits(path: Path, name: bytes, password: bytes) -> bool:
@@ -250,17 +268,87 @@ def test_a_full_disk_leaves_the_old_file(
     assert left_over(path) == []
 
 
-def test_who_may_not_give_the_file_away_keeps_it(
+def test_too_little_memory_for_a_hash_is_a_sentence(
+    given: Input, path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given.buffer = io.BytesIO(b"secret\n")
+    with little_memory():
+        run(path, "alice", status=1)
+    expected = "socks5 passwd: Argon2: Memory allocation error\n"
+    assert capfd.readouterr().err == expected
+    assert not path.exists()
+
+
+class Ownership:
+    """What may be given away, and what was."""
+
+    def __init__(self, *allowed: str) -> None:
+        self.allowed = allowed
+        self.given: list[tuple[int, int]] = []
+
+    def fchown(self, descriptor: int, owner: int, group: int) -> None:
+        if owner != -1 and "owner" not in self.allowed:
+            raise PermissionError
+        if group != -1 and "group" not in self.allowed:
+            raise PermissionError
+        self.given.append((owner, group))
+
+
+def test_who_may_give_the_file_away_does(
     given: Input, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(*arguments: int) -> None:
-        raise PermissionError
+    path.write_bytes(OTHERS)
+    old = path.stat()
+    given.buffer = io.BytesIO(b"secret\n")
+    ownership = Ownership("owner", "group")
+    monkeypatch.setattr(os, "fchown", ownership.fchown)
+    run(path, "alice")
+    assert ownership.given == [(old.st_uid, old.st_gid)]
 
+
+def test_who_may_not_give_the_file_away_keeps_it_and_gives_it_its_group(
+    given: Input, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(OTHERS)
+    path.chmod(0o640)
+    group = path.stat().st_gid
+    given.buffer = io.BytesIO(b"secret\n")
+    ownership = Ownership("group")
+    monkeypatch.setattr(os, "fchown", ownership.fchown)
+    run(path, "alice")
+    assert ownership.given == [(-1, group)]
+    assert fits(path, b"alice", b"secret")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_file_whose_group_would_be_another_stays(
+    given: Input, path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With mode 640 the new group could read it, and the old one not."""
     path.write_bytes(OTHERS)
     given.buffer = io.BytesIO(b"secret\n")
-    monkeypatch.setattr(os, "fchown", forbidden)
+    monkeypatch.setattr(os, "fchown", Ownership().fchown)
+    run(path, "alice", status=1)
+    assert "belongs to a group that you are not in" in capfd.readouterr().err
+    assert path.read_bytes() == OTHERS
+    assert left_over(path) == []
+
+
+def test_the_file_and_then_its_folder_are_on_the_disk(
+    given: Input, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, bool]] = []
+    sync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((is_folder, path.exists()))
+        sync(descriptor)
+
+    given.buffer = io.BytesIO(b"secret\n")
+    monkeypatch.setattr(os, "fsync", noting)
     run(path, "alice")
-    assert fits(path, b"alice", b"secret")
+    assert synced == [(False, False), (True, True)]
 
 
 def test_without_a_standard_input_the_terminal_is_asked(

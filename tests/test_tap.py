@@ -201,6 +201,14 @@ REFUSED = [
         ),
     ),
     (
+        ["--listen", "tcp:1080:interface=::1"],
+        (
+            "--listen tcp:1080:interface=::1: expected a Twisted server endpoint, such as "
+            "tcp:1080:interface=127.0.0.1: got multiple values for argument 'interface'; a colon "
+            r"inside a value needs a backslash, all in quotes: 'interface=\:\:1'"
+        ),
+    ),
+    (
         ["--listen", r"HA\proxy:tcp:1080"],
         (
             r"--listen HA\proxy:tcp:1080: expected tcp:1080 and behind it --proxy-from NETWORK, for "
@@ -353,7 +361,13 @@ def test_several_sources_of_users_count_together(tmp_path: Path) -> None:
 
 
 WRONG_AUTH = [
-    ("nosuch:x", "--auth: expected a type of --help-auth, got 'nosuch'"),
+    (
+        "nosuch:x",
+        (
+            "--auth: expected a type of file, htpasswd, ldap, memory, pam, unix (see --help-auth), "
+            "got 'nosuch'"
+        ),
+    ),
     (
         "memory:alice:secret:bob",
         "--auth memory: expected NAME:PASSWORD:NAME:PASSWORD, a password for each name",
@@ -421,6 +435,18 @@ def test_passwords_on_the_command_line_are_warned_of(tmp_path: Path) -> None:
     assert "htpasswd:FILE" in warning
     assert "credential=NAME" in warning
     assert "secret" not in warning
+
+
+def test_a_file_without_its_type_is_understood_but_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "users.txt"
+    assert "did you mean" not in refusal("--auth", str(path))
+    path.write_text("")
+    assert refusal("--auth", str(path)).endswith(f"; did you mean htpasswd:{path}?")
+
+
+def test_users_whom_no_listener_asks_for_are_warned_of() -> None:
+    [warning] = warnings_of("--auth", "unix", "--methods", "none")
+    assert warning == "--auth is given, but no listener asks for it: see --methods"
 
 
 def test_of_passwords_on_the_command_line_the_workers_say_nothing(

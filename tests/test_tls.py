@@ -85,9 +85,10 @@ def test_it_listens_by_tcp(option: str, interface: str) -> None:
 
 @pytest.mark.parametrize(
     "description",
-    ["tcp:1443", "", "ssl:1443:cert=x", "tls", "tls:", "tls:/etc/certificates:1443", r"tls\:1443"],
+    ["tcp:1443", "", "ssl:1443:cert=x", "tls:.:1443", "tls:folder.pem/..:1443", r"tls\:1443"],
 )
-def test_another_string_is_for_twisted(description: str) -> None:
+def test_another_string_is_for_twisted(description: str, here: Path) -> None:
+    (here / "folder.pem").mkdir()
     assert endpoint_from(MemoryReactorClock(), description) is None
 
 
@@ -100,6 +101,11 @@ def test_another_string_is_for_twisted(description: str) -> None:
         ("tls:1443", f"cert=FILE is missing: expected {FORM}, or tls:DIRECTORY:PORT"),
         ("tls:1443:key=server.pem", "cert=FILE is missing: "),
         ("tls:1443:cert=", "cert=FILE is missing: "),
+        ("tls", "no port: expected a folder of PEM files with keys and certificates, or tls:PORT:"),
+        ("tls:", "no port: expected a folder of PEM files with keys and certificates"),
+        ("tls:server.pem:1443", "server.pem: expected a folder of PEM files"),
+        ("tls:none:1443", "none: expected a folder of PEM files"),
+        ("tls:/proc:1443", "/proc: expected a folder of PEM files"),
         ("tls:cert=server.pem", f"expected one port, from 0 to 65535, in {FORM}"),
         ("tls:https:cert=server.pem", "expected one port"),
         ("tls:65536:cert=server.pem", "expected one port"),
@@ -188,8 +194,6 @@ def test_a_client_for_whom_there_is_no_protocol_gets_none() -> None:
 
 
 # ---------------------------------------------------------------- arbitrary octets
-
-failures = sessions.failures
 HELLO = bytes.fromhex("16 0301 0040 01 00003c 0303")
 
 

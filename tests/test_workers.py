@@ -13,7 +13,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IReadDescriptor
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -99,7 +99,7 @@ async def test_tls_is_the_workers_business(inherited: Any, tmp_path: Path) -> No
     ((sock,),) = opening.sockets
     ports: list[Any] = []
     worker = inherited(sock)
-    factory = Noted()
+    factory = Welcoming()
     serverFromString(worker, description).listen(factory).addCallback(ports.append)
     with socket.create_connection((where.host, where.port)) as client:
         client.sendall(b"no TLS")
@@ -153,8 +153,17 @@ class Noted(Factory):
     def __init__(self) -> None:
         self.clients = 0
 
-    def buildProtocol(self, addr: Any) -> None:
+    def buildProtocol(self, addr: Any) -> Protocol | None:
         self.clients += 1
+        return None
+
+
+class Welcoming(Noted):
+    """Counts its clients and lets them in, for TLS needs somebody behind it."""
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        super().buildProtocol(addr)
+        return Protocol()
 
 
 @pytest_twisted.ensureDeferred

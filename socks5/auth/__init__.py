@@ -4,7 +4,7 @@
 Any checker for :class:`~twisted.cred.credentials.IUsernamePassword` serves. User names and
 passwords stay the octets that the client sent. No password leaves this folder, in whatever form.
 
-Floor 1½: imports floor 1 and :mod:`socks5.wire`; the other files of the folder import this one.
+Floor 1½: imports floor 1, :mod:`socks5.limits` and :mod:`socks5.wire`; the other files of the folder import this one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import CancelledError, Deferred, fail, inlineCallbacks
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
 from socks5.interfaces import IAuthenticator, IUser
+from socks5.limits import Sparing
 from socks5.wire import Credentials, Method
 
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
@@ -40,6 +42,20 @@ class LoginNotJudged(LoginFailed):
     def __init__(self, *arguments: object, was_refused: bool = False) -> None:
         super().__init__(*arguments)
         self.was_refused = was_refused
+
+
+class CheckFailed(Exception):
+    """A checker broke. What it said is left out, for it may hold the password."""
+
+
+def without_words(failure: Failure) -> Failure:
+    """Where a checker broke and by what kind of error, for the log.
+
+    :param failure: of the checker.
+    """
+    kind = failure.type.__name__ if failure.type else "?"
+    error = CheckFailed(f"{kind}; its message is left out, for it may hold a password")
+    return Failure(error, CheckFailed, failure.getTracebackObject())
 
 
 class Known(bytes):
@@ -88,9 +104,12 @@ class Realm:
         """See :meth:`twisted.cred.portal.IRealm.requestAvatar`.
 
         :raises NotImplementedError: none of *interfaces* is :class:`~socks5.interfaces.IUser`.
+        :raises twisted.cred.error.UnauthorizedLogin: the avatar ID is none, or Twisted's for anonymous ones.
         """
         if IUser not in interfaces:
             raise NotImplementedError("this realm has avatars for IUser only")
+        if avatarId is None or avatarId == ():
+            raise UnauthorizedLogin("the checker names nobody")
         name = (
             avatarId.decode("utf-8", "backslashreplace")
             if isinstance(avatarId, bytes)
@@ -115,6 +134,7 @@ class AnyOf:
 
     def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
         self._checkers = tuple(checkers)
+        self._lines = Sparing()
 
     @inlineCallbacks
     def requestAvatarId(self, credentials: IUsernamePassword) -> Any:
@@ -132,17 +152,25 @@ class AnyOf:
                 is_judged = False
             except LoginFailed:
                 was_refused = True
-            except Exception as error:
+            except (GeneratorExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
                 is_judged = False
                 self._say(checker, error)
         if not is_judged:
             raise LoginNotJudged("a checker could not judge this login", was_refused=was_refused)
         raise UnauthorizedLogin("no checker accepts this login")
 
-    def _say(self, checker: ICredentialsChecker, error: Exception) -> None:
-        """Log the place and the kind of a bug. Not its text, which may hold the password."""
+    def _say(self, checker: ICredentialsChecker, error: BaseException) -> None:
+        """Log the place and the kind of a bug, but not at every login. Not its text, which may hold the
+        password.
+        """
+        left_out = self._lines.next()
+        if left_out is None:
+            return
         self.log.error(
-            "{checker} failed with {kind}; its message is left out, for it may hold a password\n{place}",
+            "{checker} failed with {kind}; its message is left out, for it may hold a password{others}\n{place}",
+            others=f"; {left_out} more failed without a line" if left_out else "",
             checker=type(checker).__name__,
             kind=type(error).__name__,
             place="".join(traceback.format_tb(error.__traceback__)),

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -92,6 +93,8 @@ class Directory:
             raise WrongSource(
                 f"{path}: expected either user_dn, with {{name}} in it, or search_base"
             )
+        if not 0 < self.timeout < inf:
+            raise WrongSource(f"{path}: timeout: expected seconds, more than 0")
         try:
             self.trust_root()
         except OSError as error:

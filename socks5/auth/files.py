@@ -2,27 +2,41 @@
 
 The last state that could be read stays in force: somebody may be writing the file at this moment.
 
-Floor 1½: imports :mod:`socks5.auth.users`.
+Floor 1½: imports :mod:`socks5.disk`, :mod:`socks5.limits`, :mod:`socks5.auth`, and of its folder
+:mod:`socks5.auth.users` and :mod:`socks5.auth.work`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable
+from hashlib import sha256
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
-from socks5.auth.users import Entry, Users, WrongSource, parse_groups, parse_users
+from socks5.auth import Known, LoginNotJudged
+from socks5.auth.users import Entry, Users, WrongSource, keyed, parse_groups, parse_users
+from socks5.auth.work import Work
+from socks5.disk import Stamp, read
+from socks5.limits import Sparing
 
 MAX_FILE = 16 * 1024 * 1024
 """Octets of a file of users: some 100 000 of them."""
 
 Parsed = TypeVar("Parsed")
 
-Stamp = tuple[tuple[int, ...] | None, ...]
-"""What changes with a file: for each path its inode, size and times, or None without it."""
+SETTLED = 1.0
+"""Seconds behind a change until a further one is sure to give a file another stamp."""
+
+TICK = 0.05
+"""Seconds that a younger stamp counts: long enough for logins at the same time to share a check."""
 
 
 class UserFile:
@@ -40,73 +54,135 @@ class UserFile:
         self._paths = [os.path.abspath(each) for each in (path, groups) if each]
         self._parse_secret = parse_secret
         self._lock = Lock()
+        self._lines = Sparing(lines=1)
         self._seen = self.stamp()
-        self._users = self._read()
+        self._digests: list[bytes] = []
+        self._users = Users({})
+        self._wrong = ""
+        self._read()
 
-    def stamp(self) -> Stamp:
+    def stamp(self) -> Hashable:
         """What the files are like now; differs when they have changed."""
-        return tuple(_stamp(path) for path in self._paths)
+        stamps = [Stamp.of(path) for path in self._paths]
+        now = time.time()
+        if any(each is not None and abs(now - each.changed / 1e9) < SETTLED for each in stamps):
+            return *stamps, int(now / TICK)
+        return tuple(stamps)
+
+    def current(self) -> Users | None:
+        """The users of now, or None if a file must be read for them, which may take long."""
+        return self._users if self.stamp() == self._seen else None
 
     def users(self) -> Users:
         """The users of now. Reads the files if they have changed."""
         with self._lock:
             stamp = self.stamp()
             if stamp != self._seen:
-                self._seen = stamp
                 self._read_again()
+                self._seen = stamp
             return self._users
+
+    def judge(self, name: bytes, password: bytes) -> Known:
+        """Let a user of now in; see :meth:`~socks5.auth.users.Users.judge`. The log says what could not
+        be judged.
+        """
+        try:
+            return self.users().judge(name, password)
+        except LoginNotJudged as error:
+            if (left_out := self._lines.next()) is not None:
+                self.log.error(
+                    "{path} cannot judge logins: {reason}; times: {count}",
+                    path=self._paths[0],
+                    reason=str(error),
+                    count=left_out + 1,
+                )
+            raise
 
     def _read_again(self) -> None:
         path = self._paths[0]
         try:
-            self._users = self._read()
+            is_other = self._read()
         except WrongSource as error:
-            self.log.error(
-                "{error}; until that is mended, the users of before stay those of {path}",
-                error=str(error),
-                path=path,
-            )
-        else:
+            if str(error) != self._wrong:
+                self._wrong = str(error)
+                self.log.error(
+                    "{error}; until that is mended, the users of before stay those of {path}",
+                    error=str(error),
+                    path=path,
+                )
+            return
+        if is_other or self._wrong:
+            self._wrong = ""
             self.log.info(
                 "{path} was read again; users: {count}", path=path, count=len(self._users)
             )
 
-    def _read(self) -> Users:
-        """:raises WrongSource: says which file is wrong, and why."""
-        users, *groups = self._paths
-        entries = _parsed(users, lambda text: parse_users(text, self._parse_secret))
-        found = [_parsed(path, parse_groups) for path in groups]
-        return Users(entries, *found)
+    def _read(self) -> bool:
+        """Read the files.
+
+        :returns: whether something else is in them.
+        :raises WrongSource: says which file is wrong, and why.
+        """
+        texts = [_octets(path) for path in self._paths]
+        digests = [keyed(sha256(text).digest()) for text in texts]
+        if digests == self._digests:
+            return False
+        path, *others = self._paths
+        text, *groups = texts
+        entries = _parsed(path, text, lambda text: parse_users(text, self._parse_secret))
+        found = [_parsed(*each, parse_groups) for each in zip(others, groups, strict=True)]
+        self._users = Users(entries, *found)
+        self._digests = digests
+        return True
 
 
-def _stamp(path: str) -> tuple[int, ...] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+@implementer(ICredentialsChecker)
+class Plainly:
+    """Judges at once while the file is as it was read, and reads a changed one in a thread. For secrets
+    that cost nothing to check.
+
+    :param file: the users.
+    :param work: gives the thread.
+    """
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, file: UserFile, work: Work) -> None:
+        self._file = file
+        self._work = work
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`."""
+        login = credentials.username, credentials.password
+        users = self._file.current()
+        if users is None:
+            return self._work.run(self._file.judge, *login)
+        return maybeDeferred(users.judge, *login)
 
 
-def _parsed(path: str, parse: Callable[[bytes], Parsed]) -> Parsed:
+def _parsed(path: str, text: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
     """What is in a file.
 
     :raises WrongSource: names the file.
     """
     try:
-        return parse(_octets(path))
+        return parse(text)
     except WrongSource as error:
         raise WrongSource(f"{path} {error}") from None
+
+
+def _octets(path: str) -> bytes:
+    """What a file holds. Does not wait for what is none.
+
+    :raises WrongSource: names the file.
+    """
+    try:
+        octets = read(path, MAX_FILE + 1)
     except OSError as error:
         reason = error.strerror
         raise WrongSource(
             f"expected a file that can be read, got {path!r} ({reason}); check its name and mode"
         ) from None
-
-
-def _octets(path: str) -> bytes:
-    """:raises OSError: the file cannot be read."""
-    with open(path, "rb") as file:
-        octets = file.read(MAX_FILE + 1)
     if len(octets) > MAX_FILE:
-        raise WrongSource(f"has more than {MAX_FILE} octets: expected a file of users")
+        raise WrongSource(f"{path} has more than {MAX_FILE} octets: expected a file of users")
     return octets

@@ -1,15 +1,17 @@
 """What an LDAP directory says of a user name and a password. Needs ldaptor (the extra ``ldap``).
 
-A login is a connection, a simple bind (RFC 4513 section 5.1.3) and, where groups are wanted, a
-search. Over TLS, of which the server's name is verified; in clear text only to this machine.
+A login is a connection, a simple bind (RFC 4513 section 5.1.3) and a search for the name as the directory
+spells it; where groups are wanted, one more. Over TLS, of which the server's name is verified; in clear
+text only to this machine.
 
-Floor 1½: imports :mod:`socks5.auth` and its folder; ldaptor inside functions, for it asks for the
+Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and its folder; ldaptor inside functions, for it asks for the
 reactor when it is imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,8 +19,9 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,7 +30,7 @@ from zope.interface import implementer
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.directory import Directory
 from socks5.auth.users import WrongSource
-from socks5.auth.work import Complaints
+from socks5.limits import Sparing
 
 CONNECTIONS = 64
 """Logins at a time; more are refused."""
@@ -39,6 +42,14 @@ _REFUSALS = {19, 32, 34, 48, 49, 53}
 invalidDNSyntax, inappropriateAuthentication, invalidCredentials, unwillingToPerform.
 """
 
+_UNREADABLE = {32, 34, 50}
+"""Result codes of a search that finds nothing to read: noSuchObject, invalidDNSyntax,
+insufficientAccessRights.
+"""
+
+_NAMING = re.compile(r"\s*(?P<attribute>[A-Za-z][A-Za-z0-9-]*)\s*=\s*\{name\}\s*(?:,|$)")
+"""A DN whose first part is the name and nothing else."""
+
 
 @implementer(ICredentialsChecker)
 class LDAPChecker:
@@ -46,7 +57,7 @@ class LDAPChecker:
 
     :param directory: how it is asked.
     :param reactor: gives the reactor, at the first login.
-    :raises WrongSource: ldaptor is not installed.
+    :raises WrongSource: ldaptor is not installed, or something of *directory* cannot be used.
     """
 
     log = Logger()
@@ -55,10 +66,12 @@ class LDAPChecker:
     def __init__(self, directory: Directory, reactor: Callable[[], Any]) -> None:
         if find_spec("ldaptor") is None:
             raise WrongSource("needs ldaptor: pip install 'txsocks5[ldap]'")
+        _check_filter(directory.search_filter)
         self._directory = directory
+        self._tls = _tls_for(directory)
         self._reactor = reactor
         self._open = 0
-        self._complaints = Complaints()
+        self._lines = Sparing(lines=1)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`.
@@ -91,40 +104,54 @@ class LDAPChecker:
         expected = (*_OUT_OF_ORDER, LDAPException, Error, VerificationError, CertificateError)
         if outcome.check(*expected) is None:
             return outcome
-        if count := self._complaints.due():
+        if (left_out := self._lines.next()) is not None:
             self.log.error(
                 "{uri} cannot judge logins: {kind}: {text}; times: {count}",
                 uri=self._directory.uri,
                 kind=type(outcome.value).__name__,
-                text=outcome.getErrorMessage(),
-                count=count,
+                text=_text_of(outcome.value),
+                count=left_out + 1,
             )
         return Failure(LoginNotJudged("the directory is out of order"))
 
     async def _judge(self, name: str, password: bytes) -> Known:
         client = await self._connect()
         try:
-            dn = await self._dn_of(client, name)
+            dn, own_name = await self._found(client, name)
             await self._bind(client, dn, password)
-            return Known(name.encode(), await self._groups_of(client, dn))
+            if own_name is None:
+                own_name = await self._read_name(client, dn, name)
+            return Known(own_name, await self._groups_of(client, dn))
         finally:
-            # Not at once: ldaptor may be in the middle of a message.
-            self._reactor().callLater(0, client.transport.abortConnection)
+            self._abandon(client)
+
+    def _abandon(self, client: Any) -> None:
+        """Cut the connection. Not at once: ldaptor may be in the middle of a message."""
+
+        def abandon() -> None:
+            if client.connected:  # a lost one of TLS cannot be cut any more
+                client.transport.abortConnection()
+
+        self._reactor().callLater(0, abandon)
 
     async def _connect(self) -> Any:
         from ldaptor.protocols.ldap.ldapclient import LDAPClient
 
         directory, reactor = self._directory, self._reactor()
         endpoint: Any = HostnameEndpoint(reactor, directory.host, directory.port)
-        tls = optionsForClientTLS(directory.host, directory.trust_root())
         if directory.is_tls:
-            endpoint = wrapClientTLS(tls, endpoint)
-        client = await connectProtocol(endpoint, LDAPClient())
+            endpoint = wrapClientTLS(self._tls, endpoint)
+        factory = Factory.forProtocol(LDAPClient)
+        factory.noisy = False  # else two lines in the log for each login
+        client = await endpoint.connect(factory)
         if directory.start_tls and not directory.is_tls:
             try:
-                await client.startTLS(tls)
+                await client.startTLS(self._tls)
+                if client.buffer:  # read in clear text, so anybody may have sent it
+                    client.buffer = b""
+                    raise ConnectionClosed("octets behind the answer to StartTLS")
             except BaseException:
-                client.transport.abortConnection()
+                self._abandon(client)
                 raise
         return client
 
@@ -139,20 +166,52 @@ class LDAPChecker:
                 raise UnauthorizedLogin("the directory refuses this login") from None
             raise
 
-    async def _dn_of(self, client: Any, name: str) -> str:
-        """:raises UnauthorizedLogin: there is not exactly one such user."""
+    async def _found(self, client: Any, name: str) -> tuple[str, bytes | None]:
+        """The user's DN, and how the directory spells the name: None if it must still be asked.
+
+        :raises UnauthorizedLogin: there is not exactly one such user.
+        """
         from ldaptor.protocols.ldap.distinguishedname import escape
 
         directory = self._directory
         if directory.user_dn:
-            return directory.user_dn.replace("{name}", escape(name))
+            return directory.user_dn.replace("{name}", escape(name)), None
         await self._bind_to_search(client)
+        attribute = directory.search_attribute
         found = await self._search(
-            client, directory.search_base, directory.search_attribute, name, directory.search_filter
+            client,
+            directory.search_base,
+            attribute,
+            name,
+            wanted=attribute,
+            also=directory.search_filter,
         )
         if len(found) != 1:
             raise UnauthorizedLogin("the directory has no such user, or several")
-        return str(found[0].dn.getText())
+        return str(found[0].dn.getText()), _own_name(found[0].get(attribute, ()), name)
+
+    async def _read_name(self, client: Any, dn: str, name: str) -> bytes:
+        """How the entry of a user who has bound spells the name.
+
+        :raises UnauthorizedLogin: see :func:`_own_name`.
+        """
+        from ldaptor.protocols.ldap.ldaperrors import LDAPException
+        from ldaptor.protocols.ldap.ldapsyntax import LDAPEntry
+        from ldaptor.protocols.pureldap import LDAP_SCOPE_baseObject
+
+        naming = _NAMING.match(self._directory.user_dn)
+        if naming is None:
+            return _own_name((), name)
+        attribute = naming["attribute"]
+        try:
+            found = await LDAPEntry(client, dn).search(
+                scope=LDAP_SCOPE_baseObject, attributes=[attribute]
+            )
+        except LDAPException as error:
+            if error.resultCode not in _UNREADABLE:
+                raise
+            found = []
+        return _own_name([value for entry in found for value in entry.get(attribute, ())], name)
 
     async def _bind_to_search(self, client: Any) -> None:
         if self._directory.bind_dn:
@@ -164,14 +223,21 @@ class LDAPChecker:
         if not directory.group_base:
             return frozenset()
         await self._bind_to_search(client)
-        found = await self._search(client, directory.group_base, directory.group_member, dn)
-        names = (group.get(directory.group_attribute, ()) for group in found)
-        return frozenset(bytes(name).decode() for each in names for name in each)
+        attribute = directory.group_attribute
+        found = await self._search(
+            client, directory.group_base, directory.group_member, dn, wanted=attribute
+        )
+        names = (group.get(attribute, ()) for group in found)
+        return frozenset(
+            bytes(name).decode(errors="backslashreplace") for each in names for name in each
+        )
 
     async def _search(
-        self, client: Any, base: str, attribute: str, value: str, also: str = ""
+        self, client: Any, base: str, attribute: str, value: str, *, wanted: str, also: str = ""
     ) -> list[Any]:
-        """The entries whose attribute has that value, whatever characters are in it."""
+        """The entries whose attribute has that value, whatever characters are in it, with the values of
+        what is wanted.
+        """
         from ldaptor.protocols.ldap.ldapsyntax import LDAPEntry
         from ldaptor.protocols.pureldap import (
             LDAPAssertionValue,
@@ -186,6 +252,54 @@ class LDAPChecker:
         found: list[Any] = await LDAPEntry(client, base).search(
             filterText=also or None,
             filterObject=match,
-            attributes=[self._directory.group_attribute],
+            attributes=[wanted],
         )
         return found
+
+
+def _check_filter(text: str) -> None:
+    """:raises WrongSource: it is neither empty nor a filter."""
+    from ldaptor.ldapfilter import InvalidLDAPFilter, parseFilter
+
+    try:
+        parseFilter(text or "(objectClass=*)")
+    except InvalidLDAPFilter:
+        raise WrongSource(
+            f"search_filter: expected a filter like (objectClass=person) (RFC 4515), got {text!r}"
+        ) from None
+
+
+def _tls_for(directory: Directory) -> Any:
+    """What every connection's TLS is made of; it takes long to make.
+
+    :raises WrongSource: no certificate can bear the name in the directory's ``uri``.
+    """
+    trust_root = directory.trust_root()
+    try:
+        return optionsForClientTLS(directory.host, trust_root)
+    except ValueError:  # of IDNA
+        raise WrongSource(f"uri: expected the name of a host, got {directory.host!r}") from None
+
+
+def _own_name(values: Iterable[bytes], name: str) -> bytes:
+    """What a user is called, however a client spells it: a directory ignores case, blanks and more when
+    it compares (RFC 4518), and a name that stands for the user in rules must not.
+
+    :param values: what the directory calls the user; none if that cannot be read.
+    :raises UnauthorizedLogin: it is several names, or it cannot be read and is not spelt in the one way
+        that is then accepted: ASCII in small letters, with single blanks inside.
+    """
+    names = [bytes(value) for value in values]
+    if len(names) > 1:
+        raise UnauthorizedLogin("the directory has several names for this user")
+    if names:
+        return names[0]
+    if not name.isascii() or not name.isprintable() or name != " ".join(name.lower().split()):
+        raise UnauthorizedLogin("the name is not spelt in small letters of ASCII")
+    return name.encode()
+
+
+def _text_of(error: Any) -> str:
+    """What an error says; of a directory's answer the code only, for its text may quote what was sent."""
+    code = getattr(error, "resultCode", None)
+    return str(error) if code is None else f"result code {code} (RFC 4511 appendix A)"

@@ -1,18 +1,21 @@
 """What the system's PAM says of a user name and a password. Needs python-pam (the extra ``pam``).
 
-Floor 1½: imports :mod:`socks5.auth` and its folder; python-pam inside functions.
+Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and its folder; python-pam inside functions.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 
 from twisted.cred.error import UnauthorizedLogin
 from twisted.logger import Logger
 
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.users import WrongSource
-from socks5.auth.work import Complaints
+from socks5.disk import read
+from socks5.limits import Sparing
 
 THREADS = 16
 """Logins at a time: a module may wait for seconds after a wrong password."""
@@ -30,46 +33,76 @@ class Service:
     """A service of PAM.
 
     :param name: of its file.
-    :raises WrongSource: it has none, or python-pam is not installed.
+    :raises WrongSource: it has none, python-pam is not installed, or PAM is not.
     """
 
     log = Logger()
 
     def __init__(self, name: str) -> None:
         try:
-            import pam  # noqa: F401
+            import pam
         except ImportError:
             raise WrongSource("needs python-pam: pip install 'txsocks5[pam]'") from None
-        is_name = name not in ("", ".", "..") and "/" not in name
+        try:
+            pam.PamAuthenticator()
+        except Exception as error:  # of another module called so, or of a library that is not there
+            raise WrongSource(
+                f"needs PAM and python-pam 2.1 or later, got {pam!r} ({type(error).__name__}): "
+                "pip install 'txsocks5[pam]', and the system's libpam"
+            ) from None
+        is_name = name not in ("", ".", "..", "other") and "/" not in name
         if not is_name or not any(os.path.isfile(os.path.join(each, name)) for each in FOLDERS):
             # PAM would ask its service "other" then, which may let in anybody with an account.
             raise WrongSource(f"expected a service that has a file in {FOLDERS[0]}, got {name!r}")
+        if os.geteuid() == 0 and _believes_root(name):
+            raise WrongSource(
+                f"{name} has pam_rootok, with which PAM takes every password while the proxy is root; "
+                "expected a service of the proxy's own"
+            )
         self._name = name
-        self._complaints = Complaints()
+        self._lines = Sparing(lines=1)
 
     def judge(self, name: bytes, password: bytes) -> Known:
         """Ask PAM. Blocks; may be called from several threads.
 
-        :raises twisted.cred.error.UnauthorizedLogin: PAM refuses, or a NUL is in what it is asked.
+        An account without a password stays out, although the service may say ``nullok``, with which
+        PAM's own module takes every password for right.
+
+        :raises twisted.cred.error.UnauthorizedLogin: PAM refuses, the password is empty, or a NUL is in
+            what PAM is asked.
         :raises LoginNotJudged: PAM is out of order.
         """
         import pam
 
-        if b"\0" in name + password:
-            raise UnauthorizedLogin("PAM takes no NUL")
+        if not password or b"\0" in name + password:
+            raise UnauthorizedLogin("PAM takes no NUL, and we no empty password")
         asked = pam.PamAuthenticator()
-        if asked.authenticate(name, password, service=self._name, resetcreds=False):
+        ask = asked.pam_authenticate
+        asked.pam_authenticate = lambda handle, flags: ask(
+            handle, flags | pam.PAM_DISALLOW_NULL_AUTHTOK
+        )
+        # Not just true: python-pam before 2.0.2 gives PAM's code, which is 0 for a right password.
+        if asked.authenticate(name, password, service=self._name, resetcreds=False) is True:
             return Known(name)
         if asked.code in _OUT_OF_ORDER:
             raise self._not_judged(asked.code)
         raise UnauthorizedLogin("PAM refuses this login")
 
     def _not_judged(self, code: int) -> LoginNotJudged:
-        if count := self._complaints.due():
+        if (left_out := self._lines.next()) is not None:
             self.log.error(
                 "PAM cannot judge logins for the service {service}: error {code} (see pam(3)); times: {count}",
                 service=self._name,
                 code=code,
-                count=count,
+                count=left_out + 1,
             )
         return LoginNotJudged("PAM is out of order")
+
+
+def _believes_root(service: str) -> bool:
+    """Whether a service's file lets root in, and whomever root names, without asking for more."""
+    for folder in FOLDERS:
+        with suppress(OSError):
+            text = read(os.path.join(folder, service))
+            return re.search(rb"^[^#\n]*\bpam_rootok\b", text, re.MULTILINE) is not None
+    return False

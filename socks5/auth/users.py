@@ -3,7 +3,7 @@
 Pure: text in, users out. What is wrong is a sentence with the line's number and what to do; it
 quotes nothing of the line but a name.
 
-Floor 1½: imports :mod:`socks5.auth` and :mod:`socks5.auth.hashes`.
+Floor 1½: imports :mod:`socks5.wire`, :mod:`socks5.auth` and :mod:`socks5.auth.hashes`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from typing import Protocol
 
 from twisted.cred.error import UnauthorizedLogin
 
-from socks5.auth import Known
-from socks5.auth.hashes import Hash
-
-MAX_NAME = 255
-"""Octets of a user name (RFC 1929 section 2)."""
+from socks5.auth import Known, LoginNotJudged
+from socks5.auth.hashes import Hash, NotComputed
+from socks5.wire import MAX_NAME
 
 MAKE_ENTRY = "make the entry with: python -m socks5 passwd FILE NAME"
 
@@ -41,7 +39,10 @@ class Secret(Protocol):
         """Equal for secrets that take equally long to check."""
 
     def fits(self, password: bytes) -> bool:
-        """Whether *password* is right; takes as long if it is not."""
+        """Whether *password* is right; takes as long if it is not.
+
+        :raises socks5.auth.hashes.NotComputed: the machine could not tell.
+        """
 
 
 _KEY = os.urandom(32)
@@ -100,10 +101,14 @@ class Users:
         """Let a user in. For a name that nobody has it takes as long as for most users.
 
         :raises twisted.cred.error.UnauthorizedLogin: the name or the password is wrong.
+        :raises LoginNotJudged: the machine could not tell.
         """
         entry = self._entries.get(name)
         secret = self._nobody if entry is None else entry.secret
-        is_right = secret.fits(password)
+        try:
+            is_right = secret.fits(password)
+        except NotComputed as error:
+            raise LoginNotJudged(str(error)) from None
         if entry is None or not is_right:
             raise UnauthorizedLogin("wrong user name or password")
         return Known(name, self._groups.get(name, frozenset()), entry.settings)
@@ -195,8 +200,23 @@ def _text(octets: bytes) -> str:
 
 
 def parse_plain(rest: bytes) -> Entry:
-    """What stands behind the name in a file of passwords: the password, colons included."""
+    """What stands behind the name in a file of passwords: the password, colons included.
+
+    :raises ValueError: that is empty, or a hash, which would be the password then.
+    """
+    if not rest:
+        raise ValueError("expected a password behind the name")
+    if _is_hash(rest):
+        raise ValueError("what follows the name is a hash; did you mean --auth htpasswd:FILE?")
     return Entry(Plain(rest))
+
+
+def _is_hash(octets: bytes) -> bool:
+    try:
+        parse_hash(octets)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_groups(text: bytes) -> dict[bytes, frozenset[str]]:

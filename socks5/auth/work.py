@@ -4,18 +4,19 @@ A hash costs tens of milliseconds on purpose. So it never runs in the reactor's 
 share one check, and a right one is remembered for :data:`LIFETIME` - under a keyed digest, never as
 a password.
 
-Floor 1½: imports :mod:`socks5.auth` and :mod:`socks5.auth.users`.
+Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and :mod:`socks5.auth.users`.
 """
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from functools import partial
-from threading import Thread
+from threading import Thread, get_native_id
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -27,9 +28,15 @@ from zope.interface import implementer
 
 from socks5.auth import LoginNotJudged
 from socks5.auth.users import keyed
+from socks5.limits import Monotonic, Sparing
 
-THREADS = min(4, os.cpu_count() or 1)
-"""Checks at a time. Each Argon2 hash takes 64 MiB meanwhile."""
+_PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+THREADS = max(1, min(4, (_PROCESSORS or 1) - 1))
+"""Checks at a time: one processor is left to the relays. Each Argon2 hash takes 64 MiB meanwhile."""
+
+NICE = 10
+"""How far the threads step back behind the relays (nice(1))."""
 
 WAITING = 256
 """Checks that wait for a thread; about what the threads get through in a handshake's time."""
@@ -38,39 +45,11 @@ LIFETIME = 60.0
 """Seconds that a right login is remembered."""
 
 REMEMBERED = 4096
-"""Right logins that are remembered; one more, and the one that was used longest ago is forgotten."""
-
-QUIET = 60.0
-"""Seconds between two complaints about a full queue."""
+"""Right logins that are remembered; one more, and the oldest is forgotten."""
 
 Judge = Callable[[bytes, bytes], Any]
 """Takes a user name and a password, gives an avatar ID or raises
 :exc:`~twisted.cred.error.LoginFailed`. May block."""
-
-
-class Complaints:
-    """What would be said too often is said once in :data:`QUIET`, with the number of times.
-
-    :param now: a clock.
-    """
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._last = -math.inf
-        self._untold = 0
-
-    def due(self) -> int:
-        """It has happened again.
-
-        :returns: how many times since it was last said, or 0 if it is too early to say it.
-        """
-        self._untold += 1
-        now = self._now()
-        if now < self._last + QUIET:
-            return 0
-        self._last = now
-        count, self._untold = self._untold, 0
-        return count
 
 
 class Work:
@@ -79,7 +58,7 @@ class Work:
     :param reactor: gives the reactor that is told of the outcome; asked at the first check.
     :param threads: checks at a time.
     :param waiting: how many more may wait.
-    :param now: a clock.
+    :param clock: by which the log is told of a full queue once a minute.
     """
 
     log = Logger()
@@ -89,25 +68,26 @@ class Work:
         reactor: Callable[[], Any],
         threads: int = THREADS,
         waiting: int = WAITING,
-        now: Callable[[], float] = time.monotonic,
+        clock: Any = Monotonic,
     ) -> None:
         self._get_reactor = reactor
         self._reactor: Any = None
         self._pool: ThreadPool | None = None
         self._threads = threads
         self._limit = waiting
-        self._complaints = Complaints(now)
+        self._lines = Sparing(clock, lines=1)
         self._queue: dict[Deferred[Any], Callable[[], Any]] = {}
         self._running = 0
-        self.turned_away = 0
-        """Checks that found the queue full, since the start."""
+        self._is_closed = False
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Call a function in a thread.
 
-        :returns: its outcome, or a failure with :exc:`~socks5.auth.LoginNotJudged` if too many wait.
-            Cancelling takes it out of the queue; what has begun runs to its end unheard.
+        :returns: its outcome, or a failure with :exc:`~socks5.auth.LoginNotJudged` if too many wait, or
+            the end has come. Cancelling takes it out of the queue; what has begun runs to its end unheard.
         """
+        if self._is_closed:
+            return fail(_at_the_end())
         if len(self._queue) >= self._limit:
             return fail(self._full())
         self._start()
@@ -124,7 +104,7 @@ class Work:
             self._reactor = self._get_reactor()
             pool = self._pool = ThreadPool(0, self._threads, "socks5-logins")
             # Daemons, for a directory server that hangs must not hold up the exit.
-            pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
+            pool.threadFactory = _thread  # type: ignore[assignment]
             pool.start()
             self._reactor.addSystemEventTrigger("during", "shutdown", self.close)
 
@@ -146,22 +126,44 @@ class Work:
             outcome.callback(result)
 
     def _full(self) -> LoginNotJudged:
-        self.turned_away += 1
-        if count := self._complaints.due():
+        if (left_out := self._lines.next()) is not None:
             self.log.warn(
                 "too many logins at once: {count} refused unjudged, while {waiting} wait for their check",
-                count=count,
+                count=left_out + 1,
                 waiting=self._limit,
             )
         return LoginNotJudged("too many logins wait for their check")
 
     def close(self) -> None:
-        """Let the threads go, without waiting for them. Called at the reactor's shutdown; harmless
-        twice.
+        """Let the threads go, without waiting for them; what waits for one fails. Called at the
+        reactor's shutdown; harmless twice.
         """
+        self._is_closed = True
+        queue, self._queue = self._queue, {}
+        for outcome in queue:
+            if not outcome.called:  # one before it may have cancelled it
+                outcome.errback(_at_the_end())
         pool, self._pool = self._pool, None
         if pool is not None:
             Thread(target=pool.stop, daemon=True).start()
+
+
+def _thread(*, target: Callable[[], object], name: str) -> Thread:
+    """A thread that steps back behind the others."""
+
+    def run() -> None:
+        with suppress(
+            OSError
+        ):  # a limit of the system's; a thread has a priority of its own on Linux only
+            if sys.platform == "linux":
+                os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
+        target()
+
+    return Thread(target=run, name=name, daemon=True)
+
+
+def _at_the_end() -> LoginNotJudged:
+    return LoginNotJudged("the program ends")
 
 
 @implementer(ICredentialsChecker)
@@ -234,10 +236,10 @@ class Remembered:
         """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`."""
         key = keyed(credentials.username, credentials.password)
         stamp = self._stamp()
+        self._forget()
         known = self._right.get(key)
         if known is not None:
-            if known[0] == stamp and self._now() < known[1]:
-                self._right.move_to_end(key)
+            if known[0] == stamp:
                 return succeed(known[2])
             del self._right[key]
         return self._join((key, stamp), credentials)
@@ -268,9 +270,17 @@ class Remembered:
         digest, stamp = key
         self._right[digest] = (stamp, self._now() + self._lifetime, avatar)
         self._right.move_to_end(digest)
-        while len(self._right) > self._size:
-            self._right.popitem(last=False)
+        self._forget()
         return avatar
+
+    def _forget(self) -> None:
+        """Drop what is too old, or too many: the oldest, which stand in front."""
+        now = self._now()
+        while self._right:
+            oldest = next(iter(self._right.values()))
+            if now < oldest[1] and len(self._right) <= self._size:
+                break
+            self._right.popitem(last=False)
 
     def _over(self, outcome: Any, key: tuple[bytes, Hashable], check: _Check) -> None:
         """Tell those who wait."""

@@ -165,7 +165,7 @@ def test_without_a_header_nobody_is_served(
     assert "no PROXY header" in proxy.log
     assert run(*curl, "--socks5", proxy.url, url).returncode == PROXY_ERROR
     assert f"from {CLIENT}:" in proxy.log
-    assert "not listed by --proxy-from" in proxy.log
+    assert "--proxy-from does not list it" in proxy.log
     assert not web.requests
 
 

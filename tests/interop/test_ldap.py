@@ -41,6 +41,7 @@ rootdn cn=root,dc=test
 rootpw root-secret
 access to attrs=userPassword by anonymous auth by * none
 access to dn.subtree=ou=groups,dc=test by dn.exact=cn=root,dc=test read by users read
+access to dn.subtree=ou=hidden,dc=test by * none
 access to * by users read by anonymous none
 """
 
@@ -73,6 +74,25 @@ cn: Comma
 sn: C
 userPassword: secret
 
+dn: uid=twice,ou=people,dc=test
+objectClass: inetOrgPerson
+uid: twice
+uid: double
+cn: Twice
+sn: T
+userPassword: secret
+
+dn: ou=hidden,dc=test
+objectClass: organizationalUnit
+ou: hidden
+
+dn: uid=Carl,ou=hidden,dc=test
+objectClass: inetOrgPerson
+uid: Carl
+cn: Carl
+sn: C
+userPassword: secret
+
 dn: cn=staff,ou=groups,dc=test
 objectClass: groupOfNames
 cn: staff
@@ -87,7 +107,7 @@ class Slapd:
         self.plain = f"ldap://localhost:{plain}"
         self.tls = f"ldaps://localhost:{tls}"
         self.by_address = f"ldaps://127.0.0.1:{tls}"
-        self.by_wrong_name = f"ldaps://ip6-localhost:{tls}"
+        self.by_wrong_name = f"ldaps://127.0.0.2:{tls}"
         self.certificate = certificate
 
 
@@ -110,7 +130,7 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     add = require_program("slapadd")
     succeed(add, "-f", configuration, "-l", directory / "entries")
     plain, tls = free_port(), free_port()
-    addresses = f"ldap://127.0.0.1:{plain} ldaps://127.0.0.1:{tls}"
+    addresses = f"ldap://127.0.0.1:{plain} ldaps://127.0.0.1:{tls} ldaps://127.0.0.2:{tls}"
     command = (program, "-f", configuration, "-h", addresses, "-d", "0")
     with running(*command, log=directory / "log"):
         for port in (plain, tls):
@@ -186,6 +206,29 @@ async def test_nobody_else_does(
         await log_in(slapd, *login, **how)
 
 
+SPELLINGS = ["anna", "ANNA", " anna", "anna ", "\uff41nna"]
+
+
+@pytest.mark.parametrize("how", [TEMPLATE, SEARCH], ids=["template", "search"])
+@pytest_twisted.ensureDeferred
+async def test_however_a_name_is_spelt_it_is_one_user(how: dict[str, Any], slapd: Slapd) -> None:
+    """To slapd all of these are the same name (RFC 4518)."""
+    names = {bytes(await log_in(slapd, each.encode(), b"secret", **how)) for each in SPELLINGS}
+    assert names == {b"anna"}
+    for name in (b"twice", b"double"):
+        with pytest.raises(UnauthorizedLogin):
+            await log_in(slapd, name, b"secret", **how)
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_users_may_not_read_themselves_one_spelling_comes_in(slapd: Slapd) -> None:
+    how = {"user_dn": "uid={name},ou=hidden,dc=test"}
+    assert await log_in(slapd, b"carl", b"secret", **how) == b"carl"
+    for false in (b"Carl", b"CARL", b" carl", b"carl ", "ca\u00adrl".encode()):
+        with pytest.raises(UnauthorizedLogin):
+            await log_in(slapd, false, b"secret", **how)
+
+
 @pytest.mark.parametrize("how", [TEMPLATE, SEARCH], ids=["template", "search"])
 @pytest_twisted.ensureDeferred
 async def test_groups_are_those_that_name_the_user(how: dict[str, Any], slapd: Slapd) -> None:
@@ -205,7 +248,7 @@ async def test_clear_text_on_loopback_if_asked_for(slapd: Slapd) -> None:
     ("values", "text"),
     [
         ({"ca_file": ""}, "cannot judge logins: Error: "),
-        ({"uri": "by_wrong_name"}, "cannot judge logins: "),
+        ({"uri": "by_wrong_name"}, "cannot judge logins: VerificationError: "),
         ({"uri": "plain", "ca_file": ""}, "cannot judge logins: Error: "),
         ({**SEARCH, "user_dn": "", "bind_password": "mistaken"}, "LDAPInvalidCredentials"),
         ({**SEARCH, "user_dn": "", "bind_dn": ""}, "cannot judge logins: LDAP"),

@@ -34,7 +34,7 @@ def service(tmp_path: Path) -> Iterator[Configure]:
     require_pam("pam_pwdfile.so")
     made = succeed(require_program("openssl"), "passwd", "-6", "-stdin", stdin=b"secret\n")
     users = tmp_path / "pwdfile"
-    users.write_bytes(b"anna:" + made)
+    users.write_bytes(b"anna:" + made + b"eve:\n")
     path = FOLDER / f"txsocks5-test-{os.getpid()}"
 
     def configure(account: str) -> str:
@@ -65,6 +65,19 @@ def test_pam_says_who_comes_in(service: Configure, start_proxy: StartProxy, web:
     assert page(proxy, web, "bob:secret")[0] == REJECTED
     assert page(proxy, web, "b%C3%B6b:" + "x" * 255)[0] == REJECTED
     assert "mistaken" not in proxy.log + proxy.access_log
+
+
+def test_an_account_without_a_password_stays_out(
+    service: Configure, start_proxy: StartProxy, web: Web
+) -> None:
+    """``nullok`` lets it in with any password; so does ``pam_unix.so``, for which Debian sets it."""
+    name = service("required pam_permit.so")
+    path = FOLDER / name
+    path.write_text(path.read_text().replace("nodelay", "nodelay nullok"))
+    proxy = start_proxy("--auth", f"pam:{name}")
+    assert page(proxy, web, "eve:anything")[0] == REJECTED
+    assert page(proxy, web, "eve:")[0] == REJECTED
+    assert page(proxy, web, "anna:secret") == (0, b"a page")
 
 
 def test_an_account_that_pam_locks_stays_out(

@@ -16,8 +16,6 @@ from tests.sessions import Allow, Failures
 from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient, packed
 from tests.sockets.wires import until
 
-failures = sessions.failures
-
 
 @pytest.fixture(autouse=True, params=["batches", "one by one"])
 def is_batched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:

@@ -17,11 +17,8 @@ from socks5.attempts import SocketAttempt
 from socks5.poll import READABLE, Poller
 from socks5.replies import reply_for
 from socks5.transport import Connection
-from tests import sessions
 from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, free_port
-
-failures = sessions.failures
 
 IP_BIND_ADDRESS_NO_PORT = 24
 

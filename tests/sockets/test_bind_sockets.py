@@ -11,8 +11,6 @@ from tests import sessions
 from tests.sockets.clients import Far, Proxy, family_of, packed
 from tests.sockets.wires import turn, until
 
-failures = sessions.failures
-
 BOTH_FAMILIES = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 
 

@@ -12,15 +12,12 @@ import pytest_twisted
 from socks5.encapsulation import Protection
 from socks5.transport import Connection
 from socks5.wire import Address, Datagram, Request
-from tests import sessions
 from tests.certificates import Authority
 from tests.contexts import ContextClient, FakeAcceptor, FakeInitiator
 from tests.sessions import Allow
 from tests.sockets.clients import Datagrams, Far, Proxy
 from tests.sockets.tls import TLS
 from tests.sockets.wires import turn, until
-
-failures = sessions.failures
 
 N, I, C = Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY  # noqa: E741
 SIZE = 16_000_000

@@ -25,11 +25,8 @@ from socks5.datagrams import (
 from socks5.poll import Poller
 from socks5.slots import HEADER, SLOTS
 from socks5.wire import Address, Datagram
-from tests import sessions
 from tests.sessions import Failures
 from tests.sockets.clients import Datagrams, Network
-
-failures = sessions.failures
 
 HOST = "127.0.0.1"
 UDP_SEGMENT, UDP_GRO = 103, 104

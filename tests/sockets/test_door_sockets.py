@@ -8,7 +8,6 @@ import pytest_twisted
 
 from socks5 import Door, Networks
 from socks5.wire import Method
-from tests import sessions
 from tests.certificates import Authority, self_signed
 from tests.sessions import (
     ASSOCIATE,
@@ -27,7 +26,6 @@ from tests.sockets.wires import until
 from tests.test_proxyheader import line
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-failures = sessions.failures
 
 OURS = Door(clients=Networks.parse("127.0.0.1"))
 OTHERS = Door(clients=Networks.parse("127.0.0.2"))

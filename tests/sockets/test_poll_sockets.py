@@ -17,11 +17,8 @@ from zope.interface.verify import verifyObject
 from socks5 import poll
 from socks5.accept import QuietReactor
 from socks5.poll import FAILED, HUNG_UP, READABLE, WRITABLE, Poller, poller_of
-from tests import sessions
 from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, turn, until
-
-failures = sessions.failures
 
 
 class Nobody(Clock):

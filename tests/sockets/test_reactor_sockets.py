@@ -17,11 +17,8 @@ from socks5 import reactor as reactor_module
 from socks5.accept import QuietReactor
 from socks5.poll import READABLE, poller_of
 from socks5.reactor import PollerReactor, install
-from tests import sessions
 from tests.sessions import Failures
 from tests.sockets.test_poll_sockets import Watched, Wires
-
-failures = sessions.failures
 
 PATIENCE = 5.0
 

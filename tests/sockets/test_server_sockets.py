@@ -18,7 +18,6 @@ from socks5.attempts import Stream
 from socks5.dial import Dialer
 from socks5.interfaces import IDialer
 from socks5.wire import Address
-from tests import sessions
 from tests.certificates import self_signed
 from tests.fakes import FakeResolver
 from tests.sessions import (
@@ -34,8 +33,6 @@ from tests.sessions import (
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.tls import TLS
 from tests.sockets.wires import PATIENCE, turn, until
-
-failures = sessions.failures
 
 
 async def echoed(proxy: Proxy, client: Far, host: str = "127.0.0.1") -> tuple[Far, Far]:

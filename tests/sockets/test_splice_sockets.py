@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from socks5 import poll, splice
@@ -25,7 +24,7 @@ from socks5.relay import RESET_DELAY, RESET_PATIENCE, Relay
 from socks5.settings import Settings
 from socks5.splice import BUFFER_SIZE, BULK, PIPE_SIZE, SMALL_TURNS, SWEEP_INTERVAL, Pipe, join
 from socks5.transport import Connection
-from tests.sessions import Ends
+from tests.sessions import Ends, Failures
 from tests.sockets.wires import FarEnd, turn
 
 LINGER = 240.0
@@ -563,22 +562,19 @@ def test_sockets_of_the_past_are_not_touched(wire: Any) -> None:
 # ---------------------------------------------------------------- bugs, and what is left
 
 
-def test_a_bug_ends_one_relay_and_is_logged(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    events: list[Any] = []
+def test_a_bug_ends_one_relay_and_is_logged(
+    wire: Any, monkeypatch: pytest.MonkeyPatch, failures: Failures
+) -> None:
     wired, other = wire(), wire()
 
     def crash() -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(splice.SocketSide, "_receive", lambda side: crash())
-    globalLogPublisher.addObserver(events.append)
-    try:
-        wired.client.send(b"request")
-        wired.serve()
-    finally:
-        globalLogPublisher.removeObserver(events.append)
+    wired.client.send(b"request")
+    wired.serve()
     wired.settle()
-    assert [str(each["log_failure"].value) for each in events if "log_failure" in each] == ["a bug"]
+    assert failures.take(RuntimeError) == ["a bug"]
     assert wired.target.sees_now() == "reset"
     assert wired.done == ["reset by client"]
     assert other.done == []

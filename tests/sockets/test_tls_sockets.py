@@ -21,7 +21,6 @@ from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
 from socks5.tls import TLSEndpoint, endpoint_from
-from tests import sessions
 from tests.certificates import DAY, Authority, self_signed
 from tests.sessions import (
     GREETING,
@@ -37,8 +36,6 @@ from tests.sessions import (
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.tls import TLS
 from tests.sockets.wires import turn, until
-
-failures = sessions.failures
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 BOTH_METHODS = octets("05 02 02 00")

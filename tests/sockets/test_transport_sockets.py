@@ -24,11 +24,8 @@ from socks5.interfaces import IStream
 from socks5.poll import WRITABLE, poller_of
 from socks5.transport import Connection, address_from, far_end, near_end, unacknowledged
 from socks5.wire import Address
-from tests import sessions
 from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, turn, until
-
-failures = sessions.failures
 
 SMALL = 1 << 14
 """Octets asked for as a socket's buffer."""
