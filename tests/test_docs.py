@@ -25,7 +25,8 @@ from tests.readme import Block, blocks
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = (ROOT / "docs/server.rst").read_text()
 ARCHITECTURE = (ROOT / "docs/architecture.rst").read_text()
-PYTHON = [block for block in blocks(SERVER) if block.language == "python"]
+EMBEDDING = (ROOT / "docs/embedding.rst").read_text()
+PYTHON = [block for block in blocks(EMBEDDING) if block.language == "python"]
 
 # Defaults that are no plain value, in the words of the table of settings.
 IN_WORDS = {
@@ -139,7 +140,7 @@ def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     write_keytab(tmp_path / "socks5.keytab", "rcmd/proxy.example")
     names: dict[str, object] = {"__name__": "docs"}
-    exec(compile(block.text, f"server.rst:{block.line}", "exec"), names)
+    exec(compile(block.text, f"embedding.rst:{block.line}", "exec"), names)
     assert "factory" in names
     reactor.triggers.get("after", {}).get("shutdown", [(lambda: None, (), {})])[0][0]()
 
