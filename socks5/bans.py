@@ -1,10 +1,8 @@
 """Guessed passwords: failed logins delay the answer, then ban the address they come from.
 
-Each address has a score. A failed login adds one, and one is forgotten every :data:`FORGET` seconds. It adds
-only :data:`LITTLE` where it guesses nothing new: the same guess as shortly before, as a program with a wrong
-password makes it many times at once, or a login that nobody has quite judged. The negative answer waits, longer each
-time. The failure that reaches the threshold bans the address; each further ban is twice as long as the one before,
-and one ban is forgotten a day.
+Each address has a score. A failed login adds one, one that nobody has quite judged :data:`LITTLE`, and one is
+forgotten every :data:`FORGET` seconds. The negative answer waits, longer each time. The failure that reaches the
+threshold bans the address; each further ban is twice as long as the one before, and one ban is forgotten a day.
 
 A login that succeeds halves the score, once every :data:`PARDON_INTERVAL` seconds and no oftener: whoever has
 an account and guesses the passwords of others gains only half a threshold of guesses an hour from logging in
@@ -43,10 +41,7 @@ LONGEST_BAN = 86400.0
 """Seconds, unless the first ban is longer already: an address gets another owner one day."""
 
 LITTLE = 0.1
-"""What a failed login adds to the score that guesses nothing new."""
-
-GUESSES = 8
-"""Guesses of an address by which a repeated one is known."""
+"""What a failed login adds to the score if its client left before the verdict, or a source of users could not judge."""
 
 PARDON_INTERVAL = 3600.0
 """Seconds between two successful logins that halve the score."""
@@ -58,7 +53,7 @@ LONGEST_DELAY = 4.0
 """Seconds; well within the handshake's deadline, which holds all the same."""
 
 MOST_ADDRESSES = 10_000
-"""Addresses remembered, at about 700 octets each."""
+"""Addresses remembered, at about 300 octets each."""
 
 _EVICTED = 8
 """A full table loses one of so many."""
@@ -70,17 +65,15 @@ class _Address:
     """What is known of one address.
 
     :ivar score: failed logins that are not forgotten yet.
-    :ivar guesses: the last different ones of them.
     :ivar bans: bans that are not forgotten yet.
     :ivar since: when both were right; in the future during a ban, for nothing is forgotten in it.
     :ivar pardoned: when the score was last halved.
     """
 
-    __slots__ = ("bans", "guesses", "pardoned", "score", "since")
+    __slots__ = ("bans", "pardoned", "score", "since")
 
     def __init__(self, now: float) -> None:
         self.score = self.bans = 0.0
-        self.guesses: tuple[bytes, ...] = ()
         self.since = now
         self.pardoned = -inf
 
@@ -91,13 +84,6 @@ class _Address:
             self.score = max(0.0, self.score - elapsed / FORGET)
             self.bans = max(0.0, self.bans - elapsed / FORGET_BAN)
             self.since = now
-
-    def is_news(self, guess: bytes | None) -> bool:
-        """Whether a failed login is one guess more, and not one of those before."""
-        if guess is None or guess in self.guesses:
-            return False
-        self.guesses = (guess, *self.guesses[: GUESSES - 1])
-        return True
 
 
 def _name(key: bytes) -> str:
@@ -139,7 +125,7 @@ class Bans:
         until = self._banned.get(self._key(client) or b"")
         return until is not None and until > self._reactor.seconds()
 
-    def failed(self, client: str, guess: bytes | None) -> float:
+    def failed(self, client: str, is_judged: bool = True) -> float:
         """See :meth:`socks5.interfaces.IBans.failed`."""
         key = self._key(client)
         if key is None or key in self._banned:
@@ -149,8 +135,9 @@ class Bans:
         if address is None:
             address = self._remember(key, now)
         address.age(now)
-        address.score += 1 if address.is_news(guess) else LITTLE
-        if self._time and address.score > self._after - 0.5:  # a little of it is forgotten already
+        address.score += 1 if is_judged else LITTLE
+        # Of the failures before this one a little is forgotten already.
+        if self._time and address.score > self._after - is_judged:
             self._ban(key, address, now)
             return 0.0
         return float(min(FIRST_DELAY * 2 ** max(0.0, min(address.score - 1, 16)), LONGEST_DELAY))

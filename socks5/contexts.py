@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from socks5.door import Door
 from socks5.encapsulation import ABORT, Protection, choose
-from socks5.entrance import GuardedSession, guess_of
+from socks5.entrance import GuardedSession
 from socks5.errors import NoAcceptableProtection, RemoteProtocolError
 from socks5.interfaces import IContext, IProtection, Step
 from socks5.negotiation import ProtectionReceived, ServerEvent, TokenReceived
@@ -85,7 +85,7 @@ class ContextSession(GuardedSession):
     def _check_token(self, event: TokenReceived) -> None:
         if not self._is_let_in():
             return
-        self._guess = guess_of(event.token)
+        self._is_asking = True
         if self._context is None:
             acceptor = self.factory.gssapi
             assert acceptor is not None  # else METHOD 1 were not accepted
@@ -102,7 +102,8 @@ class ContextSession(GuardedSession):
             self._negotiation.complete_context(step.token)
             self._accepted(step.user)
             return
-        self._checking = self._guess = None
+        self._checking = None
+        self._is_asking = False
         self._handle(self._negotiation.continue_context(step.token))
         self._go_on()
 

@@ -15,9 +15,7 @@ Floor 4: imports everything below, and :mod:`socks5.session`.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any, Protocol
 
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
@@ -35,8 +33,6 @@ from socks5.session import Server, ServerProtocol
 from socks5.transport import far_host
 from socks5.wire import Method
 
-_KEY = secrets.token_bytes(16)
-
 Build = Callable[[Any, int], ServerProtocol]
 """Makes a session of a server and its number."""
 
@@ -47,13 +43,13 @@ class GuardedSession(ServerProtocol):
     :param door: what to let in.
     """
 
-    __slots__ = ("_access", "_door", "_guess")
+    __slots__ = ("_access", "_door", "_is_asking")
 
     def __init__(self, factory: Server, number: int, door: Door) -> None:
         super().__init__(factory, number)
         self._door = door
         self._access: type[Access] = Access
-        self._guess: bytes | None = None
+        self._is_asking = False
         if door.methods is not None:
             self._negotiation.methods = door.methods
 
@@ -107,15 +103,14 @@ class GuardedSession(ServerProtocol):
     @override
     def _check(self, event: CredentialsReceived) -> None:
         if self._is_let_in():
-            name, password = event.credentials.username, event.credentials.password
-            self._guess = guess_of(bytes((len(name),)) + name + password)
+            self._is_asking = True
             super()._check(event)
 
     @override
     def _over(self, reason: str) -> None:
-        guess, self._guess = self._guess, None
-        if guess is not None:  # there was no verdict yet
-            self._count(None)
+        if self._is_asking:  # there was no verdict yet
+            self._is_asking = False
+            self._count(is_judged=False)
         super()._over(reason)
 
     @override
@@ -126,7 +121,7 @@ class GuardedSession(ServerProtocol):
                 self._refused(Failure(UnauthorizedLogin("banned while the login was checked")))
                 return
             bans.succeeded(self._client)
-        self._guess = None
+        self._is_asking = False
         super()._accepted(user)
 
     @override
@@ -144,25 +139,20 @@ class GuardedSession(ServerProtocol):
 
     def _count_failure(self, failure: Failure) -> float:
         """Seconds that the answer is to wait. A checker that broke says nothing about the client."""
-        guess, self._guess = self._guess, None
+        self._is_asking = False
         if not failure.check(LoginFailed):
             return 0.0
         if isinstance(failure.value, LoginNotJudged):
-            return self._count(None) if failure.value.was_refused else 0.0
-        return self._count(guess)
+            return self._count(is_judged=False) if failure.value.was_refused else 0.0
+        return self._count()
 
-    def _count(self, guess: bytes | None) -> float:
+    def _count(self, is_judged: bool = True) -> float:
         bans = self.factory.bans
         if bans is None or bans.is_banned(self._client):
             return 0.0
-        delay = bans.failed(self._client, guess)
+        delay = bans.failed(self._client, is_judged)
         self.factory.counters.bans += bans.is_banned(self._client)
         return delay
-
-
-def guess_of(login: bytes) -> bytes:
-    """The same for the same octets that a client logs in with, and useless to anybody else."""
-    return blake2b(login, digest_size=8, key=_KEY).digest()
 
 
 class Admitting(Protocol):

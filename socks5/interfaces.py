@@ -220,11 +220,11 @@ class IBans(Interface):
     def is_banned(client: str) -> bool:
         """Whether an address may not log in for now. Asked for each connection and each login."""
 
-    def failed(client: str, guess: bytes | None) -> float:
+    def failed(client: str, is_judged: bool = True) -> float:
         """A login from an address was refused, which may ban it.
 
-        :param guess: stands for what was tried, the same for the same, and tells nothing of it; None where the
-            client did not wait for the verdict, or some source of users could not judge.
+        :param is_judged: not so where the client left before the verdict, or some source of users could not
+            judge: that counts little.
         :returns: how many seconds the negative answer is to wait.
         """
 

@@ -37,10 +37,10 @@ from socks5.auth.users import WrongSource
 from socks5.balancer import Behind
 from socks5.certificates import Unusable
 from socks5.checkers import SOURCES
-from socks5.doors import DoorOptions, Place, at_door, networks
 from socks5.interfaces import IAuthenticator
 from socks5.kerberos import KerberosOptions
 from socks5.limits import raise_descriptor_limit
+from socks5.listeners import DoorOptions, Place, at_door, networks
 from socks5.networks import Networks
 from socks5.server import ServerFactory
 from socks5.service import (

@@ -506,9 +506,7 @@ def test_refused_contexts_ban_as_wrong_passwords_do() -> None:
     assert first.received() == CHOSEN
     server.reactor.advance(0.5)
     assert first.received() == ABORT
-    server.client(GREETING, token(b"forged")).end()
-    assert server.counters.bans == 0, "the same token once more is no other guess"
-    server.client(GREETING, token(b"another"))
+    server.client(GREETING, token(b"forged"))
     assert server.counters.bans == 1
     early.send(TICKET)
     assert early.received() == CHOSEN
@@ -522,8 +520,8 @@ def test_a_context_that_is_complete_after_the_ban_is_refused() -> None:
     late = server.client(GREETING, TICKET)
     verdict = acceptor.waiting
     acceptor.is_slow = False
-    for guess in (b"forged", b"another"):
-        server.client(GREETING, token(guess))
+    for _ in range(2):
+        server.client(GREETING, token(b"forged"))
     verdict.callback(None)
     assert late.received() == CHOSEN + ABORT
     assert server.counters.refused_logins == 3

@@ -58,7 +58,7 @@ FLOORS = [
         "5 doors",
         [
             "service",
-            "doors",
+            "listeners",
             "workers",
             "supervisor",
             "checkers",
@@ -95,10 +95,10 @@ SIDEWAYS = {
     "entrance": {"session"},
     "contexts": {"session", "entrance"},
     "server": {"session", "entrance", "contexts"},
-    "doors": {"service"},
+    "listeners": {"service"},
     "supervisor": {"workers"},
     "kerberos": {"checkers"},
-    "tap": {"service", "doors", "workers", "supervisor", "checkers", "kerberos"},
+    "tap": {"service", "listeners", "workers", "supervisor", "checkers", "kerberos"},
     "__main__": {"tap", "service", "passwd", "workers"},
 }
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import succeed
 from twisted.python import usage
 
 from socks5 import Door, Networks
-from socks5.doors import AtDoor, at_door
+from socks5.listeners import AtDoor, at_door
 from socks5.tap import Options
 from socks5.wire import Method
 from tests.certificates import self_signed
