@@ -52,7 +52,13 @@ nitpick_ignore_regex = [
 ]
 
 html_theme = "alabaster"
-html_theme_options = {"description": PROJECT["description"], "page_width": "1100px"}
+html_theme_options = {
+    "description": PROJECT["description"],
+    "page_width": "1200px",
+    "link": "#0a5ca8",
+    "sidebar_link": "#0a5ca8",
+}
+html_static_path = ["_static"]
 
 
 def _hide_private_bases(app, name, obj, options, bases):

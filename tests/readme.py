@@ -1,6 +1,7 @@
 """The README's code blocks: for the tests, and as ``python tests/readme.py NAME`` for CI."""
 
 import itertools
+import re
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.language}-line-{self.line}"
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands of a shell script without its comments; a line that ends with ``\\`` or ``|`` goes on."""
+        text = re.sub(r"^#.*\n", "", self.text, flags=re.MULTILINE)
+        return re.sub(r"\\\n\s*|(?<=\|)\n\s*", "", text).splitlines()
 
 
 def blocks(text: str) -> list[Block]:

@@ -15,6 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from socks5 import negotiation
 from socks5.accesslog import as_json
+from socks5.auth.directory import Directory
 from socks5.interfaces import Record
 from socks5.settings import Settings
 from socks5.tap import Options
@@ -24,7 +25,8 @@ from tests.readme import Block, blocks
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = (ROOT / "docs/server.rst").read_text()
 ARCHITECTURE = (ROOT / "docs/architecture.rst").read_text()
-PYTHON = [block for block in blocks(SERVER) if block.language == "python"]
+EMBEDDING = (ROOT / "docs/embedding.rst").read_text()
+PYTHON = [block for block in blocks(EMBEDDING) if block.language == "python"]
 
 # Defaults that are no plain value, in the words of the table of settings.
 IN_WORDS = {
@@ -59,9 +61,10 @@ def plain_defaults() -> dict[str, str]:
 
 def rows(title: str) -> Iterator[list[str]]:
     """Yield the cells of each row of the ``list-table`` whose header begins with this cell."""
-    [table] = (each for each in re.split(r"\n(?=\S)", SERVER) if f"\n   * - {title}\n" in each)
-    for row in table.split("\n   * - ")[1:]:
-        yield [" ".join(cell.split()) for cell in row.split("\n     - ")]
+    table = re.search(rf"^( *)\* - {title}\n(\1.*\n|\n)*", SERVER, re.MULTILINE)
+    assert table is not None
+    for row in f"\n{table[0]}".split(f"\n{table[1]}* - ")[1:]:
+        yield [" ".join(cell.split()) for cell in re.split(rf"\n{table[1]}  -(?: |(?=\n))", row)]
 
 
 def as_documented(name: str, value: object) -> str:
@@ -96,6 +99,28 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
     }
 
 
+def test_the_keys_of_a_directory_are_those_of_the_code() -> None:
+    documented = {
+        name: cells[1] for cells in rows("Key") for name in re.findall(r"``(\w+)``", cells[0])
+    }
+    defaults = {"True": "true", "5.0": "5"}
+    assert documented == {
+        field.name: defaults.get(str(field.default), field.default)
+        for field in dataclasses.fields(Directory)
+    }
+
+
+def test_an_image_gets_what_its_build_copies_and_nothing_else() -> None:
+    [recipe] = (block.text for block in blocks(SERVER) if block.language == "docker")
+    copied = {
+        word for line in re.findall("^COPY (.*) ", recipe, re.MULTILINE) for word in line.split()
+    }
+    first, *lines = (ROOT / ".dockerignore").read_text().splitlines()[1:]
+    assert first == "*"
+    assert {line[1:] for line in lines if line[0] == "!"} == copied
+    assert all((ROOT / name).exists() for name in copied)
+
+
 def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
     documented = [name for cells in rows("Field") for name in re.findall(r"``(\w+)``", cells[0])]
     written = json.loads(as_json(Record(session=1, client="192.0.2.1:50000", worker=1)))
@@ -115,7 +140,7 @@ def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     write_keytab(tmp_path / "socks5.keytab", "rcmd/proxy.example")
     names: dict[str, object] = {"__name__": "docs"}
-    exec(compile(block.text, f"server.rst:{block.line}", "exec"), names)
+    exec(compile(block.text, f"embedding.rst:{block.line}", "exec"), names)
     assert "factory" in names
     reactor.triggers.get("after", {}).get("shutdown", [(lambda: None, (), {})])[0][0]()
 

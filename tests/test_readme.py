@@ -19,24 +19,24 @@ BLOCKS = blocks(TEXT)
 FOREIGN_OPTIONS = {"--socks5", "--socks5-hostname"}  # curl's
 
 
-def in_language(language: str) -> list[Block]:
-    return [block for block in BLOCKS if block.language == language]
+def in_language(language: str, among: list[Block] = BLOCKS) -> list[Block]:
+    return [block for block in among if block.language == language]
 
 
-def commands(script: str) -> Iterator[list[str]]:
+def commands(block: Block) -> Iterator[list[str]]:
     """Yield the words of each simple command of a shell script."""
-    words = shlex.shlex(script.replace("\n", " ; "), posix=True, punctuation_chars=True)
+    words = shlex.shlex(" ; ".join(block.commands), posix=True, punctuation_chars=True)
     words.whitespace_split = True
     for is_end, group in itertools.groupby(words, lambda word: set(word) <= set("();<>|&")):
         if not is_end:
             yield list(group)
 
 
-def service_arguments() -> list[list[str]]:
-    """Return what follows ``twistd -n socks5`` in each place of the README."""
+def service_arguments(among: list[Block] = BLOCKS) -> list[list[str]]:
+    """Return what follows ``twistd -n socks5`` in each place of the README, or of another page."""
     found = []
-    for block in in_language("bash"):
-        for words in commands(block.text):
+    for block in in_language("bash", among):
+        for words in commands(block):
             if words[0].endswith("twistd"):
                 found.append(words[words.index("socks5") + 1 :])
     return found
@@ -60,19 +60,28 @@ def test_its_two_commands_have_names() -> None:
 
 def test_its_commands_are_found() -> None:
     assert ["--port", "1080"] in service_arguments()
+    assert any("--proxy-from" in arguments for arguments in COMMANDS)
 
 
-@pytest.mark.parametrize("arguments", service_arguments(), ids=" ".join)
-def test_the_service_understands_its_commands(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from socks5.tap import Options
-
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current directory has the files that the recipes make."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "users.txt").write_text(f"alice:{KNOWN['bcrypt']}\n")
     Authority(tmp_path, "ca").server("proxy.example.pem")
     (tmp_path / "proxy.example.key").symlink_to("proxy.example.pem")
     write_keytab(tmp_path / "socks5.keytab", "rcmd/proxy.example")
+
+
+SERVER = README.parent / "docs/server.rst"
+COMMANDS = [*service_arguments(), *service_arguments(blocks(SERVER.read_text()))]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+@pytest.mark.usefixtures("folder")
+def test_the_service_understands_its_commands_and_those_of_its_page(arguments: list[str]) -> None:
+    from socks5.tap import Options
+
     Options().parseOptions(arguments)
 
 

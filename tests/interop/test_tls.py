@@ -232,7 +232,7 @@ def test_the_recipe_of_the_readme(
     for program in ("openssl", "socat"):
         require_program(program)
     monkeypatch.chdir(tmp_path)
-    tunnel, text = Tunnel(), named("certificates").text
+    tunnel, text = Tunnel(), "\n".join(named("certificates").commands)
     changes = {
         "1443": str(free_port()),
         "1080": str(tunnel.port),
@@ -244,7 +244,7 @@ def test_the_recipe_of_the_readme(
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
-    lines = re.fullmatch(r"(.*)\n\S*twistd -n (.*)\n(socat .*)\ncurl (.*)\n", text, re.DOTALL)
+    lines = re.fullmatch(r"(.*)\n\S*twistd -n (.*)\n(socat .*)\ncurl (.*)", text, re.DOTALL)
     assert lines is not None
     making, serving, tunnelling, asking = lines.groups()
     succeed("bash", "-euo", "pipefail", "-c", making)

@@ -33,7 +33,7 @@ def page(curl: tuple[str, ...], proxy: Proxy, web: Web, user: str) -> tuple[int,
 def test_the_recipe_of_the_readme(
     curl: tuple[str, ...], start_proxy: StartProxy, web: Web, tmp_path: Path
 ) -> None:
-    make, serve, fetch = (shlex.split(line) for line in named("users").text.splitlines())
+    make, serve, fetch = (shlex.split(line) for line in named("users").commands)
     users = tmp_path / "users.txt"
     user = fetch[fetch.index("--proxy-user") + 1]
     assert make[1:5] == ["-m", "socks5", "passwd", "users.txt"]
