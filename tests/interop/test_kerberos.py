@@ -763,7 +763,7 @@ def test_the_recipe_of_the_readme(
             succeed("bash", "-c", line, env=env)
         with running(*serve, log=log, env=env):
             poll(lambda: "listens on" in log.read_text(), "the proxy listens")
-            succeed(*shlex.split(login), stdin=f"{PASSWORD}\n".encode(), env=env)
+            succeed("bash", "-c", login, stdin=f"{PASSWORD}\n".encode(), env=env)
             program, *asks = shlex.split(asking)
             assert program == "curl"
             assert succeed(*curl[:2], *asks, env=env) == b"a page"
