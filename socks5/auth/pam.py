@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 
 from twisted.cred.error import UnauthorizedLogin
 from twisted.logger import Logger
@@ -16,6 +15,9 @@ from socks5.auth import Known, LoginNotJudged
 from socks5.auth.users import WrongSource
 from socks5.disk import read
 from socks5.limits import Sparing
+
+_ROOT_IS_ENOUGH = re.compile(rb"^[^#\n]*\bpam_rootok\b", re.MULTILINE)
+"""In the file of a service that lets in root, and whomever root names, without asking for more."""
 
 THREADS = 16
 """Logins at a time: a module may wait for seconds after a wrong password."""
@@ -50,11 +52,11 @@ class Service:
                 f"needs PAM and python-pam 2.1 or later, got {pam!r} ({type(error).__name__}): "
                 "pip install 'txsocks5[pam]', and the system's libpam"
             ) from None
-        is_name = name not in ("", ".", "..", "other") and "/" not in name
-        if not is_name or not any(os.path.isfile(os.path.join(each, name)) for each in FOLDERS):
+        path = _file_of(name)
+        if path is None:
             # PAM would ask its service "other" then, which may let in anybody with an account.
             raise WrongSource(f"expected a service that has a file in {FOLDERS[0]}, got {name!r}")
-        if os.geteuid() == 0 and _believes_root(name):
+        if os.geteuid() == 0 and _ROOT_IS_ENOUGH.search(read(path)):
             raise WrongSource(
                 f"{name} has pam_rootok, with which PAM takes every password while the proxy is root; "
                 "expected a service of the proxy's own"
@@ -99,10 +101,9 @@ class Service:
         return LoginNotJudged("PAM is out of order")
 
 
-def _believes_root(service: str) -> bool:
-    """Whether a service's file lets root in, and whomever root names, without asking for more."""
-    for folder in FOLDERS:
-        with suppress(OSError):
-            text = read(os.path.join(folder, service))
-            return re.search(rb"^[^#\n]*\bpam_rootok\b", text, re.MULTILINE) is not None
-    return False
+def _file_of(service: str) -> str | None:
+    """The file of a service, if it has one of its own."""
+    if service in ("", ".", "..", "other") or "/" in service:
+        return None
+    paths = (os.path.join(folder, service) for folder in FOLDERS)
+    return next(filter(os.path.isfile, paths), None)
