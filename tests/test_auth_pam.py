@@ -75,6 +75,13 @@ def test_whom_it_accepts_comes_in(system: PAM) -> None:
         ("auth sufficient pam_rootok.so\n", 1000, True),
         ("# auth sufficient pam_rootok.so\nauth required pam_unix.so\n", 0, True),
         ("", 0, True),
+        ("auth include also\n", 0, False),
+        ("auth substack also\n", 0, False),
+        ("-auth\tinclude\talso # as su does\n", 0, False),
+        ("@include also\n", 0, False),
+        ("@include round\nauth include none\nauth required pam_unix.so\n", 0, True),
+        ("auth sufficient \\\n pam_rootok.so\n", 0, False),
+        ("#@include also\nauth required pam_unix.so\n", 0, True),
     ],
 )
 def test_a_service_that_believes_root_is_none_for_a_proxy_that_is_root(
@@ -86,12 +93,34 @@ def test_a_service_that_believes_root_is_none_for_a_proxy_that_is_root(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "proxy").write_text(text)
+    (tmp_path / "also").write_text("auth [success=ok default=1] pam_rootok.so\n")
+    (tmp_path / "round").write_text("@include proxy\n")
     monkeypatch.setattr("os.geteuid", lambda: user)
     if is_taken:
         Service("proxy")
     else:
         with pytest.raises(WrongSource, match="proxy has pam_rootok, with which PAM takes every"):
             Service("proxy")
+
+
+def test_a_service_whose_file_cannot_be_read_is_not_trusted(
+    system: PAM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> bytes:
+        raise OSError(5, "Input/output error", path)
+
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(ours, "read", fail)
+    with pytest.raises(WrongSource, match="proxy: Input/output error"):
+        Service("proxy")
+
+
+def test_a_name_is_looked_up_as_pam_does_in_small_letters(system: PAM, tmp_path: Path) -> None:
+    Service("Proxy").judge(b"alice", b"secret")
+    assert system.asked[0][2] == "proxy"
+    (tmp_path / "Capital").touch()
+    with pytest.raises(WrongSource, match="expected a service that has a file"):
+        Service("Capital")
 
 
 def test_the_service_for_all_others_is_none(system: PAM, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and its folder; pyth
 from __future__ import annotations
 
 import os
-import re
 
 from twisted.cred.error import UnauthorizedLogin
 from twisted.logger import Logger
@@ -15,9 +14,6 @@ from socks5.auth import Known, LoginNotJudged
 from socks5.auth.users import WrongSource
 from socks5.disk import read
 from socks5.limits import Sparing
-
-_ROOT_IS_ENOUGH = re.compile(rb"^[^#\n]*\bpam_rootok\b", re.MULTILINE)
-"""In the file of a service that lets in root, and whomever root names, without asking for more."""
 
 THREADS = 16
 """Logins at a time: a module may wait for seconds after a wrong password."""
@@ -52,11 +48,11 @@ class Service:
                 f"needs PAM and python-pam 2.1 or later, got {pam!r} ({type(error).__name__}): "
                 "pip install 'txsocks5[pam]', and the system's libpam"
             ) from None
-        path = _file_of(name)
-        if path is None:
+        name = name.lower()  # as PAM does
+        if name in ("", ".", "..", "other") or "/" in name or _file_of(name) is None:
             # PAM would ask its service "other" then, which may let in anybody with an account.
             raise WrongSource(f"expected a service that has a file in {FOLDERS[0]}, got {name!r}")
-        if os.geteuid() == 0 and _ROOT_IS_ENOUGH.search(read(path)):
+        if os.geteuid() == 0 and _believes_root(name):
             raise WrongSource(
                 f"{name} has pam_rootok, with which PAM takes every password while the proxy is root; "
                 "expected a service of the proxy's own"
@@ -102,8 +98,31 @@ class Service:
 
 
 def _file_of(service: str) -> str | None:
-    """The file of a service, if it has one of its own."""
-    if service in ("", ".", "..", "other") or "/" in service:
-        return None
+    """The file of a service, if there is one."""
     paths = (os.path.join(folder, service) for folder in FOLDERS)
     return next(filter(os.path.isfile, paths), None)
+
+
+def _believes_root(service: str) -> bool:
+    """Whether a service lets in root, and whomever root names, without asking for more: by its file, or by one
+    that this includes (pam.d(5)).
+
+    :raises WrongSource: one of them cannot be read.
+    """
+    left, seen = [service], set()
+    while left:
+        path = _file_of(left.pop())
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        try:
+            text = read(path).replace(b"\\\n", b" ")
+        except OSError as error:
+            raise WrongSource(f"{path}: {error.strerror}") from None
+        for line in text.splitlines():
+            words = os.fsdecode(line.partition(b"#")[0]).split()
+            if any("pam_rootok" in word for word in words):
+                return True
+            if words[:1] == ["@include"] or words[1:2] in (["include"], ["substack"]):
+                left += words[-1:]
+    return False
