@@ -43,6 +43,9 @@ LONGEST_BAN = 86400.0
 LITTLE = 0.1
 """What a failed login adds to the score if its client left before the verdict, or a source of users could not judge."""
 
+ALREADY_FORGOTTEN = 0.9
+"""What may be forgotten of so many failures as ban an address, while the last one comes."""
+
 PARDON_INTERVAL = 3600.0
 """Seconds between two successful logins that halve the score."""
 
@@ -136,8 +139,7 @@ class Bans:
             address = self._remember(key, now)
         address.age(now)
         address.score += 1 if is_judged else LITTLE
-        # Of the failures before this one a little is forgotten already.
-        if self._time and address.score > self._after - is_judged:
+        if self._time and address.score > self._after - ALREADY_FORGOTTEN * is_judged:
             self._ban(key, address, now)
             return 0.0
         return float(min(FIRST_DELAY * 2 ** max(0.0, min(address.score - 1, 16)), LONGEST_DELAY))

@@ -129,6 +129,17 @@ def test_guessing_for_a_week_is_a_few_guesses(world: World) -> None:
 # ---------------------------------------------------------------- what nobody judged
 
 
+def test_what_is_left_of_others_does_not_bring_a_ban_forward() -> None:
+    for before in (False, True):
+        world = World(ban_after=10)
+        world.bans.failed(ATTACKER, is_judged=before)
+        world.clock.advance(FORGET * 0.95 * before)
+        world.fail(times=9)
+        assert not world.bans.is_banned(ATTACKER)
+        world.fail()
+        assert world.bans.is_banned(ATTACKER)
+
+
 def test_what_nobody_judged_counts_little() -> None:
     world = World(ban_after=3)
     assert (
