@@ -156,7 +156,8 @@ def _thread(*, target: Callable[[], object], name: str) -> Thread:
             OSError
         ):  # a limit of the system's; a thread has a priority of its own on Linux only
             if sys.platform == "linux":
-                os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)
+                priority = os.getpriority(os.PRIO_PROCESS, get_native_id())
+                os.setpriority(os.PRIO_PROCESS, get_native_id(), min(19, priority + NICE))
         target()
 
     return Thread(target=run, name=name, daemon=True)
