@@ -63,7 +63,7 @@ from socks5.negotiation import (
     ServerNegotiation,
     Stage,
 )
-from socks5.relay import Side, can_half_close
+from socks5.relay import Side, TransportSide, can_half_close
 from socks5.replies import reply_for
 from socks5.resolve import without_false_name
 from socks5.settings import Settings
@@ -478,7 +478,10 @@ class ServerProtocol:
 
     def _read_on(self) -> None:
         """Octets may come again: they have a receiver now. A relay of sockets reads by itself."""
-        if not isinstance(self.receiver, SocketSide):
+        receiver: Any = self.receiver
+        if isinstance(receiver, TransportSide) and receiver.is_paused:
+            self._is_reading = True  # the relay resumes it, once its far side has sent enough
+        elif not isinstance(receiver, SocketSide):
             self._resume()
 
     @property

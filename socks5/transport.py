@@ -278,7 +278,7 @@ class Connection:
             if sent == len(data):
                 return
             self._waiting = bytearray(memoryview(data)[sent:])
-        if self._producer is not None and not self._is_full and len(self._waiting) > FULL:
+        if self._producer is not None and len(self._waiting) > FULL:
             self._is_full = True
             self._producer.pauseProducing()
 

@@ -231,6 +231,20 @@ def test_reading_stays_paused_after_a_check_while_too_many_octets_wait() -> None
     assert target.value() == b"123456789"
 
 
+def test_reading_stays_paused_where_the_relay_has_paused_it() -> None:
+    """The target takes nothing yet: whoever resumed the client now would fill the memory."""
+    server = Server(Settings(max_optimistic=8))
+    client = server.client(GREETING + CONNECT + bytes(100_000))
+    assert not client.transport.is_reading
+    target = server.dialer.succeed(window=0)
+    server.reactor.turn()
+    assert not client.transport.is_reading
+    target.accept()
+    server.reactor.turn()
+    assert client.transport.is_reading
+    assert target.value() == bytes(100_000)
+
+
 def test_bound_is_for_early_octets_only() -> None:
     server = Server(Settings(max_optimistic=8))
     client = server.client(GREETING, CONNECT)
