@@ -67,7 +67,11 @@ class ContextSession(GuardedSession):
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._protected is not None:
-            reason = self._protected.lost(reason)
+            try:
+                reason = self._protected.lost(reason)  # which delivers what has come before
+            except Exception:
+                self.factory.log.failure("session {session} failed", session=self._number)
+                reason = Failure(ConnectionLost())
             self._unprotect()
         self._context = None
         super().connectionLost(reason)
@@ -86,6 +90,7 @@ class ContextSession(GuardedSession):
         if not self._is_let_in():
             return
         self._is_asking = True
+        self._user = None  # whoever a certificate has named: the login counts
         if self._context is None:
             acceptor = self.factory.gssapi
             assert acceptor is not None  # else METHOD 1 were not accepted
@@ -125,7 +130,10 @@ class ContextSession(GuardedSession):
         self._context = None
         if level is not Protection.NONE:
             self._protect(Envelope(context, level))
+        has_ended, self.has_client_ended = self.has_client_ended, False
         self.dataReceived(waiting)
+        if has_ended:
+            self.readConnectionLost()  # behind all of that, or within a token
 
     # The protection
 
@@ -150,10 +158,12 @@ class ContextSession(GuardedSession):
         """
         self._unprotect()
         if self._is_over:
+            self.drop()
             return
         self.transport.write(ABORT)
         receiver: Any = self.receiver
         if isinstance(receiver, Side):
+            self.transport.unregisterProducer()
             self.receiver = None
             receiver.connectionLost(Failure(ConnectionLost()))
         if not self._is_over:  # as it is where both sides are lost now

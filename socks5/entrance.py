@@ -107,6 +107,12 @@ class GuardedSession(ServerProtocol):
             super()._check(event)
 
     @override
+    def crashed(self, failure: Failure) -> None:
+        """See :meth:`socks5.interfaces.ISession.crashed`. A bug of ours says nothing about the client."""
+        self._is_asking = False
+        super().crashed(failure)
+
+    @override
     def _over(self, reason: str) -> None:
         if self._is_asking:  # there was no verdict yet
             self._is_asking = False

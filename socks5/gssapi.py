@@ -40,6 +40,11 @@ ANONYMOUS = "WELLKNOWN/ANONYMOUS@"
 _NO_KEY = 2529638957
 """The minor status where the keytab has gone, or is empty (KRB5KRB_AP_ERR_NOKEY)."""
 
+_OUT_OF_DATE = frozenset({2529638944, 2529638949, 2529638956})
+"""Minor statuses of a ticket that has expired, a clock that is wrong, and a key that was changed
+(KRB5KRB_AP_ERR_TKT_EXPIRED, _SKEW, _BADKEYVER): nobody guesses anything with these.
+"""
+
 _OUT_OF_ORDER = frozenset(
     {
         _NO_KEY,
@@ -138,6 +143,8 @@ class Acceptor:
                     reason=said(error),
                     others=f"; {left_out} more without a line" if left_out else "",
                 )
+            if error.min_code in _OUT_OF_DATE:
+                return LoginNotJudged("a ticket that is out of date", was_refused=True)
             return UnauthorizedLogin("the security context is not accepted")
         left_out = self._complaints.next()
         if left_out is not None:

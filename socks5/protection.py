@@ -56,7 +56,8 @@ class Envelope:
         """The octets in a token. One that is encrypted although integrity was agreed will do, not the
         reverse.
 
-        :raises RemoteProtocolError: it is not this context's, not encrypted enough, or has come before.
+        :raises RemoteProtocolError: it is not this context's, not encrypted enough, or, if the client asked for
+            that, has come before.
         """
         data, is_encrypted = self._context.unwrap(token)
         if self._is_confidential and not is_encrypted:

@@ -4,14 +4,17 @@ The mechanism is :mod:`tests.contexts`'; the real one is tried in tests/interop/
 """
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from socks5 import Door, Settings
-from socks5.auth import CheckFailed, LoginNotJudged
+from socks5.auth import CheckFailed, LoginNotJudged, User
 from socks5.contexts import ContextSession
 from socks5.encapsulation import ABORT, MAX_TOKENS, Message, Protection
 from socks5.interfaces import ISession, IStream
@@ -465,6 +468,14 @@ def test_a_context_that_is_not_accepted_is_a_failed_login(server: Server) -> Non
     )
 
 
+def test_a_refused_context_is_nobodys_whatever_a_certificate_says(server: Server) -> None:
+    client = server.client()
+    client.session._user = User("anna")
+    client.send(GREETING, token(b"alice\0" + b"forged"))
+    assert client.received() == CHOSEN + ABORT
+    assert [record.user for record in server.records] == [None]
+
+
 def test_a_context_that_nobody_can_judge_is_none(acceptor: FakeAcceptor, server: Server) -> None:
     acceptor.is_slow = True
     client = server.client(GREETING, TICKET)
@@ -812,6 +823,42 @@ def test_an_end_within_a_token_resets_the_target(server: Server) -> None:
     ]
 
 
+@pytest.mark.parametrize("cut", [0, 1])
+def test_an_end_that_overtakes_the_level_is_one_behind_the_tokens(
+    cut: int, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is sent at once, while the context is being checked: a stream that was cut does not look whole then,
+    either.
+    """
+    monkeypatch.setattr(
+        "tests.contexts._keys", repeat(7)
+    )  # what the client of a real context knows before
+    side, example = ContextClient(TO_TARGET, FakeInitiator(), I), server.client()
+    sent = b""
+    while data := side.take_output():
+        sent += data
+        example.send(data)
+        side.receive(example.received())
+    server.dialer.succeed()
+    side.receive(example.received())
+    sent += side.seal(b"first") + side.seal(b"second")
+
+    acceptor = FakeAcceptor(ALL, is_slow=True)
+    server = Server(UNBANNED, gssapi=acceptor)
+    client = server.client(sent[: len(sent) - cut])
+    client.end()
+    acceptor.waiting.callback(None)
+    if cut:
+        assert [record.reason for record in server.records] == [
+            "RemoteProtocolError: the end within a token"
+        ]
+        return
+    target = server.dialer.succeed()
+    server.reactor.advance(0.1)
+    assert target.value() == b"firstsecond"
+    assert target.far_sees == "end"
+
+
 def test_a_bad_token_after_the_end_is_nothing_more(server: Server) -> None:
     """The server has refused the command, and lingers."""
     client = Connected(server)
@@ -820,8 +867,38 @@ def test_a_bad_token_after_the_end_is_nothing_more(server: Server) -> None:
     client.wire.send(spoilt(client.side.seal(b"late")), b"later")
     assert client.wire.received() == b""
     assert server.counters.violations == 0
+    assert not client.wire.is_connected
+
+
+def test_an_end_within_a_token_ends_the_lingering_at_once(server: Server) -> None:
+    client = Connected(server)
+    server.dialer.fail(OSError())
+    client.pump()
+    client.wire.send(client.side.seal(b"late")[:-1])
+    assert client.wire.is_connected
     client.wire.end()
     assert not client.wire.is_connected
+    assert list(server.factory.sessions) == []
+
+
+def test_a_bug_while_the_last_octets_are_delivered_costs_nothing_more(
+    server: Server, failures: Failures
+) -> None:
+    client, target = connected(server)
+    target.window = 0
+    sealed = [client.side.seal(each) for each in (bytes(40_000), bytes(40_000), b"waits")]
+    client.wire.send(b"".join(sealed))
+
+    def fail(data: bytes) -> None:
+        raise RuntimeError("a bug")
+
+    protected: Any = client.wire.session.transport
+    protected._deliver = fail
+    client.wire.session.connectionLost(Failure(ConnectionDone()))
+    assert failures.take(RuntimeError) == ["a bug"]
+    server.reactor.advance(10)
+    assert server.counters.open_connections == server.factory.limit.open == 0
+    assert len(server.records) == 1
 
 
 def test_a_first_message_that_is_replayed_leads_nowhere(server: Server) -> None:

@@ -276,6 +276,14 @@ def test_where_kerberos_has_no_words_the_log_has_those_of_gssapi(
         assert [text for _, text in log] == [f"a security context was refused: {words}"]
 
 
+@pytest.mark.parametrize("code", [2529638944, 2529638949, 2529638956])
+def test_a_ticket_that_is_out_of_date_is_no_guess(code: int, library: Library) -> None:
+    library.answers.append(GSSError(code, "ticket is likely out of date"))
+    failure = outcome(acceptor_of(library).accept().step(b"token"))
+    assert failure.type is LoginNotJudged
+    assert failure.value.was_refused
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [(NO_KEY, "Key table file '/k' not found"), (errno.ENOSPC, "No space left on device")],
