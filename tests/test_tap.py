@@ -290,6 +290,12 @@ def test_what_only_this_machine_can_reach_needs_none(arguments: Sequence[str]) -
 # ---------------------------------------------------------------- authentication
 
 
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are as they were: one that has just changed is looked at again in a thread."""
+    monkeypatch.setattr("socks5.auth.files.SETTLED", 0.0)
+
+
 def is_let_in(options: Options, name: bytes, password: bytes) -> bool:
     outcome: list[Any] = []
     assert options.authenticator is not None
