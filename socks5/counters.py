@@ -27,7 +27,9 @@ class Counters:
     """Replies by REP octet."""
 
     turned_away: Counter[str] = field(default_factory=Counter)
-    """Clients that were closed before their greeting was answered, or their login looked at, by reason."""
+    """Clients that were closed before their greeting was answered, or their login looked at, by reason; those
+    whose TLS failed are "TLS".
+    """
 
     refused_logins: int = 0
     """Credentials that were not accepted."""

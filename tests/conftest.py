@@ -1,11 +1,14 @@
-"""What every test stands on: Hypothesis' profiles, and the guard over the log.
+"""What every test stands on: Hypothesis' profiles, the guard over the log, and what is logged.
 
 pytest-twisted is found by pytest itself; ``--reactor asyncio`` chooses the other reactor.
 """
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
+import pytest
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests import sessions
 
@@ -15,3 +18,16 @@ hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 failures = sessions.failures
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """The lines that are logged."""
+    found: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)

@@ -1,7 +1,6 @@
 """Files of users: read again when they change, and the last good state when they are broken."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from socks5.auth import LoginNotJudged, files
@@ -19,19 +17,6 @@ from socks5.auth.hashes import make_hash
 from socks5.auth.users import WrongSource, parse_hash, parse_plain
 from socks5.disk import Stamp
 from tests.test_auth_hashes import little_memory
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is logged."""
-    found: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        found.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    yield found
-    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture

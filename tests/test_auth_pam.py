@@ -1,14 +1,12 @@
 """PAM: what is asked of it, and what its answers mean. The real one is in tests/interop/."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from twisted.cred.error import UnauthorizedLogin
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from socks5 import checkers
 from socks5.auth import LoginNotJudged
@@ -48,18 +46,6 @@ def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PAM:
     monkeypatch.setattr(ours, "FOLDERS", (str(tmp_path / "none"), str(tmp_path)))
     (tmp_path / "proxy").touch()
     return system
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    found: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        found.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    yield found
-    globalLogPublisher.removeObserver(observe)
 
 
 def test_whom_it_accepts_comes_in(system: PAM) -> None:
