@@ -281,7 +281,8 @@ class Associate:
                 self._send(target, self._own_family_first(hosts), payload)
 
         name = cast("bytes", target.host)
-        self.session.resolver.resolve(name).addBoth(resolved).addErrback(self.session.crashed)
+        wait = self.session.resolver.resolve(name, self.session.access.client)
+        wait.addBoth(resolved).addErrback(self.session.crashed)
 
     def _own_family_first(self, hosts: Sequence[str]) -> Sequence[str]:
         """The control connection's family first: a datagram cannot be tried on several

@@ -126,7 +126,8 @@ class Bind:
         if target.is_unspecified:
             return succeed(())
         if target.is_name:
-            return self._session.resolver.resolve(cast("bytes", target.host))
+            session = self._session
+            return session.resolver.resolve(cast("bytes", target.host), session.access.client)
         return succeed((unmap(target.text),))
 
     def _listen(self, expected: Sequence[str]) -> None:

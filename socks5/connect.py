@@ -46,6 +46,7 @@ class Connect:
         """See :meth:`socks5.interfaces.ICommand.start`."""
         session = self._session
         self._dialling = dialling = session.dialer.dial(
+            session.access,
             session.request.address,
             lambda host: session.rules.allows(session.access, host),
         )

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from socks5.attempts import Attempt, EndpointAttempt, SocketAttempt
 from socks5.deadlines import Deadlines
 from socks5.errors import NotAllowed, TTLExpired
-from socks5.interfaces import IDialer, IResolver, IStream
+from socks5.interfaces import Access, IDialer, IResolver, IStream
 from socks5.poll import poller_of
 from socks5.replies import most_telling
 from socks5.resolve import without_false_name
@@ -158,7 +158,9 @@ class Dialer:
         self._resolver = resolver
         self._poller = poller_of(reactor)
 
-    def dial(self, target: Address, is_allowed: Callable[[str], bool]) -> Deferred[IStream]:
+    def dial(
+        self, access: Access, target: Address, is_allowed: Callable[[str], bool]
+    ) -> Deferred[IStream]:
         """See :meth:`socks5.interfaces.IDialer.dial`.
 
         Fails with :exc:`~socks5.errors.NotAllowed` if no address is allowed, else with what the
@@ -176,7 +178,7 @@ class Dialer:
             return _Race(self, [host], target.port).start()
         if target.is_unspecified:
             return fail(DNSLookupError("an empty name"))
-        lookup = self._resolver.resolve(host)
+        lookup = self._resolver.resolve(host, access.client)
         dialled: Deferred[IStream] = lookup.addCallback(
             lambda hosts: self._race(interleaved(hosts), target.port, is_allowed)
         )

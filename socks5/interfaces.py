@@ -235,9 +235,11 @@ class IBans(Interface):
 class IResolver(Interface):
     """Turns names into addresses."""
 
-    def resolve(name: bytes) -> Deferred[Sequence[str]]:
+    def resolve(name: bytes, client: str) -> Deferred[Sequence[str]]:
         """Look up *name*.
 
+        :param client: the IP literal of the client that asks, "" for a UNIX socket: whose share of the
+            lookups it is.
         :returns: at least one IP literal, in the system's order of preference, or a failure with
             :exc:`~twisted.internet.error.DNSLookupError`. Never blocks; cancelling it forgets the
             answer.
@@ -267,9 +269,12 @@ class IStream(Interface):
 class IDialer(Interface):
     """Connects to targets: directly, or one day through other proxies."""
 
-    def dial(target: Address, is_allowed: Callable[[str], bool]) -> Deferred[IStream]:
+    def dial(
+        access: Access, target: Address, is_allowed: Callable[[str], bool]
+    ) -> Deferred[IStream]:
         """Connect to *target*.
 
+        :param access: who asks; ``access.client`` is whose share of what is bounded it takes.
         :param is_allowed: asked for every IP literal before it is dialled; the others are not
             tried.
         :returns: a connected stream without a receiver, which must be given one before control

@@ -117,7 +117,7 @@ class Resolver:
         self._is_beginning = False
         self._deadlines = Deadlines(reactor, settings.resolve_timeout)
 
-    def resolve(self, name: bytes) -> Deferred[Sequence[str]]:
+    def resolve(self, name: bytes, client: str) -> Deferred[Sequence[str]]:
         """See :meth:`socks5.interfaces.IResolver.resolve`."""
         try:
             text = hostname(name)

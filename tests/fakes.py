@@ -49,14 +49,17 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.attempts import Stream
-from socks5.interfaces import IDialer, IResolver, IStream
-from socks5.wire import Address
+from socks5.interfaces import Access, IDialer, IResolver, IStream
+from socks5.wire import Address, Command
 
 CLIENT = IPv4Address("TCP", "198.51.100.7", 51234)
 """Where a fake connection comes from, unless told otherwise."""
 
 SERVER = IPv4Address("TCP", "203.0.113.1", 1080)
 """Where it comes to."""
+
+ASKER = Access(CLIENT.host, SERVER.host, None, Command.CONNECT, Address(b"example.org", 80))
+"""Somebody who asks for a target, as a dialer is told."""
 
 OUTGOING = {False: "192.0.2.10", True: "2001:db8::10"}
 """Source address of fake outgoing connections, for IPv4 and (True) IPv6."""
@@ -607,7 +610,7 @@ class FakeConnector:
 class FakeResolver:
     """Answers from ``answers`` at once; other names wait for :meth:`answer`.
 
-    ``asked`` holds every name asked for, ``cancelled`` those whose asker left.
+    ``asked`` holds every name asked for, ``askers`` the client of each, ``cancelled`` those whose asker left.
 
     :param answers: IP literals, or an exception, for each name.
     """
@@ -615,11 +618,13 @@ class FakeResolver:
     def __init__(self, answers: dict[bytes, Sequence[str] | Exception] | None = None) -> None:
         self.answers = dict(answers or {})
         self.asked: list[bytes] = []
+        self.askers: list[str] = []
         self.cancelled: list[bytes] = []
         self._waiting: list[tuple[bytes, Deferred[Sequence[str]]]] = []
 
-    def resolve(self, name: bytes) -> Deferred[Sequence[str]]:
+    def resolve(self, name: bytes, client: str) -> Deferred[Sequence[str]]:
         self.asked.append(name)
+        self.askers.append(client)
         known = self.answers.get(name)
         if isinstance(known, Exception):
             return fail(known)
@@ -652,18 +657,22 @@ class FakeResolver:
 class FakeDialer:
     """Every dial waits for :meth:`succeed` or :meth:`fail`.
 
-    ``targets`` holds what was dialled, ``cancelled`` what was given up, ``is_allowed`` the question that the
-    last dial brought.
+    ``targets`` holds what was dialled, ``askers`` who asked for each, ``cancelled`` what was given up,
+    ``is_allowed`` the question that the last dial brought.
     """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._waiting: list[Deferred[IStream]] = []
         self.targets: list[Address] = []
+        self.askers: list[Access] = []
         self.cancelled: list[Address] = []
         self.is_allowed: Callable[[str], bool] = lambda host: True
 
-    def dial(self, target: Address, is_allowed: Callable[[str], bool]) -> Deferred[IStream]:
+    def dial(
+        self, access: Access, target: Address, is_allowed: Callable[[str], bool]
+    ) -> Deferred[IStream]:
+        self.askers.append(access)
         self.targets.append(target)
         self.is_allowed = is_allowed
         dialling: Deferred[IStream] = Deferred(lambda _: self.cancelled.append(target))

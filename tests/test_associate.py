@@ -413,6 +413,7 @@ def test_only_so_many_datagrams_wait_for_names() -> None:
     association = Association(Settings(udp_names_waiting=2))
     association.ask((b"a", 53), (b"a", 53), (b"b", 53))
     assert association.server.resolver.asked == [b"a", b"a"]
+    assert association.server.resolver.askers == [HOST] * 2
     assert association.dropped == {"too many names": 1}
     association.server.resolver.answer(b"a", [TARGET[0]])
     association.ask((b"b", 53), (b"b", 53), (b"b", 53))

@@ -8,7 +8,7 @@ from twisted.internet.error import DNSLookupError
 
 from socks5 import PerFamily, Settings, bind
 from socks5.relay import RESET_DELAY
-from tests.fakes import FakeTCPPort, FakeTransport, address
+from tests.fakes import CLIENT, FakeTCPPort, FakeTransport, address
 from tests.sessions import (
     BIND,
     GREETING,
@@ -307,6 +307,7 @@ def test_name_is_resolved_before_the_first_reply() -> None:
     server = Server()
     client = server.client(GREETING, BIND + NAME)
     assert client.received() == NO_AUTHENTICATION
+    assert server.resolver.askers == [CLIENT.host]
     server.resolver.answer(b"example.org", ["192.0.2.80"])
     assert client.received() == LISTENING
 
@@ -329,7 +330,7 @@ def test_bug_in_the_resolver_is_logged_and_gets_reply_1(failures: Failures) -> N
 
 def test_resolver_that_raises_is_logged_and_gets_reply_1(failures: Failures) -> None:
     server = Server()
-    server.resolver.resolve = lambda name: 1 // 0
+    server.resolver.resolve = lambda name, client: 1 // 0
     client = server.client(GREETING, BIND + NAME)
     assert len(failures.take(ZeroDivisionError)) == 1
     assert client.received() == NO_AUTHENTICATION + refusal(1)

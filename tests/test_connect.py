@@ -221,7 +221,7 @@ def test_bug_in_the_rules_is_logged_and_gets_reply_1(
 @pytest.mark.parametrize("is_late", [False, True])
 def test_bug_in_the_resolver_is_logged_and_gets_reply_1(is_late: bool, failures: Failures) -> None:
     class Buggy:
-        def resolve(self, name: bytes) -> Deferred[Any]:
+        def resolve(self, name: bytes, client: str) -> Deferred[Any]:
             if not is_late:
                 raise RuntimeError("a bug")
             return fail(RuntimeError("a bug"))

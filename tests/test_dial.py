@@ -30,7 +30,7 @@ from socks5.interfaces import IDialer, IStream
 from socks5.replies import reply_for
 from socks5.settings import PerFamily, Settings
 from socks5.wire import UNSPECIFIED, Address
-from tests.fakes import FakeConnector, FakeReactor, FakeResolver, FakeTransport, fake_stream
+from tests.fakes import ASKER, FakeConnector, FakeReactor, FakeResolver, FakeTransport, fake_stream
 
 NAME = Address(b"example.org", 80)
 IPV4 = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
@@ -53,7 +53,7 @@ class World:
             self.asked.append(host)
             return allowed(host)
 
-        self.dialling = self.dialer.dial(target, is_allowed)
+        self.dialling = self.dialer.dial(ASKER, target, is_allowed)
         self.dialling.addBoth(self.given.append)
 
     @property
@@ -114,6 +114,7 @@ def test_a_name_is_resolved_once_and_its_address_dialled() -> None:
     world = World()
     world.dial()
     assert (world.resolver.asked, world.dialled) == ([b"example.org"], [])
+    assert world.resolver.askers == [ASKER.client]
     world.resolver.answer(b"example.org", ["192.0.2.1"])
     assert (world.resolver.asked, world.dialled) == ([b"example.org"], ["192.0.2.1"])
 

@@ -1051,21 +1051,24 @@ def resolver(request: pytest.FixtureRequest) -> tuple[Any, Callable[..., None]]:
 def test_a_name_has_addresses(resolver: Any) -> None:
     resolver, answer = resolver
     assert verifyObject(IResolver, resolver)
-    one, other = outcome(resolver.resolve(b"one.example")), outcome(resolver.resolve(b"other"))
+    one, other = (
+        outcome(resolver.resolve(b"one.example", fakes.CLIENT.host)),
+        outcome(resolver.resolve(b"other", fakes.CLIENT.host)),
+    )
     answer(b"one.example", ["2001:db8::1", "192.0.2.1"])
     assert (one, other) == ([("2001:db8::1", "192.0.2.1")], [])
 
 
 def test_an_unknown_name_fails(resolver: Any) -> None:
     resolver, answer = resolver
-    unknown = outcome(resolver.resolve(b"unknown.example"))
+    unknown = outcome(resolver.resolve(b"unknown.example", fakes.CLIENT.host))
     answer(b"unknown.example")
     assert unknown[0].check(DNSLookupError)
 
 
 def test_a_cancelled_name_is_forgotten(resolver: Any) -> None:
     resolver, answer = resolver
-    wait = resolver.resolve(b"one.example")
+    wait = resolver.resolve(b"one.example", fakes.CLIENT.host)
     given = outcome(wait)
     wait.cancel()
     assert given[0].check(CancelledError)
@@ -1076,16 +1079,17 @@ def test_a_cancelled_name_is_forgotten(resolver: Any) -> None:
 def test_a_fake_resolver_answers_from_memory() -> None:
     error = DNSLookupError("told so")
     resolver = fakes.FakeResolver({b"known": ["192.0.2.1"], b"broken": error})
-    assert outcome(resolver.resolve(b"known")) == [("192.0.2.1",)]
-    assert outcome(resolver.resolve(b"broken"))[0].value is error
-    wait = resolver.resolve(b"later")
+    assert outcome(resolver.resolve(b"known", fakes.CLIENT.host)) == [("192.0.2.1",)]
+    assert outcome(resolver.resolve(b"broken", fakes.CLIENT.host))[0].value is error
+    wait = resolver.resolve(b"later", fakes.CLIENT.host)
     given = outcome(wait)
     resolver.answer(b"later", error)
     assert given[0].value is error
-    gone = resolver.resolve(b"gone")
+    gone = resolver.resolve(b"gone", fakes.CLIENT.host)
     outcome(gone)
     gone.cancel()
     assert resolver.asked == [b"known", b"broken", b"later", b"gone"]
+    assert resolver.askers == [fakes.CLIENT.host] * 4
     assert resolver.cancelled == [b"gone"]
 
 
@@ -1124,7 +1128,7 @@ TARGET = Address("192.0.2.80", 80)
 
 def test_a_dial_that_succeeds_gives_a_stream_without_receiver(dialling: Dialling) -> None:
     assert verifyObject(IDialer, dialling.dialer)
-    given = outcome(dialling.dialer.dial(TARGET, lambda host: True))
+    given = outcome(dialling.dialer.dial(fakes.ASKER, TARGET, lambda host: True))
     assert given == []
     transport = dialling.succeed()
     [stream] = given
@@ -1134,13 +1138,13 @@ def test_a_dial_that_succeeds_gives_a_stream_without_receiver(dialling: Dialling
 
 
 def test_a_dial_that_fails(dialling: Dialling) -> None:
-    given = outcome(dialling.dialer.dial(TARGET, lambda host: True))
+    given = outcome(dialling.dialer.dial(fakes.ASKER, TARGET, lambda host: True))
     dialling.fail(ConnectionRefusedError())
     assert given[0].check(ConnectionRefusedError)
 
 
 def test_a_dial_that_is_cancelled(dialling: Dialling) -> None:
-    dial = dialling.dialer.dial(TARGET, lambda host: True)
+    dial = dialling.dialer.dial(fakes.ASKER, TARGET, lambda host: True)
     given = outcome(dial)
     dial.cancel()
     assert given[0].check(CancelledError)
@@ -1149,8 +1153,8 @@ def test_a_dial_that_is_cancelled(dialling: Dialling) -> None:
 def test_a_fake_dialer_remembers() -> None:
     dialer = fakes.FakeDialer(fakes.FakeReactor())
     assert dialer.is_allowed("192.0.2.1")
-    outcome(dial := dialer.dial(TARGET, lambda host: host == "allowed"))
+    outcome(dial := dialer.dial(fakes.ASKER, TARGET, lambda host: host == "allowed"))
     dial.cancel()
-    assert (dialer.targets, dialer.cancelled) == ([TARGET], [TARGET])
+    assert (dialer.askers, dialer.targets, dialer.cancelled) == ([fakes.ASKER], [TARGET], [TARGET])
     assert dialer.is_allowed("allowed")
     assert not dialer.is_allowed("192.0.2.1")

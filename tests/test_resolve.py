@@ -22,7 +22,7 @@ from socks5.replies import reply_for
 from socks5.resolve import Resolver, hostname, literal, without_false_name
 from socks5.settings import Settings
 from socks5.wire import Address
-from tests.fakes import FakeLookup, FakeReactor
+from tests.fakes import CLIENT, FakeLookup, FakeReactor
 from tests.sockets.wires import until
 
 # ---------------------------------------------------------------- literals
@@ -184,9 +184,11 @@ class World:
         self.lookup = FakeLookup()
         self.resolver = Resolver(self.reactor, self.settings, self.lookup)
 
-    def wait(self, name: bytes = NAME) -> tuple[Deferred[Sequence[str]], list[Any]]:
+    def wait(
+        self, name: bytes = NAME, client: str = CLIENT.host
+    ) -> tuple[Deferred[Sequence[str]], list[Any]]:
         """Resolve *name*: the Deferred, and the list in which its outcome will be."""
-        wait, given = self.resolver.resolve(name), []
+        wait, given = self.resolver.resolve(name, client), []
         wait.addBoth(given.append)
         return wait, given
 
@@ -573,7 +575,7 @@ def test_an_installed_resolver_is_asked(pools: list[Pool]) -> None:
     resolver = Resolver(reactor, Settings())
     reactor.installNameResolver(lookup := FakeLookup({"example.org": HOSTS}))
     given: list[Any] = []
-    resolver.resolve(NAME).addBoth(given.append)
+    resolver.resolve(NAME, CLIENT.host).addBoth(given.append)
     assert given == [HOSTS]
     assert lookup.asked == ["example.org"]
     resolver.close()
@@ -588,7 +590,7 @@ def test_the_reactor_s_own_way_gets_threads_of_its_own(pools: list[Pool]) -> Non
     assert pools == []
     given: list[Any] = []
     for name in (b"one.example", b"two.example"):
-        resolver.resolve(name).addBoth(given.append)
+        resolver.resolve(name, CLIENT.host).addBoth(given.append)
     reactor.turn()
     assert given == [("192.0.2.1",)] * 2
     [pool] = pools
@@ -600,7 +602,7 @@ def test_the_threads_go_at_shutdown_without_holding_it_up(pools: list[Pool]) -> 
     reactor = FakeReactor()
     reactor.nameResolver = GAIResolver(reactor, lambda: pytest.fail("the reactor's own threads"))
     resolver = Resolver(reactor, Settings())
-    resolver.resolve(NAME)
+    resolver.resolve(NAME, CLIENT.host)
     [(close, arguments, named)] = reactor.triggers["during"]["shutdown"]
     close(*arguments, **named)
     resolver.close()
@@ -623,8 +625,8 @@ async def test_real_threads_resolve_and_end() -> None:
     def threads() -> list[threading.Thread]:
         return [each for each in threading.enumerate() if "socks5-names" in each.name]
 
-    assert await resolver.resolve(b"127.1") == ("127.0.0.1",)
-    assert await resolver.resolve(b"127.1") == ("127.0.0.1",)
+    assert await resolver.resolve(b"127.1", "") == ("127.0.0.1",)
+    assert await resolver.resolve(b"127.1", "") == ("127.0.0.1",)
     [thread] = threads()
     assert thread.daemon
     resolver.close()

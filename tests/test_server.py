@@ -23,7 +23,7 @@ from socks5.interfaces import Access, ICommand, ISession, Record
 from socks5.resolve import Resolver
 from socks5.wire import Address, Command, Credentials, Method, ReplyCode
 from tests import sessions
-from tests.fakes import FakeReactor, FakeResolver, FakeTLSTransport, address
+from tests.fakes import ASKER, FakeReactor, FakeResolver, FakeTLSTransport, address
 from tests.sessions import (
     BIND,
     CONNECT,
@@ -74,6 +74,7 @@ def test_negotiation_does_not_depend_on_segments(cut: Callable[[bytes], list[byt
     server = Server()
     client = server.client(*cut(GREETING + CONNECT + b"first octets"))
     assert server.dialer.targets == [Address("192.0.2.80", 80)]
+    assert [access.client for access in server.dialer.askers] == [ASKER.client]
     assert client.received() == NO_AUTHENTICATION
     target = server.dialer.succeed()
     assert client.received() == CONNECTED
@@ -1151,7 +1152,8 @@ def test_factorys_own_dialer_uses_the_resolver_and_the_settings_that_it_is_given
     reactor = FakeReactor()
     resolver = FakeResolver({b"example.org": ["192.0.2.80"]})
     factory = ServerFactory(reactor, settings=Settings(connect_timeout=7), resolver=resolver)
-    factory.dialer.dial(Address(b"example.org", 80), lambda host: True).addErrback(lambda _: None)
+    dialling = factory.dialer.dial(ASKER, Address(b"example.org", 80), lambda host: True)
+    dialling.addErrback(lambda _: None)
     assert resolver.asked == [b"example.org"]
     assert [client[0] for client in reactor.tcpClients] == ["192.0.2.80"]
     reactor.advance(7)

@@ -24,7 +24,7 @@ from socks5.poll import poller_of
 from socks5.replies import reply_for
 from socks5.settings import PerFamily, Settings
 from socks5.wire import Address
-from tests.fakes import FakeResolver
+from tests.fakes import ASKER, FakeResolver
 from tests.sockets.wires import FarEnd, WithoutPoller, free_port, turn, until
 
 NAME = b"example.org"
@@ -165,7 +165,7 @@ async def dial(make_dialer: Any, targets: Targets) -> Any:
             answers, target = {NAME: [str(host) for host in hosts]}, NAME
         dialer = make_dialer(Settings(**settings), FakeResolver(answers))
         dialers.append(dialer)
-        made.append(Dialling(dialer.dial(Address(target, targets.port), allowed)))
+        made.append(Dialling(dialer.dial(ASKER, Address(target, targets.port), allowed)))
         return made[-1]
 
     yield dial

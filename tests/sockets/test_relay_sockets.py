@@ -30,7 +30,7 @@ from socks5.settings import Settings
 from socks5.transport import Connection
 from socks5.wire import Address
 from tests.certificates import self_signed
-from tests.fakes import FakeResolver
+from tests.fakes import ASKER, FakeResolver
 from tests.sessions import Ends
 from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
 
@@ -219,7 +219,7 @@ async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         dialer = Dialer(reactor if is_plain else WithoutPoller(reactor), Settings(), FakeResolver())
-        far = await dialer.dial(Address(*listener.getsockname()), lambda host: True)
+        far = await dialer.dial(ASKER, Address(*listener.getsockname()), lambda host: True)
         assert isinstance(far, Connection if is_plain else Stream)
         return FarEnd(listener.accept()[0]), far
 

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from socks5 import Settings
 from socks5.attempts import Stream
 from socks5.dial import Dialer
-from socks5.interfaces import IDialer
+from socks5.interfaces import Access, IDialer
 from socks5.wire import Address
 from tests.certificates import self_signed
 from tests.fakes import FakeResolver
@@ -265,7 +265,9 @@ async def test_shutdown_sends_a_slow_client_what_came_for_it(serve: Any) -> None
 class TwistedDialer:
     """Dials by an endpoint, so that the stream has Twisted's transport."""
 
-    def dial(self, target: Address, is_allowed: Callable[[str], bool]) -> Deferred[Any]:
+    def dial(
+        self, access: Access, target: Address, is_allowed: Callable[[str], bool]
+    ) -> Deferred[Any]:
         from twisted.internet import reactor
 
         endpoint = TCP4ClientEndpoint(reactor, target.text, target.port)
@@ -282,9 +284,11 @@ class Held:
         self._dialer = dialer or Dialer(reactor, Settings(), FakeResolver())
         self.go: Deferred[None] = Deferred()
 
-    def dial(self, target: Address, is_allowed: Callable[[str], bool]) -> Deferred[Any]:
+    def dial(
+        self, access: Access, target: Address, is_allowed: Callable[[str], bool]
+    ) -> Deferred[Any]:
         dialling: Deferred[Any] = self.go.addCallback(
-            lambda _: self._dialer.dial(target, is_allowed)
+            lambda _: self._dialer.dial(access, target, is_allowed)
         )
         return dialling
 
