@@ -8,8 +8,9 @@ A login that succeeds halves the score, once every :data:`PARDON_INTERVAL` secon
 an account and guesses the passwords of others gains only half a threshold of guesses an hour from logging in
 between. It never shortens a ban, and bans to come are as long as they would have been.
 
-IPv6 addresses count by their /64, which is what one subscriber has. Loopback and UNIX sockets are never
-banned, for every user of this host shares them. At most :data:`MOST_ADDRESSES` are remembered; beyond, the
+IPv6 addresses count by their /64, which is what one subscriber has. Loopback, UNIX sockets and the other
+addresses of this host are never banned: every user of the host shares them, and whoever may use the proxy comes
+from them, by connecting to the proxy through itself. At most :data:`MOST_ADDRESSES` are remembered; beyond, the
 least harmful are forgotten.
 
 Floor 1½: imports floor 1 and :mod:`socks5.networks`, and :mod:`socks5.limits`.
@@ -20,6 +21,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from ipaddress import IPv4Address, IPv6Network
 from math import inf
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -28,7 +30,7 @@ from zope.interface import implementer
 
 from socks5.interfaces import IBans
 from socks5.limits import Sparing
-from socks5.networks import packed
+from socks5.networks import Networks, packed, subscriber
 from socks5.settings import Settings
 
 FORGET = 600.0
@@ -61,7 +63,13 @@ MOST_ADDRESSES = 10_000
 _EVICTED = 8
 """A full table loses one of so many."""
 
-_LOOPBACK6 = bytes(15) + b"\1"
+_LOOPBACK = Networks.parse("127.0.0.0/8,::1")
+
+_IPV4 = 4
+"""Octets of an IPv4 address."""
+
+_DISCARD = 9
+"""A port (RFC 863) that nothing is sent to."""
 
 
 class _Address:
@@ -91,7 +99,21 @@ class _Address:
 
 def _name(key: bytes) -> str:
     """An address, or the network that counts as one."""
-    return str(IPv4Address(key)) if len(key) == 4 else str(IPv6Network((key + bytes(8), 64)))
+    return str(IPv4Address(key)) if len(key) == _IPV4 else str(IPv6Network((key + bytes(8), 64)))
+
+
+def is_own(host: str) -> bool:
+    """Whether an address is this host's: the kernel talks to those from themselves. Four quick system calls, and
+    never out of date. Binding would not tell, where ``ip_nonlocal_bind`` is set.
+
+    :param host: an IP literal.
+    """
+    try:
+        with socket(AF_INET6 if ":" in host else AF_INET, SOCK_DGRAM) as probe:
+            probe.connect((host, _DISCARD))
+            return packed(probe.getsockname()[0]) == packed(host)
+    except OSError:  # no route, or an IPv6 zone that is not told
+        return False
 
 
 @implementer(IBans)
@@ -109,7 +131,7 @@ class Bans:
         self._reactor = reactor
         self._after = settings.ban_after
         self._time = settings.ban_time
-        self._exempt = settings.ban_exempt
+        self._exempt = settings.ban_exempt | _LOOPBACK
         self._addresses: dict[bytes, _Address] = {}
         self._banned: dict[bytes, float] = {}
         self._ends: list[tuple[float, bytes]] = []
@@ -125,13 +147,16 @@ class Bans:
         """See :meth:`socks5.interfaces.IBans.is_banned`."""
         if not self._banned:
             return False
-        until = self._banned.get(self._key(client) or b"")
-        return until is not None and until > self._reactor.seconds()
+        key = subscriber(client)
+        until = self._banned.get(key)
+        if until is None or until <= self._reactor.seconds():
+            return False
+        return len(key) == _IPV4 or not self._is_exempt(client)  # a /64 may hold what is exempt
 
     def failed(self, client: str, is_judged: bool = True) -> float:
         """See :meth:`socks5.interfaces.IBans.failed`."""
-        key = self._key(client)
-        if key is None or key in self._banned:
+        key = subscriber(client)
+        if not key or key in self._banned or self._is_exempt(client):
             return 0.0
         now = self._reactor.seconds()
         address = self._addresses.get(key)
@@ -148,24 +173,15 @@ class Bans:
         """See :meth:`socks5.interfaces.IBans.succeeded`."""
         if not self._addresses:
             return
-        address = self._addresses.get(self._key(client) or b"")
+        address = self._addresses.get(subscriber(client))
         now = self._reactor.seconds()
         if address is not None and now - address.pardoned >= PARDON_INTERVAL:
             address.age(now)
             address.score /= 2
             address.pardoned = now
 
-    def _key(self, client: str) -> bytes | None:
-        """What counts as one address; None for what is never banned."""
-        try:
-            octets = packed(client)
-        except ValueError:  # a UNIX socket
-            return None
-        if octets == _LOOPBACK6 or (len(octets) == 4 and octets[0] == 127):
-            return None
-        if client in self._exempt:
-            return None
-        return octets[:8]
+    def _is_exempt(self, client: str) -> bool:
+        return client in self._exempt or is_own(client)
 
     def _remember(self, key: bytes, now: float) -> _Address:
         if len(self._addresses) >= MOST_ADDRESSES:

@@ -154,7 +154,8 @@ class GuardedSession(ServerProtocol):
 
     def _count(self, is_judged: bool = True) -> float:
         bans = self.factory.bans
-        if bans is None or bans.is_banned(self._client):
+        is_own = self._client == self.server_host  # this host's, whatever the kernel says of zones
+        if bans is None or is_own or bans.is_banned(self._client):
             return 0.0
         delay = bans.failed(self._client, is_judged)
         self.factory.counters.bans += bans.is_banned(self._client)

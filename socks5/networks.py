@@ -35,6 +35,19 @@ def packed(host: str) -> bytes:
     return octets[12:] if octets.startswith(_MAPPED) else octets
 
 
+def subscriber(host: str) -> bytes:
+    """Whom a client's address stands for, where clients share something: an IPv4 address, or the /64 that one
+    subscriber has of IPv6 (RFC 6177).
+
+    :param host: an IP literal, or "".
+    :returns: 4 or 8 octets; none for what is no IP literal: all clients of UNIX sockets count as one.
+    """
+    try:
+        return packed(host)[:8]
+    except ValueError:
+        return b""
+
+
 def _network(text: str) -> IPv4Network | IPv6Network:
     """:raises ValueError: it is none, or has bits behind its prefix."""
     network = ip_network(text)

@@ -89,7 +89,7 @@ class Settings:
     nobody is banned. Long enough to make guessing slow, short enough for a person who has made a mistake."""
 
     ban_exempt: Networks = NO_NETWORKS
-    """Clients that are never delayed and never banned, beside those on this host."""
+    """Clients that are never delayed and never banned, beside this host's own addresses."""
 
     resolve_timeout: float = 10.0
     """For one name. The system resolver's own limit (two servers, five seconds each)."""

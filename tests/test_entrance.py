@@ -19,7 +19,7 @@ from socks5.interfaces import IBans
 from socks5.session import ServerProtocol
 from socks5.wire import Method
 from tests import sessions
-from tests.fakes import FakeTLSTransport, address
+from tests.fakes import SERVER, FakeTLSTransport, address
 from tests.sessions import (
     CONNECT,
     GREETING,
@@ -304,6 +304,16 @@ def test_others_are_served_meanwhile(guesses: Guesses) -> None:
 def test_this_host_is_told_at_once_and_never_banned(peer: Any, guesses: Guesses) -> None:
     for _ in range(10):
         assert guesses.guess(peer=peer).received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert guesses.counters.bans == 0
+
+
+def test_a_client_from_the_address_that_it_has_reached_is_this_host_itself(
+    guesses: Guesses,
+) -> None:
+    """It comes through the proxy, perhaps."""
+    for _ in range(10):
+        client = guesses.guess(peer=address(SERVER.host, 5000))
+        assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
     assert guesses.counters.bans == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socks5.networks import Networks, packed
+from socks5.networks import Networks, packed, subscriber
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,10 @@ def test_a_literal_is_its_octets() -> None:
     assert packed("fe80::1%2") == ip_address("fe80::1").packed
     with pytest.raises(ValueError, match="no IP address: 'x'"):
         packed("x")
+
+
+def test_a_subscriber_is_an_ipv4_address_or_a_64_of_ipv6() -> None:
+    assert subscriber("192.0.2.1") == subscriber("::ffff:192.0.2.1") == bytes((192, 0, 2, 1))
+    assert subscriber("2001:db8::1") == subscriber("2001:db8::ffff:0:0:2")
+    assert subscriber("2001:db8::1") != subscriber("2001:db8:0:1::1")
+    assert subscriber("") == b""
