@@ -40,6 +40,7 @@ FLOORS = [
     (
         "2 sockets",
         [
+            "own",
             "poll",
             "reactor",
             "replies",
