@@ -30,6 +30,17 @@ from socks5.negotiation import ProtectionReceived, ServerEvent, TokenReceived
 from socks5.protection import Envelope, ProtectedTransport
 from socks5.relay import Side
 from socks5.session import Server
+from socks5.verdicts import as_user
+
+
+def _with_user(step: Step) -> Step:
+    """A step of a context, whose user, if it has one, is a user.
+
+    :raises socks5.verdicts.NotAUser: it has something else.
+    """
+    if step.user is not None:
+        as_user(step.user)
+    return step
 
 
 class ContextSession(GuardedSession):
@@ -97,7 +108,7 @@ class ContextSession(GuardedSession):
             self._context = acceptor.accept()
         checking: Deferred[Any] = maybeDeferred(self._context.step, event.token)
         self._checking = checking
-        checking.addCallbacks(self._stepped, self._refused)
+        checking.addCallback(_with_user).addCallbacks(self._stepped, self._refused)
         checking.addErrback(self.crashed)
 
     def _stepped(self, step: Step) -> None:

@@ -173,7 +173,7 @@ class Dialer:
             host = target.host
         if isinstance(host, str):
             host = unmap(host)
-            if not is_allowed(host):
+            if is_allowed(host) is not True:
                 return fail(NotAllowed("the target is not allowed"))
             return _Race(self, [host], target.port).start()
         if target.is_unspecified:
@@ -187,7 +187,7 @@ class Dialer:
     def _race(
         self, hosts: Sequence[str], port: int, is_allowed: Callable[[str], bool]
     ) -> Deferred[IStream]:
-        allowed = [host for host in hosts if is_allowed(host)]
+        allowed = [host for host in hosts if is_allowed(host) is True]
         if not allowed:
             return fail(NotAllowed("no address of the target is allowed"))
         return _Race(self, allowed, port).start()

@@ -239,7 +239,7 @@ class Context:
             raise RemoteProtocolError(
                 "a token that is not this context's, or not its next"
             ) from None
-        return buffers[1].value or b"", outcome.encrypted
+        return buffers[1].value or b"", bool(outcome.encrypted)
 
 
 def local_name(principal: str, local_realms: Collection[str]) -> str:

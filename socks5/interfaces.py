@@ -123,7 +123,7 @@ class IAccessLog(Interface):
 
 class IRules(Interface):
     """Decides who may do what. Pure: no I/O, no waiting; called for each request, address and UDP
-    target.
+    target. Only the value True allows (:mod:`socks5.verdicts`).
     """
 
     def allows(access: Access, address: str | None) -> bool:
@@ -144,8 +144,8 @@ class IAuthenticator(Interface):
         """Judge a user name and password (RFC 1929).
 
         :param client: the client's IP literal.
-        :returns: the avatar, or a failure with :exc:`twisted.cred.error.LoginFailed`. Cancelled
-            when the client leaves.
+        :returns: the avatar, or a failure with :exc:`twisted.cred.error.LoginFailed`. What has no name
+            is no avatar, and refused. Cancelled when the client leaves.
         """
 
 
@@ -218,7 +218,9 @@ class IBans(Interface):
     """
 
     def is_banned(client: str) -> bool:
-        """Whether an address may not log in for now. Asked for each connection and each login."""
+        """Whether an address may not log in for now. Asked for each connection and each login. Only the value
+        False lets somebody in (:mod:`socks5.verdicts`).
+        """
 
     def failed(client: str, is_judged: bool = True) -> float:
         """A login from an address was refused, which may ban it.

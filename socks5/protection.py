@@ -60,7 +60,7 @@ class Envelope:
             that, has come before.
         """
         data, is_encrypted = self._context.unwrap(token)
-        if self._is_confidential and not is_encrypted:
+        if self._is_confidential and is_encrypted is not True:
             raise RemoteProtocolError("a token that is not encrypted, though that was agreed")
         return data
 

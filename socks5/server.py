@@ -48,6 +48,7 @@ from socks5.resolve import Resolver
 from socks5.rules import Rules
 from socks5.session import ServerProtocol
 from socks5.settings import Settings
+from socks5.verdicts import StrictBans, StrictRules
 from socks5.wire import Command, Method
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
@@ -74,6 +75,7 @@ class ServerFactory(Factory):
     :param bans: remembers failed logins; default: :class:`socks5.bans.Bans`, where there are logins and
         :attr:`Settings.ban_after <socks5.settings.Settings.ban_after>` is not 0.
     :param worker: this process's number for the access log, where there are several.
+    :raises TypeError: the *rules* or the *bans* cannot answer at once: see :mod:`socks5.verdicts`.
     """
 
     log = Logger()
@@ -108,7 +110,7 @@ class ServerFactory(Factory):
         if gssapi is not None:
             others = () if authenticator is None else authenticator.methods
             self.methods = (Method.GSSAPI, *others)
-        self.rules: IRules = Rules() if rules is None else rules
+        self.rules: IRules = Rules() if rules is None else StrictRules(rules)
         self.resolver: IResolver = (
             Resolver(reactor, self.settings) if resolver is None else resolver
         )
@@ -125,7 +127,7 @@ class ServerFactory(Factory):
         """Lets some of the lines about failed TLS into the log."""
         self.limit = SessionLimit(self.settings.max_sessions)
         self._sessions: dict[ServerProtocol, None] = {}
-        self.bans = self._usual_bans() if bans is None else bans
+        self.bans = self._usual_bans() if bans is None else StrictBans(bans)
         is_plain = self.bans is None and gssapi is None
         self._build: Build = ServerProtocol if is_plain else self.at(Door()).build
         self._all_gone: list[Deferred[None]] = []

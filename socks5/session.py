@@ -70,6 +70,7 @@ from socks5.settings import Settings
 from socks5.splice import SocketSide
 from socks5.tls import user_of
 from socks5.transport import Connection, far_end, far_host, near_end
+from socks5.verdicts import as_user
 from socks5.wire import UNSPECIFIED, Address, Command, Greeting, Method, ReplyCode, Request
 
 EXPECTED_FAILURES = (
@@ -360,7 +361,7 @@ class ServerProtocol:
         self._user = None  # whoever a certificate has named: the login counts
         authenticate = self.factory.authenticator.authenticate
         self._checking = checking = maybeDeferred(authenticate, event.credentials, self.client_host)
-        checking.addCallbacks(self._accepted, self._refused)
+        checking.addCallback(as_user).addCallbacks(self._accepted, self._refused)
         checking.addErrback(self.crashed)
 
     def _accepted(self, user: IUser) -> None:

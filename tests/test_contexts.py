@@ -17,11 +17,11 @@ from socks5 import Door, Settings
 from socks5.auth import CheckFailed, LoginNotJudged, User
 from socks5.contexts import ContextSession
 from socks5.encapsulation import ABORT, MAX_TOKENS, Message, Protection
-from socks5.interfaces import ISession, IStream
+from socks5.interfaces import ISession, IStream, Step
 from socks5.session import ServerProtocol
 from socks5.wire import Address, Datagram, Method, Request
 from tests import sessions
-from tests.contexts import SECRET, ContextClient, FakeAcceptor, FakeInitiator
+from tests.contexts import SECRET, ContextClient, FakeAcceptor, FakeContext, FakeInitiator
 from tests.fakes import FakeTLSTransport, address
 from tests.sessions import (
     CONNECT,
@@ -490,6 +490,17 @@ def test_a_bug_of_the_acceptors_is_logged_and_refuses(
     acceptor.is_slow = True
     client = server.client(GREETING, TICKET)
     acceptor.waiting.errback(RuntimeError("no library"))
+    assert client.received() == CHOSEN + ABORT
+    assert len(failures.take(CheckFailed)) == 1
+
+
+@pytest.mark.parametrize("user", [True, False, 1, "alice"])
+def test_a_context_needs_a_user(
+    user: Any, server: Server, failures: Failures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is complete for somebody without a name is complete for nobody."""
+    monkeypatch.setattr(FakeContext, "judge", lambda self, token: Step(b"", user))
+    client = server.client(GREETING, TICKET)
     assert client.received() == CHOSEN + ABORT
     assert len(failures.take(CheckFailed)) == 1
 

@@ -437,8 +437,13 @@ def test_bans_of_ones_own(guesses: Guesses) -> None:
         def succeeded(self, client: str) -> None:
             """Nothing."""
 
-    own = verifyObject(IBans, Never()) and Never()
-    assert Server(BANNING, bans=own, authenticator=Logins()).factory.bans is own
+    assert verifyObject(IBans, Never())
+    logins = Logins()
+    server = Server(BANNING, bans=Never(), authenticator=logins)
+    for _ in range(20):
+        client = server.client(PASSWORD_GREETING, LOGIN)
+        logins.refuse()
+        assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
 
 
 # ---------------------------------------------------------------- failures that nobody quite judged

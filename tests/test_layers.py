@@ -31,6 +31,7 @@ FLOORS = [
             "disk",
             "certificates",
             "rules",
+            "verdicts",
             "limits",
             "accesslog",
             "deadlines",
