@@ -46,9 +46,9 @@ from socks5.datagrams import (
 from socks5.deadlines import IdleTimer
 from socks5.errors import LocalProtocolError, NotAllowed, RemoteProtocolError
 from socks5.interfaces import ICommand, ISession, IStreamReceiver
+from socks5.names import without_false_name
 from socks5.poll import poller_of
 from socks5.replies import address_of
-from socks5.resolve import without_false_name
 from socks5.settings import UDPFiltering, UDPPin
 from socks5.wire import Address, AddressType, Datagram, Reassembler, ReplyCode, unmap
 

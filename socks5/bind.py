@@ -29,10 +29,10 @@ from socks5.accept import PeerPort
 from socks5.attempts import Stream
 from socks5.errors import NotAllowed, TTLExpired
 from socks5.interfaces import ICommand, ISession, IStream
+from socks5.names import without_false_name
 from socks5.poll import poller_of
 from socks5.relay import Relay
 from socks5.replies import address_of
-from socks5.resolve import without_false_name
 from socks5.splice import join
 from socks5.transport import far_end
 from socks5.wire import Address, ReplyCode, unmap
@@ -135,7 +135,7 @@ class Bind:
         allowed = [host for host in expected if session.rules.allows(session.access, host)]
         if expected and not allowed:
             raise NotAllowed("the rules forbid the expected peer")
-        self._expected = frozenset(allowed)
+        self._expected = frozenset(host.partition("%")[0] for host in allowed)
         interface = self._interface(allowed)
         self._port = self._open(interface, 0 if expected else session.request.address.port)
         self._timer = session.reactor.callLater(session.settings.bind_timeout, self._too_long)

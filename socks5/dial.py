@@ -6,8 +6,7 @@ one before failed or has not answered for :attr:`~socks5.settings.Settings.attem
 that connects wins, the others are given up. Only addresses that were asked for are dialled, so a
 name cannot lead past the rules.
 
-Floor 2½: imports floors 0 and 1, :mod:`socks5.attempts`, :mod:`socks5.poll`, :mod:`socks5.replies`
-and :mod:`socks5.resolve`.
+Floor 2½: imports floors 0 to 1½, :mod:`socks5.attempts`, :mod:`socks5.poll` and :mod:`socks5.replies`.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from socks5.attempts import Attempt, EndpointAttempt, SocketAttempt
 from socks5.deadlines import Deadlines
 from socks5.errors import NotAllowed, TTLExpired
 from socks5.interfaces import Access, IDialer, IResolver, IStream
+from socks5.names import without_false_name
 from socks5.poll import poller_of
 from socks5.replies import most_telling
-from socks5.resolve import without_false_name
 from socks5.settings import Settings
 from socks5.wire import Address, unmap
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from threading import Thread
 from typing import Any
 
@@ -33,44 +32,9 @@ from zope.interface import implementer
 
 from socks5.deadlines import Deadlines
 from socks5.interfaces import IResolver
+from socks5.names import hostname
 from socks5.settings import Settings
-from socks5.wire import Address, unmap
-
-
-def literal(name: bytes) -> str | None:
-    """The IP literal, in its canonical text, that a client sent where a name belongs; None if it is
-    a name.
-    """
-    text = name.decode("ascii", "replace")
-    for family in (AF_INET, AF_INET6):
-        try:
-            packed = inet_pton(family, text)
-        except (OSError, ValueError):
-            continue
-        return unmap(inet_ntop(family, packed))
-    return None
-
-
-def without_false_name(address: Address) -> Address:
-    """The address that is meant where an IP literal was sent as a name, as browsers do."""
-    host = literal(address.host) if isinstance(address.host, bytes) else None
-    return address if host is None else Address(host, address.port)
-
-
-def hostname(name: bytes) -> str:
-    """A wire name as the ASCII text that resolvers take, in lower case; UTF-8 is put into IDNA
-    form.
-
-    :raises twisted.internet.error.DNSLookupError: it cannot be the name of a host: empty, a label
-        that is empty or over 63 octets, octets that are no text, over 253 characters.
-    """
-    try:
-        text = name.decode("utf-8").encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        raise DNSLookupError("not a host name") from None
-    if not 1 <= len(text) <= 253 or any(c <= " " for c in text):
-        raise DNSLookupError("not a host name")
-    return text
+from socks5.wire import unmap
 
 
 @implementer(IResolutionReceiver)

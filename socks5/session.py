@@ -55,6 +55,7 @@ from socks5.interfaces import (
     Record,
 )
 from socks5.limits import Sparing
+from socks5.names import without_false_name
 from socks5.negotiation import (
     CommandRequested,
     CredentialsReceived,
@@ -65,7 +66,6 @@ from socks5.negotiation import (
 )
 from socks5.relay import Side, TransportSide, can_half_close
 from socks5.replies import reply_for
-from socks5.resolve import without_false_name
 from socks5.settings import Settings
 from socks5.splice import SocketSide
 from socks5.tls import user_of

@@ -215,6 +215,14 @@ def test_address_as_a_name_is_an_address() -> None:
     assert port.connect(PEER).connected
 
 
+@pytest.mark.usefixtures("route")
+def test_peer_with_a_zone_is_the_one_without() -> None:
+    server = Server(rules=Allow(lambda *_: True))
+    name = b"fe80::50%lo"
+    _, port = listening(server, octets("03") + bytes([len(name)]) + name + octets("0050"))
+    assert port.connect(address("fe80::50%lo", 20)).connected
+
+
 def test_mapped_address_is_the_one_it_means() -> None:
     _, port = listening(Server(), octets("04 00000000000000000000ffffc0000250 0050"))
     assert port.getHost().host == "203.0.113.1"

@@ -198,6 +198,16 @@ def test_client_elsewhere_cannot_reach_this_host(target: str) -> None:
     assert attempts == []
 
 
+@pytest.mark.parametrize("name", ["[::1]", "fe80::1%lo", "[fe80::1%lo]", "127.1"])
+def test_address_as_a_name_is_judged_as_such(name: str) -> None:
+    """In whatever form it is sent."""
+    server = own_dialer()
+    request = octets("05 01 00 03") + bytes([len(name)]) + name.encode() + octets("0050")
+    client, attempts = dialling(server, request)
+    assert client.received() == NO_AUTHENTICATION + refusal(2)
+    assert (server.resolver.asked, attempts) == ([], [])
+
+
 def test_name_cannot_lead_past_the_rules() -> None:
     server = own_dialer()
     client, attempts = dialling(server, NAME)

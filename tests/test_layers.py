@@ -36,6 +36,7 @@ FLOORS = [
             "accesslog",
             "deadlines",
             "bans",
+            "names",
         ],
     ),
     (
