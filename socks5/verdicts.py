@@ -66,7 +66,8 @@ class _Strict:
     log = Logger()
 
     def __init__(self, asked: Any, method: str) -> None:
-        self._asked = asked
+        self.given = asked
+        """Whom."""
         self._method = method
         self._has_complained = False
 
@@ -81,7 +82,7 @@ class _Strict:
             self.log.error(
                 "{kind}.{method}() must answer True or False, at once, and answered with an object of "
                 "type {answer}: whatever it was asked is refused, now and whenever it answers so",
-                kind=type(self._asked).__name__,
+                kind=type(self.given).__name__,
                 method=self._method,
                 answer=type(answer).__name__,
             )
@@ -99,7 +100,7 @@ class StrictRules(_Strict):
 
     def allows(self, access: Access, address: str | None) -> bool:
         """See :meth:`socks5.interfaces.IRules.allows`."""
-        answer = self._asked.allows(access, address)
+        answer = self.given.allows(access, address)
         if answer is True:
             return True
         if answer is not False:
@@ -119,7 +120,7 @@ class StrictBans(_Strict):
 
     def is_banned(self, client: str) -> bool:
         """See :meth:`socks5.interfaces.IBans.is_banned`."""
-        answer = self._asked.is_banned(client)
+        answer = self.given.is_banned(client)
         if answer is False:
             return False
         if answer is not True:
@@ -128,9 +129,9 @@ class StrictBans(_Strict):
 
     def failed(self, client: str, is_judged: bool = True) -> float:
         """See :meth:`socks5.interfaces.IBans.failed`."""
-        seconds: float = self._asked.failed(client, is_judged)
+        seconds: float = self.given.failed(client, is_judged)
         return seconds
 
     def succeeded(self, client: str) -> None:
         """See :meth:`socks5.interfaces.IBans.succeeded`."""
-        self._asked.succeeded(client)
+        self.given.succeeded(client)

@@ -841,7 +841,7 @@ def test_bug_behind_a_login_gets_reply_1(failures: Failures) -> None:
 def accesses(server: Server, **options: Any) -> Access:
     """What the rules are told of a client."""
     server.client(GREETING, CONNECT, **options)
-    access: Access = server.factory.rules.asked[-1][0]
+    access: Access = server.factory.rules.given.asked[-1][0]
     return access
 
 
@@ -877,7 +877,7 @@ def test_client_behind_a_balancer_is_the_one_that_its_header_names() -> None:
     client = server.client(peer=address("127.0.0.1", 40000))  # the balancer connects
     client.transport._peer = address("198.51.100.7", 51234)  # its header has come
     client.send(GREETING, CONNECT)
-    assert [access.client for access, _ in server.factory.rules.asked] == ["198.51.100.7"]
+    assert [access.client for access, _ in server.factory.rules.given.asked] == ["198.51.100.7"]
     client.end()
     assert [record.client for record in server.records] == ["198.51.100.7:51234"]
 
@@ -1047,12 +1047,18 @@ class Empty:
     def __len__(self) -> int:
         return 0
 
+    def allows(self, *_: object) -> bool:
+        return False
+
+    is_banned = failed = succeeded = allows
+
 
 @pytest.mark.parametrize("name", ["authenticator", "rules", "resolver", "dialer", "bans"])
 def test_what_is_given_is_used_even_if_it_is_false(name: str) -> None:
     given: Any = Empty()
     factory = ServerFactory(FakeReactor(), **{name: given})
-    assert getattr(factory, name) is given
+    used = getattr(factory, name)
+    assert getattr(used, "given", used) is given
 
 
 def test_tls_that_fails_has_a_few_lines_and_all_are_counted() -> None:
