@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: measure our proxy beside the peers that are installed."""
+"""``python -m benchmarks``: measure our proxy beside the peers that are installed.
+
+``python -m benchmarks neighbours`` measures what one client does to another: :mod:`benchmarks.neighbours`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import machine, plot, processes, report, runs
+from benchmarks import machine, neighbours, plot, processes, report, runs
 from benchmarks.contenders import CONTENDERS, OURS, Contender
 from benchmarks.rows import ROWS, Row
 
@@ -102,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :returns: 1 if a run of ours has failed, else 0.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] == "neighbours":
+        return neighbours.main(arguments[1:])
     options = parser().parse_args(arguments)
     rows = chosen_rows(options.rows, options.big)
     contenders, missing = chosen_contenders(options.peers)

@@ -45,7 +45,8 @@ def free_port() -> int:
     raise RunFailed("no free port")
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What a process of ours needs to find the others' modules."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
@@ -63,7 +64,7 @@ def proxy(contender: Contender, folder: Path) -> Iterator[tuple[int, int]]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_environment(),
+            env=environment(),
             start_new_session=True,  # so that all its processes can be told from others
         )
     try:
@@ -88,7 +89,7 @@ def target() -> Iterator[tuple[dict[str, int], int]]:
     """The target for the length of the block: its ports and its process."""
     command = [sys.executable, "-m", "benchmarks.target"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env=_environment(), **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(command, env=environment(), **pipes) as process:  # type: ignore[call-overload]
         try:
             yield json.loads(process.stdout.readline()), process.pid
         finally:
@@ -104,7 +105,7 @@ def generate(order: dict[str, Any]) -> Run:
     try:
         done = subprocess.run(
             command,
-            env=_environment(),
+            env=environment(),
             capture_output=True,
             text=True,
             check=True,

@@ -11,7 +11,18 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import micro, plot, processes, report, runs
+from benchmarks import (
+    micro,
+    nameserver,
+    neighbours,
+    plot,
+    private,
+    processes,
+    report,
+    runs,
+    waits,
+)
+from benchmarks.bullying import BULLIES
 from benchmarks.contenders import CONTENDERS, OURS, Contender
 from benchmarks.loads import LOADS
 from benchmarks.rows import ROWS
@@ -241,3 +252,125 @@ def test_one_command_measures_writes_and_draws(tmp_path: Path) -> None:
 def test_every_part_can_be_timed() -> None:
     for operation in micro.OPERATIONS.values():
         assert micro.microseconds(operation, 0.001) > 0
+
+
+# ---------------------------------------------------------------- neighbours
+
+
+def waited(*seconds: float, failures: int = 0) -> dict[str, Any]:
+    return {"seconds": sorted(seconds), "failures": {"reply 4": failures} if failures else {}}
+
+
+def neighbour_run(**kinds: dict[str, Any]) -> dict[str, Any]:
+    return {"waits": kinds, "cpu": 0.5, "others": 0.0}
+
+
+NEIGHBOUR_RUNS = {
+    "alone": neighbour_run(session=waited(*[0.004] * 99, 0.008), datagram=waited(0.001)),
+    "alone-logins": neighbour_run(session=waited(0.01), login=waited(0.06)),
+    "silent": neighbour_run(session=waited(0.023), datagram=waited(0.021)),
+    "storm": neighbour_run(session=waited(0.09, failures=2), datagram=waited(0.11)),
+    "passwords": neighbour_run(session=waited(0.02), login=waited(0.2)),
+    "tls-begun": {"failed": "it does not listen"},
+}
+
+
+def a_query(name: str, kind: int = 1) -> bytes:
+    labels = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
+    counts = b"\x01\x00" + b"\x00\x01" + bytes(6)
+    return b"id" + counts + labels + b"\x00" + kind.to_bytes(2, "big") + b"\x00\x01"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code", "addresses"),
+    [
+        ("a.quick.test", 1, 0, 1),
+        ("a.quick.test", 28, 0, 0),
+        ("a.none.test", 1, 3, 0),
+        ("a.unknown.test", 1, 3, 0),
+        ("a.many.test", 1, 0, nameserver.ADDRESSES),
+        ("a.chain.test", 1, 0, nameserver.CHAIN + 1),
+    ],
+)
+def test_a_name_says_how_it_is_answered(name: str, kind: int, code: int, addresses: int) -> None:
+    found = nameserver.answer(a_query(name, kind), 65535)
+    assert (found[:2], found[3] & 15, int.from_bytes(found[6:8], "big")) == (b"id", code, addresses)
+
+
+def test_an_answer_that_does_not_fit_is_cut() -> None:
+    found = nameserver.answer(a_query("a.many.test"))
+    assert (found[2] & 2, int.from_bytes(found[6:8], "big")) == (2, 0)
+    assert len(found) <= nameserver.MOST_OCTETS
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    assert waits.percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
+    assert waits.percentile([*map(float, range(100))], 0.99) == 99.0
+    assert waits.percentile([], 0.99) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "seconds"),
+    [("silent", "session", 0.024), ("silent", "datagram", 0.02), ("storm", "session", 0.1)],
+)
+def test_the_goal_beside_a_bully(name: str, kind: str, seconds: float) -> None:
+    assert waits.goal(BULLIES[name], kind, NEIGHBOUR_RUNS) == pytest.approx(seconds)
+
+
+def test_a_login_may_wait_for_two_hashes_more() -> None:
+    assert waits.goal(BULLIES["passwords"], "login", NEIGHBOUR_RUNS) == pytest.approx(0.22)
+
+
+def test_the_table_of_neighbours_says_what_was_missed() -> None:
+    lines = waits.rows(NEIGHBOUR_RUNS)
+    assert len({len(line) for line in [waits.HEAD, *lines]}) == 1
+    assert [line[-1] for line in lines] == [
+        *("yes", "yes", "yes", "datagrams over 20.0", "failures, datagrams over 100"),
+        *("yes", "yes", "it does not listen"),
+    ]
+    assert lines[4][1:6] == ["2", "90.0", "90.0", "110", "110"]
+    assert waits.rst(NEIGHBOUR_RUNS).count("* -") == len(lines) + 1
+    text = waits.summary({OURS: NEIGHBOUR_RUNS}, {"commit": "abc"})
+    assert "commit: abc" in text
+    assert "2 of 3 failed {'reply 4': 2}" in waits.line(NEIGHBOUR_RUNS["storm"])
+
+
+def test_bullies_are_compared_with_the_quiet_runs() -> None:
+    names = [each.name for each in neighbours.chosen(["storm", "passwords"])]
+    assert names == ["alone", "alone-logins", "storm", "passwords"]
+
+
+def test_no_peer_is_measured_beside_a_bully_that_it_cannot_serve() -> None:
+    microsocks = CONTENDERS["microsocks"]
+    assert neighbours.takes_part_in(microsocks, BULLIES["storm"])
+    assert not neighbours.takes_part_in(microsocks, BULLIES["passwords"])
+    assert not neighbours.takes_part_in(microsocks, BULLIES["malformed"])
+    assert all(neighbours.takes_part_in(CONTENDERS[OURS], each) for each in BULLIES.values())
+
+
+@linux
+def test_a_neighbour_is_measured_beside_a_bully(tmp_path: Path) -> None:
+    if objection := private.objection():
+        pytest.skip(f"no private namespaces here: {objection}")
+    words = ["--seconds", "0.2", "--bullies", "alone", "--json", "runs.json"]
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks", "neighbours", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    found = json.loads((tmp_path / "runs.json").read_text())["runs"][OURS]["alone"]["waits"]
+    assert {kind: len(each["seconds"]) for kind, each in found.items()} == {
+        "datagram": 10,
+        "session": 10,
+    }
+
+
+def test_where_there_are_no_private_namespaces_nothing_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(private, "objection", lambda: "it needs unshare")
+    assert program.main(["neighbours"]) == 0
+    assert "left out, no private namespaces here: it needs unshare" in capsys.readouterr().err
