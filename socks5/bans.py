@@ -13,7 +13,7 @@ addresses of this host are never banned: every user of the host shares them, and
 from them, by connecting to the proxy through itself. At most :data:`MOST_ADDRESSES` are remembered; beyond, the
 least harmful are forgotten.
 
-Floor 1½: imports floor 1 and :mod:`socks5.networks`, and :mod:`socks5.limits`.
+Floor 1½: imports floor 1 and :mod:`socks5.networks`, :mod:`socks5.limits` and :mod:`socks5.own`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from ipaddress import IPv4Address, IPv6Network
 from math import inf
-from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -30,7 +29,8 @@ from zope.interface import implementer
 
 from socks5.interfaces import IBans
 from socks5.limits import Sparing
-from socks5.networks import Networks, packed, subscriber
+from socks5.networks import subscriber
+from socks5.own import is_own_address
 from socks5.settings import Settings
 
 FORGET = 600.0
@@ -63,13 +63,8 @@ MOST_ADDRESSES = 10_000
 _EVICTED = 8
 """A full table loses one of so many."""
 
-_LOOPBACK = Networks.parse("127.0.0.0/8,::1")
-
 _IPV4 = 4
 """Octets of an IPv4 address."""
-
-_DISCARD = 9
-"""A port (RFC 863) that nothing is sent to."""
 
 
 class _Address:
@@ -102,20 +97,6 @@ def _name(key: bytes) -> str:
     return str(IPv4Address(key)) if len(key) == _IPV4 else str(IPv6Network((key + bytes(8), 64)))
 
 
-def is_own(host: str) -> bool:
-    """Whether an address is this host's: the kernel talks to those from themselves. Four quick system calls, and
-    never out of date. Binding would not tell, where ``ip_nonlocal_bind`` is set.
-
-    :param host: an IP literal.
-    """
-    try:
-        with socket(AF_INET6 if ":" in host else AF_INET, SOCK_DGRAM) as probe:
-            probe.connect((host, _DISCARD))
-            return packed(probe.getsockname()[0]) == packed(host)
-    except OSError:  # no route, or an IPv6 zone that is not told
-        return False
-
-
 @implementer(IBans)
 class Bans:
     """Remembers failed logins.
@@ -131,7 +112,7 @@ class Bans:
         self._reactor = reactor
         self._after = settings.ban_after
         self._time = settings.ban_time
-        self._exempt = settings.ban_exempt | _LOOPBACK
+        self._exempt = settings.ban_exempt
         self._addresses: dict[bytes, _Address] = {}
         self._banned: dict[bytes, float] = {}
         self._ends: list[tuple[float, bytes]] = []
@@ -181,7 +162,7 @@ class Bans:
             address.pardoned = now
 
     def _is_exempt(self, client: str) -> bool:
-        return client in self._exempt or is_own(client)
+        return client in self._exempt or is_own_address(client)
 
     def _remember(self, key: bytes, now: float) -> _Address:
         if len(self._addresses) >= MOST_ADDRESSES:

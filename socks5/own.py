@@ -1,6 +1,7 @@
-"""What is this machine's own: addresses, for those who must not send there what would come back.
+"""What is this machine's own: addresses, for those who must not send there what would come back, or ban whom all
+share.
 
-Floor 2: imports :mod:`socks5.networks`.
+Floor 1½: imports :mod:`socks5.networks`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from socks5 import bans as module
-from socks5.bans import FORGET, FORGET_BAN, LONGEST_BAN, PARDON_INTERVAL, Bans, is_own
+from socks5.bans import FORGET, FORGET_BAN, LONGEST_BAN, PARDON_INTERVAL, Bans
 from socks5.interfaces import IBans
 from socks5.networks import Networks
 from socks5.settings import Settings
@@ -248,19 +248,6 @@ def test_an_address_of_this_host_stays_free_in_a_banned_network(
     world.fail("2001:db8::2", 4)
     assert world.bans.is_banned("2001:db8::2")
     assert not world.bans.is_banned("2001:db8::1")
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True),
-        ("255.255.255.255", False),
-        ("224.0.0.1", False),
-        ("fe80::1", False),
-    ],
-)
-def test_the_kernel_knows_the_addresses_of_this_host(host: str, expected: bool) -> None:
-    assert is_own(host) is expected
 
 
 def test_listed_networks_are_never_banned() -> None:

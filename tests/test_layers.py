@@ -35,6 +35,7 @@ FLOORS = [
             "limits",
             "accesslog",
             "deadlines",
+            "own",
             "bans",
             "names",
         ],
@@ -42,7 +43,6 @@ FLOORS = [
     (
         "2 sockets",
         [
-            "own",
             "poll",
             "reactor",
             "replies",
@@ -81,7 +81,7 @@ SIDEWAYS = {
     "proxyheader": {"wire", "errors"},
     "interfaces": {"settings", "counters"},
     "auth": {"limits"},
-    "bans": {"limits"},
+    "bans": {"limits", "own"},
     "certificates": {"auth", "disk"},
     "auth.users": {"auth", "auth.hashes"},
     "auth.files": {"auth", "auth.users", "auth.work", "limits", "disk"},
