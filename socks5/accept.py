@@ -33,7 +33,7 @@ from zope.interface import directlyProvides, providedBy
 from socks5.interfaces import IStream
 from socks5.limits import SessionLimit
 from socks5.poll import Poller, poller_of
-from socks5.transport import Connection, address_from
+from socks5.transport import Connection, address_from, prepare
 from socks5.wire import Address
 
 BACKLOG = 1024
@@ -66,15 +66,6 @@ _THAT_CLIENT_ONLY = frozenset(
 
 _WITHOUT_TEXT = {"log_format": "", "log_level": LogLevel.debug}
 """Makes a log event one that observers leave out, having nothing to write."""
-
-
-def prepared(sock: socket.socket) -> socket.socket:
-    """A TCP socket about to listen: octets are passed on as they come, and a client that is dead is
-    found out. Accepted connections inherit that.
-    """
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return sock
 
 
 class _Quiet:
@@ -120,11 +111,14 @@ class Port(QuietPort):
     @override
     def createInternetSocket(self) -> socket.socket:
         sock: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
-        return sock if sock.family == socket.AF_UNIX else prepared(sock)
+        if sock.family != socket.AF_UNIX:
+            prepare(sock)
+        return sock
 
     def adopt(self, sock: socket.socket) -> None:
-        """Listen on a socket that listens already, instead of a new one."""
+        """Listen on a TCP socket that listens already, instead of a new one."""
         sock.setblocking(False)
+        prepare(sock)
         self._preexistingSocket = sock
         self.startListening()
 
@@ -324,7 +318,7 @@ class PeerPort:
 
     def _listen(self, sock: socket.socket, interface: str, port: int) -> None:
         """:raises OSError: the system does not let us."""
-        prepared(sock)
+        prepare(sock)
         # Resolved for the sake of an IPv6 zone.
         flags = socket.AI_NUMERICHOST
         sock.bind(socket.getaddrinfo(interface, port, type=socket.SOCK_STREAM, flags=flags)[0][4])

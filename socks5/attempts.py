@@ -28,7 +28,7 @@ from zope.interface import implementer
 
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.poll import HUNG_UP, WRITABLE, Poller
-from socks5.transport import Connection, address_from
+from socks5.transport import Connection, address_from, prepare, prepare_transport
 
 _IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: choose the source port when connecting, so that one port serves many destinations
@@ -67,10 +67,9 @@ class Stream(protocol.Protocol):
 
     @override
     def makeConnection(self, transport: Any) -> None:
-        """Octets are passed on as they come, and a peer that is dead is found out."""
+        """The peer is there."""
         if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-            transport.setTcpKeepAlive(True)
+            prepare_transport(transport)
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     @override
@@ -174,8 +173,7 @@ class SocketAttempt:
         host = self._far[0]
         family = _IPV6 if ":" in host else _IPV4
         sock = self._socket = socket.SocketType(family, _STREAM)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        prepare(sock)
         if self._source is not None:
             with suppress(OSError):  # Linux before 4.2 chooses at once
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)

@@ -69,7 +69,7 @@ from socks5.replies import reply_for
 from socks5.settings import Settings
 from socks5.splice import SocketSide
 from socks5.tls import user_of
-from socks5.transport import Connection, far_end, far_host, near_end
+from socks5.transport import Connection, far_end, far_host, near_end, prepare_transport
 from socks5.verdicts import as_user
 from socks5.wire import UNSPECIFIED, Address, Command, Greeting, Method, ReplyCode, Request
 
@@ -246,8 +246,7 @@ class ServerProtocol:
         """The client is there."""
         self.transport = transport
         if not isinstance(transport, Connection) and ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-            transport.setTcpKeepAlive(True)
+            prepare_transport(transport)
         self.factory.handshakes.set(self, self._too_slow)
 
     def connectionMade(self) -> None:

@@ -290,8 +290,10 @@ class SocketSide(Side):
             try:
                 count = os.splice(self.fd, pipe.writing, PIPE_SIZE, flags=_FLAGS)
             except BlockingIOError:  # the pipe is empty, so it is the socket that has nothing
-                self._is_empty()
-                return
+                if not self._is_hung_up:
+                    self._is_empty()
+                    return
+                count = 0
             except OSError as error:
                 if error.errno not in _UNSUPPORTED:
                     self.break_off()
@@ -299,9 +301,9 @@ class SocketSide(Side):
                 self._pool().is_unavailable = True
                 self.give_pipe_back()
                 break
-            if not count:
-                self.receive_end()
-                return
+            if not count:  # an end; or an urgent octet, which splice(2) does not pass, but a read
+                self.give_pipe_back()
+                break
             self.octets += count
             pipe.octets = count
             if not self._drain(pipe):

@@ -56,6 +56,15 @@ _log = Logger()
 _NUMBER = bytearray(4)
 """An int of the kernel's."""
 
+OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.SOL_SOCKET, socket.SO_OOBINLINE, 1),
+)
+"""What every TCP socket of ours is told: octets are passed on as they come, a peer that is dead is found
+out, and urgent octets stay in their place among the others. Accepted sockets inherit it.
+"""
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -85,6 +94,21 @@ def unacknowledged(sock: socket.SocketType) -> int:
     except (OSError, ValueError):  # the latter of a closed socket
         return 0
     return int.from_bytes(_NUMBER, sys.byteorder)
+
+
+def prepare(sock: Any) -> None:
+    """Set :data:`OPTIONS` on a TCP socket that is about to listen or to connect."""
+    for option in OPTIONS:
+        sock.setsockopt(*option)
+
+
+def prepare_transport(transport: Any) -> None:
+    """Set them for a transport of Twisted's, whatever lies between it and its socket."""
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    sock = getattr(transport, "socket", None)  # over TLS: that of the transport below
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
 def near_end(transport: Any) -> Address:

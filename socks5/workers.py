@@ -23,8 +23,9 @@ from twisted.internet.interfaces import IListeningPort, IReadDescriptor
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from socks5.accept import BACKLOG, Port, prepared
+from socks5.accept import BACKLOG, Port
 from socks5.limits import SessionLimit
+from socks5.transport import prepare
 
 FIRST_DESCRIPTOR = 3
 """Where a worker's inherited sockets begin; before them are the standard streams."""
@@ -136,7 +137,8 @@ class Opening:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            prepared(sock).bind(name)
+            prepare(sock)
+            sock.bind(name)
             sock.listen(backlog)
         except OSError:
             sock.close()

@@ -59,6 +59,7 @@ def test_every_worker_has_a_socket_of_its_own_at_the_same_address(host: str) -> 
     assert len({sock.fileno() for sock in sockets}) == 3
     assert {sock.getsockname()[:2] for sock in sockets} == {(host, port.getHost().port)}
     assert port.getHost().host == host
+    assert all(sock.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE) for sock in sockets)
     port.startListening()
     port.stopListening()
     assert {sock.fileno() for sock in sockets} == {-1}
@@ -173,6 +174,7 @@ async def test_a_listener_takes_the_next_inherited_socket(inherited: Any) -> Non
     worker = inherited(sock)
     factory = Noted()
     port = worker.listenTCP(1, factory, interface="ignored")
+    assert port.socket.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
     with socket.create_connection(where):
         await until(lambda: factory.clients)
     await port.stopListening()

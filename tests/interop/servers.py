@@ -149,6 +149,9 @@ class _FTPHandler(StreamRequestHandler):
     def _pwd(self, _: str) -> None:
         self._say('257 "/"')
 
+    def _abor(self, _: str) -> None:
+        self._say("226 nothing was under way")
+
     def _eprt(self, argument: str) -> None:
         _, _, host, port, _ = argument.split("|")
         self.address = (host, int(port))

@@ -1,5 +1,6 @@
 """PySocks: TCP and UDP, names resolved on either side, credentials, errors."""
 
+import ftplib
 import socket
 from collections.abc import Callable, Iterator
 
@@ -8,7 +9,7 @@ import socks
 
 from tests.interop.conftest import StartProxy
 from tests.interop.proxy import Proxy
-from tests.interop.servers import SECONDS, Echo, Web, fetch, payload, text
+from tests.interop.servers import FTP, SECONDS, Echo, Web, fetch, payload, serving, text
 
 AUTH = ("--auth", "memory:anna:secret")
 LARGEST = 65507 - 10  # what UDP over IPv4 can carry, and the header for an IPv4 target
@@ -101,6 +102,19 @@ def test_a_refused_target(pysocks: Open, proxy: Proxy, closed_port: int) -> None
     with pytest.raises(socks.ProxyError, match="0x05: Connection refused"):
         pysocks(proxy).connect(("127.0.0.1", closed_port))
     assert proxy.session().reply == 5
+
+
+def test_an_ftp_transfer_is_aborted(pysocks: Open, proxy: Proxy) -> None:
+    """Python's own client sends ABOR with an urgent octet, which ends the command's line."""
+    client = ftplib.FTP()
+    with FTP("127.0.0.1") as server, serving(server):
+        client.sock = pysocks(proxy)
+        client.sock.connect(server.server_address)
+        client.file = client.sock.makefile("r", encoding=client.encoding)
+        assert client.getresp() == "220 ready"
+        assert client.abort() == "226 nothing was under way"
+        client.close()
+    assert server.verbs == ["ABOR"]
 
 
 def test_datagrams_of_every_size_arrive_whole(pysocks: Open, proxy: Proxy, echo: Echo) -> None:

@@ -54,6 +54,14 @@ async def test_named_peer_is_joined(serve: Any, host: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_urgent_octets_of_a_peer_stay_in_their_place(serve: Any) -> None:
+    client, peer = await joined(await serve())
+    peer.urge(b"up to here!")
+    peer.send(b" and on")
+    assert await client.receive(18) == b"up to here! and on"
+
+
+@pytest_twisted.ensureDeferred
 async def test_peer_may_be_named_by_a_name(serve: Any) -> None:
     proxy = await serve()
     client, bound = await listening(proxy, b"localhost")

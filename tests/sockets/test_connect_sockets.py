@@ -49,6 +49,28 @@ async def test_early_octets_go_first(serve: Any) -> None:
     assert await far.receive(14) == b"early and late"
 
 
+@BOTH_FAMILIES
+@pytest_twisted.ensureDeferred
+async def test_urgent_octets_stay_in_their_place(serve: Any, host: str) -> None:
+    """As FTP's ABOR, whose last octet is one."""
+    client, far = await connected(await serve(), host)
+    for sender, receiver in ((client, far), (far, client)):
+        sender.send(b"RETR file\r\n")
+        sender.urge(b"ABOR\r\n")
+        sender.send(b"QUIT\r\n")
+        assert await receiver.receive(23) == b"RETR file\r\nABOR\r\nQUIT\r\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_urgent_octet_of_a_message_is_one_of_the_message(serve: Any) -> None:
+    proxy = await serve()
+    client = proxy.connect(proxy.address)
+    client.urge(sessions.GREETING)
+    assert await client.receive(2) == sessions.NO_AUTHENTICATION
+    client.urge(b"\x05\x01\x00" + packed(*proxy.refusing()))
+    assert await client.rest() == sessions.refusal(5)
+
+
 @pytest_twisted.ensureDeferred
 async def test_much_passes_whole_both_ways(serve: Any) -> None:
     size = 3_000_000

@@ -27,7 +27,7 @@ from socks5.interfaces import IStream
 from socks5.poll import poller_of
 from socks5.relay import RESET_PATIENCE
 from socks5.settings import Settings
-from socks5.transport import Connection
+from socks5.transport import Connection, prepare
 from socks5.wire import Address
 from tests.certificates import self_signed
 from tests.fakes import ASKER, FakeResolver
@@ -147,6 +147,7 @@ async def plain_client() -> tuple[FarEnd, Connection]:
         client = FarEnd(socket.create_connection(listener.getsockname()))
         accepted, peer = listener.accept()
     accepted.setblocking(False)
+    prepare(accepted)
     poller = poller_of(reactor)
     assert poller is not None
     near = Connection(poller, accepted, None, peer)
@@ -413,13 +414,13 @@ async def test_the_client_s_end_may_have_come_before(join: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_octets_behind_an_urgent_one_are_not_forgotten(joined: Joined, one: str) -> None:
-    """The system ends a read at the place of an urgent octet (tcp(7)), which we do not pass on."""
+async def test_an_urgent_octet_is_passed_on_in_its_place(joined: Joined, one: str) -> None:
+    """The system ends a read there (tcp(7))."""
     sender, reader = joined.sides(one)
     sender.send(b"before ")
-    sender.socket.send(b"!", socket.MSG_OOB)
-    sender.send(b"after")
-    await until(lambda: reader.value() == b"before after")
+    sender.urge(b"!")
+    sender.send(b" after")
+    await until(lambda: reader.value() == b"before ! after")
 
 
 @pytest_twisted.ensureDeferred

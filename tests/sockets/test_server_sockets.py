@@ -144,6 +144,9 @@ async def test_tls_client_is_served(serve: Any, certificate: Path) -> None:
     client.send(GREETING + octets("05 01 00") + packed(*target.host) + b"up")
     far, _ = await target.accept()
     assert await far.receive(2) == b"up"
+    (session,) = proxy.factory.sessions
+    below = session.transport.socket
+    assert below.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
     far.send(b"down")
     far.end()
     received = await client.receive(16)

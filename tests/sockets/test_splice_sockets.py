@@ -23,7 +23,7 @@ from socks5.poll import Poller
 from socks5.relay import RESET_DELAY, RESET_PATIENCE, Relay
 from socks5.settings import Settings
 from socks5.splice import BUFFER_SIZE, BULK, PIPE_SIZE, SMALL_TURNS, SWEEP_INTERVAL, Pipe, join
-from socks5.transport import Connection
+from socks5.transport import Connection, prepare
 from tests.sessions import Ends, Failures
 from tests.sockets.wires import FarEnd, turn
 
@@ -63,6 +63,7 @@ class Wired:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         ours.setblocking(False)
+        prepare(ours)
         connection = Connection(self.poller, ours, None, theirs.getsockname())
         self.poller.add(connection.fd, connection)
         return FarEnd(theirs), connection
@@ -215,6 +216,63 @@ def test_bulk_goes_through_a_pipe_and_small_reads_do_not(wire: Any) -> None:
     assert wired.down._pipe is not None
     assert wired.up._pipe is None
     assert wired.relay.bytes_down == BULK * 8
+
+
+def push(wired: Wired, script: str) -> bytes:
+    """The target sends that, in pieces; the last octet of one with a ``!`` is urgent, a ``.`` is the end."""
+    for piece in script.split():
+        if piece == ".":
+            wired.target.end()
+        elif piece.endswith("!"):
+            wired.target.urge(piece[:-1].encode())
+        else:
+            wired.target.send(piece.encode())
+    return script.replace("!", "").replace(".", "").replace(" ", "").encode()
+
+
+URGENT = pytest.mark.parametrize(
+    "script",
+    ["a! bcd", "abc!", "abc! .", "abc! def", "abc! def .", "a! b! c! .", "abc d! ef g! hi"],
+)
+
+
+@needs_splice
+@URGENT
+@pytest.mark.parametrize("is_served_between", [False, True])
+def test_an_urgent_octet_does_not_stop_what_is_spliced(
+    wire: Any, script: str, is_served_between: bool
+) -> None:
+    """splice(2) does not pass it: it says that there is nothing more or, with an end behind it, that
+    everything was read.
+    """
+    wired = wire()
+    wired.flood()
+    wired.clear()
+    assert wired.down._pipe is not None
+    before = len(wired.client.octets)
+    sent = b""
+    for part in script.split() if is_served_between else [script]:
+        sent += push(wired, part)
+        wired.serve()
+    wired.serve(6)
+    assert wired.client.value()[before:] == sent
+    assert wired.client.sees == ("end" if script.endswith(".") else "")
+    if not script.endswith("."):
+        wired.flood()
+        assert wired.down._pipe is not None
+
+
+@needs_splice
+@URGENT
+def test_bulk_is_spliced_behind_an_urgent_octet(wire: Any, script: str) -> None:
+    wired = wire()
+    sent = push(wired, script)
+    wired.serve()
+    assert wired.client.value() == sent
+    if not script.endswith("."):
+        wired.flood()
+        assert wired.down._pipe is not None
+        assert not any(wired.client.value()[len(sent) :])
 
 
 @needs_splice

@@ -109,6 +109,10 @@ class FarEnd:
         """Send; few enough octets for the system's buffer."""
         assert self.socket.send(data) == len(data)
 
+    def urge(self, data: bytes) -> None:
+        """Send, the last octet as an urgent one (RFC 6093)."""
+        assert self.socket.send(data, socket.MSG_OOB) == len(data)
+
     def push(self, data: bytes) -> int:
         """Send what the system takes now, of much.
 
