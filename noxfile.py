@@ -18,13 +18,13 @@ LOWEST = TWISTED.replace(">=", "==") + ".*"
 @nox.session
 @nox.parametrize("twisted", [nox.param(LOWEST, id="lowest"), nox.param(TWISTED, id="latest")])
 def tests(session: nox.Session, twisted: str) -> None:
-    """Run the tests; on the latest Twisted, also require that they reach every branch."""
-    session.install("--upgrade", "-e", ".[test]", twisted)
+    """Run the tests; on the latest Twisted, in random order, and require that they reach every branch."""
     if twisted == LOWEST:
-        session.run("pytest", "--ignore=tests/interop", *session.posargs)
+        session.install("--upgrade", "-e", ".[test]", twisted)
+        session.run("pytest", "-n", "auto", "--ignore=tests/interop", *session.posargs)
         return
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
-    session.run("coverage", "report")
+    session.install("--upgrade", "-e", ".[ci]", twisted)
+    session.run("pytest", "-n", "auto", "--cov=socks5", *session.posargs)
 
 
 @nox.session
@@ -38,7 +38,7 @@ def tests_asyncio(session: nox.Session) -> None:
         "--ignore=tests/process",
         "--ignore=tests/test_benchmarks.py",
     )
-    session.run("pytest", "--reactor", "asyncio", *elsewhere, *session.posargs)
+    session.run("pytest", "-n", "auto", "--reactor", "asyncio", *elsewhere, *session.posargs)
 
 
 @nox.session

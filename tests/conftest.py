@@ -12,7 +12,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from socks5 import bans
 from socks5.networks import Networks
-from tests import sessions
+from tests import sessions, skips
 
 # In CI the examples are the same in every run: a red build is then about the change under test.
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
@@ -20,6 +20,7 @@ hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 failures = sessions.failures
+pytest_runtest_makereport = skips.pytest_runtest_makereport
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from socks5.settings import Settings
 from socks5.tap import Options
 from tests.kerberos import write_keytab
 from tests.readme import Block, blocks
+from tests.skips import needs_gssapi
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = (ROOT / "docs/server.rst").read_text()
@@ -132,7 +133,13 @@ def test_the_example_of_the_access_log_has_the_fields_of_the_code() -> None:
     assert list(example) == list(json.loads(as_json(Record(session=1, client=""))))
 
 
-@pytest.mark.parametrize("block", PYTHON, ids=str)
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(each, marks=needs_gssapi if "gssapi" in each.text else (), id=str(each))
+        for each in PYTHON
+    ],
+)
 def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reactor = MemoryReactorClock()
     monkeypatch.setattr("twisted.internet.reactor", reactor)

@@ -17,6 +17,7 @@ from socks5.gssapi import PROTECTIONS
 from socks5.tap import Options, makeService
 from socks5.wire import Method
 from tests.kerberos import write_keytab
+from tests.skips import needs_gssapi
 
 NONE, INTEGRITY, CONFIDENTIALITY = (
     Protection.NONE,
@@ -125,6 +126,7 @@ def test_a_keytab_may_be_a_credential_of_systemd(
     assert options.contexts(None).made["keytab"] == str(tmp_path / "keys")
 
 
+@needs_gssapi
 def test_tickets_are_a_login(keytab: str) -> None:
     """So others may reach the proxy, and "no authentication" is not accepted."""
     factory = makeService(
@@ -134,6 +136,7 @@ def test_tickets_are_a_login(keytab: str) -> None:
     assert tuple(factory.methods) == (Method.GSSAPI,)
 
 
+@needs_gssapi
 def test_tickets_and_passwords_go_together(keytab: str) -> None:
     factory = makeService(
         parse("--gssapi", "any", "--keytab", keytab, *AUTH), MemoryReactorClock()
@@ -141,6 +144,7 @@ def test_tickets_and_passwords_go_together(keytab: str) -> None:
     assert tuple(factory.methods) == (Method.GSSAPI, Method.USERNAME_PASSWORD)
 
 
+@needs_gssapi
 def test_a_listener_takes_tickets_only(keytab: str) -> None:
     options = parse(
         *("--gssapi", "any", "--keytab", keytab, *AUTH),
@@ -152,6 +156,7 @@ def test_a_listener_takes_tickets_only(keytab: str) -> None:
     assert every == (Method.GSSAPI, Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION)
 
 
+@needs_gssapi
 def test_the_parent_of_workers_knows_the_method(keytab: str) -> None:
     options = parse("--gssapi", "any", "--keytab", keytab, "--methods", "gssapi", "--workers", "2")
     makeService(options, MemoryReactorClock())
@@ -228,6 +233,7 @@ def test_what_the_acceptor_says_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     assert refusal("--gssapi", "any") == "--gssapi any: needs something"
 
 
+@needs_gssapi
 def test_without_a_login_both_are_offered(keytab: str) -> None:
     sentence = refusal("-i", "192.0.2.1")
     assert "--gssapi for Kerberos" in sentence
@@ -239,6 +245,7 @@ def test_without_a_login_both_are_offered(keytab: str) -> None:
 # ---------------------------------------------------------------- real keytabs
 
 
+@needs_gssapi
 @pytest.mark.parametrize(
     "service", ["any", "rcmd", "rcmd@localhost", "socks", "socks@proxy.example"]
 )
@@ -246,6 +253,7 @@ def test_a_service_that_the_keytab_has_a_key_for(service: str, keytab: str) -> N
     parse("--gssapi", service, "--keytab", keytab)
 
 
+@needs_gssapi
 @pytest.mark.parametrize("service", ["HTTP", "rcmd@proxy.example"])
 def test_a_service_that_the_keytab_has_no_key_for(service: str, keytab: str) -> None:
     sentence = refusal("--gssapi", service, "--keytab", keytab)
@@ -253,6 +261,7 @@ def test_a_service_that_the_keytab_has_no_key_for(service: str, keytab: str) -> 
     assert sentence.endswith(f"expected a keytab with a key of {service}; klist -k shows its keys")
 
 
+@needs_gssapi
 @pytest.mark.parametrize("octets", [b"", b"rcmd", b"\5\2"], ids=["empty", "text", "no keys"])
 def test_a_file_that_is_no_keytab(octets: bytes, tmp_path: Path) -> None:
     path = tmp_path / "keytab"
@@ -262,6 +271,7 @@ def test_a_file_that_is_no_keytab(octets: bytes, tmp_path: Path) -> None:
     assert sentence.endswith("expected a keytab with a key of a service; klist -k shows its keys")
 
 
+@needs_gssapi
 def test_the_systems_keytab(keytab: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KRB5_KTNAME", keytab)
     parse("--gssapi", "rcmd")

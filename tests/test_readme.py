@@ -12,6 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from tests.certificates import Authority
 from tests.kerberos import write_keytab
 from tests.readme import README, Block, blocks
+from tests.skips import needs_gssapi
 from tests.test_auth_hashes import KNOWN
 
 TEXT = README.read_text()
@@ -77,7 +78,13 @@ SERVER = README.parent / "docs/server.rst"
 COMMANDS = [*service_arguments(), *service_arguments(blocks(SERVER.read_text()))]
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(each, marks=needs_gssapi if "--gssapi" in each else (), id=" ".join(each))
+        for each in COMMANDS
+    ],
+)
 @pytest.mark.usefixtures("folder")
 def test_the_service_understands_its_commands_and_those_of_its_page(arguments: list[str]) -> None:
     from socks5.tap import Options

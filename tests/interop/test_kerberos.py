@@ -37,6 +37,9 @@ from tests.interop.ticket import (
 )
 from tests.kerberos import PASSWORD, REALM, Realm, running_realm
 from tests.readme import named
+from tests.skips import needs_gssapi
+
+pytestmark = needs_gssapi
 
 REJECTED = 97
 SIZE = 10_000_000

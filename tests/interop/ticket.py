@@ -5,15 +5,16 @@ Blocking, on a plain socket, with MIT's GSS-API through python-gssapi.
 """
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-
-import gssapi
-from gssapi.raw import RequirementFlag
+from typing import TYPE_CHECKING
 
 from tests.interop.association import Peer, address, split
 from tests.interop.servers import SECONDS
+
+if TYPE_CHECKING:
+    import gssapi
 
 CONTEXT, PROTECTION, ENCAPSULATED, ABORT = 1, 2, 3, 255
 NONE, INTEGRITY, CONFIDENTIALITY, SELECTIVE = range(4)
@@ -22,12 +23,12 @@ CONNECT, BIND, ASSOCIATE = 1, 2, 3
 
 MAX_TOKEN = 65535
 FLAGS_FOR_DATAGRAMS = (
-    RequirementFlag.mutual_authentication
-    | RequirementFlag.replay_detection
-    | RequirementFlag.integrity
-    | RequirementFlag.confidentiality
+    "mutual_authentication",
+    "replay_detection",
+    "integrity",
+    "confidentiality",
 )
-FLAGS = FLAGS_FOR_DATAGRAMS | RequirementFlag.out_of_sequence_detection
+FLAGS = (*FLAGS_FOR_DATAGRAMS, "out_of_sequence_detection")
 
 
 class Aborted(Exception):
@@ -40,16 +41,19 @@ def message(kind: int, token: bytes) -> bytes:
 
 
 def initiator(
-    tickets: Mapping[str, str], service: str = "rcmd@localhost", flags: RequirementFlag = FLAGS
-) -> gssapi.SecurityContext:
+    tickets: Mapping[str, str], service: str = "rcmd@localhost", flags: Collection[str] = FLAGS
+) -> "gssapi.SecurityContext":
     """The client's side of a context.
 
     :param tickets: an environment of :class:`tests.kerberos.Realm`, whose configuration is this process's.
-    :param flags: what is asked of the context.
+    :param flags: what is asked of the context, by the names of ``gssapi.RequirementFlag``.
     """
+    import gssapi
+
+    wanted = [gssapi.RequirementFlag[flag] for flag in flags]
     name = gssapi.Name(service, gssapi.NameType.hostbased_service)
     credentials = gssapi.Credentials(usage="initiate", store={"ccache": tickets["KRB5CCNAME"]})
-    return gssapi.SecurityContext(name=name, creds=credentials, usage="initiate", flags=flags)
+    return gssapi.SecurityContext(name=name, creds=credentials, usage="initiate", flags=wanted)
 
 
 class Client(AbstractContextManager["Client"]):
@@ -58,7 +62,7 @@ class Client(AbstractContextManager["Client"]):
     :ivar level: what was agreed.
     """
 
-    def __init__(self, proxy: Peer, context: gssapi.SecurityContext | None = None) -> None:
+    def __init__(self, proxy: Peer, context: "gssapi.SecurityContext | None" = None) -> None:
         self.socket = socket.create_connection(proxy, SECONDS)
         self.context = context
         self.level = NONE

@@ -22,6 +22,7 @@ from tests.process.program import (
     receive,
     running,
 )
+from tests.skips import needs_gssapi
 
 OPTIONS = ["--gssapi", "rcmd", "--keytab", "keytab"]
 LISTEN = ["--listen", "tcp:0:interface=127.0.0.1"]
@@ -34,6 +35,7 @@ def chosen(port: int, *methods: int) -> bytes:
         return receive(client, 2)
 
 
+@needs_gssapi
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_ticket_is_asked_for(workers: str, tmp_path: Path) -> None:
     write_keytab(tmp_path / "keytab", "rcmd/localhost")
@@ -45,6 +47,7 @@ def test_a_ticket_is_asked_for(workers: str, tmp_path: Path) -> None:
         program.terminate()
 
 
+@needs_gssapi
 def test_a_daemon_in_another_directory_has_its_keytab(tmp_path: Path) -> None:
     write_keytab(tmp_path / "keytab", "rcmd/localhost")
     (elsewhere := tmp_path / "elsewhere").mkdir()

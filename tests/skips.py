@@ -1,0 +1,30 @@
+"""What a skipped test is in CI: a failure, for there everything is installed."""
+
+import os
+from collections.abc import Generator
+from importlib.util import find_spec
+
+import pytest
+
+SKIP_NOTHING = "TXSOCKS5_SKIP_NOTHING"
+"""Set where nothing may be skipped unnoticed."""
+
+needs_gssapi = pytest.mark.skipif(
+    find_spec("gssapi") is None, reason="gssapi is not installed: pip install -e '.[gssapi]'"
+)
+
+
+def judge(report: pytest.TestReport) -> None:
+    """Make a failure of a skipped test, with the same reason, where :data:`SKIP_NOTHING` is set."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(SKIP_NOTHING):
+        assert isinstance(report.longrepr, tuple)
+        report.outcome = "failed"
+        report.longrepr = f"{report.longrepr[2]}, and {SKIP_NOTHING} is set"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Judge every report."""
+    report = yield
+    judge(report)
+    return report
