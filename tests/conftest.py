@@ -24,12 +24,13 @@ pytest_runtest_makereport = skips.pytest_runtest_makereport
 
 
 @pytest.fixture(autouse=True)
-def own_addresses(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def own_addresses() -> Iterator[set[str]]:
     """This machine's addresses beside loopback: those that a test says, whatever they are in truth."""
     found: set[str] = set()
     loopback = Networks.parse("127.0.0.0/8,::1")
-    monkeypatch.setattr(bans, "is_own_address", lambda host: host in found or host in loopback)
-    return found
+    with pytest.MonkeyPatch.context() as patch:  # a test's own ends before its other fixtures
+        patch.setattr(bans, "is_own_address", lambda host: host in found or host in loopback)
+        yield found
 
 
 @pytest.fixture
