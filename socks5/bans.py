@@ -18,6 +18,7 @@ Floor 1½: imports floor 1 and :mod:`socks5.networks`, :mod:`socks5.limits` and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from ipaddress import IPv4Address, IPv6Network
 from math import inf
@@ -95,6 +96,32 @@ class _Address:
 def _name(key: bytes) -> str:
     """An address, or the network that counts as one."""
     return str(IPv4Address(key)) if len(key) == _IPV4 else str(IPv6Network((key + bytes(8), 64)))
+
+
+class Asking:
+    """What waits for the verdict on a login, by client: a ban takes all that the client has waiting."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[bytes, dict[Callable[[], None], None]] = {}
+
+    def add(self, client: str, cancel: Callable[[], None]) -> None:
+        """One more waits.
+
+        :param cancel: called if the client is banned meanwhile.
+        """
+        self._waiting.setdefault(subscriber(client), {})[cancel] = None
+
+    def remove(self, client: str, cancel: Callable[[], None]) -> None:
+        """It waits no longer."""
+        key = subscriber(client)
+        del self._waiting[key][cancel]
+        if not self._waiting[key]:
+            del self._waiting[key]
+
+    def cancel(self, client: str) -> None:
+        """A client is banned."""
+        for cancel in tuple(self._waiting.get(subscriber(client), ())):
+            cancel()
 
 
 @implementer(IBans)

@@ -62,11 +62,11 @@ def pam(argument: str) -> ICredentialsChecker:
 
     :raises WrongSource: there is no such service, or python-pam is not installed.
     """
-    from socks5.auth.pam import THREADS, Service
+    from socks5.auth.pam import SHARE, THREADS, Service
 
     service = Service(argument)
     # In threads of their own: a module may wait for seconds, on purpose or for another machine.
-    return Remembered(Threaded(service.judge, Work(_reactor, THREADS)))
+    return Remembered(Threaded(service.judge, Work(_reactor, THREADS, SHARE)))
 
 
 def ldap(argument: str) -> ICredentialsChecker:

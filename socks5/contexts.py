@@ -100,12 +100,12 @@ class ContextSession(GuardedSession):
     def _check_token(self, event: TokenReceived) -> None:
         if not self._is_let_in():
             return
-        self._is_asking = True
+        self._ask()
         self._user = None  # whoever a certificate has named: the login counts
         if self._context is None:
             acceptor = self.factory.gssapi
             assert acceptor is not None  # else METHOD 1 were not accepted
-            self._context = acceptor.accept()
+            self._context = acceptor.accept(self.client_host)
         checking: Deferred[Any] = maybeDeferred(self._context.step, event.token)
         self._checking = checking
         checking.addCallback(_with_user).addCallbacks(self._stepped, self._refused)
@@ -119,7 +119,7 @@ class ContextSession(GuardedSession):
             self._accepted(step.user)
             return
         self._checking = None
-        self._is_asking = False
+        self._end_asking()
         self._handle(self._negotiation.continue_context(step.token))
         self._go_on()
 

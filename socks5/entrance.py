@@ -6,8 +6,9 @@ without a door and without logins know nothing of all this and pay nothing for i
 
 A login that failed is told to :class:`~socks5.interfaces.IBans`, which says how long the negative answer waits. The
 client is still read meanwhile, so its leaving ends the wait, and the handshake's deadline goes on. What an
-address that was banned has sent already is not looked at any more, and a verdict that comes after the ban is
-negative, whatever it was: logins side by side guess no more than one after the other. A client that leaves before
+address that was banned has sent already is not looked at any more, what is being checked for it is cancelled, and a
+verdict that comes after the ban is negative, whatever it was: logins side by side guess no more than one after the
+other, and leave nothing in a queue. A client that leaves before
 the verdict has cost its check all the same, and is told of, too.
 
 Floor 4: imports everything below, and :mod:`socks5.session`.
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -103,19 +104,38 @@ class GuardedSession(ServerProtocol):
     @override
     def _check(self, event: CredentialsReceived) -> None:
         if self._is_let_in():
-            self._is_asking = True
+            self._ask()
             super()._check(event)
+
+    def _ask(self) -> None:
+        """From now on a verdict is awaited."""
+        self._is_asking = True
+        self.factory.asking.add(self._client, self._give_up)
+
+    def _end_asking(self) -> bool:
+        """No verdict is awaited any more.
+
+        :returns: whether one was.
+        """
+        was_asking, self._is_asking = self._is_asking, False
+        if was_asking:
+            self.factory.asking.remove(self._client, self._give_up)
+        return was_asking
+
+    def _give_up(self) -> None:
+        """The client is banned: what is checked for it need not be."""
+        if self._checking is not None:
+            self._checking.cancel()
 
     @override
     def crashed(self, failure: Failure) -> None:
         """See :meth:`socks5.interfaces.ISession.crashed`. A bug of ours says nothing about the client."""
-        self._is_asking = False
+        self._end_asking()
         super().crashed(failure)
 
     @override
     def _over(self, reason: str) -> None:
-        if self._is_asking:  # there was no verdict yet
-            self._is_asking = False
+        if self._end_asking():  # there was no verdict yet
             self._count(is_judged=False)
         super()._over(reason)
 
@@ -127,8 +147,15 @@ class GuardedSession(ServerProtocol):
                 self._refused(Failure(UnauthorizedLogin("banned while the login was checked")))
                 return
             bans.succeeded(self._client)
-        self._is_asking = False
+        self._end_asking()
         super()._accepted(user)
+
+    @override
+    def _refused(self, failure: Failure) -> None:
+        bans = self.factory.bans
+        if failure.check(CancelledError) and bans is not None and bans.is_banned(self._client):
+            failure = Failure(UnauthorizedLogin("banned before the login was checked"))
+        super()._refused(failure)
 
     @override
     def _turn_down(self, failure: Failure) -> None:
@@ -145,7 +172,7 @@ class GuardedSession(ServerProtocol):
 
     def _count_failure(self, failure: Failure) -> float:
         """Seconds that the answer is to wait. A checker that broke says nothing about the client."""
-        self._is_asking = False
+        self._end_asking()
         if not failure.check(LoginFailed):
             return 0.0
         if isinstance(failure.value, LoginNotJudged):
@@ -158,7 +185,9 @@ class GuardedSession(ServerProtocol):
         if bans is None or is_own or bans.is_banned(self._client):
             return 0.0
         delay = bans.failed(self._client, is_judged)
-        self.factory.counters.bans += bans.is_banned(self._client)
+        if bans.is_banned(self._client):
+            self.factory.counters.bans += 1
+            self.factory.asking.cancel(self._client)
         return delay
 
 

@@ -1,7 +1,7 @@
 """Security contexts by the system's GSS-API: Kerberos. Needs the library ``gssapi`` (the extra of that name).
 
-Contexts are established in threads of their own behind a bounded queue, for that reads the keytab and writes
-the replay cache to the disk. Their messages are wrapped and unwrapped in the thread of whoever asks.
+Contexts are established in threads of their own, in turn by client, for that reads the keytab and writes the
+replay cache to the disk. Their messages are wrapped and unwrapped in the thread of whoever asks.
 
 Not used: channel bindings, and what a client delegates, which is dropped at once. A context that has been
 established stays good although the ticket behind it expires, as a session outlives a password.
@@ -129,9 +129,9 @@ class Acceptor:
                 f"{said(error)}: expected a keytab with a key of {service or 'a service'}; klist -k shows its keys"
             ) from None
 
-    def accept(self) -> IContext:
+    def accept(self, client: str) -> IContext:
         """See :meth:`socks5.interfaces.IAcceptor.accept`."""
-        return Context(self)
+        return Context(self, client)
 
     def refusal(self, error: Any) -> LoginFailed:
         """A context that could not be established, as the failed login that it is."""
@@ -162,10 +162,12 @@ class Context:
     """One client's context.
 
     :param acceptor: whose keys and rules.
+    :param client: the client's IP literal.
     """
 
-    def __init__(self, acceptor: Acceptor) -> None:
+    def __init__(self, acceptor: Acceptor, client: str) -> None:
         self._acceptor = acceptor
+        self._client = client
         self._library = acceptor.library
         self._raw = acceptor.library.raw
         self._context: Any = None
@@ -173,7 +175,7 @@ class Context:
 
     def step(self, token: bytes) -> Deferred[Step]:
         """See :meth:`socks5.interfaces.IContext.step`."""
-        return self._acceptor.work.run(self._step, token)
+        return self._acceptor.work.run(self._client, self._step, token)
 
     def _step(self, token: bytes) -> Step:
         """Called in a thread.

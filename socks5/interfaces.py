@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.python.failure import Failure
@@ -149,6 +150,21 @@ class IAuthenticator(Interface):
         """
 
 
+class IFromClient(Interface):
+    """Credentials of :mod:`twisted.cred` that know where they come from: a checker sees nothing else of a login."""
+
+    client: str = Attribute(
+        "The client's IP literal; checkers share what they have fairly by that."
+    )
+
+
+class IMemory(Interface):
+    """A checker of :mod:`twisted.cred` that remembers some logins that were right."""
+
+    def recall(credentials: IUsernamePassword) -> object:
+        """The avatar ID of such a login, at once; None if it must be checked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What a security context makes of a token.
@@ -192,8 +208,11 @@ class IContext(Interface):
 class IAcceptor(Interface):
     """Says who somebody is by a security context: METHOD 1 (RFC 1961)."""
 
-    def accept() -> IContext:
-        """A context with a new client."""
+    def accept(client: str) -> IContext:
+        """A context with a new client.
+
+        :param client: its IP literal.
+        """
 
 
 class IProtection(Interface):

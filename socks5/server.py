@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from socks5.associate import Associate
 from socks5.auth import NoAuthentication
-from socks5.bans import Bans
+from socks5.bans import Asking, Bans
 from socks5.bind import Bind
 from socks5.connect import Connect
 from socks5.contexts import ContextSession
@@ -128,6 +128,7 @@ class ServerFactory(Factory):
         self.limit = SessionLimit(self.settings.max_sessions)
         self._sessions: dict[ServerProtocol, None] = {}
         self.bans = self._usual_bans() if bans is None else StrictBans(bans)
+        self.asking = Asking()
         is_plain = self.bans is None and gssapi is None
         self._build: Build = ServerProtocol if is_plain else self.at(Door()).build
         self._all_gone: list[Deferred[None]] = []

@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.auth import LoginNotJudged, without_words
+from socks5.bans import Asking
 from socks5.certificates import reason_of
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines
@@ -101,6 +102,7 @@ class Server(Protocol):
     gssapi: IAcceptor | None
     methods: Sequence[int]
     bans: IBans | None
+    asking: Asking
     rules: IRules
     resolver: IResolver
     dialer: IDialer

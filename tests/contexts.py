@@ -156,7 +156,7 @@ class FakeAcceptor:
         self.cancelled: list[Any] = []
         self.accepted: list[FakeContext] = []
 
-    def accept(self) -> IContext:
+    def accept(self, client: str) -> IContext:
         self.accepted.append(FakeContext(self))
         return self.accepted[-1]
 

@@ -37,8 +37,9 @@ from socks5.auth import (
     PasswordAuthentication,
     Realm,
     User,
+    client_of,
 )
-from socks5.interfaces import IAuthenticator, IUser
+from socks5.interfaces import IAuthenticator, IFromClient, IMemory, IUser
 from socks5.limits import Monotonic
 from socks5.wire import Credentials, Method
 
@@ -299,6 +300,28 @@ def test_a_checker_may_take_its_time() -> None:
     assert given == []
     waits[1].callback(b"alice")
     assert given == [User("alice")]
+
+
+def test_whom_one_checker_remembers_waits_for_no_other() -> None:
+    @implementer(IMemory)
+    class Remembering(Checker):
+        def recall(self, credentials: Any) -> bytes | None:
+            return b"alice" if credentials.password == b"secret" else None
+
+    slow, remembering = Checker(lambda _: Deferred()), Remembering(refuse)
+    assert verifyObject(IMemory, remembering)
+    assert log_in(b"alice", b"secret", slow, remembering) == User("alice")
+    assert slow.asked == remembering.asked == []
+    assert log_in(b"alice", b"other", Checker(refuse), remembering).check(error.UnauthorizedLogin)
+
+
+def test_a_checker_is_told_where_the_credentials_come_from() -> None:
+    checker = Checker(accept)
+    log_in(b"alice", b"secret", checker)
+    [credentials] = checker.asked
+    assert verifyObject(IFromClient, credentials)
+    assert credentials.client == client_of(credentials) == CLIENT
+    assert client_of(UsernamePassword(b"alice", b"secret")) == ""
 
 
 def test_cancelling_reaches_the_checker_and_asks_no_other() -> None:

@@ -155,7 +155,7 @@ class Thread:
     def __init__(self) -> None:
         self.waiting: list[tuple[Deferred[Any], Any, tuple[bytes, ...]]] = []
 
-    def run(self, function: Any, *arguments: bytes) -> Deferred[Any]:
+    def run(self, client: str, function: Any, *arguments: bytes) -> Deferred[Any]:
         wait: Deferred[Any] = Deferred()
         self.waiting.append((wait, function, arguments))
         return wait

@@ -1,7 +1,7 @@
 """What is asked of a directory, and what becomes of its answers. A real one is in tests/interop/."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from socks5 import checkers
-from socks5.auth import Known, LoginNotJudged, ldap
+from socks5.auth import Known, Login, LoginNotJudged, ldap
 from socks5.auth.directory import Directory
 from socks5.auth.ldap import LDAPChecker
 from socks5.auth.users import WrongSource
@@ -98,6 +98,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Directory = PLAIN) -> None:
         self.clock = Clock()
         self.clients: list[Client] = []
+        self.logins: list[Deferred[Any]] = []
         self.searches = Searches()
         self.connect: Callable[[], Deferred[Any]] = self._connected
         monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", self.searches.entry)
@@ -114,12 +115,20 @@ class World:
         self.clients.append(Client())
         return succeed(self.clients[-1])
 
-    def log_in(self, name: bytes = b"anna", password: bytes = b"secret") -> list[Any]:
+    def log_in(
+        self, name: bytes = b"anna", password: bytes = b"secret", client: str = "198.51.100.7"
+    ) -> list[Any]:
         outcome: list[Any] = []
-        login = self.checker.requestAvatarId(UsernamePassword(name, password))
+        login = self.checker.requestAvatarId(Login(name, password, client))
         login.addBoth(outcome.append)
         self.login = login
+        self.logins.append(login)
         return outcome
+
+    def end(self) -> None:
+        """Whoever waits leaves, the last one first."""
+        for login in reversed(self.logins):
+            login.cancel()
 
 
 @pytest.fixture
@@ -211,13 +220,46 @@ def test_a_connection_that_is_lost_is_not_cut(world: World) -> None:
     assert not world.clients[0].is_aborted
 
 
-def test_so_many_may_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ldap, "CONNECTIONS", 2)
+@pytest.fixture
+def small_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """One with three connections, of which a client may have two."""
+    monkeypatch.setattr(ldap, "CONNECTIONS", 3)
+    monkeypatch.setattr(ldap, "SHARE", 2)
+    world = World(monkeypatch)
+    yield world
+    world.end()
+
+
+def test_connections_are_shared_out_by_client(small_world: World) -> None:
+    world = small_world
+    outcomes = [world.log_in() for _ in range(4)]
+    assert len(world.clients) == 2
+    world.log_in(client="198.51.100.8")
+    assert len(world.clients) == 3
+    world.clients[0].verdict.errback(ldaperrors.LDAPInvalidCredentials())
+    assert outcomes[0][0].check(UnauthorizedLogin)
+    assert len(world.clients) == 4
+    world.clients[2].verdict.errback(ldaperrors.LDAPInvalidCredentials())
+    assert len(world.clients) == 4  # for the other client has two again
+
+
+def test_who_leaves_while_it_waits_never_asks_the_directory(small_world: World) -> None:
+    world = small_world
     outcomes = [world.log_in() for _ in range(3)]
-    assert outcomes[:2] == [[], []]
+    world.login.cancel()
+    assert outcomes[2][0].check(CancelledError)
+    world.clients[0].verdict.errback(ldaperrors.LDAPInvalidCredentials())
+    assert len(world.clients) == 2
+
+
+def test_the_time_for_a_login_begins_with_its_turn(small_world: World) -> None:
+    world = small_world
+    outcomes = [world.log_in() for _ in range(3)]
+    world.clock.advance(PLAIN.timeout)
+    assert outcomes[1][0].check(LoginNotJudged)
+    assert outcomes[2] == []
+    world.clock.advance(PLAIN.timeout)
     assert outcomes[2][0].check(LoginNotJudged)
-    world.clients[0].verdict.callback(None)
-    assert world.log_in() == []
 
 
 @pytest.mark.parametrize("login", [(b"anna", b""), (b"", b"secret"), (b"\xff", b"secret")])

@@ -20,9 +20,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5.auth import LoginNotJudged, work
+from socks5.auth import Login, LoginNotJudged, work
 from socks5.auth.users import keyed
 from socks5.auth.work import Direct, Remembered, Threaded, Work
+
+CLIENT = "198.51.100.7"
+OTHER = "198.51.100.8"
 
 
 class Pool:
@@ -105,38 +108,10 @@ def test_no_thread_before_the_first_check(pools: list[Pool]) -> None:
     assert pools == []
 
 
-def test_what_runs_and_what_waits_is_bounded(pools: list[Pool], log: list[str]) -> None:
-    clock = Clock()
-    busy = Work(Reactor, threads=2, waiting=3, clock=clock)
-    outcomes = [told(busy.run(str, number)) for number in range(7)]
-    assert [len(pool.calls) for pool in pools] == [2]
-    assert outcomes[:5] == [[]] * 5
-    for [failure] in outcomes[5:]:
-        assert failure.check(LoginNotJudged)
-    assert log == ["too many logins at once: 1 refused unjudged, while 3 wait for their check"]
-    for _ in range(5):
-        pools[0].run()
-    assert outcomes[:5] == [[str(number)] for number in range(5)]
-    assert told(busy.run(str, "again")) == []
-
-
-def test_a_full_queue_is_told_once_in_a_while(pools: list[Pool], log: list[str]) -> None:
-    clock = Clock()
-    busy = Work(Reactor, threads=1, waiting=0, clock=clock)
-    for _ in range(3):
-        told(busy.run(str))
-    clock.advance(59)
-    told(busy.run(str))
-    assert len(log) == 1
-    clock.advance(1)
-    told(busy.run(str))
-    assert log[1].startswith("too many logins at once: 4 refused unjudged")
-
-
 def test_a_cancelled_check_leaves_the_queue(pools: list[Pool]) -> None:
     asked: list[str] = []
     busy = Work(Reactor, threads=1, waiting=2)
-    first, second, third = (busy.run(asked.append, name) for name in "abc")
+    first, second, third = (busy.run(CLIENT, asked.append, name) for name in "abc")
     outcome = told(second)
     second.cancel()
     assert outcome[0].check(CancelledError)
@@ -149,7 +124,7 @@ def test_a_cancelled_check_leaves_the_queue(pools: list[Pool]) -> None:
 
 def test_a_cancelled_check_that_runs_keeps_its_thread_until_it_is_over(pools: list[Pool]) -> None:
     busy = Work(Reactor, threads=1, waiting=2)
-    running, waiting = busy.run(str, "a"), busy.run(str, "b")
+    running, waiting = busy.run(CLIENT, str, "a"), busy.run(CLIENT, str, "b")
     outcome = told(running)
     running.cancel()
     assert outcome[0].check(CancelledError)
@@ -160,7 +135,7 @@ def test_a_cancelled_check_that_runs_keeps_its_thread_until_it_is_over(pools: li
 
 
 def test_what_a_check_raises_is_its_outcome(pools: list[Pool]) -> None:
-    outcome = told(Work(Reactor).run(int, "no number"))
+    outcome = told(Work(Reactor).run(CLIENT, int, "no number"))
     pools[0].run()
     assert outcome[0].check(ValueError)
 
@@ -168,7 +143,7 @@ def test_what_a_check_raises_is_its_outcome(pools: list[Pool]) -> None:
 def test_at_the_end_the_threads_go(pools: list[Pool]) -> None:
     world = Reactor()
     busy = Work(lambda: world, threads=1, waiting=2)
-    running, waiting = told(busy.run(str, "a")), told(busy.run(str, "b"))
+    running, waiting = told(busy.run(CLIENT, str, "a")), told(busy.run(CLIENT, str, "b"))
     [close] = world.at_shutdown
     close()
     close()
@@ -177,15 +152,15 @@ def test_at_the_end_the_threads_go(pools: list[Pool]) -> None:
     assert running == ["a"]
     [failure] = waiting
     assert failure.check(LoginNotJudged)
-    [failure] = told(busy.run(str, "c"))
+    [failure] = told(busy.run(CLIENT, str, "c"))
     assert failure.check(LoginNotJudged)
     assert len(pools) == 1
 
 
 def test_at_the_end_one_that_fails_may_cancel_another(pools: list[Pool]) -> None:
     busy = Work(Reactor, threads=1, waiting=2)
-    told(busy.run(str, "a"))
-    first, second = busy.run(str, "b"), busy.run(str, "c")
+    told(busy.run(CLIENT, str, "a"))
+    first, second = busy.run(CLIENT, str, "b"), busy.run(CLIENT, str, "c")
     outcomes = told(first.addErrback(lambda _: second.cancel())), told(second)
     busy.close()
     assert outcomes[0] == [None]
@@ -227,10 +202,23 @@ async def test_threads_step_back_where_that_does_not_concern_the_whole_process(
     monkeypatch.setattr(work.sys, "platform", system)
     own = os.getpriority(os.PRIO_PROCESS, 0)
     busy = Work(lambda: reactor)
-    theirs = await busy.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    theirs = await busy.run(
+        CLIENT, lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    )
     busy.close()
     assert theirs == (min(19, own + work.NICE) if system == "linux" else own)
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+def test_a_check_waits_for_the_turn_of_its_client(pools: list[Pool]) -> None:
+    judged: list[bytes] = []
+    checker = Threaded(lambda name, password: judged.append(name), Work(Reactor, threads=1))
+    for name, client in [(b"a", CLIENT), (b"b", CLIENT), (b"c", OTHER)]:
+        told(checker.requestAvatarId(Login(name, b"secret", client)))
+    told(checker.requestAvatarId(UsernamePassword(b"d", b"secret")))  # from who knows where
+    for _ in range(4):
+        pools[0].run()
+    assert judged == [b"a", b"c", b"d", b"b"]
 
 
 def test_a_judge_that_does_not_block_answers_at_once() -> None:
@@ -279,8 +267,10 @@ class Memory:
             self.slow, lambda: self.stamp, lifetime=60, size=size, now=self.clock.seconds
         )
 
-    def log_in(self, name: bytes = b"alice", password: bytes = b"secret") -> Deferred[Any]:
-        return self.checker.requestAvatarId(UsernamePassword(name, password))
+    def log_in(
+        self, name: bytes = b"alice", password: bytes = b"secret", client: str = CLIENT
+    ) -> Deferred[Any]:
+        return self.checker.requestAvatarId(Login(name, password, client))
 
     def is_remembered(self, name: bytes = b"alice", password: bytes = b"secret") -> bool:
         asked = len(self.slow.waits)
@@ -393,6 +383,53 @@ def test_one_may_leave_while_the_others_are_told() -> None:
     memory.slow.waits[0].callback(b"alice")
     assert outcome[0].check(CancelledError)
     assert memory.slow.cancelled == 0
+
+
+@pytest.mark.parametrize("verdict", [b"alice", UnauthorizedLogin()])
+def test_equal_logins_of_two_clients_wait_apart_and_hear_the_first_verdict(verdict: Any) -> None:
+    """Whoever shares a password with a bully does not wait in the bully's queue."""
+    memory = Memory()
+    outcomes = [told(memory.log_in(client=client)) for client in (CLIENT, OTHER, OTHER)]
+    assert len(memory.slow.waits) == 2
+    give(memory.slow.waits[1], verdict)
+    assert [is_like(outcome, verdict) for outcome in outcomes] == [True] * 3
+    assert memory.slow.cancelled == 1  # the other check need not be done
+    assert memory.is_remembered() is (verdict == b"alice")
+
+
+@pytest.mark.parametrize("end", [LoginNotJudged(), CancelledError(), RuntimeError()])
+def test_what_ends_the_check_of_one_client_is_not_the_others_affair(end: Exception) -> None:
+    """A ban, a queue that is full, or a fault."""
+    memory = Memory()
+    one, other = told(memory.log_in()), told(memory.log_in(client=OTHER))
+    give(memory.slow.waits[0], end)
+    assert is_like(one, end)
+    assert other == []
+    give(memory.slow.waits[1], b"alice")
+    assert other == [b"alice"]
+
+
+def test_who_leaves_takes_no_check_of_another_client_along() -> None:
+    memory = Memory()
+    one, other = memory.log_in(), told(memory.log_in(client=OTHER))
+    told(one)
+    one.cancel()
+    assert memory.slow.cancelled == 1
+    give(memory.slow.waits[1], b"alice")
+    assert other == [b"alice"]
+
+
+def give(wait: Deferred[Any], end: Any) -> None:
+    if isinstance(end, Exception):
+        wait.errback(end)
+    else:
+        wait.callback(end)
+
+
+def is_like(outcome: list[Any], end: Any) -> bool:
+    """Whether this is what was given."""
+    [given] = outcome
+    return given == end or given.check(type(end)) is not None
 
 
 @pytest.mark.parametrize("verdict", [succeed, lambda _: fail(UnauthorizedLogin())])

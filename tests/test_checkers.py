@@ -10,6 +10,7 @@ import pytest_twisted
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.strcred import ICheckerFactory, findCheckerFactory
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
 from twisted.python import usage
@@ -19,6 +20,7 @@ from socks5 import checkers
 from socks5.auth import LoginNotJudged, PasswordAuthentication, User, files
 from socks5.auth.hashes import Hash
 from socks5.auth.users import WrongSource
+from socks5.auth.work import Work
 from socks5.checkers import htpasswd, located, passwords_in_file, passwords_on_command_line
 from socks5.tap import Options
 from socks5.wire import Credentials
@@ -77,7 +79,8 @@ async def test_equal_logins_cost_one_hash_until_the_file_changes(
 
 @pytest_twisted.ensureDeferred
 async def test_a_full_queue_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkers.shared_work(), "_limit", 0)
+    full = Work(lambda: reactor, threads=0, waiting=0)
+    monkeypatch.setattr(checkers, "shared_work", lambda: full)
     (tmp_path / "users").write_text(LINE)
     with pytest.raises(LoginNotJudged):
         await log_in(checkers.htpasswd(str(tmp_path / "users")), b"alice", SECRET)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -331,21 +333,60 @@ def test_what_a_banned_client_has_sent_is_not_looked_at(guesses: Guesses) -> Non
     assert guesses.counters.turned_away == {"banned": 2}
 
 
-@pytest.mark.parametrize("is_right", [True, False])
-def test_a_verdict_that_comes_after_the_ban_is_negative(is_right: bool, guesses: Guesses) -> None:
+@pytest.mark.parametrize("last_word", [None, User("user"), Failure(UnauthorizedLogin())])
+def test_what_waits_for_a_verdict_at_the_ban_is_cancelled_and_refused(
+    last_word: Any, guesses: Guesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if last_word is not None:
+        monkeypatch.setattr(guesses.logins, "_cancel", lambda wait: wait.callback(last_word))
     late = guesses.server.client(PASSWORD_GREETING, LOGIN)
-    verdict = guesses.logins._verdict
+    other = guesses.server.client(PASSWORD_GREETING, LOGIN, peer=STRANGER)
     guesses.ban()
-    if is_right:
-        verdict.callback(User("user"))
-    else:
-        verdict.errback(UnauthorizedLogin())
+    assert guesses.logins.cancelled == (last_word is None)
+    assert other.sees == ""
     assert late.received() == PASSWORD_CHOSEN + LOGIN_WRONG
     assert late.sees == "end"
     assert guesses.counters.bans == 1
     assert guesses.counters.refused_logins == 4
     late.end()
     assert [record.user for record in guesses.server.records if record.user] == []
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_verdict_that_comes_after_the_ban_is_negative(is_right: bool, guesses: Guesses) -> None:
+    """The ban comes while the check is being begun, so there is nothing to cancel yet."""
+    logins = guesses.logins
+    begin = logins.authenticate
+
+    def banning(*login: Any) -> Any:
+        logins.authenticate = begin  # type: ignore[method-assign]
+        guesses.ban()
+        return begin(*login)
+
+    logins.authenticate = banning  # type: ignore[method-assign]
+    late = guesses.server.client(PASSWORD_GREETING, LOGIN)
+    if is_right:
+        logins.accept()
+    else:
+        logins.refuse()
+    assert late.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert guesses.counters.bans == 1
+
+
+def test_a_check_that_is_cancelled_without_a_ban_is_a_fault_of_the_checker(
+    guesses: Guesses, failures: sessions.Failures
+) -> None:
+    client = guesses.guess(CancelledError())
+    assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert len(failures.take(CheckFailed)) == 1
+
+
+def test_whoever_has_a_verdict_leaves_nothing_behind(guesses: Guesses) -> None:
+    guesses.guess()
+    guesses.server.client(PASSWORD_GREETING, LOGIN).reset()
+    guesses.server.client(PASSWORD_GREETING, LOGIN)
+    guesses.logins.accept()
+    assert guesses.server.factory.asking._waiting == {}
 
 
 def test_a_login_that_succeeds_counts(guesses: Guesses) -> None:

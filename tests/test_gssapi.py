@@ -24,6 +24,7 @@ from socks5.interfaces import IAcceptor, IContext, Step
 
 N, I, C = Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY  # noqa: E741
 
+CLIENT = "198.51.100.7"
 NO_KEY = 2529638957
 
 
@@ -144,7 +145,8 @@ def log() -> Iterator[list[tuple[LogLevel, str]]]:
 class AtOnce:
     """Work without threads."""
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    def run(self, client: str, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        assert client == CLIENT
         return maybeDeferred(function, *arguments)
 
 
@@ -163,7 +165,7 @@ def outcome(step: Deferred[Step]) -> Any:
 
 def complete(library: Library, **options: Any) -> Context:
     """A context that is complete."""
-    context = acceptor_of(library, **options).accept()
+    context = acceptor_of(library, **options).accept(CLIENT)
     assert isinstance(context, Context)
     library.answer()
     outcome(context.step(b"token"))
@@ -173,7 +175,7 @@ def complete(library: Library, **options: Any) -> Context:
 def test_they_keep_the_contracts(library: Library) -> None:
     acceptor = acceptor_of(library)
     assert verifyObject(IAcceptor, acceptor)
-    assert verifyObject(IContext, acceptor.accept())
+    assert verifyObject(IContext, acceptor.accept(CLIENT))
 
 
 # ---------------------------------------------------------------- the keys
@@ -223,14 +225,14 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 def test_a_context_of_one_token(library: Library) -> None:
-    context = acceptor_of(library).accept()
+    context = acceptor_of(library).accept(CLIENT)
     library.answer()
     assert outcome(context.step(b"token")) == Step(b"answer", User("alice@EXAMPLE.ORG"))
     assert library.accepted == [(b"token", "credentials", None)]
 
 
 def test_a_context_of_several_tokens(library: Library) -> None:
-    context = acceptor_of(library).accept()
+    context = acceptor_of(library).accept(CLIENT)
     library.answer(more=True)
     library.answer(None)
     assert outcome(context.step(b"one")) == Step(b"answer", None)
@@ -242,7 +244,7 @@ def test_contexts_are_of_one_client_each(library: Library) -> None:
     acceptor = acceptor_of(library)
     for _ in range(2):
         library.answer()
-        outcome(acceptor.accept().step(b"token"))
+        outcome(acceptor.accept(CLIENT).step(b"token"))
     assert [context for *_, context in library.accepted] == [None, None]
 
 
@@ -252,13 +254,13 @@ def test_what_the_library_refuses_is_a_failed_login(
     acceptor = acceptor_of(library)
     for _ in range(12):  # strangers do not fill the log with it
         library.answers.append(GSSError(text="Request is\na replay"))
-        failure = outcome(acceptor.accept().step(b"secret"))
+        failure = outcome(acceptor.accept(CLIENT).step(b"secret"))
         assert failure.type is UnauthorizedLogin
     expected = "a security context was refused: Request is\\na replay"
     assert log == [(LogLevel.debug, expected)] * 10
     acceptor._refusals._end = 0.0
     library.answers.append(GSSError())
-    outcome(acceptor.accept().step(b"secret"))
+    outcome(acceptor.accept(CLIENT).step(b"secret"))
     assert log[-1][1] == "a security context was refused: wrong; 2 more without a line"
     assert "secret" not in str(failure) + str(failure.value.__cause__)
 
@@ -272,14 +274,14 @@ def test_where_kerberos_has_no_words_the_log_has_those_of_gssapi(
     ):
         log.clear()
         library.answers.append(error)
-        assert outcome(acceptor_of(library).accept().step(b"token")).type is UnauthorizedLogin
+        assert outcome(acceptor_of(library).accept(CLIENT).step(b"token")).type is UnauthorizedLogin
         assert [text for _, text in log] == [f"a security context was refused: {words}"]
 
 
 @pytest.mark.parametrize("code", [2529638944, 2529638949, 2529638956])
 def test_a_ticket_that_is_out_of_date_is_no_guess(code: int, library: Library) -> None:
     library.answers.append(GSSError(code, "ticket is likely out of date"))
-    failure = outcome(acceptor_of(library).accept().step(b"token"))
+    failure = outcome(acceptor_of(library).accept(CLIENT).step(b"token"))
     assert failure.type is LoginNotJudged
     assert failure.value.was_refused
 
@@ -294,7 +296,7 @@ def test_without_keytab_or_replay_cache_nobody_is_judged_and_it_is_said_once(
     acceptor = acceptor_of(library)
     for _ in range(3):
         library.answers.append(GSSError(code, words))
-        assert outcome(acceptor.accept().step(b"token")).type is LoginNotJudged
+        assert outcome(acceptor.accept(CLIENT).step(b"token")).type is LoginNotJudged
     [(level, text)] = log
     assert level is LogLevel.error
     assert text == (
@@ -309,13 +311,13 @@ def test_without_keytab_or_replay_cache_nobody_is_judged_and_it_is_said_once(
 def test_an_anonymous_client_has_not_logged_in(name: bytes, library: Library) -> None:
     library.name = name
     library.answer()
-    failure = outcome(acceptor_of(library).accept().step(b"token"))
+    failure = outcome(acceptor_of(library).accept(CLIENT).step(b"token"))
     assert failure.type is UnauthorizedLogin
 
 
 def test_a_client_that_is_said_to_be_anonymous_has_not_either(library: Library) -> None:
     library.answer(flags=(Flag.integrity, Flag.anonymity))
-    failure = outcome(acceptor_of(library).accept().step(b"token"))
+    failure = outcome(acceptor_of(library).accept(CLIENT).step(b"token"))
     assert failure.type is UnauthorizedLogin
 
 
@@ -323,19 +325,19 @@ def test_a_client_that_is_said_to_be_anonymous_has_not_either(library: Library) 
 def test_a_name_has_an_end(size: int, kind: type[Step] | None, library: Library) -> None:
     library.name = b"a" * (size - 2) + b"@R"
     library.answer()
-    result = outcome(acceptor_of(library).accept().step(b"token"))
+    result = outcome(acceptor_of(library).accept(CLIENT).step(b"token"))
     assert isinstance(result, Step) if kind else result.type is UnauthorizedLogin
 
 
 def test_a_name_that_is_no_text_is_shown(library: Library) -> None:
     library.name = b"\xff@R"
     library.answer()
-    assert outcome(acceptor_of(library).accept().step(b"token")).user == User("\\xff@R")
+    assert outcome(acceptor_of(library).accept(CLIENT).step(b"token")).user == User("\\xff@R")
 
 
 def test_users_of_a_local_realm_go_by_their_name(library: Library) -> None:
     library.answer()
-    context = acceptor_of(library, local_realms=["EXAMPLE.ORG"]).accept()
+    context = acceptor_of(library, local_realms=["EXAMPLE.ORG"]).accept(CLIENT)
     assert outcome(context.step(b"token")).user == User("alice")
 
 
@@ -374,7 +376,7 @@ def test_levels_are_what_the_context_can_and_the_proxy_permits(
     possible: set[Protection],
     library: Library,
 ) -> None:
-    context = acceptor_of(library, protections=permitted).accept()
+    context = acceptor_of(library, protections=permitted).accept(CLIENT)
     library.answer(flags=flags)
     outcome(context.step(b"token"))
     assert context.protections() == possible

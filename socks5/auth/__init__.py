@@ -24,11 +24,28 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
-from socks5.interfaces import IAuthenticator, IUser
+from socks5.interfaces import IAuthenticator, IFromClient, IMemory, IUser
 from socks5.limits import Sparing
 from socks5.wire import Credentials, Method
 
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+
+@implementer(IFromClient)
+class Login(UsernamePassword):
+    """A user name and password, octets, and where they come from.
+
+    :param client: the client's IP literal.
+    """
+
+    def __init__(self, username: bytes, password: bytes, client: str) -> None:
+        super().__init__(username, password)
+        self.client = client
+
+
+def client_of(credentials: Any) -> str:
+    """The IP literal of whoever has sent credentials; "" if they do not know it."""
+    return credentials.client if IFromClient.providedBy(credentials) else ""
 
 
 class LoginNotJudged(LoginFailed):
@@ -122,7 +139,8 @@ class Realm:
 
 @implementer(ICredentialsChecker)
 class AnyOf:
-    """Accepts what one of several checkers accepts; asks them in order.
+    """Accepts what one of several checkers accepts; asks them in order, but first those that remember the login:
+    nobody waits for one checker's work who is known to another.
 
     A :class:`~twisted.cred.portal.Portal` keeps only the last checker of each credentials
     interface, so several are made one. One that fails otherwise than by a refusal lets nobody in and
@@ -134,6 +152,7 @@ class AnyOf:
 
     def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
         self._checkers = tuple(checkers)
+        self._memories = [each for each in checkers if IMemory.providedBy(each)]
         self._lines = Sparing()
 
     @inlineCallbacks
@@ -142,6 +161,9 @@ class AnyOf:
 
         :raises LoginNotJudged: no checker accepts the login, and one of them could not judge it.
         """
+        for memory in self._memories:
+            if (known := memory.recall(credentials)) is not None:
+                return known
         is_judged, was_refused = True, False
         for checker in self._checkers:
             try:
@@ -207,7 +229,6 @@ class PasswordAuthentication:
 
     def authenticate(self, credentials: Credentials, client: str) -> Deferred[IUser]:
         """See :meth:`socks5.interfaces.IAuthenticator.authenticate`."""
-        login: Deferred[Any] = self._portal.login(
-            UsernamePassword(credentials.username, credentials.password), None, IUser
-        )
+        sent = Login(credentials.username, credentials.password, client)
+        login: Deferred[Any] = self._portal.login(sent, None, IUser)
         return login.addCallback(lambda outcome: outcome[1])

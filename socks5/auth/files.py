@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from socks5.auth import Known, LoginNotJudged
+from socks5.auth import Known, LoginNotJudged, client_of
 from socks5.auth.users import Entry, Users, WrongSource, keyed, parse_groups, parse_users
 from socks5.auth.work import Work
 from socks5.disk import Stamp, read
@@ -156,7 +156,7 @@ class Plainly:
         login = credentials.username, credentials.password
         users = self._file.current()
         if users is None:
-            return self._work.run(self._file.judge, *login)
+            return self._work.run(client_of(credentials), self._file.judge, *login)
         return maybeDeferred(users.judge, *login)
 
 

@@ -27,13 +27,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.auth import Known, LoginNotJudged
+from socks5.auth import Known, LoginNotJudged, client_of
 from socks5.auth.directory import Directory
+from socks5.auth.turns import Turns
 from socks5.auth.users import WrongSource
 from socks5.limits import Sparing
 
 CONNECTIONS = 64
-"""Logins at a time; more are refused."""
+"""Logins at a time; more wait."""
+
+SHARE = CONNECTIONS // 4
+"""What of that may be one client's, for a directory may take its time."""
 
 _OUT_OF_ORDER = (TimeoutError, ConnectError, ConnectionClosed, DNSLookupError)
 
@@ -70,7 +74,7 @@ class LDAPChecker:
         self._directory = directory
         self._tls = _tls_for(directory)
         self._reactor = reactor
-        self._open = 0
+        self._turns = Turns(CONNECTIONS, SHARE)
         self._lines = Sparing(lines=1)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
@@ -85,12 +89,17 @@ class LDAPChecker:
             return fail(UnauthorizedLogin("a name in a directory is UTF-8"))
         if not name or not credentials.password:
             return fail(UnauthorizedLogin("a directory takes no empty name and no empty password"))
-        if self._open >= CONNECTIONS:
-            return fail(LoginNotJudged("too many logins wait for the directory"))
-        self._open += 1
-        judging = Deferred.fromCoroutine(self._judge(name, credentials.password))
-        judging.addTimeout(self._directory.timeout, self._reactor())
-        return judging.addBoth(self._over)
+        login = self._log_in(client_of(credentials), name, credentials.password)
+        return Deferred.fromCoroutine(login).addBoth(self._over)
+
+    async def _log_in(self, client: str, name: str, password: bytes) -> Known:
+        """Ask the directory when it is the client's turn."""
+        turn = await self._turns.wait(client)
+        try:
+            judging = Deferred.fromCoroutine(self._judge(name, password))
+            return await judging.addTimeout(self._directory.timeout, self._reactor())
+        finally:
+            turn.over()
 
     def _over(self, outcome: Any) -> Any:
         """What is neither a verdict nor a cancellation is no verdict, and the log says so."""
@@ -98,7 +107,6 @@ class LDAPChecker:
         from OpenSSL.SSL import Error
         from service_identity import CertificateError, VerificationError
 
-        self._open -= 1
         if not isinstance(outcome, Failure) or outcome.check(LoginFailed, CancelledError):
             return outcome
         expected = (*_OUT_OF_ORDER, LDAPException, Error, VerificationError, CertificateError)

@@ -18,6 +18,9 @@ from socks5.limits import Sparing
 THREADS = 16
 """Logins at a time: a module may wait for seconds after a wrong password."""
 
+SHARE = THREADS // 2
+"""What of that may be one client's, for wrong passwords would hold them all for those seconds."""
+
 FOLDERS = ("/etc/pam.d", "/usr/lib/pam.d")
 """Where services have their files."""
 

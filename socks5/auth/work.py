@@ -1,10 +1,11 @@
-"""Slow checks in threads of their own, behind a bounded queue; and a short memory of what was right.
+"""Slow checks in threads of their own, in turn by client; and a short memory of what was right.
 
 A hash costs tens of milliseconds on purpose. So it never runs in the reactor's thread, equal logins
 share one check, and a right one is remembered for :data:`LIFETIME` - under a keyed digest, never as
 a password.
 
-Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and :mod:`socks5.auth.users`.
+Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.networks`, :mod:`socks5.auth`, and of its folder
+:mod:`socks5.auth.turns` and :mod:`socks5.auth.users`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.logger import Logger
+from twisted.cred.error import LoginFailed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from socks5.auth import LoginNotJudged
+from socks5.auth import LoginNotJudged, client_of
+from socks5.auth.turns import Turn, Turns
 from socks5.auth.users import keyed
-from socks5.limits import Monotonic, Sparing
+from socks5.interfaces import IMemory
+from socks5.networks import subscriber
 
 _PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -38,14 +42,14 @@ THREADS = max(1, min(4, (_PROCESSORS or 1) - 1))
 NICE = 10
 """How far the threads step back behind the relays (nice(1))."""
 
-WAITING = 256
-"""Checks that wait for a thread; about what the threads get through in a handshake's time."""
-
 LIFETIME = 60.0
 """Seconds that a right login is remembered."""
 
 REMEMBERED = 4096
 """Right logins that are remembered; one more, and the oldest is forgotten."""
+
+_Login = tuple[bytes, Hashable]
+"""A digest of a login, and the stamp that the verdict on it holds for."""
 
 Judge = Callable[[bytes, bytes], Any]
 """Takes a user name and a password, gives an avatar ID or raises
@@ -53,96 +57,65 @@ Judge = Callable[[bytes, bytes], Any]
 
 
 class Work:
-    """The threads and their queue.
+    """The threads, and who may have one.
 
     :param reactor: gives the reactor that is told of the outcome; asked at the first check.
     :param threads: checks at a time.
-    :param waiting: how many more may wait.
-    :param clock: by which the log is told of a full queue once a minute.
+    :param share: how many of those may be one client's; see :class:`~socks5.auth.turns.Turns`, also for the rest.
     """
-
-    log = Logger()
 
     def __init__(
         self,
         reactor: Callable[[], Any],
         threads: int = THREADS,
-        waiting: int = WAITING,
-        clock: Any = Monotonic,
+        share: int | None = None,
+        **queue: Any,
     ) -> None:
         self._get_reactor = reactor
         self._reactor: Any = None
         self._pool: ThreadPool | None = None
         self._threads = threads
-        self._limit = waiting
-        self._lines = Sparing(clock, lines=1)
-        self._queue: dict[Deferred[Any], Callable[[], Any]] = {}
-        self._running = 0
-        self._is_closed = False
+        self._turns = Turns(threads, share, **queue)
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        """Call a function in a thread.
+    def run(self, client: str, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Call a function in a thread, when it is the client's turn.
 
+        :param client: an IP literal; "" on a UNIX socket.
         :returns: its outcome, or a failure with :exc:`~socks5.auth.LoginNotJudged` if too many wait, or
             the end has come. Cancelling takes it out of the queue; what has begun runs to its end unheard.
         """
-        if self._is_closed:
-            return fail(_at_the_end())
-        if len(self._queue) >= self._limit:
-            return fail(self._full())
-        self._start()
-        outcome: Deferred[Any] = Deferred(self._drop)
-        self._queue[outcome] = partial(function, *arguments)
-        self._begin_next()
+        outcome: Deferred[Any] = self._turns.wait(client)
+        return outcome.addCallback(self._begin, partial(function, *arguments))
+
+    def _begin(self, turn: Turn, call: Callable[[], Any]) -> Deferred[Any]:
+        outcome: Deferred[Any] = Deferred()
+        pool = self._pool or self._start()
+        pool.callInThreadWithCallback(partial(self._tell, turn, outcome), call)
         return outcome
 
-    def _drop(self, gone: Deferred[Any]) -> None:
-        self._queue.pop(gone, None)
+    def _start(self) -> ThreadPool:
+        self._reactor = self._get_reactor()
+        pool = self._pool = ThreadPool(0, self._threads, "socks5-logins")
+        # Daemons, for a directory server that hangs must not hold up the exit.
+        pool.threadFactory = _thread  # type: ignore[assignment]
+        pool.start()
+        self._reactor.addSystemEventTrigger("during", "shutdown", self.close)
+        return pool
 
-    def _start(self) -> None:
-        if self._pool is None:
-            self._reactor = self._get_reactor()
-            pool = self._pool = ThreadPool(0, self._threads, "socks5-logins")
-            # Daemons, for a directory server that hangs must not hold up the exit.
-            pool.threadFactory = _thread  # type: ignore[assignment]
-            pool.start()
-            self._reactor.addSystemEventTrigger("during", "shutdown", self.close)
-
-    def _begin_next(self) -> None:
-        while self._queue and self._running < self._threads and self._pool is not None:
-            outcome = next(iter(self._queue))
-            function = self._queue.pop(outcome)
-            self._running += 1
-            self._pool.callInThreadWithCallback(partial(self._tell, outcome), function)
-
-    def _tell(self, outcome: Deferred[Any], is_success: bool, result: Any) -> None:
+    def _tell(self, turn: Turn, outcome: Deferred[Any], is_success: bool, result: Any) -> None:
         """Called in the thread."""
-        self._reactor.callFromThread(self._over, outcome, result)
+        self._reactor.callFromThread(self._over, turn, outcome, result)
 
-    def _over(self, outcome: Deferred[Any], result: Any) -> None:
-        self._running -= 1
-        self._begin_next()
+    def _over(self, turn: Turn, outcome: Deferred[Any], result: Any) -> None:
+        turn.over()
         if not outcome.called:  # it may have been cancelled
             outcome.callback(result)
-
-    def _full(self) -> LoginNotJudged:
-        if (left_out := self._lines.next()) is not None:
-            self.log.warn(
-                "too many logins at once: {count} refused unjudged, while {waiting} wait for their check",
-                count=left_out + 1,
-                waiting=self._limit,
-            )
-        return LoginNotJudged("too many logins wait for their check")
 
     def close(self) -> None:
         """Let the threads go, without waiting for them; what waits for one fails. Called at the
         reactor's shutdown; harmless twice.
         """
-        self._is_closed = True
-        queue, self._queue = self._queue, {}
-        for outcome in queue:
-            if not outcome.called:  # one before it may have cancelled it
-                outcome.errback(_at_the_end())
+        self._turns.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             Thread(target=pool.stop, daemon=True).start()
@@ -161,10 +134,6 @@ def _thread(*, target: Callable[[], object], name: str) -> Thread:
         target()
 
     return Thread(target=run, name=name, daemon=True)
-
-
-def _at_the_end() -> LoginNotJudged:
-    return LoginNotJudged("the program ends")
 
 
 @implementer(ICredentialsChecker)
@@ -193,20 +162,39 @@ class Threaded:
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`."""
-        return self._work.run(self._judge, credentials.username, credentials.password)
+        login = credentials.username, credentials.password
+        return self._work.run(client_of(credentials), self._judge, *login)
 
 
 class _Check:
-    """One check under way, and who waits for it."""
+    """One check under way, and who waits for it: logins of one client, all equal."""
 
     def __init__(self) -> None:
         self.waiting: dict[Deferred[Any], None] = {}
         self.outcome: Deferred[Any] = Deferred()
 
+    def end(self, outcome: Any) -> None:
+        """Tell those who wait. The check itself may still be waiting for its turn."""
+        waiting, self.waiting = self.waiting, {}
+        self.outcome.cancel()
+        for wait in waiting:
+            if not wait.called:  # one before it may have cancelled it
+                wait.callback(outcome)
 
-@implementer(ICredentialsChecker)
+
+def _is_verdict(outcome: Any) -> bool:
+    """Whether equal logins may be told the same: whose turn it was, or who has left, does not matter to it."""
+    if not isinstance(outcome, Failure):
+        return True
+    return bool(outcome.check(LoginFailed)) and not outcome.check(LoginNotJudged)
+
+
+@implementer(ICredentialsChecker, IMemory)
 class Remembered:
-    """Asks a slow checker once for equal logins, and not at all while it remembers that one was right.
+    """Asks a slow checker once for equal logins of a client, and not at all while it remembers that one was right.
+
+    Equal logins of several clients have a check each, so that nobody waits in somebody else's queue, or is cancelled
+    with what is there. The first verdict is for all of them.
 
     :param checker: the slow one.
     :param stamp: what is remembered, or under way, counts only while this stays equal.
@@ -231,44 +219,63 @@ class Remembered:
         self._size = size
         self._now = now
         self._right: OrderedDict[bytes, tuple[Hashable, float, Any]] = OrderedDict()
-        self._under_way: dict[tuple[bytes, Hashable], _Check] = {}
+        self._under_way: dict[_Login, dict[bytes, _Check]] = {}
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`."""
-        key = keyed(credentials.username, credentials.password)
-        stamp = self._stamp()
-        self._forget()
-        known = self._right.get(key)
-        if known is not None:
-            if known[0] == stamp:
-                return succeed(known[2])
-            del self._right[key]
-        return self._join((key, stamp), credentials)
+        login = self._login(credentials)
+        known = self._recall(login)
+        return self._join(login, credentials) if known is None else succeed(known)
 
-    def _join(self, key: tuple[bytes, Hashable], credentials: Any) -> Deferred[Any]:
-        """Wait for the check of this login, which begins unless it is under way."""
-        check = self._under_way.get(key)
-        is_new = check is None
-        if check is None:
-            check = self._under_way[key] = _Check()
-        wait: Deferred[Any] = Deferred(partial(self._leave, key, check))
+    def recall(self, credentials: Any) -> Any:
+        """See :meth:`socks5.auth.IMemory.recall`."""
+        return self._recall(self._login(credentials))
+
+    def _login(self, credentials: Any) -> _Login:
+        return keyed(credentials.username, credentials.password), self._stamp()
+
+    def _recall(self, login: _Login) -> Any:
+        digest, stamp = login
+        self._forget()
+        known = self._right.get(digest)
+        if known is None:
+            return None
+        if known[0] == stamp:
+            return known[2]
+        del self._right[digest]
+        return None
+
+    def _join(self, login: _Login, credentials: Any) -> Deferred[Any]:
+        """Wait for the client's check of this login, which begins unless it is under way."""
+        client = subscriber(client_of(credentials))
+        checks = self._under_way.setdefault(login, {})
+        is_new = client not in checks
+        check = checks.setdefault(client, _Check())
+        wait: Deferred[Any] = Deferred(partial(self._leave, login, client, check))
         check.waiting[wait] = None
         if is_new:
             check.outcome = maybeDeferred(self._checker.requestAvatarId, credentials)
-            check.outcome.addCallback(self._remember, key)
-            check.outcome.addBoth(self._over, key, check)
+            check.outcome.addCallback(self._remember, login)
+            check.outcome.addBoth(self._over, login, client, check)
         return wait
 
-    def _leave(self, key: tuple[bytes, Hashable], check: _Check, gone: Deferred[Any]) -> None:
+    def _leave(self, login: _Login, client: bytes, check: _Check, gone: Deferred[Any]) -> None:
         """One that waited was cancelled; the last one takes the check with it."""
         if gone in check.waiting:
             del check.waiting[gone]
             if not check.waiting:
-                del self._under_way[key]
+                self._drop(login, client)
                 check.outcome.cancel()
 
-    def _remember(self, avatar: Any, key: tuple[bytes, Hashable]) -> Any:
-        digest, stamp = key
+    def _drop(self, login: _Login, client: bytes) -> _Check:
+        checks = self._under_way[login]
+        check = checks.pop(client)
+        if not checks:
+            del self._under_way[login]
+        return check
+
+    def _remember(self, avatar: Any, login: _Login) -> Any:
+        digest, stamp = login
         self._right[digest] = (stamp, self._now() + self._lifetime, avatar)
         self._right.move_to_end(digest)
         self._forget()
@@ -283,11 +290,11 @@ class Remembered:
                 break
             self._right.popitem(last=False)
 
-    def _over(self, outcome: Any, key: tuple[bytes, Hashable], check: _Check) -> None:
-        """Tell those who wait."""
-        if self._under_way.get(key) is check:
-            del self._under_way[key]
-        waiting, check.waiting = check.waiting, {}
-        for wait in waiting:
-            if not wait.called:  # one before it may have cancelled it
-                wait.callback(outcome)
+    def _over(self, outcome: Any, login: _Login, client: bytes, check: _Check) -> None:
+        """Tell those who wait: of this client, or of all if it is a verdict."""
+        checks = self._under_way.get(login, {})
+        if checks.get(client) is not check:
+            return  # everybody has left, or has been told what another client's check said
+        clients = list(checks) if _is_verdict(outcome) else [client]
+        for over in [self._drop(login, each) for each in clients]:
+            over.end(outcome)
