@@ -72,7 +72,16 @@ from socks5.splice import SocketSide
 from socks5.tls import user_of
 from socks5.transport import Connection, far_end, far_host, near_end, prepare_transport
 from socks5.verdicts import as_user
-from socks5.wire import UNSPECIFIED, Address, Command, Greeting, Method, ReplyCode, Request
+from socks5.wire import (
+    UNSPECIFIED,
+    Address,
+    Command,
+    Credentials,
+    Greeting,
+    Method,
+    ReplyCode,
+    Request,
+)
 
 EXPECTED_FAILURES = (
     SOCKSError,
@@ -354,9 +363,19 @@ class ServerProtocol:
         if isinstance(event, CommandRequested):
             self._serve(event.request)
         elif isinstance(event, CredentialsReceived):
-            self._check(event)
+            if self._is_login(event.credentials):
+                self._check(event)
+            else:
+                self._handle(self._negotiation.accept_credentials())
         elif isinstance(event, Rejected):
             self._reject(event.error)
+
+    def _is_login(self, credentials: Credentials) -> bool:
+        """Whether these are for a check. Where none are required, a name without a password is not: some clients
+        offer this method without being told to, and send the name that the system has for their user.
+        """
+        is_optional = Method.NO_AUTHENTICATION in self._negotiation.methods
+        return bool(credentials.password) or not is_optional
 
     def _check(self, event: CredentialsReceived) -> None:
         self._user = None  # whoever a certificate has named: the login counts

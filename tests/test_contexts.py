@@ -22,7 +22,7 @@ from socks5.session import ServerProtocol
 from socks5.wire import Address, Datagram, Method, Request
 from tests import sessions
 from tests.contexts import SECRET, ContextClient, FakeAcceptor, FakeContext, FakeInitiator
-from tests.fakes import FakeTLSTransport, address
+from tests.fakes import FakeTLSTransport, FakeTransport, address
 from tests.sessions import (
     CONNECT,
     CONNECTED,
@@ -546,6 +546,16 @@ def test_a_context_that_waits_when_its_client_is_banned_is_cancelled_and_refused
     assert len(acceptor.cancelled) == 1
     assert late.received() == CHOSEN + ABORT
     assert server.counters.refused_logins == 3
+
+
+def test_beside_tickets_an_empty_password_is_no_login_where_none_is_required() -> None:
+    server = Server(authenticator=Logins(), gssapi=FakeAcceptor())
+    session: Any = server.factory.at(Door(methods=(1, 2, 0))).buildProtocol(None)
+    transport = FakeTransport(server.reactor)
+    transport.connect(session)
+    transport.deliver(octets("05 02 00 02 01 04 726f6f74 00"))
+    server.reactor.turn()
+    assert transport.value() == octets("05 02 01 00")
 
 
 def test_contexts_that_are_accepted_count_as_logins() -> None:

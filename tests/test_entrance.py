@@ -39,6 +39,7 @@ from tests.sessions import (
 ROOT = Path(__file__).parents[1]
 BOTH_GREETING = octets("05 02 00 02")
 NONE_ACCEPTABLE = octets("05 ff")
+LOGIN_WRONG = octets("01 01")
 PASSWORD, NONE = Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION
 
 
@@ -157,6 +158,63 @@ def test_a_login_counts_for_more_than_a_certificate(is_right: bool) -> None:
     assert [record.user for record in server.records] == ["bert" if is_right else None]
 
 
+# ---------------------------------------------------------------- empty passwords
+
+JAVA = octets("01 04 726f6f74 00")  # root, and no password
+EMPTY = octets("01 00 00")
+
+
+@pytest.mark.parametrize("sent", [JAVA, EMPTY])
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_an_empty_password_is_no_login_where_none_is_required(sent: bytes, in_pieces: bool) -> None:
+    logins = Logins()
+    server = Server(Settings(ban_after=1), authenticator=logins)
+    entrance = Entrance(server, Door(methods=(PASSWORD, NONE)))
+    data = BOTH_GREETING + sent + CONNECT
+    pieces = [data[at : at + 1] for at in range(len(data))] if in_pieces else [data]
+    for _ in range(2):
+        client = entrance.client(*pieces)
+        assert client.received() == PASSWORD_CHOSEN + LOGIN_RIGHT
+        assert client.session.request.command == 1
+        client.end()
+    assert logins.asked == []
+    assert server.counters.refused_logins == server.counters.bans == 0
+    assert [record.user for record in server.records] == [None, None]
+
+
+@pytest.mark.parametrize("methods", [None, (PASSWORD,)])
+def test_an_empty_password_is_a_login_where_one_is_required(
+    methods: tuple[int, ...] | None,
+) -> None:
+    logins = Logins()
+    client = Entrance(Server(authenticator=logins), Door(methods=methods)).client(
+        BOTH_GREETING, JAVA
+    )
+    [(credentials, _)] = logins.asked
+    assert (credentials.username, credentials.password) == (b"root", b"")
+    logins.refuse()
+    assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+
+
+@pytest.mark.usefixtures("certified")
+def test_an_empty_password_leaves_a_client_to_its_certificate() -> None:
+    server = Server(authenticator=Logins())
+    client = Entrance(server, Door()).client()
+    client.session.handshakeCompleted()
+    client.send(PASSWORD_GREETING, JAVA, CONNECT)
+    client.end()
+    assert [record.user for record in server.records] == ["anna"]
+
+
+def test_a_password_is_judged_although_none_is_required() -> None:
+    logins = Logins()
+    client = Entrance(Server(authenticator=logins), Door(methods=(PASSWORD, NONE))).client(
+        BOTH_GREETING, LOGIN
+    )
+    logins.refuse()
+    assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+
+
 # ---------------------------------------------------------------- clients
 
 INSIDE = Door(clients=Networks.parse("198.51.100.0/24,2001:db8::/32"))
@@ -237,7 +295,6 @@ def test_behind_a_balancer_the_client_is_known_with_the_first_octets() -> None:
 
 # ---------------------------------------------------------------- failed logins
 
-LOGIN_WRONG = octets("01 01")
 BANNING = Settings(ban_after=3, ban_time=60.0)
 
 
