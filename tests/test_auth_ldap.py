@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 from cryptography import x509
+from ldaptor.inmemory import ReadOnlyInMemoryLDAPEntry
+from ldaptor.interfaces import IConnectedLDAPEntry
 from ldaptor.protocols.ldap import ldaperrors
 from ldaptor.protocols.ldap.ldapclient import LDAPClient
+from ldaptor.protocols.ldap.ldapserver import LDAPServer
 from ldaptor.protocols.pureber import berDecodeObject
 from ldaptor.protocols.pureldap import (
     LDAP_SCOPE_baseObject,
@@ -20,6 +23,7 @@ from ldaptor.protocols.pureldap import (
     LDAPExtendedResponse,
     LDAPFilterMatchAll,
     LDAPMessage,
+    LDAPStartTLSRequest,
     LDAPStartTLSResponse,
 )
 from twisted.cred.checkers import ICredentialsChecker
@@ -527,6 +531,51 @@ async def test_what_stands_behind_the_answer_to_start_tls_is_no_verdict(
     with pytest.raises(LoginNotJudged):
         await checker.requestAvatarId(UsernamePassword(b"anna", b"any password"))
     assert [line for line in log if "octets behind the answer to StartTLS" in line]
+    await port.stopListening()
+
+
+class Server(LDAPServer):
+    """A directory with anna in it, who can bind over TLS only."""
+
+    def extendedRequest_StartTLS(self, data: object, reply: Callable[[object], None]) -> None:  # noqa: N802
+        reply(LDAPExtendedResponse(resultCode=0, responseName=LDAPStartTLSResponse.oid))
+        self.transport.startTLS(self.factory.context)
+
+    extendedRequest_StartTLS.oid = LDAPStartTLSRequest.oid  # type: ignore[attr-defined]
+
+    def handle_LDAPBindRequest(self, *request: Any) -> Any:  # noqa: N802
+        assert self.transport.TLS
+        return super().handle_LDAPBindRequest(*request)
+
+
+class ServerFactory(Factory):
+    protocol = Server
+
+    def __init__(self, context: DefaultOpenSSLContextFactory) -> None:
+        self.context = context
+        self.root = ReadOnlyInMemoryLDAPEntry("dc=test", {"objectClass": ["domain"]})
+        anna = {"objectClass": ["person"], "uid": ["anna"], "userPassword": ["secret"]}
+        self.root.addChild("uid=anna", anna)
+
+    def __conform__(self, interface: object) -> Any:
+        return self.root if interface is IConnectedLDAPEntry else None
+
+
+@pytest_twisted.ensureDeferred
+async def test_over_start_tls_the_right_password_comes_in_and_a_wrong_one_does_not(
+    tmp_path: Path,
+) -> None:
+    authority = Authority(tmp_path)
+    pem = str(authority.server())
+    factory = ServerFactory(DefaultOpenSSLContextFactory(pem, pem))
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+    uri = f"ldap://localhost:{port.getHost().port}"
+    directory = Directory(uri=uri, user_dn="uid={name},dc=test", ca_file=str(authority.path))
+    checker = LDAPChecker(directory, lambda: reactor)
+    known = await checker.requestAvatarId(UsernamePassword(b"anna", b"secret"))
+    assert known == Known(b"anna")
+    with pytest.raises(UnauthorizedLogin):
+        await checker.requestAvatarId(UsernamePassword(b"anna", b"mistaken"))
     await port.stopListening()
 
 
