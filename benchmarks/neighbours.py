@@ -149,6 +149,7 @@ def _prepare_certificate(folder: Path) -> None:
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     words = (
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=proxy.test"
+        " -addext keyUsage=critical,digitalSignature,keyCertSign"
     )
     command = ["openssl", *words.split(), "-keyout", str(key), "-out", str(certificate)]
     with contextlib.suppress(OSError, subprocess.CalledProcessError):

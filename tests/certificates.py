@@ -1,7 +1,8 @@
-"""Certificates for tests of TLS, made when they are needed."""
+"""Certificates for tests of TLS, made when they are needed, and clients that verify them strictly."""
 
 import datetime
 import ipaddress
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,22 @@ def subject(*common_names: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each) for each in common_names])
 
 
+def _usage(is_authority: bool) -> x509.KeyUsage:
+    """What the key is for. An authority's may be a server's as well, see :meth:`Authority.write_own`."""
+    signs = is_authority
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
 class Authority:
     """A certification authority.
 
@@ -66,7 +83,10 @@ class Authority:
         is_authority: bool = False,
         purpose: x509.ObjectIdentifier | None = None,
     ) -> x509.Certificate:
+        """A certificate with all that a strict verification asks for (RFC 5280 section 4.2)."""
         now = datetime.datetime.now(datetime.UTC)
+        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -76,13 +96,16 @@ class Authority:
             .not_valid_before(now + since)
             .not_valid_after(now + until)
             .add_extension(x509.BasicConstraints(is_authority, path_length=None), critical=True)
+            .add_extension(_usage(is_authority), critical=True)
+            .add_extension(identifier, critical=False)
+            .add_extension(issuer, critical=False)
         )
         if purpose is not None:
             usage = x509.ExtendedKeyUsage([purpose])
             builder = builder.add_extension(usage, critical=False)
         if alternatives:
             names = x509.SubjectAlternativeName(alternatives)
-            builder = builder.add_extension(names, critical=False)
+            builder = builder.add_extension(names, critical=not list(name))
         return builder.sign(self._key, hashes.SHA256())
 
     def issue(
@@ -125,3 +148,43 @@ class Authority:
 def self_signed(directory: Path) -> Path:
     """Return a new PEM file with a key and its certificate for localhost, 127.0.0.1 and ::1."""
     return Authority(directory).write_own()
+
+
+# ---------------------------------------------------------------- who verifies them
+
+
+def strict(context: ssl.SSLContext, own: Path | None = None) -> ssl.SSLContext:
+    """The same context, which verifies as Python does from 3.13 on.
+
+    :param own: a file with a key and its certificate.
+    """
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    if own is not None:
+        context.load_cert_chain(own)
+    return context
+
+
+def strict_client(authority: Path, own: Path | None = None) -> ssl.SSLContext:
+    """A client's context. *own*: see :func:`strict`."""
+    return strict(ssl.create_default_context(cafile=authority), own)
+
+
+def shake_hands(authority: Path, server: Path, client: Path, name: str = NAME) -> None:
+    """Have a server and a client verify each other strictly.
+
+    :param name: what the client calls the server.
+    :raises ssl.SSLCertVerificationError: one certificate does not hold.
+    """
+    asks = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority)
+    asks.verify_mode = ssl.CERT_REQUIRED
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        strict_client(authority, client).wrap_bio(back, there, server_hostname=name),
+        strict(asks, server).wrap_bio(there, back, server_side=True),
+    ]
+    while ends:
+        end = ends.pop(0)
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            ends.append(end)

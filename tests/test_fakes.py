@@ -3,7 +3,6 @@ counterpart, Twisted's over the loopback or our own.
 """
 
 import builtins
-import datetime
 import errno
 import gc
 import socket
@@ -13,9 +12,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 from twisted.internet._resolver import GAIResolver
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -60,6 +56,7 @@ from socks5.resolve import Resolver
 from socks5.settings import Settings
 from socks5.wire import Address
 from tests import fakes
+from tests.certificates import self_signed
 from tests.sockets.wires import FarEnd, free_port, until
 
 MUCH = bytes(8 << 20)
@@ -529,15 +526,12 @@ class Connections:
 
 
 @pytest.fixture(scope="module")
-def server_context() -> SSL.Context:
+def server_context(tmp_path_factory: pytest.TempPathFactory) -> SSL.Context:
     """Of a server with a certificate of its own making."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    day = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, day, day.replace(2100))
+    pem = self_signed(tmp_path_factory.mktemp("certificate"))
     context = SSL.Context(SSL.TLS_METHOD)
-    context.use_certificate(builder.sign(key, hashes.SHA256()))
-    context.use_privatekey(key)
+    context.use_certificate_file(str(pem))
+    context.use_privatekey_file(str(pem))
     return context
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import self_signed
+from tests.certificates import self_signed, strict_client
 from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
@@ -208,9 +207,8 @@ def test_the_header_stands_before_tls(
     options += ["--listen", "tcp6:0:interface=\\:\\:1"] if has_ipv6() else []
     proxy = start_proxy(*options, command=ANYWHERE)
     balancer = start_balancer(proxy.url, "send-proxy-v2")
-    context = ssl.create_default_context(cafile=pem)
     plain = socket.create_connection(("127.0.0.1", balancer.port), SECONDS, (CLIENT, 0))
-    with context.wrap_socket(plain, server_hostname="localhost") as client:
+    with strict_client(pem).wrap_socket(plain, server_hostname="localhost") as client:
         host, port = web.server_address[:2]
         target = socket.inet_aton(str(host)) + port.to_bytes(2, "big")
         client.sendall(b"\5\1\0\5\1\0\1" + target)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.certificates import Authority
+from tests.certificates import Authority, shake_hands
 from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
@@ -225,6 +225,13 @@ def test_openssl_is_told_that_a_certificate_is_due(by_tls: TLS, version: str, wo
 # ---------------------------------------------------------------- the README
 
 
+def joined(directory: Path, name: str) -> Path:
+    """A key and its certificate in one file."""
+    path = directory / f"{name} both.pem"
+    path.write_text("".join((directory / f"{name}.{part}").read_text() for part in ("key", "pem")))
+    return path
+
+
 def test_the_recipe_of_the_readme(
     curl: tuple[str, ...], tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +255,8 @@ def test_the_recipe_of_the_readme(
     assert lines is not None
     making, serving, tunnelling, asking = lines.groups()
     succeed("bash", "-euo", "pipefail", "-c", making)
+    server, alice = (joined(tmp_path, name) for name in ("proxy.example", "alice"))
+    shake_hands(tmp_path / "ca.pem", server, alice, name="proxy.example")
     serve = [sys.executable, "-m", *shlex.split(serving), "--access-log", "access.log"]
     log, env = tmp_path / "proxy.log", {"PYTHONPATH": str(SOURCES)}
     with (

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import ssl
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import self_signed
+from tests.certificates import self_signed, strict_client
 from tests.process.program import (
     COMMANDS,
     MODULE,
@@ -155,11 +154,10 @@ def test_it_listens_in_several_places_at_once(tmp_path: Path, echo: tuple[str, i
 
 def test_it_listens_with_tls(tmp_path: Path, echo: tuple[str, int]) -> None:
     pem = self_signed(tmp_path)
-    context = ssl.create_default_context(cafile=str(pem))
     endpoint = f"ssl:0:privateKey={pem}:interface=127.0.0.1"
     with running(tmp_path, [*MODULE, "--listen", endpoint]) as program:
         plain = client_of(("127.0.0.1", program.port))
-        with context.wrap_socket(plain, server_hostname="localhost") as client:
+        with strict_client(pem).wrap_socket(plain, server_hostname="localhost") as client:
             client.sendall(b"\x05\x01\x00\x05\x01\x00" + target(*echo) + b"hello")
             assert receive(client, 2) == b"\x05\x00"
             assert reply(client)[0] == 0

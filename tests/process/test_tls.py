@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.certificates import Authority
+from tests.certificates import Authority, strict_client
 from tests.process.program import (
     COMMANDS,
     CONNECT,
@@ -37,10 +37,8 @@ def options(authority: Authority, *others: str) -> list[str]:
 
 
 def connect(program: Program, authority: Authority, own: Path) -> ssl.SSLSocket:
-    context = ssl.create_default_context(cafile=authority.path)
-    context.load_cert_chain(own)
     plain = client_of(("127.0.0.1", program.port))
-    return context.wrap_socket(plain, server_hostname="localhost")
+    return strict_client(authority.path, own).wrap_socket(plain, server_hostname="localhost")
 
 
 def serial_number(client: ssl.SSLSocket) -> int:

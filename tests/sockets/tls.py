@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import strict_client
 from tests.sockets.clients import Far
 from tests.sockets.wires import until
 
@@ -23,9 +24,7 @@ class TLS:
         """
         self.far = far
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = ssl.create_default_context(cafile=authority)
-        if own is not None:
-            context.load_cert_chain(own)
+        context = strict_client(authority, own)
         for name, value in versions.items():
             setattr(context, name, value)
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
