@@ -14,7 +14,7 @@ Floor 2½: imports floor 1, :mod:`socks5.deadlines`, :mod:`socks5.transport` and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone
@@ -39,13 +39,12 @@ def can_half_close(transport: Any) -> bool:
     )
 
 
-RESET_DELAY = 0.02
-"""Seconds between looks whether the octets before a reset have arrived."""
+RESET_DELAYS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.46)
+"""Seconds between looks whether the octets before a reset have arrived: the system does not tell. Twice as long
+each time, for readers that stand still come in thousands; so a reset is late by no more than it had to wait.
+"""
 
-RESET_TRIES = 250
-"""Looks before the reset is passed on all the same."""
-
-RESET_PATIENCE = RESET_DELAY * RESET_TRIES
+RESET_PATIENCE = sum(RESET_DELAYS)
 """Seconds that a slow reader has for the octets before a reset."""
 
 
@@ -323,20 +322,24 @@ class Relay:
             if self._timer is not None:
                 self._stop_watching()
             if peer.sends_later:
-                self._reset_later(peer, RESET_TRIES)
+                self._reset_later(peer, RESET_DELAYS)
             else:
-                self._reset(peer, RESET_TRIES)
+                self._reset(peer, RESET_DELAYS)
 
-    def _reset(self, side: Side, tries: int) -> None:
-        """Pass a reset on to *side*, behind the octets that came before it, if they get through."""
+    def _reset(self, side: Side, delays: Sequence[float]) -> None:
+        """Pass a reset on to *side*, behind the octets that came before it, if they get through.
+
+        :param delays: until each further look.
+        """
         self._resetting = None
-        if tries and side.unsent():
-            self._reset_later(side, tries - 1)
+        if delays and side.unsent():
+            self._reset_later(side, delays)
         else:
             side.abort()
 
-    def _reset_later(self, side: Side, tries: int) -> None:
-        self._resetting = self._reactor.callLater(RESET_DELAY, self._reset, side, tries)
+    def _reset_later(self, side: Side, delays: Sequence[float]) -> None:
+        first, *others = delays
+        self._resetting = self._reactor.callLater(first, self._reset, side, others)
 
     def _finish(self, reason: str) -> None:
         """Close what is still open once everything written is sent."""

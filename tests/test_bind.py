@@ -7,7 +7,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError
 
 from socks5 import PerFamily, Settings, bind
-from socks5.relay import RESET_DELAY
+from socks5.relay import RESET_DELAYS
 from tests.fakes import CLIENT, FakeTCPPort, FakeTransport, address
 from tests.sessions import (
     BIND,
@@ -71,7 +71,7 @@ def test_first_reply_has_the_listening_address_and_the_second_the_peers() -> Non
     assert client.received() == PEER_CAME
     assert server.counters.replies == {0: 2}
     client.reset()
-    server.reactor.advance(RESET_DELAY)
+    server.reactor.advance(RESET_DELAYS[0])
     assert [record.bound for record in server.records] == ["192.0.2.80:20"]
 
 
@@ -417,7 +417,7 @@ def test_octets_pass_both_ways() -> None:
     peer.deliver(b"down")
     assert (peer.value(), client.received()) == (b"up", b"down")
     client.reset()
-    server.reactor.advance(RESET_DELAY)
+    server.reactor.advance(RESET_DELAYS[0])
     assert peer.far_sees == "reset"
     assert [(record.bytes_up, record.bytes_down) for record in server.records] == [(2, 4)]
 

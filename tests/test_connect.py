@@ -15,7 +15,7 @@ from twisted.internet.error import (
 
 from socks5 import PerFamily, Settings
 from socks5.errors import LocalProtocolError
-from socks5.relay import RESET_DELAY
+from socks5.relay import RESET_DELAYS
 from socks5.wire import Address
 from tests.fakes import FakeConnector, FakeTransport, address
 from tests.sessions import (
@@ -310,11 +310,11 @@ def test_a_reset_passes_either_way() -> None:
     server = Server()
     client, target = connected(server)
     client.reset()
-    server.reactor.advance(RESET_DELAY)
+    server.reactor.advance(RESET_DELAYS[0])
     assert target.far_sees == "reset"
     client, target = connected(server)
     target.deliver_reset()
-    server.reactor.advance(RESET_DELAY)
+    server.reactor.advance(RESET_DELAYS[0])
     assert client.sees == "reset"
     assert [record.reason for record in server.records] == ["reset by client", "reset by target"]
 

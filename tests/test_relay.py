@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from socks5.attempts import Stream
 from socks5.interfaces import IStreamReceiver
-from socks5.relay import RESET_DELAY, RESET_TRIES, Relay, TransportSide, can_half_close
+from socks5.relay import RESET_DELAYS, RESET_PATIENCE, Relay, TransportSide, can_half_close
 from socks5.settings import Settings
 from tests.fakes import BUFFER_SIZE, FakeReactor, FakeTLSTransport, FakeTransport
 from tests.sessions import Ends
@@ -67,7 +67,7 @@ class World:
 
     def settle(self) -> None:
         """Until a reset has been passed on: it waits a moment for octets that go before it."""
-        self.reactor.pump([0, RESET_DELAY, 0])
+        self.reactor.pump([0, RESET_DELAYS[0], 0])
 
     def wait(self, seconds: float) -> None:
         """Let time pass, a second at a time."""
@@ -655,12 +655,12 @@ def test_what_is_told_of_the_end_may_stop_the_relay_once_more() -> None:
 class Scripted(TransportSide):
     """A side whose losses and unsent octets a test decides."""
 
-    __slots__ = ("is_gone", "left")
+    __slots__ = ("is_gone", "left", "looks")
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.is_gone = False
-        self.left = 0
+        self.left = self.looks = 0
 
     @override
     def send(self, data: bytes) -> None:
@@ -671,6 +671,7 @@ class Scripted(TransportSide):
 
     @override
     def unsent(self) -> int:
+        self.looks += 1
         return self.left
 
 
@@ -708,10 +709,10 @@ def test_a_reset_waits_for_the_octets_before_it() -> None:
     world.start()
     near.left = 1
     world.far.deliver_reset()
-    world.reactor.pump([RESET_DELAY] * 100)
+    world.reactor.pump(RESET_DELAYS[:5])
     assert world.near.far_sees == ""
     near.left = 0
-    world.settle()
+    world.reactor.pump([RESET_DELAYS[5], 0])
     assert world.near.far_sees == "reset"
     world.assert_over("reset by target")
 
@@ -722,12 +723,23 @@ def test_a_reset_does_not_wait_for_a_reader_that_stands_still() -> None:
     world.start()
     near.left = 1
     world.far.deliver_reset()
-    world.reactor.pump([RESET_DELAY] * (RESET_TRIES - 1))
+    world.reactor.pump(RESET_DELAYS[:-1])
+    world.reactor.advance(RESET_DELAYS[-1] - 0.01)
     assert world.near.far_sees == ""
-    world.reactor.pump([RESET_DELAY] * 2)
+    world.reactor.advance(0.02)
     world.turn()
     assert world.near.far_sees == "reset"
     world.assert_over("reset by target")
+
+
+def test_a_reader_that_stands_still_is_looked_at_ever_more_rarely() -> None:
+    world = World()
+    near, _ = scripted(world)
+    world.start()
+    near.left = 1
+    world.far.deliver_reset()
+    world.reactor.pump([0.01] * int(RESET_PATIENCE / 0.01))
+    assert near.looks == len(RESET_DELAYS) - 1
 
 
 def test_stopping_leaves_a_reset_that_waits_to_itself() -> None:

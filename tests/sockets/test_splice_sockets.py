@@ -20,7 +20,7 @@ from zope.interface.verify import verifyObject
 from socks5 import poll, splice
 from socks5.interfaces import IStreamReceiver
 from socks5.poll import Poller
-from socks5.relay import RESET_DELAY, RESET_PATIENCE, Relay
+from socks5.relay import RESET_DELAYS, RESET_PATIENCE, Relay
 from socks5.settings import Settings
 from socks5.splice import BUFFER_SIZE, BULK, PIPE_SIZE, SMALL_TURNS, SWEEP_INTERVAL, Pipe, join
 from socks5.transport import Connection, prepare
@@ -76,7 +76,7 @@ class Wired:
         """Until a reset has got through to everybody."""
         for _ in range(5):
             self.serve()
-            self.reactor.advance(RESET_DELAY)
+            self.reactor.advance(RESET_DELAYS[0])
 
     def serve_before_start(self) -> None:
         """The connections learn that there is something to read, as if they were paused."""
@@ -573,7 +573,7 @@ def test_octets_on_their_way_before_a_reset_have_only_so_long_too(
     wired.target.send(b"too late")
     wired.settle()
     assert wired.relay.bytes_down == 0
-    reactor.pump([RESET_DELAY] * 300)
+    reactor.pump(RESET_DELAYS)
     assert wired.done == ["reset by client"]
     assert reactor.getDelayedCalls() == []
 
