@@ -3,16 +3,18 @@ start (RFC 8305).
 
 The families' addresses are interleaved, in the resolver's order; the next attempt begins when the
 one before failed or has not answered for :attr:`~socks5.settings.Settings.attempt_delay`; the first
-that connects wins, the others are given up. Only addresses that were asked for are dialled, so a
-name cannot lead past the rules.
+that connects wins, the others are given up. A few are under way at a time, and the oldest makes room for
+the next: addresses that never answer do not keep one that works from being tried. Only addresses that
+were asked for are dialled, so a name cannot lead past the rules.
 
 Floor 2½: imports floors 0 to 1½, :mod:`socks5.attempts`, :mod:`socks5.poll` and :mod:`socks5.replies`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -26,6 +28,7 @@ from socks5.deadlines import Deadlines
 from socks5.errors import NotAllowed, TTLExpired
 from socks5.interfaces import Access, IDialer, IResolver, IStream
 from socks5.names import without_false_name
+from socks5.networks import subscriber
 from socks5.poll import poller_of
 from socks5.replies import most_telling
 from socks5.settings import Settings
@@ -42,10 +45,23 @@ def interleaved(addresses: Sequence[str]) -> list[str]:
     return [host for host in pairs if host is not None]
 
 
-AT_ONCE = 4
-"""Attempts under way at a time: each holds a descriptor, and a name may have any number of
-addresses.
+AT_ONCE = 6
+"""Attempts of one target under way at a time: each holds a descriptor."""
+
+MOST_ATTEMPTS = 16
+"""Attempts at one target in all. Whoever owns a name chooses how many addresses it has."""
+
+MOST_ADDRESSES = 64
+"""Addresses of one name that anybody is asked about, in the order in which they would be tried."""
+
+BESIDE_OTHERS = 64
+"""Attempts of one client, over all its targets, that are under way beside another one at the same target:
+every session has one of its own, and these are for all.
 """
+
+
+_A_MOMENT = 0.001
+"""Seconds by which a clock's tick may come too early."""
 
 
 class _Race:
@@ -59,15 +75,18 @@ class _Race:
         "_next",
         "_port",
         "_running",
+        "_whose",
         "_winner",
     )
 
-    def __init__(self, dialer: Dialer, hosts: Sequence[str], port: int) -> None:
+    def __init__(self, dialer: Dialer, client: str, hosts: Sequence[str], port: int) -> None:
         self._dialer = dialer
+        self._whose = client
         self._hosts = list(hosts)
         self._hosts.reverse()
         self._port = port
-        self._running: list[Attempt] = []
+        self._running: dict[Attempt, float] = {}
+        """When each began, in that order."""
         self._failures: list[Failure] = []
         self._is_beginning = False
         self._next: IDelayedCall | None = None
@@ -81,36 +100,79 @@ class _Race:
         return winner
 
     def _begin(self) -> None:
-        """Begin the next attempt, and set the time for the one after it, which is now if this one
-        fails at once: in a loop, for a name may have any number of addresses.
+        """Begin the next attempt, and set the time for the one after it: now, if this one fails at once. A few such
+        in a loop, then others have their turn.
         """
-        if self._next is not None:
-            self._clear_next()
+        self._clear_next()
         self._is_beginning = True
-        has_failed = True
-        while has_failed and self._hosts:
-            attempt = self._dialer.attempt(self._hosts.pop(), self._port, self._done)
-            failures = len(self._failures)
-            self._running.append(attempt)
-            attempt.start()
-            has_failed = len(self._failures) > failures
+        has_failed = False
+        for _ in range(AT_ONCE):
+            has_failed = bool(self._hosts) and self._makes_room() and self._fails_at_once()
+            if not has_failed:
+                break
         self._is_beginning = False
-        if self._hosts and self._winner is not None and len(self._running) < AT_ONCE:
-            self._next = self._dialer.reactor.callLater(
-                self._dialer.settings.attempt_delay, self._begin
-            )
+        if self._winner is None:
+            return
+        if self._hosts:
+            self._begin_later(0.0 if has_failed else self._dialer.settings.attempt_delay)
+        elif not self._running:
+            self._end().errback(most_telling(self._failures))
+
+    def _fails_at_once(self) -> bool:
+        """Begin the next attempt.
+
+        :returns: whether it has failed already.
+        """
+        failures = len(self._failures)
+        attempt = self._dialer.attempt(self._hosts.pop(), self._port, self._done)
+        is_only = not (self._hosts or self._running)
+        self._running[attempt] = 0.0 if is_only else self._dialer.reactor.seconds()
+        attempt.start()
+        return len(self._failures) > failures
+
+    def _makes_room(self) -> bool:
+        """Have room for one more attempt, if need be by giving up the oldest, once that has had its time.
+
+        :returns: whether there is.
+        """
+        if not self._running:
+            return True
+        if len(self._running) < AT_ONCE and self._dialer.shares.take(self._whose):
+            return True
+        if self._oldest_has() > _A_MOMENT:
+            return False
+        oldest = next(iter(self._running))
+        del self._running[oldest]  # whose share goes to the one that follows
+        oldest.cancel()
+        silence = f"no answer within {self._dialer.patience:g} s, and others were to be tried"
+        self._failures.append(Failure(TTLExpired(silence)))
+        return True
+
+    def _oldest_has(self) -> float:
+        """Seconds that the oldest attempt has left before it may have to make room."""
+        began = next(iter(self._running.values()))
+        now: float = self._dialer.reactor.seconds()
+        return began + self._dialer.patience - now
+
+    def _begin_later(self, delay: float) -> None:
+        """Set the time for the next attempt."""
+        if len(self._running) == AT_ONCE:
+            delay = max(delay, self._oldest_has())
+        self._next = self._dialer.reactor.callLater(delay, self._begin)
 
     def _done(self, attempt: Attempt, outcome: IStream | Failure) -> None:
-        self._running.remove(attempt)
+        self._forget(attempt)
         if not isinstance(outcome, Failure):
             self._end().callback(outcome)
             return
         self._failures.append(outcome)
-        if self._hosts:
-            if not self._is_beginning:
-                self._begin()
-        elif not self._running:
-            self._end().errback(most_telling(self._failures))
+        if not self._is_beginning:
+            self._begin()
+
+    def _forget(self, attempt: Attempt) -> None:
+        del self._running[attempt]
+        if self._running:
+            self._dialer.shares.give_back(self._whose)
 
     def _cancelled(self, winner: Deferred[IStream]) -> None:
         self._end()
@@ -125,12 +187,11 @@ class _Race:
 
         :returns: the winner, to be told so; a reference back to us is not kept.
         """
-        if self._next is not None:
-            self._clear_next()
+        self._clear_next()
         self._dialer.deadlines.clear(self)
-        for attempt in self._running:
+        for attempt in tuple(self._running):
+            self._forget(attempt)
             attempt.cancel()
-        self._running.clear()
         winner, self._winner = self._winner, None
         assert winner is not None
         return winner
@@ -139,6 +200,31 @@ class _Race:
         following, self._next = self._next, None
         if following is not None and following.active():
             following.cancel()
+
+
+class _Shares:
+    """What clients share: so many attempts of each, beside another one at the same target."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[bytes] = Counter()
+
+    def take(self, client: str) -> bool:
+        """
+        :param client: its IP literal, or "".
+        :returns: whether its share is large enough for one more.
+        """
+        whose = subscriber(client)
+        if self._taken[whose] >= BESIDE_OTHERS:
+            return False
+        self._taken[whose] += 1
+        return True
+
+    def give_back(self, client: str) -> None:
+        """One that was taken is over."""
+        whose = subscriber(client)
+        self._taken[whose] -= 1
+        if not self._taken[whose]:
+            del self._taken[whose]
 
 
 @implementer(IDialer)
@@ -154,6 +240,9 @@ class Dialer:
         self.reactor = reactor
         self.settings = settings
         self.deadlines = Deadlines(reactor, settings.connect_timeout)
+        self.shares = _Shares()
+        self.patience = AT_ONCE * settings.attempt_delay
+        """Seconds that an attempt has before it may be given up for another, while the time of all is not over."""
         self._resolver = resolver
         self._poller = poller_of(reactor)
 
@@ -174,22 +263,23 @@ class Dialer:
             host = unmap(host)
             if is_allowed(host) is not True:
                 return fail(NotAllowed("the target is not allowed"))
-            return _Race(self, [host], target.port).start()
+            return _Race(self, access.client, [host], target.port).start()
         if target.is_unspecified:
             return fail(DNSLookupError("an empty name"))
         lookup = self._resolver.resolve(host, access.client)
         dialled: Deferred[IStream] = lookup.addCallback(
-            lambda hosts: self._race(interleaved(hosts), target.port, is_allowed)
+            lambda hosts: self._race(access.client, hosts, target.port, is_allowed)
         )
         return dialled
 
     def _race(
-        self, hosts: Sequence[str], port: int, is_allowed: Callable[[str], bool]
+        self, client: str, hosts: Sequence[str], port: int, is_allowed: Callable[[str], bool]
     ) -> Deferred[IStream]:
-        allowed = [host for host in hosts if is_allowed(host) is True]
+        asked = interleaved(hosts)[:MOST_ADDRESSES]
+        allowed = list(islice((host for host in asked if is_allowed(host) is True), MOST_ATTEMPTS))
         if not allowed:
             return fail(NotAllowed("no address of the target is allowed"))
-        return _Race(self, allowed, port).start()
+        return _Race(self, client, allowed, port).start()
 
     def attempt(self, host: str, port: int, done: Callable[[Attempt, Any], None]) -> Attempt:
         """An attempt at one address, to be started."""

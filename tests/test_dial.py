@@ -23,6 +23,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from socks5 import dial
 from socks5.attempts import Stream
 from socks5.dial import Dialer, interleaved
 from socks5.errors import NotAllowed, TTLExpired
@@ -35,6 +36,11 @@ from tests.fakes import ASKER, FakeConnector, FakeReactor, FakeResolver, FakeTra
 NAME = Address(b"example.org", 80)
 IPV4 = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
 IPV6 = ["2001:db8::1", "2001:db8::2", "2001:db8::3"]
+REFUSED = ConnectionRefusedError()
+NO_ROUTE = NoRouteError(errno.ENETUNREACH)
+NO_HOST = ConnectError(errno.EHOSTUNREACH)
+TIMED_OUT = TCPTimedOutError()
+MANY = [f"192.0.2.{number}" for number in range(1, 21)]
 
 
 class World:
@@ -240,22 +246,139 @@ def test_any_of_the_attempts_under_way_may_fail_and_the_next_begins() -> None:
 
 def test_only_so_many_attempts_are_under_way_at_a_time() -> None:
     """A name may have any number of addresses; each attempt holds a descriptor."""
-    hosts = [f"192.0.2.{number}" for number in range(1, 10)]
-    world = World(hosts)
+    world = World(MANY[:9])
     world.dial()
-    world.reactor.pump([0.25] * 20)
-    assert world.running == hosts[:4]
-    world.refuse(hosts[1])
-    assert world.running == [hosts[0], *hosts[2:5]]
-    world.reactor.pump([0.25] * 20)
-    assert len(world.running) == 4
-    for host in hosts[2:]:
+    world.reactor.pump([0.25] * 5)
+    assert world.running == MANY[:6]
+    world.reactor.advance(0.125)
+    world.refuse(MANY[1])
+    assert world.running == [MANY[0], *MANY[2:7]]
+    for host in MANY[2:9]:
         world.refuse(host)
-    assert (world.running, world.given) == (hosts[:1], [])
-    world.refuse(hosts[0])
+    assert (world.running, world.given) == (MANY[:1], [])
+    world.refuse(MANY[0])
     assert outcome(world).check(ConnectionRefusedError)
-    assert world.dialled == hosts
+    assert world.dialled == MANY[:9]
     world.assert_nothing_is_left()
+
+
+def test_addresses_that_never_answer_do_not_keep_the_next_from_being_tried() -> None:
+    """The oldest attempt makes room for it; so one that works is reached, wherever it stands."""
+    world = World(MANY[:12])
+    world.dial()
+    for number in range(12):
+        assert world.running == MANY[max(0, number - 5) : number + 1]
+        world.reactor.advance(0.25)
+    world.attempt(MANY[11]).succeed()
+    assert world.given[0].transport.getPeer().host == MANY[11]
+    world.assert_nothing_is_left()
+
+
+def test_an_attempt_has_its_time_before_it_makes_room() -> None:
+    """An answer may need a second: a lost SYN is sent again after that long (RFC 6298)."""
+    world = World(MANY)
+    world.dial()
+    world.reactor.pump([0.25] * 5)
+    world.refuse(*MANY[:6])  # so six begin at once
+    assert world.running == MANY[6:12]
+    world.reactor.pump([0.25] * 5)
+    assert world.running == MANY[6:12]
+    world.reactor.advance(0.25)
+    assert world.running == MANY[7:13]
+
+
+def test_so_many_addresses_of_a_name_are_tried_and_no_more() -> None:
+    world = World([*(f"2001:db8::{number:x}" for number in range(1, 3000)), IPV4[0]])
+    world.dial()
+    world.reactor.pump([0.25] * 30)
+    assert len(world.dialled) == 16
+    assert world.dialled[:3] == ["2001:db8::1", IPV4[0], "2001:db8::2"]
+    assert len(world.running) == 6
+    assert len(world.asked) == 16
+    world.reactor.pump([0.25] * 50)
+    assert outcome(world).check(TTLExpired)
+    world.assert_nothing_is_left()
+
+
+def test_so_many_addresses_of_a_name_are_asked_for_and_no_more() -> None:
+    world = World([f"2001:db8::{number:x}" for number in range(1, 3000)])
+    world.dial(allowed=lambda _: False)
+    assert outcome(world).check(NotAllowed)
+    assert len(world.asked) == 64
+
+
+def test_an_attempt_that_made_room_was_silent() -> None:
+    world = World(MANY[:8])
+    world.dial()
+    world.reactor.pump([0.25] * 8)
+    for host in MANY[2:8]:
+        world.attempt(host).fail(NO_ROUTE)
+    assert reply_for(outcome(world)) == 6
+    assert "no answer within 1.5 s" in outcome(world).getErrorMessage()
+    world.assert_nothing_is_left()
+
+
+# ---------------------------------------------------------------- what is shared
+
+
+def races(world: World, client: str, count: int) -> list[Deferred[IStream]]:
+    """So many dials of a client's, all of which have had the time for their six attempts."""
+    asker = ASKER._replace(client=client)
+    dials = [world.dialer.dial(asker, NAME, lambda _: True) for _ in range(count)]
+    for each in dials:
+        each.addErrback(lambda _: None)
+    world.reactor.pump([0.25] * 5)
+    return dials
+
+
+def test_attempts_beside_others_are_shared_out_by_client() -> None:
+    """One that dials many addresses everywhere leaves the descriptors to others."""
+    world = World(MANY[:6], connect_timeout=100)
+    races(world, "198.51.100.1", 50)
+    assert len(world.running) == 50 + 64
+    races(world, "198.51.100.2", 1)
+    assert len(world.running) == 50 + 64 + 6
+
+
+@pytest.mark.parametrize("whose", [("2001:db8::1", "2001:db8::2"), ("", "")])
+def test_who_has_one_subscription_has_one_share(whose: tuple[str, str]) -> None:
+    world = World(MANY[:6], connect_timeout=100)
+    for client in whose:
+        races(world, client, 20)
+    assert len(world.running) == 40 + 64
+
+
+def test_without_a_share_one_address_is_tried_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dial, "BESIDE_OTHERS", 0)
+    world = World(MANY[:6])
+    world.dial()
+    world.reactor.pump([0.25] * 5)
+    assert world.running == MANY[:1]
+    world.reactor.advance(0.25)
+    assert world.running == MANY[1:2]
+    world.attempt(MANY[1]).fail(NO_ROUTE)
+    assert world.running == MANY[2:3]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "connected", "refused", "too late"])
+def test_shares_are_given_back(how: str) -> None:
+    world = World(MANY[:8])
+    dials = races(world, "198.51.100.1", 30)
+    world.reactor.pump([0.25] * 6)
+    if how == "cancelled":
+        for each in dials:
+            each.cancel()
+    while how in ("connected", "refused") and world.running:
+        attempt = next(each for each in world.reactor.connectors if each.state == "connecting")
+        attempt.succeed() if how == "connected" else attempt.fail(REFUSED)
+    world.reactor.advance(20)
+    assert world.running == []
+    del world.reactor.connectors[:]
+    races(world, "198.51.100.1", 10)
+    assert len(world.running) == 60
+
+
+# ---------------------------------------------------------------- and who fails at once
 
 
 def test_attempts_that_fail_at_once_lead_to_the_next_at_once() -> None:
@@ -277,10 +400,19 @@ def test_attempts_that_fail_at_once_lead_to_the_next_at_once() -> None:
     world.assert_nothing_is_left()
 
 
-def test_any_number_of_attempts_may_fail_at_once() -> None:
+def test_an_attempt_that_connects_at_once_is_the_last() -> None:
+    world = World(IPV4)
+    connect = world.reactor.connectTCP
+    world.reactor.connectTCP = lambda *arguments, **named: connect(*arguments, **named).succeed()
+    world.dial()
+    assert world.given[0].transport.getPeer().host == IPV4[0]
+    world.assert_nothing_is_left()
+    assert world.dialled == IPV4[:1]
+
+
+def test_attempts_that_fail_at_once_give_others_their_turn() -> None:
     """As many as a name has addresses: whoever owns the name chooses that number."""
-    hosts = [f"2001:db8::{number:x}" for number in range(1, 2001)]
-    world = World(hosts)
+    world = World([f"2001:db8::{number:x}" for number in range(1, 2001)])
     connect = world.reactor.connectTCP
 
     def no_route(*arguments: Any, **named: Any) -> Any:
@@ -290,8 +422,11 @@ def test_any_number_of_attempts_may_fail_at_once() -> None:
 
     world.reactor.connectTCP = no_route
     world.dial()
+    assert (len(world.dialled), world.given) == (6, [])
+    world.reactor.turn()
+    world.reactor.turn()
     assert outcome(world).check(NoRouteError)
-    assert world.dialled == hosts
+    assert len(world.dialled) == 16
     world.assert_nothing_is_left()
 
 
@@ -343,11 +478,6 @@ def test_a_single_address_that_connects_leaves_nothing_behind() -> None:
 
 
 # ---------------------------------------------------------------- when all fail
-
-REFUSED = ConnectionRefusedError()
-NO_ROUTE = NoRouteError(errno.ENETUNREACH)
-NO_HOST = ConnectError(errno.EHOSTUNREACH)
-TIMED_OUT = TCPTimedOutError()
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,20 @@ async def test_an_address_that_does_not_answer_is_overtaken(dial: Any, targets: 
 
 
 @pytest_twisted.ensureDeferred
+async def test_any_number_of_addresses_that_do_not_answer_is_overtaken(
+    dial: Any, targets: Targets
+) -> None:
+    """They would use up the time of all, and the attempts that may be under way at once."""
+    hosts = [f"127.0.0.{number}" for number in range(1, 11)]
+    targets.listen(hosts[-1])
+    for host in hosts[:-1]:
+        targets.hang(host)
+    dialling = dial(*hosts, attempt_delay=0.01)
+    await dialling.ended()
+    assert dialling.stream.transport.getPeer().host == hosts[-1]
+
+
+@pytest_twisted.ensureDeferred
 async def test_of_several_that_answer_one_is_kept(dial: Any, targets: Targets) -> None:
     """The others see nothing, or a connection that is closed again."""
     hosts = [f"127.0.0.{number}" for number in range(1, 6)]
