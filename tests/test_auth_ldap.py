@@ -266,7 +266,28 @@ def test_the_time_for_a_login_begins_with_its_turn(small_world: World) -> None:
     assert outcomes[2][0].check(LoginNotJudged)
 
 
-@pytest.mark.parametrize("login", [(b"anna", b""), (b"", b"secret"), (b"\xff", b"secret")])
+@pytest.mark.parametrize(
+    ("login", "asked"),
+    [
+        ((b"j\xfcrgen", b"gr\xf6\xdfe"), ["größe".encode(), b"gr\xf6\xdfe"]),
+        ((b"j\xfcrgen", b"secret"), [b"secret"]),
+    ],
+)
+def test_octets_that_are_no_utf8_are_tried_as_latin_1_too(
+    login: tuple[bytes, bytes], asked: list[bytes], world: World
+) -> None:
+    """In one turn. The name is never tried as it was sent, for in a directory it is UTF-8."""
+    outcome = world.log_in(*login)
+    for password in asked:
+        assert not outcome
+        client = world.clients[-1]
+        assert client.asked == [("uid=jürgen,dc=test", password)]
+        client.verdict.errback(ldaperrors.LDAPInvalidCredentials())
+    assert outcome[0].check(UnauthorizedLogin)
+    assert len(world.clients) == len(asked)
+
+
+@pytest.mark.parametrize("login", [(b"anna", b""), (b"", b"secret")])
 def test_some_logins_are_refused_unasked(world: World, login: tuple[bytes, bytes]) -> None:
     assert world.log_in(*login)[0].check(UnauthorizedLogin)
     assert world.clients == []

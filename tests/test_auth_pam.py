@@ -49,9 +49,21 @@ def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PAM:
 
 
 def test_whom_it_accepts_comes_in(system: PAM) -> None:
-    assert Service("proxy").judge(b"\xff", b"\xfe") == b"\xff"
-    assert system.asked == [(b"\xff", b"\xfe", "proxy", False)]
+    assert Service("proxy").judge(b"anna", b"secret") == b"anna"
+    assert system.asked == [(b"anna", b"secret", "proxy", False)]
     assert system.flags == [system.PAM_DISALLOW_NULL_AUTHTOK]
+
+
+def test_octets_that_are_no_utf8_are_tried_as_latin_1_too(system: PAM) -> None:
+    name, password = "jürgen", "größe"
+    login = name.encode("latin-1"), password.encode("latin-1")
+    assert Service("proxy").judge(*login) == name.encode()
+    system.code = 7
+    with pytest.raises(UnauthorizedLogin):
+        Service("proxy").judge(*login)
+    asked = [each[:2] for each in system.asked]
+    in_utf8 = name.encode(), password.encode()
+    assert asked == [in_utf8, in_utf8, login]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from socks5.auth.users import (
     parse_hash,
     parse_plain,
     parse_users,
+    spellings,
 )
 from tests.test_auth_hashes import KNOWN, SECRET
 
@@ -186,3 +187,64 @@ def test_a_wrong_password_is_refused(password: bytes) -> None:
 def test_digests_do_not_run_together() -> None:
     assert keyed(b"ab", b"c") != keyed(b"a", b"bc")
     assert keyed(b"ab", b"c") == keyed(b"ab", b"c")
+
+
+# ---------------------------------------------------------------- what clients send
+
+
+UMLAUTS = "jürgen", "größe"
+LATIN_1, UTF_8 = (
+    tuple(each.encode(encoding) for each in UMLAUTS) for encoding in ("latin-1", "utf-8")
+)
+
+
+@pytest.mark.parametrize(
+    ("login", "expected"),
+    [
+        ((b"alice", b"secret"), [(b"alice", b"secret")]),
+        (UTF_8, [UTF_8]),
+        (LATIN_1, [UTF_8, LATIN_1]),
+        ((b"alice", LATIN_1[1]), [(b"alice", UTF_8[1]), (b"alice", LATIN_1[1])]),
+        ((LATIN_1[0], b"secret"), [(UTF_8[0], b"secret"), (LATIN_1[0], b"secret")]),
+    ],
+)
+def test_octets_that_are_no_utf8_are_tried_as_latin_1_too(
+    login: tuple[bytes, bytes], expected: list[tuple[bytes, bytes]]
+) -> None:
+    assert spellings(*login) == expected
+
+
+@pytest.mark.parametrize("stored", [LATIN_1, UTF_8])
+@pytest.mark.parametrize("sent", [LATIN_1, UTF_8])
+def test_a_user_with_umlauts_comes_in_from_any_client(
+    stored: tuple[bytes, bytes], sent: tuple[bytes, bytes]
+) -> None:
+    users = Users({stored[0]: Entry(Plain(stored[1]))})
+    if sent == UTF_8 != stored:
+        with pytest.raises(UnauthorizedLogin):
+            users.judge(*sent)  # these octets say what they are
+    else:
+        assert users.judge(*sent) == stored[0]
+
+
+def test_a_login_is_two_checks_at_the_most_and_as_many_for_nobody() -> None:
+    class Counting(Plain):
+        checks = 0
+
+        def fits(self, password: bytes) -> bool:
+            self.checks += 1
+            return super().fits(password)
+
+    secret = Counting(b"secret")
+    users = Users({b"alice": Entry(secret)})
+    for name, password, expected in [
+        (b"alice", b"wrong", 1),
+        (b"nobody", b"wrong", 1),
+        (b"alice", b"\xff", 2),
+        (b"nobody", b"\xff", 2),
+        (b"\xff", b"\xff", 2),
+    ]:
+        before = secret.checks
+        with pytest.raises(UnauthorizedLogin):
+            users.judge(name, password)
+        assert secret.checks - before == expected

@@ -30,7 +30,7 @@ from zope.interface import implementer
 from socks5.auth import Known, LoginNotJudged, client_of
 from socks5.auth.directory import Directory
 from socks5.auth.turns import Turns
-from socks5.auth.users import WrongSource
+from socks5.auth.users import WrongSource, spellings
 from socks5.limits import Sparing
 
 CONNECTIONS = 64
@@ -83,20 +83,17 @@ class LDAPChecker:
         A login without a password is refused unasked: to a directory it is none, and succeeds
         (RFC 4513 section 5.1.2).
         """
-        try:
-            name = credentials.username.decode()
-        except UnicodeDecodeError:
-            return fail(UnauthorizedLogin("a name in a directory is UTF-8"))
-        if not name or not credentials.password:
+        name, password = credentials.username, credentials.password
+        if not name or not password:
             return fail(UnauthorizedLogin("a directory takes no empty name and no empty password"))
-        login = self._log_in(client_of(credentials), name, credentials.password)
+        login = self._log_in(client_of(credentials), name, password)
         return Deferred.fromCoroutine(login).addBoth(self._over)
 
-    async def _log_in(self, client: str, name: str, password: bytes) -> Known:
+    async def _log_in(self, client: str, name: bytes, password: bytes) -> Known:
         """Ask the directory when it is the client's turn."""
         turn = await self._turns.wait(client)
         try:
-            judging = Deferred.fromCoroutine(self._judge(name, password))
+            judging = Deferred.fromCoroutine(self._judge_spellings(name, password))
             return await judging.addTimeout(self._directory.timeout, self._reactor())
         finally:
             turn.over()
@@ -121,6 +118,18 @@ class LDAPChecker:
                 count=left_out + 1,
             )
         return Failure(LoginNotJudged("the directory is out of order"))
+
+    async def _judge_spellings(self, name: bytes, password: bytes) -> Known:
+        """Ask for the login in UTF-8, and then for its password as it was sent, if that is another one. A name in a
+        directory is UTF-8 (RFC 4511 section 4.1.2).
+        """
+        own_name, in_utf8 = spellings(name, password)[0]
+        try:
+            return await self._judge(own_name.decode(), in_utf8)
+        except UnauthorizedLogin:
+            if in_utf8 == password:
+                raise
+        return await self._judge(own_name.decode(), password)
 
     async def _judge(self, name: str, password: bytes) -> Known:
         client = await self._connect()

@@ -11,7 +11,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.logger import Logger
 
 from socks5.auth import Known, LoginNotJudged
-from socks5.auth.users import WrongSource
+from socks5.auth.users import WrongSource, spellings
 from socks5.disk import read
 from socks5.limits import Sparing
 
@@ -64,7 +64,8 @@ class Service:
         self._lines = Sparing(lines=1)
 
     def judge(self, name: bytes, password: bytes) -> Known:
-        """Ask PAM. Blocks; may be called from several threads.
+        """Ask PAM, for either of two :func:`~socks5.auth.users.spellings`. Blocks; may be called from several
+        threads.
 
         An account without a password stays out, although the service may say ``nullok``, with which
         PAM's own module takes every password for right.
@@ -73,10 +74,17 @@ class Service:
             what PAM is asked.
         :raises LoginNotJudged: PAM is out of order.
         """
-        import pam
-
         if not password or b"\0" in name + password:
             raise UnauthorizedLogin("PAM takes no NUL, and we no empty password")
+        for own_name, own_password in spellings(name, password):
+            if self._allows(own_name, own_password):
+                return Known(own_name)
+        raise UnauthorizedLogin("PAM refuses this login")
+
+    def _allows(self, name: bytes, password: bytes) -> bool:
+        """:raises LoginNotJudged: PAM is out of order."""
+        import pam
+
         asked = pam.PamAuthenticator()
         ask = asked.pam_authenticate
         asked.pam_authenticate = lambda handle, flags: ask(
@@ -84,10 +92,10 @@ class Service:
         )
         # Not just true: python-pam before 2.0.2 gives PAM's code, which is 0 for a right password.
         if asked.authenticate(name, password, service=self._name, resetcreds=False) is True:
-            return Known(name)
+            return True
         if asked.code in _OUT_OF_ORDER:
             raise self._not_judged(asked.code)
-        raise UnauthorizedLogin("PAM refuses this login")
+        return False
 
     def _not_judged(self, code: int) -> LoginNotJudged:
         if (left_out := self._lines.next()) is not None:

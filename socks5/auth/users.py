@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,6 +59,25 @@ def keyed(*parts: bytes) -> bytes:
     return digest.digest()
 
 
+def spellings(name: bytes, password: bytes) -> Sequence[tuple[bytes, bytes]]:
+    """What a login may mean. RFC 1929 knows octets and no encoding: sources of users hold UTF-8, as most clients
+    send it, and some clients send ISO 8859-1.
+
+    :returns: the login in UTF-8; behind it, as it was sent, if that is no UTF-8. A check of both is one check, in
+        one place of a queue, and one failure.
+    """
+    in_utf8 = _in_utf8(name), _in_utf8(password)
+    return [in_utf8] if in_utf8 == (name, password) else [in_utf8, (name, password)]
+
+
+def _in_utf8(octets: bytes) -> bytes:
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1").encode()
+    return octets
+
+
 class Plain:
     """A password in plain text, of which only a keyed digest is kept."""
 
@@ -98,11 +117,19 @@ class Users:
         return len(self._entries)
 
     def judge(self, name: bytes, password: bytes) -> Known:
-        """Let a user in. For a name that nobody has it takes as long as for most users.
+        """Let a user in, in either of two :func:`spellings`. For a name that nobody has it takes as long as for
+        most users.
 
         :raises twisted.cred.error.UnauthorizedLogin: the name or the password is wrong.
         :raises LoginNotJudged: the machine could not tell.
         """
+        for spelling in spellings(name, password):
+            known = self._known_by(*spelling)
+            if known is not None:
+                return known
+        raise UnauthorizedLogin("wrong user name or password")
+
+    def _known_by(self, name: bytes, password: bytes) -> Known | None:
         entry = self._entries.get(name)
         secret = self._nobody if entry is None else entry.secret
         try:
@@ -110,7 +137,7 @@ class Users:
         except NotComputed as error:
             raise LoginNotJudged(str(error)) from None
         if entry is None or not is_right:
-            raise UnauthorizedLogin("wrong user name or password")
+            return None
         return Known(name, self._groups.get(name, frozenset()), entry.settings)
 
 
