@@ -45,6 +45,9 @@ RETRY_DELAY = 0.5
 BATCH = 64
 """Clients accepted at a time before others get their turn."""
 
+DATAGRAMS = 32
+"""Datagrams of one socket taken at a time before others get their turn."""
+
 _STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
@@ -85,7 +88,20 @@ class QuietPort(_Quiet, tcp.Port):
 
 
 class QuietDatagramPort(_Quiet, udp.Port):
-    """A UDP port."""
+    """A UDP port, where there is no poller for one of :mod:`socks5.datagrams`."""
+
+    @override
+    def doRead(self) -> None:
+        """Hand on what has arrived, at most :data:`DATAGRAMS`: Twisted's own goes on until so many octets were
+        read, which datagrams without any never are.
+        """
+        receive: Any = self.socket.recvfrom
+        for _ in range(DATAGRAMS):
+            try:
+                data, name = receive(self.maxPacketSize)
+            except OSError:  # nothing more, or some error, which is about one datagram
+                return
+            self.protocol.datagramReceived(data, name[:2])
 
 
 class Port(QuietPort):

@@ -36,8 +36,10 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.datagrams import (
+    MAX_DATAGRAM,
     BatchPort,
     Route,
+    SinglePort,
     header_key,
     is_available,
     sender_key,
@@ -50,10 +52,8 @@ from socks5.names import without_false_name
 from socks5.poll import poller_of
 from socks5.replies import address_of
 from socks5.settings import UDPFiltering, UDPPin
+from socks5.turns import turns_of
 from socks5.wire import Address, AddressType, Datagram, Reassembler, ReplyCode, unmap
-
-MAX_DATAGRAM = 65536
-"""What a socket is read with: nothing that UDP can carry is cut."""
 
 Peer = tuple[str, int]
 """An IP literal and a port, as datagram transports take them."""
@@ -63,7 +63,7 @@ UNSENDABLE = (OSError, MessageLengthError, CannotListenError, LocalProtocolError
 
 
 class Side(DatagramProtocol):
-    """One socket of an association; hands on what it receives, as a plain IP literal and port."""
+    """One socket of an association that is the reactor's; hands on what it receives."""
 
     noisy = False
 
@@ -73,8 +73,7 @@ class Side(DatagramProtocol):
 
     @override
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        sender = (unmap(addr[0].partition("%")[0]), addr[1])
-        self._association.missed(self._is_up, datagram, sender)
+        self._association.missed(self._is_up, datagram, addr[:2])
 
 
 @implementer(IStreamReceiver)
@@ -121,8 +120,9 @@ class Associate:
         self._octets_waiting = 0
         self._protection = session.protection
         # Batches move octets that nobody looks at: not what has to be wrapped.
-        is_batched = is_available() and self._protection is None
-        self._poller = poller_of(session.reactor) if is_batched else None
+        self._is_batched = is_available() and self._protection is None
+        self._poller = poller_of(session.reactor)
+        self._share = turns_of(session.reactor).share_of(session.client_host)
         self._routes_up: dict[int, Route] = {}
         self._routes_down: dict[int, Route] = {}
 
@@ -173,14 +173,17 @@ class Associate:
         return self._listen(True, first + (start - 1) % count, interface)
 
     def _listen(self, is_up: bool, port: int, interface: str) -> Any:
-        """Open one socket: one that moves batches where that is possible, else the reactor's.
+        """Open one socket: one of our own where the reactor has a poller, which moves batches where that is
+        possible; else the reactor's.
 
         :param is_up: whether it faces the client.
         :raises CannotListenError: the port is taken, or this host has no such address.
         """
-        if self._poller is not None and ":" not in interface:
-            routes = self._routes_up if is_up else self._routes_down
-            return BatchPort(self._poller, interface, port, is_up, routes, self)
+        if self._poller is not None:
+            at = (self._poller, interface, port, is_up, self, self._share)
+            if ":" in interface or not self._is_batched:
+                return SinglePort(*at)
+            return BatchPort(*at, self._routes_up if is_up else self._routes_down)
         reactor: Any = self.session.reactor
         return reactor.listenUDP(
             port, Side(self, is_up), interface=interface, maxPacketSize=MAX_DATAGRAM
@@ -378,18 +381,19 @@ class Associate:
     # Both ways
 
     def missed(self, is_up: bool, data: bytes, sender: Peer) -> None:
-        """See :class:`socks5.datagrams.BatchOwner`. A bug ends the association: it would meet every
+        """See :class:`socks5.datagrams.Owner`. A bug ends the association: it would meet every
         datagram.
         """
         if self.is_stopped:  # by a datagram before this one, in the same reading
             return
+        sender = (unmap(sender[0].partition("%")[0]), sender[1])
         try:
             (self.from_client if is_up else self.from_target)(data, sender)
         except Exception:
             self.session.crashed(Failure())
 
     def moved(self, is_up: bool, count: int, octets: int) -> None:
-        """See :class:`socks5.datagrams.BatchOwner`."""
+        """See :class:`socks5.datagrams.Owner`."""
         self._valid += count
         if is_up:
             self.bytes_up += octets
@@ -399,7 +403,7 @@ class Associate:
             self.session.counters.datagrams_down += count
 
     def unsendable(self, count: int) -> None:
-        """See :class:`socks5.datagrams.BatchOwner`."""
+        """See :class:`socks5.datagrams.Owner`."""
         self._drop("unsendable", count)
 
     def _add_route_up(self, target: Address, host: str) -> None:

@@ -1,16 +1,19 @@
-"""UDP sockets that move batches between each other, with ``recvmmsg`` and ``sendmmsg``.
+"""UDP sockets in a poller: those that move batches between each other, with ``recvmmsg`` and ``sendmmsg``
+(:class:`BatchPort`), and those that read one datagram after the other (:class:`SinglePort`).
 
-All sockets of a process share the same slots (:mod:`socks5.slots`): what is received in a slot leaves from it, and
+All batch ports of a process share the same slots (:mod:`socks5.slots`): what is received in a slot leaves from it, and
 no octet of a payload is ever touched by Python. For each datagram one dictionary is asked: the
 client's header (up) or the sender's address (down) leads to a :class:`Route` that the owner has
 approved before. A datagram without a route goes to the owner as octets, the slow way, and the owner
 may then make one. A batch that the kernel received as one (UDP_GRO) leaves as one (UDP_SEGMENT),
 after every segment's header was compared.
 
-Knows the length and place of the header of an IPv4 datagram (RFC 1928 section 7), not its meaning.
-Needs Linux; :func:`is_available` says whether the calls are there.
+What each costs is counted against its client's share (:mod:`socks5.turns`).
 
-Floor 2: imports :mod:`socks5.poll` and :mod:`socks5.slots`.
+Knows the length and place of the header of an IPv4 datagram (RFC 1928 section 7), not its meaning.
+Batches need Linux; :func:`is_available` says whether the calls are there.
+
+Floor 2: imports :mod:`socks5.poll`, :mod:`socks5.slots` and :mod:`socks5.turns`.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ import sys
 from functools import cache, lru_cache
 from typing import Any, Protocol
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from typing_extensions import override
 
 from socks5.poll import Poller
 from socks5.slots import (
@@ -40,9 +44,18 @@ from socks5.slots import (
     STRIDE,
     Slots,
 )
+from socks5.turns import SINGLE, Share
 
 ROUNDS = 4
 """Batches of one socket before others get their turn."""
+
+SINGLES = 32
+"""Datagrams of one socket that are read one by one before others get theirs; also about how many a batch may hold
+that have to be handled so.
+"""
+
+MAX_DATAGRAM = 65536
+"""What a socket is read with: nothing that UDP can carry is cut."""
 
 _UDP_GRO = 104
 _MAX_SIZE = 65507
@@ -119,7 +132,7 @@ def is_available() -> bool:
     return _libc is not None
 
 
-class BatchOwner(Protocol):
+class Owner(Protocol):
     """Who decides about the datagrams of its sockets."""
 
     def missed(self, is_up: bool, data: bytes, sender: tuple[str, int]) -> None:
@@ -134,33 +147,21 @@ class BatchOwner(Protocol):
         """That many were not taken by the kernel."""
 
 
-class BatchPort:
-    """One IPv4 UDP socket that moves batches.
+class Port:
+    """A UDP socket in a poller; what the ports here have in common.
 
     :param poller: tells us when there are datagrams.
-    :param interface: the IPv4 literal to bind.
+    :param interface: the IP literal to bind, with a zone where it needs one.
     :param port: the port; 0: the system's choice.
     :param is_up: whether this is the client's side, whose datagrams have a header.
-    :param routes: by :func:`header_key` (up) or :func:`sender_key` (down); the owner's, looked up
-        for every datagram.
-    :param owner: decides about the rest.
+    :param owner: decides about the datagrams.
+    :param share: what our work is counted against; used up, the socket waits.
     :raises twisted.internet.error.CannotListenError: the port is taken, or the address not ours.
     """
 
     _log = Logger()
 
-    __slots__ = (
-        "_client_key",
-        "_client_name",
-        "_is_segmenting",
-        "_is_up",
-        "_owner",
-        "_poller",
-        "_routes",
-        "_slots",
-        "_socket",
-        "fd",
-    )
+    __slots__ = ("_is_up", "_owner", "_poller", "_share", "_socket", "fd")
 
     def __init__(
         self,
@@ -168,52 +169,25 @@ class BatchPort:
         interface: str,
         port: int,
         is_up: bool,
-        routes: dict[int, Route],
-        owner: BatchOwner,
+        owner: Owner,
+        share: Share,
     ) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._socket.bind((interface, port))
         except OSError as error:
             self._socket.close()
             raise CannotListenError(interface, port, error) from None
-        self._is_segmenting = True
-        try:
-            self._socket.setsockopt(SOL_UDP, _UDP_GRO, 1)
-        except OSError:
-            self._is_segmenting = False
         self.fd = self._socket.fileno()
         self._poller = poller
         self._is_up = is_up
-        self._routes = routes
         self._owner = owner
-        self._slots = _the_slots()
-        self._client_key = 0
-        self._client_name = b""
+        self._share = share
         poller.add(self.fd, self)
 
-    def set_client(self, host: str, port: int) -> None:
-        """The client's side: whose datagrams are looked up, and where those with a header go."""
-        self._client_name = sockaddr(host, port)
-        self._client_key = sender_key(host, port)
-
-    # What arrives
-
     def ready(self, events: int) -> None:
-        """See :class:`socks5.poll.Owner`: move what has arrived, in batches."""
-        slots = self._slots
-        move = self._up if self._is_up else self._down
-        for _ in range(ROUNDS):
-            count = _libc.recvmmsg(self.fd, slots.incoming_at, SLOTS, 0, None)
-            if count <= 0:
-                return
-            sizes = slots.lengths[:count].tolist()
-            aggregated = slots.control_lengths[:count].tolist()
-            slots.reset_control(count)
-            move(slots, sizes, aggregated)
-            if count < SLOTS or self.fd < 0:
-                return
-        self._poller.again(self.fd)
+        """See :class:`socks5.poll.Owner`: take what has arrived. Each kind has its own way."""
 
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.poll.Owner`: a datagram that hits a bug is dropped; the socket
@@ -223,6 +197,130 @@ class BatchPort:
         self._owner.unsendable(1)
         if self.fd >= 0:
             self._poller.again(self.fd)
+
+    # A datagram port as Twisted's
+
+    def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """Send one datagram.
+
+        :raises OSError: the kernel does not take it.
+        """
+        self._socket.sendto(datagram, addr)
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """The bound address."""
+        name = self._socket.getsockname()
+        return IPv4Address("UDP", *name) if len(name) == 2 else IPv6Address("UDP", *name)
+
+    def stopListening(self) -> None:
+        """Close the socket."""
+        if self.fd >= 0:
+            self._share.forget(self)
+            self._poller.forget(self.fd)
+            self.fd = -1
+            self._socket.close()
+
+
+class SinglePort(Port):
+    """One UDP socket whose datagrams are all handled singly, by the owner."""
+
+    __slots__ = ()
+
+    @override
+    def ready(self, events: int) -> None:
+        share, receive = self._share, self._socket.recvfrom
+        for _ in range(SINGLES):
+            if share.left <= 0:
+                share.wait(self)
+                return
+            try:
+                data, name = receive(MAX_DATAGRAM)
+            except BlockingIOError:
+                return
+            share.left -= SINGLE
+            self._owner.missed(self._is_up, data, name[:2])
+            if self.fd < 0:
+                return
+        self._poller.again(self.fd)
+
+
+class BatchPort(Port):
+    """One IPv4 UDP socket that moves batches. What has no route is the owner's.
+
+    :param routes: by :func:`header_key` (up) or :func:`sender_key` (down); the owner's, looked up
+        for every datagram.
+    """
+
+    __slots__ = (
+        "_at_once",
+        "_client_key",
+        "_client_name",
+        "_is_segmenting",
+        "_routes",
+        "_singles",
+        "_slots",
+    )
+
+    def __init__(
+        self,
+        poller: Poller,
+        interface: str,
+        port: int,
+        is_up: bool,
+        owner: Owner,
+        share: Share,
+        routes: dict[int, Route],
+    ) -> None:
+        super().__init__(poller, interface, port, is_up, owner, share)
+        self._is_segmenting = True
+        try:
+            self._socket.setsockopt(SOL_UDP, _UDP_GRO, 1)
+        except OSError:
+            self._is_segmenting = False
+        self._routes = routes
+        self._slots = _the_slots()
+        self._client_key = 0
+        self._client_name = b""
+        self._at_once = 1
+        self._singles = 0
+
+    def set_client(self, host: str, port: int) -> None:
+        """The client's side: whose datagrams are looked up, and where those with a header go."""
+        self._client_name = sockaddr(host, port)
+        self._client_key = sender_key(host, port)
+
+    # What arrives
+
+    @override
+    def ready(self, events: int) -> None:
+        slots, share = self._slots, self._share
+        move = self._up if self._is_up else self._down
+        for _ in range(ROUNDS):
+            if share.left <= 0:
+                share.wait(self)
+                return
+            at_once = self._at_once
+            count = _libc.recvmmsg(self.fd, slots.incoming_at, at_once, 0, None)
+            if count <= 0:
+                return
+            share.left -= count
+            sizes = slots.lengths[:count].tolist()
+            aggregated = slots.control_lengths[:count].tolist()
+            slots.reset_control(count)
+            move(slots, sizes, aggregated)
+            if self._singles or at_once < SLOTS:
+                self._set_pace(count)
+            if count < at_once or self.fd < 0:
+                return
+        self._poller.again(self.fd)
+
+    def _set_pace(self, count: int) -> None:
+        """How many to receive at once: what is received has to be handled, in one go, and each may hold dozens.
+        So we begin with one, and take no more than what makes about :data:`SINGLES` single datagrams.
+        """
+        singles, self._singles = self._singles, 0
+        fitting = SINGLES * count // singles if singles else 2 * self._at_once
+        self._at_once = max(1, min(SLOTS, fitting))
 
     def _up(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
         """Send payloads to where their headers say."""
@@ -320,8 +418,11 @@ class BatchPort:
                 return
         sender = self._sender(slots, i)
         chunk = bytes(slots.data[at : at + size])
-        for offset in range(0, max(size, 1), max(segment, 1)):
-            self._owner.missed(self._is_up, chunk[offset : offset + segment], sender)
+        starts = range(0, max(size, 1), max(segment, 1))
+        self._singles += len(starts)
+        self._share.left -= SINGLE * len(starts)
+        for start in starts:
+            self._owner.missed(self._is_up, chunk[start : start + segment], sender)
 
     @staticmethod
     def _sender(slots: Slots, i: int) -> tuple[str, int]:
@@ -384,29 +485,10 @@ class BatchPort:
         slots.vector[: len(pieces)] = pieces
         slots.segmented(len(pieces) // PIECE, segment)
         if _libc.sendmsg(target.fd, slots.one_at, 0) >= 0:
+            self._share.left -= count
             self._owner.moved(self._is_up, count, octets)
             return True
         if ctypes.get_errno() in (errno.EAGAIN, errno.ENOBUFS):
             self._owner.unsendable(count)
             return True
         return False
-
-    # A datagram port as Twisted's
-
-    def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """Send one datagram.
-
-        :raises OSError: the kernel does not take it.
-        """
-        self._socket.sendto(datagram, addr)
-
-    def getHost(self) -> IPv4Address:
-        """The bound address."""
-        return IPv4Address("UDP", *self._socket.getsockname())
-
-    def stopListening(self) -> None:
-        """Close the socket."""
-        if self.fd >= 0:
-            self._poller.forget(self.fd)
-            self.fd = -1
-            self._socket.close()

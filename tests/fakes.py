@@ -44,6 +44,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
     IUDPTransport,
 )
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -365,6 +366,18 @@ def fake_stream(reactor: Any, **options: Any) -> tuple[Stream, FakeTransport]:
 
 
 # ---------------------------------------------------------------- the reactor
+
+
+class SteppedClock(Clock):
+    """A clock that calls as a reactor does: what a call asks for comes in a later turn, even if it is due."""
+
+    def turn(self) -> None:
+        """Call what is due now."""
+        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        for call in due:
+            self.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
 
 
 @implementer(IReactorUDP)

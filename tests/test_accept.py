@@ -42,6 +42,7 @@ from zope.interface import implementer, providedBy
 from socks5 import accept
 from socks5.accept import (
     BACKLOG,
+    DATAGRAMS,
     RETRY_DELAY,
     ListeningReactor,
     PeerPort,
@@ -449,6 +450,32 @@ def test_a_port_says_nothing_by_itself(kind: str, tmp_path: Path, written: io.St
     reactor.advance(0)
     assert port not in reactor.readers
     assert written.getvalue() == ""
+
+
+@pytest.mark.parametrize("payload", [b"", b"x"])
+def test_a_quiet_datagram_port_lets_others_have_their_turn(payload: bytes) -> None:
+    """However short the datagrams are."""
+
+    class Counting(QuietDatagrams):
+        received = 0
+
+        def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+            assert (datagram, addr) == (payload, sender.getsockname())
+            self.received += 1
+
+    reactor, counting = SteppedReactor(), Counting()
+    port = QuietReactor(reactor).listenUDP(0, counting, interface="127.0.0.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.connect(("127.0.0.1", port.getHost().port))
+        for _ in range(DATAGRAMS + 3):
+            sender.send(payload)
+        port.doRead()
+        assert counting.received == DATAGRAMS
+        for _ in range(2):
+            port.doRead()
+        assert counting.received == DATAGRAMS + 3
+    port.stopListening()
+    reactor.advance(0)
 
 
 def test_the_wrapper_of_an_endpoint_says_nothing(world: World, written: io.StringIO) -> None:

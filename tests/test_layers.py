@@ -44,6 +44,7 @@ FLOORS = [
     (
         "2 sockets",
         [
+            "turns",
             "poll",
             "reactor",
             "replies",
@@ -94,7 +95,8 @@ SIDEWAYS = {
     "gssapi": {"auth", "auth.users", "auth.work", "limits"},
     "reactor": {"poll"},
     "transport": {"poll", "replies"},
-    "datagrams": {"poll", "slots"},
+    "turns": {"poll"},
+    "datagrams": {"poll", "slots", "turns"},
     "dial": {"attempts"},
     "splice": {"relay"},
     "entrance": {"session"},

@@ -13,10 +13,12 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 
-from socks5 import datagrams, slots
+from socks5 import datagrams, slots, turns
 from socks5.datagrams import (
+    SINGLES,
     BatchPort,
     Route,
+    SinglePort,
     header_key,
     is_available,
     sender_key,
@@ -24,7 +26,9 @@ from socks5.datagrams import (
 )
 from socks5.poll import Poller
 from socks5.slots import HEADER, SLOTS
+from socks5.turns import SHARE, SINGLE, Turns
 from socks5.wire import Address, Datagram
+from tests.fakes import SteppedClock
 from tests.sessions import Failures
 from tests.sockets.clients import Datagrams, Network
 
@@ -74,10 +78,16 @@ class World:
         self.left: list[tuple[bool, int, int]] = []
         self.lost = 0
         self.on_missed: Callable[[bytes], object] = lambda data: None
-        self.near = BatchPort(self.poller, HOST, 0, True, self.up_routes, self)
-        self.far = BatchPort(self.poller, HOST, 0, False, self.down_routes, self)
+        self.clock = SteppedClock()
+        self.share = Turns(self.clock).share_of(HOST)
+        self.near = self.port(True)
+        self.far = self.port(False)
         self.client = self.plain()
         self.near.set_client(*self.client.host)
+
+    def port(self, is_up: bool, host: str = HOST, number: int = 0) -> BatchPort:
+        routes = self.up_routes if is_up else self.down_routes
+        return BatchPort(self.poller, host, number, is_up, self, self.share, routes)
 
     def plain(self) -> Plain:
         plain: Plain = self.network.datagrams(HOST, Plain)
@@ -117,6 +127,7 @@ class World:
         """Let the poller tell the ports."""
         for _ in range(turns):
             self.poller.doRead()
+            self.clock.turn()
 
     def answers(self) -> list[tuple[bytes, tuple[str, int]]]:
         """What reached the client: payloads, and the senders that the headers name."""
@@ -205,7 +216,7 @@ def test_a_batch_may_be_for_several_targets(world: World) -> None:
 
 
 def test_a_batch_may_leave_by_several_ports(world: World) -> None:
-    other = BatchPort(world.poller, HOST, 0, False, world.down_routes, world)
+    other = world.port(False)
     targets = [world.target(), world.target(other)]
     for number in range(10):
         world.ask(targets[number // 2 % 2], b"%d" % number)
@@ -381,7 +392,9 @@ def test_what_a_full_buffer_does_not_take_is_dropped_and_counted(
 def test_a_flood_lets_others_have_their_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datagrams, "ROUNDS", 1)
     target = world.target()
-    world.go()
+    world.ask(target, *PAYLOADS)  # the first ones are received in small batches
+    world.go(20)
+    assert target.all() == PAYLOADS
     world.ask(target, *PAYLOADS)
     world.go(1)
     assert target.all() == PAYLOADS[:SLOTS]
@@ -391,8 +404,96 @@ def test_a_flood_lets_others_have_their_turn(world: World, monkeypatch: pytest.M
     assert target.all() == PAYLOADS[2 * SLOTS :]
 
 
+@pytest.mark.parametrize("kind", ["malformed", "stranger's", "unasked", "without a payload"])
+def test_a_flood_of_single_datagrams_stops_at_the_clients_share(world: World, kind: str) -> None:
+    """Of all its sockets together, in both directions."""
+    sender = world.client if kind == "malformed" else world.plain()
+    other = world.port(kind != "unasked")
+    ports = [world.far if kind == "unasked" else world.near, other]
+    for _ in range(50):
+        for port in ports:
+            sender.send(b"" if kind == "without a payload" else b"x", host(port))
+    world.poller.doRead()
+    world.poller.doRead()
+    assert SHARE // SINGLE // 2 < len(world.missing) <= SHARE // SINGLE + SINGLES
+    handled = []
+    while len(world.missing) < 100:
+        before = len(world.missing)
+        world.clock.turn()
+        world.poller.doRead()
+        handled.append(len(world.missing) - before)
+    assert max(handled) <= SHARE // SINGLE + SINGLES
+    assert len(handled) <= 12
+    other.stopListening()
+
+
+def test_a_flood_by_routes_stops_at_the_clients_share(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SHARE", SLOTS)
+    target = world.target()
+    world.ask(target, *PAYLOADS)
+    world.go(20)
+    world.share.left = SLOTS
+    world.ask(target, *PAYLOADS)
+    target.all()
+    for _ in range(3):
+        world.poller.doRead()
+    assert target.all() == PAYLOADS[:SLOTS]
+    world.go()
+    assert target.all() == PAYLOADS[SLOTS:]
+
+
+@pytest.mark.parametrize("is_up", [False, True])
+def test_a_port_of_single_datagrams_stops_at_the_clients_share(world: World, is_up: bool) -> None:
+    port = SinglePort(world.poller, "::1", 0, is_up, world, world.share)
+    sender = world.network.datagrams("::1")
+    for number in range(60):
+        sender.send(b"%d" % number, host(port))
+    world.poller.doRead()
+    assert len(world.missing) == SHARE // SINGLE
+    world.go()
+    assert world.missing == [(is_up, b"%d" % number, sender.host) for number in range(60)]
+    port.stopListening()
+
+
+def test_a_port_of_single_datagrams_lets_others_have_their_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams, "SINGLES", 3)
+    port = SinglePort(world.poller, HOST, 0, True, world, world.share)
+    for number in range(5):
+        world.client.send(b"%d" % number, host(port))
+    world.poller.doRead()
+    assert len(world.missing) == 3
+    world.poller.doRead()
+    assert len(world.missing) == 5
+    port.stopListening()
+
+
+def test_a_port_of_single_datagrams_may_be_stopped_by_one(world: World) -> None:
+    port = SinglePort(world.poller, HOST, 0, True, world, world.share)
+    world.on_missed = lambda data: port.stopListening()
+    for _ in range(2):
+        world.client.send(b"x", host(port))
+    world.go()
+    assert len(world.missing) == 1
+
+
+def test_a_port_that_waits_and_is_stopped_stays_so(world: World) -> None:
+    world.share.left = 0
+    world.client.send(b"x", host(world.near))
+    world.poller.doRead()
+    world.near.stopListening()
+    world.go()
+    assert world.missing == []
+
+
 def test_a_bug_costs_its_batch_and_the_socket_lives(world: World, failures: Failures) -> None:
     target, unknown = world.target(), world.plain()
+    world.ask(target, *PAYLOADS)
+    world.go(20)
+    target.all()
     world.on_missed = lambda data: 1 / 0
     world.ask(unknown, b"x")
     for _ in range(SLOTS):
@@ -431,11 +532,11 @@ def test_an_owner_may_stop_in_the_middle_of_a_batch(world: World) -> None:
 def test_a_port_that_is_stopped_frees_its_address(world: World) -> None:
     where = host(world.near)
     with pytest.raises(CannotListenError) as raised:
-        BatchPort(world.poller, *where, True, {}, world)
+        world.port(True, *where)
     assert raised.value.socketError.errno == errno.EADDRINUSE
     for _ in range(2):
         world.near.stopListening()
-    again = BatchPort(world.poller, *where, True, {}, world)
+    again = world.port(True, *where)
     assert again.getHost() == IPv4Address("UDP", *where)
     again.stopListening()
 
@@ -551,6 +652,23 @@ def test_segments_without_a_route_go_one_by_one(world: World, is_up: bool) -> No
 
 
 @segmenting
+def test_a_flood_of_segments_one_by_one_stops_at_the_clients_share(world: World) -> None:
+    """Of aggregates that each hold dozens, one is received at a time."""
+    unknown = world.plain()
+    stream = (header(unknown) + b"x") * 50
+    for _ in range(20):
+        world.client.send_segments(stream, 11, host(world.near))
+    handled = []
+    while len(world.missing) < 1000:
+        before = len(world.missing)
+        world.poller.doRead()
+        world.clock.turn()
+        handled.append(len(world.missing) - before)
+    assert max(handled) <= 2 * 50
+    assert world.share.left <= 0
+
+
+@segmenting
 def test_segments_keep_their_place_among_the_others(world: World) -> None:
     target = world.target()
     world.ask(target, b"before")
@@ -637,9 +755,7 @@ def test_without_segmenting_everything_passes_all_the_same(
         stack.callback(world.close)
         with monkeypatch.context() as patched:
             patched.setattr(datagrams, "_UDP_GRO", 32767)
-            old = BatchPort(
-                world.poller, HOST, 0, not is_far, {} if is_far else world.up_routes, world
-            )
+            old = world.port(not is_far)
         stack.callback(old.stopListening)
         if is_far:
             target = world.target(old)
