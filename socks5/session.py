@@ -33,11 +33,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.auth import LoginNotJudged, without_words
+from socks5.auth.users import shown
 from socks5.bans import Asking
 from socks5.certificates import reason_of
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines
-from socks5.errors import CommandNotSupported, NotAllowed, ProtocolError, SOCKSError
+from socks5.errors import (
+    AuthenticationFailed,
+    CommandNotSupported,
+    NotAllowed,
+    ProtocolError,
+    SOCKSError,
+)
 from socks5.interfaces import (
     Access,
     IAcceptor,
@@ -173,6 +180,7 @@ class ServerProtocol:
         "_is_connected",
         "_is_over",
         "_is_reading",
+        "_name_sent",
         "_negotiation",
         "_number",
         "_record",
@@ -209,6 +217,7 @@ class ServerProtocol:
         self._command: ICommand | None = None
         self._checking: Deferred[IUser] | None = None
         self._user: IUser | None = None
+        self._name_sent: bytes | None = None
         self._record: Record | None = None
         self._began = 0.0 if factory.access_log is None else factory.reactor.seconds()
         self._is_over = False
@@ -379,6 +388,7 @@ class ServerProtocol:
 
     def _check(self, event: CredentialsReceived) -> None:
         self._user = None  # whoever a certificate has named: the login counts
+        self._name_sent = event.credentials.username
         authenticate = self.factory.authenticator.authenticate
         self._checking = checking = maybeDeferred(authenticate, event.credentials, self.client_host)
         checking.addCallback(as_user).addCallbacks(self._accepted, self._refused)
@@ -424,7 +434,10 @@ class ServerProtocol:
         code = getattr(error, "reply", None)
         if code is not None:
             self._note_reply(code, UNSPECIFIED)
-        self._linger(f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, AuthenticationFailed) and self._name_sent is not None:
+            reason += f"; name sent: {shown(self._name_sent)}"
+        self._linger(reason)
 
     def _too_slow(self) -> None:
         self.end("handshake timed out")

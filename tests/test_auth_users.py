@@ -19,6 +19,7 @@ from socks5.auth.users import (
     parse_hash,
     parse_plain,
     parse_users,
+    shown,
     spellings,
 )
 from tests.test_auth_hashes import KNOWN, SECRET
@@ -248,3 +249,22 @@ def test_a_login_is_two_checks_at_the_most_and_as_many_for_nobody() -> None:
         with pytest.raises(UnauthorizedLogin):
             users.judge(name, password)
         assert secret.checks - before == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (b"alice", "'alice'"),
+        (b"", "''"),
+        ("jürgen".encode(), "'jürgen'"),
+        (b"j\xfcrgen", "'jürgen'"),
+        (b'a\n\x1b[2J\0"\\', r"""'a\n\x1b[2J\x00"\\'"""),
+        ("a\u202eb".encode(), r"'a\u202eb'"),
+        (b"a" * 64, "'" + "a" * 64 + "'"),
+        (b"a" * 255, "'" + "a" * 64 + "'..."),
+    ],
+)
+def test_a_name_that_nobody_vouches_for_is_shown_escaped_and_cut(
+    name: bytes, expected: str
+) -> None:
+    assert shown(name) == expected

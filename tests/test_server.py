@@ -572,7 +572,7 @@ def test_wrong_login_is_told_and_closed() -> None:
     assert server.counters.violations == 0
     client.end()
     assert [record.reason for record in server.records] == [
-        "AuthenticationFailed: user name or password not accepted"
+        "AuthenticationFailed: user name or password not accepted; name sent: 'user'"
     ]
 
 
@@ -586,7 +586,7 @@ def test_a_login_that_nobody_can_judge_is_refused_and_counted() -> None:
     assert server.counters.unjudged_logins == 1
     client.end()
     assert [record.reason for record in server.records] == [
-        "AuthenticationFailed: nobody could judge the login"
+        "AuthenticationFailed: nobody could judge the login; name sent: 'user'"
     ]
 
 
@@ -931,14 +931,15 @@ def test_record_of_a_failure_says_why() -> None:
     assert (record.bytes_up, record.bytes_down, record.dropped) == (0, 0, 0)
 
 
-def test_record_of_a_refused_login_has_no_request() -> None:
+def test_record_of_a_refused_login_names_whom_the_client_claimed_to_be_and_no_user() -> None:
     logins = Logins()
     server = Server(authenticator=logins)
     server.client(PASSWORD_GREETING, LOGIN)
     logins.refuse()
     (record,) = server.records
     assert (record.user, record.command, record.reply) == (None, None, None)
-    assert record.reason == "AuthenticationFailed: user name or password not accepted"
+    assert record.reason.endswith("not accepted; name sent: 'user'")
+    assert "secret" not in str(record)
 
 
 @pytest.mark.parametrize("sent", [b"", GREETING[:2]])

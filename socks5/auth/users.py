@@ -22,6 +22,9 @@ from socks5.auth import Known, LoginNotJudged
 from socks5.auth.hashes import Hash, NotComputed
 from socks5.wire import MAX_NAME
 
+NAME_SHOWN = 64
+"""Characters of a name that nobody has vouched for, in a record."""
+
 MAKE_ENTRY = "make the entry with: python -m socks5 passwd FILE NAME"
 
 
@@ -76,6 +79,12 @@ def _in_utf8(octets: bytes) -> bytes:
     except UnicodeDecodeError:
         return octets.decode("latin-1").encode()
     return octets
+
+
+def shown(name: bytes) -> str:
+    """A name that somebody has sent, for a record: in quotes, with escapes for what cannot be printed, and cut."""
+    text = _in_utf8(name).decode()
+    return repr(text[:NAME_SHOWN]) + ("..." if len(text) > NAME_SHOWN else "")
 
 
 class Plain:
