@@ -1,9 +1,10 @@
-"""The access log: one line for each session, written in batches.
+"""The access log: one line for each session.
 
 Separate from :mod:`twisted.logger`, whose events cost more than a whole connection's negotiation.
-Records become lines at once and reach the file a moment later; :meth:`AccessLog.close` leaves none
-behind. Rotation: the file is opened anew when asked (:meth:`AccessLog.reopen`) or when its path no
-longer leads to the open file. A disk that is full or gone loses records, which is logged once and
+A record is a line at once, and in the file's hands or the reader's at once, so a process that is killed has lost none.
+Only behind an output that has stopped taking octets, or a disk that has just failed, lines wait for a moment.
+Rotation: the file is opened anew when asked (:meth:`AccessLog.reopen`) or when its path is seen no longer to lead to
+the open file. A disk that is full or gone loses records, which is logged once and
 counted; it never stops a session.
 
 Floor 1½: imports :mod:`socks5.interfaces`.
@@ -29,17 +30,17 @@ from socks5.interfaces import IAccessLog, Record
 STANDARD_OUTPUT = "-"
 """The path that stands for the standard output."""
 
-FLUSH_INTERVAL = 0.25
-"""Seconds that a line waits at the most before it is written."""
+RETRY_INTERVAL = 0.25
+"""Seconds that lines wait for an output that does not take them."""
+
+LOOK_INTERVAL = 0.25
+"""Seconds between looks whether the path still leads to the open file."""
 
 MAX_WAITING = 4 << 20
 """Octets that wait at the most for an output that has stopped taking them; records beyond are lost."""
 
 _CHUNK = select.PIPE_BUF
 """What a pipe that takes octets at all takes without blocking (pipe(7))."""
-
-FLUSH_LINES = 1000
-"""Lines that wait at the most."""
 
 
 def _timestamp() -> str:
@@ -122,13 +123,15 @@ class AccessLog:
         self._path = path
         self._output = _STANDARD_OUTPUT_DESCRIPTOR if output is None else output
         self._form = form
-        self._lines: list[str] = []
         self._descriptor: int | None = None
-        self._flushing: IDelayedCall | None = None
+        self._status: os.stat_result | None = None
+        self._poll: select.poll | None = None
+        self._looked = -LOOK_INTERVAL
+        self._waiting: list[bytes] = []
+        self._octets_waiting = 0
+        self._retrying: IDelayedCall | None = None
         self._is_failing = False
-        self._is_torn = False
-        self._rest = b""
-        self._at_once: int | None = None
+        self._torn: os.stat_result | None = None
         self.lost = 0
         """Records that could not be written."""
 
@@ -139,79 +142,103 @@ class AccessLog:
         """
         if self._path == STANDARD_OUTPUT:
             # The descriptor itself: Twisted turns sys.stdout into a logger.
-            os.fstat(self._output)  # it may be closed
-            self._descriptor = self._output
+            descriptor = self._output
         else:
             # Without waiting for a reader, if it is a named pipe.
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
-            self._descriptor = os.open(self._path, flags, 0o666)
-        is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
-        self._at_once = None if is_file else _CHUNK
+            descriptor = os.open(self._path, flags, 0o666)
+        self._status = os.fstat(descriptor)  # the standard output may be closed
+        self._descriptor = descriptor
+        self._poll = None
+        if not stat.S_ISREG(self._status.st_mode):
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLOUT)
 
     def write(self, record: Record) -> None:
         """See :meth:`socks5.interfaces.IAccessLog.write`."""
-        self._lines.append(self._form(record) + "\n")
-        if len(self._lines) >= FLUSH_LINES:
-            self.flush()
-        elif self._flushing is None:
-            self._flushing = self._reactor.callLater(FLUSH_INTERVAL, self.flush)
+        line = (self._form(record) + "\n").encode("utf-8", "backslashreplace")
+        if self._retrying is None:
+            self._append(line)
+        elif self._octets_waiting + len(line) <= MAX_WAITING:
+            self._waiting.append(line)
+            self._octets_waiting += len(line)
+        else:
+            self._lose(1, "nobody reads them")
 
     def flush(self) -> None:
         """Write every line that waits."""
-        flushing, self._flushing = self._flushing, None
-        if flushing is not None and flushing.active():
-            flushing.cancel()
-        lines, self._lines = self._lines, []
-        rest, self._rest = self._rest, b""
-        data = rest + "".join(lines).encode("utf-8", "backslashreplace")
-        if data:
-            self._append(data)
+        if self._retrying is not None and self._retrying.active():
+            self._retrying.cancel()
+        self._retrying = None
+        waiting, self._waiting = self._waiting, []
+        self._octets_waiting = 0
+        if waiting:
+            self._append(b"".join(waiting))
 
     def _append(self, data: bytes) -> None:
-        """Write whole lines, as many of them as the disk takes. Half a line that an earlier failure
-        left behind gets its end first.
-        """
+        """Write lines, as many of them as the output takes; the others wait, or are lost."""
         rest = data
         try:
             descriptor = self._current()
-            if self._is_torn:
-                os.write(descriptor, b"\n")
-                self._is_torn = False
-            while rest and self._takes_octets(descriptor):
-                rest = rest[os.write(descriptor, rest[: self._at_once]) :]
+            self._end_torn_line(descriptor)
+            while rest and self._takes_octets():
+                rest = rest[os.write(descriptor, rest if self._poll is None else rest[:_CHUNK]) :]
         except OSError as error:
-            self._is_torn = self._is_torn or (len(rest) < len(data) and data[-len(rest) - 1] != 10)
+            self._remove_half_line(data[: len(data) - len(rest)])
             self._close()  # to be opened anew for the next lines
             self._lose(rest.count(b"\n"), error.strerror)
+            self._retry_later()
         else:
-            if not rest:
+            if rest:
+                self._wait(rest)
+            elif self._is_failing:
                 self._succeeded()
-            self._keep(rest)
 
-    @staticmethod
-    def _takes_octets(descriptor: int) -> bool:
+    def _takes_octets(self) -> bool:
         """Whether a small write would not block: a terminal or a pipe may have stopped reading."""
-        poll = select.poll()
-        poll.register(descriptor, select.POLLOUT)
-        return bool(poll.poll(0))
+        return self._poll is None or bool(self._poll.poll(0))
 
-    def _keep(self, rest: bytes) -> None:
-        """Try what was not taken again with the next lines; there is an end to that, too."""
-        if len(rest) > MAX_WAITING:
-            whole = rest.rfind(b"\n", 0, MAX_WAITING) + 1
-            self._lose(rest.count(b"\n", whole), "nobody reads them")
-            rest = rest[:whole]
-        self._rest = rest
-        if rest and self._flushing is None:
-            self._flushing = self._reactor.callLater(FLUSH_INTERVAL, self.flush)
+    def _wait(self, rest: bytes) -> None:
+        self._waiting = [rest]
+        self._octets_waiting = len(rest)
+        self._retry_later()
+
+    def _retry_later(self) -> None:
+        self._retrying = self._reactor.callLater(RETRY_INTERVAL, self.flush)
+
+    # Half a line
+
+    def _remove_half_line(self, written: bytes) -> None:
+        """A failure came within a line: take back what is in the file of it. Where that cannot be, because
+        another process has written behind it, it gets its end before the next line.
+        """
+        half = len(written) - (written.rfind(b"\n") + 1)
+        descriptor = self._descriptor
+        if not half or descriptor is None:
+            return
+        self._torn = self._status
+        with suppress(OSError):
+            end = os.lseek(descriptor, 0, os.SEEK_CUR)
+            if os.fstat(descriptor).st_size == end:
+                os.ftruncate(descriptor, end - half)
+                self._torn = None
+
+    def _end_torn_line(self, descriptor: int) -> None:
+        """:raises OSError: there is no room for that."""
+        if self._torn is not None:
+            if self._status is not None and os.path.samestat(self._torn, self._status):
+                os.write(descriptor, b"\n")
+            self._torn = None
+
+    # The file
 
     def _current(self) -> int:
-        """The descriptor of the file that the path leads to now.
+        """The descriptor of the file that the path leads to now, or led to a moment ago.
 
         :raises OSError: it cannot be opened for appending.
         """
         if self._is_moved():
-            self._change()
+            self._close()
         if self._descriptor is None:
             self.open()
         assert self._descriptor is not None
@@ -219,7 +246,11 @@ class AccessLog:
 
     def _is_moved(self) -> bool:
         """Whether the path no longer leads to the open file: rotated away, or removed."""
-        if self._path == STANDARD_OUTPUT or self._descriptor is None:
+        now = self._reactor.seconds()
+        if 0 <= now - self._looked < LOOK_INTERVAL:
+            return False
+        self._looked = now
+        if self._path == STANDARD_OUTPUT or self._descriptor is None or self._status is None:
             return False
         try:
             there = os.stat(self._path)
@@ -227,7 +258,7 @@ class AccessLog:
             return True
         except OSError:  # not to be seen, which says nothing about the open file
             return False
-        return not os.path.samestat(there, os.fstat(self._descriptor))
+        return not os.path.samestat(there, self._status)
 
     def _lose(self, count: int, reason: str | None) -> None:
         """Records are lost; said once, until something is written again."""
@@ -239,34 +270,48 @@ class AccessLog:
             )
 
     def _succeeded(self) -> None:
-        if self._is_failing:
-            self._is_failing = False
-            self._log.info(
-                "access log {path} is written again; {lost} records are lost",
-                path=self._path,
-                lost=self.lost,
-            )
+        self._is_failing = False
+        self._log.info(
+            "access log {path} is written again; {lost} records are lost",
+            path=self._path,
+            lost=self.lost,
+        )
 
-    def reopen(self) -> None:
-        """Write what waits, and continue in the file that the path leads to now."""
+    def reopen(self) -> str | None:
+        """Write what waits, and continue in the file that the path leads to now.
+
+        :returns: the path; None for the standard output, which has none.
+        :raises OSError: it cannot be opened; the file of before stays.
+        """
         self.flush()
-        self._change()
+        if self._path == STANDARD_OUTPUT:
+            return None
+        before, self._descriptor = self._descriptor, None
+        try:
+            self.open()
+        except OSError:
+            self._descriptor = before
+            raise
+        _closed(before)
+        return self._path
 
     def close(self) -> None:
         """Write what waits, and close the file."""
         self.flush()
-        flushing, self._flushing = self._flushing, None
-        if flushing is not None:  # an output that has stopped taking octets
-            flushing.cancel()
-            self._lose(self._rest.count(b"\n"), "nobody reads them")
+        if self._retrying is not None:  # an output that has stopped taking octets
+            self._retrying.cancel()
+            self._retrying = None
+            waiting, self._waiting = self._waiting, []
+            self._lose(b"".join(waiting).count(b"\n"), "nobody reads them")
         self._close()
-
-    def _change(self) -> None:
-        self._close()
-        self._is_torn = False
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None and self._path != STANDARD_OUTPUT:
-            with suppress(OSError):  # whatever it says, the descriptor is gone
-                os.close(descriptor)
+        if self._path != STANDARD_OUTPUT:
+            _closed(descriptor)
+
+
+def _closed(descriptor: int | None) -> None:
+    if descriptor is not None:
+        with suppress(OSError):  # whatever it says, the descriptor is gone
+            os.close(descriptor)

@@ -16,7 +16,7 @@ from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from socks5 import accesslog
-from socks5.accesslog import FLUSH_INTERVAL, FLUSH_LINES, AccessLog, as_json, as_text
+from socks5.accesslog import LOOK_INTERVAL, RETRY_INTERVAL, AccessLog, as_json, as_text
 from socks5.interfaces import IAccessLog, Record
 
 WHEN = "2023-11-14T22:13:20.999Z"
@@ -53,6 +53,41 @@ def write(log: AccessLog, *reasons: str) -> None:
     for reason in reasons:
         log.write(record(reason))
     log.flush()
+
+
+class Pipe:
+    """An output whose reader reads when the test says so. Blocking, as a shell makes it."""
+
+    def __init__(self) -> None:
+        self._reading, self.writing = os.pipe()
+        fcntl.fcntl(self._reading, fcntl.F_SETPIPE_SZ, 4096)  # the smallest there is
+        os.set_blocking(self._reading, False)
+        self.text = b""
+
+    def read(self) -> list[str]:
+        """The lines so far; the last one may be cut."""
+        with suppress(BlockingIOError):
+            while more := os.read(self._reading, 65536):
+                self.text += more
+        return self.text.decode().split("\n")
+
+    def close(self) -> None:
+        os.close(self._reading)
+        os.close(self.writing)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture
+def output(clock: Clock, pipe: Pipe) -> AccessLog:
+    output = AccessLog(clock, "-", name_of, pipe.writing)
+    output.open()
+    return output
 
 
 # ---------------------------------------------------------------- lines
@@ -166,39 +201,25 @@ def test_a_name_is_one_word_of_a_readable_line() -> None:
     assert line.startswith(f"{WHEN} #1 a\\x20b@192.0.2.7:1 connect c\\x09d:1 up")
 
 
-# ---------------------------------------------------------------- batches
+# ---------------------------------------------------------------- when they are written
 
 
 def test_it_is_an_access_log(log: AccessLog) -> None:
     assert verifyObject(IAccessLog, log)
 
 
-def test_a_record_reaches_the_file_a_moment_later(log: AccessLog, path: Path, clock: Clock) -> None:
+def test_a_record_is_in_the_file_at_once(log: AccessLog, path: Path, clock: Clock) -> None:
+    """So a process that is killed loses none."""
     log.write(record("one"))
-    clock.advance(FLUSH_INTERVAL - 0.01)
-    log.write(record("two"))
-    assert path.read_text() == ""
-    clock.advance(0.01)
-    assert path.read_text() == "one\ntwo\n"
-    assert clock.getDelayedCalls() == []
-
-
-def test_the_next_batch_waits_as_long_again(log: AccessLog, path: Path, clock: Clock) -> None:
-    log.write(record("one"))
-    clock.advance(FLUSH_INTERVAL)
-    log.write(record("two"))
     assert path.read_text() == "one\n"
-    clock.advance(FLUSH_INTERVAL)
+    log.write(record("two"))
     assert path.read_text() == "one\ntwo\n"
-
-
-def test_many_records_do_not_wait(log: AccessLog, path: Path, clock: Clock) -> None:
-    for _ in range(FLUSH_LINES - 1):
-        log.write(record("x"))
-    assert path.read_text() == ""
-    log.write(record("y"))
-    assert path.read_text() == "x\n" * (FLUSH_LINES - 1) + "y\n"
     assert clock.getDelayedCalls() == []
+
+
+def test_a_record_is_with_the_reader_at_once(output: AccessLog, pipe: Pipe) -> None:
+    output.write(record("one"))
+    assert pipe.read() == ["one", ""]
 
 
 def test_closing_leaves_nothing_behind(log: AccessLog, path: Path, clock: Clock) -> None:
@@ -251,7 +272,7 @@ def test_the_standard_output_is_written_to_and_stays_open(
     log = AccessLog(clock, "-", name_of)
     log.open()
     write(log, "one")
-    log.reopen()
+    assert log.reopen() is None
     write(log, "two")
     log.close()
     os.write(1, b"three\n")
@@ -271,50 +292,65 @@ def test_a_standard_output_that_is_closed_is_known_at_once(
 # ---------------------------------------------------------------- rotation
 
 
-def test_a_file_that_was_renamed_is_left(log: AccessLog, path: Path) -> None:
+def test_a_file_that_was_renamed_is_left(log: AccessLog, path: Path, clock: Clock) -> None:
     write(log, "one")
     old = path.rename(path.with_suffix(".1"))
+    write(log, "two")  # it is not looked for each record
+    clock.advance(LOOK_INTERVAL)
+    write(log, "three")
+    assert (old.read_text(), path.read_text()) == ("one\ntwo\n", "three\n")
+
+
+def test_a_file_that_was_removed_is_made_again(log: AccessLog, path: Path, clock: Clock) -> None:
+    write(log, "one")
+    path.unlink()
+    clock.advance(LOOK_INTERVAL)
+    write(log, "two")
+    assert path.read_text() == "two\n"
+
+
+def test_a_file_that_was_replaced_is_left(log: AccessLog, path: Path, clock: Clock) -> None:
+    write(log, "one")
+    path.with_suffix(".new").touch()
+    path.with_suffix(".new").rename(path)
+    clock.advance(LOOK_INTERVAL)
+    write(log, "two")
+    assert path.read_text() == "two\n"
+
+
+def test_a_clock_that_steps_back_stops_no_look(path: Path) -> None:
+    clock = Clock()
+    clock.rightNow = 1000.0
+    log = AccessLog(clock, str(path), name_of)
+    write(log, "one")
+    path.unlink()
+    clock.rightNow = 10.0
+    write(log, "two")
+    assert path.read_text() == "two\n"
+
+
+def test_reopening_leads_to_where_the_path_leads_now(log: AccessLog, path: Path) -> None:
+    write(log, "one")
+    old = path.rename(path.with_suffix(".1"))
+    path.touch()
+    assert log.reopen() == str(path)
     write(log, "two")
     assert (old.read_text(), path.read_text()) == ("one\n", "two\n")
 
 
-def test_a_file_that_was_removed_is_made_again(log: AccessLog, path: Path) -> None:
-    write(log, "one")
-    path.unlink()
-    write(log, "two")
-    assert path.read_text() == "two\n"
-
-
-def test_a_file_that_was_replaced_is_left(log: AccessLog, path: Path) -> None:
-    write(log, "one")
-    path.with_suffix(".new").touch()
-    path.with_suffix(".new").rename(path)
-    write(log, "two")
-    assert path.read_text() == "two\n"
-
-
-def test_a_batch_goes_to_the_file_that_is_there_when_it_is_written(
-    log: AccessLog, path: Path
-) -> None:
-    log.write(record("one"))
-    old = path.rename(path.with_suffix(".1"))
-    path.touch()
-    log.flush()
-    assert (old.read_text(), path.read_text()) == ("", "one\n")
-
-
-def test_reopening_leads_to_where_the_path_leads_now(
+def test_a_file_that_cannot_be_opened_anew_stays(
     log: AccessLog, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the file's identity does not tell, as on some network file systems."""
-    monkeypatch.setattr(os.path, "samestat", lambda one, other: True)
+    def refuse(*arguments: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
     write(log, "one")
-    old = path.rename(path.with_suffix(".1"))
-    path.touch()
-    log.write(record("two"))
-    log.reopen()
-    write(log, "three")
-    assert (old.read_text(), path.read_text()) == ("one\ntwo\n", "three\n")
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError):
+        log.reopen()
+    write(log, "two")
+    monkeypatch.undo()
+    assert (path.read_text(), log.lost) == ("one\ntwo\n", 0)
 
 
 def test_a_path_that_cannot_be_looked_at_changes_nothing(
@@ -418,23 +454,59 @@ def test_what_fits_is_written(log: AccessLog, path: Path, disk: Disk) -> None:
     assert (path.read_text(), log.lost) == ("one\ntwo\nfour\n", 1)
 
 
-def test_half_a_line_does_not_spoil_the_next(log: AccessLog, path: Path, disk: Disk) -> None:
+def test_half_a_line_is_taken_back(log: AccessLog, path: Path, disk: Disk) -> None:
+    """So every line of the file is a whole one."""
     disk.room = len("one\ntw")
-    write(log, "one", "two", "three")
-    assert log.lost == 2
-    write(log, "four")  # still no room, not even to end the half line
+    write(log, "one", "two")
+    assert (path.read_text(), log.lost) == ("one\n", 1)
+    write(log, "three")  # still no room
     disk.room = 100
-    write(log, "five")
-    assert (path.read_text(), log.lost) == ("one\ntw\nfive\n", 3)
+    write(log, "four")
+    assert (path.read_text(), log.lost) == ("one\nfour\n", 2)
 
 
-def test_half_a_line_stays_behind_in_a_file_that_was_rotated(
-    log: AccessLog, path: Path, disk: Disk
+def test_half_a_line_of_many_is_taken_back(
+    log: AccessLog, path: Path, disk: Disk, clock: Clock
 ) -> None:
+    disk.room = 0
+    log.write(record("none"))
+    log.write(record("one"))
+    log.write(record("two"))  # wait for the disk
+    disk.room = len("one\ntw")
+    log.flush()
+    assert (path.read_text(), log.lost) == ("one\n", 2)
+
+
+def test_half_a_line_that_another_has_written_behind_gets_its_end(
+    log: AccessLog, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker's line is never cut off."""
+    seek = os.lseek
+
+    def another_writes(*arguments: int) -> int:
+        with path.open("a") as other:
+            other.write("!")
+        return seek(*arguments)
+
+    monkeypatch.setattr(os, "lseek", another_writes)
+    disk.room = 2
+    write(log, "one")
+    disk.room = 100
+    write(log, "two")
+    write(log, "three")
+    assert path.read_text() == "on!\ntwo\nthree\n"
+
+
+def test_half_a_line_in_a_file_that_was_rotated_puts_no_blank_line_into_the_next(
+    log: AccessLog, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "ftruncate", refuse)
     disk.room = 2
     write(log, "one")
     path.rename(path.with_suffix(".1"))
-    log.reopen()
     disk.room = 100
     write(log, "two")
     assert path.read_text() == "two\n"
@@ -447,6 +519,7 @@ def test_a_real_full_device_loses_records_only(clock: Clock, path: Path) -> None
     assert len(logged(write, log, "one")) == 1
     assert logged(write, log, "two") == []
     path.unlink()
+    clock.advance(LOOK_INTERVAL)
     write(log, "three")
     assert (path.read_text(), log.lost) == ("three\n", 2)
 
@@ -458,6 +531,7 @@ def test_a_directory_that_is_gone_loses_records_only(clock: Clock, tmp_path: Pat
     log.open()
     (directory / "access.log").unlink()
     directory.rmdir()
+    clock.advance(LOOK_INTERVAL)
     assert len(logged(write, log, "one")) == 1
     directory.mkdir()
     write(log, "two")
@@ -465,41 +539,6 @@ def test_a_directory_that_is_gone_loses_records_only(clock: Clock, tmp_path: Pat
 
 
 # ---------------------------------------------------------------- outputs that nobody reads
-
-
-class Pipe:
-    """An output whose reader reads when the test says so. Blocking, as a shell makes it."""
-
-    def __init__(self) -> None:
-        self._reading, self.writing = os.pipe()
-        fcntl.fcntl(self._reading, fcntl.F_SETPIPE_SZ, 4096)  # the smallest there is
-        os.set_blocking(self._reading, False)
-        self.text = b""
-
-    def read(self) -> list[str]:
-        """The lines so far; the last one may be cut."""
-        with suppress(BlockingIOError):
-            while more := os.read(self._reading, 65536):
-                self.text += more
-        return self.text.decode().split("\n")
-
-    def close(self) -> None:
-        os.close(self._reading)
-        os.close(self.writing)
-
-
-@pytest.fixture
-def pipe() -> Iterator[Pipe]:
-    pipe = Pipe()
-    yield pipe
-    pipe.close()
-
-
-@pytest.fixture
-def output(clock: Clock, pipe: Pipe) -> AccessLog:
-    output = AccessLog(clock, "-", name_of, pipe.writing)
-    output.open()
-    return output
 
 
 LINES = [f"{number:0>99}" for number in range(100)]  # 10 000 octets
@@ -513,7 +552,7 @@ def test_an_output_that_nobody_reads_holds_nobody_up(output: AccessLog, pipe: Pi
 def test_what_was_not_taken_is_tried_again(output: AccessLog, pipe: Pipe, clock: Clock) -> None:
     write(output, *LINES)
     while len(pipe.read()) <= 100:
-        clock.advance(FLUSH_INTERVAL)
+        clock.advance(RETRY_INTERVAL)
     write(output, "later")
     assert pipe.read() == [*LINES, "later", ""]
     assert output.lost == 0
@@ -529,7 +568,7 @@ def test_there_is_an_end_to_what_waits(
     assert output.lost > 40
     for _ in range(3):
         pipe.read()
-        clock.advance(FLUSH_INTERVAL)
+        clock.advance(RETRY_INTERVAL)
     arrived = pipe.read()
     assert set(arrived[:-1]) <= {*LINES, "one"}  # whole lines only
     assert len(arrived) - 1 + output.lost == len(LINES) + 1
@@ -541,7 +580,7 @@ def test_an_output_that_is_read_again_is_said(
     monkeypatch.setattr(accesslog, "MAX_WAITING", 1000)
     write(output, *LINES)
     pipe.read()
-    [message] = logged(clock.advance, FLUSH_INTERVAL)
+    [message] = logged(clock.advance, RETRY_INTERVAL)
     assert message == f"access log - is written again; {output.lost} records are lost"
 
 
