@@ -17,6 +17,7 @@ from twisted.python import usage
 
 from socks5 import passwd
 from socks5.service import refusal_of
+from socks5.signals import hold
 from socks5.tap import Options, makeService, this_reactor
 from socks5.workers import VARIABLE
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if command[:1] == ["passwd"]:
         passwd.main(command[1:])
         return
+    hold()
     options = Options()
     try:
         options.parseOptions(arguments)

@@ -270,6 +270,18 @@ class Certificates:
             self._look()
         return SSL.Connection(self._loaded.context, None)
 
+    def reread(self) -> str:
+        """Read the files, changed or not; in any thread.
+
+        :returns: which.
+        :raises Unusable: says what is wrong; what was read before stays.
+        """
+        seen = self.files.look()
+        self._loaded = _Loaded.from_files(self.files)
+        self._seen = seen
+        self.warn()
+        return self.files.cert
+
     def _look(self) -> None:
         # Before reading: what is written meanwhile is then noticed at the next look.
         seen = self.files.look()

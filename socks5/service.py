@@ -1,7 +1,8 @@
 """The service that ``twistd socks5`` and ``python -m socks5`` run: listeners, sessions, access log,
 signals.
 
-Starts completely or not at all: what cannot be listened on is one sentence and a non-zero exit.
+Starts completely or not at all: what cannot be listened on is one sentence and a non-zero exit. Listens before
+privileges are dropped, and says so once the reactor runs.
 Stops in order: no new clients, every session closed, the access log written, all within
 :data:`STOP_GRACE` and a moment.
 
@@ -16,7 +17,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -36,6 +37,7 @@ from typing_extensions import override
 from socks5.certificates import Unusable
 from socks5.replies import address_of
 from socks5.server import ServerFactory
+from socks5.signals import Signals
 from socks5.tls import TLSEndpoint, endpoint_from
 from socks5.wire import unmap
 
@@ -169,6 +171,13 @@ def _what_is_wrong(error: Exception) -> str:
     return re.sub(r"^\w+\(\) ", "", text)  # the name of the parser's function
 
 
+def _where(port: IListeningPort) -> str:
+    """What listens where, for people."""
+    host: Any = port.getHost()
+    is_unix = isinstance(host, UNIXAddress)
+    return f"unix:{os.fsdecode(host.name)}" if is_unix else str(address_of(host))
+
+
 Listener = tuple[str, IStreamServerEndpoint]
 """How an operator calls a place to listen, and the endpoint."""
 
@@ -200,11 +209,39 @@ class Log(Protocol):
     def open(self) -> None:
         """:raises OSError: it cannot be opened."""
 
-    def reopen(self) -> None:
-        """Continue in the file that the path now leads to."""
+    def reopen(self) -> str | None:
+        """Continue in the file that the path now leads to, which is returned.
+
+        :raises OSError: it cannot be opened, and the file of before stays.
+        """
 
     def close(self) -> None:
         """Leave nothing unwritten."""
+
+
+class Announcer(Protocol):
+    """Tells the operator where the proxy can be used, and that it ends."""
+
+    def begins(self, places: Sequence[str]) -> None:
+        """Clients are served at these places, and signals are taken."""
+
+    def ends(self, sessions: int) -> None:
+        """It stops, with so many sessions open."""
+
+
+class LogAnnouncer:
+    """The usual one: lines in the program's log."""
+
+    log = Logger()
+
+    def begins(self, places: Sequence[str]) -> None:
+        """See :class:`Announcer`."""
+        for place in places:
+            self.log.info("SOCKS5 proxy listens on {where}", where=place)
+
+    def ends(self, sessions: int) -> None:
+        """See :class:`Announcer`."""
+        self.log.info("SOCKS5 proxy stops; open sessions: {count}", count=sessions)
 
 
 def refusal_of(service: IService) -> StartRefused | None:
@@ -221,7 +258,8 @@ class ProxyService(Service):
     :param listeners: where to listen.
     :param optional: places that this machine may not have (IPv6 loopback): left out silently if so.
     :param access_log: opened at the start, written out at the end.
-    :param is_worker: one of several, for whom the parent speaks.
+    :param announcer: tells the operator of the beginning and the end.
+    :param reread: what SIGHUP asks for.
     """
 
     log = Logger()
@@ -233,15 +271,19 @@ class ProxyService(Service):
         listeners: Sequence[Listener],
         optional: Sequence[Listener] = (),
         access_log: Log | None = None,
-        is_worker: bool = False,
+        announcer: Announcer | None = None,
+        reread: Callable[[], object] = lambda: None,
     ) -> None:
         self._reactor = reactor
         self.factory = factory
         self._listeners = listeners
         self._optional = optional
         self.access_log = access_log
-        self._is_worker = is_worker
+        self._announcer: Announcer = LogAnnouncer() if announcer is None else announcer
+        also = {signal.SIGUSR1: self._reopen, signal.SIGHUP: reread}
+        self._signals = Signals(reactor, self._stop, also)
         self._is_listening = False
+        self._is_announced = False
         self.refusal: StartRefused | None = None
         """Why the service did not start, if it did not."""
         self.ports: list[IListeningPort] = []
@@ -253,6 +295,7 @@ class ProxyService(Service):
 
         :raises StartRefused: something cannot be listened on; says what and why.
         """
+        self._signals.take()
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         for name, endpoint in self._listeners:
             self._listen(name, endpoint, ())
@@ -278,12 +321,8 @@ class ProxyService(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self.ports.append(port)
-        if self._is_worker:
-            return
-        host: Any = port.getHost()
-        is_unix = isinstance(host, UNIXAddress)
-        where = f"unix:{os.fsdecode(host.name)}" if is_unix else str(address_of(host))
-        self.log.info("SOCKS5 proxy listens on {where}", where=where)
+        if self._is_announced:  # an endpoint that took its time
+            self._announcer.begins([_where(port)])
 
     def give_up(self, reason: str) -> None:
         """End the process: something that the service needs is not to be had after all."""
@@ -301,7 +340,7 @@ class ProxyService(Service):
 
     @override
     def startService(self) -> None:
-        """Open the access log and take the signals.
+        """Open the access log.
 
         :raises StartRefused: the access log cannot be opened.
         """
@@ -313,28 +352,28 @@ class ProxyService(Service):
                 self.access_log.open()
             except OSError as error:
                 raise self._refuse(f"--access-log {error.filename}: {error.strerror}") from None
-        self._reactor.callWhenRunning(self._take_signals)
+        self._reactor.callWhenRunning(self._begins)
         # What is here now stays for good: no collection need ever look at it again.
         self._reactor.callWhenRunning(gc.freeze)
 
-    def _take_signals(self) -> None:
-        """SIGTERM ends with exit status 0; SIGUSR1 reopens the access log beside what else it does
-        (log rotation).
-        """
-        if signal.getsignal(signal.SIGTERM) == getattr(self._reactor, "sigTerm", None):
-            signal.signal(signal.SIGTERM, self._terminated)
-        others = signal.getsignal(signal.SIGUSR1)
+    def _begins(self) -> None:
+        """The reactor runs."""
+        self._signals.take_from_reactor()
+        if self.running:
+            self._is_announced = True
+            self._announcer.begins([_where(port) for port in self.ports])
 
-        def reopen(number: int, frame: Any) -> None:
-            if self.access_log is not None:
-                self._reactor.callFromThread(self.access_log.reopen)
-            if callable(others):
-                others(number, frame)
-
-        signal.signal(signal.SIGUSR1, reopen)
-
-    def _terminated(self, number: int, frame: Any) -> None:
-        self._reactor.callFromThread(self._stop)
+    def _reopen(self) -> None:
+        if self.access_log is None:
+            return
+        try:
+            self.access_log.reopen()
+        except OSError as error:
+            self.log.error(
+                "access log {path} stays as it was: {reason}",
+                path=error.filename,
+                reason=error.strerror,
+            )
 
     def _stop(self) -> None:
         with suppress(ReactorNotRunning):  # a second SIGTERM finds it stopping
@@ -347,10 +386,8 @@ class ProxyService(Service):
         :returns: fires with None when that is done.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        self._is_listening = False
-        count = self.factory.counters.open_connections
-        if count or not self._is_worker:
-            self.log.info("SOCKS5 proxy stops; open sessions: {count}", count=count)
+        self._is_listening = self._is_announced = False
+        self._announcer.ends(self.factory.counters.open_connections)
         stopped = self._close_ports()
         stopped.addCallback(lambda _: self.factory.close_sessions("shutdown", STOP_GRACE))
         stopped.addBoth(self._stopped)

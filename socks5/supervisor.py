@@ -2,12 +2,13 @@
 whose processes inherit sockets.
 
 The parent keeps every socket open: when a worker dies, the clients in its queue wait in the kernel
-until its successor takes the same sockets. The other workers notice nothing. A worker that cannot begin at all ends
-the parent, too: its clients would wait for ever.
+until its successor takes the same sockets. The other workers notice nothing. One that gives no sign of life any more
+is killed, so that it has a successor, too. A worker that cannot begin at all ends the parent: its clients would wait
+for ever.
 
 Imported only where there are workers to start, for the monitor's module installs a reactor.
 
-Floor 5: imports :mod:`socks5.workers`.
+Floor 5: imports :mod:`socks5.workers`, :mod:`socks5.heartbeat`, :mod:`socks5.signals` and :mod:`socks5.service`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.runner.procmon import ProcessMonitor
 from typing_extensions import override
 from zope.interface import directlyProvides, providedBy
 
+from socks5.heartbeat import INTERVAL, Pulse
+from socks5.service import Announcer, LogAnnouncer
+from socks5.signals import held
 from socks5.workers import FIRST_DESCRIPTOR, VARIABLE, Opening
 
 KILL_TIME = 4.0
@@ -41,14 +47,95 @@ RESTART_DELAY = 0.1
 at the most.
 """
 
-BEGINNING = 30.0
-"""Seconds in which a first worker's end means that it could not begin."""
-
 REFUSALS = (1, 2)
 """Exit statuses of ``python -m socks5`` when it does not start."""
 
 LOOK_INTERVAL = 0.02
 """Seconds between looks whether all workers are gone."""
+
+
+MAX_LINE = 16384
+"""Octets of a line of a worker's output; longer ones are cut into several."""
+
+
+class _Lines:
+    """The lines of an output, for the log. Blank ones are left out.
+
+    :param name: whose.
+    """
+
+    log = Logger()
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._rest = b""
+
+    def received(self, octets: bytes) -> None:
+        """More of the output."""
+        *lines, self._rest = (self._rest + octets).split(b"\n")
+        for line in lines:
+            self._say(line)
+        while len(self._rest) > MAX_LINE:
+            self._say(self._rest[:MAX_LINE])
+            self._rest = self._rest[MAX_LINE:]
+
+    def ended(self) -> None:
+        """That was all."""
+        self._say(self._rest)
+
+    def _say(self, line: bytes) -> None:
+        text = line.decode("utf-8", "backslashreplace").rstrip()
+        if text:
+            self.log.info("[{name}] {line}", name=self._name, line=text)
+
+
+class Life(ProcessProtocol):
+    """One life of a worker, from its start to its end.
+
+    :param monitored: what the monitor knows it by.
+    :param heart: the number of the pipe for its signs of life.
+    :param noticed: told when there was a sign.
+    :param ended: told of its end, and why.
+    """
+
+    def __init__(
+        self,
+        monitored: Any,
+        heart: int,
+        noticed: Callable[[], None],
+        ended: Callable[[Life, Failure], None],
+    ) -> None:
+        self.monitored = monitored
+        self.name: str = monitored.name
+        self.pulse = Pulse()
+        self.is_given_up = False
+        self._heart = heart
+        self._noticed = noticed
+        self._ended = ended
+        self._lines = {1: _Lines(self.name), 2: _Lines(self.name)}
+
+    @override
+    def connectionMade(self) -> None:
+        self.monitored.makeConnection(self.transport)
+
+    @override
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        if childFD == self._heart:
+            self.pulse.heard(data)
+            self._noticed()
+        else:
+            self._lines[childFD].received(data)
+
+    @override
+    def processEnded(self, reason: Failure) -> None:
+        for lines in self._lines.values():
+            lines.ended()
+        self._ended(self, reason)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still lives."""
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess(number)  # type: ignore[union-attr]
 
 
 class _Spawning:
@@ -66,16 +153,18 @@ class _Spawning:
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> Any:
         """See :meth:`twisted.internet.interfaces.IReactorProcess.spawnProcess`."""
-        self._workers.begins(protocol)
-        inherited = enumerate(self._workers.descriptors_of(protocol.name), FIRST_DESCRIPTOR)
-        streams: dict[int, Any] = {0: "w", 1: "r", 2: "r"}
-        return self._reactor.spawnProcess(
-            protocol, *arguments, childFDs={**streams, **dict(inherited)}, **options
-        )
+        life = self._workers.begins_life(protocol)
+        inherited = enumerate(self._workers.descriptors_of(life.name), FIRST_DESCRIPTOR)
+        streams: dict[int, Any] = {0: "w", 1: "r", 2: "r", self._workers.heart: "r"}
+        with held():
+            return self._reactor.spawnProcess(
+                life, *arguments, childFDs={**streams, **dict(inherited)}, **options
+            )
 
 
 class Workers(ProcessMonitor):
-    """Starts, restarts and ends the workers.
+    """Starts, restarts and ends the workers. Announces them, when all have begun: see
+    :class:`socks5.service.Announcer`.
 
     :param reactor: runs the parent.
     :param opening: what the workers inherit.
@@ -99,10 +188,21 @@ class Workers(ProcessMonitor):
         super().__init__(reactor=_Spawning(reactor, self))  # type: ignore[arg-type]
         self._give_up = give_up
         self._is_giving_up = False
-        self._lives: Counter[str] = Counter()
+        self._started: Counter[str] = Counter()
+        self._lives: dict[str, Life] = {}
         self._opening = opening
         self._command = [sys.executable, "-m", "socks5", *arguments]
         self._count = count
+        self._announcer: Announcer = LogAnnouncer()
+        self._places: Sequence[str] = ()
+        self._ending: list[Life] | None = None
+        self._rounds = LoopingCall(self._look_for_silence)
+        self._rounds.clock = self._clock
+
+    @property
+    def heart(self) -> int:
+        """The number that the pipe for signs of life has in a worker: behind what it inherits."""
+        return FIRST_DESCRIPTOR + len(self._opening.sockets) + 1
 
     @override
     def startService(self) -> None:
@@ -110,10 +210,11 @@ class Workers(ProcessMonitor):
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         sockets = len(self._opening.sockets)
         for number in range(1, self._count + 1):
-            about = f"{number},{sockets},{FIRST_DESCRIPTOR + sockets}"
+            about = f"{number},{sockets},{FIRST_DESCRIPTOR + sockets},{self.heart}"
             environment = {**os.environ, "PYTHONPATH": path, VARIABLE: about}
             self.addProcess(f"worker-{number}", self._command, env=environment)
         super().startService()
+        self._rounds.start(INTERVAL, now=False)
 
     @override
     def startProcess(self, name: str) -> None:
@@ -123,31 +224,70 @@ class Workers(ProcessMonitor):
             self.log.warn("{name} died and is started again", name=name)
         super().startProcess(name)
 
-    def begins(self, protocol: Any) -> None:
-        """Watch for the end of a worker that is about to be started."""
-        name, ended, began = protocol.name, protocol.processEnded, self._clock.seconds()
-        self._lives[name] += 1
-
-        def process_ended(reason: Failure) -> None:
-            is_new = self._lives[name] == 1 and self._clock.seconds() - began < BEGINNING
-            status = getattr(reason.value, "exitCode", None)
-            if self.running and is_new and status in REFUSALS:
-                self._is_giving_up = True
-                self._give_up(f"{name} ended with status {status}; its lines say why")
-            ended(reason)
-
-        protocol.processEnded = process_ended
+    def begins_life(self, monitored: Any) -> Life:
+        """The protocol of a worker that is about to be started."""
+        life = Life(monitored, self.heart, self._noticed, self._life_ended)
+        self._started[life.name] += 1
+        self._lives[life.name] = life
+        return life
 
     def descriptors_of(self, name: str) -> list[int]:
-        """What a worker inherits beside its standard streams: its sockets, and our output."""
+        """What a worker inherits beside its streams: its sockets, and our output."""
         number = int(name.rpartition("-")[2]) - 1
         return [*(sockets[number].fileno() for sockets in self._opening.sockets), 1]
 
-    def reopen(self) -> None:
-        """Let every worker reopen its access log."""
-        for protocol in list(self.protocols.values()):
-            with suppress(ProcessExitedAlready):
-                protocol.transport.signalProcess(signal.SIGUSR1)  # type: ignore[union-attr]
+    def _life_ended(self, life: Life, reason: Failure) -> None:
+        del self._lives[life.name]
+        is_first = self._started[life.name] == 1
+        status = getattr(reason.value, "exitCode", None)
+        if self.running and is_first and not life.pulse.is_felt and status in REFUSALS:
+            self._is_giving_up = True
+            self._give_up(f"{life.name} ended with status {status}; its lines say why")
+        self._monitoredProcessExited(life.name, reason)
+        life.pulse.is_last = True
+        self._noticed()
+
+    def hand_on(self, number: signal.Signals) -> int:
+        """Send every worker a signal.
+
+        :returns: how many there are.
+        """
+        for life in self._lives.values():
+            life.signal(number)
+        return len(self._lives)
+
+    # Signs of life
+
+    def _look_for_silence(self) -> None:
+        for life in self._lives.values():
+            if life.pulse.next_round() and not life.is_given_up:
+                life.is_given_up = True
+                self.log.warn("{name} gives no sign of life and is killed", name=life.name)
+                life.signal(signal.SIGKILL)
+
+    def begins(self, places: Sequence[str]) -> None:
+        """See :class:`socks5.service.Announcer`."""
+        self._places = places
+        self._noticed()
+
+    def ends(self, sessions: int) -> None:
+        """See :class:`socks5.service.Announcer`. How many sessions there are, the workers know."""
+
+    def _noticed(self) -> None:
+        """One of the workers has begun, or says how many sessions it ends, or is gone."""
+        if self._places and self.running and self._have_begun:
+            places, self._places = self._places, ()
+            self._announcer.begins(places)
+        if self._ending is not None and all(life.pulse.is_last for life in self._ending):
+            ending, self._ending = self._ending, None
+            self._announcer.ends(sum(life.pulse.sessions for life in ending))
+
+    @property
+    def _have_begun(self) -> bool:
+        lives = self._lives.values()
+        return len(lives) == self._count and all(life.pulse.is_felt for life in lives)
+
+    # The end
 
     @override
     def stopService(self) -> Deferred[None]:  # type: ignore[override]
@@ -155,7 +295,10 @@ class Workers(ProcessMonitor):
 
         :returns: fires with None when all are gone.
         """
+        self._rounds.stop()
+        self._ending = list(self._lives.values())
         super().stopService()
+        self._noticed()
         self._waiting = LoopingCall(self._look)
         self._waiting.clock = self._clock
         return self._waiting.start(LOOK_INTERVAL).addCallback(lambda _: None)
@@ -175,8 +318,19 @@ class WorkersLog:
         """Each worker opens its own."""
 
     def reopen(self) -> None:
-        """See :meth:`Workers.reopen`."""
-        self._workers.reopen()
+        """Each worker reopens its own."""
+        self._workers.hand_on(signal.SIGUSR1)
 
     def close(self) -> None:
         """Each worker closes its own."""
+
+
+class WorkersFiles:
+    """What the workers read and write, as one thing that SIGHUP concerns: see :class:`socks5.reread.Log`."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    def reopen(self) -> str:
+        """Each worker does it, and says so itself."""
+        return f"the files of {self._workers.hand_on(signal.SIGHUP)} workers"

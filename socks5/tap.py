@@ -33,19 +33,24 @@ from typing_extensions import override
 from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import PasswordAuthentication
+from socks5.auth.files import OfFile
 from socks5.auth.users import WrongSource
 from socks5.balancer import Behind
 from socks5.certificates import Unusable
 from socks5.checkers import SOURCES
+from socks5.heartbeat import Heart
 from socks5.interfaces import IAuthenticator
 from socks5.kerberos import KerberosOptions
 from socks5.limits import raise_descriptor_limit
 from socks5.listeners import DoorOptions, Place, at_door, networks
 from socks5.networks import Networks
+from socks5.reread import Rereading, Source
 from socks5.server import ServerFactory
 from socks5.service import (
     LOOPBACK,
+    Announcer,
     Listener,
+    LogAnnouncer,
     ProxyService,
     believes_headers,
     is_exposed,
@@ -54,6 +59,7 @@ from socks5.service import (
 )
 from socks5.session import COMMAND_NAMES
 from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.tls import TLSEndpoint
 from socks5.wire import Method
 from socks5.workers import Inheriting, Opening, Worker, worker_count
 
@@ -303,6 +309,8 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         self["advertise"] = PerFamily()
         self.arguments: list[str] = []
         """The command line, for the workers."""
+        self.sources: list[Source] = []
+        """What is read again for SIGHUP, once there are listeners."""
 
     @override
     def parseOptions(self, options: Any = None) -> None:
@@ -357,7 +365,8 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         if kind == "memory":
             self["memory"] = True
         try:
-            self.addChecker(_checker(kind, arguments))
+            checker = _checker(kind, arguments)
+            self.addChecker(checker)
         except InvalidAuthType:
             known = ", ".join(_types())
             meant = f"; did you mean htpasswd:{kind}?" if os.path.exists(kind) else ""
@@ -373,6 +382,8 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         except (ValueError, OSError, InvalidAuthArgumentString):  # which may quote a password
             expected = findCheckerFactory(kind).argStringFormat
             raise usage.UsageError(f"--auth {kind}:ARGS: expected for ARGS: {expected}") from None
+        if isinstance(checker, OfFile):
+            self.sources.append(checker.file)
 
     def _ip(self, option: str, text: str) -> int:
         """The IP version of an address option.
@@ -502,6 +513,9 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             [listener] = listeners_on(listening, self["port"], [place.text])
         else:
             [listener] = listeners_at(listening, [place.text])
+        endpoint = listener[1]
+        if isinstance(endpoint, TLSEndpoint):
+            self.sources.append(endpoint.certificates)
         return at_door(listener, door)
 
 
@@ -539,16 +553,19 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         worker=None if worker is None else worker.number,
     )
     listening: Any = ListeningReactor(reactor, factory.limit)
+    announcer: Announcer = LogAnnouncer()
     if worker is not None:
         worker.watch_parent(reactor)
         listening = Inheriting(reactor, factory.limit, worker.sockets)
+        announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
     required, optional = options.listeners(listening, factory)
-    return ProxyService(reactor, factory, required, optional, access_log, worker is not None)
+    reread = Rereading(reactor, options.sources, access_log).begin
+    return ProxyService(reactor, factory, required, optional, access_log, announcer, reread)
 
 
 def _parent(options: Options, reactor: Any) -> IService:
     """The service of a parent: its workers, and the sockets that they inherit."""
-    from socks5.supervisor import Workers, WorkersLog
+    from socks5.supervisor import Workers, WorkersFiles, WorkersLog
 
     count = options["workers"]
     opening = Opening(count)
@@ -559,10 +576,15 @@ def _parent(options: Options, reactor: Any) -> IService:
         gssapi=options.contexts(reactor),
     )
     required, optional = options.listeners(opening, factory)
+
+    def give_up(reason: str) -> None:
+        front.give_up(reason)
+
+    workers = Workers(reactor, opening, options.arguments, count, give_up)
+    reread = Rereading(reactor, (), WorkersFiles(workers)).begin
+    log = WorkersLog(workers)
+    front = ProxyService(reactor, factory, required, optional, log, workers, reread)
     family = MultiService()
-    front = ProxyService(reactor, factory, required, optional)
-    workers = Workers(reactor, opening, options.arguments, count, front.give_up)
-    front.access_log = WorkersLog(workers)
     front.setServiceParent(family)
     workers.setServiceParent(family)
     return family

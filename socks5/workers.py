@@ -203,11 +203,13 @@ class Worker:
     :param number: from 1.
     :param sockets: how many it inherits.
     :param output: the descriptor of the parent's standard output, for the access log.
+    :param heart: that of the pipe for signs of life, see :mod:`socks5.heartbeat`.
     """
 
     number: int
     sockets: int
     output: int
+    heart: int
 
     @classmethod
     def from_environment(cls) -> Worker | None:

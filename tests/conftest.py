@@ -4,6 +4,7 @@ pytest-twisted is found by pytest itself; ``--reactor asyncio`` chooses the othe
 """
 
 import os
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -44,3 +45,13 @@ def log() -> Iterator[list[str]]:
     globalLogPublisher.addObserver(observe)
     yield found
     globalLogPublisher.removeObserver(observe)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The handlers of signals are put back."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)

@@ -62,6 +62,9 @@ FLOORS = [
     (
         "5 doors",
         [
+            "signals",
+            "heartbeat",
+            "reread",
             "service",
             "listeners",
             "workers",
@@ -102,11 +105,21 @@ SIDEWAYS = {
     "entrance": {"session"},
     "contexts": {"session", "entrance"},
     "server": {"session", "entrance", "contexts"},
+    "service": {"signals"},
     "listeners": {"service"},
-    "supervisor": {"workers"},
+    "supervisor": {"workers", "heartbeat", "signals", "service"},
     "kerberos": {"checkers"},
-    "tap": {"service", "listeners", "workers", "supervisor", "checkers", "kerberos"},
-    "__main__": {"tap", "service", "passwd", "workers"},
+    "tap": {
+        "heartbeat",
+        "reread",
+        "service",
+        "listeners",
+        "workers",
+        "supervisor",
+        "checkers",
+        "kerberos",
+    },
+    "__main__": {"tap", "service", "signals", "passwd", "workers"},
 }
 
 # The face offers what other floors define: it may import all but the doors, and no module imports it.

@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,11 @@ from socks5.accesslog import AccessLog
 from socks5.interfaces import Record
 from socks5.server import ServerFactory
 from socks5.service import ProxyService, StartRefused, is_exposed, is_loopback, refusal_of
+from socks5.signals import held, hold
 from socks5.tap import Options, makeService
 from tests.certificates import self_signed
+
+pytestmark = pytest.mark.usefixtures("handlers")
 
 # ---------------------------------------------------------------- who could reach it
 
@@ -221,35 +224,38 @@ class FakeEndpoint:
 
 
 class FakeReactor(Clock):
-    """Runs at once what it is given; counts how often it was stopped."""
+    """Does what it is given once it runs; counts how often it was stopped."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stops = 0
+        self.interrupts = 0
+        self.is_running = True
+        self._waiting: list[Callable[[], object]] = []
+
+    def run(self) -> None:
+        self.is_running = True
+        for function in self._waiting:
+            function()
+
+    def sigInt(self, number: int, frame: object) -> None:  # noqa: N802
+        self.interrupts += 1
 
     def sigTerm(self, number: int, frame: object) -> None:  # noqa: N802
         raise AssertionError("the service takes this signal")
 
-    def callWhenRunning(self, function: Callable[[], None]) -> None:
-        function()
+    def callWhenRunning(self, function: Callable[[], object]) -> None:
+        if self.is_running:
+            function()
+        else:
+            self._waiting.append(function)
 
-    def callFromThread(self, function: Callable[[], None]) -> None:
-        function()
+    callFromThread = callWhenRunning
 
     def stop(self) -> None:
         if self.stops:
             raise ReactorNotRunning
         self.stops += 1
-
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """The handlers of signals are put back."""
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -289,7 +295,8 @@ def test_it_listens_without_a_privileged_start(fake: FakeReactor) -> None:
     assert endpoint.listening == 1
 
 
-def test_it_says_where_it_listens(fake: FakeReactor) -> None:
+def test_it_says_where_it_listens_once_the_reactor_runs(fake: FakeReactor) -> None:
+    fake.is_running = False
     proxy = service_on(
         fake,
         FakeEndpoint(IPv4Address("TCP", "192.0.2.1", 1080)),
@@ -298,11 +305,25 @@ def test_it_says_where_it_listens(fake: FakeReactor) -> None:
     )
     with capturedLogs() as events:
         proxy.privilegedStartService()
+        proxy.startService()
+    assert events == []
+    with capturedLogs() as events:
+        fake.run()
     assert [formatEvent(event) for event in events] == [
         "SOCKS5 proxy listens on 192.0.2.1:1080",
         "SOCKS5 proxy listens on [::1]:1081",
         "SOCKS5 proxy listens on unix:/run/proxy.sock",
     ]
+
+
+def test_it_does_not_say_so_if_it_has_stopped_by_then(fake: FakeReactor) -> None:
+    fake.is_running = False
+    proxy = service_on(fake, FakeEndpoint())
+    proxy.startService()
+    proxy.stopService()
+    with capturedLogs() as events:
+        fake.run()
+    assert events == []
 
 
 REFUSALS = [
@@ -361,7 +382,7 @@ def test_a_place_that_this_machine_may_lack_is_left_out(error: int, fake: FakeRe
     first = FakeEndpoint()
     proxy = service_on(fake, first, optional=[FakeEndpoint(error=cannot_listen(error))])
     with capturedLogs() as events:
-        proxy.privilegedStartService()
+        proxy.startService()
     assert proxy.ports == [first.port]
     assert len(events) == 1
 
@@ -394,8 +415,10 @@ def test_an_endpoint_may_take_its_time(fake: FakeReactor) -> None:
     proxy = service_on(fake, endpoint)
     proxy.startService()
     assert proxy.ports == []
-    endpoint.conclude()
+    with capturedLogs() as events:
+        endpoint.conclude()
     assert proxy.ports == [endpoint.port]
+    assert [formatEvent(event) for event in events] == ["SOCKS5 proxy listens on 127.0.0.1:1080"]
     assert fake.stops == 0
 
 
@@ -488,9 +511,34 @@ def test_sigusr1_reopens_the_access_log(fake: FakeReactor, tmp_path: Path) -> No
     path.touch()
     signal.raise_signal(signal.SIGUSR1)
     log.write(Record(2, "192.0.2.7:2", reason="two"))
+    assert (tmp_path / "access.log.1").read_text() == "one\n"
+    assert path.read_text() == "two\n"
     log.close()
-    # What waited went where the path led when it was written, which is the new file already.
-    assert path.read_text().split() == ["one", "two"]
+
+
+def test_sigusr1_says_if_the_access_log_cannot_be_opened_anew(
+    fake: FakeReactor, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    path = tmp_path / "logs" / "access.log"
+    log = AccessLog(fake, str(path))
+    service_on(fake, access_log=log).startService()
+    path.parent.rename(tmp_path / "old")
+    with capturedLogs() as events:
+        signal.raise_signal(signal.SIGUSR1)
+    [line] = [formatEvent(event) for event in events]
+    assert line == f"access log {path} stays as it was: No such file or directory"
+    log.close()
+
+
+def test_sighup_rereads_and_ends_nothing(fake: FakeReactor) -> None:
+    told: list[str] = []
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    factory = ServerFactory(fake)
+    proxy = ProxyService(fake, factory, [], reread=lambda: told.append("reread"))
+    proxy.startService()
+    signal.raise_signal(signal.SIGHUP)
+    assert (told, fake.stops) == (["reread"], 0)
 
 
 def test_sigusr1_without_an_access_log_is_harmless(fake: FakeReactor) -> None:
@@ -529,6 +577,50 @@ def test_who_else_takes_sigterm_keeps_it(fake: FakeReactor) -> None:
     service_on(fake).startService()
     signal.raise_signal(signal.SIGTERM)
     assert (received, fake.stops) == ([signal.SIGTERM], 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_before_the_reactor_runs_is_not_lost(
+    number: signal.Signals, fake: FakeReactor
+) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    fake.is_running = False
+    service_on(fake).privilegedStartService()
+    signal.raise_signal(number)
+    assert fake.stops == 0
+    fake.run()
+    assert (fake.stops, fake.interrupts) == ((1, 0) if number == signal.SIGTERM else (0, 1))
+
+
+def test_a_second_sigint_changes_nothing(fake: FakeReactor) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    service_on(fake).startService()
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+    assert fake.interrupts == 1
+
+
+def test_who_else_takes_sigint_keeps_it(fake: FakeReactor) -> None:
+    received: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    service_on(fake).startService()
+    signal.raise_signal(signal.SIGINT)
+    assert (received, fake.interrupts) == ([signal.SIGINT], 0)
+
+
+def test_signals_that_were_held_back_come_once_they_are_taken(fake: FakeReactor) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    told: list[str] = []
+    proxy = ProxyService(fake, ServerFactory(fake), [], reread=lambda: told.append("reread"))
+    hold()
+    signal.raise_signal(signal.SIGHUP)
+    proxy.startService()
+    assert told == ["reread"]
+    with held():
+        signal.raise_signal(signal.SIGHUP)
+        assert told == ["reread"]
+    assert told == ["reread", "reread"]
 
 
 # ---------------------------------------------------------------- stopping
@@ -580,6 +672,7 @@ def test_it_can_start_again(fake: FakeReactor) -> None:
 
 def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
+    before = os.listdir("/dev/fd")
     log = AccessLog(fake, str(path), lambda record: record.reason)
     proxy = service_on(fake, access_log=log)
     proxy.startService()
@@ -595,10 +688,10 @@ def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_
     proxy.stopService().addCallback(stopped.append)
     assert asked == [("shutdown", service.STOP_GRACE)]
     log.write(Record(1, "192.0.2.7:1", reason="shutdown"))
-    assert path.read_text() == ""
+    assert stopped == []
     ended.callback(None)
     assert path.read_text() == "shutdown\n"
-    assert stopped == [None]
+    assert (stopped, os.listdir("/dev/fd")) == ([None], before)
     assert fake.getDelayedCalls() == []
 
 

@@ -458,7 +458,9 @@ def test_users_whom_no_listener_asks_for_are_warned_of() -> None:
 def test_of_passwords_on_the_command_line_the_workers_say_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    worker = SimpleNamespace(number=1, sockets=0, output=1, watch_parent=lambda reactor: None)
+    worker = SimpleNamespace(
+        number=1, sockets=0, output=1, heart=1, watch_parent=lambda reactor: None
+    )
     monkeypatch.setattr(tap.Worker, "from_environment", lambda: worker)
     assert warnings_of("--auth", "memory:alice:secret", "--access-log", "x") == []
 

@@ -1,10 +1,13 @@
 """Several processes: what the parent opens, what a worker inherits, who is started again."""
 
 import errno
+import fcntl
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,13 +22,17 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5 import supervisor
+from socks5 import heartbeat, supervisor
+from socks5.heartbeat import Heart
 from socks5.limits import SessionLimit
-from socks5.supervisor import Workers, WorkersLog
+from socks5.service import refusal_of
+from socks5.supervisor import Workers, WorkersFiles, WorkersLog
 from socks5.tap import Options, makeService
 from socks5.workers import FIRST_DESCRIPTOR, VARIABLE, Inheriting, Opening, Worker, worker_count
 from tests.certificates import self_signed
 from tests.sockets.wires import until
+
+pytestmark = pytest.mark.usefixtures("handlers")
 
 
 def test_auto_is_one_worker_for_each_processor() -> None:
@@ -204,8 +211,8 @@ def test_the_rest_is_the_reactors(inherited: Any) -> None:
 
 
 def test_a_worker_knows_itself_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "2,3,6")
-    assert Worker.from_environment() == Worker(number=2, sockets=3, output=6)
+    monkeypatch.setenv(VARIABLE, "2,3,6,7")
+    assert Worker.from_environment() == Worker(number=2, sockets=3, output=6, heart=7)
     assert Worker.from_environment() is None, "what it starts is no worker"
 
 
@@ -228,7 +235,7 @@ def test_a_worker_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch, by_hang_
             self.is_stopped = True
 
     watching = Watching()
-    Worker(1, 0, 1).watch_parent(watching)
+    Worker(1, 0, 1, 2).watch_parent(watching)
     (watch,) = watching.readers
     verifyObject(IReadDescriptor, watch)
     assert watch.fileno() == 0
@@ -256,7 +263,7 @@ def test_the_end_of_the_reactor_ends_nothing_twice() -> None:
             del self.reader
 
     stopped = Stopped()
-    Worker(1, 0, 1).watch_parent(stopped)
+    Worker(1, 0, 1, 2).watch_parent(stopped)
     stopped.reader.connectionLost(None)
     assert not hasattr(stopped, "reader")
 
@@ -274,6 +281,10 @@ class Spawner(Clock):
         self.signals: list[str | int] = []
         self.reasons: list[str] = []
         """Why the parent gave up."""
+        self.stops = 0
+
+    def stop(self) -> None:
+        self.stops += 1
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> None:
         protocol.makeConnection(self)
@@ -298,31 +309,37 @@ def workers(spawner: Spawner) -> Any:
     port.stopListening()
 
 
-def test_each_worker_gets_its_sockets_and_our_output(workers: Any, spawner: Spawner) -> None:
+def test_each_worker_gets_its_sockets_our_output_and_a_pipe(workers: Any, spawner: Spawner) -> None:
     (first, second) = spawner.spawned
-    protocol, (executable, command), options = first
+    life, (executable, command), options = first
+    output, heart = FIRST_DESCRIPTOR + 1, FIRST_DESCRIPTOR + 2
     assert command == [executable, "-m", "socks5", "--port", "1"]
-    assert options["env"][VARIABLE] == f"1,1,{FIRST_DESCRIPTOR + 1}"
+    assert options["env"][VARIABLE] == f"1,1,{output},{heart}"
     own = workers.descriptors_of("worker-1")[0]
-    assert options["childFDs"] == {0: "w", 1: "r", 2: "r", 3: own, 4: 1}
+    assert options["childFDs"] == {0: "w", 1: "r", 2: "r", 3: own, output: 1, heart: "r"}
     assert second[2]["childFDs"][3] == workers.descriptors_of("worker-2")[0] != own
-    assert protocol.name == "worker-1"
+    assert life.name == "worker-1"
+
+
+def end(spawner: Spawner, number: int, status: int | None) -> None:
+    """A process that was started ends with a status, or by a signal."""
+    life = spawner.spawned[number][0]
+    life.processEnded(Failure(ProcessTerminated(status, None if status else 9)))
+
+
+def beat(workers: Any, spawner: Spawner, number: int, sign: bytes = b"0\n") -> None:
+    """A process that was started gives a sign of life."""
+    spawner.spawned[number][0].childDataReceived(workers.heart, sign)
 
 
 def test_a_worker_that_dies_is_started_again_with_the_same_sockets(
     workers: Any, spawner: Spawner
 ) -> None:
     before = spawner.spawned[0]
-    workers._monitoredProcessExited("worker-1")
+    end(spawner, 0, None)
     spawner.advance(supervisor.RESTART_DELAY)
     assert len(spawner.spawned) == 3
     assert spawner.spawned[2][2]["childFDs"] == before[2]["childFDs"]
-
-
-def end(spawner: Spawner, number: int, status: int | None) -> None:
-    """A process that was started ends with a status, or by a signal."""
-    protocol = spawner.spawned[number][0]
-    protocol.processEnded(Failure(ProcessTerminated(status, None if status else 9)))
 
 
 @pytest.mark.parametrize("status", [1, 2])
@@ -339,7 +356,7 @@ def test_a_worker_that_had_begun_is_started_again_whatever_its_end(
     workers: Any, spawner: Spawner
 ) -> None:
     end(spawner, 0, None)
-    spawner.advance(supervisor.BEGINNING)
+    beat(workers, spawner, 1)
     end(spawner, 1, 1)
     spawner.advance(supervisor.RESTART_DELAY)
     assert len(spawner.spawned) == 4
@@ -353,12 +370,125 @@ def test_workers_that_end_with_the_parent_are_no_reason(workers: Any, spawner: S
     assert spawner.reasons == []
 
 
+def test_the_lines_of_a_worker_are_the_parents_too(
+    workers: Any, spawner: Spawner, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without blank ones, whole, and not without end."""
+    monkeypatch.setattr(supervisor, "MAX_LINE", 10)
+    life, *_ = spawner.spawned[0]
+    life.childDataReceived(1, b"one\n\ntw")
+    life.childDataReceived(2, b"\tan error \xff\n \n")
+    life.childDataReceived(1, b"o\n")
+    life.childDataReceived(1, b"x" * 25)
+    life.childDataReceived(2, b"cut")
+    end(spawner, 0, None)
+    assert log == [
+        "[worker-1] one",
+        "[worker-1] \tan error \\xff",
+        "[worker-1] two",
+        *(f"[worker-1] {'x' * 10}",) * 2,
+        "[worker-1] xxxxx",
+        "[worker-1] cut",
+    ]
+
+
+def test_where_it_listens_is_said_once_all_workers_have_begun(
+    workers: Any, spawner: Spawner, log: list[str]
+) -> None:
+    beat(workers, spawner, 0)
+    workers.begins(["127.0.0.1:1080"])
+    assert log == []
+    beat(workers, spawner, 1)
+    beat(workers, spawner, 1)
+    assert log == ["SOCKS5 proxy listens on 127.0.0.1:1080"]
+
+
+def test_a_worker_that_dies_before_all_have_begun_is_waited_for(
+    workers: Any, spawner: Spawner, log: list[str]
+) -> None:
+    workers.begins(["127.0.0.1:1080"])
+    beat(workers, spawner, 0)
+    end(spawner, 0, None)
+    beat(workers, spawner, 1)
+    spawner.advance(supervisor.RESTART_DELAY)
+    assert not any("listens" in line for line in log)
+    beat(workers, spawner, 2)
+    assert log[-1] == "SOCKS5 proxy listens on 127.0.0.1:1080"
+
+
+def test_the_end_says_how_many_sessions_all_workers_had(
+    workers: Any, spawner: Spawner, log: list[str]
+) -> None:
+    beat(workers, spawner, 0, b"7\n")
+    workers.stopService()
+    workers.ends(0)
+    beat(workers, spawner, 0, b"1\n2!\n")
+    beat(workers, spawner, 1, b"3")
+    assert log == []
+    beat(workers, spawner, 1, b"0!\n")
+    end(spawner, 0, None)
+    end(spawner, 1, None)
+    assert log == ["SOCKS5 proxy stops; open sessions: 32"]
+
+
+def test_a_worker_that_is_killed_at_the_end_is_not_waited_for(
+    workers: Any, spawner: Spawner, log: list[str]
+) -> None:
+    beat(workers, spawner, 0, b"7\n")
+    workers.stopService()
+    beat(workers, spawner, 1, b"3!\n")
+    end(spawner, 0, None)
+    assert log == ["SOCKS5 proxy stops; open sessions: 10"]
+
+
+def pass_time(spawner: Spawner, seconds: int) -> None:
+    for _ in range(seconds):
+        spawner.advance(heartbeat.INTERVAL)
+
+
+def test_a_worker_that_gives_no_sign_of_life_is_killed(
+    workers: Any, spawner: Spawner, log: list[str]
+) -> None:
+    for _ in range(heartbeat.SILENCE + 5):
+        beat(workers, spawner, 0)
+        spawner.advance(heartbeat.INTERVAL)
+    assert log == []
+    beat(workers, spawner, 0)
+    beat(workers, spawner, 1)
+    for _ in range(heartbeat.SILENCE):
+        beat(workers, spawner, 0)
+        spawner.advance(heartbeat.INTERVAL)
+    assert spawner.signals == []
+    pass_time(spawner, 2)
+    assert spawner.signals == [signal.SIGKILL]  # and not again while the system takes its time
+    assert log == ["worker-2 gives no sign of life and is killed"]
+
+
+def test_a_worker_has_longer_to_begin(workers: Any, spawner: Spawner) -> None:
+    pass_time(spawner, heartbeat.BEGINNING)
+    assert spawner.signals == []
+    pass_time(spawner, 1)
+    assert spawner.signals == [signal.SIGKILL, signal.SIGKILL]
+
+
+def test_a_parent_that_was_stopped_itself_kills_nobody(workers: Any, spawner: Spawner) -> None:
+    beat(workers, spawner, 0)
+    beat(workers, spawner, 1)
+    spawner.advance(1000 * heartbeat.SILENCE)
+    assert spawner.signals == []
+
+
 def test_a_rotation_of_the_log_is_every_workers(workers: Any, spawner: Spawner) -> None:
     log = WorkersLog(workers)
     log.open()
     log.reopen()
     log.close()
     assert spawner.signals == [signal.SIGUSR1, signal.SIGUSR1]
+
+
+def test_sighup_is_handed_on_to_every_worker(workers: Any, spawner: Spawner) -> None:
+    assert WorkersFiles(workers).reopen() == "the files of 2 workers"
+    assert spawner.signals == [signal.SIGHUP, signal.SIGHUP]
 
 
 def test_a_worker_that_is_gone_reopens_nothing(
@@ -368,17 +498,17 @@ def test_a_worker_that_is_gone_reopens_nothing(
         raise ProcessExitedAlready
 
     monkeypatch.setattr(spawner, "signalProcess", gone)
-    workers.reopen()
+    WorkersLog(workers).reopen()
 
 
 def test_the_end_waits_for_every_worker(workers: Any, spawner: Spawner) -> None:
     done: list[Any] = []
     workers.stopService().addCallback(done.append)
     assert spawner.signals == ["TERM", "TERM"]
-    workers._monitoredProcessExited("worker-1")
+    end(spawner, 0, None)
     spawner.advance(supervisor.LOOK_INTERVAL)
     assert done == []
-    workers._monitoredProcessExited("worker-2")
+    end(spawner, 1, None)
     spawner.advance(supervisor.LOOK_INTERVAL)
     assert done == [None]
 
@@ -387,6 +517,46 @@ def test_a_worker_that_does_not_end_is_killed(workers: Any, spawner: Spawner) ->
     workers.stopService()
     spawner.advance(supervisor.KILL_TIME)
     assert spawner.signals == ["TERM", "TERM", "KILL", "KILL"]
+
+
+# ---------------------------------------------------------------- a worker's signs of life
+
+
+@pytest.fixture
+def heart() -> Iterator[Any]:
+    """A worker's pipe to its parent, and the worker's clock."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    clock = Clock()
+    counts = iter(range(5, 1000000))
+    heart = Heart(clock, writing, lambda: next(counts))
+    yield SimpleNamespace(heart=heart, reading=reading, writing=writing, clock=clock)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_worker_says_each_second_that_it_lives(heart: Any) -> None:
+    heart.heart.begins(["a place"])
+    heart.heart.begins(["another place"])
+    assert os.read(heart.reading, 100) == b"5\n"
+    heart.clock.advance(heartbeat.INTERVAL)
+    assert os.read(heart.reading, 100) == b"6\n"
+    heart.heart.ends(3)
+    assert os.read(heart.reading, 100) == b"3!\n"
+    assert heart.clock.getDelayedCalls() == []
+
+
+def test_a_worker_that_never_began_says_that_it_ends(heart: Any) -> None:
+    heart.heart.ends(0)
+    assert os.read(heart.reading, 100) == b"0!\n"
+
+
+def test_a_parent_that_does_not_listen_holds_no_worker_up(heart: Any) -> None:
+    fcntl.fcntl(heart.reading, fcntl.F_SETPIPE_SZ, 4096)
+    heart.heart.begins([])
+    for _ in range(2000):
+        heart.clock.advance(heartbeat.INTERVAL)
+    assert os.read(heart.reading, 3) == b"5\n6"
 
 
 # ---------------------------------------------------------------- the command line
@@ -404,6 +574,17 @@ def test_a_parent_has_a_front_and_its_workers() -> None:
     assert front.factory.counters.connections == 0
 
 
+def test_workers_that_cannot_begin_are_a_start_that_is_refused(spawner: Spawner) -> None:
+    options = Options()
+    options.parseOptions(["--port", "0", "--workers", "2"])
+    family: Any = makeService(options, spawner)
+    _, workers = family
+    workers.startService()
+    end(spawner, 0, 1)
+    assert "worker-1 ended with status 1" in str(refusal_of(family))
+    assert spawner.stops == 1
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_worker_serves_and_its_records_say_which(
     inherited: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -411,7 +592,8 @@ async def test_a_worker_serves_and_its_records_say_which(
     sock = socket.create_server(("127.0.0.1", 0))
     first = os.dup(sock.fileno())
     monkeypatch.setattr("socks5.workers.FIRST_DESCRIPTOR", first)
-    monkeypatch.setenv(VARIABLE, f"7,1,{1}")
+    reading, writing = os.pipe()
+    monkeypatch.setenv(VARIABLE, f"7,1,1,{writing}")
     monkeypatch.setattr(Worker, "watch_parent", lambda self, reactor: None)
     where = sock.getsockname()
     sock.close()
@@ -423,3 +605,6 @@ async def test_a_worker_serves_and_its_records_say_which(
     await until(lambda: not proxy.factory.counters.open_connections)
     assert proxy.factory.worker == 7
     await proxy.stopService()
+    assert os.read(reading, 10) == b"0!\n"
+    os.close(reading)
+    os.close(writing)

@@ -98,6 +98,22 @@ class UserFile:
                 )
             raise
 
+    def reread(self) -> str:
+        """Read the files, changed or not, as far as the system tells.
+
+        :returns: which, and how many users there are.
+        :raises WrongSource: says what is wrong; the users of before stay.
+        """
+        with self._lock:
+            self._seen = self.stamp()
+            try:
+                self._read()
+            except WrongSource as error:
+                self._wrong = str(error)
+                raise
+            self._wrong = ""
+            return f"{' and '.join(self._paths)} (users: {len(self._users)})"
+
     def _read_again(self) -> None:
         path = self._paths[0]
         try:
@@ -134,6 +150,20 @@ class UserFile:
         self._users = Users(entries, *found)
         self._digests = digests
         return True
+
+
+@implementer(ICredentialsChecker)
+class OfFile:
+    """A checker with the file that it judges by.
+
+    :param file: the users.
+    :param checker: judges.
+    """
+
+    def __init__(self, file: UserFile, checker: Any) -> None:
+        self.file = file
+        self.credentialInterfaces = checker.credentialInterfaces
+        self.requestAvatarId = checker.requestAvatarId
 
 
 @implementer(ICredentialsChecker)

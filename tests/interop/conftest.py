@@ -18,6 +18,13 @@ from tests.interop.servers import Echo, Web, free_port, serving
 StartProxy = Callable[..., Proxy]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """See :data:`~tests.interop.programs.needs`."""
+    for mark in item.iter_markers("needs"):
+        require_program(*mark.args)
+
+
 @pytest.fixture
 def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
     """Starts a proxy with the options it is called with."""

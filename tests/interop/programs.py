@@ -5,6 +5,12 @@ import shutil
 
 import pytest
 
+needs = pytest.mark.needs
+"""Marks a test that needs a program: it is looked for before anything is started, so a skip costs nothing.
+
+Its arguments are those of :func:`require_program`.
+"""
+
 _PATH = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
 )

@@ -16,7 +16,7 @@ import socks
 from tests.interop.association import Association
 from tests.interop.conftest import NameServer
 from tests.interop.processes import succeed
-from tests.interop.programs import require_program
+from tests.interop.programs import needs, require_program
 from tests.interop.proxy import Proxy
 
 
@@ -103,6 +103,7 @@ def _dig(port: int, *arguments: str) -> list[str]:
     return succeed(require_program("dig"), *how, *arguments).decode().splitlines()
 
 
+@needs("dig")
 @pytest.mark.parametrize("target", ["127.0.0.1", "localhost"])
 def test_dig(proxy: Proxy, name_server: NameServer, target: str) -> None:
     with _forwarded(proxy, (target, name_server.port)) as port:
@@ -113,6 +114,7 @@ def test_dig(proxy: Proxy, name_server: NameServer, target: str) -> None:
     assert session.dropped == 0
 
 
+@needs("dig")
 def test_dig_with_a_long_answer(proxy: Proxy, name_server: NameServer) -> None:
     with _forwarded(proxy, ("127.0.0.1", name_server.port)) as port:
         answer = _dig(port, "big.test", "TXT", "+bufsize=4096", "+ignore")

@@ -15,9 +15,11 @@ import pytest
 from tests.interop import listener
 from tests.interop.conftest import NameServer, StartProxy
 from tests.interop.processes import poll, run, running, succeed
-from tests.interop.programs import require_program
+from tests.interop.programs import needs, require_program
 from tests.interop.proxy import Proxy
 from tests.interop.servers import FTP, SECONDS, TFTP, Web, free_port, payload, receive_all, serving
+
+pytestmark = needs("socksify")
 
 SIZE = 5_000_000
 FTP_HOST = "127.0.0.3"

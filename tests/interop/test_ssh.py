@@ -10,7 +10,7 @@ import pytest
 
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, running, succeed
-from tests.interop.programs import require_program
+from tests.interop.programs import needs, require_program
 from tests.interop.proxy import Proxy
 from tests.interop.servers import free_port, payload
 
@@ -90,8 +90,11 @@ def _ncat(proxy: Proxy, *options: str) -> str:
     return f"{require_program('ncat')} {how} %h %p"
 
 
+THROUGH = [pytest.param(_nc, marks=needs("nc")), pytest.param(_ncat, marks=needs("ncat"))]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-@pytest.mark.parametrize("through", [_nc, _ncat])
+@pytest.mark.parametrize("through", THROUGH)
 def test_a_command(proxy: Proxy, sshd: SSHServer, through: Through, host: str) -> None:
     line = sshd.command(through(proxy), host, "echo $((6 * 7)) $SSH_CLIENT")
     answer, client, port, _ = succeed(*line).decode().split()
@@ -102,7 +105,7 @@ def test_a_command(proxy: Proxy, sshd: SSHServer, through: Through, host: str) -
     assert session.bound == f"{client}:{port}"
 
 
-@pytest.mark.parametrize("through", [_nc, _ncat])
+@pytest.mark.parametrize("through", THROUGH)
 def test_a_pipe(proxy: Proxy, sshd: SSHServer, through: Through) -> None:
     line = sshd.command(through(proxy), "127.0.0.1", "cat")
     assert succeed(*line, stdin=payload(SIZE)) == payload(SIZE)
@@ -111,6 +114,7 @@ def test_a_pipe(proxy: Proxy, sshd: SSHServer, through: Through) -> None:
     assert session.bytes_down > SIZE
 
 
+@needs("ncat")
 def test_ncat_with_user_and_password(start_proxy: StartProxy, sshd: SSHServer) -> None:
     proxy = start_proxy("--auth", "memory:anna:secret")
     line = sshd.command(_ncat(proxy, "--proxy-auth", "anna:secret"), "127.0.0.1", "echo hello")

@@ -15,7 +15,7 @@ from tests.certificates import Authority, shake_hands
 from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
-from tests.interop.programs import require_program
+from tests.interop.programs import needs, require_program
 from tests.interop.proxy import SOURCES, Proxy, has_ipv6
 from tests.interop.servers import Echo, Web, free_port, payload, sha256
 from tests.readme import named
@@ -111,7 +111,12 @@ class TLS:
         return tunnel
 
 
-@pytest.fixture(params=[_stunnel, _socat], ids=["stunnel", "socat"])
+@pytest.fixture(
+    params=[
+        pytest.param(_stunnel, id="stunnel", marks=needs("stunnel4", "stunnel")),
+        pytest.param(_socat, id="socat", marks=needs("socat")),
+    ]
+)
 def tls(request: pytest.FixtureRequest, tmp_path: Path, start_proxy: StartProxy) -> Iterator[TLS]:
     with ExitStack() as tunnels:
         yield TLS(tmp_path, start_proxy, tunnels, request.param)
@@ -198,6 +203,7 @@ def by_tls(tmp_path: Path, start_proxy: StartProxy) -> TLS:
     return TLS(tmp_path, start_proxy, ExitStack(), _socat)  # which needs no tunnel
 
 
+@needs("openssl")
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_openssl_fetches_a_page(by_tls: TLS, web: Web, version: str) -> None:
     proxy = by_tls.proxy()
@@ -210,6 +216,7 @@ def test_openssl_fetches_a_page(by_tls: TLS, web: Web, version: str) -> None:
     assert proxy.session().user == USER
 
 
+@needs("openssl")
 @pytest.mark.parametrize(
     ("version", "words"),
     [("-tls1_2", b"handshake failure"), ("-tls1_3", b"certificate required")],

@@ -15,6 +15,7 @@ from tests.process.program import (
     ASSOCIATE,
     BIND,
     CONNECT,
+    MODULE,
     STOP_SECONDS,
     client_of,
     connected,
@@ -24,8 +25,10 @@ from tests.process.program import (
     receive,
     reply,
     request,
+    running,
     until_end,
 )
+from tests.process.program import COMMANDS as EVERY
 
 # The program itself, where one name's lookup hangs. Changed before Twisted takes the function.
 HANGING_NAME = "hangs.example"
@@ -177,6 +180,46 @@ def test_no_record_is_lost(tmp_path: Path, echo: tuple[str, int]) -> None:
         record["session"] for record in sorted(records, key=lambda each: int(each["session"]))
     ] == [*range(1, count + 1)]
     assert {record["bytes_up"] for record in records} == {5}
+
+
+FIRST = {
+    "SIGTERM": (MODULE, signal.SIGTERM),
+    "SIGINT": (MODULE, signal.SIGINT),
+    "twistd": (EVERY["twistd"], signal.SIGTERM),
+    "workers": ([*MODULE, "--workers=2"], signal.SIGTERM),
+}
+
+
+@pytest.mark.parametrize(("command", "number"), FIRST.values(), ids=FIRST)
+def test_a_signal_at_its_first_line_is_not_lost(
+    command: Sequence[str], number: signal.Signals, tmp_path: Path
+) -> None:
+    """It says where it listens once it takes signals."""
+    with running(tmp_path, [*command, "--port", "0"]) as program:
+        poll(lambda: "listens on" in program.output, "it listens")
+        program.signal(number)
+        assert program.wait(STOP_SECONDS) == 0
+        program.must_not_complain()
+
+
+def test_a_signal_before_its_first_line_ends_it(tmp_path: Path) -> None:
+    """Here when it has listened, and the reactor does not run yet."""
+    early = """\
+import signal
+from socks5.service import ProxyService
+start = ProxyService.startService
+def interrupted(service):
+    signal.raise_signal({})
+    start(service)
+ProxyService.startService = interrupted
+from socks5.__main__ import main
+main()
+"""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        command = [sys.executable, "-c", early.format(int(number)), "--port", "0"]
+        with running(tmp_path, command) as program:
+            assert program.wait() == 0
+            program.must_not_complain()
 
 
 def test_a_second_sigterm_changes_nothing(tmp_path: Path, flood: tuple[str, int]) -> None:

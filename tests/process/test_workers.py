@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import socket
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,39 @@ def survives(client: socket.socket) -> bool:
         return echoes(client)
     except ConnectionError:
         return False
+
+
+STOPPED = """\
+from socks5 import heartbeat
+heartbeat.SILENCE = 2
+from socks5.__main__ import main
+main()
+"""
+
+
+def test_a_worker_that_was_stopped_has_a_successor(tmp_path: Path, echo: tuple[str, int]) -> None:
+    with proxy(tmp_path, "--workers=2", command=[sys.executable, "-c", STOPPED]) as program:
+        victim, other = children(program)
+        os.kill(victim, signal.SIGSTOP)
+        poll(lambda: len(children(program)) == 2 and victim not in children(program), "a new one")
+        assert other in children(program)
+        for _ in range(8):
+            with connected(at(program), echo) as client:
+                assert echoes(client)
+        assert re.search(r"worker-\d gives no sign of life and is killed", program.output)
+
+
+def test_the_log_says_how_many_sessions_there_were_and_has_no_blank_lines(
+    tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    with ExitStack() as clients, proxy(tmp_path, "--workers=2") as program:
+        for _ in range(10):
+            clients.enter_context(connected(at(program), echo))
+        program.terminate()
+        lines = program.messages
+    assert "SOCKS5 proxy stops; open sessions: 10" in lines
+    assert [line for line in lines if not re.sub(r"^\[worker-\d\]", "", line).strip()] == []
+    assert sum("listens on" in line or "stops" in line for line in lines) == 2
 
 
 def test_the_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:

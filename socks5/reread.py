@@ -1,0 +1,124 @@
+"""What SIGHUP asks for: files that an operator keeps are read again, and logs go on in the files that their paths
+lead to now.
+
+What cannot be read replaces nothing. One line of the log says what was read, and what stays as it was.
+
+Floor 5: imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger, globalLogPublisher
+from twisted.python.logfile import BaseLogFile
+
+
+class Source(Protocol):
+    """Something that was read from files."""
+
+    def reread(self) -> str:
+        """Read them again, in a thread of its own.
+
+        :returns: which, in a few words.
+        :raises ValueError: they cannot be used, and what was read before stays; says which, and why.
+        """
+
+
+class Log(Protocol):
+    """A log in a file."""
+
+    def reopen(self) -> str | None:
+        """Continue in the file that the path leads to now.
+
+        :returns: the path; None if it has none.
+        :raises OSError: it cannot be opened, and the file of before stays.
+        """
+
+
+class Rereading:
+    """Reads everything again when it is told to.
+
+    :param reactor: gives the thread.
+    :param sources: what is read.
+    :param access_log: what is opened anew, beside the program's own log.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, sources: Sequence[Source], access_log: Log | None) -> None:
+        self._reactor = reactor
+        self._sources = sources
+        self._logs: list[Callable[[], str | None]] = [reopen_program_log]
+        if access_log is not None:
+            self._logs.append(access_log.reopen)
+        self._is_under_way = False
+        self._is_asked_again = False
+
+    def begin(self) -> None:
+        """Read everything again; once more, if it is asked for while that is under way."""
+        if self._is_under_way:
+            self._is_asked_again = True
+            return
+        self._is_under_way = True
+        done, failed = _each(self._logs)
+        pool = self._reactor.getThreadPool()
+        reads = [source.reread for source in self._sources]
+        reading: Deferred[Any] = deferToThreadPool(self._reactor, pool, _each, reads)
+        reading.addCallback(lambda read: self._say(done + read[0], failed + read[1]))
+        reading.addBoth(self._over)
+
+    def _say(self, done: Sequence[str], failed: Sequence[str]) -> None:
+        read = ", ".join(done) or "nothing"
+        if failed:
+            self.log.error(
+                "SIGHUP: read again: {read}; stays as it was: {failed}",
+                read=read,
+                failed="; ".join(failed),
+            )
+        else:
+            self.log.info("SIGHUP: read again: {read}", read=read)
+
+    def _over(self, outcome: Any) -> Any:
+        self._is_under_way = False
+        if self._is_asked_again:
+            self._is_asked_again = False
+            self.begin()
+        return outcome
+
+
+def _each(reads: Sequence[Callable[[], str | None]]) -> tuple[list[str], list[str]]:
+    """Call each, whatever the others raise.
+
+    :returns: what was read, and the sentences of those that failed.
+    """
+    done: list[str] = []
+    failed: list[str] = []
+    for read in reads:
+        try:
+            name = read()
+        except OSError as error:
+            failed.append(f"{error.filename}: {error.strerror}")
+        except Exception as error:
+            failed.append(str(error) or type(error).__name__)
+        else:
+            done += [name] if name else []
+    return done, failed
+
+
+def reopen_program_log() -> str | None:
+    """Continue the log that ``twistd --logfile`` names in the file that its path leads to now.
+
+    :returns: its path; None if it goes elsewhere.
+    :raises OSError: it cannot be opened; the log goes on in the file of before.
+    """
+    for observer in globalLogPublisher._observers:
+        file = getattr(observer, "_outFile", None)
+        if isinstance(file, BaseLogFile):
+            open(file.path, "ab").close()  # or it would be closed, and not opened again
+            file.reopen()
+            return str(file.path)
+    return None

@@ -1,0 +1,89 @@
+"""The signals of the process: SIGTERM and SIGINT end it, SIGHUP and SIGUSR1 never do.
+
+They are taken as soon as the service begins, so that none that comes before the reactor runs ends the process
+half started or is lost: what it asks for is done once the reactor runs.
+
+Floor 5: imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+HELD = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
+"""What a terminal or an operator sends to workers as well, who may not have taken it yet."""
+
+
+def hold() -> None:
+    """Hold back, until they are taken, what would end a program that has just begun but is not meant to."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold :data:`HELD` back; a process that begins meanwhile gets them when it takes its signals."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Signals:
+    """What this process does with its signals.
+
+    :param reactor: does it; its own ``sigInt`` makes the exit status.
+    :param stop: ends the service.
+    :param others: what to do for further signals, beside what somebody else does for them.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        stop: Callable[[], object],
+        others: Mapping[signal.Signals, Callable[[], object]],
+    ) -> None:
+        self._reactor = reactor
+        self._stop = stop
+        self._others = others
+        self._is_taken = False
+        self._is_interrupted = False
+
+    def take(self) -> None:
+        """Take them, before the reactor runs. SIGTERM and SIGINT are left to somebody else who has taken them."""
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._terminated)
+        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._interrupted)
+        if not self._is_taken:
+            self._is_taken = True
+            for number, action in self._others.items():
+                self._join(number, action)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+
+    def take_from_reactor(self) -> None:
+        """Take SIGTERM once more, for a reactor takes it when it begins to run, and would exit with another status."""
+        if signal.getsignal(signal.SIGTERM) == getattr(self._reactor, "sigTerm", None):
+            signal.signal(signal.SIGTERM, self._terminated)
+
+    def _join(self, number: signal.Signals, action: Callable[[], object]) -> None:
+        before = signal.getsignal(number)
+
+        def both(number: int, frame: Any) -> None:
+            self._reactor.callFromThread(action)
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(number, both)
+
+    def _terminated(self, number: int, frame: Any) -> None:
+        self._reactor.callFromThread(self._stop)
+
+    def _interrupted(self, number: int, frame: Any) -> None:
+        """As the reactor has it, whose exit status then tells of it; once, for Ctrl-C is pressed again."""
+        if not self._is_interrupted:
+            self._is_interrupted = True
+            self._reactor.sigInt(number, frame)

@@ -1,0 +1,163 @@
+"""What SIGHUP has read again, what is said of it, and what stays."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet import reactor
+from twisted.logger import globalLogPublisher, textFileLogObserver
+from twisted.python.logfile import LogFile
+
+from socks5.reread import Rereading, reopen_program_log
+from socks5.server import ServerFactory
+from socks5.tap import Options
+from tests.certificates import self_signed
+
+
+class Kept:
+    """Files, or a log: give their name, or fail."""
+
+    def __init__(self, outcome: str | Exception | None) -> None:
+        self.outcome = outcome
+        self.times = 0
+
+    def reread(self) -> Any:
+        self.times += 1
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    reopen = reread
+
+
+class Threads:
+    """A reactor whose threads do their work when they are told to."""
+
+    def __init__(self) -> None:
+        self.work: list[Callable[[], None]] = []
+
+    def getThreadPool(self) -> Any:
+        return self
+
+    def callInThreadWithCallback(  # noqa: N802
+        self, told: Callable[[bool, Any], None], function: Callable[..., Any], *arguments: Any
+    ) -> None:
+        self.work.append(lambda: told(True, function(*arguments)))
+
+    def callFromThread(self, function: Callable[..., Any], *arguments: Any) -> None:
+        function(*arguments)
+
+    def run(self) -> None:
+        while self.work:
+            self.work.pop(0)()
+
+
+@pytest.fixture
+def threads() -> Threads:
+    return Threads()
+
+
+def test_one_line_says_what_was_read(threads: Threads, log: list[str]) -> None:
+    sources = [Kept("users.txt (users: 3)"), Kept("proxy.pem")]
+    Rereading(threads, sources, Kept("access.log")).begin()
+    threads.run()
+    assert log == ["SIGHUP: read again: access.log, users.txt (users: 3), proxy.pem"]
+
+
+def test_what_fails_is_said_and_hinders_nothing(threads: Threads, log: list[str]) -> None:
+    sources = [Kept(ValueError("users.txt line 2: wrong")), Kept(RuntimeError()), Kept("proxy.pem")]
+    access_log = Kept(PermissionError(13, "Permission denied", "access.log"))
+    Rereading(threads, sources, access_log).begin()
+    threads.run()
+    [line] = log
+    failed = "access.log: Permission denied; users.txt line 2: wrong; RuntimeError"
+    assert line == f"SIGHUP: read again: proxy.pem; stays as it was: {failed}"
+
+
+def test_there_may_be_nothing_to_read(threads: Threads, log: list[str]) -> None:
+    Rereading(threads, [], None).begin()
+    threads.run()
+    assert log == ["SIGHUP: read again: nothing"]
+
+
+def test_many_at_once_are_read_once_more_and_not_more_often(threads: Threads) -> None:
+    source = Kept("users.txt")
+    rereading = Rereading(threads, [source], None)
+    for _ in range(5):
+        rereading.begin()
+    threads.run()
+    assert source.times == 2
+    rereading.begin()
+    threads.run()
+    assert source.times == 3
+
+
+# ---------------------------------------------------------------- the program's log
+
+
+@pytest.fixture
+def program_log(tmp_path: Path) -> Iterator[Path]:
+    """A log as ``twistd --logfile`` has it."""
+    file = LogFile.fromFullPath(str(tmp_path / "proxy.log"))
+    observer = textFileLogObserver(file)
+    globalLogPublisher.addObserver(observer)
+    yield tmp_path / "proxy.log"
+    globalLogPublisher.removeObserver(observer)
+    file.close()
+
+
+def test_the_log_of_twistd_goes_on_where_its_path_leads(program_log: Path) -> None:
+    ServerFactory.log.info("one")
+    old = program_log.rename(program_log.with_suffix(".old"))
+    ServerFactory.log.info("two")
+    assert reopen_program_log() == str(program_log)
+    ServerFactory.log.info("three")
+    assert old.read_text().count("\n") == 2
+    assert program_log.read_text().endswith("three\n")
+
+
+def test_the_log_of_twistd_stays_if_it_cannot_be_opened(program_log: Path, tmp_path: Path) -> None:
+    old = program_log.rename(program_log.with_suffix(".old"))
+    program_log.mkdir()
+    with pytest.raises(IsADirectoryError):
+        reopen_program_log()
+    ServerFactory.log.info("one")
+    assert old.read_text().endswith("one\n")
+
+
+# ---------------------------------------------------------------- what the options name
+
+
+def test_users_and_certificates_are_read_again(
+    threads: Threads, tmp_path: Path, log: list[str]
+) -> None:
+    users = tmp_path / "users"
+    users.write_text("alice:secret\n")
+    pem = self_signed(tmp_path)
+    options = Options()
+    options.parseOptions(
+        [
+            f"--auth=file:{users}",
+            f"--listen=tls:0:cert={pem}:interface=127.0.0.1",
+            "--auth=memory:bob:secret",
+            "--listen=tcp:0:interface=127.0.0.1",
+        ]
+    )
+    options.listeners(reactor, ServerFactory(reactor, authenticator=options.authenticator))
+    rereading = Rereading(threads, options.sources, None)
+    users.write_text("alice:secret\ncarol:secret\n")
+    rereading.begin()
+    threads.run()
+    assert log == [f"SIGHUP: read again: {users} (users: 2), {pem}"]
+    del log[:]
+
+    users.write_text("alice\n")
+    pem.write_text("")
+    rereading.begin()
+    threads.run()
+    [line] = log
+    assert line.startswith("SIGHUP: read again: nothing; stays as it was: ")
+    assert f"{users} line 1: expected NAME:SECRET" in line
+    assert f"cert={pem}: no whole certificate in it" in line
+    assert "secret" not in line
