@@ -180,6 +180,13 @@ def test_taken_ports_of_the_range_are_passed_over(free: int) -> None:
     assert Association(server=server).near.getHost().port == free
 
 
+@pytest.mark.parametrize(("number", "code"), [(errno.EADDRNOTAVAIL, 3), (errno.EMFILE, 1)])
+def test_address_without_a_socket_gets_its_reply(number: int, code: int) -> None:
+    server = Server()
+    server.reactor.listen_error = OSError(number, "")
+    assert Association(server=server).reply == refusal(code)
+
+
 def test_range_without_a_free_port_gets_reply_1() -> None:
     server = Server(ranged(6000, 6001))
     server.reactor.taken_ports = {6000, 6001}

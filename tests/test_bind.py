@@ -1,5 +1,6 @@
 """BIND in memory: where it listens, what the two replies say, who comes in, and when the port closes."""
 
+import errno
 from typing import Any
 
 import pytest
@@ -173,11 +174,12 @@ def test_no_route_to_the_peer_gets_reply_3(monkeypatch: pytest.MonkeyPatch) -> N
     assert client.sees == "end"
 
 
-def test_interface_that_cannot_be_listened_on_gets_reply_1() -> None:
+@pytest.mark.parametrize(("number", "code"), [(errno.EADDRNOTAVAIL, 3), (errno.EMFILE, 1)])
+def test_interface_that_cannot_be_listened_on_gets_its_reply(number: int, code: int) -> None:
     server = Server()
-    server.reactor.listen_error = OSError(99, "Cannot assign requested address")
+    server.reactor.listen_error = OSError(number, "")
     client = server.client(GREETING, BIND + TARGET)
-    assert client.received() == NO_AUTHENTICATION + refusal(1)
+    assert client.received() == NO_AUTHENTICATION + refusal(code)
     assert client.sees == "end"
 
 

@@ -35,9 +35,9 @@ TWISTED = [
     (error.TimeoutError(), 6),
     (error.TCPTimedOutError(), 6),
     (error.ConnectError(errno.EHOSTUNREACH), 4),
-    (error.UnknownHostError(), 1),
+    (error.UnknownHostError(), 4),
     (error.UserError(), 1),
-    (error.ConnectBindError(errno.EADDRNOTAVAIL), 1),
+    (error.ConnectBindError(errno.EADDRNOTAVAIL), 3),
     (error.ConnectError(), 1),
     (error.ConnectError("text in the errno's place"), 1),
     (error.ConnectingCancelledError(IPv4Address("TCP", "192.0.2.1", 80)), 1),
@@ -46,14 +46,11 @@ TWISTED = [
 ]
 
 SYSTEM = [
-    (OSError(errno.ENETUNREACH, ""), 3),
-    (OSError(errno.EHOSTUNREACH, ""), 4),
-    (OSError(errno.ECONNREFUSED, ""), 5),
-    (OSError(errno.ETIMEDOUT, ""), 6),
-    (OSError(errno.EACCES, ""), 2),
-    (OSError(errno.EMFILE, ""), 1),
     (OSError(), 1),
-    (socket.gaierror(socket.EAI_NONAME, ""), 1),
+    (socket.gaierror(socket.EAI_NONAME, ""), 4),
+    (socket.gaierror(errno.EACCES, "as it is on a system whose EAI numbers are positive"), 4),
+    (socket.herror(1, ""), 4),
+    (error.CannotListenError("fe80::1%none", 0, socket.gaierror(socket.EAI_NONAME, "")), 4),
 ]
 
 OTHERS = [
@@ -73,20 +70,57 @@ def test_every_failure_has_its_code(value: Exception, code: int) -> None:
     assert reply_for(Failure(value)) == code
 
 
+# Of every number that the system may say, what it says of the target; the rest is about ourselves.
+BY_ERRNO = {
+    "EACCES": 2,
+    "EPERM": 2,
+    "EADDRNOTAVAIL": 3,
+    "ENETDOWN": 3,
+    "ENETUNREACH": 3,
+    "ENODEV": 3,
+    "ENONET": 3,
+    "ENXIO": 3,
+    "EHOSTDOWN": 4,
+    "EHOSTUNREACH": 4,
+    "EINVAL": 4,
+    "ENOPROTOOPT": 4,
+    "EPROTO": 4,
+    "ECONNREFUSED": 5,
+    "ETIMEDOUT": 6,
+    "EAFNOSUPPORT": 8,
+    "EPFNOSUPPORT": 8,
+}
+
+
+def as_it_is(number: int) -> Exception:
+    return OSError(number, "")
+
+
+def as_a_connection_fails(number: int) -> Exception:
+    return error.getConnectError((number, ""))
+
+
+def as_a_source_address_cannot_be_had(number: int) -> Exception:
+    return error.ConnectBindError(number, "")
+
+
+def as_a_port_cannot_be_opened(number: int) -> Exception:
+    """TCP's of a BIND, and UDP's."""
+    return error.CannotListenError("127.0.0.1", 0, OSError(number, ""))
+
+
 @pytest.mark.parametrize(
-    ("number", "code"),
+    "wrap",
     [
-        (errno.ENETUNREACH, 3),
-        (errno.EHOSTUNREACH, 4),
-        (errno.ECONNREFUSED, 5),
-        (errno.ETIMEDOUT, 6),
-        (errno.EACCES, 2),
-        (errno.EPERM, 1),
+        as_it_is,
+        as_a_connection_fails,
+        as_a_source_address_cannot_be_had,
+        as_a_port_cannot_be_opened,
     ],
 )
-def test_what_twisted_makes_of_a_system_s_error_has_its_code(number: int, code: int) -> None:
-    """As a real connection attempt fails: ``getConnectError`` chooses the class."""
-    assert reply_for(Failure(error.getConnectError((number, "")))) == code
+@pytest.mark.parametrize("number", sorted(errno.errorcode), ids=errno.errorcode.get)
+def test_every_number_of_the_system_has_its_code(number: int, wrap: Any) -> None:
+    assert reply_for(Failure(wrap(number))) == BY_ERRNO.get(errno.errorcode[number], 1)
 
 
 @pytest.mark.parametrize("text", ["Connection refused", "Network is unreachable", "timed out"])
@@ -108,6 +142,9 @@ def failure(code: int) -> Failure:
         ([3, 4, 6, 5, 1], 5),
         ([3, 4, 6, 1], 6),
         ([3, 4, 1], 4),
+        ([3, 2, 8, 1], 2),
+        ([8, 3, 1], 3),
+        ([1, 8], 8),
         ([3, 1], 3),
         ([1, 3], 3),
         ([1], 1),
@@ -122,7 +159,7 @@ def test_one_that_came_further_says_more(codes: list[int], telling: int) -> None
 def test_the_earliest_of_equals_speaks() -> None:
     failures = [failure(3), failure(5), failure(5)]
     assert most_telling(failures) is failures[1]
-    unranked = [failure(1), failure(2)]
+    unranked = [failure(1), failure(7)]
     assert most_telling(unranked) is unranked[0]
 
 

@@ -241,7 +241,7 @@ def test_a_source_address_that_is_not_ours_is_a_failure(world: World) -> None:
     """192.0.2.0/24 is for documentation: nobody has it."""
     world.attempt(("127.0.0.1", 80), "192.0.2.1")
     [failure] = world.outcomes
-    assert reply_for(failure) == 1
+    assert reply_for(failure) == 3
 
 
 def test_an_event_that_says_nothing_of_the_connection_changes_nothing(world: World) -> None:
