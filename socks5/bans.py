@@ -13,7 +13,8 @@ addresses of this host are never banned: every user of the host shares them, and
 from them, by connecting to the proxy through itself. At most :data:`MOST_ADDRESSES` are remembered; beyond, the
 least harmful are forgotten.
 
-Floor 1½: imports floor 1 and :mod:`socks5.networks`, :mod:`socks5.limits` and :mod:`socks5.own`.
+Floor 1½: imports floor 1 and :mod:`socks5.networks`, :mod:`socks5.deadlines`, :mod:`socks5.limits` and
+:mod:`socks5.own`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from socks5.deadlines import clock_of
 from socks5.interfaces import IBans
 from socks5.limits import Sparing
 from socks5.networks import subscriber
@@ -137,6 +139,7 @@ class Bans:
 
     def __init__(self, reactor: Any, settings: Settings) -> None:
         self._reactor = reactor
+        self._now = clock_of(reactor)
         self._after = settings.ban_after
         self._time = settings.ban_time
         self._exempt = settings.ban_exempt
@@ -157,7 +160,7 @@ class Bans:
             return False
         key = subscriber(client)
         until = self._banned.get(key)
-        if until is None or until <= self._reactor.seconds():
+        if until is None or until <= self._now():
             return False
         return len(key) == _IPV4 or not self._is_exempt(client)  # a /64 may hold what is exempt
 
@@ -166,7 +169,7 @@ class Bans:
         key = subscriber(client)
         if not key or key in self._banned or self._is_exempt(client):
             return 0.0
-        now = self._reactor.seconds()
+        now = self._now()
         address = self._addresses.get(key)
         if address is None:
             address = self._remember(key, now)
@@ -182,7 +185,7 @@ class Bans:
         if not self._addresses:
             return
         address = self._addresses.get(subscriber(client))
-        now = self._reactor.seconds()
+        now = self._now()
         if address is not None and now - address.pardoned >= PARDON_INTERVAL:
             address.age(now)
             address.score /= 2
@@ -235,13 +238,13 @@ class Bans:
             self._timer.cancel()
             self._timer = None
         if self._ends:
-            delay = max(0.0, self._ends[0][0] - self._reactor.seconds())
+            delay = max(0.0, self._ends[0][0] - self._now())
             self._timer = self._reactor.callLater(delay, self._end)
 
     def _end(self) -> None:
         """Bans are over."""
         self._timer = None
-        now = self._reactor.seconds()
+        now = self._now()
         while self._ends and self._ends[0][0] <= now:
             until, key = heappop(self._ends)
             if self._banned.get(key) == until:  # else the table had no room for it

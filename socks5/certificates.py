@@ -4,7 +4,7 @@
 change, so a renewed certificate needs no restart. A client's certificate that an authority vouches
 for, and that names somebody, makes a :class:`~socks5.auth.User`. Looks for no revocation.
 
-Floor 1½: imports :mod:`socks5.auth`, :mod:`socks5.disk` and lower floors.
+Floor 1½: imports :mod:`socks5.auth`, :mod:`socks5.deadlines`, :mod:`socks5.disk` and lower floors.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.auth import User
+from socks5.deadlines import clock_of
 from socks5.disk import Stamp, read
 from socks5.wire import MAX_NAME
 
@@ -264,7 +265,7 @@ class Certificates:
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """See :meth:`twisted.internet.interfaces.IOpenSSLServerConnectionCreator.serverConnectionForTLS`."""
-        now = self._clock.seconds()
+        now = clock_of(self._clock)()
         if now >= self._next_look:
             self._next_look = now + LOOK_INTERVAL
             self._look()

@@ -1,9 +1,9 @@
-"""Time-outs that cost next to nothing to set and to clear.
+"""Time-outs that cost next to nothing to set and to clear, by a clock that only goes forward.
 
 :class:`Deadlines` is for many waits of one length (the handshake of every connection): setting one
 is a dict insertion and clearing one a dict deletion, because insertion order is the order in which
 they run out. One delayed call serves them all. :class:`IdleTimer` is for the silence of one thing,
-which pays nothing for being active.
+which pays nothing for being active. :func:`clock_of` is the clock of everything that has a length.
 
 Floor 1½: imports nothing of the package; the reactor is a parameter.
 """
@@ -12,9 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import takewhile
+from time import monotonic
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python import runtime
+
+
+def clock_of(reactor: Any) -> Callable[[], float]:
+    """The clock to measure lengths of time by: it gives seconds, and nobody sets it.
+
+    :param reactor: or another thing with its ``seconds()``. Most of Twisted's give the time of day, which an
+        administrator or NTP may set back by any length; then it is the system's monotonic clock instead. One in
+        memory, for tests, has its own.
+    """
+    seconds: Callable[[], float] = reactor.seconds
+    return monotonic if seconds is runtime.seconds else seconds
 
 
 class Deadlines:
@@ -26,7 +39,7 @@ class Deadlines:
 
     def __init__(self, reactor: IReactorTime, seconds: float) -> None:
         self._reactor = reactor
-        self._now = reactor.seconds
+        self._now = clock_of(reactor)
         self._seconds = seconds
         self._waits: dict[object, tuple[float, Callable[[], object]]] = {}
         self._call: IDelayedCall | None = None

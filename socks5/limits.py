@@ -4,7 +4,7 @@
 and resumes them when there is room: further clients wait in the kernel's queue instead of being
 accepted and closed. Established sessions never notice. :class:`Sparing` keeps strangers from filling a log.
 
-Floor 1½: imports nothing of the package.
+Floor 1½: imports :mod:`socks5.deadlines`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import math
 import resource
 import time
 from typing import Any, Protocol
+
+from socks5.deadlines import clock_of
 
 RESERVED_DESCRIPTORS = 32
 """Kept back for everything that is no session: the reactor, listeners, logs, the resolver's
@@ -60,7 +62,7 @@ class Sparing:
     """
 
     def __init__(self, clock: Any = Monotonic, lines: int = 10, seconds: float = 60.0) -> None:
-        self._clock = clock
+        self._now = clock_of(clock)
         self._lines = lines
         self._seconds = seconds
         self._end = -math.inf
@@ -69,7 +71,7 @@ class Sparing:
 
     def next(self) -> int | None:
         """How many lines were left out since the last one; None: leave this one out, too."""
-        now = self._clock.seconds()
+        now = self._now()
         if now >= self._end:
             self._end = now + self._seconds
             self._count = 0

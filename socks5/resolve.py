@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from socks5.deadlines import Deadlines
+from socks5.deadlines import Deadlines, clock_of
 from socks5.interfaces import IResolver
 from socks5.names import hostname
 from socks5.settings import Settings
@@ -71,6 +71,7 @@ class Resolver:
         self, reactor: Any, settings: Settings, lookup: IHostnameResolver | None = None
     ) -> None:
         self._reactor = reactor
+        self._now = clock_of(reactor)
         self._settings = settings
         self._lookup = lookup
         self._pool: ThreadPool | None = None
@@ -88,7 +89,7 @@ class Resolver:
         except DNSLookupError:
             return fail(Failure())
         remembered = self._cache.get(text)
-        if remembered is not None and remembered[0] > self._reactor.seconds():
+        if remembered is not None and remembered[0] > self._now():
             self._cache.move_to_end(text)
             return (
                 succeed(remembered[1])
@@ -156,7 +157,7 @@ class Resolver:
     def _finish(self, text: str, found: tuple[str, ...]) -> None:
         """Remember the outcome of a lookup, and tell those who wait."""
         lifetime = self._settings.name_lifetime if found else self._settings.name_failure_lifetime
-        self._cache[text] = (self._reactor.seconds() + lifetime, found)
+        self._cache[text] = (self._now() + lifetime, found)
         self._cache.move_to_end(text)
         while len(self._cache) > self._settings.names_cached:
             self._cache.popitem(last=False)

@@ -28,7 +28,7 @@ from socks5.bind import Bind
 from socks5.connect import Connect
 from socks5.contexts import ContextSession
 from socks5.counters import Counters
-from socks5.deadlines import Deadlines
+from socks5.deadlines import Deadlines, clock_of
 from socks5.dial import Dialer
 from socks5.door import Door
 from socks5.entrance import Build, Entrance, GuardedSession
@@ -99,6 +99,8 @@ class ServerFactory(Factory):
         worker: int | None = None,
     ) -> None:
         self.reactor = reactor
+        self.now = clock_of(reactor)
+        """Seconds, for lengths of time."""
         self.settings = Settings() if settings is None else settings
         # An object that is false is one all the same: an authenticator may be as long as its list of users.
         self.authenticator: IAuthenticator = (

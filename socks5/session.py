@@ -129,6 +129,7 @@ class Server(Protocol):
     tls_lines: Sparing
     handshakes: Deadlines
     closing: Deadlines
+    now: Callable[[], float]
 
     def gone(self, session: ServerProtocol) -> None:
         """*session* is over and its connection closed."""
@@ -219,7 +220,7 @@ class ServerProtocol:
         self._user: IUser | None = None
         self._name_sent: bytes | None = None
         self._record: Record | None = None
-        self._began = 0.0 if factory.access_log is None else factory.reactor.seconds()
+        self._began = 0.0 if factory.access_log is None else factory.now()
         self._is_over = False
         self._is_connected = True
         self._is_reading = True
@@ -614,6 +615,6 @@ class ServerProtocol:
                 command.bytes_down,
                 command.dropped,
             )
-        record.seconds = self.reactor.seconds() - self._began
+        record.seconds = self.factory.now() - self._began
         record.reason = reason
         log.write(record)

@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import (
     CannotListenError,
@@ -46,6 +47,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python import runtime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -72,6 +74,31 @@ BUFFER_SIZE = 65536
 def address(host: str, port: int, kind: str = "TCP") -> IPv4Address | IPv6Address:
     """Twisted's address of an IP literal."""
     return (IPv6Address if ":" in host else IPv4Address)(kind, host, port)
+
+
+# ---------------------------------------------------------------- time
+
+
+class TimeOfDay:
+    """A reactor that gives the time of day, as most of Twisted's do. Its delayed calls come when a test says so,
+    too early or too late: somebody sets that clock.
+    """
+
+    seconds = staticmethod(runtime.seconds)
+
+    def __init__(self) -> None:
+        self._calls: list[DelayedCall] = []
+
+    def callLater(self, delay: float, call: Callable[..., Any], *arguments: Any) -> DelayedCall:
+        made = DelayedCall(delay, call, arguments, {}, self._calls.remove, lambda _: None)
+        self._calls.append(made)
+        return made
+
+    def run(self) -> None:
+        """Make the delayed calls of now."""
+        due, self._calls = self._calls, []
+        for call in due:
+            call.func(*call.args)
 
 
 # ---------------------------------------------------------------- streams

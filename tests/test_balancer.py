@@ -9,6 +9,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
@@ -324,7 +325,7 @@ class Plain(Protocol):
 
 
 def test_what_has_no_half_close_gets_none() -> None:
-    factory = HeaderFactory(Factory.forProtocol(Plain), BALANCERS, None, Server().counters)
+    factory = HeaderFactory(Factory.forProtocol(Plain), BALANCERS, Clock(), Server().counters)
     protocol = factory.buildProtocol(BALANCER)
     assert protocol is not None
     reactor = Server().reactor
@@ -344,7 +345,7 @@ def test_the_end_of_our_sending_is_told() -> None:
         def writeConnectionLost(self) -> None:
             self.ended = True
 
-    factory: Any = HeaderFactory(Factory(), BALANCERS, None, Server().counters)
+    factory: Any = HeaderFactory(Factory(), BALANCERS, Clock(), Server().counters)
     protocol: Any = factory.protocol(factory, Half())
     protocol.writeConnectionLost()
     assert protocol.wrappedProtocol.ended
@@ -369,7 +370,7 @@ class Listening:
 
 
 def test_the_header_is_read_below_everything() -> None:
-    behind = Behind(Listening(), BALANCERS, None, Server().counters)
+    behind = Behind(Listening(), BALANCERS, Clock(), Server().counters)
     inner = Factory()
     for factory, arguments in (
         behind.listenTCP(1080, inner, 5, interface="127.0.0.1"),

@@ -8,10 +8,12 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from socks5 import bans as module
+from socks5 import deadlines
 from socks5.bans import FORGET, FORGET_BAN, LONGEST_BAN, PARDON_INTERVAL, Bans
 from socks5.interfaces import IBans
 from socks5.networks import Networks
 from socks5.settings import Settings
+from tests.fakes import TimeOfDay
 
 ATTACKER = "198.51.100.7"
 OTHER = "198.51.100.8"
@@ -364,6 +366,19 @@ def test_a_ban_is_a_line_when_it_begins_and_when_it_ends(world: World, lines: li
         "failed logins: 2001:db8::/64 is no longer banned",
     ]
     assert world.clock.getDelayedCalls() == []
+
+
+def test_a_ban_is_over_whatever_was_done_to_the_time_of_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monotonic = Clock()
+    monkeypatch.setattr(deadlines, "monotonic", monotonic.seconds)
+    bans = Bans(TimeOfDay(), Settings(ban_after=1))
+    bans.failed("198.51.100.7")
+    monotonic.advance(59)
+    assert bans.is_banned("198.51.100.7")
+    monotonic.advance(1)
+    assert not bans.is_banned("198.51.100.7")
 
 
 def test_many_bans_are_few_lines(world: World, lines: list[str]) -> None:

@@ -6,9 +6,42 @@ from collections.abc import Callable
 import pytest
 from twisted.internet.task import Clock
 
-from socks5.deadlines import Deadlines, IdleTimer
+from socks5 import deadlines as module
+from socks5.deadlines import Deadlines, IdleTimer, clock_of
+from tests.fakes import TimeOfDay
 
 LENGTH = 10.0
+
+# ---------------------------------------------------------------- the clock
+
+
+@pytest.fixture
+def monotonic(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that nobody sets."""
+    clock = Clock()
+    monkeypatch.setattr(module, "monotonic", clock.seconds)
+    return clock
+
+
+def test_lengths_are_not_measured_by_the_time_of_day(monotonic: Clock) -> None:
+    assert clock_of(TimeOfDay()) == monotonic.seconds
+
+
+def test_a_reactor_with_a_clock_of_its_own_keeps_it() -> None:
+    clock = Clock()
+    assert clock_of(clock) == clock.seconds
+
+
+def test_a_deadline_holds_whatever_is_done_to_the_time_of_day(monotonic: Clock) -> None:
+    reactor, calls = TimeOfDay(), Calls()
+    deadlines = Deadlines(reactor, LENGTH)  # type: ignore[arg-type]
+    deadlines.set("one", calls.will("one"))
+    monotonic.advance(LENGTH - 1)
+    reactor.run()  # it was set forward
+    assert calls == []
+    monotonic.advance(LENGTH)  # it was set back
+    reactor.run()
+    assert calls == ["one"]
 
 
 class Calls(list[str]):

@@ -1,5 +1,6 @@
 """The server's face in memory: what a client sees of the negotiation and of every way a session ends."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ from socks5.interfaces import Access, ICommand, ISession, Record
 from socks5.resolve import Resolver
 from socks5.wire import Address, Command, Credentials, Method, ReplyCode
 from tests import sessions
-from tests.fakes import ASKER, FakeReactor, FakeResolver, FakeTLSTransport, address
+from tests.fakes import ASKER, FakeReactor, FakeResolver, FakeTLSTransport, TimeOfDay, address
 from tests.sessions import (
     BIND,
     CONNECT,
@@ -1180,3 +1181,7 @@ def test_connection_error_without_a_code_of_its_own_gets_reply_1() -> None:
     client = server.client(GREETING, CONNECT)
     server.dialer.fail(ConnectError())
     assert client.received() == NO_AUTHENTICATION + refusal(1)
+
+
+def test_how_long_a_session_was_does_not_depend_on_the_time_of_day() -> None:
+    assert ServerFactory(TimeOfDay()).now is time.monotonic

@@ -76,6 +76,13 @@ def test_twisted_s_transports_are_served(reactor: Any) -> None:
     run(reactor, lambda: closed.called)
 
 
+def test_delayed_calls_count_by_a_clock_that_nobody_sets(reactor: PollerReactor) -> None:
+    before = time.monotonic()
+    call = reactor.callLater(60, lambda: None)
+    assert before + 60 <= call.getTime() <= time.monotonic() + 60
+    call.cancel()
+
+
 def test_it_waits_no_longer_than_it_is_told(reactor: PollerReactor) -> None:
     calls: list[int] = []
     reactor.callLater(0.001, calls.append, 1)
