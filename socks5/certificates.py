@@ -59,9 +59,15 @@ def _alternatives(kind: type[Any]) -> Callable[[x509.Certificate], Iterable[str]
 
 
 def _common_names(certificate: x509.Certificate) -> Iterable[str]:
-    """The subject's CN, the most specific first."""
+    """The subject's CN, if it has one.
+
+    :raises ValueError: it has two that differ: which of them is meant is anybody's guess.
+    """
     attributes = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return (str(attribute.value) for attribute in reversed(attributes))
+    names = {str(attribute.value) for attribute in attributes}
+    if len(names) > 1:
+        raise ValueError("several common names")
+    return names
 
 
 NAMES: dict[str, Callable[[x509.Certificate], Iterable[str]]] = {
@@ -77,14 +83,17 @@ def user_in(certificate: X509, kinds: Sequence[str] = tuple(NAMES)) -> User | No
     """Whom a certificate names: the first name of the first of these kinds that it has.
 
     :param kinds: some of :data:`NAMES`.
-    :returns: None if it has none, or that cannot be read, is empty or longer than :data:`~socks5.wire.MAX_NAME`.
+    :returns: None if it has none, or that cannot be read or printed, is empty or longer than
+        :data:`~socks5.wire.MAX_NAME`; or if it is a common name, and another one stands beside it. A name with a NUL
+        or another control character would be a different one to whoever stops there.
     """
     try:
         parsed = certificate.to_cryptography()
         name = next((name for kind in kinds for name in NAMES[kind](parsed)), "")
     except Exception:  # of a foreign parser, about what a stranger sent
         return None
-    return User(name) if 0 < len(name.encode("utf-8", "replace")) <= MAX_NAME else None
+    is_name = name.isprintable() and 0 < len(name.encode()) <= MAX_NAME
+    return User(name) if is_name else None
 
 
 # What is in the files

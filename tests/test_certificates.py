@@ -22,6 +22,7 @@ from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from socks5 import certificates as module
+from socks5.auth import User
 from socks5.certificates import LOOK_INTERVAL, Certificates, Files, Unusable, reason_of, user_in
 from tests.certificates import DAY, Authority, key_pem, new_key, pem
 from tests.sessions import Failures
@@ -55,7 +56,7 @@ ALL = (
 def test_a_certificate_names_its_user_by(
     authority: Authority, kinds: tuple[str, ...], name: str
 ) -> None:
-    certificate, _ = authority.issue("the department", "anna", alternatives=ALL)
+    certificate, _ = authority.issue("anna", "anna", alternatives=ALL)
     user = user_in(X509.from_cryptography(certificate), kinds)
     assert user is not None
     assert user.name == name
@@ -75,6 +76,38 @@ def test_a_name_that_is_longer_than_a_user_name_may_be_is_none(authority: Author
     assert user_in(X509.from_cryptography(certificate)) is None
 
 
+@pytest.mark.parametrize(
+    "name", ["anna\0.evil.example", "anna\nroot", "\x1b[2Janna", "an\u202ena", "anna\x7f", "\u200b"]
+)
+@pytest.mark.parametrize("kind", ["dns", "uri", "cn"])
+def test_a_name_that_cannot_be_printed_is_none(authority: Authority, kind: str, name: str) -> None:
+    certificate = certificate_that_says(authority, kind, name)
+    assert user_in(certificate) is user_in(certificate, (kind,)) is None
+    assert user_in(certificate_that_says(authority, kind, "anna")) == User("anna")
+
+
+def certificate_that_says(authority: Authority, kind: str, name: str) -> X509:
+    """One with such a name, whatever is in it."""
+    if kind == "cn":
+        certificate, _ = authority.issue(name)
+        return X509.from_cryptography(certificate)
+    number = {"dns": 2, "uri": 6}[kind]  # RFC 5280 section 4.2.1.6
+    octets = name.encode()
+    sequence = bytes((0x80 | number, len(octets))) + octets
+    names = x509.UnrecognizedExtension(
+        x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes((0x30, len(sequence))) + sequence
+    )
+    return X509.from_cryptography(signed_with(authority, names))
+
+
+def test_two_common_names_that_differ_name_nobody(authority: Authority) -> None:
+    certificate, _ = authority.issue("anna", "root")
+    assert user_in(X509.from_cryptography(certificate)) is None
+    named, _ = authority.issue("anna", "root", alternatives=ALL)
+    assert user_in(X509.from_cryptography(named)) == User("anna@example.org")
+    assert user_in(X509.from_cryptography(named), ("cn",)) is None
+
+
 @pytest.mark.parametrize("kind", ["email", "dns", "uri", "cn"])
 def test_a_certificate_may_name_nobody(authority: Authority, kind: str) -> None:
     certificate, _ = authority.issue(alternatives=[x509.IPAddress(ip_address("192.0.2.7"))])
@@ -83,6 +116,11 @@ def test_a_certificate_may_name_nobody(authority: Authority, kind: str) -> None:
 
 def test_what_cannot_be_read_names_nobody(authority: Authority) -> None:
     extension = x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"garbage")
+    assert user_in(X509.from_cryptography(signed_with(authority, extension))) is None
+
+
+def signed_with(authority: Authority, extension: x509.ExtensionType) -> x509.Certificate:
+    """A certificate with nothing but this extension."""
     key = new_key()
     template, _ = authority.issue("anna")
     builder = x509.CertificateBuilder(
@@ -95,7 +133,7 @@ def test_what_cannot_be_read_names_nobody(authority: Authority) -> None:
     ).add_extension(extension, critical=False)
     algorithm = template.signature_hash_algorithm
     assert isinstance(algorithm, x509.base.hashes.SHA256)
-    assert user_in(X509.from_cryptography(builder.sign(key, algorithm))) is None
+    return builder.sign(key, algorithm)
 
 
 # ---------------------------------------------------------------- files that are of no use
