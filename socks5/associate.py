@@ -209,7 +209,7 @@ class Associate:
             return
         self._set_client(sender)
         self._valid += 1
-        if datagram.fragment:
+        if datagram.fragment or self._fragment_timer is not None:
             self._from_client_in_fragments(datagram)
         else:
             self._to_target(datagram.address, datagram.payload)
@@ -396,6 +396,9 @@ class Associate:
         """See :class:`socks5.datagrams.Owner`."""
         self._valid += count
         if is_up:
+            if self._fragment_timer is not None:  # they stood alone, like those that came singly
+                self._fragment_timer.cancel()
+                self._forget_fragments()
             self.bytes_up += octets
             self.session.counters.datagrams_up += count
         else:

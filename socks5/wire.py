@@ -498,8 +498,8 @@ class Reassembler:
     section 7).
 
     A fragment whose position is not the next one abandons the sequence; position 1 starts a new
-    one. A repeated position is dropped. Stand-alone datagrams do not touch the sequence. The caller
-    owns the reassembly timer and calls :meth:`clear` when it runs out.
+    one. A repeated position is dropped. A stand-alone datagram abandons the sequence: its position, 0, is lower
+    than every other. The caller owns the reassembly timer and calls :meth:`clear` when it runs out.
 
     :param limit: the most octets that a sequence may gather.
     """
@@ -536,7 +536,7 @@ class Reassembler:
         """
         position, is_last = fragment.fragment & 0x7F, fragment.fragment >= 0x80
         if not fragment.fragment:
-            return fragment, 0
+            return fragment, self.clear()
         if 1 < position == self._highest and fragment.address == self._address:
             return None, 1
         dropped = self.clear() if position <= self._highest else 0

@@ -591,12 +591,15 @@ def test_fragments_make_one_datagram() -> None:
     assert association.dropped == {}
 
 
-def test_fragments_and_whole_datagrams_pass_each_other() -> None:
+def test_a_whole_datagram_between_fragments_drops_the_sequence() -> None:
     association = Association()
     fragments(association, 1)
     association.ask(OTHER)
     fragments(association, 0x80 | 2)
-    assert association.sent == [(b"ping", OTHER), (b"12", TARGET)]
+    assert association.sent == [(b"ping", OTHER)]
+    assert association.dropped == {"fragment": 2}
+    fragments(association, 1, 0x80 | 2)
+    assert association.sent[1:] == [(b"12", TARGET)]
 
 
 def test_lower_position_starts_anew() -> None:

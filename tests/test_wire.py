@@ -694,12 +694,11 @@ def test_an_empty_first_fragment_is_pending() -> None:
 
 
 @pytest.mark.parametrize("to", [IPV4, OTHER_HOST])
-def test_a_standalone_datagram_leaves_the_sequence_alone(to: Address) -> None:
-    """It may pass by the sequence, or through it; the sequence goes on."""
+def test_a_standalone_datagram_abandons_the_sequence(to: Address) -> None:
     reassembler = Reassembler()
-    run(reassembler, [step(1, b"a")])
-    reassembler.receive(Datagram(to, b"alone"))
-    run(reassembler, [step(0x82, b"b", b"ab")])
+    run(reassembler, [step(1, b"a"), step(0, b"alone", b"alone", dropped=1, to=to)])
+    assert not reassembler.is_pending
+    run(reassembler, [step(0, b"alone", b"alone", to=to), step(0x82, b"b", dropped=1)])
 
 
 # ---------------------------------------------------------------- properties

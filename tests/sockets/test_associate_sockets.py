@@ -242,6 +242,20 @@ async def test_fragments_make_one_datagram(serve: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_whole_datagram_between_fragments_drops_the_sequence(serve: Any) -> None:
+    """By whichever way it goes: the first to a target is looked at, the others are not."""
+    proxy = await serve()
+    _, client = await proxy.associate()
+    target = proxy.datagrams()
+    for dropped in (2, 4):
+        for payload, position in ((b"old", 1), (b"whole", 0), (b"x", 0x82), (b"next", 0)):
+            fragment = Datagram(Address(*target.host), payload, position)
+            client.send(fragment.encode(), client.relay)
+        assert [(await target.receive())[0] for _ in range(2)] == [b"whole", b"next"]
+        assert proxy.counters.dropped == {"fragment": dropped}
+
+
+@pytest_twisted.ensureDeferred
 async def test_many_datagrams_pass_in_order_and_are_counted(serve: Any) -> None:
     proxy = await serve()
     control, client = await proxy.associate()
