@@ -1,8 +1,9 @@
 """One of several processes on the same ports: what a worker inherits, and how the parent opens it.
 
 For every worker the parent opens a socket of its own at each address (SO_REUSEPORT: the kernel
-spreads clients over them) and never accepts on any. What cannot be opened twice - a UNIX socket,
-one inherited from systemd - is shared by all workers. A worker whose parent is gone ends itself.
+spreads clients over them) and never accepts on any. No other process shares the port. What cannot be
+opened twice - a UNIX socket, one inherited from systemd - is shared by all workers. A worker whose
+parent is gone ends itself.
 
 Floor 5: imports :mod:`socks5.accept` and :mod:`socks5.limits`.
 """
@@ -90,8 +91,8 @@ class Opening:
         """See :meth:`twisted.internet.interfaces.IReactorTCP.listenTCP`."""
         opened: list[socket.socket] = []
         try:
-            for _ in range(self._count):
-                opened.append(self._open(interface, port, max(backlog, BACKLOG)))
+            for number in range(self._count):
+                opened.append(self._open(interface, port, max(backlog, BACKLOG), number == 0))
                 port = opened[0].getsockname()[1]
         except OSError as error:
             for sock in opened:
@@ -129,16 +130,23 @@ class Opening:
         return _Opened([sock])
 
     @staticmethod
-    def _open(interface: str, port: int, backlog: int) -> socket.socket:
-        """:raises OSError: the system does not let us."""
+    def _open(interface: str, port: int, backlog: int, is_first: bool) -> socket.socket:
+        """One worker's socket.
+
+        The first one of an address shares its port from the moment on when it has it, and not before: else the
+        system would let it in beside whoever shares that port already, another proxy of the same user's.
+
+        :raises OSError: the system does not let us.
+        """
         host = interface or "0.0.0.0"
         family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not is_first)
             prepare(sock)
             sock.bind(name)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.listen(backlog)
         except OSError:
             sock.close()

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -80,12 +81,45 @@ def test_an_address_that_is_taken_is_told() -> None:
     assert caught.value.socketError.errno == errno.EADDRINUSE
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", ""),
+        ("", "127.0.0.1"),
+        ("::1", "::1"),
+        ("::", "::1"),
+        ("::1", "::"),
+        ("::", "127.0.0.1"),
+        ("127.0.0.1", "::"),
+    ],
+)
+def test_a_second_proxy_with_workers_does_not_share_the_port(first: str, second: str) -> None:
+    opened = Opening(2).listenTCP(0, Factory(), interface=first)
+    with pytest.raises(CannotListenError) as caught:
+        Opening(2).listenTCP(opened.getHost().port, Factory(), interface=second)
+    assert caught.value.socketError.errno == errno.EADDRINUSE
+    opened.stopListening()
+
+
+def test_a_port_whose_connections_have_just_ended_is_free_at_once() -> None:
+    opening = Opening(2)
+    first = opening.listenTCP(0, Factory(), interface="127.0.0.1")
+    where = first.getHost()
+    with socket.create_connection((where.host, where.port)):
+        ready = select.select([sock for each in opening.sockets for sock in each], [], [], 10)[0]
+        ready[0].accept()[0].close()  # first, so that this side stays in TIME_WAIT
+    first.stopListening()
+    again = Opening(2).listenTCP(where.port, Factory(), interface="127.0.0.1")
+    again.stopListening()
+
+
 def test_a_port_that_the_second_worker_cannot_have_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[socket.socket] = []
 
-    def once(interface: str, port: int, backlog: int) -> socket.socket:
+    def once(interface: str, port: int, backlog: int, is_first: bool) -> socket.socket:
         if made:
             raise OSError(errno.EMFILE, "Too many open files")
         made.append(socket.create_server((interface, port), backlog=backlog))

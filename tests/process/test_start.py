@@ -265,6 +265,14 @@ def test_a_port_that_is_taken_is_one_sentence(command: Sequence[str], tmp_path: 
     assert "Traceback" not in text
 
 
+def test_a_second_proxy_with_workers_is_the_same_sentence(tmp_path: Path) -> None:
+    with proxy(tmp_path, "--workers=2") as program:
+        port = program.port
+        status, text = output_of([*MODULE, "--port", str(port), "--workers=2"], tmp_path)
+    assert status == 1
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in text
+
+
 @EVERY_COMMAND
 def test_an_access_log_that_cannot_be_written_is_one_sentence(
     command: Sequence[str], tmp_path: Path
