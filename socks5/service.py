@@ -138,8 +138,13 @@ def is_exposed(description: str) -> bool:
 
 def believes_headers(description: str) -> bool:
     """Whether a string describes Twisted's ``haproxy:``, in whatever spelling Twisted takes for it."""
+    return kind_of(description) == "haproxy"
+
+
+def kind_of(description: str) -> str:
+    """The word before the first colon, as Twisted takes it: in lower case, without backslashes."""
     kind = re.match(r"(?:\\.|[^\\:])*", description)
-    return kind is not None and re.sub(r"\\(.)", r"\1", kind[0]).lower() == "haproxy"
+    return "" if kind is None else re.sub(r"\\(.)", r"\1", kind[0]).lower()
 
 
 def is_authenticated(description: str) -> bool:

@@ -209,9 +209,11 @@ class Workers(ProcessMonitor):
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         sockets = len(self._opening.sockets)
+        # Without systemd's word on sockets, which is for the parent alone (sd_listen_fds(3)).
+        inherited = {key: text for key, text in os.environ.items() if not key.startswith("LISTEN_")}
         for number in range(1, self._count + 1):
             about = f"{number},{sockets},{FIRST_DESCRIPTOR + sockets},{self.heart}"
-            environment = {**os.environ, "PYTHONPATH": path, VARIABLE: about}
+            environment = {**inherited, "PYTHONPATH": path, VARIABLE: about}
             self.addProcess(f"worker-{number}", self._command, env=environment)
         super().startService()
         self._rounds.start(INTERVAL, now=False)

@@ -54,6 +54,7 @@ from socks5.service import (
     ProxyService,
     believes_headers,
     is_exposed,
+    kind_of,
     listeners_at,
     listeners_on,
 )
@@ -61,7 +62,7 @@ from socks5.session import COMMAND_NAMES
 from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.tls import TLSEndpoint
 from socks5.wire import Method
-from socks5.workers import Inheriting, Opening, Worker, worker_count
+from socks5.workers import Inheriting, NextInherited, Opening, Worker, worker_count
 
 _COMMANDS = {name: command for command, name in COMMAND_NAMES.items()}
 _DEFAULTS = Settings()
@@ -309,6 +310,8 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         self["advertise"] = PerFamily()
         self.arguments: list[str] = []
         """The command line, for the workers."""
+        self.worker = Worker.from_environment()
+        """This process as a worker, whose parent has opened the listeners."""
         self.sources: list[Source] = []
         """What is read again for SIGHUP, once there are listeners."""
 
@@ -332,7 +335,8 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
                 "--proxy-from NETWORK, for haproxy: believes the PROXY header of whoever connects"
             )
         try:
-            is_exposed(endpoint)
+            if not self._is_given(endpoint):
+                is_exposed(endpoint)
         except Unusable as error:
             raise usage.UsageError(
                 f"--listen {endpoint}: {error}{_colon_advice(endpoint)}"
@@ -345,6 +349,10 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         self.add_place("listen", endpoint)
 
     opt_l = opt_listen
+
+    def _is_given(self, endpoint: str) -> bool:
+        """Whether this is a worker, and the endpoint one that the parent alone can find."""
+        return self.worker is not None and kind_of(endpoint) == "systemd"
 
     def opt_ban_exempt(self, text: str) -> None:
         """Networks that are never banned; repeatable. [default: none but this machine]"""
@@ -415,7 +423,8 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             )
         self._check_access_log()
         self.check_gssapi()
-        self.check_doors(self._methods)
+        if self.worker is None:  # else the parent has, and a worker has no other sockets than those
+            self.check_doors(self._methods)
 
     @property
     def _methods(self) -> list[Method]:
@@ -511,6 +520,8 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             listening = Behind(listening, door.proxies, factory.reactor, factory.counters)
         if place.option == "interface":
             [listener] = listeners_on(listening, self["port"], [place.text])
+        elif self._is_given(place.text):
+            listener = place.text, NextInherited(listening)
         else:
             [listener] = listeners_at(listening, [place.text])
         endpoint = listener[1]
@@ -538,7 +549,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         reactor = this_reactor()
     raise_descriptor_limit()
-    worker = Worker.from_environment()
+    worker = options.worker
     if worker is None:
         options.warn()
     if worker is None and options["workers"] > 1:

@@ -19,8 +19,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReadDescriptor
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReadDescriptor,
+    IStreamServerEndpoint,
+)
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
@@ -202,6 +208,21 @@ class Inheriting:
         with self._next("", fileDescriptor) as sock:
             sock.setblocking(False)
             return self._reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
+
+
+@implementer(IStreamServerEndpoint)
+class NextInherited:
+    """A worker's endpoint for ``systemd:``, whose variables name the parent.
+
+    :param listening: its reactor; see :class:`Inheriting`.
+    """
+
+    def __init__(self, listening: Any) -> None:
+        self._listening = listening
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See :meth:`twisted.internet.interfaces.IStreamServerEndpoint.listen`."""
+        return execute(self._listening.adoptStreamPort, -1, socket.AF_UNSPEC, protocolFactory)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,26 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime, IReadDescr
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from twisted.python.usage import UsageError
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5 import heartbeat, supervisor
 from socks5.heartbeat import Heart
 from socks5.limits import SessionLimit
+from socks5.server import ServerFactory
 from socks5.service import refusal_of
 from socks5.supervisor import Workers, WorkersFiles, WorkersLog
 from socks5.tap import Options, makeService
-from socks5.workers import FIRST_DESCRIPTOR, VARIABLE, Inheriting, Opening, Worker, worker_count
+from socks5.workers import (
+    FIRST_DESCRIPTOR,
+    VARIABLE,
+    Inheriting,
+    NextInherited,
+    Opening,
+    Worker,
+    worker_count,
+)
 from tests.certificates import self_signed
 from tests.sockets.wires import until
 
@@ -230,6 +240,18 @@ async def test_a_unix_socket_is_adopted(inherited: Any, tmp_path: Path) -> None:
     port = inherited(sock).listenUNIX("ignored", factory)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "proxy"))
+        await until(lambda: factory.clients)
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_socket_of_systemd_is_the_next_one(inherited: Any) -> None:
+    """Whose name and number only the parent knows."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    where = sock.getsockname()
+    factory = Noted()
+    port = await NextInherited(inherited(sock)).listen(factory)
+    with socket.create_connection(where):
         await until(lambda: factory.clients)
     await port.stopListening()
 
@@ -606,6 +628,26 @@ def test_a_parent_has_a_front_and_its_workers() -> None:
     front, workers = service("--port", "0", "--workers", "2")
     assert isinstance(workers, Workers)
     assert front.factory.counters.connections == 0
+
+
+def test_a_worker_looks_for_no_socket_of_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--listen", "systemd:domain=INET:name=proxy"]
+    with pytest.raises(UsageError, match="no such socket is inherited"):
+        Options().parseOptions(arguments)
+    monkeypatch.setenv(VARIABLE, "1,1,1,2")
+    options = Options()
+    options.parseOptions(arguments)
+    [(_, endpoint)], _ = options.listeners(reactor, ServerFactory(reactor))
+    assert isinstance(endpoint, NextInherited)
+
+
+def test_systemds_word_on_sockets_is_for_the_parent_alone(
+    spawner: Spawner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LISTEN_FDNAMES", "proxy")
+    workers = Workers(spawner, Opening(1), [], 1, spawner.reasons.append)
+    workers.startService()
+    assert "LISTEN_FDNAMES" not in spawner.spawned[0][2]["env"]
 
 
 def test_workers_that_cannot_begin_are_a_start_that_is_refused(spawner: Spawner) -> None:

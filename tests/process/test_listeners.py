@@ -1,6 +1,7 @@
 """The options of one listener in the real program, alone and with workers."""
 
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -45,6 +46,36 @@ def test_a_stranger_is_closed_without_a_word(tmp_path: Path) -> None:
         with socket.create_connection((host, port)) as client:
             poll(lambda: is_ended(client), "it is closed")
         assert program.output == lines
+        program.terminate()
+
+
+# What systemd does for a service with two sockets: sd_listen_fds(3).
+ACTIVATED = """\
+import os, socket, sys
+tcp = socket.create_server(("127.0.0.1", 0))
+unix = socket.socket(socket.AF_UNIX)
+unix.bind("activated.sock")
+unix.listen()
+sockets = [os.dup(os.dup(os.dup(sock.fileno()))) for sock in (tcp, unix)]
+for number, sock in enumerate(sockets, 3):
+    os.dup2(sock, number)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "tcp:unix"}
+os.execv(sys.executable, [sys.executable, "-m", "socks5", *sys.argv[1:]])
+"""
+
+
+def test_workers_share_the_sockets_of_systemd(tmp_path: Path) -> None:
+    options = ["--workers=2", "--listen=systemd:domain=INET:name=tcp"]
+    options += ["--listen=systemd:domain=UNIX:index=1"]
+    with running(tmp_path, [sys.executable, "-c", ACTIVATED, *options]) as program:
+        (_, port), _ = program.wait_until_it_listens(2)
+        for _ in range(6):
+            assert answer(port, "127.0.0.1") == b"\5\0"
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(10)
+                client.connect(str(tmp_path / "activated.sock"))
+                client.sendall(BOTH_GREETING)
+                assert receive(client, 2) == b"\5\0"
         program.terminate()
 
 
