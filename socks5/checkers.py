@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
 
-from socks5.auth.files import OfFile, Plainly, UserFile
+from socks5.auth.files import Plainly, UserFile
 from socks5.auth.users import Entry, Plain, Users, WrongSource, parse_hash, parse_plain
 from socks5.auth.work import Direct, Remembered, Threaded, Work
 
@@ -31,7 +31,7 @@ def htpasswd(argument: str) -> ICredentialsChecker:
     path, has_groups, groups = argument.partition(":groups=")
     file = UserFile(located(path), parse_hash, located(groups) if has_groups else "")
     checker = Threaded(file.judge, shared_work())
-    return OfFile(file, Remembered(checker, file.stamp))
+    return Remembered(checker, file.stamp, file=file)
 
 
 def passwords_in_file(argument: str) -> ICredentialsChecker:
@@ -40,7 +40,7 @@ def passwords_in_file(argument: str) -> ICredentialsChecker:
     :raises WrongSource: says what is wrong with the file.
     """
     file = UserFile(located(argument), parse_plain)
-    return OfFile(file, Plainly(file, Work(_reactor, threads=1)))
+    return Plainly(file, Work(_reactor, threads=1))
 
 
 def passwords_on_command_line(argument: str) -> ICredentialsChecker:

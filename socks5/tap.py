@@ -33,7 +33,6 @@ from typing_extensions import override
 from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import PasswordAuthentication
-from socks5.auth.files import OfFile
 from socks5.auth.users import WrongSource
 from socks5.balancer import Behind
 from socks5.certificates import Unusable
@@ -390,8 +389,9 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         except (ValueError, OSError, InvalidAuthArgumentString):  # which may quote a password
             expected = findCheckerFactory(kind).argStringFormat
             raise usage.UsageError(f"--auth {kind}:ARGS: expected for ARGS: {expected}") from None
-        if isinstance(checker, OfFile):
-            self.sources.append(checker.file)
+        file = getattr(checker, "file", None)
+        if file is not None:
+            self.sources.append(file)
 
     def _ip(self, option: str, text: str) -> int:
         """The IP version of an address option.

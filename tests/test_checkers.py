@@ -51,6 +51,18 @@ async def test_htpasswd_knows_users_groups_and_settings(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_whoever_a_file_remembers_waits_for_no_other_source(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text(LINE)
+    known = htpasswd(f"{tmp_path}/users")
+    await log_in(known, b"alice", SECRET)
+    slow = htpasswd(f"{tmp_path}/users")
+    slow.requestAvatarId = lambda credentials: Deferred()  # type: ignore[method-assign]
+    authenticator = PasswordAuthentication.over(slow, known)
+    user = await authenticator.authenticate(Credentials(b"alice", SECRET), "192.0.2.7")
+    assert user.name == "alice"
+
+
+@pytest_twisted.ensureDeferred
 async def test_equal_logins_cost_one_hash_until_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

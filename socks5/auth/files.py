@@ -153,20 +153,6 @@ class UserFile:
 
 
 @implementer(ICredentialsChecker)
-class OfFile:
-    """A checker with the file that it judges by.
-
-    :param file: the users.
-    :param checker: judges.
-    """
-
-    def __init__(self, file: UserFile, checker: Any) -> None:
-        self.file = file
-        self.credentialInterfaces = checker.credentialInterfaces
-        self.requestAvatarId = checker.requestAvatarId
-
-
-@implementer(ICredentialsChecker)
 class Plainly:
     """Judges at once while the file is as it was read, and reads a changed one in a thread. For secrets
     that cost nothing to check.
@@ -178,15 +164,15 @@ class Plainly:
     credentialInterfaces = (IUsernamePassword,)
 
     def __init__(self, file: UserFile, work: Work) -> None:
-        self._file = file
+        self.file = file
         self._work = work
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`."""
         login = credentials.username, credentials.password
-        users = self._file.current()
+        users = self.file.current()
         if users is None:
-            return self._work.run(client_of(credentials), self._file.judge, *login)
+            return self._work.run(client_of(credentials), self.file.judge, *login)
         return maybeDeferred(users.judge, *login)
 
 

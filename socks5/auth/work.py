@@ -201,6 +201,7 @@ class Remembered:
     :param lifetime: seconds that a right login is remembered.
     :param size: how many are.
     :param now: a clock.
+    :param file: what the slow one judges by, for those who have it read again; None if that is no file.
     """
 
     credentialInterfaces = (IUsernamePassword,)
@@ -212,7 +213,9 @@ class Remembered:
         lifetime: float = LIFETIME,
         size: int = REMEMBERED,
         now: Callable[[], float] = time.monotonic,
+        file: Any = None,
     ) -> None:
+        self.file = file
         self._checker = checker
         self._stamp = stamp
         self._lifetime = lifetime
