@@ -108,8 +108,15 @@ class Networks:
             octets = packed(host)
         except ValueError:
             return False
-        number = int.from_bytes(octets, "big")
-        return any(number >> shift in found for shift, found in self._tables[len(octets)])
+        return self.holds(int.from_bytes(octets, "big"), len(octets))
+
+    def holds(self, number: int, size: int) -> bool:
+        """Whether one of them holds an address, as it is.
+
+        :param number: the address.
+        :param size: its length in octets, 4 or 16.
+        """
+        return any(number >> shift in found for shift, found in self._tables[size])
 
 
 NO_NETWORKS = Networks()

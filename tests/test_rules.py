@@ -29,6 +29,8 @@ SPECIAL = [
     "fe80::1",
     "fe80::1%eth0",
     "febf::1",
+    "fec0::1",
+    "feff:ffff::1",
     "ff02::1",
     "ff0e::1",
     # where clouds keep their machines' credentials
@@ -64,8 +66,12 @@ ORDINARY = [
     "2606:4700::1111",
     "fd00::1",
     "fd00:ec3::254",
-    "fec0::1",
     "fe00::1",
+    "fe7f:ffff::1",
+    "2001:1::1",
+    "64:ff9b:2::7f00:1",
+    "2001:db8::5eff:7f00:1",
+    "2001:db8::400:5efe:7f00:1",
 ]
 
 SPECIAL_IPV4 = [host for host in SPECIAL if ":" not in host]
@@ -101,7 +107,67 @@ def local_nat64(host: str) -> str:
     return str(IPv6Address(0x64FF9B0001 << 80 | 0x77 << 32 | int(IPv4Address(host))))
 
 
-FORMS = [mapped, mapped_in_hexadecimal, compatible, six_to_four, nat64, local_nat64]
+def translated(host: str) -> str:
+    """RFC 2765 section 2.1 (SIIT)."""
+    return str(IPv6Address(0xFFFF << 48 | int(IPv4Address(host))))
+
+
+def teredo(host: str) -> str:
+    """RFC 4380 section 4: a client of the server 192.0.2.1, behind a NAT with that address."""
+    client = ~int(IPv4Address(host)) & 0xFFFFFFFF
+    return str(IPv6Address(0x20010000_C0000201_8000F227 << 32 | client))
+
+
+def teredo_server(host: str) -> str:
+    """The same of the client 192.0.2.45."""
+    return str(IPv6Address(0x20010000 << 96 | int(IPv4Address(host)) << 64 | 0x3FFFFDD2))
+
+
+def isatap(host: str) -> str:
+    """RFC 5214 section 6.1."""
+    return str(IPv6Address(0x20010DB8_0000_0001_00005EFE << 32 | int(IPv4Address(host))))
+
+
+def isatap_of_a_unique_address(host: str) -> str:
+    return str(IPv6Address(0x20010DB8_0000_0001_02005EFE << 32 | int(IPv4Address(host))))
+
+
+def behind(prefix: int, length: int, host: str, u: int = 0, suffix: int = 0) -> str:
+    """RFC 6052 section 2.2: an IPv4 address behind a prefix, with the octet "u" at bit 64."""
+    bits = f"{prefix >> 128 - length:0{length}b}{int(IPv4Address(host)):032b}"
+    bits = bits[:64] + f"{u:08b}" + bits[64:]
+    return str(IPv6Address(int(bits, 2) << 128 - len(bits) | suffix))
+
+
+LOCAL = 0x64FF9B0001 << 80
+
+
+def local_nat64_48(host: str) -> str:
+    return behind(LOCAL, 48, host)
+
+
+def local_nat64_56(host: str) -> str:
+    return behind(LOCAL, 56, host)
+
+
+def local_nat64_64(host: str) -> str:
+    return behind(LOCAL, 64, host)
+
+
+FORMS = [
+    mapped,
+    mapped_in_hexadecimal,
+    compatible,
+    six_to_four,
+    nat64,
+    translated,
+    teredo,
+    teredo_server,
+    isatap,
+    isatap_of_a_unique_address,
+]
+LOCAL_FORMS = [local_nat64, local_nat64_48, local_nat64_56, local_nat64_64]
+"""Whether an address has one of them cannot be told, so the readings are mixed up."""
 
 
 @pytest.mark.parametrize("host", SPECIAL)
@@ -120,7 +186,17 @@ def test_a_special_address_is_special_in_every_form(host: str, form: object) -> 
     assert is_special(form(host))
 
 
-@pytest.mark.parametrize("form", FORMS)
+# Of what a NAT64 of one's own leads to; it sends nothing to 0.0.0.0/8, with which the rest of an address begins.
+LED_TO = [host for host in SPECIAL_IPV4 if not host.startswith("0.")]
+
+
+@pytest.mark.parametrize("form", LOCAL_FORMS)
+@pytest.mark.parametrize("host", LED_TO)
+def test_what_a_nat64_of_ones_own_leads_to_is_special(host: str, form: object) -> None:
+    assert is_special(form(host))
+
+
+@pytest.mark.parametrize("form", [*FORMS, *LOCAL_FORMS])
 @pytest.mark.parametrize("host", ORDINARY_IPV4)
 def test_an_ordinary_address_is_ordinary_in_every_form(host: str, form: object) -> None:
     assert not is_special(form(host))
@@ -135,6 +211,23 @@ def test_each_network_is_special_from_end_to_end(network: object) -> None:
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_has_one_verdict_in_all_its_forms(host: IPv4Address) -> None:
     assert {is_special(form(str(host))) for form in FORMS} == {is_special(str(host))}
+
+
+@given(
+    length=st.sampled_from([48, 56, 64]),
+    host=st.sampled_from(LED_TO),
+    within=st.integers(0, 2**16 - 1),
+    u=st.integers(0, 255),
+    suffix=st.integers(0, 2**24 - 1),
+)
+def test_a_special_address_is_special_whatever_is_around_it(
+    length: int, host: str, within: int, u: int, suffix: int
+) -> None:
+    """RFC 6052 section 2.3: a translator looks neither at "u" nor at what follows."""
+    assert is_special(behind(LOCAL | within << 64, length, host, u, suffix))
+    assert is_special(
+        str(IPv6Address(LOCAL | within << 64 | suffix << 32 | int(IPv4Address(host))))
+    )
 
 
 @given(st.ip_addresses())
@@ -199,3 +292,18 @@ def test_the_tables_of_this_module_are_addresses() -> None:
     assert ip_address(local_nat64("1.2.3.4")) in ip_network("64:ff9b:1::/48")
     assert ip_address(six_to_four("1.2.3.4")).sixtofour == IPv4Address("1.2.3.4")
     assert ip_address(mapped_in_hexadecimal("1.2.3.4")).ipv4_mapped == IPv4Address("1.2.3.4")
+    # The examples of RFC 4380 section 4, RFC 2765, RFC 5214 and RFC 6052 section 2.4
+    assert ip_address(teredo("1.2.3.4")).teredo == (
+        IPv4Address("192.0.2.1"),
+        IPv4Address("1.2.3.4"),
+    )
+    assert ip_address(teredo_server("1.2.3.4")).teredo[0] == IPv4Address("1.2.3.4")
+    assert ip_address(translated("1.2.3.4")) == ip_address("::ffff:0:1.2.3.4")
+    assert ip_address(isatap("1.2.3.4")) == ip_address("2001:db8:0:1:0:5efe:1.2.3.4")
+    assert ip_address(isatap_of_a_unique_address("1.2.3.4")) == ip_address(
+        "2001:db8:0:1:200:5efe:1.2.3.4"
+    )
+    example = int(ip_address("2001:db8:122:344::"))
+    assert behind(example, 48, "192.0.2.33") == "2001:db8:122:c000:2:2100::"
+    assert behind(example, 56, "192.0.2.33") == "2001:db8:122:3c0:0:221::"
+    assert behind(example, 64, "192.0.2.33") == "2001:db8:122:344:c0:2:2100:0"
