@@ -49,6 +49,7 @@ from socks5.deadlines import IdleTimer
 from socks5.errors import LocalProtocolError, NotAllowed, RemoteProtocolError
 from socks5.interfaces import ICommand, ISession, IStreamReceiver
 from socks5.names import without_false_name
+from socks5.own import is_own_address, ports_of
 from socks5.poll import poller_of
 from socks5.replies import address_of
 from socks5.settings import UDPFiltering, UDPPin
@@ -125,6 +126,8 @@ class Associate:
         self._share = turns_of(session.reactor).share_of(session.client_host)
         self._routes_up: dict[int, Route] = {}
         self._routes_down: dict[int, Route] = {}
+        self._own_ports = ports_of(session.reactor)
+        self._local_ports: set[int] = set()
 
     def start(self) -> None:
         """See :meth:`socks5.interfaces.ICommand.start`."""
@@ -173,11 +176,18 @@ class Associate:
         return self._listen(True, first + (start - 1) % count, interface)
 
     def _listen(self, is_up: bool, port: int, interface: str) -> Any:
-        """Open one socket: one of our own where the reactor has a poller, which moves batches where that is
-        possible; else the reactor's.
+        """Open one socket, whose port is ours from then on.
 
         :param is_up: whether it faces the client.
         :raises CannotListenError: the port is taken, or this host has no such address.
+        """
+        side = self._open(is_up, port, interface)
+        self._own_ports.add(side.getHost().port)
+        return side
+
+    def _open(self, is_up: bool, port: int, interface: str) -> Any:
+        """One of our own sockets where the reactor has a poller, which moves batches where that is possible; else
+        the reactor's.
         """
         if self._poller is not None:
             at = (self._poller, interface, port, is_up, self, self._share)
@@ -195,6 +205,9 @@ class Associate:
         """A datagram reached the client-facing socket."""
         if not self._is_from_our_client(sender):
             self._drop("stranger")
+            return
+        if self._is_ourselves(sender):
+            self._drop("ourselves")
             return
         if self._protection is not None:
             try:
@@ -300,6 +313,9 @@ class Associate:
             self._drop("not allowed")
             return
         peer = (host, target.port)
+        if self._is_ourselves(peer):
+            self._drop("ourselves")
+            return
         try:
             self._target_side(":" in host).write(payload, peer)
         except UNSENDABLE:
@@ -357,19 +373,23 @@ class Associate:
 
     def from_target(self, data: bytes, sender: Peer) -> None:
         """A datagram reached an outbound socket."""
-        if not self._may_answer(sender):
+        client = self._client
+        if client is None or not self._may_answer(sender):
             self._drop("unasked")
+            return
+        if self._is_ourselves(client) or self._is_ourselves(sender):
+            self._drop("ourselves")
             return
         answer = Datagram(Address(*sender), data).encode()
         try:
             if self._protection is not None:
                 answer = self._protection.wrap(answer)
-            self._client_side.write(answer, self._client)
+            self._client_side.write(answer, client)
         except UNSENDABLE:
             self._drop("unsendable")
             return
         self._valid += 1
-        self._add_route_down(sender)
+        self._add_route_down(sender, client)
         self.bytes_down += len(data)
         self.session.counters.datagrams_down += 1
 
@@ -379,6 +399,26 @@ class Associate:
         return (sender if self._filters_by_port else sender[0]) in self._asked
 
     # Both ways
+
+    def _is_ourselves(self, peer: Peer) -> bool:
+        """Whether a socket of the proxy's has that address: what is sent there comes back to us."""
+        return peer[1] in self._own_ports and self._is_local(peer[0])
+
+    def _is_local(self, host: str) -> bool:
+        """Whether what is sent to *host* comes to this machine, a NAT's address that leads to it included."""
+        return host == self._settings.advertise.like(host) or is_own_address(host)
+
+    def ports_changed(self) -> None:
+        """See :class:`socks5.datagrams.Owner`. If a port on this machine that we send to is a socket of the proxy's
+        now, everything is looked at anew.
+        """
+        if any(port in self._own_ports for port in self._local_ports):
+            self._forget_routes()
+
+    def _forget_routes(self) -> None:
+        self._routes_up.clear()
+        self._routes_down.clear()
+        self._local_ports.clear()
 
     def missed(self, is_up: bool, data: bytes, sender: Peer) -> None:
         """See :class:`socks5.datagrams.Owner`. A bug ends the association: it would meet every
@@ -411,18 +451,31 @@ class Associate:
 
     def _add_route_up(self, target: Address, host: str) -> None:
         """Let the client's further datagrams for a target that was just approved go in batches."""
-        port = self._target_sides.get(False)
-        if isinstance(port, BatchPort) and target.type is AddressType.IPV4:
+        near, far = self._client_side, self._target_sides.get(False)
+        if not (isinstance(near, BatchPort) and isinstance(far, BatchPort)):
+            return
+        if target.type is AddressType.IPV4:
             key = header_key(Datagram(target, b"").encode())
-            self._routes_up[key] = Route(port, name=sockaddr(host, target.port))
+            self._routes_up[key] = Route(far, name=sockaddr(host, target.port))
+            self._watch(near, (host, target.port))
 
-    def _add_route_down(self, sender: Peer) -> None:
+    def _add_route_down(self, sender: Peer, client: Peer) -> None:
         """Let further datagrams of a sender that was just let through go in batches."""
-        if isinstance(self._client_side, BatchPort) and ":" not in sender[0]:
+        near, far = self._client_side, self._target_sides.get(False)
+        if isinstance(near, BatchPort) and isinstance(far, BatchPort) and ":" not in sender[0]:
             if len(self._routes_down) >= self._settings.udp_targets:  # some filters let many in
                 self._routes_down.clear()
             header = Datagram(Address(*sender), b"").encode()
-            self._routes_down[sender_key(*sender)] = Route(self._client_side, header=header)
+            self._routes_down[sender_key(*sender)] = Route(near, header=header)
+            self._watch(far, client)
+
+    def _watch(self, side: BatchPort, peer: Peer) -> None:
+        """Datagrams that reach *side* go to *peer* by a route: keep an eye on its port if it is on this machine."""
+        if self._is_local(peer[0]):
+            self._local_ports.add(peer[1])
+            side.watch(self._own_ports.changes)
+            if peer[1] in self._own_ports:  # since it was approved, a moment ago
+                self._forget_routes()
 
     def _drop(self, why: str, count: int = 1) -> None:
         if count:
@@ -449,4 +502,5 @@ class Associate:
             self._fragment_timer.cancel()
         for side in (self._client_side, *self._target_sides.values()):
             if side is not None:
+                self._own_ports.discard(side.getHost().port)
                 side.stopListening()

@@ -146,6 +146,9 @@ class Owner(Protocol):
     def unsendable(self, count: int) -> None:
         """That many were not taken by the kernel."""
 
+    def ports_changed(self) -> None:
+        """What was asked to be watched has changed: see :meth:`BatchPort.watch`. Routes may have to go."""
+
 
 class Port:
     """A UDP socket in a poller; what the ports here have in common.
@@ -253,10 +256,12 @@ class BatchPort(Port):
 
     __slots__ = (
         "_at_once",
+        "_changes",
         "_client_key",
         "_client_name",
         "_is_segmenting",
         "_routes",
+        "_seen",
         "_singles",
         "_slots",
     )
@@ -283,6 +288,13 @@ class BatchPort(Port):
         self._client_name = b""
         self._at_once = 1
         self._singles = 0
+        self._changes: memoryview | None = None
+        self._seen = 0
+
+    def watch(self, changes: memoryview) -> None:
+        """Tell the owner, before anything leaves by a route, when the number in *changes* is another one."""
+        if self._changes is None:
+            self._changes, self._seen = changes, changes[0]
 
     def set_client(self, host: str, port: int) -> None:
         """The client's side: whose datagrams are looked up, and where those with a header go."""
@@ -294,6 +306,9 @@ class BatchPort(Port):
     @override
     def ready(self, events: int) -> None:
         slots, share = self._slots, self._share
+        if self._changes is not None and self._changes[0] != self._seen:
+            self._seen = self._changes[0]
+            self._owner.ports_changed()
         move = self._up if self._is_up else self._down
         for _ in range(ROUNDS):
             if share.left <= 0:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections import Counter
 from functools import lru_cache
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from socks5.networks import Networks, packed
 
@@ -20,6 +23,11 @@ _EVERY_MACHINES = Networks.parse(
     "0.0.0.0/8,127.0.0.0/8,224.0.0.0/4,255.255.255.255,::,::1,ff00::/8"
 )
 """Loopback, and what reaches this machine among others."""
+
+PORTS = 65536
+"""Octets of a process's table of ports: one for each."""
+
+_CHANGES = 8  # octets before the tables
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -46,3 +54,63 @@ def _is_source(host: str, period: int) -> bool:
             return packed(probe.getsockname()[0]) == packed(host)
     except OSError as error:  # not reachable, no such family
         return error.errno in _OUT_OF_DESCRIPTORS
+
+
+class OwnPorts:
+    """The UDP ports of the proxy's sockets, in memory that all its processes see. Each writes its own part only.
+
+    :param memory: of :meth:`size` octets; None: this process is the only one.
+    :param process: the number of this one, from 0. A predecessor's ports are forgotten.
+    """
+
+    def __init__(self, memory: Any = None, process: int = 0) -> None:
+        view = memoryview(bytearray(self.size(1)) if memory is None else memory)
+        self.changes = view[:_CHANGES].cast("Q")
+        """One number, which changes whenever a port has become ours, in whatever process."""
+        self._tables = view[_CHANGES:]
+        self._table = self._tables[process * PORTS : (process + 1) * PORTS]
+        self._table[:] = bytes(PORTS)
+        self._sockets: Counter[int] = Counter()
+        self._next_change = process << 40  # no two processes ever write the same number
+
+    @staticmethod
+    def size(processes: int) -> int:
+        """Octets of memory for so many processes."""
+        return _CHANGES + processes * PORTS
+
+    def __contains__(self, port: int) -> bool:
+        return any(self._tables[port::PORTS])
+
+    def add(self, port: int) -> None:
+        """A socket of this process has been bound to *port*."""
+        self._sockets[port] += 1
+        self._table[port] = 1
+        self._next_change += 1
+        self.changes[0] = self._next_change
+
+    def discard(self, port: int) -> None:
+        """One such socket is closed."""
+        self._sockets[port] -= 1
+        if not self._sockets[port]:
+            del self._sockets[port]
+            self._table[port] = 0
+
+
+_ports: WeakKeyDictionary[Any, OwnPorts] = WeakKeyDictionary()
+
+
+def ports_of(reactor: Any) -> OwnPorts:
+    """The ports of the sockets that a reactor runs; made at the first call.
+
+    :param reactor: one that wraps another names it as its ``wrapped``.
+    """
+    reactor = getattr(reactor, "wrapped", reactor)
+    ports = _ports.get(reactor)
+    if ports is None:
+        ports = _ports[reactor] = OwnPorts()
+    return ports
+
+
+def share_ports(reactor: Any, ports: OwnPorts) -> None:
+    """Let a reactor's ports be those, before it opens any."""
+    _ports[reactor] = ports

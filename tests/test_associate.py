@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 from socks5 import PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.associate import Associate
 from socks5.interfaces import ICommand, ISession
+from socks5.own import ports_of
 from socks5.wire import Address, Command, Datagram
 from tests import sessions
 from tests.fakes import FakeTLSTransport, FakeTransport, FakeUDPPort, address
@@ -570,6 +571,85 @@ def test_datagram_behind_the_end_opens_nothing(failures: Failures) -> None:
     protocol.datagramReceived(to(("192.0.2.53", 54)), FROM)  # of the same reading
     assert len(failures.take(ZeroDivisionError)) == 1
     assert association.far == []
+
+
+# ---------------------------------------------------------------- ourselves
+
+HERE = "127.0.0.1"
+
+
+def local(server: Server | None = None, **parameters: Any) -> Association:
+    """An association of a client on this machine."""
+    host, peer = address(HERE, 1080), address(HERE, 51234)
+    return Association(host=host, peer=peer, server=server, **parameters)
+
+
+def test_nothing_is_sent_to_a_socket_of_the_proxy() -> None:
+    first = local()
+    second = local(first.server)
+    first.ask(sender=(HERE, 5000))
+    ports = [port.getHost().port for port in (first.near, first.far[0], second.near)]
+    for port in ports:
+        for host in (HERE, "127.0.0.9", "::1", "::ffff:127.0.0.1", b"127.0.0.1", "0.0.0.0"):
+            first.ask((host, port), sender=(HERE, 5000))
+    assert first.sent == [(b"ping", TARGET)]
+    assert first.dropped == {"ourselves": 18}
+    first.ask((HERE, 53), sender=(HERE, 5000))
+    assert first.sent[1:] == [(b"ping", (HERE, 53))]
+
+
+def test_a_name_leads_to_no_socket_of_the_proxy() -> None:
+    association = local()
+    association.server.resolver.answers[b"localhost"] = [HERE]
+    association.ask((b"localhost", association.near.getHost().port), sender=(HERE, 5000))
+    assert association.dropped == {"ourselves": 1}
+
+
+def test_a_port_that_the_proxy_no_longer_has_is_anothers() -> None:
+    first = local()
+    second = local(first.server)
+    port = second.near.getHost().port
+    second.client.end()
+    first.ask((HERE, port), sender=(HERE, 5000))
+    assert first.sent == [(b"ping", (HERE, port))]
+
+
+def test_the_same_port_elsewhere_is_not_the_proxys() -> None:
+    association = Association()
+    elsewhere = (TARGET[0], association.near.getHost().port)
+    association.ask(elsewhere)
+    assert association.sent == [(b"ping", elsewhere)]
+
+
+def test_an_advertised_address_is_the_proxys() -> None:
+    settings = Settings(advertise=PerFamily(ipv4="192.0.2.99"))
+    association = Association(settings)
+    association.ask(("192.0.2.99", 40000), ("192.0.2.99", 53))
+    assert association.sent == [(b"ping", ("192.0.2.99", 53))]
+    assert association.dropped == {"ourselves": 1}
+
+
+def test_a_target_that_becomes_the_proxys_is_none_any_more() -> None:
+    association = local()
+    target = (HERE, 41000)
+    association.ask(target, sender=(HERE, 5000))
+    ports_of(association.reactor).add(41000)
+    association.ask(target, sender=(HERE, 5000))
+    association.far[0].receive(b"pong", target)
+    assert association.sent == [(b"ping", target)]
+    assert association.received == []
+    assert association.dropped == {"ourselves": 2}
+
+
+def test_a_client_whose_port_becomes_the_proxys_gets_nothing() -> None:
+    association = local()
+    association.ask(sender=(HERE, 41000))
+    ports_of(association.reactor).add(41000)
+    association.far[0].receive(b"pong", TARGET)
+    association.ask(OTHER, sender=(HERE, 41000))
+    assert association.received == []
+    assert association.sent == [(b"ping", TARGET)]
+    assert association.dropped == {"ourselves": 2}
 
 
 # ---------------------------------------------------------------- fragments

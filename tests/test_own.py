@@ -6,9 +6,10 @@ import socket
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
 from socks5 import own
-from socks5.own import is_own_address
+from socks5.own import OwnPorts, is_own_address, ports_of, share_ports
 
 
 @pytest.mark.parametrize(
@@ -104,3 +105,57 @@ def test_the_kernel_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) ->
     now += own.LIFETIME
     assert is_own_address("198.51.100.1")
     assert len(kernel.asked) == 2
+
+
+# ---------------------------------------------------------------- ports
+
+
+def test_a_port_is_ours_while_a_socket_has_it() -> None:
+    ports = OwnPorts()
+    ports.add(5000)
+    ports.add(5000)  # of the other family
+    ports.add(65535)
+    assert [port in ports for port in (0, 4999, 5000, 65535)] == [False, False, True, True]
+    ports.discard(5000)
+    assert 5000 in ports
+    ports.discard(5000)
+    assert 5000 not in ports
+
+
+def test_processes_see_each_others_ports_and_that_they_change() -> None:
+    memory = bytearray(OwnPorts.size(2))
+    first, second = OwnPorts(memory, 0), OwnPorts(memory, 1)
+    seen = {first.changes[0]}
+    for ports, port in ((first, 5000), (second, 5000), (second, 5001), (first, 5002)):
+        ports.add(port)
+        assert port in first
+        assert port in second
+        assert second.changes[0] == first.changes[0]
+        seen.add(first.changes[0])
+    assert len(seen) == 5
+    first.discard(5000)
+    assert 5000 in first
+    second.discard(5000)
+    assert 5000 not in first
+
+
+def test_the_ports_of_a_killed_process_are_forgotten_by_its_successor() -> None:
+    memory = bytearray(OwnPorts.size(2))
+    first, second = OwnPorts(memory, 0), OwnPorts(memory, 1)
+    first.add(5000)
+    second.add(5001)
+    OwnPorts(memory, 1)
+    assert 5000 in first
+    assert 5001 not in first
+
+
+def test_a_reactor_has_one_table_whatever_wraps_it() -> None:
+    class Wrapper:
+        def __init__(self, reactor: Clock) -> None:
+            self.wrapped = reactor
+
+    clock, shared = Clock(), OwnPorts()
+    assert ports_of(Wrapper(clock)) is ports_of(clock)
+    assert ports_of(clock) is not ports_of(Clock())
+    share_ports(clock, shared)
+    assert ports_of(clock) is shared

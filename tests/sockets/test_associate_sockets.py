@@ -238,6 +238,75 @@ async def test_fragments_make_one_datagram(serve: Any) -> None:
     assert (await target.receive())[0] == b"one two three"
 
 
+# ---------------------------------------------------------------- ourselves
+
+
+@pytest_twisted.ensureDeferred
+async def test_nested_headers_do_not_go_round(serve: Any) -> None:
+    proxy = await serve()
+    _, client = await proxy.associate()
+    target = proxy.datagrams()
+    header = Datagram(Address(*client.relay), b"").encode()
+    client.send(header * 6000, client.relay)
+    client.ask(target.host)
+    await target.receive()
+    assert proxy.counters.dropped == {"ourselves": 1}
+    assert proxy.counters.datagrams_up == 1
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_target_whose_port_becomes_an_associations_hears_no_more(serve: Any) -> None:
+    """Two associations that forward to each other's port would never stop."""
+    port = free_port()
+    proxy = await serve(Settings(udp_ports=(port, port)))
+    other = await serve()
+    _, client = await other.associate()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        plain.bind(("127.0.0.1", port))
+        target = Datagrams(plain)
+        for _ in range(3):
+            client.ask(target.host)
+            assert (await target.receive())[0] == b"ping"
+    _, after = await proxy.associate()
+    assert after.relay == ("127.0.0.1", port)
+    before_up = other.counters.datagrams_up
+    for _ in range(3):
+        client.ask(("127.0.0.1", port), Datagram(Address(*client.relay), b"").encode())
+    await until(lambda: other.counters.dropped["ourselves"] == 3)
+    assert other.counters.datagrams_up == before_up
+    assert proxy.counters.dropped == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_whose_port_becomes_an_associations_gets_no_more(serve: Any) -> None:
+    port = free_port()
+    proxy = await serve(Settings(udp_ports=(port, port)))
+    other = await serve()
+    _, relay = await other.associate()
+    target = proxy.datagrams()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        plain.bind(("127.0.0.1", port))
+        client = UDPClient(plain)
+        client.relay = relay.relay
+        for _ in range(3):
+            client.ask(target.host)
+            _, source = await target.receive()
+            target.send(b"pong", source)
+            await client.answer()
+    await proxy.associate()
+    for _ in range(3):
+        target.send(b"pong", source)
+    await until(lambda: other.counters.dropped["ourselves"] == 3)
+    assert proxy.counters.dropped == {}
+
+
 # ---------------------------------------------------------------- many datagrams to one target
 
 

@@ -77,6 +77,7 @@ class World:
         self.missing: list[tuple[bool, bytes, tuple[str, int]]] = []
         self.left: list[tuple[bool, int, int]] = []
         self.lost = 0
+        self.on_change: Callable[[], object] = lambda: None
         self.on_missed: Callable[[bytes], object] = lambda data: None
         self.clock = SteppedClock()
         self.share = Turns(self.clock).share_of(HOST)
@@ -108,6 +109,9 @@ class World:
 
     def unsendable(self, count: int) -> None:
         self.lost += count
+
+    def ports_changed(self) -> None:
+        self.on_change()
 
     # What a test does
 
@@ -384,6 +388,30 @@ def test_what_a_full_buffer_does_not_take_is_dropped_and_counted(
     world.ask(target, *PAYLOADS[:10])
     world.go()
     assert (world.lost, world.left, target.all()) == (10, [], [])
+
+
+# ---------------------------------------------------------------- what is watched
+
+
+def test_a_change_of_what_is_watched_is_told_before_anything_leaves(world: World) -> None:
+    target, changes = world.target(), memoryview(bytearray(8)).cast("Q")
+    told = []
+
+    def change() -> None:
+        told.append(target.all())
+        world.up_routes.clear()
+
+    world.on_change = change
+    changes[0] = 7
+    world.near.watch(changes)
+    world.ask(target, b"1")
+    world.go()
+    changes[0] = 8
+    world.near.watch(changes)  # still: what was seen then counts
+    world.ask(target, b"2")
+    world.go()
+    assert told == [[b"1"]]
+    assert [data for _, data, _ in world.missing] == [header(target) + b"2"]
 
 
 # ---------------------------------------------------------------- others' turn, bugs, the end
