@@ -28,7 +28,8 @@ class Counters:
 
     turned_away: Counter[str] = field(default_factory=Counter)
     """Clients that were closed before their greeting was answered, or their login looked at, by reason; those
-    whose TLS failed are "TLS".
+    whose TLS failed are "TLS", and those whose first octet was none of SOCKS5 are "no SOCKS5: HTTP", ": SOCKS4",
+    ": TLS", ": PROXY header" or ": unknown".
     """
 
     refused_logins: int = 0

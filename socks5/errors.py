@@ -6,6 +6,7 @@
       ProtocolError                 somebody broke the wire format or the order of the steps
         LocalProtocolError          we did: a message that the RFC forbids was about to be sent
         RemoteProtocolError         the peer did; ``reply`` is the code to answer with, or None
+          NotSOCKS5                 from its first octet on; ``kind`` is what it may speak instead
       NegotiationError              the steps were right, the two sides do not agree
         NoAcceptableMethod          no authentication method in common
         AuthenticationFailed        the credentials were refused
@@ -57,6 +58,27 @@ class RemoteProtocolError(ProtocolError):
     def __init__(self, message: str, reply: int | None = None) -> None:
         super().__init__(message)
         self.reply = reply
+
+
+class NotSOCKS5(RemoteProtocolError):
+    """A client's first octet is none of SOCKS5.
+
+    :param first: that octet.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.kind, hint = _OTHERS.get(first, ("unknown", ""))
+        if 0x41 <= first <= 0x5A:
+            self.kind = "HTTP"  # the capital letter of a method
+        super().__init__(f"not SOCKS5: first octet {first}{hint}")
+
+
+_OTHERS = {
+    4: ("SOCKS4", ", as of SOCKS4"),
+    13: ("PROXY header", ", as of a PROXY header: see --proxy-from"),
+    22: ("TLS", ", as of TLS: see --listen tls:"),
+}
+"""What a first octet may be of instead: its name, and a hint."""
 
 
 class NegotiationError(SOCKSError):

@@ -30,6 +30,7 @@ from socks5.errors import (
     AuthenticationFailed,
     LocalProtocolError,
     NoAcceptableMethod,
+    NotSOCKS5,
     RemoteProtocolError,
     ReplyError,
     SOCKSError,
@@ -461,7 +462,7 @@ class ServerNegotiation(_Machine):
             self._output += Reply(error.reply).encode()
         elif self.is_gathering:
             self._output += ABORT
-        elif self.stage is Stage.GREETING and 0x41 <= self._buffer[0] <= 0x5A:
+        elif isinstance(error, NotSOCKS5) and error.kind == "HTTP":
             self._output += HTTP_ANSWER
         return self._close(error)
 

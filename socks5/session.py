@@ -42,6 +42,7 @@ from socks5.errors import (
     AuthenticationFailed,
     CommandNotSupported,
     NotAllowed,
+    NotSOCKS5,
     ProtocolError,
     SOCKSError,
 )
@@ -432,6 +433,9 @@ class ServerProtocol:
     def _reject(self, error: SOCKSError) -> None:
         if isinstance(error, ProtocolError):
             self.counters.violations += 1
+        if isinstance(error, NotSOCKS5):
+            self.counters.turned_away[f"no SOCKS5: {error.kind}"] += 1
+            self._record = None  # it was no session
         code = getattr(error, "reply", None)
         if code is not None:
             self._note_reply(code, UNSPECIFIED)

@@ -20,7 +20,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from typing_extensions import override
 
-from socks5.errors import LocalProtocolError, RemoteProtocolError
+from socks5.errors import LocalProtocolError, NotSOCKS5, RemoteProtocolError
 
 VERSION = 5
 """VER of every message of RFC 1928."""
@@ -227,14 +227,6 @@ UNSPECIFIED = Address("0.0.0.0", 0)
 """What a failure reply carries, and "unknown" in a request."""
 
 
-_OTHERS = {
-    4: ", as of SOCKS4",
-    13: ", as of a PROXY header: see --proxy-from",
-    22: ", as of TLS: see --listen tls:",
-}
-"""What a first octet may be of instead."""
-
-
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """The client's first message (RFC 1928 section 3).
@@ -261,10 +253,9 @@ class Greeting:
 
     @classmethod
     def decode(cls, buffer: bytes | bytearray) -> tuple[Greeting, int] | None:
-        """:raises RemoteProtocolError: the first octet is not 5."""
+        """:raises NotSOCKS5: the first octet is not 5."""
         if buffer and buffer[0] != VERSION:
-            what = _OTHERS.get(buffer[0], "")
-            raise RemoteProtocolError(f"not SOCKS5: first octet {buffer[0]}{what}")
+            raise NotSOCKS5(buffer[0])
         if len(buffer) < 2 or len(buffer) < 2 + buffer[1]:
             return None
         used = 2 + buffer[1]

@@ -13,6 +13,7 @@ TREE = [
     (errors.ProtocolError, errors.SOCKSError),
     (errors.LocalProtocolError, errors.ProtocolError),
     (errors.RemoteProtocolError, errors.ProtocolError),
+    (errors.NotSOCKS5, errors.RemoteProtocolError),
     (errors.NegotiationError, errors.SOCKSError),
     (errors.NoAcceptableMethod, errors.NegotiationError),
     (errors.AuthenticationFailed, errors.NegotiationError),

@@ -101,24 +101,33 @@ def test_client_without_an_acceptable_method_is_told_so() -> None:
     client = server.client(GREETING)
     assert client.received() == octets("05 ff")
     assert client.sees == "end"
+    assert [record.reason[:18] for record in server.records] == ["NoAcceptableMethod"]
 
 
+@pytest.mark.parametrize("authenticator", [None, Logins()], ids=["open", "logins"])
 @pytest.mark.parametrize(
-    ("first", "told"),
+    ("first", "kind", "told"),
     [
-        (b"GET http://example.org/ HTTP/1.1\r\n", b"this is a SOCKS5 proxy"),
-        (b"CONNECT example.org:443 HTTP/1.1\r\n", b"this is a SOCKS5 proxy"),
-        (octets("04 01 0050 c0000250 00"), b""),  # SOCKS4
-        (octets("16 03 01 0200 01"), b""),  # TLS
+        (b"GET http://example.org/ HTTP/1.1\r\n", "HTTP", b"this is a SOCKS5 proxy"),
+        (b"CONNECT example.org:443 HTTP/1.1\r\n", "HTTP", b"this is a SOCKS5 proxy"),
+        (octets("04 01 0050 c0000250 00"), "SOCKS4", b""),
+        (octets("16 03 01 0200 01"), "TLS", b""),
+        (b"\r\n\r\n\0\r\nQUIT\n", "PROXY header", b""),
+        (b"\xff", "unknown", b""),
     ],
 )
-def test_other_protocols_end_at_once(first: bytes, told: bytes) -> None:
-    server = Server()
+def test_other_protocols_end_at_once_and_are_no_sessions(
+    first: bytes, kind: str, told: bytes, authenticator: Logins | None
+) -> None:
+    server = Server(authenticator=authenticator)
     client = server.client(first)
     received = client.received()
     assert told in received
     assert bool(told) == bool(received)
     assert client.sees == "end"
+    client.end()
+    assert server.records == []
+    assert server.counters.turned_away == {f"no SOCKS5: {kind}": 1}
     assert server.counters.violations == 1
 
 
