@@ -20,7 +20,7 @@ from socks5.interfaces import (
 from socks5.networks import Networks
 from socks5.rules import Rules
 from socks5.server import ServerFactory
-from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.settings import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.wire import Address, Command, ReplyCode
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "IRules",
     "Networks",
     "NoAuthentication",
+    "OutgoingFamily",
     "PasswordAuthentication",
     "PerFamily",
     "Protection",

@@ -103,6 +103,7 @@ class Associate:
     def __init__(self, session: ISession) -> None:
         self.session = session
         self._settings = session.settings
+        self._family = session.settings.family
         self.bytes_up = 0
         self.bytes_down = 0
         self.dropped = 0
@@ -273,6 +274,8 @@ class Associate:
         target = without_false_name(target)
         if target.is_name:
             self._resolve(target, payload)
+        elif not self._family.allows(unmap(target.text)):
+            self._drop("address family")
         else:
             self._send(target, (target.text,), payload)
 
@@ -294,11 +297,19 @@ class Associate:
             if isinstance(hosts, Failure):
                 self._drop("unknown name")
             elif not self.is_stopped:
-                self._send(target, self._own_family_first(hosts), payload)
+                self._send_to_first(target, hosts, payload)
 
         name = cast("bytes", target.host)
         wait = self.session.resolver.resolve(name, self.session.access.client)
         wait.addBoth(resolved).addErrback(self.session.crashed)
+
+    def _send_to_first(self, target: Address, hosts: Sequence[str], payload: bytes) -> None:
+        """Send to a name's first address that the rules allow, of the families that may be used."""
+        reachable = self._family.in_order(self._own_family_first(hosts))
+        if reachable:
+            self._send(target, reachable, payload)
+        else:
+            self._drop("address family")
 
     def _own_family_first(self, hosts: Sequence[str]) -> Sequence[str]:
         """The control connection's family first: a datagram cannot be tried on several

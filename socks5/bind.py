@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from socks5.accept import PeerPort
 from socks5.attempts import Stream
-from socks5.errors import NotAllowed, TTLExpired
+from socks5.errors import AddressTypeNotSupported, NotAllowed, TTLExpired
 from socks5.interfaces import ICommand, ISession, IStream
 from socks5.names import without_false_name
 from socks5.poll import poller_of
@@ -132,7 +132,10 @@ class Bind:
 
     def _listen(self, expected: Sequence[str]) -> None:
         session = self._session
-        allowed = [host for host in expected if session.rules.allows(session.access, host)]
+        reachable = session.settings.family.in_order(expected)
+        if expected and not reachable:
+            raise AddressTypeNotSupported("peers of this family are not awaited")
+        allowed = [host for host in reachable if session.rules.allows(session.access, host)]
         if expected and not allowed:
             raise NotAllowed("the rules forbid the expected peer")
         self._expected = frozenset(host.partition("%")[0] for host in allowed)
@@ -165,12 +168,19 @@ class Bind:
         """Where to listen; see the module.
 
         :raises OSError: there is no route to the peer.
+        :raises AddressTypeNotSupported: any peer may come, but not over the control connection's family.
         """
         session = self._session
         near = session.server_host
         if expected and not any(can_reach(host, near) for host in expected):
             near = next((host for host in expected if is_alike(host, near)), expected[0])
             return session.settings.outgoing.like(near) or local_address_towards(near)
+        if not session.settings.family.allows(near):
+            outgoing = session.settings.outgoing
+            other = outgoing.ipv4 if ":" in near else outgoing.ipv6
+            if other is None:
+                raise AddressTypeNotSupported("nobody is awaited over this family")
+            return other
         return session.settings.outgoing.like(near) or session.server_interface
 
     def awaits(self, host: str) -> bool:

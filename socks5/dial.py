@@ -1,11 +1,12 @@
 """From a target to a connected stream: resolve, ask for each address, connect with a staggered
 start (RFC 8305).
 
-The families' addresses are interleaved, in the resolver's order; the next attempt begins when the
-one before failed or has not answered for :attr:`~socks5.settings.Settings.attempt_delay`; the first
-that connects wins, the others are given up. A few are under way at a time, and the oldest makes room for
-the next: addresses that never answer do not keep one that works from being tried. Only addresses that
-were asked for are dialled, so a name cannot lead past the rules.
+The families' addresses are interleaved, in the resolver's order or with the family first that the settings
+prefer. The next attempt begins when the one before failed or has not answered for
+:attr:`~socks5.settings.Settings.attempt_delay`; the first that connects wins, the others are given up. A few
+are under way at a time, and the oldest makes room for the next: addresses that never answer do not keep one
+that works from being tried. Only addresses that were asked for are dialled, so a name cannot lead past the
+rules.
 
 Floor 2½: imports floors 0 to 1½, :mod:`socks5.attempts`, :mod:`socks5.poll` and :mod:`socks5.replies`.
 """
@@ -25,7 +26,7 @@ from zope.interface import implementer
 
 from socks5.attempts import Attempt, EndpointAttempt, SocketAttempt
 from socks5.deadlines import Deadlines
-from socks5.errors import NotAllowed, TTLExpired
+from socks5.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed, TTLExpired
 from socks5.interfaces import Access, IDialer, IResolver, IStream
 from socks5.names import without_false_name
 from socks5.networks import subscriber
@@ -243,6 +244,7 @@ class Dialer:
         self.shares = _Shares()
         self.patience = AT_ONCE * settings.attempt_delay
         """Seconds that an attempt has before it may be given up for another, while the time of all is not over."""
+        self._family = settings.family
         self._resolver = resolver
         self._poller = poller_of(reactor)
 
@@ -251,7 +253,9 @@ class Dialer:
     ) -> Deferred[IStream]:
         """See :meth:`socks5.interfaces.IDialer.dial`.
 
-        Fails with :exc:`~socks5.errors.NotAllowed` if no address is allowed, else with what the
+        Fails with :exc:`~socks5.errors.AddressTypeNotSupported` for an address of a family that may not be
+        used, with :exc:`~socks5.errors.HostUnreachable` for a name that has no other, with
+        :exc:`~socks5.errors.NotAllowed` if no address is allowed, else with what the
         most telling attempt failed with: when all have failed, or after ``connect_timeout``, where
         silence counts as :exc:`~socks5.errors.TTLExpired`.
         """
@@ -261,6 +265,8 @@ class Dialer:
             host = target.host
         if isinstance(host, str):
             host = unmap(host)
+            if not self._family.allows(host):
+                return fail(AddressTypeNotSupported("targets of this family are not reached"))
             if is_allowed(host) is not True:
                 return fail(NotAllowed("the target is not allowed"))
             return _Race(self, access.client, [host], target.port).start()
@@ -275,7 +281,10 @@ class Dialer:
     def _race(
         self, client: str, hosts: Sequence[str], port: int, is_allowed: Callable[[str], bool]
     ) -> Deferred[IStream]:
-        asked = interleaved(hosts)[:MOST_ADDRESSES]
+        reachable = self._family.in_order(hosts)
+        if not reachable:
+            return fail(HostUnreachable("the name has no address of a family that is reached"))
+        asked = interleaved(reachable)[:MOST_ADDRESSES]
         allowed = list(islice((host for host in asked if is_allowed(host) is True), MOST_ATTEMPTS))
         if not allowed:
             return fail(NotAllowed("no address of the target is allowed"))

@@ -8,6 +8,7 @@ Floor 1: imports only :mod:`socks5.wire` and :mod:`socks5.networks`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,6 +47,30 @@ class UDPFiltering(StrEnum):
     """Exactly the addresses and ports that the client has sent to."""
 
 
+class OutgoingFamily(StrEnum):
+    """Over which address families targets are reached, and which goes first where there is a choice."""
+
+    ANY = "any"
+    """Both, in the resolver's order."""
+
+    PREFER_IPV4 = "prefer-ipv4"
+    PREFER_IPV6 = "prefer-ipv6"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+    def allows(self, host: str) -> bool:
+        """Whether an IP literal is of a family that may be used."""
+        return self is not (OutgoingFamily.IPV4 if ":" in host else OutgoingFamily.IPV6)
+
+    def in_order(self, hosts: Sequence[str]) -> Sequence[str]:
+        """Those IP literals that may be used, the preferred family first; else in their order."""
+        if self is OutgoingFamily.ANY:
+            return hosts
+        is_ipv6_last = self is OutgoingFamily.PREFER_IPV4
+        allowed = [host for host in hosts if self.allows(host)]
+        return sorted(allowed, key=lambda host: (":" in host) == is_ipv6_last)
+
+
 @dataclass(frozen=True, slots=True)
 class PerFamily:
     """One IP literal for each address family, or None for "as the system chooses"."""
@@ -68,6 +93,11 @@ class Settings:
     outgoing: PerFamily = PerFamily()
     """Source address of connections and datagrams to targets, and where BIND listens. Default: the
     system's choice (BIND: the control connection's local address, if the peer can reach that).
+    """
+
+    outgoing_family: OutgoingFamily | None = None
+    """Over which families targets are reached. Default: over that of ``outgoing`` where it names one address
+    only, for whoever wants targets to see that address does not want them to see another; else any.
     """
 
     advertise: PerFamily = PerFamily()
@@ -181,3 +211,13 @@ class Settings:
     """Client connections at a time, beyond which accepting pauses; 0: what the limit of file
     descriptors allows.
     """
+
+    @property
+    def family(self) -> OutgoingFamily:
+        """What :attr:`outgoing_family` says, or its default."""
+        if self.outgoing_family is not None:
+            return self.outgoing_family
+        has_ipv4, has_ipv6 = self.outgoing.ipv4 is not None, self.outgoing.ipv6 is not None
+        if has_ipv4 == has_ipv6:
+            return OutgoingFamily.ANY
+        return OutgoingFamily.IPV4 if has_ipv4 else OutgoingFamily.IPV6

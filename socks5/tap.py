@@ -58,7 +58,7 @@ from socks5.service import (
     listeners_on,
 )
 from socks5.session import COMMAND_NAMES
-from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.settings import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.tls import TLSEndpoint
 from socks5.wire import Method
 from socks5.workers import Inheriting, NextInherited, Opening, Worker, worker_count
@@ -181,6 +181,16 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             ",".join(_COMMANDS),
             "Commands to serve; others get reply 7.",
             _commands,
+        ],
+        [
+            "outgoing-family",
+            None,
+            None,
+            (
+                "Reach targets over any family, one first (prefer-ipv4, prefer-ipv6) or one only (ipv4, ipv6). "
+                "[default: any, or that of a single --outgoing]"
+            ),
+            _choice("outgoing-family", [family.value for family in OutgoingFamily]),
         ],
         [
             "udp-ports",
@@ -421,6 +431,7 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             raise usage.UsageError(
                 "--interface does not go with --listen: expected it in the endpoint, tcp:PORT:interface=ADDRESS"
             )
+        self._check_outgoing()
         self._check_access_log()
         self.check_gssapi()
         if self.worker is None:  # else the parent has, and a worker has no other sockets than those
@@ -445,6 +456,21 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
                 "{option} is given, but no listener asks for it: see --methods", option=option
             )
 
+    def _check_outgoing(self) -> None:
+        """Refuse a source address that would never be one."""
+        for address in (self["outgoing"].ipv4, self["outgoing"].ipv6):
+            if address is not None and self._family and not self._family.allows(address):
+                raise usage.UsageError(
+                    f"--outgoing {address}: expected an address of the one family that --outgoing-family "
+                    f"{self._family} leaves, or another --outgoing-family"
+                )
+
+    @property
+    def _family(self) -> OutgoingFamily | None:
+        """Over which families targets are reached, where that was said."""
+        text = self["outgoing-family"]
+        return None if text is None else OutgoingFamily(text)
+
     def _check_access_log(self) -> None:
         if self["access-log"] == "":
             raise usage.UsageError("--access-log: expected a file or -, got ''")
@@ -462,6 +488,7 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         return Settings(
             commands=frozenset(_COMMANDS[name] for name in self["commands"].split(",")),
             outgoing=self["outgoing"],
+            outgoing_family=self._family,
             advertise=self["advertise"],
             handshake_timeout=self["handshake-timeout"],
             ban_after=self["ban-after"],

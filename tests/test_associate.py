@@ -10,7 +10,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError, MessageLengthError
 from zope.interface.verify import verifyObject
 
-from socks5 import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.associate import Associate
 from socks5.interfaces import ICommand, ISession
 from socks5.own import ports_of
@@ -518,6 +518,33 @@ def test_client_on_this_host_may() -> None:
     association = Association(host=address(loopback, 1080), peer=address(loopback, 51234))
     association.ask((loopback, 53), sender=(loopback, 5000))
     assert association.sent == [(b"ping", (loopback, 53))]
+
+
+@pytest.mark.parametrize(
+    ("family", "sent"),
+    [
+        (OutgoingFamily.ANY, [TARGET, TARGET6, TARGET]),
+        (OutgoingFamily.PREFER_IPV6, [TARGET, TARGET6, TARGET6]),
+        (OutgoingFamily.IPV4, [TARGET, TARGET]),
+        (OutgoingFamily.IPV6, [TARGET6, TARGET6]),
+    ],
+)
+def test_datagrams_leave_over_the_families_of_the_settings(
+    family: OutgoingFamily, sent: list[tuple[str, int]]
+) -> None:
+    """The others are dropped and counted; a name is reached over the family that is left."""
+    association = Association(Settings(outgoing_family=family))
+    association.server.resolver.answers = {
+        b"example.org": [TARGET6[0], TARGET[0]],
+        b"only4.example": [TARGET[0]],
+        b"only6.example": [TARGET6[0]],
+    }
+    association.ask(TARGET, TARGET6, (b"example.org", 53))
+    assert sorted(to for _, to in association.sent) == sorted(sent)
+    dropped = 3 - len(sent)
+    assert association.dropped == ({"address family": dropped} if dropped else {})
+    association.ask((b"only4.example", 53), (b"only6.example", 53))
+    assert len(association.sent) == len(sent) + 2 - dropped
 
 
 def test_rules_are_asked_once_for_an_address_and_for_a_name_each_time() -> None:

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError
 
-from socks5 import PerFamily, Settings, bind
+from socks5 import OutgoingFamily, PerFamily, Settings, bind
 from socks5.relay import RESET_DELAYS
 from tests.fakes import CLIENT, FakeTCPPort, FakeTransport, address
 from tests.sessions import (
@@ -123,6 +123,48 @@ def test_listens_on_the_outgoing_address_of_the_peers_family(target: bytes, host
     server = Server(Settings(outgoing=PerFamily("192.0.2.99", "2001:db8::63")))
     _, port = listening(server, target)
     assert port.getHost().host == host
+
+
+@pytest.mark.parametrize(
+    ("family", "target", "code"),
+    [
+        (OutgoingFamily.IPV4, IPV6, 8),
+        (OutgoingFamily.IPV6, TARGET, 8),
+        (OutgoingFamily.IPV6, NAME, 8),
+        (OutgoingFamily.IPV6, ANYONE, 8),  # over the control connection's family, IPv4
+    ],
+)
+def test_a_peer_of_a_family_that_is_not_used_is_not_awaited(
+    family: OutgoingFamily, target: bytes, code: int
+) -> None:
+    server = Server(Settings(outgoing_family=family))
+    server.resolver.answers[b"example.org"] = ["192.0.2.80"]
+    client = server.client(GREETING, BIND + target)
+    assert client.received() == NO_AUTHENTICATION + refusal(code)
+    assert server.reactor.tcp_ports == []
+
+
+@pytest.mark.parametrize(
+    ("outgoing", "host", "bound"),
+    [
+        (PerFamily(ipv4="192.0.2.99"), "2001:db8::1", "192.0.2.99"),
+        (PerFamily(ipv6="2001:db8::63"), "203.0.113.1", "2001:db8::63"),
+    ],
+)
+def test_anybody_is_awaited_over_the_family_that_is_used(
+    outgoing: PerFamily, host: str, bound: str
+) -> None:
+    server = Server(Settings(outgoing=outgoing))
+    _, port = listening(server, ANYONE, host=address(host, 1080))
+    assert port.getHost().host == bound
+
+
+def test_of_a_name_the_peers_of_the_family_that_is_used_are_awaited(route: list[str]) -> None:
+    server = Server(Settings(outgoing_family=OutgoingFamily.IPV6))
+    server.resolver.answers[b"example.org"] = ["192.0.2.80", "2001:db8::50"]
+    _, port = listening(server, NAME)
+    assert port.getHost().host == "2001:db8::10"
+    assert port.connect(address("2001:db8::50", 20)).connected
 
 
 def test_peer_of_the_other_family_is_awaited_where_it_can_come(route: list[str]) -> None:

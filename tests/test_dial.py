@@ -29,7 +29,7 @@ from socks5.dial import Dialer, interleaved
 from socks5.errors import NotAllowed, TTLExpired
 from socks5.interfaces import IDialer, IStream
 from socks5.replies import reply_for
-from socks5.settings import PerFamily, Settings
+from socks5.settings import OutgoingFamily, PerFamily, Settings
 from socks5.wire import UNSPECIFIED, Address
 from tests.fakes import ASKER, FakeConnector, FakeReactor, FakeResolver, FakeTransport, fake_stream
 
@@ -619,8 +619,6 @@ def test_cancelling_afterwards_does_nothing() -> None:
         (PerFamily(), "192.0.2.1", None),
         (PerFamily(), "2001:db8::1", None),
         (PerFamily(ipv4="203.0.113.4"), "192.0.2.1", ("203.0.113.4", 0)),
-        (PerFamily(ipv4="203.0.113.4"), "2001:db8::1", None),
-        (PerFamily(ipv6="2001:db8::4"), "192.0.2.1", None),
         (PerFamily(ipv6="2001:db8::4"), "2001:db8::1", ("2001:db8::4", 0)),
     ],
 )
@@ -630,6 +628,89 @@ def test_attempts_come_from_their_family_s_source_address(
     world = World(outgoing=outgoing)
     world.dial(Address(host, 80))
     assert world.attempt(host).bind_address == source
+
+
+# ---------------------------------------------------------------- over which family
+
+MIXED = [IPV6[0], IPV4[0], IPV4[1], IPV6[1]]
+ANY, FIRST4, FIRST6, ONLY4, ONLY6 = OutgoingFamily
+
+
+@pytest.mark.parametrize(
+    ("family", "order"),
+    [
+        (None, [IPV6[0], IPV4[0], IPV6[1], IPV4[1]]),
+        (ANY, [IPV6[0], IPV4[0], IPV6[1], IPV4[1]]),
+        (FIRST4, [IPV4[0], IPV6[0], IPV4[1], IPV6[1]]),
+        (FIRST6, [IPV6[0], IPV4[0], IPV6[1], IPV4[1]]),
+        (ONLY4, [IPV4[0], IPV4[1]]),
+        (ONLY6, [IPV6[0], IPV6[1]]),
+    ],
+)
+def test_a_name_is_reached_over_the_families_of_the_settings(
+    family: OutgoingFamily | None, order: list[str]
+) -> None:
+    world = World(MIXED, outgoing_family=family)
+    world.dial()
+    world.reactor.pump([0.25] * 4)
+    assert world.dialled == world.asked == order
+
+
+def test_the_preferred_family_is_first_although_the_resolver_has_it_last() -> None:
+    world = World([IPV4[0], IPV4[1], IPV6[0]], outgoing_family=FIRST6)
+    world.dial()
+    world.reactor.pump([0.25] * 3)
+    assert world.dialled == [IPV6[0], IPV4[0], IPV4[1]]
+
+
+@pytest.mark.parametrize(
+    ("family", "host"),
+    [(ONLY4, IPV6[0]), (ONLY6, IPV4[0]), (ONLY6, f"::ffff:{IPV4[0]}")],
+)
+@pytest.mark.parametrize("as_name", [False, True])
+def test_an_address_of_another_family_is_reply_8(
+    family: OutgoingFamily, host: str, as_name: bool
+) -> None:
+    world = World(outgoing_family=family)
+    world.dial(Address(host.encode() if as_name else host, 80))
+    assert reply_for(outcome(world)) == 8
+    assert (world.asked, world.dialled) == ([], [])
+
+
+def test_an_ipv4_address_in_an_ipv6_form_is_an_ipv4_address() -> None:
+    world = World(outgoing_family=ONLY4)
+    world.dial(Address(f"::ffff:{IPV4[0]}", 80))
+    assert world.dialled == IPV4[:1]
+
+
+def test_a_name_that_has_another_family_only_is_reply_4() -> None:
+    world = World(IPV6, outgoing_family=ONLY4)
+    world.dial()
+    assert reply_for(outcome(world)) == 4
+    assert (world.asked, world.dialled) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("outgoing", "family", "effective"),
+    [
+        (PerFamily(), None, ANY),
+        (PerFamily("192.0.2.9", "2001:db8::9"), None, ANY),
+        (PerFamily(ipv4="192.0.2.9"), None, ONLY4),
+        (PerFamily(ipv6="2001:db8::9"), None, ONLY6),
+        (PerFamily(ipv4="192.0.2.9"), ANY, ANY),
+        (PerFamily(ipv4="192.0.2.9"), FIRST6, FIRST6),
+        (PerFamily(), ONLY6, ONLY6),
+    ],
+)
+def test_a_single_source_address_is_not_got_round_by_the_other_family(
+    outgoing: PerFamily, family: OutgoingFamily | None, effective: OutgoingFamily
+) -> None:
+    """Unless that is what somebody asked for."""
+    assert Settings(outgoing=outgoing, outgoing_family=family).family is effective
+    world = World(outgoing=outgoing, outgoing_family=family)
+    for host in (IPV4[0], IPV6[0]):
+        world.dial(Address(host, 80))
+    assert world.dialled == [host for host in (IPV4[0], IPV6[0]) if effective.allows(host)]
 
 
 # ---------------------------------------------------------------- the stream

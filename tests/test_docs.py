@@ -33,6 +33,7 @@ PYTHON = [block for block in blocks(EMBEDDING) if block.language == "python"]
 IN_WORDS = {
     "commands": "all three",
     "outgoing": "system's choice",
+    "outgoing_family": "any, or that of ``outgoing``",
     "advertise": "real address",
     "udp_ports": "any",
     "ban_exempt": "none",

@@ -22,7 +22,7 @@ from socks5.balancer import HeaderFactory
 from socks5.interfaces import Record
 from socks5.networks import Networks
 from socks5.service import ProxyService
-from socks5.settings import PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.settings import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.tap import Options, makeService
 from socks5.wire import Command, Credentials, Method
 
@@ -56,6 +56,14 @@ SETTINGS = [
     (
         ["--outgoing", "2001:db8::1", "--outgoing", "192.0.2.1"],
         {"outgoing": PerFamily("192.0.2.1", "2001:db8::1")},
+    ),
+    *(
+        (["--outgoing-family", family.value], {"outgoing_family": family})
+        for family in OutgoingFamily
+    ),
+    (
+        ["--outgoing-family", "ipv4", "--outgoing", "192.0.2.1"],
+        {"outgoing_family": OutgoingFamily.IPV4, "outgoing": PerFamily("192.0.2.1")},
     ),
     (["--advertise", "203.0.113.7"], {"advertise": PerFamily("203.0.113.7", None)}),
     (
@@ -173,6 +181,20 @@ REFUSED = [
     (["--access-log", ""], "--access-log: expected a file or -, got ''"),
     (["--interface", "eth0"], "--interface: expected an IP address, got 'eth0'"),
     (["--interface", "localhost"], "--interface: expected an IP address, got 'localhost'"),
+    (
+        ["--outgoing-family", "ipv5"],
+        "--outgoing-family: expected any or prefer-ipv4 or prefer-ipv6 or ipv4 or ipv6, got 'ipv5'",
+    ),
+    *(
+        (
+            ["--outgoing", "192.0.2.1", "--outgoing", "2001:db8::1", "--outgoing-family", family],
+            (
+                f"--outgoing {address}: expected an address of the one family that --outgoing-family "
+                f"{family} leaves, or another --outgoing-family"
+            ),
+        )
+        for family, address in (("ipv4", "2001:db8::1"), ("ipv6", "192.0.2.1"))
+    ),
     (["--outgoing", "eth0"], "--outgoing: expected an IP address, got 'eth0'"),
     (["--advertise", "example.org"], "--advertise: expected an IP address, got 'example.org'"),
     (["--outgoing", "0.0.0.0"], "--outgoing: expected the address of a machine, got '0.0.0.0'"),
