@@ -186,3 +186,32 @@ def test_the_picture_has_every_stage_and_every_step(drawing: ModuleType, name: s
         f"{here.name} to {there.name}" for here in table for there in table[here]
     )
     assert f".. stages:: {name}" in ARCHITECTURE
+
+
+# ---------------------------------------------------------------- containers and units
+
+
+def test_what_a_container_or_a_unit_runs_leaves_no_process_file() -> None:
+    """``twistd.pid`` would stop the next start."""
+    chapter = SERVER.partition("\nIn a container\n")[2]
+    ran = [
+        line
+        for block in blocks(chapter)
+        for line in block.text.splitlines()
+        if re.match(r"ENTRYPOINT|CMD|ExecStart=", line)
+    ]
+    assert len(ran) == 2
+    assert all(re.search(r'python"?,? "?-m"?,? "?socks5', line) for line in ran)
+
+
+def test_the_unit_is_started_again_after_a_while_but_not_for_ever() -> None:
+    [unit] = (
+        block.text
+        for block in blocks(SERVER)
+        if "\nExecStart=" in block.text and "[Unit]" in block.text
+    )
+    settings = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
+    assert settings["Restart"] == "on-failure"
+    starts = int(settings["StartLimitBurst"])
+    assert settings["StartLimitIntervalSec"] == "10min"
+    assert starts * int(settings["RestartSec"]) < 600, "or the limit would never be reached"

@@ -34,11 +34,12 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 
 def service_arguments(among: list[Block] = BLOCKS) -> list[list[str]]:
-    """Return what follows ``twistd -n socks5`` in each place of the README, or of another page."""
+    """Return what follows ``twistd -n socks5`` or ``python -m socks5`` in the README, or on another page."""
     found = []
     for block in in_language("bash", among):
         for words in commands(block):
-            if words[0].endswith("twistd"):
+            is_module = words[1:3] == ["-m", "socks5"] and "passwd" not in words
+            if is_module or words[0].endswith("twistd"):
                 found.append(words[words.index("socks5") + 1 :])
     return found
 
