@@ -33,6 +33,7 @@ from zope.interface import directlyProvides, providedBy
 from socks5.interfaces import IStream
 from socks5.limits import SessionLimit
 from socks5.poll import Poller, poller_of
+from socks5.settings import Settings
 from socks5.transport import Connection, address_from, prepare
 from socks5.wire import Address
 
@@ -47,6 +48,8 @@ BATCH = 64
 
 DATAGRAMS = 32
 """Datagrams of one socket taken at a time before others get their turn."""
+
+_DEFAULTS = Settings()
 
 _STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
@@ -69,6 +72,14 @@ _THAT_CLIENT_ONLY = frozenset(
 
 _WITHOUT_TEXT = {"log_format": "", "log_level": LogLevel.debug}
 """Makes a log event one that observers leave out, having nothing to write."""
+
+
+def keepalive_of(factory: Any) -> int:
+    """What accepted sockets inherit: see :attr:`socks5.settings.Settings.keepalive`. The sessions of a factory
+    that stands behind others, as behind TLS, set theirs themselves.
+    """
+    settings: Settings = getattr(factory, "settings", _DEFAULTS)
+    return settings.keepalive
 
 
 class _Quiet:
@@ -128,13 +139,13 @@ class Port(QuietPort):
     def createInternetSocket(self) -> socket.socket:
         sock: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
         if sock.family != socket.AF_UNIX:
-            prepare(sock)
+            prepare(sock, keepalive_of(self.factory))
         return sock
 
     def adopt(self, sock: socket.socket) -> None:
         """Listen on a TCP socket that listens already, instead of a new one."""
         sock.setblocking(False)
-        prepare(sock)
+        prepare(sock, keepalive_of(self.factory))
         self._preexistingSocket = sock
         self.startListening()
 
@@ -307,6 +318,7 @@ class PeerPort:
     :param port: the port; 0: the system's choice.
     :param awaits: asked with the IP literal of each that connects; others are closed.
     :param connected: called with the stream of each that is let in.
+    :param keepalive: see :attr:`socks5.settings.Settings.keepalive`.
     :raises twisted.internet.error.CannotListenError: the system does not let us.
     """
 
@@ -319,6 +331,7 @@ class PeerPort:
         port: int,
         awaits: Callable[[str], bool],
         connected: Callable[[IStream], None],
+        keepalive: int,
     ) -> None:
         self._poller = poller
         self._awaits = awaits
@@ -327,6 +340,7 @@ class PeerPort:
         kind = socket.AF_INET6 if ":" in interface else socket.AF_INET
         try:
             self._socket = socket.socket(kind, _STREAM)
+            prepare(self._socket, keepalive)
             self._listen(self._socket, interface, port)
         except OSError as error:
             self.stopListening()
@@ -334,7 +348,6 @@ class PeerPort:
 
     def _listen(self, sock: socket.socket, interface: str, port: int) -> None:
         """:raises OSError: the system does not let us."""
-        prepare(sock)
         # Resolved for the sake of an IPv6 zone.
         flags = socket.AI_NUMERICHOST
         sock.bind(socket.getaddrinfo(interface, port, type=socket.SOCK_STREAM, flags=flags)[0][4])

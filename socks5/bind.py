@@ -72,18 +72,21 @@ class _Peers(Factory):
 
     noisy = False
 
-    def __init__(self, bind: Bind) -> None:
+    def __init__(self, bind: Bind, keepalive: int) -> None:
         self._bind = bind
+        self._keepalive = keepalive
 
     @override
     def buildProtocol(self, addr: Any) -> Stream | None:
-        return _Peer(self._bind) if self._bind.awaits(address_of(addr).text) else None
+        is_awaited = self._bind.awaits(address_of(addr).text)
+        return _Peer(self._bind, self._keepalive) if is_awaited else None
 
 
 class _Peer(Stream):
     """The peer's stream; tells the command as soon as it is there."""
 
-    def __init__(self, bind: Bind) -> None:
+    def __init__(self, bind: Bind, keepalive: int) -> None:
+        super().__init__(keepalive)
         self._bind = bind
 
     @override
@@ -160,9 +163,10 @@ class Bind:
     def _open_at(self, interface: str, port: int) -> Any:
         reactor: Any = self._session.reactor
         poller = poller_of(reactor)
+        keepalive = self._session.settings.keepalive
         if poller is not None:
-            return PeerPort(poller, interface, port, self.awaits, self.peer_connected)
-        return reactor.listenTCP(port, _Peers(self), interface=interface)
+            return PeerPort(poller, interface, port, self.awaits, self.peer_connected, keepalive)
+        return reactor.listenTCP(port, _Peers(self, keepalive), interface=interface)
 
     def _interface(self, expected: Sequence[str]) -> str:
         """Where to listen; see the module.

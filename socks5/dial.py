@@ -292,9 +292,10 @@ class Dialer:
 
     def attempt(self, host: str, port: int, done: Callable[[Attempt, Any], None]) -> Attempt:
         """An attempt at one address, to be started."""
-        source = self.settings.outgoing.like(host)
+        settings = self.settings
+        source = settings.outgoing.like(host)
         if self._poller is not None:
-            return SocketAttempt(self._poller, host, port, source, done)
+            return SocketAttempt(self._poller, host, port, source, settings.keepalive, done)
         return EndpointAttempt(
-            self.reactor, host, port, source, self.settings.connect_timeout, done
+            self.reactor, host, port, source, settings.connect_timeout, settings.keepalive, done
         )

@@ -31,6 +31,7 @@ from socks5.door import Door
 from socks5.interfaces import Access, ClaimedAccess, IUser
 from socks5.negotiation import CredentialsReceived, Stage
 from socks5.session import Server, ServerProtocol
+from socks5.settings import Settings
 from socks5.transport import far_host
 from socks5.wire import Method
 
@@ -194,6 +195,8 @@ class GuardedSession(ServerProtocol):
 class Admitting(Protocol):
     """The part of a :class:`~socks5.server.ServerFactory` that an entrance needs."""
 
+    settings: Settings
+
     def buildProtocol(self, addr: Any, build: Build | None = None) -> ServerProtocol | None:
         """A session of another kind, or None over the session limit."""
 
@@ -214,6 +217,7 @@ class Entrance(Factory):
         self, server: Admitting, door: Door, kind: type[GuardedSession] = GuardedSession
     ) -> None:
         self.door = door
+        self.settings = server.settings
         self._server = server
         self._kind = kind
 

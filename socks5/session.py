@@ -268,7 +268,7 @@ class ServerProtocol:
         """The client is there."""
         self.transport = transport
         if not isinstance(transport, Connection) and ITCPTransport.providedBy(transport):
-            prepare_transport(transport)
+            prepare_transport(transport, self.settings.keepalive)
         self.factory.handshakes.set(self, self._too_slow)
 
     def connectionMade(self) -> None:

@@ -137,6 +137,11 @@ class Settings:
     """Of a relayed TCP connection without an octet either way; 0 is no limit. RFC 5382 asks for at
     least 7440 s, and keepalive probes already find dead peers."""
 
+    keepalive: int = 180
+    """Whole seconds of silence, on either side of any TCP connection, until the system asks whether the peer is
+    still there (RFC 9293 section 3.8.4), and a tenth of that between further probes; 0: it never does. Some load
+    balancers forget a silent connection after 240 s; a shorter time would wake phones more often."""
+
     linger_timeout: float = 240.0
     """Of a half-closed connection without an octet. RFC 5382 section 5: at least four minutes."""
 

@@ -63,6 +63,9 @@ from socks5.tls import TLSEndpoint
 from socks5.wire import Method
 from socks5.workers import Inheriting, NextInherited, Opening, Worker, worker_count
 
+MAX_KEEPALIVE = 32_767
+"""Seconds; Linux takes no more (tcp(7), TCP_KEEPIDLE)."""
+
 _COMMANDS = {name: command for command, name in COMMAND_NAMES.items()}
 _DEFAULTS = Settings()
 _log = Logger()
@@ -260,6 +263,13 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             _DEFAULTS.idle_timeout,
             "Seconds of silence that end a TCP relay; 0: never.",
             _seconds("idle-timeout"),
+        ],
+        [
+            "keepalive",
+            None,
+            _DEFAULTS.keepalive,
+            "Whole seconds of silence until a TCP peer is asked whether it is there; 0: never.",
+            _number("keepalive", 0, MAX_KEEPALIVE),
         ],
         [
             "linger-timeout",
@@ -497,6 +507,7 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             resolve_timeout=self["resolve-timeout"],
             connect_timeout=self["connect-timeout"],
             idle_timeout=self["idle-timeout"],
+            keepalive=self["keepalive"],
             linger_timeout=self["linger-timeout"],
             bind_timeout=self["bind-timeout"],
             udp_idle_timeout=self["udp-idle-timeout"],

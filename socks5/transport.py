@@ -17,7 +17,8 @@ import socket
 import struct
 import sys
 import termios
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -56,14 +57,9 @@ _log = Logger()
 _NUMBER = bytearray(4)
 """An int of the kernel's."""
 
-OPTIONS = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.SOL_SOCKET, socket.SO_OOBINLINE, 1),
-)
-"""What every TCP socket of ours is told: octets are passed on as they come, a peer that is dead is found
-out, and urgent octets stay in their place among the others. Accepted sockets inherit it.
-"""
+_FIRST_PROBE = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
+_NEXT_PROBE = getattr(socket, "TCP_KEEPINTVL", None)
+"""How these options of tcp(7) are called here; None where there is no such thing."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -96,19 +92,43 @@ def unacknowledged(sock: socket.SocketType) -> int:
     return int.from_bytes(_NUMBER, sys.byteorder)
 
 
-def prepare(sock: Any) -> None:
-    """Set :data:`OPTIONS` on a TCP socket that is about to listen or to connect."""
-    for option in OPTIONS:
+@cache
+def _options(keepalive: int) -> Sequence[tuple[int, int, int]]:
+    """What every TCP socket of ours is told: octets are passed on as they come, urgent ones stay in their place
+    among the others, and a peer that is gone is found out.
+    """
+    probes = [(_FIRST_PROBE, keepalive), (_NEXT_PROBE, max(1, keepalive // 10))]
+    return (
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_OOBINLINE, 1),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(keepalive > 0)),
+        *(
+            (socket.IPPROTO_TCP, name, seconds)
+            for name, seconds in probes
+            if name is not None and keepalive
+        ),
+    )
+
+
+def prepare(sock: Any, keepalive: int) -> None:
+    """Set the options of a TCP socket that is about to listen or to connect; accepted sockets inherit them.
+
+    :param keepalive: see :attr:`socks5.settings.Settings.keepalive`.
+    """
+    for option in _options(keepalive):
         sock.setsockopt(*option)
 
 
-def prepare_transport(transport: Any) -> None:
-    """Set them for a transport of Twisted's, whatever lies between it and its socket."""
-    transport.setTcpNoDelay(True)
-    transport.setTcpKeepAlive(True)
+def prepare_transport(transport: Any, keepalive: int) -> None:
+    """The same for a transport of Twisted's, whatever lies between it and its socket. One on a UNIX socket says
+    that it is for TCP, too.
+    """
     sock = getattr(transport, "socket", None)  # over TLS: that of the transport below
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    if sock is None:
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(keepalive > 0)
+    elif sock.family != socket.AF_UNIX:
+        prepare(sock, keepalive)
 
 
 def near_end(transport: Any) -> Address:

@@ -30,7 +30,7 @@ from twisted.internet.interfaces import (
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from socks5.accept import BACKLOG, Port
+from socks5.accept import BACKLOG, Port, keepalive_of
 from socks5.limits import SessionLimit
 from socks5.transport import prepare
 
@@ -99,6 +99,7 @@ class Opening:
         try:
             for number in range(self._count):
                 opened.append(self._open(interface, port, max(backlog, BACKLOG), number == 0))
+                prepare(opened[-1], keepalive_of(factory))
                 port = opened[0].getsockname()[1]
         except OSError as error:
             for sock in opened:
@@ -150,7 +151,6 @@ class Opening:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not is_first)
-            prepare(sock)
             sock.bind(name)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.listen(backlog)

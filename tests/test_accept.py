@@ -50,8 +50,11 @@ from socks5.accept import (
     QuietReactor,
     UNIXPort,
 )
+from socks5.door import Door
 from socks5.limits import SessionLimit
 from socks5.poll import poller_of
+from socks5.server import ServerFactory
+from socks5.settings import Settings
 from socks5.transport import Connection
 from socks5.wire import Address
 from tests.certificates import self_signed
@@ -209,7 +212,28 @@ def is_open(client: socket.socket) -> bool:
         return False
 
 
+def first_probe(sock: Any) -> int:
+    """Seconds of silence until the system asks the peer; 0: it never does."""
+    is_on = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    seconds: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+    return seconds if is_on else 0
+
+
 # ---------------------------------------------------------------- accepting
+
+
+@pytest.mark.parametrize("keepalive", [60, 0])
+@pytest.mark.parametrize("is_behind_a_door", [False, True])
+def test_clients_are_asked_whether_they_are_there_as_the_settings_say(
+    keepalive: int, is_behind_a_door: bool
+) -> None:
+    reactor = SteppedReactor()
+    served: Any = ServerFactory(reactor, settings=Settings(keepalive=keepalive))
+    factory = served.at(Door()) if is_behind_a_door else served
+    port = ListeningReactor(reactor, served.limit).listenTCP(0, factory, interface="127.0.0.1")
+    assert first_probe(port.socket) == keepalive
+    port.stopListening()
+    reactor.advance(0)
 
 
 def test_clients_are_served_in_the_order_they_came(world: World) -> None:
@@ -780,7 +804,7 @@ class Peers:
         self._awaited = awaited
         poller = poller_of(reactor)
         assert poller is not None
-        self.port = PeerPort(poller, "127.0.0.1", port, self.awaits, self.connected)
+        self.port = PeerPort(poller, "127.0.0.1", port, self.awaits, self.connected, 60)
 
     def awaits(self, host: str) -> bool:
         self.asked.append(host)
@@ -812,6 +836,7 @@ async def test_the_awaited_peer_is_let_in_and_strangers_are_closed() -> None:
     assert is_open(peer)
     [stream] = peers.streams
     assert stream.far == Address(*peer.getsockname())
+    assert first_probe(stream.getHandle()) == 60
     stream.abortConnection()
     peers.port.stopListening()
     for client in (stranger, peer):
@@ -829,7 +854,7 @@ async def test_who_stops_for_the_peer_gets_no_other() -> None:
     peers.connected = last  # type: ignore[method-assign]
     poller = poller_of(reactor)
     assert poller is not None
-    port = PeerPort(poller, "127.0.0.1", 0, peers.awaits, last)
+    port = PeerPort(poller, "127.0.0.1", 0, peers.awaits, last, 60)
     peers.port.stopListening()
     peers.port = port
     first, second = peers.connect(), peers.connect()
@@ -920,7 +945,7 @@ async def test_a_peer_that_cannot_be_let_in_is_logged_and_the_wait_goes_on(
 
     poller = poller_of(reactor)
     assert poller is not None
-    peers.port = PeerPort(poller, "127.0.0.1", 0, awaits, peers.connected)
+    peers.port = PeerPort(poller, "127.0.0.1", 0, awaits, peers.connected, 60)
     with capturedLogs() as events:
         clients = [peers.connect()]
         await peers.until(lambda: events)

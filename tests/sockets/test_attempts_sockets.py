@@ -65,7 +65,7 @@ class World:
         return FarEnd(self._stack.enter_context(listener.accept()[0]))
 
     def attempt(self, name: Any, source: str | None = None) -> SocketAttempt:
-        attempt = SocketAttempt(self.poller, name[0], name[1], source, self._done)
+        attempt = SocketAttempt(self.poller, name[0], name[1], source, 180, self._done)
         attempt.start()
         return attempt
 

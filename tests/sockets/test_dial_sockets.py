@@ -245,6 +245,8 @@ async def test_nothing_is_delayed_and_a_dead_peer_is_found_out(dial: Any, target
     handle = dialling.stream.transport.getHandle()
     assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    probes = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL]
+    assert [handle.getsockopt(socket.IPPROTO_TCP, each) for each in probes] == [180, 18]
 
 
 @pytest.mark.parametrize("host", ["::ffff:127.0.0.1", b"::ffff:127.0.0.1", b"::FFFF:7f00:1"])

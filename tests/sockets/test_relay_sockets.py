@@ -147,7 +147,7 @@ async def plain_client() -> tuple[FarEnd, Connection]:
         client = FarEnd(socket.create_connection(listener.getsockname()))
         accepted, peer = listener.accept()
     accepted.setblocking(False)
-    prepare(accepted)
+    prepare(accepted, 180)
     poller = poller_of(reactor)
     assert poller is not None
     near = Connection(poller, accepted, None, peer)

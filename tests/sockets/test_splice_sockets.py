@@ -63,7 +63,7 @@ class Wired:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         ours.setblocking(False)
-        prepare(ours)
+        prepare(ours, 180)
         connection = Connection(self.poller, ours, None, theirs.getsockname())
         self.poller.add(connection.fd, connection)
         return FarEnd(theirs), connection
