@@ -7,11 +7,14 @@ Floor 1½: imports :mod:`socks5.networks`.
 from __future__ import annotations
 
 import errno
+import mmap
+import os
 import socket
 import time
 from collections import Counter
 from functools import lru_cache
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 from socks5.networks import Networks, packed
@@ -72,6 +75,19 @@ class OwnPorts:
         self._table[:] = bytes(PORTS)
         self._sockets: Counter[int] = Counter()
         self._next_change = process << 40  # no two processes ever write the same number
+
+    @classmethod
+    def file_for(cls, processes: int) -> IO[bytes]:
+        """A file in memory with tables for so many processes, which inherit it."""
+        has_memory = hasattr(os, "memfd_create")
+        file = os.fdopen(os.memfd_create("ports"), "r+b") if has_memory else TemporaryFile()  # noqa: SIM115
+        file.truncate(cls.size(processes))
+        return file
+
+    @classmethod
+    def inherited(cls, descriptor: int, process: int) -> OwnPorts:
+        """The tables in such a file, for the process of that number, from 0."""
+        return cls(mmap.mmap(descriptor, 0), process)
 
     @staticmethod
     def size(processes: int) -> int:

@@ -8,7 +8,8 @@ for ever.
 
 Imported only where there are workers to start, for the monitor's module installs a reactor.
 
-Floor 5: imports :mod:`socks5.workers`, :mod:`socks5.heartbeat`, :mod:`socks5.signals` and :mod:`socks5.service`.
+Floor 5: imports floor 1½ and :mod:`socks5.workers`, :mod:`socks5.heartbeat`, :mod:`socks5.signals` and
+:mod:`socks5.service`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from typing_extensions import override
 from zope.interface import directlyProvides, providedBy
 
 from socks5.heartbeat import INTERVAL, Pulse
+from socks5.own import OwnPorts
 from socks5.service import Announcer, LogAnnouncer
 from socks5.signals import held
 from socks5.workers import FIRST_DESCRIPTOR, VARIABLE, Opening
@@ -191,6 +193,7 @@ class Workers(ProcessMonitor):
         self._started: Counter[str] = Counter()
         self._lives: dict[str, Life] = {}
         self._opening = opening
+        self._ports = OwnPorts.file_for(count)
         self._command = [sys.executable, "-m", "socks5", *arguments]
         self._count = count
         self._announcer: Announcer = LogAnnouncer()
@@ -202,7 +205,7 @@ class Workers(ProcessMonitor):
     @property
     def heart(self) -> int:
         """The number that the pipe for signs of life has in a worker: behind what it inherits."""
-        return FIRST_DESCRIPTOR + len(self._opening.sockets) + 1
+        return FIRST_DESCRIPTOR + len(self._opening.sockets) + 2
 
     @override
     def startService(self) -> None:
@@ -212,7 +215,8 @@ class Workers(ProcessMonitor):
         # Without systemd's word on sockets, which is for the parent alone (sd_listen_fds(3)).
         inherited = {key: text for key, text in os.environ.items() if not key.startswith("LISTEN_")}
         for number in range(1, self._count + 1):
-            about = f"{number},{sockets},{FIRST_DESCRIPTOR + sockets},{self.heart}"
+            output = FIRST_DESCRIPTOR + sockets
+            about = f"{number},{sockets},{output},{self.heart},{output + 1}"
             environment = {**inherited, "PYTHONPATH": path, VARIABLE: about}
             self.addProcess(f"worker-{number}", self._command, env=environment)
         super().startService()
@@ -234,9 +238,10 @@ class Workers(ProcessMonitor):
         return life
 
     def descriptors_of(self, name: str) -> list[int]:
-        """What a worker inherits beside its streams: its sockets, and our output."""
+        """What a worker inherits beside its streams: its sockets, our output, and the table of ports."""
         number = int(name.rpartition("-")[2]) - 1
-        return [*(sockets[number].fileno() for sockets in self._opening.sockets), 1]
+        sockets = (each[number].fileno() for each in self._opening.sockets)
+        return [*sockets, 1, self._ports.fileno()]
 
     def _life_ended(self, life: Life, reason: Failure) -> None:
         del self._lives[life.name]
@@ -300,6 +305,7 @@ class Workers(ProcessMonitor):
         self._rounds.stop()
         self._ending = list(self._lives.values())
         super().stopService()
+        self._ports.close()
         self._noticed()
         self._waiting = LoopingCall(self._look)
         self._waiting.clock = self._clock

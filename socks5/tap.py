@@ -43,6 +43,7 @@ from socks5.kerberos import KerberosOptions
 from socks5.limits import raise_descriptor_limit
 from socks5.listeners import DoorOptions, Place, at_door, networks
 from socks5.networks import Networks
+from socks5.own import OwnPorts, share_ports
 from socks5.reread import Rereading, Source
 from socks5.server import ServerFactory
 from socks5.service import (
@@ -605,6 +606,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     announcer: Announcer = LogAnnouncer()
     if worker is not None:
         worker.watch_parent(reactor)
+        share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
         listening = Inheriting(reactor, factory.limit, worker.sockets)
         announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
     required, optional = options.listeners(listening, factory)

@@ -233,12 +233,14 @@ class Worker:
     :param sockets: how many it inherits.
     :param output: the descriptor of the parent's standard output, for the access log.
     :param heart: that of the pipe for signs of life, see :mod:`socks5.heartbeat`.
+    :param ports: that of the table of ports that all workers share, see :class:`socks5.own.OwnPorts`.
     """
 
     number: int
     sockets: int
     output: int
     heart: int
+    ports: int
 
     @classmethod
     def from_environment(cls) -> Worker | None:

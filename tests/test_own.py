@@ -159,3 +159,15 @@ def test_a_reactor_has_one_table_whatever_wraps_it() -> None:
     assert ports_of(clock) is not ports_of(Clock())
     share_ports(clock, shared)
     assert ports_of(clock) is shared
+
+
+@pytest.mark.parametrize("has_memory", [True, False])
+def test_processes_inherit_the_table_as_a_file(
+    monkeypatch: pytest.MonkeyPatch, has_memory: bool
+) -> None:
+    if not has_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    with OwnPorts.file_for(3) as file:
+        first, third = (OwnPorts.inherited(file.fileno(), number) for number in (0, 2))
+    first.add(5000)
+    assert 5000 in third

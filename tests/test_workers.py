@@ -27,6 +27,7 @@ from zope.interface.verify import verifyObject
 from socks5 import heartbeat, supervisor
 from socks5.heartbeat import Heart
 from socks5.limits import SessionLimit
+from socks5.own import OwnPorts
 from socks5.server import ServerFactory
 from socks5.service import refusal_of
 from socks5.supervisor import Workers, WorkersFiles, WorkersLog
@@ -267,8 +268,8 @@ def test_the_rest_is_the_reactors(inherited: Any) -> None:
 
 
 def test_a_worker_knows_itself_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "2,3,6,7")
-    assert Worker.from_environment() == Worker(number=2, sockets=3, output=6, heart=7)
+    monkeypatch.setenv(VARIABLE, "2,3,6,8,7")
+    assert Worker.from_environment() == Worker(2, sockets=3, output=6, heart=8, ports=7)
     assert Worker.from_environment() is None, "what it starts is no worker"
 
 
@@ -291,7 +292,7 @@ def test_a_worker_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch, by_hang_
             self.is_stopped = True
 
     watching = Watching()
-    Worker(1, 0, 1, 2).watch_parent(watching)
+    Worker(1, 0, 1, 2, 3).watch_parent(watching)
     (watch,) = watching.readers
     verifyObject(IReadDescriptor, watch)
     assert watch.fileno() == 0
@@ -319,7 +320,7 @@ def test_the_end_of_the_reactor_ends_nothing_twice() -> None:
             del self.reader
 
     stopped = Stopped()
-    Worker(1, 0, 1, 2).watch_parent(stopped)
+    Worker(1, 0, 1, 2, 3).watch_parent(stopped)
     stopped.reader.connectionLost(None)
     assert not hasattr(stopped, "reader")
 
@@ -365,14 +366,18 @@ def workers(spawner: Spawner) -> Any:
     port.stopListening()
 
 
-def test_each_worker_gets_its_sockets_our_output_and_a_pipe(workers: Any, spawner: Spawner) -> None:
+def test_each_worker_gets_its_sockets_our_output_the_table_of_ports_and_a_pipe(
+    workers: Any, spawner: Spawner
+) -> None:
     (first, second) = spawner.spawned
     life, (executable, command), options = first
-    output, heart = FIRST_DESCRIPTOR + 1, FIRST_DESCRIPTOR + 2
+    output, ports, heart = (FIRST_DESCRIPTOR + number for number in (1, 2, 3))
     assert command == [executable, "-m", "socks5", "--port", "1"]
-    assert options["env"][VARIABLE] == f"1,1,{output},{heart}"
-    own = workers.descriptors_of("worker-1")[0]
-    assert options["childFDs"] == {0: "w", 1: "r", 2: "r", 3: own, output: 1, heart: "r"}
+    assert options["env"][VARIABLE] == f"1,1,{output},{heart},{ports}"
+    own, _, table = workers.descriptors_of("worker-1")
+    inherited = {3: own, output: 1, ports: table}
+    assert options["childFDs"] == {0: "w", 1: "r", 2: "r", **inherited, heart: "r"}
+    assert second[2]["childFDs"][ports] == table
     assert second[2]["childFDs"][3] == workers.descriptors_of("worker-2")[0] != own
     assert life.name == "worker-1"
 
@@ -634,7 +639,7 @@ def test_a_worker_looks_for_no_socket_of_systemd(monkeypatch: pytest.MonkeyPatch
     arguments = ["--listen", "systemd:domain=INET:name=proxy"]
     with pytest.raises(UsageError, match="no such socket is inherited"):
         Options().parseOptions(arguments)
-    monkeypatch.setenv(VARIABLE, "1,1,1,2")
+    monkeypatch.setenv(VARIABLE, "1,1,1,2,3")
     options = Options()
     options.parseOptions(arguments)
     [(_, endpoint)], _ = options.listeners(reactor, ServerFactory(reactor))
@@ -669,7 +674,8 @@ async def test_a_worker_serves_and_its_records_say_which(
     first = os.dup(sock.fileno())
     monkeypatch.setattr("socks5.workers.FIRST_DESCRIPTOR", first)
     reading, writing = os.pipe()
-    monkeypatch.setenv(VARIABLE, f"7,1,1,{writing}")
+    table = OwnPorts.file_for(7)
+    monkeypatch.setenv(VARIABLE, f"7,1,1,{writing},{table.fileno()}")
     monkeypatch.setattr(Worker, "watch_parent", lambda self, reactor: None)
     where = sock.getsockname()
     sock.close()
@@ -682,5 +688,6 @@ async def test_a_worker_serves_and_its_records_say_which(
     assert proxy.factory.worker == 7
     await proxy.stopService()
     assert os.read(reading, 10) == b"0!\n"
+    table.close()
     os.close(reading)
     os.close(writing)

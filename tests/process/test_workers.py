@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.program import COMMANDS, Program, client_of, connected, echoes, poll, proxy
+from socks5.wire import Address, Datagram
+from tests.process.program import (
+    COMMANDS,
+    Program,
+    client_of,
+    connected,
+    echoes,
+    poll,
+    proxy,
+    receive,
+)
 
 
 def children(program: Program) -> list[int]:
@@ -139,3 +149,34 @@ def test_the_log_is_rotated_by_all(tmp_path: Path, echo: tuple[str, int]) -> Non
                 assert echoes(client)
         poll(lambda: log.exists() and len(log.read_text().splitlines()) == 10, "ten more")
         assert all(json.loads(line) for line in log.read_text().splitlines())
+
+
+def association(program: Program) -> tuple[socket.socket, socket.socket, tuple[str, int]]:
+    """A control connection, a socket to send datagrams from, and where to."""
+    control = client_of(at(program))
+    control.sendall(b"\5\1\0\5\3\0" + Address("0.0.0.0", 0).encode())
+    reply = receive(control, 12)
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    return control, sender, ("127.0.0.1", int.from_bytes(reply[10:]))
+
+
+def test_no_worker_sends_datagrams_to_anothers_associations(tmp_path: Path) -> None:
+    with proxy(tmp_path, "--workers=2") as program:
+        associations = [association(program) for _ in range(12)]
+        for _, sender, relay in associations:
+            for _, _, target in associations:
+                sender.sendto(Datagram(Address(*target), b"x").encode(), relay)
+        poll(lambda: all(unread(relay) == 0 for *_, relay in associations), "all is read")
+        for control, sender, _ in associations:
+            control.close()
+            sender.close()
+        records = poll(lambda: len(program.records) == 12 and program.records, "12 records")
+        assert {record["worker"] for record in records} == {1, 2}
+        assert [(record["dropped"], record["bytes_up"]) for record in records] == [(12, 0)] * 12
+
+
+def unread(address: tuple[str, int]) -> int:
+    """Octets that wait in the UDP socket on an address (/proc/net/udp)."""
+    port = f":{address[1]:04X}"
+    lines = Path("/proc/net/udp").read_text().splitlines()
+    return sum(int(line.split()[4].partition(":")[2], 16) for line in lines if port in line[:25])
