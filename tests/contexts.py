@@ -229,13 +229,13 @@ class ContextClient:
         self.agreed: Protection | None = None
         self.replies: list[Reply] = []
         self.error: Exception | None = None
-        self.received = b""
+        self.received = bytearray()
         """What the target sent."""
         self._level = level
         self._is_bare = is_bare
         self._piece = piece
         self._tokens = Tokens()
-        self._output = self.machine.take_output()
+        self._output = bytearray(self.machine.take_output())
 
     @property
     def is_protected(self) -> bool:
@@ -252,8 +252,8 @@ class ContextClient:
 
     def take_output(self) -> bytes:
         """What is to be sent now."""
-        output, self._output = self._output, b""
-        return output
+        output, self._output = self._output, bytearray()
+        return bytes(output)
 
     def receive(self, data: bytes) -> None:
         """The proxy sent octets."""

@@ -14,7 +14,7 @@ import pytest
 T = TypeVar("T")
 
 
-def poll(condition: Callable[[], T], what: str, seconds: float = 10.0) -> T:
+def poll(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
     """Return the first true value of *condition*; fail if there is none in time."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

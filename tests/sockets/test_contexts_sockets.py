@@ -48,7 +48,7 @@ class Client:
         """
         self.unsent += self.side.take_output()
         self.push()
-        self.far.value()
+        self.far.look()
         self.side.receive(bytes(self.far.octets))
         self.far.octets.clear()
         return not self.unsent

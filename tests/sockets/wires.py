@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds until a wait is given up: only ever used up by a failure."""
 
 
@@ -62,8 +62,8 @@ class FarEnd:
         self._octets = bytearray()
         self._unsent = bytearray()
 
-    def value(self) -> bytes:
-        """Everything received so far, up to now."""
+    def look(self) -> None:
+        """Receive what has come by now."""
         while not self.sees:
             try:
                 data = self.socket.recv(1 << 18)
@@ -75,6 +75,10 @@ class FarEnd:
             self._octets += data
             if not data:
                 self.sees = "end"
+
+    def value(self) -> bytes:
+        """Everything received so far, up to now: a copy."""
+        self.look()
         return bytes(self._octets)
 
     @property
@@ -84,13 +88,13 @@ class FarEnd:
 
     @property
     def count(self) -> int:
-        """How many octets that are."""
-        self.value()
+        """How many octets have come by now."""
+        self.look()
         return len(self._octets)
 
     def sees_now(self) -> str:
         """``sees``, up to now."""
-        self.value()
+        self.look()
         return self.sees
 
     def read(self, octets: int) -> int:
