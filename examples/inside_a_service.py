@@ -30,6 +30,10 @@ class Listener(Service):
         """Listen, and say where."""
         super().startService()
         self.listening = yield self.endpoint.listen(self.factory)
+        if isinstance(self.factory, ServerFactory):
+            self.factory.listens_on(
+                self.listening
+            )  # so that no client connects to it through itself
         print(self.name, self.listening.getHost().port, flush=True)
 
     @inlineCallbacks

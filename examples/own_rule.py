@@ -33,5 +33,6 @@ if __name__ == "__main__":
     proxy_port, *ports = map(int, sys.argv[1:])
     factory = ServerFactory(reactor, rules=PortsOnly(*ports))
     listening = TCP4ServerEndpoint(reactor, proxy_port, interface="127.0.0.1").listen(factory)
+    listening.addCallback(factory.listens_on)
     listening.addCallback(lambda port: print("proxy", port.getHost().port, flush=True))
     reactor.run()

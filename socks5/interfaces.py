@@ -11,7 +11,7 @@ Floor 1: imports only :mod:`socks5.wire`, :mod:`socks5.encapsulation`, :mod:`soc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from zope.interface import Attribute, Interface
 from socks5.counters import Counters
 from socks5.encapsulation import Protection
 from socks5.settings import Settings
-from socks5.wire import UNSPECIFIED, Address, Credentials, Request
+from socks5.wire import UNSPECIFIED, Address, Command, Credentials, Request
 
 
 class IUser(Interface):
@@ -49,6 +49,7 @@ class Access(NamedTuple):
     :param user: the avatar, or None without authentication.
     :param command: the CMD octet.
     :param target: DST.ADDR and DST.PORT as the client sent them; for a datagram, the datagram's.
+    :param listeners: holds every IP literal and port at which a connection comes to this proxy.
     """
 
     client: str
@@ -56,6 +57,11 @@ class Access(NamedTuple):
     user: object | None
     command: int
     target: Address
+    listeners: Container[tuple[str, int]] = ()
+
+    def leads_to_us(self, address: str) -> bool:
+        """Whether a CONNECT to this IP literal, and the target's port, would come to the proxy itself."""
+        return self.command == Command.CONNECT and (address, self.target.port) in self.listeners
 
     @property
     def is_local(self) -> bool:

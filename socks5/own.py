@@ -1,7 +1,7 @@
 """What is this machine's own: addresses, for those who must not send there what would come back, or ban whom all
 share.
 
-Floor 1½: imports :mod:`socks5.networks`.
+Floor 1½: imports :mod:`socks5.networks`, :mod:`socks5.rules` and :mod:`socks5.wire`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import os
 import socket
 import time
 from collections import Counter
+from collections.abc import Collection
 from functools import lru_cache
 from tempfile import TemporaryFile
 from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 from socks5.networks import Networks, packed
+from socks5.rules import meanings
+from socks5.wire import Address
 
 LIFETIME = 10.0
 """Seconds that an answer is remembered at the most: addresses come and go."""
@@ -31,6 +34,9 @@ PORTS = 65536
 """Octets of a process's table of ports: one for each."""
 
 _CHANGES = 8  # octets before the tables
+
+_UNSPECIFIED = ("0.0.0.0", "::")
+"""All addresses, where somebody listens; this machine, where somebody connects."""
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -57,6 +63,38 @@ def _is_source(host: str, period: int) -> bool:
             return packed(probe.getsockname()[0]) == packed(host)
     except OSError as error:  # not reachable, no such family
         return error.errno in _OUT_OF_DESCRIPTORS
+
+
+class OwnListeners:
+    """Where a proxy listens for its clients. ``(host, port) in listeners`` says whether a connection to an IP
+    literal comes to one of them.
+    """
+
+    def __init__(self) -> None:
+        self._hosts: dict[int, list[str]] = {}
+
+    def add(self, where: Address) -> None:
+        """A listener has been opened."""
+        self._hosts.setdefault(where.port, []).append(where.text)
+
+    def discard(self, where: Address) -> None:
+        """It is closed."""
+        hosts = self._hosts[where.port]
+        hosts.remove(where.text)
+        if not hosts:
+            del self._hosts[where.port]
+
+    def __contains__(self, target: Any) -> bool:
+        host, port = target
+        hosts = self._hosts.get(port)
+        return hosts is not None and any(_comes_to(each, hosts) for each in meanings(host))
+
+
+def _comes_to(host: str, listeners: Collection[str]) -> bool:
+    """Whether a connection to *host*, to a port that they have, comes to one of the *listeners*."""
+    if host.partition("%")[0] in listeners or host in _UNSPECIFIED:
+        return True
+    return any(each in _UNSPECIFIED for each in listeners) and is_own_address(host)
 
 
 class OwnPorts:

@@ -4,7 +4,8 @@ The rules that hold when nothing else is said: clients on this host may go anywh
 elsewhere may go anywhere except to addresses that would turn the proxy into a door to this host or
 its neighbourhood - loopback, link-local and cloud-metadata addresses, multicast, broadcast, the
 unspecified address - in whatever form they are written. Decided on the address that is dialled, so
-neither a name nor an IPv6 address that carries an IPv4 one gets round it.
+neither a name nor an IPv6 address that carries an IPv4 one gets round it. And nobody connects to the proxy
+through itself.
 
 Floor 1½: imports floors 0 and 1.
 """
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Network, ip_address, ip_network
+from typing import ClassVar
 
 from zope.interface import implementer
 
@@ -131,10 +133,27 @@ def is_special(host: str) -> bool:
     return _SPECIAL.holds(number, 16) or any(_SPECIAL.holds(each, 4) for each in _carried(number))
 
 
+def meanings(host: str) -> list[str]:
+    """An IP literal, and the IPv4 addresses that it may lead to.
+
+    :raises ValueError: *host* is no IP literal.
+    """
+    address = ip_address(host)
+    carried = [] if address.version == 4 else _carried(int(address))
+    return [host, *(str(IPv4Address(each)) for each in carried)]
+
+
 @implementer(IRules)
 class Rules:
     """The rules that hold when nothing else is said; see the module. Subclass it to add to them."""
 
+    reaches_itself: ClassVar[bool] = False
+    """Whether clients may connect to the proxy's own listeners through it."""
+
     def allows(self, access: Access, address: str | None) -> bool:
         """See :meth:`socks5.interfaces.IRules.allows`."""
-        return address is None or access.is_local or not is_special(address)
+        if address is None:
+            return True
+        if is_special(address) and not access.is_local:
+            return False
+        return self.reaches_itself or not access.leads_to_us(address)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from typing_extensions import override
@@ -44,12 +45,14 @@ from socks5.interfaces import (
     ISession,
 )
 from socks5.limits import SessionLimit, Sparing
+from socks5.own import OwnListeners
+from socks5.replies import address_of
 from socks5.resolve import Resolver
 from socks5.rules import Rules
 from socks5.session import ServerProtocol
 from socks5.settings import Settings
 from socks5.verdicts import StrictBans, StrictRules
-from socks5.wire import Command, Method
+from socks5.wire import UNSPECIFIED, Command, Method
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
     Command.CONNECT: Connect,
@@ -119,6 +122,8 @@ class ServerFactory(Factory):
         self.dialer: IDialer = (
             Dialer(reactor, self.settings, self.resolver) if dialer is None else dialer
         )
+        self.listeners = OwnListeners()
+        """Where clients come in, as far as :meth:`listens_on` has been told."""
         self.access_log = access_log
         self.commands = commands
         self.worker = worker
@@ -172,6 +177,26 @@ class ServerFactory(Factory):
         if not known >= set(door.methods or ()):
             raise ValueError(f"methods {door.methods}: the authenticator has {sorted(known)}")
         return Entrance(self, door, GuardedSession if self.gssapi is None else ContextSession)
+
+    def listens_on(self, port: IListeningPort) -> IListeningPort:
+        """Take note of a port that has been opened for clients, so that none connects to the proxy through itself.
+
+        :returns: the port: so this may be the callback of what an endpoint's ``listen`` gives.
+        """
+        where = address_of(port.getHost())
+        if where is not UNSPECIFIED:  # as it is of a UNIX socket
+            self.listeners.add(where)
+        return port
+
+    def listens_no_more_on(self, port: IListeningPort) -> IListeningPort:
+        """Forget a port that :meth:`listens_on` was told of and that is about to be closed.
+
+        :returns: the port.
+        """
+        where = address_of(port.getHost())
+        if where is not UNSPECIFIED:
+            self.listeners.discard(where)
+        return port
 
     def gone(self, session: ServerProtocol) -> None:
         """A session is over and its connection closed; called by the session itself, harmless

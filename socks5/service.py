@@ -325,7 +325,7 @@ class ProxyService(Service):
             raise self.refusal
 
     def _listening(self, port: IListeningPort) -> None:
-        self.ports.append(port)
+        self.ports.append(self.factory.listens_on(port))
         if self._is_announced:  # an endpoint that took its time
             self._announcer.begins([_where(port)])
 
@@ -404,6 +404,8 @@ class ProxyService(Service):
         :returns: fires when nothing listens any more.
         """
         ports, self.ports = self.ports, []
+        for port in ports:
+            self.factory.listens_no_more_on(port)
         closing = [maybeDeferred(port.stopListening) for port in ports]
         return DeferredList(closing, consumeErrors=True)
 

@@ -73,6 +73,7 @@ from socks5.negotiation import (
     ServerNegotiation,
     Stage,
 )
+from socks5.own import OwnListeners
 from socks5.relay import Side, TransportSide, can_half_close
 from socks5.replies import reply_for
 from socks5.settings import Settings
@@ -121,6 +122,7 @@ class Server(Protocol):
     bans: IBans | None
     asking: Asking
     rules: IRules
+    listeners: OwnListeners
     resolver: IResolver
     dialer: IDialer
     access_log: IAccessLog | None
@@ -474,7 +476,7 @@ class ServerProtocol:
         self.request = request
         target = without_false_name(request.address)
         self.access = self._access(
-            self._client, self.server_host, self._user, request.command, target
+            self._client, self.server_host, self._user, request.command, target, factory.listeners
         )
         if self._record is not None:
             self._note_request(self._record, request)

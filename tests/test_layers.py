@@ -88,6 +88,7 @@ SIDEWAYS = {
     "auth": {"limits"},
     "limits": {"deadlines"},
     "bans": {"deadlines", "limits", "own"},
+    "own": {"rules"},
     "certificates": {"auth", "deadlines", "disk"},
     "auth.users": {"auth", "auth.hashes"},
     "auth.files": {"auth", "auth.users", "auth.work", "limits", "disk"},

@@ -9,7 +9,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from socks5 import own
-from socks5.own import OwnPorts, is_own_address, ports_of, share_ports
+from socks5.own import OwnListeners, OwnPorts, is_own_address, ports_of, share_ports
+from socks5.wire import Address
 
 
 @pytest.mark.parametrize(
@@ -171,3 +172,70 @@ def test_processes_inherit_the_table_as_a_file(
         first, third = (OwnPorts.inherited(file.fileno(), number) for number in (0, 2))
     first.add(5000)
     assert 5000 in third
+
+
+# ---------------------------------------------------------------- listeners
+
+
+def listening(*places: tuple[str, int]) -> OwnListeners:
+    listeners = OwnListeners()
+    for place in places:
+        listeners.add(Address(*place))
+    return listeners
+
+
+@pytest.mark.parametrize(
+    ("listener", "host"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1", "0.0.0.0"),  # the system takes it for this machine
+        ("::1", "::"),
+        ("0.0.0.0", "127.0.0.9"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "::1"),
+        ("::", "127.0.0.1"),  # a listener on :: takes both families
+        ("fe80::1", "fe80::1%eth0"),
+        ("192.0.2.1", "64:ff9b::192.0.2.1"),
+        ("0.0.0.0", "::127.0.0.1"),
+    ],
+)
+def test_a_connection_to_a_listener_of_ours_comes_to_us(listener: str, host: str) -> None:
+    listeners = listening((listener, 1080))
+    assert (host, 1080) in listeners
+    assert (host, 1081) not in listeners
+
+
+@pytest.mark.parametrize(
+    ("listener", "host"),
+    [
+        ("127.0.0.1", "127.0.0.2"),  # where another program may listen
+        ("127.0.0.1", "192.0.2.1"),
+        ("0.0.0.0", "192.0.2.1"),
+        ("::", "2001:db8::1"),
+        ("192.0.2.1", "64:ff9b::192.0.2.2"),
+    ],
+)
+def test_others_listeners_are_not_ours(listener: str, host: str) -> None:
+    assert (host, 1080) not in listening((listener, 1080))
+
+
+def test_a_wildcard_listener_is_at_every_address_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(own, "is_own_address", lambda host: host == "192.0.2.1")
+    listeners = listening(("0.0.0.0", 1080), ("192.0.2.9", 1080), ("127.0.0.1", 1081))
+    assert ("192.0.2.1", 1080) in listeners
+    assert ("192.0.2.2", 1080) not in listeners
+    assert ("192.0.2.1", 1081) not in listeners
+
+
+def test_a_listener_that_is_closed_is_ours_no_more() -> None:
+    listeners = listening(("127.0.0.1", 1080), ("127.0.0.1", 1080), ("::1", 1080))
+    listeners.discard(Address("127.0.0.1", 1080))
+    assert ("127.0.0.1", 1080) in listeners
+    listeners.discard(Address("127.0.0.1", 1080))
+    assert ("127.0.0.1", 1080) not in listeners
+    assert ("::1", 1080) in listeners
+    listeners.discard(Address("::1", 1080))
+    assert ("::1", 1080) not in listeners

@@ -280,6 +280,24 @@ def test_the_proxy_is_no_client_on_this_host_to_itself() -> None:
     assert not Rules().allows(through_itself, "127.0.0.1")
 
 
+class Chained(Rules):
+    reaches_itself = True
+
+
+@pytest.mark.parametrize("client", [*LOCAL_CLIENTS, *REMOTE_CLIENTS])
+def test_nobody_connects_to_the_proxy_through_itself(client: str) -> None:
+    """Neither its bans nor its sessions are to be had by its own address; unless a rule says so."""
+    listeners = {("203.0.113.1", 1080)}
+    ours = Access(client, SERVER, None, Command.CONNECT, Address(SERVER, 1080), listeners)
+    assert not Rules().allows(ours, SERVER)
+    assert Rules().allows(ours, "203.0.113.2")
+    assert Rules().allows(ours._replace(target=Address(SERVER, 1081)), SERVER)
+    assert Rules().allows(ours._replace(command=Command.BIND), SERVER)
+    assert Rules().allows(ours._replace(command=Command.UDP_ASSOCIATE), SERVER)
+    assert Chained().allows(ours, SERVER)
+    assert Chained().allows(ours, "127.0.0.1") is ours.is_local
+
+
 @pytest.mark.parametrize("client", [*LOCAL_CLIENTS, *REMOTE_CLIENTS])
 def test_a_request_may_be_made_before_its_address_is_known(client: str) -> None:
     assert Rules().allows(access(client), None)

@@ -671,9 +671,9 @@ def test_rules_may_refuse_a_name_before_it_is_resolved() -> None:
     assert client.sees == "end"
     assert server.dialer.targets == []
     assert [record.reason for record in server.records] == ["NotAllowed: the rules forbid it"]
-    assert rules.asked == [
-        (Access("198.51.100.7", "203.0.113.1", None, 1, Address(b"example.org", 80)), None)
-    ]
+    target, listeners = Address(b"example.org", 80), server.factory.listeners
+    access = Access("198.51.100.7", "203.0.113.1", None, 1, target, listeners)
+    assert rules.asked == [(access, None)]
 
 
 def test_command_sees_its_session() -> None:

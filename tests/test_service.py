@@ -466,6 +466,20 @@ async def test_with_interfaces_it_listens_on_these_only() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_rules_know_where_it_listens_as_long_as_it_does(tmp_path: Path) -> None:
+    descriptions = ["tcp:0:interface=127.0.0.1", "tcp:0", f"unix:{tmp_path / 'proxy.sock'}"]
+    proxy = started(*(f"--listen={text}" for text in descriptions), "--open")
+    one, every, _ = (port.getHost() for port in proxy.ports)
+    listeners = proxy.factory.listeners
+    assert ("127.0.0.1", one.port) in listeners
+    assert ("127.0.0.2", one.port) not in listeners
+    assert ("127.0.0.2", every.port) in listeners
+    await proxy.stopService()
+    assert ("127.0.0.1", one.port) not in listeners
+    assert ("127.0.0.2", every.port) not in listeners
+
+
+@pytest_twisted.ensureDeferred
 async def test_it_listens_on_endpoints(tmp_path: Path) -> None:
     path = tmp_path / "proxy.sock"
     descriptions = ["tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1", f"unix:{path}"]

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.program import MODULE, is_ended, poll, receive, running
+from tests.process.program import (
+    CONNECT,
+    MODULE,
+    client_of,
+    is_ended,
+    poll,
+    receive,
+    reply,
+    request,
+    running,
+)
 
 BOTH_GREETING = b"\5\2\0\2"
 
@@ -35,6 +45,19 @@ def test_every_listener_has_its_own_door(workers: str, tmp_path: Path) -> None:
             assert answer(guarded, "127.0.0.2") == b"\5\2"
             assert answer(free, "127.0.0.1") == b"\5\0"
             assert answer(usual, "127.0.0.1") == b"\5\2"
+        program.terminate()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nobody_connects_to_the_proxy_through_itself(workers: str, tmp_path: Path) -> None:
+    options = ["--workers", workers, "--port", "0", "-i", "127.0.0.1", "-i", "0.0.0.0", "--open"]
+    with running(tmp_path, [*MODULE, *options]) as program:
+        (_, one), (_, every) = program.wait_until_it_listens(2)
+        for _ in range(4):
+            for target in (("127.0.0.1", one), ("127.0.0.1", every), ("127.0.0.2", every)):
+                with client_of(("127.0.0.1", one)) as client:
+                    request(client, CONNECT, *target)
+                    assert reply(client)[0] == 2
         program.terminate()
 
 
