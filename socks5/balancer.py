@@ -71,7 +71,7 @@ class HeaderProtocol(ProtocolWrapper):
 
     def __init__(self, factory: HeaderFactory, wrapped: Any) -> None:
         super().__init__(factory, wrapped)
-        self._waiting: bytes | None = b""
+        self._waiting: bytearray | None = bytearray()
         self._peer: IAddress | None = None
         self._host: IAddress | None = None
         self.is_claimed = True
@@ -96,7 +96,7 @@ class HeaderProtocol(ProtocolWrapper):
         if self._waiting is None:
             self.wrappedProtocol.dataReceived(data)
             return
-        self._waiting += data
+        self._waiting.extend(data)
         try:
             found = decode(self._waiting)
         except RemoteProtocolError as error:
@@ -105,7 +105,7 @@ class HeaderProtocol(ProtocolWrapper):
             return
         if found is not None:
             header, used = found
-            rest, self._waiting = self._waiting[used:], None
+            rest, self._waiting = bytes(self._waiting[used:]), None
             self._learn(header)
             if rest:
                 self.wrappedProtocol.dataReceived(rest)

@@ -141,6 +141,11 @@ class Message:
         return (cls(kind, bytes(buffer[HEADER:end])), end) if len(buffer) >= end else None
 
 
+def size_of(buffer: bytes | bytearray) -> int:
+    """Octets of the message that something begins with, as far as can be told: the least that it can have."""
+    return HEADER + (buffer[2] << 8 | buffer[3]) if len(buffer) >= HEADER else len(buffer) + 1
+
+
 class Tokens:
     """Takes protected tokens (MTYP 3) out of a stream, however that is cut. Keeps one message, and what came
     with its last octets.

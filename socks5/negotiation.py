@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, Generic, TypeVar
 
-from socks5.encapsulation import ABORT, MAX_TOKENS, Message, MessageType
+from socks5.encapsulation import ABORT, MAX_TOKENS, Message, MessageType, size_of
 from socks5.errors import (
     AuthenticationFailed,
     LocalProtocolError,
@@ -229,15 +229,21 @@ ClientEvent = TokenReceived | ProtectionReceived | ReplyReceived | Rejected
 
 
 class _Machine:
-    """What both sides share: a stage, octets that wait, octets to send."""
+    """What both sides share: a stage, octets that wait, octets to send.
 
-    __slots__ = ("_buffer", "_output", "stage")
+    Octets may come one by one, so those that nobody looks at yet gather in a place that grows cheaply: while
+    an answer is awaited, or while a message whose length is known is not complete.
+    """
+
+    __slots__ = ("_behind", "_buffer", "_output", "_wanted", "stage")
 
     _next: ClassVar[Table]
 
     def __init__(self, first: Stage) -> None:
         self.stage = first
         self._buffer = b""
+        self._behind: bytearray | None = None  # what has come behind them since they were looked at
+        self._wanted = 0  # octets from which on a look is worth while
         self._output = b""
 
     def _enter(self, stage: Stage) -> None:
@@ -248,7 +254,24 @@ class _Machine:
     @property
     def pending(self) -> int:
         """How many octets wait in the machine, not yet understood or not yet taken."""
-        return len(self._buffer)
+        return len(self._buffer) + (0 if self._behind is None else len(self._behind))
+
+    def _gather(self, data: bytes) -> None:
+        """Octets came behind others that wait."""
+        if self._behind is None:
+            self._behind = bytearray(data)
+        else:
+            self._behind.extend(data)
+
+    def _is_enough(self) -> bool:
+        """Whether a look is worth while at what waits, which is in one piece then."""
+        behind = self._behind
+        if behind is not None:
+            if self.pending < self._wanted:
+                return False
+            self._buffer += behind
+            self._behind = None
+        return True
 
     def take_output(self) -> bytes:
         """The octets to send now, in one piece; each is returned once."""
@@ -262,8 +285,7 @@ class _Machine:
         """
         if self.stage is not _ESTABLISHED:
             raise LocalProtocolError(f"no octets to relay at {self.stage.name}")
-        trailing, self._buffer = self._buffer, b""
-        return trailing
+        return self._take_waiting()
 
     def _require(self, stage: Stage, what: str) -> None:
         if self.stage is not stage:
@@ -276,18 +298,21 @@ class _Machine:
         """
         found = Message.decode(self._buffer, kind)
         if found is None:
+            self._wanted = size_of(self._buffer)
             return None
         message, used = found
         self._buffer = self._buffer[used:]
+        self._wanted = 0
         return message
 
     def _take_waiting(self) -> bytes:
-        waiting, self._buffer = self._buffer, b""
+        waiting = self._buffer if self._behind is None else self._buffer + self._behind
+        self._buffer, self._behind = b"", None
         return waiting
 
     def _close(self, error: SOCKSError) -> Rejected:
         self._enter(Stage.CLOSED)
-        self._buffer = b""
+        self._take_waiting()
         return Rejected(error)
 
 
@@ -335,8 +360,10 @@ class ServerNegotiation(_Machine):
         :returns: the event that they complete. Behind every event the machine waits for the caller's
             answer; until then further octets only gather.
         """
-        if self.stage is not _CLOSED:
-            self._buffer = self._buffer + data if self._buffer else data
+        if self._buffer:
+            self._gather(data)
+        elif self.stage is not _CLOSED:
+            self._buffer = data
         return self._advance()
 
     @property
@@ -445,10 +472,11 @@ class ServerNegotiation(_Machine):
 
     def _advance(self) -> ServerEvent | None:
         """Take steps until octets are missing or the caller must answer."""
-        while waiting := self._buffer:
+        while self._buffer:
             step = _SERVER_STEPS.get(self.stage)
-            if step is None:
+            if step is None or not self._is_enough():
                 return None
+            waiting = self._buffer
             try:
                 event = step(self)
             except RemoteProtocolError as error:
@@ -567,14 +595,19 @@ class ClientNegotiation(_Machine):
         :returns: the events that they complete, in order: both replies of a BIND may be glued
             together.
         """
-        if self.stage is not _CLOSED:
-            self._buffer += data
+        if self._buffer:
+            self._gather(data)
+        elif self.stage is not _CLOSED:
+            self._buffer = data
         return self._advance()
 
     def _advance(self) -> list[ClientEvent]:
         """Take steps until octets are missing or the caller must answer."""
         events: list[ClientEvent] = []
-        while self._buffer and (step := _CLIENT_STEPS.get(self.stage)) is not None:
+        while self._buffer:
+            step = _CLIENT_STEPS.get(self.stage)
+            if step is None or not self._is_enough():
+                break
             waiting = len(self._buffer)
             try:
                 event = step(self)

@@ -63,21 +63,21 @@ class Header:
     destination: Address | None = None
 
 
-def decode(buffer: bytes) -> tuple[Header, int] | None:
+def decode(buffer: bytes | bytearray) -> tuple[Header, int] | None:
     """Read a header.
 
     :param buffer: what has come so far.
     :returns: the header and how many octets it used; None while octets are missing.
     :raises RemoteProtocolError: this cannot become a header any more.
     """
-    if SIGNATURE.startswith(buffer[:12]):
+    if SIGNATURE.startswith(bytes(buffer[:12])):
         return _decode_2(buffer)
-    if _LINE.startswith(buffer[:6]):
+    if _LINE.startswith(bytes(buffer[:6])):
         return _decode_1(buffer)
     raise RemoteProtocolError("no PROXY header")
 
 
-def _decode_1(buffer: bytes) -> tuple[Header, int] | None:
+def _decode_1(buffer: bytes | bytearray) -> tuple[Header, int] | None:
     end = buffer.find(b"\r\n", 0, MAX_LINE)
     if end < 0:
         if len(buffer) >= MAX_LINE:
@@ -109,7 +109,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _decode_2(buffer: bytes) -> tuple[Header, int] | None:
+def _decode_2(buffer: bytes | bytearray) -> tuple[Header, int] | None:
     if len(buffer) < _FIXED:
         if len(buffer) > 12:
             _command(buffer[12])
@@ -139,7 +139,7 @@ def _command(octet: int) -> int:
     return command
 
 
-def _addresses(block: bytes, size: int) -> tuple[Address, Address]:
+def _addresses(block: bytes | bytearray, size: int) -> tuple[Address, Address]:
     family = AF_INET if size == 4 else AF_INET6
 
     def address(number: int) -> Address:

@@ -14,7 +14,8 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from socks5 import Door, Networks, Settings
-from socks5.balancer import Behind, HeaderFactory, is_own
+from socks5.balancer import Behind, HeaderFactory, HeaderProtocol, is_own
+from socks5.counters import Counters
 from socks5.interfaces import ClaimedAccess
 from tests.fakes import FakeTransport, address
 from tests.sessions import (
@@ -33,6 +34,7 @@ from tests.sessions import (
     Server,
     octets,
 )
+from tests.test_negotiation import Octet
 from tests.test_proxyheader import BLOCK4, line, version_2
 
 BALANCERS = Networks.parse("203.0.113.0/24,127.0.0.1")
@@ -95,6 +97,19 @@ def test_the_client_is_the_one_in_the_header(header: bytes, size: int) -> None:
     client.reset()
     balanced.reactor.advance(10)
     assert balanced.clients == ["198.51.100.7:51234"]
+
+
+def test_a_long_header_is_not_copied_for_each_octet_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    header = version_2(1, 0x11, BLOCK4 + bytes(4000))
+    protocol: Any = HeaderProtocol(
+        HeaderFactory(Factory(), BALANCERS, Clock(), Counters()), Plain()
+    )
+    FakeTransport(Clock(), peer=BALANCER).connect(protocol)
+    monkeypatch.setattr(Octet, "copied", 0)
+    for at in range(len(header)):
+        protocol.dataReceived(Octet(header[at : at + 1]))
+    assert protocol.getPeer().host == "198.51.100.7"
+    assert Octet.copied <= len(header)
 
 
 def test_octets_flow_and_ends_are_passed_on_behind_a_header() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from socks5 import negotiation
-from socks5.encapsulation import MAX_TOKEN, MAX_TOKENS
+from socks5.encapsulation import MAX_TOKEN, MAX_TOKENS, Message, MessageType
 from socks5.errors import (
     AuthenticationFailed,
     ConnectionRefused,
@@ -1319,6 +1319,100 @@ def test_an_event_cannot_be_changed(event: Any) -> None:
     for each in fields(event):
         with pytest.raises(FrozenInstanceError):
             setattr(event, each.name, None)
+
+
+# ---------------------------------------------------------------- work
+
+MANY = 4096
+"""Octets that come one by one."""
+
+
+class Octet(bytes):
+    """One that counts what is copied to put it behind others, which would be all that wait."""
+
+    copied = 0
+
+    def __radd__(self, before: bytes) -> bytes:
+        Octet.copied += len(before)
+        return before + bytes(self)
+
+
+def checking() -> ServerNegotiation:
+    server = ServerNegotiation(PASSWORD)
+    server.receive(octets("05 01 02" + USER_OCTETS))
+    return server
+
+
+def commanded() -> ServerNegotiation:
+    server = ServerNegotiation()
+    server.receive(octets("05 01 00  05 01 00" + TARGET_OCTETS))
+    return server
+
+
+def choosing() -> ServerNegotiation:
+    server = ServerNegotiation(GSSAPI)
+    server.receive(octets("05 01 01" + TOKEN))
+    server.complete_context(b"")
+    server.accept_credentials()
+    server.receive(octets(LEVEL))
+    return server
+
+
+def awaiting_a_token() -> ServerNegotiation:
+    server = ServerNegotiation(GSSAPI)
+    server.receive(octets("05 01 01  01 01 ffff"))
+    return server
+
+
+def established() -> ClientNegotiation:
+    client = ClientNegotiation(Request(1, TARGET))
+    client.receive(octets("05 00  05 00 00" + BOUND_OCTETS))
+    return client
+
+
+def with_a_token_to_come() -> ClientNegotiation:
+    client = ClientNegotiation(Request(1, TARGET), has_context=True)
+    client.receive(octets("05 01"))
+    client.send_token(b"first")
+    client.receive(octets("01 01 ffff"))
+    return client
+
+
+@pytest.mark.parametrize(
+    "made",
+    [checking, commanded, choosing, awaiting_a_token, established, with_a_token_to_come],
+    ids=lambda made: made.__name__,
+)
+def test_octets_that_wait_are_not_copied_for_each_that_comes(
+    made: Callable[[], ServerNegotiation | ClientNegotiation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = made()
+    before = machine.pending
+    monkeypatch.setattr(Octet, "copied", 0)
+    for _ in range(MANY):
+        assert not machine.receive(Octet(b"x"))
+    assert machine.pending == before + MANY
+    assert Octet.copied <= MANY
+
+
+@pytest.mark.parametrize("made", [awaiting_a_token, with_a_token_to_come])
+def test_a_long_message_is_looked_at_when_it_is_whole(
+    made: Callable[[], ServerNegotiation | ClientNegotiation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = made()
+    looks: list[int] = []
+    decode = Message.decode
+
+    def look(buffer: bytes, expected: MessageType) -> Any:
+        looks.append(len(buffer))
+        return decode(buffer, expected)
+
+    monkeypatch.setattr(Message, "decode", look)
+    token = bytes(65535)
+    events = [machine.receive(token[at : at + 1]) for at in range(len(token))]
+    (found,) = (event for event in events if event)
+    assert found in (TokenReceived(token), [TokenReceived(token)])
+    assert len(looks) == 1
 
 
 # ---------------------------------------------------------------- what is remembered
