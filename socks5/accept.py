@@ -2,7 +2,8 @@
 
 :class:`Port` and :class:`UNIXPort` are Twisted's own ports with another accept loop. Where
 Twisted's accepts and closes what it has no descriptor for, these leave clients in the kernel's
-queue: while the session limit is reached, and for a moment after the system itself has run out.
+queue: while the session limit is reached, and after the system itself has run out. Nobody waits there for long
+(:mod:`socks5.shortage`). And of one address only some clients negotiate at a time (:mod:`socks5.crowds`).
 
 None of the ports here logs that it starts and ends, as Twisted's do: the service says in a line
 of its own where it listens, and the ports of every BIND and UDP ASSOCIATE are nobody's concern.
@@ -16,8 +17,10 @@ Floor 2½: imports :mod:`socks5.limits`.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from twisted.internet import tcp, udp, unix
@@ -37,14 +40,18 @@ from socks5.settings import Settings
 from socks5.transport import Connection, address_from, prepare
 from socks5.wire import Address
 
-BACKLOG = 1024
-"""Clients in the kernel's queue; the system may allow fewer (net.core.somaxconn)."""
+BACKLOG = 65535
+"""Clients in the kernel's queue; the system allows fewer (net.core.somaxconn). Who finds it full comes again after a
+second, whoever has filled it."""
 
 RETRY_DELAY = 0.5
 """Seconds without accepting after the system could not give us a client."""
 
-BATCH = 64
-"""Clients accepted at a time before others get their turn."""
+BATCH = 32
+"""Clients that are served at a time before others get their turn."""
+
+LOOK = 1024
+"""Clients that are accepted at a time, those that have to wait included: for them next to nothing is done."""
 
 DATAGRAMS = 32
 """Datagrams of one socket taken at a time before others get their turn."""
@@ -115,6 +122,31 @@ class QuietDatagramPort(_Quiet, udp.Port):
             self.protocol.datagramReceived(data, name[:2])
 
 
+class _Spare:
+    """A descriptor that is kept back for the time when there are no others."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def give(self) -> bool:
+        """Make room for another one.
+
+        :returns: False if there was nothing to give.
+        """
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is not None
+
+    def take_back(self) -> None:
+        """Keep one back again, if the system has one."""
+        if self._descriptor is None:
+            with suppress(OSError):
+                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
 class Port(QuietPort):
     """A listening TCP port that pauses.
 
@@ -129,7 +161,11 @@ class Port(QuietPort):
         super().__init__(*arguments)
         self._limit = limit
         self._retry: IDelayedCall | None = None
-        self._has_complained = False
+        self._is_turning_away = False
+        self._has_been_empty = True
+        self._counts_addresses = not getattr(self.factory, "is_behind_balancer", False)
+        self._has_addresses = True
+        self._spare = _Spare()
         self._poller: Poller | None = None
         self._is_watched = False
         self._family = 0
@@ -154,7 +190,8 @@ class Port(QuietPort):
         self.factory.noisy = False  # an endpoint's wrapper announces itself, unless told not to
         super().startListening()
         self._limit.listeners.add(self)
-        is_tcp = self.addressFamily != socket.AF_UNIX
+        self._spare.take_back()
+        self._has_addresses = is_tcp = self.addressFamily != socket.AF_UNIX
         if is_tcp and getattr(self.factory, "takes_connections", False):
             self.stopReading()
             self._poller = poller_of(self.reactor)
@@ -190,44 +227,83 @@ class Port(QuietPort):
 
     @override
     def doRead(self) -> None:
-        for _ in range(BATCH):
-            if self.disconnecting:
+        served = 0
+        for _ in range(LOOK):
+            if self.disconnecting or served == BATCH:
                 return
-            if not self._limit.has_room:
+            if not (self._limit.has_room or self._is_turning_away):
                 self.pause()
                 return
             try:
-                connection, address = self._accept()
+                client, address = self._accept()
             except BlockingIOError:
+                self._is_turning_away, self._has_been_empty = False, True
                 return
             except OSError as error:
-                if error.errno in _THAT_CLIENT_ONLY:
+                if error.errno in _THAT_CLIENT_ONLY or self._turns_one_away(error):
                     continue
                 self._wait(error)
                 return
-            self._has_complained = False
-            if self._poller is None:
-                self._serve(connection, address)
-            else:
-                self._serve_leanly(self._poller, connection, address)
+            served += self._receive(client, address)
 
     def _accept(self) -> tuple[Any, Any]:
         """The next client: its socket, and its address as the socket module has it.
 
-        For a :class:`~socks5.transport.Connection` the socket is the socket module's plain one, without the
-        layer in Python around it, which costs as much as accept(2) itself.
+        For a :class:`~socks5.transport.Connection` the socket is its descriptor: the layer in Python around it costs
+        as much as accept(2) itself.
 
         :raises OSError: there is none.
         """
         listening: Any = self.socket
-        if self._poller is None:
-            connection, address = listening.accept()
-            return connection, address
-        fd, address = listening._accept()
-        return socket.SocketType(self._family, socket.SOCK_STREAM, 0, fd), address
+        return listening.accept() if self._poller is None else listening._accept()  # type: ignore[no-any-return]
 
-    def _serve(self, connection: socket.socket, address: Any) -> None:
+    def _receive(self, client: Any, address: Any) -> bool:
+        """Serve a client that was accepted, let it wait for its turn, or close it.
+
+        :returns: whether it was served.
+        """
+        limit = self._limit
+        host = address[0] if self._has_addresses else ""
+        if not limit.has_room:
+            limit.turn_away()
+            self._close(client)
+        elif not self._counts_addresses or limit.crowds.is_free(host):
+            self._serve(client, address)
+            return True
+        elif limit.crowds.wait(host, self, (client, address)):
+            limit.enter()
+        else:
+            limit.turn_away_from_crowd(host)
+            self._close(client)
+        return False
+
+    @staticmethod
+    def _close(client: Any) -> None:
+        """Close a client that nobody serves."""
+        socket.close(client if isinstance(client, int) else client.detach())
+
+    def take(self, client: Any) -> None:
+        """See :meth:`socks5.crowds.Holder.take`."""
+        self._limit.leave()
+        self._serve(*client)
+
+    def drop(self, client: Any) -> None:
+        """See :meth:`socks5.crowds.Holder.drop`."""
+        sock, address = client
+        self._limit.leave()
+        self._limit.turn_away_from_crowd(address[0] if self._has_addresses else "")
+        self._close(sock)
+
+    def _serve(self, client: Any, address: Any) -> None:
         """Give one client its session; what goes wrong with that is no other client's concern."""
+        if self._poller is None:
+            self._serve_with_twisted(client, address)
+        else:
+            sock = socket.SocketType(self._family, socket.SOCK_STREAM, 0, client)
+            self._serve_leanly(self._poller, sock, address)
+
+    def _serve_with_twisted(self, connection: socket.socket, address: Any) -> None:
+        """The usual way."""
         transport = None
         try:
             protocol = self.factory.buildProtocol(self._buildAddr(address))
@@ -250,7 +326,7 @@ class Port(QuietPort):
         """The same, with a :class:`~socks5.transport.Connection` for Twisted's transport."""
         connection = None
         try:
-            protocol = self.factory.buildProtocol(None)
+            protocol = self.factory.buildProtocol(address[0])
             if protocol is None:
                 sock.close()
                 return
@@ -267,18 +343,13 @@ class Port(QuietPort):
                 connection.abortConnection()
 
     def _wait(self, error: OSError) -> None:
-        """The system has no client for us now, for want of descriptors as a rule: try again later,
-        and say so once.
-        """
-        if not self._has_complained:
-            self._has_complained = True
-            self.log.warn(
-                "accepting pauses: {reason}{hint}",
-                reason=error.strerror,
-                hint="; raise the limit of open files (ulimit -n) or lower --max-sessions"
-                if error.errno in _OUT_OF_DESCRIPTORS
-                else "",
-            )
+        """The system has no client for us now, for want of descriptors as a rule: try again later."""
+        self._limit.shortage.met(
+            error.strerror or "accepting fails",
+            "raise the limit of open files (ulimit -n) or lower --max-sessions"
+            if error.errno in _OUT_OF_DESCRIPTORS
+            else "",
+        )
         self._rest()
 
     def _rest(self) -> None:
@@ -288,6 +359,7 @@ class Port(QuietPort):
 
     def _try_again(self) -> None:
         self._retry = None
+        self._spare.take_back()
         self.resume()
 
     def pause(self) -> None:
@@ -301,9 +373,36 @@ class Port(QuietPort):
         if self._limit.has_room and self._retry is None and not self.disconnecting:
             self.startReading()
 
+    def turn_away(self) -> None:
+        """See :meth:`socks5.shortage.Pausable.turn_away`."""
+        self._is_turning_away = not self._has_been_empty
+        self._has_been_empty = False
+        if self._is_turning_away and not self.disconnecting:
+            self.startReading()
+
+    def _turns_one_away(self, error: OSError) -> bool:
+        """Close a client for which there is no descriptor, by means of the one that is kept for that.
+
+        :returns: whether that was to be done, and was.
+        """
+        is_due = self._is_turning_away and error.errno in _OUT_OF_DESCRIPTORS
+        if not (is_due and self._spare.give()):
+            return False
+        try:
+            client, _address = self._accept()
+            self._limit.turn_away()
+            self._close(client)
+        except OSError:
+            return False
+        finally:
+            self._spare.take_back()
+        return True
+
     @override
     def connectionLost(self, reason: Any = None) -> None:
         self._limit.listeners.discard(self)
+        self._limit.crowds.forget(self)
+        self._spare.give()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None

@@ -151,6 +151,8 @@ class HeaderFactory(WrappingFactory[HeaderProtocol]):
     log = Logger()
     noisy = False
     protocol = HeaderProtocol
+    is_behind_balancer = True
+    """The addresses that a port sees are the balancers', of which each brings many clients."""
 
     def __init__(self, factory: Any, proxies: Networks, reactor: Any, counters: Counters) -> None:
         super().__init__(factory)  # type: ignore[no-untyped-call]
@@ -166,7 +168,7 @@ class HeaderFactory(WrappingFactory[HeaderProtocol]):
         if host not in self._proxies:
             self.refuse("stranger", addr, "--proxy-from does not list it")
             return None
-        wrapped = self.wrappedFactory.buildProtocol(addr)
+        wrapped = self.wrappedFactory.buildProtocol(None)  # who comes is not known yet
         return None if wrapped is None else HeaderProtocol(self, wrapped)
 
     def refuse(self, kind: str, peer: Any, reason: str) -> None:

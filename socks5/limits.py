@@ -1,10 +1,10 @@
 """How many clients at a time, so that descriptors last for those who are in.
 
 :class:`SessionLimit` counts client connections. At the limit it pauses the listeners that it knows,
-and resumes them when there is room: further clients wait in the kernel's queue instead of being
-accepted and closed. Established sessions never notice. :class:`Sparing` keeps strangers from filling a log.
+and resumes them when there is room: further clients wait in the kernel's queue, for some seconds, instead of being
+accepted and closed at once. Established sessions never notice. :class:`Sparing` keeps strangers from filling a log.
 
-Floor 1½: imports :mod:`socks5.deadlines`.
+Floor 1½: imports :mod:`socks5.deadlines`, :mod:`socks5.shortage`, :mod:`socks5.crowds` and floor 1.
 """
 
 from __future__ import annotations
@@ -12,9 +12,15 @@ from __future__ import annotations
 import math
 import resource
 import time
-from typing import Any, Protocol
+from typing import Any
 
+from twisted.logger import Logger
+
+from socks5.counters import Counters
+from socks5.crowds import Crowds
 from socks5.deadlines import clock_of
+from socks5.settings import Settings
+from socks5.shortage import NO_ROOM, Pausable, Shortage
 
 RESERVED_DESCRIPTORS = 32
 """Kept back for everything that is no session: the reactor, listeners, logs, the resolver's
@@ -83,29 +89,47 @@ class Sparing:
         return left_out
 
 
-class Pausable(Protocol):
-    """A listener that can stop accepting for a while."""
-
-    def pause(self) -> None:
-        """Accept nobody; clients wait in the kernel's queue."""
-
-    def resume(self) -> None:
-        """Accept again."""
+CROWDED = "crowded"
+"""How clients are counted that are too many of one address."""
 
 
 class SessionLimit:
     """Counts sessions and holds back new ones.
 
-    :param maximum: sessions at a time; 0: what the process's present limit of descriptors allows.
+    :param reactor: the clock.
+    :param settings: :attr:`~socks5.settings.Settings.max_sessions`; 0: what the process's present limit of descriptors
+        allows. And :attr:`~socks5.settings.Settings.max_sessions_wait`.
+    :param counters: count who comes in, and who does not.
     """
 
-    def __init__(self, maximum: int = 0) -> None:
-        self.maximum = maximum or sessions_within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    _log = Logger()
+
+    def __init__(self, reactor: Any, settings: Settings, counters: Counters) -> None:
+        self.maximum = settings.max_sessions or sessions_within(
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        )
         self.open = 0
         self.has_room = True
         """Whether one more session may begin."""
         self.listeners: set[Pausable] = set()
         """What is paused at the limit; a listener adds itself, and takes itself out at its end."""
+        self.shortage = Shortage(
+            reactor,
+            settings.max_sessions_wait,
+            counters,
+            self.listeners,
+            lambda: not self.has_room,
+        )
+        """Of room for sessions, or of what the system gives to a listener."""
+        self.crowds = Crowds(reactor, settings, self.maximum)
+        """Of the clients of one address."""
+        self._counters = counters
+        self._lines = Sparing(reactor)
+        self._advice = (
+            "raise --max-sessions"
+            if settings.max_sessions
+            else "raise the limit of open files (ulimit -n)"
+        )
 
     def enter(self) -> bool:
         """A session wants to begin.
@@ -119,6 +143,7 @@ class SessionLimit:
             self.has_room = False
             for listener in self.listeners:
                 listener.pause()
+            self.shortage.met(f"there are {self.maximum} sessions, as many as may be", self._advice)
         return True
 
     def leave(self) -> None:
@@ -128,3 +153,19 @@ class SessionLimit:
             self.has_room = True
             for listener in self.listeners:
                 listener.resume()
+
+    def turn_away(self) -> None:
+        """A client has waited for room for too long."""
+        self._counters.turned_away[NO_ROOM] += 1
+
+    def turn_away_from_crowd(self, host: str) -> None:
+        """A client is one too many of those of its address that wait for their turn, or has waited for too long."""
+        self._counters.turned_away[CROWDED] += 1
+        left_out = self._lines.next()
+        if left_out is not None:
+            self._log.warn(
+                "closed a connection from {host}: others of its address wait for their turn "
+                "(--handshakes-per-client, --waiting-per-client){others}",
+                host=host or "a UNIX socket",
+                others=f"; {left_out} more were closed without a line" if left_out else "",
+            )

@@ -132,7 +132,9 @@ class ServerFactory(Factory):
         self.closing = Deadlines(reactor, self.settings.close_timeout)
         self.tls_lines = Sparing(reactor)
         """Lets some of the lines about failed TLS into the log."""
-        self.limit = SessionLimit(self.settings.max_sessions)
+        self.limit = SessionLimit(reactor, self.settings, self.counters)
+        self.crowds = self.limit.crowds
+        """Of the clients of one address: who negotiates, and who waits for that."""
         self._sessions: dict[ServerProtocol, None] = {}
         self.bans = self._usual_bans() if bans is None else StrictBans(bans)
         self.asking = Asking()
@@ -154,6 +156,7 @@ class ServerFactory(Factory):
         """A session for a new client, or None (Twisted then closes the connection) over the session
         limit.
 
+        :param addr: who that is: an IP literal, an address of Twisted's, or None if it is not known yet.
         :param build: makes the session; default: one without a door.
         """
         if not self.limit.enter():
@@ -166,6 +169,9 @@ class ServerFactory(Factory):
         self.counters.connections += 1
         self.counters.open_connections += 1
         self._sessions[protocol] = None
+        if addr is not None:
+            host = addr if isinstance(addr, str) else getattr(addr, "host", "")
+            self.crowds.begin(host, protocol)
         return protocol
 
     def at(self, door: Door) -> Entrance:

@@ -37,6 +37,7 @@ from socks5.auth.users import shown
 from socks5.bans import Asking
 from socks5.certificates import reason_of
 from socks5.counters import Counters
+from socks5.crowds import Crowds
 from socks5.deadlines import Deadlines
 from socks5.errors import (
     AuthenticationFailed,
@@ -130,6 +131,7 @@ class Server(Protocol):
     worker: int | None
     counters: Counters
     tls_lines: Sparing
+    crowds: Crowds
     handshakes: Deadlines
     closing: Deadlines
     now: Callable[[], float]
@@ -472,6 +474,7 @@ class ServerProtocol:
     def _serve(self, request: Request) -> None:
         factory = self.factory
         factory.handshakes.clear(self)
+        factory.crowds.end(self)
         factory.counters.requests[request.command] += 1
         self.request = request
         target = without_false_name(request.address)
@@ -584,6 +587,7 @@ class ServerProtocol:
             return
         self._is_over = True
         self.factory.handshakes.clear(self)
+        self.factory.crowds.end(self)
         checking, self._checking = self._checking, None
         if checking is not None:
             checking.cancel()

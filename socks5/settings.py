@@ -217,6 +217,19 @@ class Settings:
     descriptors allows.
     """
 
+    max_sessions_wait: float = 5.0
+    """That a client waits in the kernel's queue where there is no room for it; then it is accepted and closed. A short
+    rush is over by then, and a client that hears nothing for longer takes the proxy for dead."""
+
+    handshakes_per_client: int = 64
+    """Connections of one client address that negotiate at a time; others of that address are left unread until it is
+    their turn. A negotiation takes milliseconds, so this is thousands in a second, and what is silent counts for a
+    second only; all of it together keeps other clients waiting for some milliseconds."""
+
+    waiting_per_client: int = 2048
+    """Connections of one client address that wait for their turn, and no more than a quarter of all sessions; more are
+    closed. Twice what a busy household or a scanner opens at once, a descriptor each."""
+
     @property
     def family(self) -> OutgoingFamily:
         """What :attr:`outgoing_family` says, or its default."""

@@ -301,6 +301,27 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             _number("max-sessions", 0, 10_000_000),
         ],
         [
+            "max-sessions-wait",
+            None,
+            _DEFAULTS.max_sessions_wait,
+            "Seconds that clients wait if there are that many; then they are closed.",
+            _seconds("max-sessions-wait", 0.1),
+        ],
+        [
+            "handshakes-per-client",
+            None,
+            _DEFAULTS.handshakes_per_client,
+            "Connections of one client address that negotiate at a time; others of it wait for their turn.",
+            _number("handshakes-per-client", 1, 1_000_000),
+        ],
+        [
+            "waiting-per-client",
+            None,
+            _DEFAULTS.waiting_per_client,
+            "Connections of one client address that wait for their turn; more are closed.",
+            _number("waiting-per-client", 0, 1_000_000),
+        ],
+        [
             "workers",
             None,
             1,
@@ -516,6 +537,9 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             udp_filtering=UDPFiltering(self["udp-filtering"]),
             udp_ports=self["udp-ports"],
             max_sessions=self["max-sessions"],
+            max_sessions_wait=self["max-sessions-wait"],
+            handshakes_per_client=self["handshakes-per-client"],
+            waiting_per_client=self["waiting-per-client"],
         )
 
     @property

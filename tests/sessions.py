@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.auth import User
+from socks5.counters import Counters
 from socks5.interfaces import (
     Access,
     IAccessLog,
@@ -24,6 +26,7 @@ from socks5.interfaces import (
     IUser,
     Record,
 )
+from socks5.limits import SessionLimit
 from socks5.server import ServerFactory
 from socks5.settings import Settings
 from socks5.wire import Credentials, Method
@@ -238,3 +241,11 @@ class Client:
         """Whether our end of the connection still exists."""
         self._reactor.turn()
         return self.transport.connected
+
+
+def session_limit(
+    maximum: int = 0, reactor: Any = None, counters: Counters | None = None, **settings: Any
+) -> SessionLimit:
+    """A limit by itself: for so many sessions, on a clock that stands still unless there is another."""
+    chosen = Settings(max_sessions=maximum, **settings)
+    return SessionLimit(reactor or Clock(), chosen, counters or Counters())

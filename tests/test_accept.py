@@ -50,16 +50,25 @@ from socks5.accept import (
     QuietReactor,
     UNIXPort,
 )
+from socks5.counters import Counters
 from socks5.door import Door
-from socks5.limits import SessionLimit
+from socks5.limits import CROWDED, SessionLimit
 from socks5.poll import poller_of
 from socks5.server import ServerFactory
 from socks5.settings import Settings
+from socks5.shortage import NO_ROOM
 from socks5.transport import Connection
 from socks5.wire import Address
 from tests.certificates import self_signed
-from tests.sessions import Failures
+from tests.sessions import Failures, session_limit
 
+WAIT = 5.0
+"""Seconds that a client may wait for room."""
+
+RETRIES = round(WAIT / RETRY_DELAY)
+"""How often a port tries to accept meanwhile."""
+
+SAID = f": clients wait, and are closed after {WAIT:g} s"
 HINT = "; raise the limit of open files (ulimit -n) or lower --max-sessions"
 
 
@@ -95,6 +104,7 @@ class Session(Protocol):
         self._sessions = factory
 
     def connectionLost(self, reason: Any = None) -> None:
+        self._sessions.limit.crowds.end(self)
         self._sessions.limit.leave()
 
 
@@ -111,6 +121,7 @@ class Sessions(Factory):
         if not self.limit.enter():
             return None
         self.sessions.append(Session(self))
+        self.limit.crowds.begin(addr.host, self.sessions[-1])
         return self.sessions[-1]
 
     @property
@@ -122,9 +133,10 @@ class Sessions(Factory):
 class World:
     """A port, and clients that connect to it."""
 
-    def __init__(self, maximum: int = 1000) -> None:
+    def __init__(self, maximum: int = 1000, **settings: Any) -> None:
         self.reactor = SteppedReactor()
-        self.limit = SessionLimit(maximum)
+        self.counters = Counters()
+        self.limit = session_limit(maximum, self.reactor, self.counters, **settings)
         self.factory: Any = Sessions(self.limit)
         self.listening = ListeningReactor(self.reactor, self.limit)
         self.port = self.listening.listenTCP(0, self.factory, interface="127.0.0.1")
@@ -170,6 +182,12 @@ class World:
         self.port.socket = Socket()  # type: ignore[assignment]
         return client
 
+    def try_for_a_while(self) -> None:
+        """Accept as often as the port tries to, for as long as a client may wait."""
+        for _ in range(RETRIES):
+            self.reactor.turn()
+            self.reactor.advance(RETRY_DELAY)
+
     def end_first_session(self) -> None:
         self.factory.sessions.pop(0).transport.abortConnection()
         self.reactor.advance(0)
@@ -188,8 +206,8 @@ class World:
 def make() -> Iterator[Callable[..., World]]:
     made = []
 
-    def make(maximum: int = 1000) -> World:
-        made.append(World(maximum))
+    def make(maximum: int = 1000, **settings: Any) -> World:
+        made.append(World(maximum, **settings))
         return made[-1]
 
     yield make
@@ -363,10 +381,10 @@ def test_a_client_that_left_already_holds_nobody_up(error: int, world: World) ->
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (errno.EMFILE, f"accepting pauses: Too many open files{HINT}"),
-        (errno.ENFILE, f"accepting pauses: Too many open files in system{HINT}"),
-        (errno.ENOBUFS, "accepting pauses: No buffer space available"),
-        (errno.EIO, "accepting pauses: Input/output error"),
+        (errno.EMFILE, f"Too many open files{SAID}{HINT}"),
+        (errno.ENFILE, f"Too many open files in system{SAID}{HINT}"),
+        (errno.ENOBUFS, f"No buffer space available{SAID}"),
+        (errno.EIO, f"Input/output error{SAID}"),
     ],
 )
 def test_what_the_system_lacks_makes_the_port_wait(error: int, sentence: str, world: World) -> None:
@@ -390,9 +408,13 @@ def test_waiting_is_said_once_for_each_time(world: World) -> None:
             world.reactor.advance(RETRY_DELAY)
         assert len(world.factory.sessions) == 1
         assert len(list(events)) == 1
+        world.reactor.pump([0.5] * 6)
+        assert [formatEvent(event) for event in events][1:] == [
+            "there is room for clients again, after 5 s; 0 came in meanwhile, 0 were closed"
+        ]
         world.accepting_fails(errno.EMFILE)
         world.reactor.turn()
-        assert len(list(events)) == 2
+        assert len(list(events)) == 3
 
 
 def test_the_end_of_a_session_does_not_cut_the_wait_short(make: Callable[..., World]) -> None:
@@ -424,8 +446,167 @@ def test_closing_ends_the_wait(world: World) -> None:
     world.reactor.turn()
     world.port.stopListening()
     world.reactor.advance(0)
-    assert world.reactor.getDelayedCalls() == []
+    assert len(world.reactor.getDelayedCalls()) == 1  # that says that the shortage is over
+    world.reactor.advance(RETRY_DELAY)
     assert not world.is_reading
+
+
+# ---------------------------------------------------------------- a bounded wait
+
+
+def test_who_finds_no_room_waits_for_some_seconds_and_is_closed(
+    make: Callable[..., World],
+) -> None:
+    world = make(1, max_sessions_wait=WAIT)
+    first, second, third = world.connect(), world.connect(), world.connect()
+    world.reactor.turn()
+    world.reactor.advance(WAIT / 2)
+    world.reactor.turn()
+    assert is_open(second)
+    world.reactor.advance(WAIT / 2)
+    world.reactor.turn()
+    assert [is_open(client) for client in (first, second, third)] == [True, False, False]
+    assert world.counters.turned_away == {NO_ROOM: 2}
+
+    late = world.connect()
+    world.reactor.turn()
+    assert is_open(late)
+    assert not world.is_reading
+    world.end_first_session()
+    world.reactor.turn()
+    assert world.factory.peers == world.ports_of(late)
+
+
+def test_a_queue_that_was_empty_meanwhile_is_left_alone(make: Callable[..., World]) -> None:
+    world = make(1, max_sessions_wait=WAIT)
+    for _ in range(5):
+        world.connect()
+        world.reactor.turn()
+        world.reactor.advance(WAIT / 4)
+        world.end_first_session()
+        world.reactor.turn()  # nobody waits
+        world.reactor.advance(WAIT / 4)
+    waits = world.connect()
+    world.limit.enter()
+    world.reactor.turn()
+    world.reactor.advance(WAIT / 4)
+    world.reactor.turn()
+    assert is_open(waits)
+    world.limit.leave()
+
+
+def test_without_descriptors_the_one_kept_back_closes_who_waits(
+    make: Callable[..., World],
+) -> None:
+    world = make(max_sessions_wait=WAIT)
+    client = world.accepting_fails(*[errno.EMFILE] * (RETRIES + 1))
+    world.try_for_a_while()
+    assert is_open(client)
+    world.reactor.turn()
+    assert not is_open(client)
+    assert world.counters.turned_away == {NO_ROOM: 1}
+    assert world.factory.sessions == []
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOBUFS])
+def test_even_that_may_fail(error: int, make: Callable[..., World]) -> None:
+    world = make(max_sessions_wait=WAIT)
+    client = world.accepting_fails(*[errno.EMFILE] * (RETRIES + 1), error)
+    world.try_for_a_while()
+    world.reactor.turn()
+    assert is_open(client)
+    assert world.counters.turned_away == {}
+
+
+def test_a_port_without_a_spare_descriptor_does_without(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(accept.os, "open", refuse)  # type: ignore[attr-defined]
+    world = make(max_sessions_wait=WAIT)
+    client = world.accepting_fails(*[errno.EMFILE] * (RETRIES + 1))
+    world.try_for_a_while()
+    world.reactor.turn()
+    assert is_open(client)
+    assert world.factory.sessions == []
+
+
+def test_a_port_that_closes_turns_nobody_away(make: Callable[..., World]) -> None:
+    world = make(1, max_sessions_wait=WAIT)
+    world.connect()
+    world.connect()
+    world.reactor.turn()
+    world.reactor.advance(WAIT / 2)
+    world.port.disconnecting = True
+    world.port.turn_away()
+    assert not world.is_reading
+    world.port.disconnecting = False
+
+
+# ---------------------------------------------------------------- many of one address
+
+
+@pytest.fixture
+def crowd(make: Callable[..., World]) -> World:
+    """A port at which two clients of an address negotiate and two may wait."""
+    return make(handshakes_per_client=2, waiting_per_client=2)
+
+
+def test_of_one_address_some_are_served_some_wait_unread_and_more_are_closed(
+    crowd: World,
+) -> None:
+    clients = [crowd.connect() for _ in range(6)]
+    with capturedLogs() as events:
+        crowd.reactor.turn()
+    assert crowd.factory.peers == crowd.ports_of(*clients[:2])
+    assert [is_open(client) for client in clients] == [True] * 4 + [False] * 2
+    assert crowd.limit.open == 4
+    assert crowd.counters.turned_away == {CROWDED: 2}
+    sentence = "closed a connection from 127.0.0.1: others of its address wait for their turn"
+    options = " (--handshakes-per-client, --waiting-per-client)"
+    assert [formatEvent(event) for event in events] == [sentence + options] * 2
+
+
+def test_who_waits_is_served_when_another_one_is_through(crowd: World) -> None:
+    clients = [crowd.connect() for _ in range(3)]
+    crowd.reactor.turn()
+    crowd.end_first_session()
+    crowd.reactor.advance(0)
+    assert crowd.factory.peers == crowd.ports_of(*clients[1:])
+    assert crowd.limit.open == 2
+
+
+def test_a_closed_port_drops_who_waits(crowd: World) -> None:
+    clients = [crowd.connect() for _ in range(3)]
+    crowd.reactor.turn()
+    crowd.port.stopListening()
+    crowd.reactor.advance(0)
+    assert [is_open(client) for client in clients] == [True, True, False]
+    assert crowd.limit.open == 2
+
+
+def test_beyond_the_share_accepting_goes_on_for_others(
+    crowd: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept, "LOOK", 5)
+    clients = [crowd.connect() for _ in range(6)]
+    crowd.port.doRead()
+    assert [is_open(client) for client in clients] == [True] * 4 + [False, True]
+    crowd.port.doRead()
+    assert not is_open(clients[5])
+
+
+def test_what_says_too_much_is_said_some_times_only(crowd: World) -> None:
+    with capturedLogs() as events:
+        for _ in range(15):
+            crowd.limit.turn_away_from_crowd("")
+        crowd.reactor.advance(60)
+        crowd.limit.turn_away_from_crowd("")
+    assert len(events) == 11
+    assert formatEvent(events[0]).startswith("closed a connection from a UNIX socket: ")
+    assert formatEvent(events[-1]).endswith("; 5 more were closed without a line")
 
 
 # ---------------------------------------------------------------- keeping quiet
@@ -457,10 +638,10 @@ LISTEN: dict[str, Callable[[SteppedReactor, Path], Any]] = {
         0, QuietDatagrams(), interface="127.0.0.1"
     ),
     "clients by TCP": lambda reactor, directory: ListeningReactor(
-        reactor, SessionLimit(1)
+        reactor, session_limit(1)
     ).listenTCP(0, Factory(), interface="127.0.0.1"),
     "clients by UNIX socket": lambda reactor, directory: ListeningReactor(
-        reactor, SessionLimit(1)
+        reactor, session_limit(1)
     ).listenUNIX(str(directory / "socket"), Factory()),
 }
 
@@ -530,16 +711,13 @@ def test_a_quiet_reactor_is_otherwise_the_reactor() -> None:
 
 
 def test_the_queue_is_long_enough(world: World) -> None:
-    assert world.port.backlog == BACKLOG
-    longer = world.listening.listenTCP(0, world.factory, 4096, "127.0.0.1")
-    assert longer.backlog == 4096
-    longer.stopListening()
-    world.reactor.advance(0)
+    allowed = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    assert world.port.backlog == BACKLOG >= allowed
 
 
 def test_a_listening_reactor_is_otherwise_the_reactor() -> None:
     clock = Clock()
-    ListeningReactor(clock, SessionLimit(1)).callLater(1, lambda: None)
+    ListeningReactor(clock, session_limit(1)).callLater(1, lambda: None)
     assert len(clock.getDelayedCalls()) == 1
 
 
@@ -579,7 +757,7 @@ async def test_an_endpoint_waits_without_room_and_serves_with_it(kind: str, tmp_
         "tls": f"ssl:0:privateKey={pem}:interface=127.0.0.1",
         "unix": f"unix:{path}",
     }[kind]
-    limit = SessionLimit(1)
+    limit = session_limit(1)
     limit.enter()
     endpoint = serverFromString(ListeningReactor(reactor, limit), description)
     port = await endpoint.listen(Factory.forProtocol(Greeter))
@@ -667,7 +845,7 @@ class Place:
     """A port for such sessions, on the real reactor."""
 
     def __init__(self, interface: str = "127.0.0.1", maximum: int = 10) -> None:
-        self.limit = SessionLimit(maximum)
+        self.limit = session_limit(maximum)
         self.factory: Any = LeanSessions(self.limit)
         self.port = ListeningReactor(reactor, self.limit).listenTCP(
             0, self.factory, interface=interface
@@ -769,7 +947,7 @@ async def test_such_a_port_that_hits_a_bug_goes_on_after_a_moment(
 async def test_a_socket_that_listens_already_may_be_adopted() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     number = listening.getsockname()[1]
-    limit = SessionLimit(1)
+    limit = session_limit(1)
     factory: Any = LeanSessions(limit)
     port = Port(number, factory, BACKLOG, "127.0.0.1", reactor, limit=limit)
     port.adopt(listening)
@@ -782,7 +960,7 @@ async def test_a_socket_that_listens_already_may_be_adopted() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_unix_socket_has_twisteds_transport(tmp_path: Path) -> None:
-    limit = SessionLimit(1)
+    limit = session_limit(1)
     factory: Any = LeanSessions(limit)
     path = str(tmp_path / "socket")
     port = ListeningReactor(reactor, limit).listenUNIX(path, factory)

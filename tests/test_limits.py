@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from socks5.limits import SessionLimit, Sparing, raise_descriptor_limit, sessions_within
+from tests.sessions import session_limit
 
 
 class Listener:
@@ -20,9 +21,12 @@ class Listener:
     def resume(self) -> None:
         self.told.append("resume")
 
+    def turn_away(self) -> None:
+        self.told.append("turn away")
+
 
 def limit_with_listener(maximum: int) -> tuple[SessionLimit, Listener]:
-    limit, listener = SessionLimit(maximum), Listener()
+    limit, listener = session_limit(maximum), Listener()
     limit.listeners.add(listener)
     return limit, listener
 
@@ -72,27 +76,27 @@ def test_sessions_within_a_number_of_descriptors(descriptors: int, sessions: int
 
 
 def test_a_limit_without_a_number_goes_by_the_descriptors(limits: list[tuple[int, int]]) -> None:
-    assert SessionLimit().maximum == 496
+    assert session_limit(0).maximum == 496
     raise_descriptor_limit()
-    assert SessionLimit(0).maximum == 2032
+    assert session_limit(0).maximum == 2032
 
 
 def test_a_limit_with_a_number_is_that_number(limits: list[tuple[int, int]]) -> None:
-    assert SessionLimit(7).maximum == 7
+    assert session_limit(7).maximum == 7
 
 
 # ---------------------------------------------------------------- sessions
 
 
 def test_so_many_sessions_enter_and_no_more() -> None:
-    limit = SessionLimit(2)
+    limit = session_limit(2)
     assert [limit.enter() for _ in range(4)] == [True, True, False, False]
     assert limit.open == 2
     assert not limit.has_room
 
 
 def test_who_leaves_makes_room() -> None:
-    limit = SessionLimit(1)
+    limit = session_limit(1)
     assert limit.enter()
     limit.leave()
     assert limit.has_room

@@ -1194,3 +1194,27 @@ def test_connection_error_without_a_code_of_its_own_gets_reply_1() -> None:
 
 def test_how_long_a_session_was_does_not_depend_on_the_time_of_day() -> None:
     assert ServerFactory(TimeOfDay()).now is time.monotonic
+
+
+# ---------------------------------------------------------------- clients of one address
+
+
+def test_a_session_takes_its_addresss_turn_until_it_has_asked() -> None:
+    server = Server(Settings(handshakes_per_client=1))
+    crowds, host = server.factory.crowds, "198.51.100.7"
+    asking = server.client(GREETING)
+    assert not crowds.is_free(host)
+    asking.send(CONNECT)
+    assert crowds.is_free(host)
+    silent = server.client()
+    assert not crowds.is_free(host)
+    silent.reset()
+    assert crowds.is_free(host)
+
+
+def test_clients_whose_address_is_not_known_yet_take_no_turn() -> None:
+    server = Server(Settings(handshakes_per_client=1))
+    server.factory.buildProtocol(None)
+    assert server.factory.crowds.is_free("")
+    server.factory.buildProtocol(UNIXAddress(None))
+    assert not server.factory.crowds.is_free("")

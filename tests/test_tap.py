@@ -97,6 +97,9 @@ SETTINGS = [
     (["--bind-timeout", "5"], {"bind_timeout": 5.0}),
     (["--udp-idle-timeout", "120"], {"udp_idle_timeout": 120.0}),
     (["--max-sessions", "10"], {"max_sessions": 10}),
+    (["--max-sessions-wait", "2.5"], {"max_sessions_wait": 2.5}),
+    (["--handshakes-per-client", "8"], {"handshakes_per_client": 8}),
+    (["--waiting-per-client", "0"], {"waiting_per_client": 0}),
 ]
 
 

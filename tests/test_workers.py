@@ -26,7 +26,6 @@ from zope.interface.verify import verifyObject
 
 from socks5 import heartbeat, supervisor
 from socks5.heartbeat import Heart
-from socks5.limits import SessionLimit
 from socks5.own import OwnPorts
 from socks5.server import ServerFactory
 from socks5.service import refusal_of
@@ -42,6 +41,7 @@ from socks5.workers import (
     worker_count,
 )
 from tests.certificates import self_signed
+from tests.sessions import session_limit
 from tests.sockets.wires import until
 
 pytestmark = pytest.mark.usefixtures("handlers")
@@ -195,7 +195,7 @@ def inherited(monkeypatch: pytest.MonkeyPatch) -> Any:
             os.dup2(sock.fileno(), number)
             sock.close()
         monkeypatch.setattr("socks5.workers.FIRST_DESCRIPTOR", first)
-        return Inheriting(reactor, SessionLimit(10), len(sockets))
+        return Inheriting(reactor, session_limit(10), len(sockets))
 
     return make
 

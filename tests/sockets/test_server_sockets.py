@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from socks5 import Settings
+from socks5.accept import Port
 from socks5.attempts import Stream
 from socks5.dial import Dialer
 from socks5.interfaces import Access, IDialer
@@ -329,3 +330,20 @@ async def test_many_early_octets_do_not_hide_the_end_of_an_association(serve: An
     logins.accept()
     client.end()
     await proxy.gone()
+
+
+# ---------------------------------------------------------------- clients of one address
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_waits_for_its_turn_is_answered_when_another_one_is_through(serve: Any) -> None:
+    proxy = await serve(Settings(handshakes_per_client=1))
+    silent = proxy.connect(proxy.address)
+    await until(lambda: proxy.factory.counters.connections == 1)
+    waits = proxy.connect(proxy.address)
+    waits.send(GREETING)
+    if isinstance(proxy.port, Port):  # Twisted's own let everybody begin
+        await until(lambda: proxy.factory.crowds.waiting == 1)
+        assert waits.count == 0
+    silent.close()
+    assert await waits.receive(2) == NO_AUTHENTICATION

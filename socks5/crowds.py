@@ -1,0 +1,207 @@
+"""Whose turn it is to negotiate, among the clients of one address.
+
+A new connection costs the process more than any other event. So of one address only some negotiate at a time. Who
+comes beyond them is accepted, for the kernel's queue is everybody's, but left unread, which costs nothing; one
+begins whenever another one is through. Who comes beyond so many that wait is closed.
+
+Waiting for a client takes nothing: a connection that has had :data:`HOLD` seconds and is not through, for
+it is silent or slow, no longer keeps others from their turn.
+
+Floor 1½: imports :mod:`socks5.deadlines`, :mod:`socks5.networks` and :mod:`socks5.settings`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall
+
+from socks5.deadlines import clock_of
+from socks5.networks import subscriber
+from socks5.settings import Settings
+
+HOLD = 1.0
+"""Seconds that a connection counts among those that negotiate. Nobody who has something to say needs longer, but for
+a password that is being checked, which takes turns of its own."""
+
+LOOK = 0.25
+"""Seconds between two looks at who has had his time, while somebody waits."""
+
+TURN = 32
+"""Clients that begin at a time, before the established ones get their turn."""
+
+
+class Holder(Protocol):
+    """A listener, of which clients wait."""
+
+    def take(self, client: Any) -> None:
+        """It is this client's turn."""
+
+    def drop(self, client: Any) -> None:
+        """Close this client's connection."""
+
+
+class _Address:
+    """The clients of one address.
+
+    :ivar negotiating: how many.
+    :ivar waiting: since when they wait, whose they are, and they themselves, in their order.
+    """
+
+    __slots__ = ("key", "negotiating", "waiting")
+
+    def __init__(self, key: object) -> None:
+        self.key = key
+        self.negotiating = 0
+        self.waiting: deque[tuple[float, Holder, Any]] = deque()
+
+
+def _key(host: str) -> object:
+    """Whom a host stands for; see :func:`socks5.networks.subscriber`."""
+    return subscriber(host) if ":" in host else host
+
+
+class Crowds:
+    """Who negotiates, and who waits for that.
+
+    :param reactor: the clock.
+    :param settings: :attr:`~socks5.settings.Settings.handshakes_per_client`,
+        :attr:`~socks5.settings.Settings.waiting_per_client`, and how long a client may take in all,
+        :attr:`~socks5.settings.Settings.handshake_timeout`.
+    :param room: sessions that there can be at all: one address may not fill more than a quarter of it by waiting.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings, room: int) -> None:
+        self._reactor = reactor
+        self._now = clock_of(reactor)
+        self._share = settings.handshakes_per_client
+        self._most = min(settings.waiting_per_client, room // 4)
+        self._patience = settings.handshake_timeout or inf
+        self._addresses: dict[object, _Address] = {}
+        self._negotiating: dict[object, tuple[float, _Address]] = {}  # by session, in their order
+        self._crowded: dict[_Address, None] = {}
+        self._ready: dict[_Address, None] = {}
+        self._look: IDelayedCall | None = None
+        self._next: IDelayedCall | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many clients wait."""
+        return sum(len(address.waiting) for address in self._crowded)
+
+    def is_free(self, host: str) -> bool:
+        """Whether a client may begin at once.
+
+        :param host: its IP literal; "" of a UNIX socket, whose clients count as one.
+        """
+        address = self._addresses.get(_key(host))
+        return address is None or (address.negotiating < self._share and not address.waiting)
+
+    def begin(self, host: str, session: object) -> None:
+        """A session negotiates, until :meth:`end`."""
+        address = self._address(host)
+        address.negotiating += 1
+        self._negotiating[session] = self._now(), address
+
+    def end(self, session: object) -> None:
+        """A session is through, or gone; nothing happens to one that is not known, or no longer."""
+        found = self._negotiating.pop(session, None)
+        if found is None:
+            return
+        address = found[1]
+        address.negotiating -= 1
+        if address.waiting:
+            self._make_ready(address)
+        elif not address.negotiating:
+            del self._addresses[address.key]
+
+    def _address(self, host: str) -> _Address:
+        key = _key(host)
+        address = self._addresses.get(key)
+        if address is None:
+            address = self._addresses[key] = _Address(key)
+        return address
+
+    # Those who wait
+
+    def wait(self, host: str, holder: Holder, client: Any) -> bool:
+        """Let a client wait that may not begin at once.
+
+        :returns: False if so many of its address wait already that the holder has to drop it.
+        """
+        address = self._address(host)
+        if len(address.waiting) >= self._most:
+            return False
+        address.waiting.append((self._now(), holder, client))
+        self._crowded[address] = None
+        if self._look is None:
+            self._look = self._reactor.callLater(LOOK, self._look_around)
+        return True
+
+    def forget(self, holder: Holder) -> None:
+        """Drop the clients of a holder: it listens no longer."""
+        for address in tuple(self._crowded):
+            others = deque(each for each in address.waiting if each[1] is not holder)
+            dropped = [each[2] for each in address.waiting if each[1] is holder]
+            address.waiting = others
+            self._settle(address)
+            for client in dropped:
+                holder.drop(client)
+
+    def _settle(self, address: _Address) -> None:
+        """Somebody waits no longer."""
+        if address.waiting:
+            return
+        del self._crowded[address]
+        self._ready.pop(address, None)
+        if not address.negotiating:
+            del self._addresses[address.key]
+
+    def _make_ready(self, address: _Address) -> None:
+        self._ready[address] = None
+        if self._next is None:
+            self._next = self._reactor.callLater(0, self._let_begin)
+
+    def _let_begin(self) -> None:
+        """Let some begin, one of each address that has room in turn."""
+        try:
+            for _ in range(TURN):
+                if not self._ready:
+                    break
+                address = next(iter(self._ready))
+                del self._ready[address]
+                self._let_one_begin(address)
+        finally:
+            self._next = self._reactor.callLater(0, self._let_begin) if self._ready else None
+
+    def _let_one_begin(self, address: _Address) -> None:
+        if address.negotiating >= self._share:  # somebody else's port has let another one begin
+            return
+        _since, holder, client = address.waiting.popleft()
+        self._settle(address)
+        holder.take(client)
+        if address.waiting and address.negotiating < self._share:
+            self._ready[address] = None
+
+    def _look_around(self) -> None:
+        """Those that have held their turn for long, and those that have waited for long."""
+        self._look = None
+        now = self._now()
+        for session, (began, _address) in tuple(self._negotiating.items()):
+            if began > now - HOLD:
+                break
+            self.end(session)
+        for address in tuple(self._crowded):
+            self._drop_late(address, now - self._patience)
+        if self._crowded:
+            self._look = self._reactor.callLater(LOOK, self._look_around)
+
+    def _drop_late(self, address: _Address, latest: float) -> None:
+        late = []
+        while address.waiting and address.waiting[0][0] <= latest:
+            late.append(address.waiting.popleft())
+        self._settle(address)
+        for _since, holder, client in late:
+            holder.drop(client)
