@@ -33,8 +33,10 @@ STANDARD_OUTPUT = "-"
 RETRY_INTERVAL = 0.25
 """Seconds that lines wait for an output that does not take them."""
 
-LOOK_INTERVAL = 0.25
-"""Seconds between looks whether the path still leads to the open file."""
+LOOK_INTERVAL = 0.01
+"""Seconds between looks whether the path still leads to the open file: a look costs as much as a line, and lines for
+a file that has been removed are lost.
+"""
 
 MAX_WAITING = 4 << 20
 """Octets that wait at the most for an output that has stopped taking them; records beyond are lost."""
