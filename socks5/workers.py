@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -250,8 +251,9 @@ class Worker:
 
     def watch_parent(self, reactor: Any) -> None:
         """End this process in order when the parent is gone, which its end of our standard input
-        tells.
+        tells. Ctrl-C in a terminal is the parent's to hear.
         """
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         reactor.addReader(_ParentWatch(reactor))
 
 

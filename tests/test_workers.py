@@ -293,6 +293,7 @@ def test_a_worker_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch, by_hang_
 
     watching = Watching()
     Worker(1, 0, 1, 2, 3).watch_parent(watching)
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "Ctrl-C is for the parent"
     (watch,) = watching.readers
     verifyObject(IReadDescriptor, watch)
     assert watch.fileno() == 0

@@ -14,6 +14,7 @@ import pytest
 from socks5.wire import Address, Datagram
 from tests.process.program import (
     COMMANDS,
+    STOP_SECONDS,
     Program,
     client_of,
     connected,
@@ -116,6 +117,18 @@ def test_the_log_says_how_many_sessions_there_were_and_has_no_blank_lines(
     assert "SOCKS5 proxy stops; open sessions: 10" in lines
     assert [line for line in lines if not re.sub(r"^\[worker-\d\]", "", line).strip()] == []
     assert sum("listens on" in line or "stops" in line for line in lines) == 2
+
+
+def test_ctrl_c_ends_them_all_in_order(tmp_path: Path, echo: tuple[str, int]) -> None:
+    """A terminal tells every process of the group."""
+    with (
+        proxy(tmp_path, "--workers=2", start_new_session=True) as program,
+        connected(at(program), echo),
+    ):
+        os.killpg(program.process.pid, signal.SIGINT)
+        assert program.wait(STOP_SECONDS) == 0
+        assert "SOCKS5 proxy stops; open sessions: 1" in program.messages
+        assert "died" not in program.output
 
 
 def test_the_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
