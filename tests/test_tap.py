@@ -487,8 +487,10 @@ def test_of_passwords_on_the_command_line_the_workers_say_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     worker = SimpleNamespace(
-        number=1, sockets=0, output=1, heart=1, watch_parent=lambda reactor: None
+        number=1, sockets=0, output=1, heart=1, ports=1, watch_parent=lambda reactor: None
     )
+    monkeypatch.setattr(tap, "share_ports", lambda *arguments: None)
+    monkeypatch.setattr(tap.OwnPorts, "inherited", lambda *arguments: None)
     monkeypatch.setattr(tap.Worker, "from_environment", lambda: worker)
     assert warnings_of("--auth", "memory:alice:secret", "--access-log", "x") == []
 
