@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain, islice, zip_longest
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
@@ -274,7 +274,9 @@ class Dialer:
             return fail(DNSLookupError("an empty name"))
         lookup = self._resolver.resolve(host, access.client)
         dialled: Deferred[IStream] = lookup.addCallback(
-            lambda hosts: self._race(access.client, hosts, target.port, is_allowed)
+            lambda hosts: self._race(access.client, hosts, target.port, is_allowed).addErrback(
+                self._failed, host
+            )
         )
         return dialled
 
@@ -289,6 +291,12 @@ class Dialer:
         if not allowed:
             return fail(NotAllowed("no address of the target is allowed"))
         return _Race(self, client, allowed, port).start()
+
+    def _failed(self, failure: Failure, name: bytes) -> Failure:
+        """Not one address of a name could be reached, unless nobody was to try."""
+        if failure.check(CancelledError, NotAllowed) is None:
+            self._resolver.failed(name)
+        return failure
 
     def attempt(self, host: str, port: int, done: Callable[[Attempt, Any], None]) -> Attempt:
         """An attempt at one address, to be started."""

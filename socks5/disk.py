@@ -6,9 +6,16 @@ Floor 1½: imports nothing of the package.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+Value = TypeVar("Value")
+
+LOOK_AFTER = 1.0
+"""Seconds between two looks at a file that is asked for all the time."""
 
 
 def read(path: str, most: int = -1) -> bytes:
@@ -48,3 +55,37 @@ class Stamp(NamedTuple):
         except OSError:
             return None
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+class Kept(Generic[Value]):
+    """What a small file says, read again when it has changed. It is looked at once a second at the most.
+
+    :param now: gives the time.
+    :param path: the file. One that cannot be read is as good as an empty one.
+    :param parse: makes a value of its text; must not raise.
+    """
+
+    def __init__(self, now: Callable[[], float], path: str, parse: Callable[[str], Value]) -> None:
+        self._now = now
+        self._path = path
+        self._parse = parse
+        self._stamp: Stamp | None = None
+        self._look_at = -math.inf
+        self._value = parse("")
+
+    def get(self) -> Value:
+        """What it says now."""
+        now = self._now()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_AFTER
+            stamp = Stamp.of(self._path)
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._value = self._parse(self._text())
+        return self._value
+
+    def _text(self) -> str:
+        try:
+            return read(self._path).decode("utf-8", "replace")
+        except OSError:
+            return ""

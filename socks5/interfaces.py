@@ -272,6 +272,9 @@ class IResolver(Interface):
             answer.
         """
 
+    def failed(name: bytes) -> None:
+        """No address of *name* could be connected to: what is remembered of it may be wrong."""
+
 
 class IStreamReceiver(Interface):
     """Who takes the events of one end of a stream."""

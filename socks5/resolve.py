@@ -1,61 +1,152 @@
-"""Names to addresses, without blocking, with a bounded cache and a bounded queue.
+"""Names to addresses, without blocking, with a bounded cache and bounded, fair shares of the lookups.
 
-Lookups go to an :class:`~twisted.internet.interfaces.IHostnameResolver`: the one installed in the
-reactor, or, where that is the reactor's own ``getaddrinfo`` resolver, one like it with a thread
-pool of its own, so that slow names never hold up the threads that others need. Equal names share
-one lookup.
+Literals never come here; names of the hosts file, and remembered ones, are answered at once. All else is looked up:
+by asking the system's name servers (:class:`~socks5.lookups.NameServerLookups`), the system's resolver in threads, if
+that is wanted, or the resolver that a program has installed in its reactor. Equal names share one lookup. Each client
+has a share of the lookups, and those who wait have their turns by client, so a client's dead names cost that client
+alone.
 
-Floor 2: imports floors 0 and 1.
+Floor 2: imports floors 0 to 1½ and :mod:`socks5.lookups`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
-# GAIResolver has no public name; a reactor's nameResolver is its only public face.
 from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import DNSLookupError
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostnameResolver,
-    IHostResolution,
-    IResolutionReceiver,
-)
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from socks5.deadlines import Deadlines, clock_of
+from socks5.disk import Kept
 from socks5.interfaces import IResolver
+from socks5.lookups import (
+    GIVEN_UP,
+    HostnameLookups,
+    Lookups,
+    NameServerLookups,
+    Outcome,
+    SystemLookups,
+)
 from socks5.names import hostname
-from socks5.settings import Settings
-from socks5.wire import unmap
+from socks5.networks import subscriber
+from socks5.resolvconf import HOSTS, RESOLV_CONF, parse_hosts
+from socks5.settings import NameSource, Settings
+from socks5.shares import Shares
+
+LOCALHOST = ("127.0.0.1", "::1")
+"""What ``localhost``, and every name under it, means where the hosts file does not say (RFC 6761 section 6.3)."""
+
+STALE_WAIT = 1.0
+"""Seconds that a lookup has before an answer whose time is over serves in its stead (RFC 8767 section 5)."""
+
+THREADS_PER_CLIENT = 4
+"""One in so many of the threads is a client's at the most."""
 
 
-@implementer(IResolutionReceiver)
-class _Receiver:
-    """Gathers the addresses of one lookup.
+class _Known(NamedTuple):
+    """Addresses that are remembered."""
 
-    :param done: called with them, in order and each once, when there are no more.
+    hosts: tuple[str, ...]
+    since: float
+    fresh_until: float
+    stale_until: float
+
+
+class _Asked:
+    """A name that is looked up, or waits for that.
+
+    ``waits`` has the client of each who waits, ``clients`` how many those of each client are; ``holder`` is the
+    client whose share the lookup is of, None before it has begun.
     """
 
-    def __init__(self, done: Callable[[tuple[str, ...]], object]) -> None:
-        self._done = done
-        self._found: dict[str, None] = {}
+    __slots__ = ("clients", "give_up", "holder", "is_refresh", "text", "waits")
 
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Nothing to keep: a lookup in a thread cannot be cancelled."""
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.waits: dict[Deferred[Sequence[str]], Hashable] = {}
+        self.clients: Counter[Hashable] = Counter()
+        self.holder: Hashable | None = None
+        self.give_up: Callable[[], None]
+        self.is_refresh = False
 
-    def addressResolved(self, address: IAddress) -> None:
-        self._found[unmap(address.host)] = None  # type: ignore[attr-defined]
 
-    def resolutionComplete(self) -> None:
-        self._done(tuple(self._found))
+class Cache:
+    """What is known of names: addresses, and apart from them denials, so that made-up names push nothing out.
+
+    :param now: gives the time.
+    :param settings: sizes and lifetimes.
+    """
+
+    def __init__(self, now: Callable[[], float], settings: Settings) -> None:
+        self._now = now
+        self._settings = settings
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+
+    def find(self, name: str) -> tuple[str, ...] | None:
+        """Its addresses; none for one that has none; None: that is not known."""
+        known = self._known.get(name)
+        if known is not None and known.fresh_until > self._now():
+            self._known.move_to_end(name)
+            return known.hosts
+        until = self._unknown.get(name)
+        if until is None or until <= self._now():
+            return None
+        stale = self.stale(name)
+        return () if stale is None else stale
+
+    def stale(self, name: str) -> tuple[str, ...] | None:
+        """Its addresses even if their time is over, but not long."""
+        known = self._known.get(name)
+        return None if known is None or known.stale_until <= self._now() else known.hosts
+
+    def add(self, name: str, outcome: Outcome) -> None:
+        """Remember what a lookup has found out."""
+        if outcome.hosts:
+            self._unknown.pop(name, None)
+            self._add_known(name, outcome)
+            return
+        if outcome.is_certain:
+            self._known.pop(name, None)
+        longest = self._settings.name_failure_lifetime
+        lifetime = longest if outcome.lifetime is None else min(outcome.lifetime, longest)
+        self.avoid(name, lifetime)
+
+    def avoid(self, name: str, seconds: float) -> None:
+        """Do not look it up for a while: what is known of it must do, be it that nobody could say."""
+        self._unknown[name] = self._now() + seconds
+        self._trim(self._unknown, name)
+
+    def _add_known(self, name: str, outcome: Outcome) -> None:
+        settings, now = self._settings, self._now()
+        lifetime = settings.name_lifetime
+        if outcome.lifetime is not None:
+            said = max(outcome.lifetime, settings.name_lifetime_least)
+            most = settings.name_lifetime_most if outcome.is_certain else lifetime
+            lifetime = min(said, most)
+        fresh_until = now + lifetime
+        self._known[name] = _Known(
+            outcome.hosts, now, fresh_until, fresh_until + settings.name_stale_lifetime
+        )
+        self._trim(self._known, name)
+
+    def _trim(self, table: OrderedDict[str, Any], name: str) -> None:
+        table.move_to_end(name)
+        if len(table) > self._settings.names_cached:
+            table.popitem(last=False)
+
+    def distrust(self, name: str) -> None:
+        """Its addresses do not work: forget them, unless they were asked for just now."""
+        known = self._known.get(name)
+        if known is not None and self._now() - known.since >= self._settings.name_failure_lifetime:
+            del self._known[name]
 
 
 @implementer(IResolver)
@@ -63,7 +154,7 @@ class Resolver:
     """The resolver of a server.
 
     :param reactor: where lookups run and time passes.
-    :param settings: sizes, lifetimes and the time-out.
+    :param settings: sizes, lifetimes, the time-out, and whom to ask.
     :param lookup: whom to ask, instead of the choice described above.
     """
 
@@ -71,16 +162,15 @@ class Resolver:
         self, reactor: Any, settings: Settings, lookup: IHostnameResolver | None = None
     ) -> None:
         self._reactor = reactor
-        self._now = clock_of(reactor)
         self._settings = settings
-        self._lookup = lookup
-        self._pool: ThreadPool | None = None
-        self._cache: OrderedDict[str, tuple[float, tuple[str, ...]]] = OrderedDict()
-        self._waiting: dict[str, list[Deferred[Sequence[str]]]] = {}
-        self._queue: deque[str] = deque()
-        self._running = 0
-        self._is_beginning = False
+        self._installed = lookup
+        self._lookups: Lookups | None = None
+        self._shares: Shares[_Asked]
+        self._hosts: Kept[dict[str, tuple[str, ...]]] | None = None
+        self._cache = Cache(clock_of(reactor), settings)
+        self._asked: dict[str, _Asked] = {}
         self._deadlines = Deadlines(reactor, settings.resolve_timeout)
+        self._stale_waits = Deadlines(reactor, STALE_WAIT)
 
     def resolve(self, name: bytes, client: str) -> Deferred[Sequence[str]]:
         """See :meth:`socks5.interfaces.IResolver.resolve`."""
@@ -88,109 +178,160 @@ class Resolver:
             text = hostname(name)
         except DNSLookupError:
             return fail(Failure())
-        remembered = self._cache.get(text)
-        if remembered is not None and remembered[0] > self._now():
-            self._cache.move_to_end(text)
-            return (
-                succeed(remembered[1])
-                if remembered[1]
-                else fail(DNSLookupError("no address found"))
-            )
-        return self._join(text)
+        if self._lookups is None:
+            self._lookups = self._choose()
+        known = self._at_hand(text) or self._cache.find(text)
+        if known is None:
+            return self._join(text, subscriber(client))
+        return succeed(known) if known else fail(DNSLookupError("no address found"))
 
-    def _join(self, text: str) -> Deferred[Sequence[str]]:
-        """Wait for the lookup of *text*, which is queued unless it runs or is queued already."""
-        is_known = text in self._waiting
-        if not is_known and len(self._waiting) >= self._settings.names_waiting:
+    def failed(self, name: bytes) -> None:
+        """See :meth:`socks5.interfaces.IResolver.failed`."""
+        try:
+            self._cache.distrust(hostname(name))
+        except DNSLookupError:
+            return
+
+    # Whom to ask
+
+    def _choose(self) -> Lookups:
+        """Settled at the first name, for until then a program may install a resolver."""
+        settings = self._settings
+        installed = self._installed
+        if installed is None:
+            installed = self._reactor.nameResolver
+        if isinstance(installed, GAIResolver):
+            self._hosts = Kept(clock_of(self._reactor), HOSTS, parse_hosts)
+            if settings.resolver is NameSource.DNS:
+                self._share_out(settings.names_at_once, settings.names_per_client)
+                return NameServerLookups(self._reactor, RESOLV_CONF)
+        threads = settings.resolver_threads
+        self._share_out(threads, max(1, threads // THREADS_PER_CLIENT))
+        if not isinstance(installed, GAIResolver):
+            return HostnameLookups(installed)
+        system = SystemLookups(self._reactor, threads)
+        self._reactor.addSystemEventTrigger("during", "shutdown", system.close)
+        return system
+
+    def _share_out(self, places: int, share: int) -> None:
+        room, room_share = self._settings.names_waiting, self._settings.names_waiting_per_client
+        self._shares = Shares(places, share, room, room_share, self._begin)
+
+    def _at_hand(self, text: str) -> tuple[str, ...] | None:
+        """The addresses of a name that nobody need be asked for."""
+        if self._hosts is None:
+            return None
+        name = text.removesuffix(".")
+        hosts = self._hosts.get().get(name)
+        if hosts is None and (name == "localhost" or name.endswith(".localhost")):
+            return LOCALHOST
+        return hosts
+
+    # Who waits
+
+    def _join(self, text: str, client: Hashable) -> Deferred[Sequence[str]]:
+        """Wait for the lookup of *text*, which gets in line for *client*, too, unless it runs already."""
+        asked = self._asked.get(text)
+        if asked is None:
+            asked = self._asked[text] = _Asked(text)
+        wait: Deferred[Sequence[str]] = Deferred(lambda gone: self._leave(asked, gone))
+        asked.waits[wait] = client
+        asked.clients[client] += 1
+        self._deadlines.set(wait, lambda: self._too_long(asked, wait))
+        if self._cache.stale(text) is not None:
+            self._stale_waits.set(wait, lambda: self._serve_stale(asked, wait))
+        if asked.holder is None and not self._shares.enter(asked, client):
+            self._leave(asked, wait)
             return fail(DNSLookupError("too many names are being resolved"))
-        wait: Deferred[Sequence[str]] = Deferred(lambda gone: self._leave(text, gone))
-        self._waiting.setdefault(text, []).append(wait)
-        self._deadlines.set(wait, lambda: self._too_long(text, wait))
-        if not is_known:
-            self._queue.append(text)
-            self._begin_next()
         return wait
 
-    def _begin_next(self) -> None:
-        """Begin lookups while there are threads for them; those that are over at once lead back
-        here, to no effect.
-        """
-        if self._is_beginning:
+    def _leave(self, asked: _Asked, wait: Deferred[Sequence[str]]) -> None:
+        """One waits no more; harmless twice. What that client alone has waited for is not waited for any more."""
+        self._deadlines.clear(wait)
+        self._stale_waits.clear(wait)
+        client = asked.waits.pop(wait, None)
+        if client is None:
             return
-        self._is_beginning = True
-        while self._queue and self._running < self._settings.resolver_threads:
-            text = self._queue.popleft()
-            self._running += 1
-            self._begin(text)
-        self._is_beginning = False
+        asked.clients[client] -= 1
+        if asked.clients[client]:
+            return
+        del asked.clients[client]
+        if asked.holder is None:
+            self._shares.withdraw(asked, client)
+            if not asked.waits:
+                del self._asked[asked.text]
+        else:
+            self._let_go(asked, client)
 
-    def _begin(self, text: str) -> None:
-        """Ask. The lookup counts until it is over, even if nobody waits for it any more: it holds a
-        thread.
+    def _let_go(self, asked: _Asked, client: Hashable) -> None:
+        """A client has no part in a lookup that runs any more. If it is the one whose share that is, the share is
+        another's from now on; if there is no other, the lookup is given up.
         """
-        receiver = _Receiver(lambda found: self._finish(text, found))
-        try:
-            self._ask().resolveHostName(receiver, text)
-        except Exception:
-            self._over(text, Failure())
+        if not asked.waits:
+            if not asked.is_refresh:
+                asked.give_up()
+        elif asked.holder == client:
+            asked.holder = next(iter(asked.clients))
+            self._shares.hand_over(client, asked.holder)
 
-    def _leave(self, text: str, gone: Deferred[Sequence[str]]) -> None:
-        """One that waited was cancelled; the lookup goes on, its answer will be remembered."""
-        self._deadlines.clear(gone)
-        if gone in self._waiting.get(text, ()):
-            self._waiting[text].remove(gone)
-            self._forget_if_queued(text)
-
-    def _forget_if_queued(self, text: str) -> None:
-        """A name that nobody waits for leaves the queue, so that clients who ask and leave hold
-        nobody up.
-        """
-        if not self._waiting[text] and text in self._queue:
-            self._queue.remove(text)
-            del self._waiting[text]
-
-    def _too_long(self, text: str, wait: Deferred[Sequence[str]]) -> None:
-        self._waiting[text].remove(wait)
-        self._forget_if_queued(text)
+    def _too_long(self, asked: _Asked, wait: Deferred[Sequence[str]]) -> None:
+        self._leave(asked, wait)
         wait.errback(DNSLookupError(f"no answer within {self._settings.resolve_timeout:g} s"))
 
-    def _finish(self, text: str, found: tuple[str, ...]) -> None:
-        """Remember the outcome of a lookup, and tell those who wait."""
-        lifetime = self._settings.name_lifetime if found else self._settings.name_failure_lifetime
-        self._cache[text] = (self._now() + lifetime, found)
-        self._cache.move_to_end(text)
-        while len(self._cache) > self._settings.names_cached:
-            self._cache.popitem(last=False)
-        self._over(text, found or Failure(DNSLookupError("no address found")))
+    def _serve_stale(self, asked: _Asked, wait: Deferred[Sequence[str]]) -> None:
+        """The lookup takes long: what was known before must do. A lookup that runs goes on, to be remembered."""
+        hosts = self._cache.stale(asked.text)
+        if hosts is None:
+            return
+        self._cache.avoid(asked.text, self._settings.name_failure_lifetime)
+        if asked.holder is not None and not asked.is_refresh:
+            asked.is_refresh = True
+            self._deadlines.set(asked, lambda: self._end_refresh(asked))
+        self._leave(asked, wait)
+        wait.callback(hosts)
 
-    def _over(self, text: str, outcome: tuple[str, ...] | Failure) -> None:
-        """Tell those who wait, and let the next name have the thread."""
-        self._running -= 1
-        for wait in self._waiting.pop(text):
+    def _end_refresh(self, asked: _Asked) -> None:
+        asked.is_refresh = False
+        if not asked.waits:
+            asked.give_up()
+
+    # Lookups
+
+    def _begin(self, asked: _Asked, client: Hashable) -> None:
+        """It is the turn of *client*, and with it of all who wait for the same name."""
+        asked.holder = client
+        for other in asked.clients:
+            self._shares.withdraw(asked, other)
+        assert self._lookups is not None
+        asked.give_up = self._lookups.begin(asked.text, partial(self._over, asked))
+
+    def _over(self, asked: _Asked, outcome: Outcome | Failure) -> None:
+        """Remember the outcome, tell those who wait, and let another have the place."""
+        del self._asked[asked.text]
+        self._deadlines.clear(asked)
+        result = outcome if isinstance(outcome, Failure) else self._result(asked.text, outcome)
+        waits, asked.waits = asked.waits, {}
+        for wait in waits:
             if not wait.called:  # one before it may have cancelled it
                 self._deadlines.clear(wait)
-                wait.callback(outcome)
-        self._begin_next()
+                self._stale_waits.clear(wait)
+                wait.callback(result)
+        assert asked.holder is not None
+        self._shares.leave(asked.holder)
 
-    def _ask(self) -> IHostnameResolver:
-        """Whom to ask, settled at the first name."""
-        if self._lookup is None:
-            installed = self._reactor.nameResolver
-            self._lookup = self._own() if isinstance(installed, GAIResolver) else installed
-        return self._lookup
-
-    def _own(self) -> IHostnameResolver:
-        pool = self._pool = ThreadPool(0, self._settings.resolver_threads, "socks5-names")
-        # Daemons, for a name server that hangs must not hold up the exit.
-        pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-        pool.start()
-        self._reactor.addSystemEventTrigger("during", "shutdown", self.close)
-        return GAIResolver(self._reactor, lambda: pool)
+    def _result(self, text: str, outcome: Outcome) -> tuple[str, ...] | Failure:
+        if outcome is not GIVEN_UP:
+            self._cache.add(text, outcome)
+        if outcome.hosts:
+            return outcome.hosts
+        stale = self._cache.stale(text)
+        if stale is not None:
+            return stale
+        return Failure(
+            DNSLookupError("no address found" if outcome.is_certain else "no name server answers")
+        )
 
     def close(self) -> None:
-        """Let the threads go, without waiting for them. Called at the reactor's shutdown; harmless
-        twice.
-        """
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            Thread(target=pool.stop, daemon=True).start()
+        """Let threads go, if there are any. Harmless twice."""
+        if isinstance(self._lookups, SystemLookups):
+            self._lookups.close()

@@ -71,6 +71,17 @@ class OutgoingFamily(StrEnum):
         return sorted(allowed, key=lambda host: (":" in host) == is_ipv6_last)
 
 
+class NameSource(StrEnum):
+    """Who turns names into addresses."""
+
+    DNS = "dns"
+    """The hosts file, then the name servers of resolv.conf, which are asked without a thread for each question."""
+
+    SYSTEM = "system"
+    """The hosts file, then the system's resolver, with whatever else nsswitch.conf names, in threads. One that
+    hangs keeps its thread."""
+
+
 @dataclass(frozen=True, slots=True)
 class PerFamily:
     """One IP literal for each address family, or None for "as the system chooses"."""
@@ -201,16 +212,40 @@ class Settings:
     """Names whose addresses are remembered; the least recently used makes room."""
 
     name_lifetime: float = 30.0
-    """Of a cached name. The system resolver does not tell the record's own, so this is short."""
+    """Of a cached name whose own lifetime is not told, as the system's resolver does not, or that lacks an
+    answer: short, for it may be over."""
+
+    name_lifetime_least: float = 5.0
+    """Of a cached name at the least, whatever the name server says, so that a page's many connections ask once."""
+
+    name_lifetime_most: float = 3600.0
+    """Of a cached name at the most: nobody should have to wait for the day that some zones say."""
+
+    name_stale_lifetime: float = 3600.0
+    """How long a cached name whose lifetime is over may still serve when no name server answers (RFC 8767); 0:
+    never. An hour outlasts most failures, and few addresses have another owner by then."""
 
     name_failure_lifetime: float = 3.0
-    """Of a cached failure to resolve, so that a client's retries do not queue up."""
+    """Of a cached failure to resolve at the most, so that a client's retries do not queue up."""
 
-    names_waiting: int = 1024
-    """Names being resolved, or waiting for that, at a time; more fail at once."""
+    resolver: NameSource = NameSource.DNS
 
-    resolver_threads: int = 16
-    """Lookups in parallel: each blocks a thread in getaddrinfo."""
+    names_at_once: int = 512
+    """Names that are looked up at a time: each holds a socket. A client's first one always is."""
+
+    names_per_client: int = 64
+    """Those of one client, which is an IPv4 address or an IPv6 /64: more than a browser that opens its windows
+    asks for at once, and dead names cost no more."""
+
+    names_waiting: int = 4096
+    """Names that wait for that, at a time; more fail at once. A client's first one always may."""
+
+    names_waiting_per_client: int = 512
+    """Those of one client."""
+
+    resolver_threads: int = 32
+    """Lookups at a time where the system's resolver is asked, for each blocks a thread; a quarter of them for one
+    client."""
 
     max_sessions: int = 0
     """Client connections at a time, beyond which accepting pauses; 0: what the limit of file

@@ -45,6 +45,7 @@ from socks5.listeners import DoorOptions, Place, at_door, networks
 from socks5.networks import Networks
 from socks5.own import OwnPorts, share_ports
 from socks5.reread import Rereading, Source
+from socks5.resolvconf import sources_beside_dns
 from socks5.server import ServerFactory
 from socks5.service import (
     LOOPBACK,
@@ -59,7 +60,7 @@ from socks5.service import (
     listeners_on,
 )
 from socks5.session import COMMAND_NAMES
-from socks5.settings import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.tls import TLSEndpoint
 from socks5.wire import Method
 from socks5.workers import Inheriting, NextInherited, Opening, Worker, worker_count
@@ -250,6 +251,16 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             _DEFAULTS.resolve_timeout,
             "Seconds to resolve a name.",
             _seconds("resolve-timeout", 0.1),
+        ],
+        [
+            "resolver",
+            None,
+            _DEFAULTS.resolver.value,
+            (
+                "Who turns names into addresses, after the hosts file: the name servers of resolv.conf (dns), or "
+                "the system's resolver with all that nsswitch.conf names, in threads (system)."
+            ),
+            _choice("resolver", [source.value for source in NameSource]),
         ],
         [
             "connect-timeout",
@@ -487,6 +498,12 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             _log.warn(
                 "{option} is given, but no listener asks for it: see --methods", option=option
             )
+        unasked = sources_beside_dns() if self["resolver"] == NameSource.DNS else []
+        if unasked:
+            _log.info(
+                "nsswitch.conf names {sources} for hosts, which are not asked: --resolver system asks them",
+                sources=", ".join(unasked),
+            )
 
     def _check_outgoing(self) -> None:
         """Refuse a source address that would never be one."""
@@ -527,6 +544,7 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             ban_time=self["ban-time"],
             ban_exempt=self["ban-exempt"],
             resolve_timeout=self["resolve-timeout"],
+            resolver=NameSource(self["resolver"]),
             connect_timeout=self["connect-timeout"],
             idle_timeout=self["idle-timeout"],
             keepalive=self["keepalive"],

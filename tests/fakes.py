@@ -650,7 +650,8 @@ class FakeConnector:
 class FakeResolver:
     """Answers from ``answers`` at once; other names wait for :meth:`answer`.
 
-    ``asked`` holds every name asked for, ``askers`` the client of each, ``cancelled`` those whose asker left.
+    ``asked`` holds every name asked for, ``askers`` the client of each, ``cancelled`` those whose asker left,
+    ``distrusted`` those whose addresses were said not to work.
 
     :param answers: IP literals, or an exception, for each name.
     """
@@ -660,6 +661,7 @@ class FakeResolver:
         self.asked: list[bytes] = []
         self.askers: list[str] = []
         self.cancelled: list[bytes] = []
+        self.distrusted: list[bytes] = []
         self._waiting: list[tuple[bytes, Deferred[Sequence[str]]]] = []
 
     def resolve(self, name: bytes, client: str) -> Deferred[Sequence[str]]:
@@ -673,6 +675,9 @@ class FakeResolver:
         wait: Deferred[Sequence[str]] = Deferred(lambda _: self.cancelled.append(name))
         self._waiting.append((name, wait))
         return wait
+
+    def failed(self, name: bytes) -> None:
+        self.distrusted.append(name)
 
     def answer(self, name: bytes, hosts: Sequence[str] | Exception = ()) -> None:
         """Tell everybody who waits for *name*; without hosts it is unknown."""

@@ -203,6 +203,40 @@ def test_a_question_that_raises_fails_the_dial() -> None:
     assert world.dialled == []
 
 
+# ---------------------------------------------------------------- names whose addresses do not work
+
+
+def test_a_resolver_is_told_of_a_name_none_of_whose_addresses_works() -> None:
+    world = World(IPV4[:2])
+    world.dial()
+    world.refuse(IPV4[0])
+    assert world.resolver.distrusted == []
+    world.refuse(IPV4[1])
+    assert world.resolver.distrusted == [b"example.org"]
+
+
+def test_a_resolver_is_told_of_a_name_whose_addresses_are_silent() -> None:
+    world = World(IPV4[:1], connect_timeout=20.0)
+    world.dial()
+    world.reactor.pump([0.25] * 80)
+    assert outcome(world).check(TTLExpired)
+    assert world.resolver.distrusted == [b"example.org"]
+
+
+@pytest.mark.parametrize("how", ["forbidden", "given up", "unknown", "connected"])
+def test_a_resolver_is_told_of_no_other_name(how: str) -> None:
+    world = World([] if how == "unknown" else IPV4[:1])
+    if how == "unknown":
+        world.resolver.answers[b"example.org"] = DNSLookupError()
+    world.dial(allowed=lambda _: how != "forbidden")
+    if how == "given up":
+        world.dialling.cancel()
+    elif how == "connected":
+        world.attempt(IPV4[0]).succeed()
+    assert len(world.given) == 1
+    assert world.resolver.distrusted == []
+
+
 # ---------------------------------------------------------------- when
 
 

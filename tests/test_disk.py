@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from twisted.internet.task import Clock
 
-from socks5.disk import Stamp, read
+from socks5.disk import LOOK_AFTER, Kept, Stamp, read
 
 
 def test_a_file_is_read_as_far_as_asked(tmp_path: Path) -> None:
@@ -50,3 +51,24 @@ def test_it_is_about_what_a_link_leads_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("file")
     assert Stamp.of(str(tmp_path / "link")) == Stamp.of(str(tmp_path / "file"))
+
+
+def test_a_kept_file_is_read_when_it_has_changed_and_looked_at_now_and_then(tmp_path: Path) -> None:
+    path, clock, parsed = tmp_path / "file", Clock(), []
+
+    def parse(text: str) -> str:
+        parsed.append(text)
+        return text.upper()
+
+    kept = Kept(clock.seconds, str(path), parse)
+    assert kept.get() == ""
+    path.write_text("one")
+    assert kept.get() == ""
+    clock.advance(LOOK_AFTER)
+    assert kept.get() == kept.get() == "ONE"
+    clock.advance(LOOK_AFTER)
+    assert kept.get() == "ONE"
+    path.unlink()
+    clock.advance(LOOK_AFTER)
+    assert kept.get() == ""
+    assert parsed == ["", "one", ""]

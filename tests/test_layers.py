@@ -14,7 +14,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "socks5"
 
 FLOORS = [
-    ("0 pure", ["errors", "wire", "encapsulation", "negotiation", "networks", "proxyheader"]),
+    (
+        "0 pure",
+        ["errors", "wire", "encapsulation", "negotiation", "networks", "proxyheader", "dns"],
+    ),
     ("1 contracts", ["settings", "counters", "interfaces", "door"]),
     (
         "1½ policy",
@@ -41,6 +44,8 @@ FLOORS = [
             "own",
             "bans",
             "names",
+            "shares",
+            "resolvconf",
         ],
     ),
     (
@@ -50,6 +55,9 @@ FLOORS = [
             "poll",
             "reactor",
             "replies",
+            "preference",
+            "nameservers",
+            "lookups",
             "resolve",
             "transport",
             "slots",
@@ -86,6 +94,7 @@ SIDEWAYS = {
     "encapsulation": {"errors"},
     "negotiation": {"wire", "encapsulation", "errors"},
     "proxyheader": {"wire", "errors"},
+    "dns": {"wire"},
     "interfaces": {"settings", "counters"},
     "auth": {"limits"},
     "shortage": {"deadlines"},
@@ -102,7 +111,10 @@ SIDEWAYS = {
     "auth.directory": {"auth.users"},
     "auth.ldap": {"auth", "auth.directory", "auth.turns", "auth.users", "limits"},
     "gssapi": {"auth", "auth.users", "auth.work", "limits"},
+    "resolvconf": {"disk", "names"},
     "reactor": {"poll"},
+    "lookups": {"nameservers", "preference"},
+    "resolve": {"lookups"},
     "transport": {"poll", "replies"},
     "turns": {"poll"},
     "datagrams": {"poll", "slots", "turns"},

@@ -22,7 +22,7 @@ from socks5.balancer import HeaderFactory
 from socks5.interfaces import Record
 from socks5.networks import Networks
 from socks5.service import ProxyService
-from socks5.settings import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.tap import Options, makeService
 from socks5.wire import Command, Credentials, Method
 
@@ -88,6 +88,7 @@ SETTINGS = [
         {"ban_exempt": Networks.parse("192.0.2.0/24,2001:db8::/32,198.51.100.7")},
     ),
     (["--resolve-timeout", "0.5"], {"resolve_timeout": 0.5}),
+    (["--resolver", "system"], {"resolver": NameSource.SYSTEM}),
     (["--connect-timeout", "0.1"], {"connect_timeout": 0.1}),
     (["--idle-timeout", "0"], {"idle_timeout": 0.0}),
     (["--idle-timeout", "7440"], {"idle_timeout": 7440.0}),
@@ -128,6 +129,18 @@ def test_every_setting_of_an_option_is_tried_above() -> None:
     }
     twisted = {"auth", "help-auth", "help-auth-type", "help", "version"}
     assert tried | elsewhere | twisted == {name.rstrip("=") for name in Options().longOpt}
+
+
+def test_the_log_says_whose_names_are_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    monkeypatch.setattr(tap, "sources_beside_dns", lambda: ["mdns4_minimal", "ldap"])
+    parse("--resolver", "system").warn()
+    assert log == []
+    parse().warn()
+    [line] = log
+    assert "mdns4_minimal, ldap" in line
+    assert "--resolver system" in line
 
 
 # ---------------------------------------------------------------- what is refused
@@ -172,6 +185,7 @@ REFUSED = [
     (["--max-sessions", "x"], "--max-sessions: expected a number from 0 to 10000000, got 'x'"),
     (["--commands", "ping"], "--commands: expected some of connect,bind,udp, got 'ping'"),
     (["--commands", ""], "--commands: expected some of connect,bind,udp, got ''"),
+    (["--resolver", "nss"], "--resolver: expected dns or system, got 'nss'"),
     (["--udp-pin", "mac"], "--udp-pin: expected ip or ip+port or announced, got 'mac'"),
     (
         ["--udp-filtering", "none"],

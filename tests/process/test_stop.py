@@ -117,7 +117,8 @@ def test_it_stops_in_time_with_sessions_of_every_kind(
 ) -> None:
     pem = self_signed(tmp_path)
     tls = ["--listen", f"ssl:0:privateKey={pem}:interface=127.0.0.1"]
-    with ExitStack() as stack, proxy(tmp_path, *tls, command=command) as program:
+    options = [*tls, "--resolver", "system"]  # which asks in a thread
+    with ExitStack() as stack, proxy(tmp_path, *options, command=command) as program:
         (_, port), (_, tls_port) = program.wait_until_it_listens(2)
         clients = {
             kind: stack.enter_context(client_of(("127.0.0.1", port)))

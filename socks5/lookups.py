@@ -1,0 +1,258 @@
+"""One name to its addresses, in one of two ways.
+
+:class:`NameServerLookups` asks name servers itself, without a thread, and can be told to stop at any time.
+:class:`HostnameLookups` asks a resolver of Twisted's kind: one that a program has installed, or the system's in
+threads, which cannot be stopped.
+
+Floor 2: imports floors 0 to 1½, :mod:`socks5.nameservers` and :mod:`socks5.preference`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import partial
+from threading import Thread
+from typing import Any, NamedTuple, Protocol
+
+# GAIResolver has no public name; a reactor's nameResolver is its only public face.
+from twisted.internet._resolver import GAIResolver
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+)
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from socks5.deadlines import clock_of
+from socks5.disk import Kept
+from socks5.dns import MOST_ALIASES, Answer, Code, Kind, wire_name
+from socks5.nameservers import DatagramChannel, Inquiry
+from socks5.preference import preferred
+from socks5.resolvconf import ResolvConf
+from socks5.wire import unmap
+
+RESOLUTION_DELAY = 0.05
+"""Seconds that one family's addresses wait for the other's (RFC 8305 section 3)."""
+
+
+class Outcome(NamedTuple):
+    """What a lookup has found out.
+
+    :param hosts: IP literals, the best first; none: there are none, or nobody could say.
+    :param lifetime: how long this is so, in seconds; None: nobody has said.
+    :param is_certain: whether this is all that there is to know; if not, an answer is missing.
+    """
+
+    hosts: tuple[str, ...]
+    lifetime: float | None = None
+    is_certain: bool = True
+
+
+GIVEN_UP = Outcome((), is_certain=False)
+
+Done = Callable[[Outcome | Failure], None]
+
+
+class Lookups(Protocol):
+    """A way to look names up."""
+
+    def begin(self, name: str, done: Done) -> Callable[[], None]:
+        """Look one up.
+
+        :param name: see :func:`socks5.names.hostname`.
+        :param done: called once, perhaps before this returns.
+        :returns: gives the lookup up. What can be stopped is over then, with :data:`GIVEN_UP`; what cannot goes on
+            until it is over by itself. Harmless when it is.
+        """
+
+
+# ---------------------------------------------------------------- name servers
+
+
+class NameServerLookups:
+    """Asks the name servers of a resolv.conf, which is read again when it changes.
+
+    :param reactor: see :class:`socks5.nameservers.Inquiry`.
+    :param path: the file; one that is not there is as good as an empty one.
+    :param channel: see :class:`socks5.nameservers.Inquiry`.
+    """
+
+    def __init__(self, reactor: Any, path: str, channel: Any = DatagramChannel) -> None:
+        self._reactor = reactor
+        self._channel = channel
+        domain = socket.gethostname().partition(".")[2]
+        self._conf = Kept(clock_of(reactor), path, lambda text: ResolvConf.parse(text, domain))
+        self._begun = 0
+
+    def begin(self, name: str, done: Done) -> Callable[[], None]:
+        """See :class:`Lookups`."""
+        conf = self._conf.get()
+        self._begun += conf.rotates
+        inquire = partial(Inquiry, self._reactor, conf, first=self._begun, channel=self._channel)
+        lookup = _Lookup(self._reactor, conf, inquire, name, done)
+        lookup.start()
+        return lookup.give_up
+
+
+class _Lookup:
+    """One name: its candidates by the search list, and for each both families and their aliases."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        conf: ResolvConf,
+        inquire: Callable[..., Inquiry],
+        name: str,
+        done: Done,
+    ) -> None:
+        self._reactor = reactor
+        self._inquire = inquire
+        self._candidates = conf.candidates(name)
+        self._candidates.reverse()
+        self._done: Done | None = done
+        self._kinds = (Kind.AAAA, Kind.A) if conf.has_ipv6 else (Kind.A,)
+        self._answers: dict[int, Answer | None] = {}
+        self._inquiries: list[Inquiry] = []
+        self._aliases = 0
+        self._enough: IDelayedCall | None = None
+        self._denied_for: list[float | None] = []
+        self._is_certain = True
+
+    def start(self) -> None:
+        """Ask for the next candidate."""
+        self._answers = {}
+        self._aliases = 0
+        self._ask(wire_name(self._candidates.pop()), self._kinds)
+
+    def _ask(self, name: bytes, kinds: tuple[int, ...]) -> None:
+        inquiry = self._inquire(name, kinds, self._told)
+        self._inquiries.append(inquiry)
+        inquiry.start()
+
+    def _told(self, kind: int, answer: Answer | None) -> None:
+        """See :class:`socks5.nameservers.Told`."""
+        if answer is not None and answer.alias is not None and self._aliases < MOST_ALIASES:
+            self._aliases += 1
+            self._ask(answer.alias, (kind,))
+            return
+        self._answers[kind] = answer
+        # Some servers deny the whole name where it only has no IPv6 address (RFC 4074 section 4.2).
+        is_unknown = kind == Kind.A and answer is not None and answer.code == Code.NO_SUCH_NAME
+        if is_unknown or len(self._answers) == len(self._kinds):
+            self._conclude()
+        elif answer is not None and answer.hosts:
+            self._enough = self._reactor.callLater(RESOLUTION_DELAY, self._conclude)
+
+    def _conclude(self) -> None:
+        """No more is to come for this candidate, or it is not waited for."""
+        self._stop()
+        answers = [self._answers.get(kind) for kind in self._kinds]
+        found = [answer for answer in answers if answer is not None and answer.hosts]
+        if found:
+            hosts = preferred(host for answer in found for host in answer.hosts)
+            lifetime = min(answer.lifetime or 0 for answer in found)
+            self._finish(Outcome(hosts, lifetime, is_certain=None not in answers))
+            return
+        self._note_denial(answers)
+        if self._candidates:
+            self.start()
+        else:
+            lifetimes = [each for each in self._denied_for if each is not None]
+            self._finish(Outcome((), min(lifetimes, default=None), self._is_certain))
+
+    def _note_denial(self, answers: list[Answer | None]) -> None:
+        given = [answer for answer in answers if answer is not None]
+        is_unknown = any(answer.code == Code.NO_SUCH_NAME for answer in given)
+        self._is_certain &= is_unknown or None not in answers
+        self._denied_for += [answer.lifetime for answer in given]
+
+    def _stop(self) -> None:
+        if self._enough is not None and self._enough.active():
+            self._enough.cancel()
+        self._enough = None
+        inquiries, self._inquiries = self._inquiries, []
+        for inquiry in inquiries:
+            inquiry.stop()
+
+    def _finish(self, outcome: Outcome) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(outcome)
+
+    def give_up(self) -> None:
+        """See :class:`Lookups`."""
+        self._stop()
+        self._finish(GIVEN_UP)
+
+
+# ---------------------------------------------------------------- resolvers of Twisted's kind
+
+
+@implementer(IResolutionReceiver)
+class _Receiver:
+    """Gathers the addresses of one lookup.
+
+    :param done: called with them, in order and each once, when there are no more.
+    """
+
+    def __init__(self, done: Done) -> None:
+        self._done = done
+        self._found: dict[str, None] = {}
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """Nothing to keep: a lookup in a thread cannot be cancelled."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        self._found[unmap(address.host)] = None  # type: ignore[attr-defined]
+
+    def resolutionComplete(self) -> None:
+        self._done(Outcome(tuple(self._found)))
+
+
+class HostnameLookups:
+    """Asks a resolver of Twisted's kind.
+
+    :param resolver: the resolver.
+    """
+
+    def __init__(self, resolver: IHostnameResolver) -> None:
+        self._resolver = resolver
+
+    def begin(self, name: str, done: Done) -> Callable[[], None]:
+        """See :class:`Lookups`."""
+        try:
+            self._resolver.resolveHostName(_Receiver(done), name)
+        except Exception:
+            done(Failure())
+        return _do_nothing
+
+
+def _do_nothing() -> None:
+    """A lookup that cannot be stopped goes on."""
+
+
+class SystemLookups(HostnameLookups):
+    """Asks the system's resolver, with all that nsswitch.conf(5) names, in threads of its own.
+
+    :param reactor: where outcomes are told.
+    :param threads: how many at the most.
+    """
+
+    def __init__(self, reactor: Any, threads: int) -> None:
+        pool = ThreadPool(0, threads, "socks5-names")
+        # Daemons, for a name server that hangs must not hold up the exit.
+        pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
+        self._pool: ThreadPool | None = pool
+        pool.start()
+        super().__init__(GAIResolver(reactor, lambda: pool))
+
+    def close(self) -> None:
+        """Let the threads go, without waiting for them. Harmless twice."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            Thread(target=pool.stop, daemon=True).start()

@@ -1,0 +1,181 @@
+"""Questions to name servers on real sockets, over UDP and TCP, and what reaches them from strangers."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from socks5.dns import Answer, Kind, wire_name
+from socks5.nameservers import DatagramChannel, Inquiry
+from socks5.resolvconf import ResolvConf
+from tests.nameserver import A, message
+from tests.sockets.wires import turn, until
+
+NAME = wire_name("www.example.org")
+
+
+class Server:
+    """A name server, on one port for both."""
+
+    def __init__(self, stack: ExitStack, host: str) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.udp = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        self.udp.bind((host, 0))
+        self.udp.setblocking(False)
+        self.host, self.port = self.udp.getsockname()[:2]
+        self.tcp = stack.enter_context(socket.create_server((host, self.port), family=family))
+        self.tcp.setblocking(False)
+        self.client: Any = None
+
+    async def question(self) -> bytes:
+        """What is asked over UDP."""
+        asked: list[bytes] = []
+
+        def receive() -> bool:
+            try:
+                data, self.client = self.udp.recvfrom(512)
+            except BlockingIOError:
+                return False
+            asked.append(data)
+            return True
+
+        await until(receive)
+        return asked[0]
+
+    def answer(self, octets: bytes) -> None:
+        self.udp.sendto(octets, self.client)
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with ExitStack() as stack:
+        yield Server(stack, request.param)
+
+
+class Asking:
+    """An inquiry for one kind, and what it was told."""
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        from twisted.internet import reactor
+
+        conf = ResolvConf(servers=(server.host,), port=server.port, **options)
+        self.told: list[Answer | None] = []
+        self.inquiry = Inquiry(reactor, conf, NAME, [Kind.A], lambda _, answer: self.told.append(answer))  # fmt: skip
+        self.inquiry.start()
+
+
+def readers() -> set[Any]:
+    from twisted.internet import reactor
+
+    return {each for each in reactor.getReaders() if isinstance(each, DatagramChannel)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_question_goes_out_and_its_answer_comes_in(server: Server) -> None:
+    asking = Asking(server)
+    asked = await server.question()
+    server.answer(message(asked, [A(b"\xc0\x0c", "192.0.2.1")]))
+    await until(lambda: asking.told)
+    assert asking.told == [Answer(0, hosts=("192.0.2.1",), lifetime=300)]
+    assert readers() == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_question_has_a_number_and_a_port_of_its_own(server: Server) -> None:
+    seen = set()
+    for _ in range(8):
+        asking = Asking(server)
+        asked = await server.question()
+        seen.add((asked[:2], server.client[1]))
+        asking.inquiry.stop()
+    assert len({number for number, _ in seen}) >= 7
+    assert len({port for _, port in seen}) >= 7
+    assert readers() == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stranger_s_answer_does_not_come_in(server: Server) -> None:
+    """However well it has guessed."""
+    asking = Asking(server)
+    asked = await server.question()
+    with socket.socket(server.udp.family, socket.SOCK_DGRAM) as stranger:
+        stranger.bind((server.host, 0))
+        stranger.sendto(message(asked, [A(b"\xc0\x0c", "192.0.2.66")]), server.client)
+    await turn()
+    server.answer(message(asked, [A(b"\xc0\x0c", "192.0.2.1")]))
+    await until(lambda: asking.told)
+    assert asking.told[0].hosts == ("192.0.2.1",)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_is_not_there_refuses(server: Server, is_read: bool) -> None:
+    """Whether the reactor reports the error, or it is read."""
+    server.udp.close()
+    asking = Asking(server)
+    if is_read:
+        [channel] = readers()
+        channel.doRead()
+    await until(lambda: asking.told)
+    assert asking.told == [None]
+    assert readers() == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_is_cut_comes_over_tcp(server: Server) -> None:
+    asking = Asking(server)
+    asked = await server.question()
+    server.answer(message(asked, [], flags=0x8380))
+    near: list[socket.socket] = []
+
+    def accept() -> bool:
+        try:
+            near.append(server.tcp.accept()[0])
+        except BlockingIOError:
+            return False
+        return True
+
+    await until(accept)
+    [stream] = near
+    with stream:
+        stream.setblocking(False)
+        received = bytearray()
+
+        def receive() -> bool:
+            try:
+                received.extend(stream.recv(512))
+            except BlockingIOError:
+                return False
+            return len(received) == 2 + len(asked)
+
+        await until(receive)
+        assert received[2:] == asked
+        octets = message(asked, [A(b"\xc0\x0c", f"192.0.2.{number}") for number in range(40)])
+        stream.sendall(len(octets).to_bytes(2, "big") + octets)
+        await until(lambda: asking.told)
+    assert len(asking.told[0].hosts) == 40  # type: ignore[union-attr]
+    assert readers() == set()
+
+
+def test_no_socket_is_left_where_there_is_no_route() -> None:
+    """Which is found out while it is opened."""
+    from twisted.internet import reactor
+
+    with pytest.raises(socket.gaierror):
+        DatagramChannel(reactor, "fe80::1%no-such-one", 53, lambda _: None, lambda: None)
+    assert readers() == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wake_up_without_a_datagram_is_nothing(server: Server) -> None:
+    asking = Asking(server)
+    [channel] = readers()
+    channel.doRead()
+    assert asking.told == []
+    assert "names" in channel.logPrefix()
+    asking.inquiry.stop()
+    channel.connectionLost(None)
+    channel.close()
