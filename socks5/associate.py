@@ -22,8 +22,8 @@ Floor 3: imports floors 0 to 2.
 
 from __future__ import annotations
 
+import math
 import random
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -53,11 +53,15 @@ from socks5.own import is_own_address, ports_of
 from socks5.poll import poller_of
 from socks5.replies import address_of
 from socks5.settings import UDPFiltering, UDPPin
+from socks5.targets import Peer, Targets
 from socks5.turns import turns_of
 from socks5.wire import Address, AddressType, Datagram, Reassembler, ReplyCode, unmap
 
-Peer = tuple[str, int]
-"""An IP literal and a port, as datagram transports take them."""
+LOOK_INTERVAL = 60.0
+"""Seconds between looks at who is still in use, at the most."""
+
+MOST_SENDERS = 1024
+"""Routes of one association for what its targets send; beyond, all are made anew."""
 
 UNSENDABLE = (OSError, MessageLengthError, CannotListenError, LocalProtocolError)
 """Too long, no route, port 0, a full buffer, no socket of that family: the datagram's bad luck."""
@@ -111,20 +115,22 @@ class Associate:
         self._client_side: Any = None
         self._target_sides: dict[bool, Any] = {}
         self._client: Peer | None = None
-        self._verdicts: OrderedDict[Address, str | None] = OrderedDict()
-        self._asked: OrderedDict[str | Peer, None] = OrderedDict()
         self._names_waiting = 0
         self._fragments = Reassembler(session.settings.max_fragments)
         self._fragment_timer: IDelayedCall | None = None
         self._idle: IdleTimer | None = None
         self.is_stopped = False
         self._valid = 0
-        self._octets_waiting = 0
         self._protection = session.protection
         # Batches move octets that nobody looks at: not what has to be wrapped.
         self._is_batched = is_available() and self._protection is None
         self._poller = poller_of(session.reactor)
         self._share = turns_of(session.reactor).share_of(session.client_host)
+        self._budget = self._share.budget
+        seconds = session.settings.udp_idle_timeout
+        self._looks = max(4, math.ceil(seconds / LOOK_INTERVAL))
+        most = session.settings.udp_targets
+        self._targets = Targets(self._budget, most, seconds / self._looks, self._looks)
         self._routes_up: dict[int, Route] = {}
         self._routes_down: dict[int, Route] = {}
         self._own_ports = ports_of(session.reactor)
@@ -133,10 +139,7 @@ class Associate:
     def start(self) -> None:
         """See :meth:`socks5.interfaces.ICommand.start`."""
         session = self.session
-        if (
-            session.counters.open_associations[session.client_host]
-            >= self._settings.associations_per_client
-        ):
+        if self._budget.associations >= self._settings.associations_per_client:
             session.fail(Failure(NotAllowed("too many associations of this client")))
             return
         try:
@@ -145,12 +148,14 @@ class Associate:
             session.fail(Failure())
             return
         session.counters.open_associations[session.client_host] += 1
+        self._budget.associations += 1
         self._is_counted = True
         self._idle = IdleTimer(
             session.reactor,
             self._settings.udp_idle_timeout,
-            lambda: self._valid,
+            self._look,
             lambda: session.end("idle"),
+            self._looks,
         )
         bound = address_of(self._client_side.getHost())
         host = self._settings.advertise.like(bound.text) or bound.host
@@ -224,14 +229,16 @@ class Associate:
         self._set_client(sender)
         self._valid += 1
         if datagram.fragment or self._fragment_timer is not None:
-            self._from_client_in_fragments(datagram)
+            self._from_client_in_fragments(datagram, sender)
         else:
-            self._to_target(datagram.address, datagram.payload)
+            self._to_target(datagram.address, datagram.payload, sender)
 
     def _set_client(self, sender: Peer) -> None:
-        self._client = sender
-        if isinstance(self._client_side, BatchPort):
-            self._client_side.set_client(*sender)
+        """The latest port. If that is of consequence to strangers' answers, the others' datagrams come to be seen."""
+        if self._client != sender:
+            self._client = sender
+            if self._lets_strangers_in:
+                self._forget_routes()
 
     def _is_from_our_client(self, sender: Peer) -> bool:
         if sender[0] != self.session.client_host:
@@ -252,7 +259,7 @@ class Associate:
         is_credible = announced.is_unspecified or unmap(announced.text) == self.session.client_host
         return announced.port if is_credible else 0
 
-    def _from_client_in_fragments(self, datagram: Datagram) -> None:
+    def _from_client_in_fragments(self, datagram: Datagram, client: Peer) -> None:
         whole, dropped = self._fragments.receive(datagram)
         self._drop("fragment", dropped)
         is_pending = self._fragments.is_pending
@@ -264,50 +271,55 @@ class Associate:
                 self._settings.reassembly_timeout, self._forget_fragments
             )
         if whole is not None:
-            self._to_target(whole.address, whole.payload)
+            self._to_target(whole.address, whole.payload, client)
 
     def _forget_fragments(self) -> None:
         self._fragment_timer = None
         self._drop("fragment", self._fragments.clear())
 
-    def _to_target(self, target: Address, payload: bytes) -> None:
+    def _to_target(self, target: Address, payload: bytes, client: Peer) -> None:
         target = without_false_name(target)
-        if target.is_name:
-            self._resolve(target, payload)
+        known = self._targets.host_of(target)
+        if known is not None:
+            self._send(target, known, payload, client)
+        elif target.is_name:
+            self._resolve(target, payload, client)
         elif not self._family.allows(unmap(target.text)):
             self._drop("address family")
         else:
-            self._send(target, (target.text,), payload)
+            self._send_to_first(target, (target.text,), payload, client)
 
-    def _resolve(self, target: Address, payload: bytes) -> None:
+    def _resolve(self, target: Address, payload: bytes, client: Peer) -> None:
         """Send once the name is resolved; until then the datagram waits, and only so many may."""
         settings, size = self._settings, len(payload)
         if (
             self._names_waiting >= settings.udp_names_waiting
-            or self._octets_waiting + size > settings.udp_octets_waiting
+            or self._budget.octets_waiting + size > settings.udp_octets_waiting
         ):
             self._drop("too many names")
             return
         self._names_waiting += 1
-        self._octets_waiting += size
+        self._budget.octets_waiting += size
 
         def resolved(hosts: Sequence[str] | Failure) -> None:
             self._names_waiting -= 1
-            self._octets_waiting -= size
+            self._budget.octets_waiting -= size
             if isinstance(hosts, Failure):
                 self._drop("unknown name")
             elif not self.is_stopped:
-                self._send_to_first(target, hosts, payload)
+                self._send_to_reachable(target, hosts, payload, client)
 
         name = cast("bytes", target.host)
         wait = self.session.resolver.resolve(name, self.session.access.client)
         wait.addBoth(resolved).addErrback(self.session.crashed)
 
-    def _send_to_first(self, target: Address, hosts: Sequence[str], payload: bytes) -> None:
+    def _send_to_reachable(
+        self, target: Address, hosts: Sequence[str], payload: bytes, client: Peer
+    ) -> None:
         """Send to a name's first address that the rules allow, of the families that may be used."""
         reachable = self._family.in_order(self._own_family_first(hosts))
         if reachable:
-            self._send(target, reachable, payload)
+            self._send_to_first(target, reachable, payload, client)
         else:
             self._drop("address family")
 
@@ -318,11 +330,28 @@ class Associate:
         is_ipv6 = ":" in self.session.client_host
         return sorted(hosts, key=lambda host: (":" in host) != is_ipv6)
 
-    def _send(self, target: Address, hosts: Sequence[str], payload: bytes) -> None:
-        host = self._verdict(target, hosts)
+    def _send_to_first(
+        self, target: Address, hosts: Sequence[str], payload: bytes, client: Peer
+    ) -> None:
+        """Send to the first of *hosts* that the rules allow."""
+        host = self._first_allowed(target, hosts)
         if host is None:
             self._drop("not allowed")
-            return
+        elif not self._targets.has_room_for(target):
+            self._drop("too many targets")
+        else:
+            self._send(target, host, payload, client)
+
+    def _first_allowed(self, target: Address, hosts: Sequence[str]) -> str | None:
+        session = self.session
+        access = session.access._replace(target=target)
+        if not session.rules.allows(access, None):
+            return None
+        unmapped = map(unmap, hosts)
+        return next((host for host in unmapped if session.rules.allows(access, host)), None)
+
+    def _send(self, target: Address, host: str, payload: bytes, client: Peer) -> None:
+        """Send to *host*, which has been judged, and remember it."""
         peer = (host, target.port)
         if self._is_ourselves(peer):
             self._drop("ourselves")
@@ -331,38 +360,13 @@ class Associate:
             self._target_side(":" in host).write(payload, peer)
         except UNSENDABLE:
             self._drop("unsendable")
+            self._targets.forget(target)
             return
-        self._remember(self._asked, peer if self._filters_by_port else host)
-        self._add_route_up(target, host)
+        if self._targets.sent(target, host, client):
+            self._routes_down.clear()  # some lead to the port that sent there before
+        self._add_route_up(target, host, client)
         self.bytes_up += len(payload)
         self.session.counters.datagrams_up += 1
-
-    def _verdict(self, target: Address, hosts: Sequence[str]) -> str | None:
-        """The first of *hosts* that the rules allow for *target*, or None. A literal's verdict is
-        remembered.
-        """
-        if target in self._verdicts:
-            self._verdicts.move_to_end(target)
-            return self._verdicts[target]
-        session = self.session
-        access = session.access._replace(target=target)
-        allowed = None
-        if session.rules.allows(access, None):
-            allowed = next(
-                (unmap(host) for host in hosts if session.rules.allows(access, unmap(host))),
-                None,
-            )
-        if not target.is_name:
-            self._remember(self._verdicts, target, allowed)
-        return allowed
-
-    def _remember(self, memory: OrderedDict[Any, Any], key: object, value: object = None) -> None:
-        memory[key] = value
-        memory.move_to_end(key)
-        if len(memory) > self._settings.udp_targets:
-            memory.popitem(last=False)
-            self._routes_up.clear()
-            self._routes_down.clear()
 
     def _target_side(self, is_ipv6: bool) -> Any:
         """The outbound socket of a family, opened for its first datagram.
@@ -379,13 +383,13 @@ class Associate:
     # From a target to the client
 
     @property
-    def _filters_by_port(self) -> bool:
-        return self._settings.udp_filtering is UDPFiltering.ADDRESS_AND_PORT_DEPENDENT
+    def _lets_strangers_in(self) -> bool:
+        return self._settings.udp_filtering is UDPFiltering.ENDPOINT_INDEPENDENT
 
     def from_target(self, data: bytes, sender: Peer) -> None:
         """A datagram reached an outbound socket."""
-        client = self._client
-        if client is None or not self._may_answer(sender):
+        client = self._client_for(sender)
+        if client is None:
             self._drop("unasked")
             return
         if self._is_ourselves(client) or self._is_ourselves(sender):
@@ -404,12 +408,25 @@ class Associate:
         self.bytes_down += len(data)
         self.session.counters.datagrams_down += 1
 
-    def _may_answer(self, sender: Peer) -> bool:
-        if self._settings.udp_filtering is UDPFiltering.ENDPOINT_INDEPENDENT:
-            return True
-        return (sender if self._filters_by_port else sender[0]) in self._asked
+    def _client_for(self, sender: Peer) -> Peer | None:
+        """The client's port that an answer from *sender* goes to: the one that has last sent there; a stranger's goes
+        to the latest. None if *sender* may not answer.
+        """
+        filtering = self._settings.udp_filtering
+        asked = self._targets.asked(sender, filtering is not UDPFiltering.ADDRESS_DEPENDENT)
+        return self._client if asked is None and self._lets_strangers_in else asked
 
     # Both ways
+
+    def _look(self) -> int:
+        """A part of the time is over after which silence ends the association. Routes end with it, so that what is in
+        use is seen to be, and looked at anew, once in a while.
+
+        :returns: what changes with every sign of life.
+        """
+        self._forget_routes()
+        self._targets.next_period()
+        return self._valid
 
     def _is_ourselves(self, peer: Peer) -> bool:
         """Whether a socket of the proxy's has that address: what is sent there comes back to us."""
@@ -460,24 +477,25 @@ class Associate:
         """See :class:`socks5.datagrams.Owner`."""
         self._drop("unsendable", count)
 
-    def _add_route_up(self, target: Address, host: str) -> None:
+    def _add_route_up(self, target: Address, host: str, client: Peer) -> None:
         """Let the client's further datagrams for a target that was just approved go in batches."""
         near, far = self._client_side, self._target_sides.get(False)
         if not (isinstance(near, BatchPort) and isinstance(far, BatchPort)):
             return
         if target.type is AddressType.IPV4:
             key = header_key(Datagram(target, b"").encode())
-            self._routes_up[key] = Route(far, name=sockaddr(host, target.port))
+            self._routes_up[key] = Route(far, sockaddr(host, target.port), sender_key(*client))
             self._watch(near, (host, target.port))
 
     def _add_route_down(self, sender: Peer, client: Peer) -> None:
         """Let further datagrams of a sender that was just let through go in batches."""
         near, far = self._client_side, self._target_sides.get(False)
         if isinstance(near, BatchPort) and isinstance(far, BatchPort) and ":" not in sender[0]:
-            if len(self._routes_down) >= self._settings.udp_targets:  # some filters let many in
+            if len(self._routes_down) >= MOST_SENDERS:  # some filters let many in
                 self._routes_down.clear()
             header = Datagram(Address(*sender), b"").encode()
-            self._routes_down[sender_key(*sender)] = Route(near, header=header)
+            route = Route(near, sockaddr(*client), header=header)
+            self._routes_down[sender_key(*sender)] = route
             self._watch(far, client)
 
     def _watch(self, side: BatchPort, peer: Peer) -> None:
@@ -507,6 +525,8 @@ class Associate:
             associations[self.session.client_host] -= 1
             if not associations[self.session.client_host]:
                 del associations[self.session.client_host]
+            self._budget.associations -= 1
+        self._targets.clear()
         if self._idle is not None:
             self._idle.stop()
         if self._fragment_timer is not None:

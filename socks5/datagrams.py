@@ -65,20 +65,23 @@ class Route:
     """Where the datagrams of one key go.
 
     :param port: the socket that sends them.
-    :param name: the sockaddr they are sent to, 16 octets (up).
+    :param name: the sockaddr they are sent to, 16 octets.
+    :param sender: the :func:`sender_key` of the client's port that they come from (up).
     :param header: the 10 octets put before the payload (down).
     """
 
-    __slots__ = ("header", "name", "port")
+    __slots__ = ("header", "name", "port", "sender")
 
-    def __init__(self, port: BatchPort, name: bytes = b"", header: bytes = b"") -> None:
+    def __init__(self, port: BatchPort, name: bytes, sender: int = 0, header: bytes = b"") -> None:
         self.port = port
         self.name = name
+        self.sender = sender
         self.header = header
 
 
+@lru_cache(maxsize=1024)
 def sockaddr(host: str, port: int) -> bytes:
-    """An IPv4 address and port as the kernel has them: 16 octets."""
+    """An IPv4 address and port as the kernel has them: 16 octets; the same object each time, as a rule."""
     return (
         struct.pack("=H", socket.AF_INET)
         + struct.pack("!H", port)
@@ -257,8 +260,6 @@ class BatchPort(Port):
     __slots__ = (
         "_at_once",
         "_changes",
-        "_client_key",
-        "_client_name",
         "_is_segmenting",
         "_routes",
         "_seen",
@@ -284,8 +285,6 @@ class BatchPort(Port):
             self._is_segmenting = False
         self._routes = routes
         self._slots = _the_slots()
-        self._client_key = 0
-        self._client_name = b""
         self._at_once = 1
         self._singles = 0
         self._changes: memoryview | None = None
@@ -295,11 +294,6 @@ class BatchPort(Port):
         """Tell the owner, before anything leaves by a route, when the number in *changes* is another one."""
         if self._changes is None:
             self._changes, self._seen = changes, changes[0]
-
-    def set_client(self, host: str, port: int) -> None:
-        """The client's side: whose datagrams are looked up, and where those with a header go."""
-        self._client_name = sockaddr(host, port)
-        self._client_key = sender_key(host, port)
 
     # What arrives
 
@@ -349,9 +343,9 @@ class BatchPort(Port):
         target: BatchPort | None = None
         start = 0
         for i, size in enumerate(sizes):
-            route = None
-            if senders[i] == self._client_key and size >= HEADER:
-                route = routes.get(headers[i] << 16 | ports[i])
+            route = routes.get(headers[i] << 16 | ports[i]) if size >= HEADER else None
+            if route is not None and route.sender != senders[i]:
+                route = None
             if route is None or aggregated[i] or route.port is not target:
                 self._send(target, slots.up_at, start, i, sizes, -HEADER)
                 start, target = i, None
@@ -371,17 +365,19 @@ class BatchPort(Port):
         routes, known, data = self._routes, slots.down_headers, slots.data
         senders, lengths = slots.senders, slots.down_lengths
         target: BatchPort | None = None
+        name: bytes | None = None
         start = 0
         for i, size in enumerate(sizes):
             route = routes.get(senders[i])
             if route is None or aggregated[i] or size + HEADER > _MAX_SIZE:
                 self._send(target, slots.down_at, start, i, sizes, HEADER)
-                start, target = i + 1, None
+                start, target, name = i + 1, None, None
                 self._one_by_one(slots, i, size, aggregated[i], route)
                 continue
-            if target is None:
-                target = route.port
-                slots.client_name[:16] = target._client_name
+            if route.name is not name:
+                self._send(target, slots.down_at, start, i, sizes, HEADER)
+                start, target, name = i, route.port, route.name
+                slots.client_name[:16] = name
             header = route.header
             if known[i] is not header:
                 known[i] = header
@@ -468,7 +464,7 @@ class BatchPort(Port):
 
     def _segments_down(self, slots: Slots, at: int, size: int, segment: int, route: Route) -> bool:
         """Send an aggregate to the client, a header before each segment."""
-        slots.one_name[:16] = route.port._client_name
+        slots.one_name[:16] = route.name
         slots.data[at - HEADER : at] = route.header
         slots.down_headers[(at - ROOM) // STRIDE] = route.header
         whole = segment + HEADER

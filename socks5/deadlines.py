@@ -87,24 +87,24 @@ class IdleTimer:
     """Notices that something makes no progress.
 
     :param reactor: the clock.
-    :param seconds: the time without progress after which *expired* is called, once; measured to a
-        quarter of its length, never early.
-    :param progress: a number that changes with every sign of life, such as octets moved; asked four
+    :param seconds: the time without progress after which *expired* is called, once; measured to one of *looks*
+        parts of its length, never early.
+    :param progress: a number that changes with every sign of life, such as octets moved; asked so many
         times in that time.
     :param expired: what to do then.
+    :param looks: into how many parts the time is divided.
     """
 
     __slots__ = (
         "_call",
         "_expired",
+        "_looks",
         "_progress",
-        "_quiet_quarters",
+        "_quiet_looks",
         "_reactor",
         "_seconds",
         "_seen",
     )
-
-    QUARTERS = 4
 
     def __init__(
         self,
@@ -112,14 +112,16 @@ class IdleTimer:
         seconds: float,
         progress: Callable[[], int],
         expired: Callable[[], Any],
+        looks: int = 4,
     ) -> None:
         self._reactor = reactor
+        self._looks = looks
         self._seconds = seconds
         self._progress = progress
         self._expired = expired
         self._seen = progress()
-        self._quiet_quarters = 0
-        self._call: IDelayedCall | None = reactor.callLater(seconds / self.QUARTERS, self._tick)
+        self._quiet_looks = 0
+        self._call: IDelayedCall | None = reactor.callLater(seconds / looks, self._tick)
 
     def stop(self) -> None:
         """Never expire; may be called at any time, and twice."""
@@ -129,9 +131,9 @@ class IdleTimer:
 
     def _tick(self) -> None:
         seen, self._seen = self._seen, self._progress()
-        self._quiet_quarters = self._quiet_quarters + 1 if seen == self._seen else 0
-        if self._quiet_quarters < self.QUARTERS:
-            self._call = self._reactor.callLater(self._seconds / self.QUARTERS, self._tick)
+        self._quiet_looks = self._quiet_looks + 1 if seen == self._seen else 0
+        if self._quiet_looks < self._looks:
+            self._call = self._reactor.callLater(self._seconds / self._looks, self._tick)
         else:
             self._call = None
             self._expired()

@@ -187,18 +187,18 @@ class Settings:
     dropped.
     """
 
-    udp_octets_waiting: int = 262144
-    """Octets of those datagrams together; more are dropped."""
+    udp_octets_waiting: int = 1048576
+    """Octets of those datagrams, of all associations of one client address; more are dropped."""
 
-    udp_targets: int = 1024
-    """Targets remembered for each association (verdicts, filtering); the least recently used makes
-    room.
-    """
+    udp_targets: int = 16384
+    """Targets remembered for one client address, in all its associations (who may answer, and whereto); beyond, a new
+    one takes the place of one that has been silent for two minutes, or is dropped. A peer-to-peer program asks some
+    thousands in that time. Each takes about 1 KiB: 16 MiB."""
 
-    associations_per_client: int = 256
-    """UDP associations of one client address at a time: three descriptors each, and ports are the
-    whole host's.
-    """
+    associations_per_client: int = 1024
+    """UDP associations of one client address at a time. A household behind one gateway that opens one for each flow
+    (tun2socks) has some hundreds. Each takes up to four descriptors, two or three ports of the whole host's, and about
+    5 KiB."""
 
     max_optimistic: int = 65536
     """Octets behind the request that are kept until the target answers; then the client is not read

@@ -7,7 +7,7 @@ share waits here, and is no longer read. Once everybody else has been served, th
 wait are served in turn: each client with a new share, its sockets in the order in which they came to wait. Who
 has taken too much begins with a debt (deficit round robin).
 
-Floor 2: imports :mod:`socks5.networks` and :mod:`socks5.poll`.
+Floor 2: imports :mod:`socks5.networks`, :mod:`socks5.targets` and :mod:`socks5.poll`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from socks5.networks import subscriber
 from socks5.poll import READABLE
+from socks5.targets import Budget
 
 SINGLE = 16
 """What a datagram that is handled singly counts; one in a batch counts 1, and takes about a microsecond."""
@@ -44,10 +45,12 @@ class Waiting(Protocol):
 class Share:
     """What one client may do before others have their turn."""
 
-    __slots__ = ("__weakref__", "_turns", "left", "waiting")
+    __slots__ = ("__weakref__", "_turns", "budget", "left", "waiting")
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
+        self.budget = Budget()
+        """What else the client has of everybody's."""
         self.left = SHARE
         """Below 1 it is used up."""
         self.waiting: dict[Waiting, None] = {}

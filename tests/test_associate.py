@@ -36,6 +36,7 @@ MOVED = (HOST, 5001)
 TARGET = ("192.0.2.53", 53)
 TARGET6 = ("2001:db8::53", 53)
 OTHER = ("192.0.2.54", 53)
+SAME_HOST = (TARGET[0], 5353)
 
 ASSOCIATED = octets("05 00 00 01 cb007101 9c40")  # at 203.0.113.1:40000, the first free port
 
@@ -547,30 +548,134 @@ def test_datagrams_leave_over_the_families_of_the_settings(
     assert len(association.sent) == len(sent) + 2 - dropped
 
 
-def test_rules_are_asked_once_for_an_address_and_for_a_name_each_time() -> None:
+def test_rules_are_asked_once_for_what_is_in_use() -> None:
     rules = Allow()
     association = Association(rules=rules)
     association.server.resolver.answers[b"example.org"] = [TARGET[0]]
     association.ask(TARGET, TARGET, (b"example.org", 53), (b"example.org", 53))
     targets = [access.target for access, host in rules.asked[1:] if host is None]
-    name = Address(b"example.org", 53)
-    assert targets == [Address(*TARGET), name, name]
+    assert targets == [Address(*TARGET), Address(b"example.org", 53)]
 
 
-def test_only_so_many_targets_are_remembered() -> None:
-    rules = Allow()
-    settings = Settings(udp_targets=2)
-    association = Association(settings, rules=rules)
-    third = ("192.0.2.55", 53)
-    association.ask(TARGET, OTHER, TARGET, third)  # OTHER is the least recently used now
-    for sender in (TARGET, third, OTHER):
+THIRD = ("192.0.2.55", 53)
+
+
+def test_targets_beyond_the_bound_are_none_until_another_is_silent() -> None:
+    association = Association(Settings(udp_targets=2))
+    association.ask(TARGET, OTHER, THIRD)
+    assert association.sent == [(b"ping", TARGET), (b"ping", OTHER)]
+    for _ in range(4):
+        association.reactor.advance(60)
+        association.ask(TARGET)
+    association.ask(THIRD)
+    for sender in (TARGET, OTHER, THIRD):
         association.far[0].receive(b"pong", sender)
-    assert [sender for _, sender, _ in association.received] == [TARGET, third]
-    rules.asked.clear()
-    association.ask(TARGET, third)
-    assert rules.asked == []
-    association.ask(OTHER)
-    assert rules.asked != []
+    assert [sender for _, sender, _ in association.received] == [TARGET, THIRD]
+    assert association.dropped == {"too many targets": 1, "unasked": 1}
+
+
+def test_whoever_was_asked_may_answer_for_two_minutes() -> None:
+    """RFC 4787 REQ-5, however many they are."""
+    association = Association(Settings(udp_filtering=UDPFiltering.ADDRESS_AND_PORT_DEPENDENT))
+    peers = [(f"192.0.2.{number % 250}", 1024 + number) for number in range(1500)]
+    association.ask(*peers)
+    association.reactor.pump([60, 60])
+    for peer in peers:
+        association.far[0].receive(b"pong", peer)
+    assert [sender for _, sender, _ in association.received] == peers
+    assert association.dropped == {}
+
+
+def test_a_target_that_is_silent_for_long_may_not_answer_any_more() -> None:
+    association = Association()
+    association.ask(TARGET)
+    for _ in range(6):
+        association.reactor.advance(60)
+        association.ask(OTHER)
+    association.far[0].receive(b"pong", TARGET)
+    assert association.received == []
+    assert association.dropped == {"unasked": 1}
+
+
+def test_the_targets_of_all_associations_of_a_client_count() -> None:
+    server = Server(Settings(udp_targets=2))
+    first, second = Association(server=server), Association(server=server)
+    first.ask(TARGET)
+    second.ask(OTHER, THIRD)
+    assert first.dropped == {"too many targets": 1}
+    first.client.end()
+    second.ask(THIRD)
+    assert first.dropped == {"too many targets": 1}
+
+
+# ---------------------------------------------------------------- names in use
+
+
+def test_a_name_keeps_its_address_while_datagrams_flow() -> None:
+    association = Association()
+    name = (b"example.org", 443)
+    answers = association.server.resolver.answers
+    answers[b"example.org"] = [TARGET[0]]
+    for _ in range(10):
+        association.ask(name)
+        answers[b"example.org"] = [OTHER[0]]
+        association.reactor.advance(60)
+    assert {host for _, (host, _) in association.sent} == {TARGET[0]}
+    association.reactor.pump([60] * 3)
+    association.ask(name)
+    assert association.sent[-1] == (b"ping", (OTHER[0], 443))
+
+
+def test_a_name_whose_address_fails_is_resolved_anew() -> None:
+    association = Association()
+    name = (b"example.org", 443)
+    answers = association.server.resolver.answers
+    answers[b"example.org"] = [TARGET[0]]
+    association.ask(name)
+    answers[b"example.org"] = [OTHER[0]]
+    association.far[0].error = OSError(errno.EHOSTUNREACH, "")
+    association.ask(name)
+    association.far[0].error = None
+    association.ask(name)
+    assert association.sent == [(b"ping", (TARGET[0], 443)), (b"ping", (OTHER[0], 443))]
+
+
+# ---------------------------------------------------------------- a client with several ports
+
+
+def test_answers_go_to_the_port_that_last_sent_to_their_sender() -> None:
+    association = Association()
+    association.ask(TARGET, sender=FROM)
+    association.ask(OTHER, sender=MOVED)
+    for sender in (TARGET, OTHER, SAME_HOST):
+        association.far[0].receive(b"pong", sender)
+    association.ask(TARGET, sender=MOVED)
+    association.far[0].receive(b"pong", TARGET)
+    assert association.received == [
+        (b"pong", TARGET, FROM),
+        (b"pong", OTHER, MOVED),
+        (b"pong", SAME_HOST, FROM),
+        (b"pong", TARGET, MOVED),
+    ]
+
+
+def test_answers_of_strangers_go_to_the_latest_port() -> None:
+    association = Association(Settings(udp_filtering=UDPFiltering.ENDPOINT_INDEPENDENT))
+    association.ask(TARGET, sender=FROM)
+    association.far[0].receive(b"pong", SAME_HOST)
+    association.ask(OTHER, sender=MOVED)
+    association.far[0].receive(b"pong", SAME_HOST)
+    association.far[0].receive(b"pong", TARGET)
+    assert [where for _, _, where in association.received] == [FROM, MOVED, FROM]
+
+
+def test_a_name_that_is_resolved_later_is_asked_from_its_own_port() -> None:
+    association = Association()
+    association.ask((b"example.org", 53), sender=FROM)
+    association.ask(OTHER, sender=MOVED)
+    association.server.resolver.answer(b"example.org", [TARGET[0]])
+    association.far[0].receive(b"pong", TARGET)
+    assert association.received == [(b"pong", TARGET, FROM)]
 
 
 def test_bug_in_the_rules_ends_the_association(failures: Failures) -> None:
@@ -783,9 +888,6 @@ def answers(filtering: UDPFiltering, senders: Sequence[tuple[str, int]]) -> list
     return reached
 
 
-SAME_HOST = (TARGET[0], 5353)
-
-
 @pytest.mark.parametrize(
     ("filtering", "reached"),
     [
@@ -976,6 +1078,15 @@ def test_associations_of_a_client_are_limited() -> None:
     assert server.counters.open_associations == {HOST: 2, "198.51.100.8": 1}
     first.client.end()
     assert Association(server=server).is_alive
+
+
+def test_an_ipv6_network_is_one_client_to_the_limit() -> None:
+    server = Server(Settings(associations_per_client=1))
+    host = address("2001:db8::1", 1080)
+    assert Association(server=server, host=host, peer=address("2001:db8:0:1::7", 51234)).is_alive
+    assert Association(server=server, host=host, peer=address("2001:db8:0:2::7", 51234)).is_alive
+    second = server.client(GREETING, ASSOCIATE, host=host, peer=address("2001:db8:0:1::8", 51234))
+    assert second.received() == NO_AUTHENTICATION + refusal(2)
 
 
 def test_record_and_counters_count_payload() -> None:

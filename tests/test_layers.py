@@ -41,6 +41,7 @@ FLOORS = [
             "limits",
             "accesslog",
             "deadlines",
+            "targets",
             "own",
             "bans",
             "names",

@@ -97,6 +97,8 @@ SETTINGS = [
     (["--linger-timeout", "60"], {"linger_timeout": 60.0}),
     (["--bind-timeout", "5"], {"bind_timeout": 5.0}),
     (["--udp-idle-timeout", "120"], {"udp_idle_timeout": 120.0}),
+    (["--udp-targets", "100"], {"udp_targets": 100}),
+    (["--max-associations", "10"], {"associations_per_client": 10}),
     (["--max-sessions", "10"], {"max_sessions": 10}),
     (["--max-sessions-wait", "2.5"], {"max_sessions_wait": 2.5}),
     (["--handshakes-per-client", "8"], {"handshakes_per_client": 8}),

@@ -10,6 +10,7 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from socks5 import PerFamily, Settings, UDPFiltering, UDPPin, associate, datagrams
+from socks5.own import OwnPorts, ports_of
 from socks5.wire import Address, Datagram
 from tests import sessions
 from tests.sessions import Allow, Failures
@@ -254,6 +255,14 @@ async def test_nested_headers_do_not_go_round(serve: Any) -> None:
     assert proxy.counters.datagrams_up == 1
 
 
+@pytest.fixture
+def own_ports() -> OwnPorts:
+    """Those of the reactor that serves here."""
+    from twisted.internet import reactor
+
+    return ports_of(reactor)
+
+
 def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -305,6 +314,45 @@ async def test_a_client_whose_port_becomes_an_associations_gets_no_more(serve: A
         target.send(b"pong", source)
     await until(lambda: other.counters.dropped["ourselves"] == 3)
     assert proxy.counters.dropped == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_same_port_elsewhere_is_anothers(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, own_ports: OwnPorts
+) -> None:
+    monkeypatch.setattr(associate, "is_own_address", lambda host: False)
+    proxy = await serve()
+    client, target, source = await in_use(proxy)
+    own_ports.add(target.host[1])
+    client.ask(target.host)
+    await target.receive()
+    target.send(b"pong", source)
+    assert await client.answer() == (b"pong", target.host)
+    own_ports.discard(target.host[1])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_becomes_ours_while_its_route_is_made_is_ours(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, own_ports: OwnPorts
+) -> None:
+    proxy = await serve()
+    _, client = await proxy.associate()
+    target = proxy.datagrams()
+
+    def becomes_ours(host: str) -> bool:
+        if target.host[1] not in own_ports:
+            own_ports.add(target.host[1])
+        return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(associate, "is_own_address", becomes_ours)
+        client.ask(target.host)
+        await target.receive()
+    if target.host[1] not in own_ports:  # where there are no batches there are no routes
+        own_ports.add(target.host[1])
+    client.ask(target.host)
+    await until(lambda: proxy.counters.dropped == {"ourselves": 1})
+    own_ports.discard(target.host[1])
 
 
 # ---------------------------------------------------------------- many datagrams to one target
@@ -436,16 +484,53 @@ async def test_datagrams_that_cannot_pass_do_not_hold_up_the_others(serve: Any) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_targets_beyond_the_bound_are_forgotten(serve: Any) -> None:
+async def test_targets_beyond_the_bound_are_none(serve: Any) -> None:
     proxy = await serve(Settings(udp_targets=1))
     client, target, source = await in_use(proxy)
     other = proxy.datagrams("127.0.0.9")
     client.ask(other.host)
-    await other.receive()
-    target.send(b"too late", source)
-    other.send(b"pong", source)
-    assert await client.answer() == (b"pong", other.host)
-    assert proxy.counters.dropped == {"unasked": 1}
+    await until(lambda: proxy.counters.dropped == {"too many targets": 1})
+    target.send(b"pong", source)
+    assert await client.answer() == (b"pong", target.host)
+
+
+@pytest.mark.parametrize("filtering", UDPFiltering)
+@pytest_twisted.ensureDeferred
+async def test_answers_go_to_the_port_that_last_sent_to_their_sender(
+    serve: Any, filtering: UDPFiltering
+) -> None:
+    proxy = await serve(Settings(udp_filtering=filtering))
+    first, target, source = await in_use(proxy)
+    second = proxy.datagrams(kind=UDPClient)
+    second.relay = first.relay
+    other = proxy.datagrams("127.0.0.9")
+    clients = {target: first, other: second}
+    for turn in range(4):
+        for asked, client in clients.items():
+            client.ask(asked.host, b"%d" % turn)
+            await asked.receive()
+        for asked, client in clients.items():
+            asked.send(b"pong", source)
+            assert await client.answer() == (b"pong", asked.host)
+    second.ask(target.host)
+    await target.receive()
+    target.send(b"pong", source)
+    assert await second.answer() == (b"pong", target.host)
+
+
+@pytest_twisted.ensureDeferred
+async def test_answers_of_strangers_go_to_the_latest_port(serve: Any) -> None:
+    proxy = await serve(Settings(udp_filtering=UDPFiltering.ENDPOINT_INDEPENDENT))
+    first, target, source = await in_use(proxy)
+    second = proxy.datagrams(kind=UDPClient)
+    second.relay = first.relay
+    stranger = proxy.datagrams("127.0.0.9")
+    for client in (first, second, first, second):
+        for _ in range(2):
+            client.ask(target.host)
+            await target.receive()
+            stranger.send(b"pong", source)
+            assert await client.answer() == (b"pong", stranger.host)
 
 
 @pytest.mark.parametrize("is_up", [False, True])
@@ -463,7 +548,7 @@ async def test_datagrams_either_way_keep_it_alive(serve: Any, is_up: bool) -> No
             target.send(b"pong", source)
             await client.answer()
     assert proxy.factory.ended == 0
-    clock.pump([75] * 5)
+    clock.pump([75] * 6)
     await proxy.gone()
 
 
@@ -481,8 +566,11 @@ async def test_bug_in_the_rules_is_logged_once(serve: Any, failures: Failures) -
 
 
 @pytest_twisted.ensureDeferred
-async def test_whoever_may_answer_answers_however_many_they_are(serve: Any) -> None:
+async def test_whoever_may_answer_answers_however_many_they_are(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More than are remembered at a time."""
+    monkeypatch.setattr(associate, "MOST_SENDERS", 2)
     settings = Settings(udp_filtering=UDPFiltering.ENDPOINT_INDEPENDENT, udp_targets=2)
     proxy = await serve(settings)
     client, _, source = await in_use(proxy)

@@ -84,7 +84,6 @@ class World:
         self.near = self.port(True)
         self.far = self.port(False)
         self.client = self.plain()
-        self.near.set_client(*self.client.host)
 
     def port(self, is_up: bool, host: str = HOST, number: int = 0) -> BatchPort:
         routes = self.up_routes if is_up else self.down_routes
@@ -118,10 +117,16 @@ class World:
     def target(self, port: BatchPort | None = None) -> Plain:
         """A target that the client may send to, and that may answer."""
         target = self.plain()
-        key = header_key(header(target))
-        self.up_routes[key] = Route(port or self.far, name=sockaddr(*target.host))
-        self.down_routes[sender_key(*target.host)] = Route(self.near, header=header(target))
+        self.approve(target, port)
         return target
+
+    def approve(self, target: Plain, port: BatchPort | None = None) -> None:
+        """For the client's socket of now."""
+        client = self.client.host
+        far, name = port or self.far, sockaddr(*target.host)
+        self.up_routes[header_key(header(target))] = Route(far, name, sender_key(*client))
+        down = Route(self.near, sockaddr(*client), header=header(target))
+        self.down_routes[sender_key(*target.host)] = down
 
     def ask(self, target: Plain, *payloads: bytes) -> None:
         for payload in payloads:
@@ -277,7 +282,7 @@ def test_an_owner_may_make_a_route(world: World) -> None:
     target = world.plain()
 
     def make(data: bytes) -> None:
-        world.up_routes[header_key(data)] = Route(world.far, name=sockaddr(*target.host))
+        world.approve(target)
 
     world.on_missed = make
     world.ask(target, b"1", b"2", b"3")
@@ -309,21 +314,27 @@ def test_octets_of_another_datagram_are_no_header(world: World) -> None:
     assert [data for _, data, _ in world.missing] == [header(target)[:5]]
 
 
-def test_a_client_that_moves_takes_its_routes_along(world: World) -> None:
-    target, before = world.target(), world.client
-    world.client = world.plain()
-    world.ask(target, b"1")
-    world.go()
-    assert world.missing == [(True, header(target) + b"1", world.client.host)]
-    world.near.set_client(*world.client.host)
+def test_a_route_is_for_one_port_of_the_clients(world: World) -> None:
+    """Answers go to that one, too."""
+    first, target = world.client, world.target()
+    second = world.client = world.plain()
+    other = world.target()
+    world.ask(other, b"1")
     world.ask(target, b"2")
-    before.send(header(target) + b"3", host(world.near))
-    target.send(b"4", host(world.far))
-    world.go()
-    assert target.all() == [b"2"]
-    assert world.answers() == [(b"4", target.host)]
-    assert world.missing[1:] == [(True, header(target) + b"3", before.host)]
-    assert before.all() == []
+    world.client = first
+    world.ask(target, b"3")
+    world.ask(other, b"4")
+    for payload in (b"5", b"6"):
+        target.send(payload, host(world.far))
+        other.send(payload, host(world.far))
+    world.go(10)
+    assert (target.all(), other.all()) == ([b"3"], [b"1"])
+    assert world.missing == [
+        (True, header(target) + b"2", second.host),
+        (True, header(other) + b"4", first.host),
+    ]
+    assert first.all() == [header(target) + payload for payload in (b"5", b"6")]
+    assert second.all() == [header(other) + payload for payload in (b"5", b"6")]
 
 
 # ---------------------------------------------------------------- what cannot be sent
@@ -333,7 +344,7 @@ def test_what_cannot_be_sent_is_counted_and_the_rest_goes(world: World) -> None:
     target = world.target()
     nowhere = Address(HOST, 0)
     key = header_key(Datagram(nowhere, b"").encode())
-    world.up_routes[key] = Route(world.far, name=sockaddr(HOST, 0))
+    world.up_routes[key] = Route(world.far, sockaddr(HOST, 0), sender_key(*world.client.host))
     for payload in (b"1", b"2"):
         world.ask(target, payload)
         world.client.send(Datagram(nowhere, payload).encode(), host(world.near))
@@ -789,7 +800,6 @@ def test_without_segmenting_everything_passes_all_the_same(
             target = world.target(old)
             world.client.send_segments((header(target) + b"segment") * 3, 17, host(world.near))
         else:
-            old.set_client(*world.client.host)
             target = world.target()
             world.client.send_segments((header(target) + b"segment") * 3, 17, host(old))
         world.go()

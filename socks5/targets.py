@@ -1,0 +1,163 @@
+"""Whom an association has sent to: the address that a target was judged to have, the port of the client's that
+sent there, and so who may answer, and whereto.
+
+What is remembered is bounded for each client address, over all its associations. It goes by age, not by number:
+whoever was heard of within :data:`KEPT` seconds stays (RFC 4787 REQ-5), and where there is no room left a new target
+gets none. Time passes in periods, which the owner counts, so no datagram asks for the time.
+
+Floor 1½: imports :mod:`socks5.wire`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+from socks5.wire import Address
+
+KEPT = 120.0
+"""Seconds that a target is remembered at the least, since a datagram went there or came from there."""
+
+Peer = tuple[str, int]
+"""An IP literal and a port."""
+
+
+class Budget:
+    """What one client address has, in all its associations."""
+
+    __slots__ = ("associations", "octets_waiting", "targets")
+
+    def __init__(self) -> None:
+        self.associations = 0
+        self.targets = 0
+        self.octets_waiting = 0
+        """Of datagrams that wait for a name."""
+
+
+class Target:
+    """One target.
+
+    :param host: the IP literal that datagrams for it go to.
+    """
+
+    __slots__ = ("client", "host", "name", "period")
+
+    def __init__(self, name: Address, host: str) -> None:
+        self.name = name
+        self.host = host
+        self.client: Peer = ("", 0)
+        """The client's port that has last sent there."""
+        self.period = 0
+        """Of its last use."""
+
+
+class Targets:
+    """The memory of one association.
+
+    :param budget: what the targets count against.
+    :param most: how many may count there.
+    :param period: seconds between two calls of :meth:`next_period`.
+    :param periods: how many of them a silent target is remembered for where there is room.
+    """
+
+    def __init__(self, budget: Budget, most: int, period: float, periods: int) -> None:
+        self._budget = budget
+        self._most = most
+        self._kept = math.ceil(KEPT / period) + 1  # for a period may have been almost over
+        self._periods = max(periods + 1, self._kept)
+        self._now = 0
+        self._targets: OrderedDict[Address, Target] = OrderedDict()  # the least recently used first
+        self._by_peer: dict[Peer, Target] = {}
+        self._by_host: dict[str, Target] = {}
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    # Time
+
+    def next_period(self) -> None:
+        """Time passes. What has been silent for too long is forgotten."""
+        self._now += 1
+        while self._targets and self._is_silent_for(self._periods):
+            self._drop_oldest()
+
+    def _is_silent_for(self, periods: int) -> bool:
+        """Whether the least recently used target has been silent for so many periods."""
+        return next(iter(self._targets.values())).period <= self._now - periods
+
+    def _drop_oldest(self) -> None:
+        self.forget(next(iter(self._targets)))
+
+    def forget(self, name: Address) -> None:
+        """*name* is no target any more; nothing happens if it is none."""
+        target = self._targets.pop(name, None)
+        if target is None:
+            return
+        self._budget.targets -= 1
+        peer = (target.host, name.port)
+        if self._by_peer.get(peer) is target:
+            del self._by_peer[peer]
+        if self._by_host.get(target.host) is target:
+            del self._by_host[target.host]
+
+    def clear(self) -> None:
+        """The association is over."""
+        self._budget.targets -= len(self._targets)
+        for memory in (self._targets, self._by_peer, self._by_host):
+            memory.clear()
+
+    # On the way up
+
+    def host_of(self, name: Address) -> str | None:
+        """The address that *name* leads to and may be sent to; None if that is to be found out, as it is for the name
+        of a host that nothing was heard of for a while.
+        """
+        target = self._targets.get(name)
+        if target is None or (name.is_name and target.period <= self._now - self._kept):
+            return None
+        return target.host
+
+    def has_room_for(self, name: Address) -> bool:
+        """Whether *name* is a target, or may become one: in the place of a silent one, if need be."""
+        if name in self._targets or self._budget.targets < self._most:
+            return True
+        if not self._targets or not self._is_silent_for(self._kept):
+            return False
+        self._drop_oldest()
+        return True
+
+    def sent(self, name: Address, host: str, client: Peer) -> bool:
+        """A datagram for *name* went to *host*, and came from the client's port *client*.
+
+        :returns: whether answers from there go to another port than before.
+        """
+        target = self._targets.get(name)
+        if target is None or target.host != host:
+            self.forget(name)
+            target = self._targets[name] = Target(name, host)
+            self._budget.targets += 1
+        before = (self._by_peer.get((host, name.port)), self._by_host.get(host))
+        is_new = any(other is not None and other.client != client for other in before)
+        target.client = client
+        self._by_peer[(host, name.port)] = target
+        self._use(target)
+        return is_new
+
+    def _use(self, target: Target) -> None:
+        target.period = self._now
+        self._targets.move_to_end(target.name)
+        self._by_host[target.host] = target
+
+    # On the way down
+
+    def asked(self, sender: Peer, is_exact: bool) -> Peer | None:
+        """Whom an answer from *sender* is for: the client's port that has last sent to it, or, unless *is_exact*, to
+        its host. None if no port has. The target counts as used.
+        """
+        target = self._by_peer.get(sender)
+        if target is None and not is_exact:
+            target = self._by_host.get(sender[0])
+        if target is None:
+            return None
+        self._use(target)
+        return target.client

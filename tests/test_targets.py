@@ -1,0 +1,133 @@
+"""An association's memory of targets: who stays, who makes room, and whose an answer is."""
+
+import pytest
+
+from socks5.targets import Budget, Targets
+from socks5.wire import Address
+
+MINUTE = 60.0
+CLIENT, MOVED = ("198.51.100.7", 5000), ("198.51.100.7", 5001)
+NAME = Address(b"example.org", 53)
+
+
+def numbered(number: int) -> Address:
+    return Address(f"192.0.2.{number}", 53)
+
+
+class Memory(Targets):
+    """A memory whose periods are minutes, and which remembers silent targets for five."""
+
+    def __init__(self, most: int = 100, budget: Budget | None = None) -> None:
+        super().__init__(budget or Budget(), most, MINUTE, 5)
+
+    def ask(self, *numbers: int, client: tuple[str, int] = CLIENT) -> None:
+        for number in numbers:
+            self.sent(numbered(number), numbered(number).text, client)
+
+    def known(self, *numbers: int) -> list[int]:
+        return [number for number in numbers if self.host_of(numbered(number)) is not None]
+
+    def pass_time(self, minutes: int) -> None:
+        for _ in range(minutes):
+            self.next_period()
+
+
+def test_whoever_was_asked_stays_for_two_minutes_room_or_not() -> None:
+    memory = Memory(most=3)
+    memory.ask(1, 2, 3)
+    memory.pass_time(2)  # which may be little more than one minute
+    assert not memory.has_room_for(numbered(4))
+    assert memory.has_room_for(numbered(1))
+    assert memory.known(1, 2, 3) == [1, 2, 3]
+
+
+def test_the_longest_silent_one_makes_room() -> None:
+    memory = Memory(most=3)
+    memory.ask(1, 2, 3)
+    memory.pass_time(3)
+    memory.ask(1)
+    assert memory.asked(("192.0.2.2", 53), is_exact=True) == CLIENT
+    assert memory.has_room_for(numbered(4))
+    assert memory.known(1, 2, 3) == [1, 2]
+    memory.ask(4)
+    assert not memory.has_room_for(numbered(5))
+
+
+def test_silent_ones_are_forgotten_in_time() -> None:
+    memory = Memory()
+    memory.ask(1, 2)
+    memory.pass_time(5)
+    memory.ask(2)
+    assert memory.known(1, 2) == [1, 2]
+    memory.pass_time(1)
+    assert memory.known(1, 2) == [2]
+    assert memory.asked(("192.0.2.1", 53), is_exact=False) is None
+
+
+def test_the_room_is_all_associations_of_a_client() -> None:
+    budget = Budget()
+    first, second = Memory(2, budget), Memory(2, budget)
+    first.ask(1)
+    second.ask(2)
+    assert not first.has_room_for(numbered(3))
+    assert budget.targets == 2
+    second.clear()
+    assert budget.targets == 1
+    assert first.has_room_for(numbered(3))
+    assert len(second) == 0
+
+
+def test_one_that_has_nothing_to_give_up_gets_no_room() -> None:
+    budget = Budget()
+    Memory(1, budget).ask(1)
+    assert not Memory(1, budget).has_room_for(numbered(2))
+
+
+def test_an_answer_is_for_the_port_that_last_sent_there() -> None:
+    memory = Memory()
+    memory.ask(1)
+    memory.ask(2, client=MOVED)
+    assert memory.asked(("192.0.2.1", 53), is_exact=False) == CLIENT
+    assert memory.asked(("192.0.2.2", 54), is_exact=False) == MOVED
+    assert memory.asked(("192.0.2.2", 54), is_exact=True) is None
+    assert memory.asked(("192.0.2.3", 53), is_exact=False) is None
+    assert memory.sent(numbered(1), "192.0.2.1", MOVED), "answers go elsewhere"
+    assert not memory.sent(numbered(1), "192.0.2.1", MOVED)
+    assert memory.asked(("192.0.2.1", 53), is_exact=True) == MOVED
+
+
+def test_a_name_has_its_address_while_it_is_in_use() -> None:
+    memory = Memory()
+    for _ in range(5):
+        memory.sent(NAME, "192.0.2.1", CLIENT)
+        memory.pass_time(2)
+        assert memory.host_of(NAME) == "192.0.2.1"
+    memory.pass_time(1)
+    assert memory.host_of(NAME) is None
+    memory.ask(1)
+    memory.pass_time(4)
+    assert memory.known(1) == [1], "an address is always the same"
+
+
+def test_a_name_may_get_another_address() -> None:
+    budget = Budget()
+    memory = Memory(budget=budget)
+    memory.sent(NAME, "192.0.2.1", CLIENT)
+    memory.sent(NAME, "192.0.2.2", CLIENT)
+    assert memory.host_of(NAME) == "192.0.2.2"
+    assert memory.asked(("192.0.2.1", 53), is_exact=False) is None
+    memory.forget(NAME)
+    memory.forget(NAME)
+    assert memory.host_of(NAME) is None
+    assert budget.targets == 0
+
+
+@pytest.mark.parametrize("is_name_first", [False, True])
+def test_two_targets_at_one_address_are_two(is_name_first: bool) -> None:
+    memory = Memory()
+    targets = [NAME, numbered(1)] if is_name_first else [numbered(1), NAME]
+    for target in targets:
+        memory.sent(target, "192.0.2.1", CLIENT)
+    memory.forget(targets[0])
+    assert memory.asked(("192.0.2.1", 53), is_exact=True) == CLIENT
+    assert memory.host_of(targets[1]) == "192.0.2.1"
