@@ -193,7 +193,6 @@ class Workers(ProcessMonitor):
         self._started: Counter[str] = Counter()
         self._lives: dict[str, Life] = {}
         self._opening = opening
-        self._ports = OwnPorts.file_for(count)
         self._command = [sys.executable, "-m", "socks5", *arguments]
         self._count = count
         self._announcer: Announcer = LogAnnouncer()
@@ -209,6 +208,7 @@ class Workers(ProcessMonitor):
 
     @override
     def startService(self) -> None:
+        self._ports = OwnPorts.file_for(self._count)
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         sockets = len(self._opening.sockets)

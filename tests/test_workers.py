@@ -364,6 +364,8 @@ def workers(spawner: Spawner) -> Any:
     made = Workers(spawner, opening, ["--port", "1"], 2, spawner.reasons.append)
     made.startService()
     yield made
+    if made.running:
+        made.stopService()
     port.stopListening()
 
 
@@ -654,6 +656,7 @@ def test_systemds_word_on_sockets_is_for_the_parent_alone(
     workers = Workers(spawner, Opening(1), [], 1, spawner.reasons.append)
     workers.startService()
     assert "LISTEN_FDNAMES" not in spawner.spawned[0][2]["env"]
+    workers.stopService()
 
 
 def test_workers_that_cannot_begin_are_a_start_that_is_refused(spawner: Spawner) -> None:
@@ -665,6 +668,7 @@ def test_workers_that_cannot_begin_are_a_start_that_is_refused(spawner: Spawner)
     end(spawner, 0, 1)
     assert "worker-1 ended with status 1" in str(refusal_of(family))
     assert spawner.stops == 1
+    workers.stopService()
 
 
 @pytest_twisted.ensureDeferred
