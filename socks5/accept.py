@@ -9,7 +9,8 @@ None of the ports here logs that it starts and ends, as Twisted's do: the servic
 of its own where it listens, and the ports of every BIND and UDP ASSOCIATE are nobody's concern.
 
 :class:`ListeningReactor` puts the former under every endpoint that listens by TCP, TLS or UNIX
-socket; an inherited socket (``systemd:``) stays Twisted's. :class:`QuietReactor` is for sessions.
+socket, and under an inherited TCP socket (``systemd:``); an inherited UNIX socket stays
+Twisted's. :class:`QuietReactor` is for sessions.
 
 Floor 2½: imports :mod:`socks5.limits`.
 """
@@ -502,6 +503,14 @@ class UNIXPort(Port, unix.Port):
     """The same for a UNIX socket."""
 
 
+def adopted(sock: socket.socket, factory: Any, reactor: Any, limit: SessionLimit) -> Port:
+    """A port for a TCP socket that somebody else has opened, and that listens already."""
+    name = sock.getsockname()
+    port = Port(name[1], factory, BACKLOG, name[0], reactor, limit=limit)
+    port.adopt(sock)
+    return port
+
+
 _AnyPort = TypeVar("_AnyPort", QuietPort, QuietDatagramPort, Port, UNIXPort)
 
 
@@ -588,3 +597,10 @@ class ListeningReactor:
                 limit=self._limit,
             )
         )
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
+        """See :meth:`twisted.internet.interfaces.IReactorSocket.adoptStreamPort`. A UNIX socket stays Twisted's."""
+        if addressFamily == socket.AF_UNIX:
+            return self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
+        sock = socket.socket(fileno=os.dup(fileDescriptor))
+        return adopted(sock, factory, self._reactor, self._limit)

@@ -31,7 +31,7 @@ from twisted.internet.interfaces import (
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from socks5.accept import BACKLOG, Port, keepalive_of
+from socks5.accept import BACKLOG, Port, adopted, keepalive_of
 from socks5.limits import SessionLimit
 from socks5.transport import prepare
 
@@ -206,7 +206,10 @@ class Inheriting:
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
         """See :meth:`twisted.internet.interfaces.IReactorSocket.adoptStreamPort`."""
-        with self._next("", fileDescriptor) as sock:
+        sock = self._next("", fileDescriptor)
+        if sock.family != socket.AF_UNIX:
+            return adopted(sock, factory, self._reactor, self._limit)
+        with sock:
             sock.setblocking(False)
             return self._reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
 

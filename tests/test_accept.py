@@ -958,6 +958,21 @@ async def test_a_socket_that_listens_already_may_be_adopted() -> None:
     assert listening.fileno() == -1
 
 
+@pytest.mark.parametrize("is_unix", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_an_inherited_tcp_socket_is_a_port_of_ours(is_unix: bool, tmp_path: Path) -> None:
+    limit = session_limit(1)
+    listening = ListeningReactor(reactor, limit)
+    family = socket.AF_UNIX if is_unix else socket.AF_INET
+    with socket.socket(family) as inherited:
+        inherited.bind(str(tmp_path / "socket") if is_unix else ("127.0.0.1", 0))
+        inherited.listen()
+        inherited.setblocking(False)
+        port = listening.adoptStreamPort(inherited.fileno(), family, LeanSessions(limit))
+    assert isinstance(port, Port) is not is_unix
+    await port.stopListening()
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_unix_socket_has_twisteds_transport(tmp_path: Path) -> None:
     limit = session_limit(1)
