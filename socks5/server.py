@@ -129,6 +129,8 @@ class ServerFactory(Factory):
         self.worker = worker
         self.counters = Counters()
         self.handshakes = Deadlines(reactor, self.settings.handshake_timeout)
+        self.stocked = Deadlines(reactor, self.settings.request_timeout)
+        """Of clients that may ask, and do not yet."""
         self.closing = Deadlines(reactor, self.settings.close_timeout)
         self.tls_lines = Sparing(reactor)
         """Lets some of the lines about failed TLS into the log."""

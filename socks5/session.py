@@ -133,6 +133,7 @@ class Server(Protocol):
     tls_lines: Sparing
     crowds: Crowds
     handshakes: Deadlines
+    stocked: Deadlines
     closing: Deadlines
     now: Callable[[], float]
 
@@ -183,6 +184,7 @@ class ServerProtocol:
         "_checking",
         "_client",
         "_command",
+        "_deadlines",
         "_is_connected",
         "_is_over",
         "_is_reading",
@@ -221,6 +223,7 @@ class ServerProtocol:
         self._number = number
         self._negotiation = ServerNegotiation(factory.methods)
         self._command: ICommand | None = None
+        self._deadlines = factory.handshakes  # which of them hold, until the request
         self._checking: Deferred[IUser] | None = None
         self._user: IUser | None = None
         self._name_sent: bytes | None = None
@@ -273,7 +276,7 @@ class ServerProtocol:
         self.transport = transport
         if not isinstance(transport, Connection) and ITCPTransport.providedBy(transport):
             prepare_transport(transport, self.settings.keepalive)
-        self.factory.handshakes.set(self, self._too_slow)
+        self._deadlines.set(self, self._too_slow)
 
     def connectionMade(self) -> None:
         """See :meth:`makeConnection`."""
@@ -374,8 +377,9 @@ class ServerProtocol:
         if output:
             self.transport.write(output)
         if event is None:
-            return
-        if isinstance(event, CommandRequested):
+            if self._negotiation.stage is Stage.REQUEST:
+                self._await_request()
+        elif isinstance(event, CommandRequested):
             self._serve(event.request)
         elif isinstance(event, CredentialsReceived):
             if self._is_login(event.credentials):
@@ -384,6 +388,19 @@ class ServerProtocol:
                 self._handle(self._negotiation.accept_credentials())
         elif isinstance(event, Rejected):
             self._reject(event.error)
+
+    def _await_request(self) -> None:
+        """The client may ask now, and take its time: some keep such connections in stock. Said again with each
+        octet of a request, which gives no more time.
+        """
+        stocked = self.factory.stocked
+        if self._deadlines is not stocked:
+            self._deadlines.clear(self)
+            self._deadlines = stocked
+            stocked.set(self, self._asks_nothing)
+
+    def _asks_nothing(self) -> None:
+        self.end("no request in time")
 
     def _is_login(self, credentials: Credentials) -> bool:
         """Whether these are for a check. Where none are required, a name without a password is not: some clients
@@ -473,7 +490,7 @@ class ServerProtocol:
 
     def _serve(self, request: Request) -> None:
         factory = self.factory
-        factory.handshakes.clear(self)
+        self._deadlines.clear(self)
         factory.crowds.end(self)
         factory.counters.requests[request.command] += 1
         self.request = request
@@ -586,7 +603,7 @@ class ServerProtocol:
         if self._is_over:
             return
         self._is_over = True
-        self.factory.handshakes.clear(self)
+        self._deadlines.clear(self)
         self.factory.crowds.end(self)
         checking, self._checking = self._checking, None
         if checking is not None:

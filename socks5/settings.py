@@ -117,9 +117,13 @@ class Settings:
     """
 
     handshake_timeout: float = 10.0
-    """From the accepted connection to the complete request, verdict on the credentials included. A
-    person's browser needs milliseconds; ten seconds cover a bad mobile link and still shed idle
-    strangers."""
+    """From the accepted connection to the answer that lets the client ask, verdict on the credentials
+    included. A person's browser needs milliseconds; ten seconds cover a bad mobile link and still shed
+    idle strangers."""
+
+    request_timeout: float = 120.0
+    """From then to the complete request. Some clients keep connections in stock that have got so far, a minute as
+    a rule; each costs a descriptor and memory, as one with an idle target does, for which there is no limit."""
 
     ban_after: int = 10
     """Failed logins of one address until it is banned; 0: nothing is delayed and nobody banned. A person who

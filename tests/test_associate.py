@@ -955,7 +955,9 @@ def test_bug_on_the_way_back_ends_the_association(failures: Failures) -> None:
     ("leave", "reason"), [(Client.end, "client closed"), (Client.reset, "reset by client")]
 )
 def test_association_ends_with_its_control_connection(leave: Any, reason: str, kind: Any) -> None:
-    association = Association(Settings(handshake_timeout=0, close_timeout=0), kind=kind)
+    association = Association(
+        Settings(handshake_timeout=0, request_timeout=0, close_timeout=0), kind=kind
+    )
     association.ask(TARGET, TARGET6)
     fragments(association, 1)
     leave(association.client)

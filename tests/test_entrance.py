@@ -249,6 +249,7 @@ def test_others_are_closed_at_once(peer: Any, sent: Sequence[bytes]) -> None:
     assert server.counters.open_connections == 0
     assert server.records == []
     assert len(server.factory.handshakes) == len(server.factory.closing) == 0
+    assert len(server.factory.stocked) == 0
 
 
 def test_others_are_closed_over_tls() -> None:

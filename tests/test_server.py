@@ -178,10 +178,40 @@ def test_handshake_ends_after_ten_seconds(sent: tuple[bytes, ...]) -> None:
     assert list(server.factory.sessions) == []
 
 
-def test_trickling_octets_do_not_prolong_the_handshake() -> None:
+@pytest.mark.parametrize("has_login", [False, True])
+@pytest.mark.parametrize("sent", [b"", CONNECT[:5]])
+def test_a_client_that_may_ask_has_two_minutes_more(has_login: bool, sent: bytes) -> None:
+    """Some clients keep such connections in stock. An octet of the request gives no more time."""
+    logins = Logins()
+    server = Server(authenticator=logins) if has_login else Server()
+    client = server.client(*((PASSWORD_GREETING, LOGIN) if has_login else (GREETING,)))
+    if has_login:
+        server.reactor.advance(9)
+        logins.accept()
+    server.reactor.advance(60)
+    client.send(*(sent[at : at + 1] for at in range(len(sent))))
+    server.reactor.advance(59.99)
+    assert client.sees == ""
+    server.reactor.advance(0.01)
+    assert client.sees == "end"
+    assert [record.reason for record in server.records] == ["no request in time"]
+
+
+def test_a_client_that_asks_after_a_minute_is_served() -> None:
     server = Server()
+    client = server.client(GREETING)
+    server.reactor.advance(60)
+    client.send(CONNECT)
+    server.dialer.succeed()
+    server.reactor.advance(120)
+    assert client.received() == NO_AUTHENTICATION + CONNECTED
+    assert client.is_connected
+
+
+def test_trickling_octets_do_not_prolong_the_handshake() -> None:
+    server = Server(authenticator=Logins())
     client = server.client()
-    for octet in octet_by_octet(GREETING + CONNECT)[:9]:
+    for octet in octet_by_octet(PASSWORD_GREETING + LOGIN)[:9]:
         client.send(octet)
         server.reactor.advance(1)
     assert client.sees == ""
@@ -311,13 +341,13 @@ def test_octets_after_a_failure_do_not_stop_the_reading() -> None:
     assert not client.is_connected
 
 
-@pytest.mark.parametrize("end", ["handshake timed out", "closed", "refused"])
+@pytest.mark.parametrize("end", ["no request in time", "closed", "refused"])
 def test_octets_after_the_end_do_nothing(end: str) -> None:
     """TLS hands on what arrives even while it closes."""
     server = Server()
     client = server.client(GREETING, kind=FakeTLSTransport, window=0)
-    if end == "handshake timed out":
-        server.reactor.advance(10)
+    if end == "no request in time":
+        server.reactor.advance(120)
     elif end == "closed":
         client.session.close("enough")
     else:
@@ -330,7 +360,8 @@ def test_octets_after_the_end_do_nothing(end: str) -> None:
 def test_session_leaves_no_deadline_behind(sent: tuple[bytes, ...]) -> None:
     server = Server()
     server.client(*sent).end()
-    assert (len(server.factory.handshakes), len(server.factory.closing)) == (0, 0)
+    factory = server.factory
+    assert not any(map(len, (factory.handshakes, factory.stocked, factory.closing)))
 
 
 def test_connection_closes_in_time_after_a_failure() -> None:

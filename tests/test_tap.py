@@ -80,6 +80,7 @@ SETTINGS = [
         {"udp_filtering": UDPFiltering.ENDPOINT_INDEPENDENT},
     ),
     (["--handshake-timeout", "1"], {"handshake_timeout": 1.0}),
+    (["--request-timeout", "300"], {"request_timeout": 300.0}),
     (["--ban-after", "0"], {"ban_after": 0}),
     (["--ban-time", "0"], {"ban_time": 0.0}),
     (["--ban-exempt", "192.0.2.0/24"], {"ban_exempt": Networks.parse("192.0.2.0/24")}),
@@ -149,6 +150,7 @@ def test_the_log_says_whose_names_are_not_asked_for(
 
 TIMES = [
     "handshake-timeout",
+    "request-timeout",
     "resolve-timeout",
     "connect-timeout",
     "linger-timeout",

@@ -50,7 +50,10 @@ HOSTILE = {
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
-    with proxy(tmp_path, "--connect-timeout", "1", "--handshake-timeout", "1") as program:
+    short = [
+        word for name in ("connect", "handshake", "request") for word in (f"--{name}-timeout", "1")
+    ]
+    with proxy(tmp_path, *short) as program:
         yield program
 
 
