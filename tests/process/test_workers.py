@@ -148,6 +148,13 @@ def is_running(number: int) -> bool:
         return False
 
 
+def is_open(program: Program, path: Path) -> bool:
+    """Whether the proxy or a worker has a file open."""
+    processes = [str(program.process.pid), *children(program)]
+    files = [file for each in processes for file in Path(f"/proc/{each}/fd").iterdir()]
+    return any(os.path.realpath(file) == str(path) for file in files)
+
+
 def test_the_log_is_rotated_by_all(tmp_path: Path, echo: tuple[str, int]) -> None:
     with proxy(tmp_path, "--workers=2") as program:
         for _ in range(10):
@@ -155,8 +162,9 @@ def test_the_log_is_rotated_by_all(tmp_path: Path, echo: tuple[str, int]) -> Non
                 assert echoes(client)
         log = tmp_path / "access.log"
         poll(lambda: len(log.read_text().splitlines()) == 10, "ten records")
-        log.rename(tmp_path / "access.log.1")
+        old = log.rename(tmp_path / "access.log.1")
         program.signal(signal.SIGUSR1)
+        poll(lambda: not is_open(program, old), "all have opened the log anew")
         for _ in range(10):
             with connected(at(program), echo) as client:
                 assert echoes(client)
