@@ -5,7 +5,7 @@
 calls *done* once, with itself and a connected stream or a failure; or never again after its
 ``cancel``.
 
-Floor 2½: imports :mod:`socks5.interfaces`, :mod:`socks5.poll` and :mod:`socks5.transport`.
+Floor 2½: imports :mod:`socks5.networks`, :mod:`socks5.interfaces`, :mod:`socks5.poll` and :mod:`socks5.transport`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.interfaces import IStream, IStreamReceiver
+from socks5.networks import socket_name
 from socks5.poll import HUNG_UP, WRITABLE, Poller
 from socks5.settings import Settings
 from socks5.transport import Connection, address_from, prepare, prepare_transport
@@ -165,7 +166,7 @@ class SocketAttempt:
     ) -> None:
         self._poller = poller
         self._keepalive = keepalive
-        self._far = (host, port)
+        self._far: tuple[Any, ...] = (host, port)
         self._source = source
         self._done = done
         self._socket: socket.SocketType | None = None
@@ -192,6 +193,8 @@ class SocketAttempt:
             with suppress(OSError):  # Linux before 4.2 chooses at once
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((self._source, 0))
+        if "%" in host:
+            self._far = socket_name(*self._far)
         number = sock.connect_ex(self._far)
         if number in _UNDER_WAY:
             self._poller.add(sock.fileno(), self)
@@ -208,7 +211,9 @@ class SocketAttempt:
                 return
         if events & WRITABLE:
             near = address_from(sock.getsockname())
-            if (near.host, near.port) == self._far:  # by chance TCP can connect a port to itself
+            if (near.host, near.port) == self._far[
+                :2
+            ]:  # by chance TCP can connect a port to itself
                 self._fail(errno.ECONNREFUSED)
                 return
             connection = Connection(self._poller, sock, near, self._far)

@@ -30,6 +30,7 @@ from socks5.attempts import Stream
 from socks5.errors import AddressTypeNotSupported, NotAllowed, TTLExpired
 from socks5.interfaces import ICommand, ISession, IStream
 from socks5.names import without_false_name
+from socks5.networks import socket_name
 from socks5.poll import poller_of
 from socks5.relay import Relay
 from socks5.replies import address_of
@@ -42,15 +43,17 @@ FIRST_FREE_PORT = 1024
 
 
 def local_address_towards(host: str) -> str:
-    """The IP literal that this host would send from to reach *host*; asks the routing table, sends
-    nothing.
+    """The IP literal that this host would send from to reach *host*, with its zone if it is link-local; asks the
+    routing table, sends nothing.
 
     :raises OSError: there is no route.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, 9))
-        return str(probe.getsockname()[0])
+        probe.connect(socket_name(host, 9))
+        near = str(probe.getsockname()[0])
+    zone = host.partition("%")[2]
+    return f"{near}%{zone}" if zone and near.startswith("fe80:") else near
 
 
 def is_alike(host: str, other: str) -> bool:

@@ -8,10 +8,13 @@ Floor 0: imports nothing of Twisted, and nothing of the package.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from socket import AF_INET, AF_INET6, inet_pton
+from socket import AF_INET, AF_INET6, if_nametoindex, inet_pton
+from typing import Any
 
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _MAPPED_BITS = 96
@@ -33,6 +36,22 @@ def packed(host: str) -> bytes:
     except OSError:
         raise ValueError(f"no IP address: {host!r}") from None
     return octets[12:] if octets.startswith(_MAPPED) else octets
+
+
+def socket_name(host: str, port: int) -> tuple[Any, ...]:
+    """An IP literal and a port as a socket takes them. The socket module loses an IPv6 zone that stands in the
+    literal.
+
+    :param host: may have an IPv6 zone.
+    :raises OSError: this machine has no interface of that name, ENODEV.
+    """
+    if "%" not in host:
+        return host, port
+    literal, _, zone = host.partition("%")
+    try:
+        return literal, port, 0, if_nametoindex(zone)
+    except OSError:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None
 
 
 def subscriber(host: str) -> bytes:

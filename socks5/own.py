@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 from weakref import WeakKeyDictionary
 
-from socks5.networks import Networks, packed
+from socks5.networks import Networks, packed, socket_name
 from socks5.rules import meanings
 from socks5.wire import Address
 
@@ -59,7 +59,7 @@ def _is_source(host: str, period: int) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, 9))  # sends nothing, and is the same for every port
+            probe.connect(socket_name(host, 9))  # sends nothing, and is the same for every port
             return packed(probe.getsockname()[0]) == packed(host)
     except OSError as error:  # not reachable, no such family
         return error.errno in _OUT_OF_DESCRIPTORS

@@ -8,6 +8,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError
 
 from socks5 import OutgoingFamily, PerFamily, Settings, bind
+from socks5.networks import socket_name
 from socks5.relay import RESET_DELAYS
 from tests.fakes import CLIENT, FakeTCPPort, FakeTransport, address
 from tests.sessions import (
@@ -541,3 +542,34 @@ def test_loopback_is_reached_from_this_host_only(host: str, near: str, can: bool
 def test_way_out_has_an_address() -> None:
     assert bind.local_address_towards("127.0.0.1") == "127.0.0.1"
     assert bind.local_address_towards("::1") == "::1"
+
+
+@pytest.mark.parametrize(
+    ("host", "near", "expected"),
+    [
+        ("fe80::7%lo", "fe80::1", "fe80::1%lo"),
+        ("fe80::7%lo", "2001:db8::1", "2001:db8::1"),
+        ("2001:db8::7", "2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_a_link_local_peer_is_awaited_in_its_zone(
+    host: str, near: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Probe:
+        def __init__(self, *_: object) -> None:
+            """Of whatever family."""
+
+        def __enter__(self) -> "Probe":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            """Closed."""
+
+        def connect(self, name: tuple[object, ...]) -> None:
+            assert name == socket_name(host, 9)
+
+        def getsockname(self) -> tuple[str, int, int, int]:
+            return near, 50000, 0, 1
+
+    monkeypatch.setattr(bind.socket, "socket", Probe)
+    assert bind.local_address_towards(host) == expected

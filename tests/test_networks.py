@@ -1,12 +1,14 @@
 """Sets of networks: what is in them, what is not, and what is no network."""
 
+import errno
+import socket
 from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socks5.networks import Networks, packed, subscriber
+from socks5.networks import Networks, packed, socket_name, subscriber
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,19 @@ def test_a_subscriber_is_an_ipv4_address_or_a_64_of_ipv6() -> None:
     assert subscriber("2001:db8::1") == subscriber("2001:db8::ffff:0:0:2")
     assert subscriber("2001:db8::1") != subscriber("2001:db8:0:1::1")
     assert subscriber("") == b""
+
+
+# ---------------------------------------------------------------- as sockets take them
+
+
+def test_a_socket_is_told_the_zone_of_an_address() -> None:
+    """Which the socket module leaves out if it stands in the text."""
+    assert socket_name("192.0.2.1", 80) == ("192.0.2.1", 80)
+    assert socket_name("2001:db8::1", 80) == ("2001:db8::1", 80)
+    assert socket_name("fe80::1%lo", 80) == ("fe80::1", 80, 0, socket.if_nametoindex("lo"))
+
+
+def test_a_zone_without_an_interface_is_an_error_of_the_systems() -> None:
+    with pytest.raises(OSError, match="No such device") as raised:
+        socket_name("fe80::1%no-such-zone", 80)
+    assert raised.value.errno == errno.ENODEV

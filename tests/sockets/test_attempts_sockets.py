@@ -244,6 +244,36 @@ def test_a_source_address_that_is_not_ours_is_a_failure(world: World) -> None:
     assert reply_for(failure) == 3
 
 
+def test_a_link_local_address_is_reached_in_its_zone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = world.listen("::1")
+    asked: list[Any] = []
+
+    class Elsewhere(socket.socket):
+        """A machine whose neighbour is our listener."""
+
+        def connect_ex(self, name: Any) -> int:  # type: ignore[override]
+            asked.append(name)
+            return super().connect_ex(listener.getsockname())
+
+    monkeypatch.setattr(attempts, "socket", Sockets(Elsewhere))
+    world.attempt(("fe80::7%lo", 80))
+    world.go()
+    [connection] = world.outcomes
+    assert asked == [("fe80::7", 80, 0, socket.if_nametoindex("lo"))]
+    assert connection.getPeer().host == "fe80::7%lo"
+    assert str(connection.far) == "[fe80::7]:80"
+
+
+def test_a_zone_that_is_gone_is_a_failure(world: World) -> None:
+    before = descriptors()
+    world.attempt(("fe80::7%no-such-zone", 80))
+    [failure] = world.outcomes
+    assert reply_for(failure) == 3
+    assert descriptors() == before
+
+
 def test_an_event_that_says_nothing_of_the_connection_changes_nothing(world: World) -> None:
     listener = world.listen()
     attempt = world.attempt(listener.getsockname())

@@ -388,6 +388,17 @@ async def test_cancelling_gives_up_every_attempt(
     assert sockets() == before
 
 
+@pytest.mark.parametrize("host", [b"fe80::1%lo", "fe80::1"])
+@pytest_twisted.ensureDeferred
+async def test_a_link_local_address_that_leads_nowhere_has_its_reply(
+    dial: Any, targets: Targets, host: str | bytes
+) -> None:
+    targets.port = free_port()
+    dialling = dial(host)
+    await dialling.ended()
+    assert reply_for(dialling.failure) in (3, 4, 8)
+
+
 # ---------------------------------------------------------------- from where
 
 
