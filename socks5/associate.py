@@ -22,10 +22,12 @@ Floor 3: imports floors 0 to 2.
 
 from __future__ import annotations
 
+import errno
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, cast
 
 from twisted.internet.error import CannotListenError, ConnectionDone, MessageLengthError
@@ -38,6 +40,7 @@ from zope.interface import implementer
 from socks5.datagrams import (
     MAX_DATAGRAM,
     BatchPort,
+    Port,
     Route,
     SinglePort,
     header_key,
@@ -65,6 +68,18 @@ MOST_SENDERS = 1024
 
 UNSENDABLE = (OSError, MessageLengthError, CannotListenError, LocalProtocolError)
 """Too long, no route, port 0, a full buffer, no socket of that family: the datagram's bad luck."""
+
+_NOT_THE_TARGETS = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE})
+
+MOST_TRIES = 8
+"""Addresses of a name that one datagram is tried at."""
+
+
+def _is_about_the_target(error: Exception) -> bool:
+    """Whether what is :data:`UNSENDABLE` may be sent to another address: not if a buffer is full, or it is too long."""
+    if isinstance(error, MessageLengthError):
+        return False
+    return getattr(error, "errno", None) not in _NOT_THE_TARGETS
 
 
 class Side(DatagramProtocol):
@@ -116,6 +131,7 @@ class Associate:
         self._target_sides: dict[bool, Any] = {}
         self._client: Peer | None = None
         self._names_waiting = 0
+        self._has_choice = False
         self._fragments = Reassembler(session.settings.max_fragments)
         self._fragment_timer: IDelayedCall | None = None
         self._idle: IdleTimer | None = None
@@ -281,13 +297,23 @@ class Associate:
         target = without_false_name(target)
         known = self._targets.host_of(target)
         if known is not None:
-            self._send(target, known, payload, client)
+            self._send_as_before(target, known, payload, client)
         elif target.is_name:
             self._resolve(target, payload, client)
         elif not self._family.allows(unmap(target.text)):
             self._drop("address family")
         else:
             self._send_to_first(target, (target.text,), payload, client)
+
+    def _send_as_before(self, target: Address, host: str, payload: bytes, client: Peer) -> None:
+        """Send where the last datagram for this target went. If that cannot be any more, a name has other addresses."""
+        why = self._send(target, host, payload, client)
+        if not why:
+            return
+        if target.is_name and self._targets.host_of(target) is None:
+            self._resolve(target, payload, client)
+        else:
+            self._drop(why)
 
     def _resolve(self, target: Address, payload: bytes, client: Peer) -> None:
         """Send once the name is resolved; until then the datagram waits, and only so many may."""
@@ -316,57 +342,67 @@ class Associate:
     def _send_to_reachable(
         self, target: Address, hosts: Sequence[str], payload: bytes, client: Peer
     ) -> None:
-        """Send to a name's first address that the rules allow, of the families that may be used."""
-        reachable = self._family.in_order(self._own_family_first(hosts))
-        if reachable:
-            self._send_to_first(target, reachable, payload, client)
-        else:
+        """Send to a name's first address that the rules allow, of the families that may be used; to those that were
+        not reached only if there are no others.
+        """
+        reachable = self._family.in_order(self._own_family_first([unmap(host) for host in hosts]))
+        if not reachable:
             self._drop("address family")
+            return
+        self._has_choice = self._has_choice or len(reachable) > 1
+        ordered = self._targets.in_order(reachable, target.port)
+        self._send_to_first(target, ordered, payload, client)
 
     def _own_family_first(self, hosts: Sequence[str]) -> Sequence[str]:
-        """The control connection's family first: a datagram cannot be tried on several
-        addresses.
-        """
+        """The control connection's family first, which has a route as a rule. Where it has none, the other follows."""
         is_ipv6 = ":" in self.session.client_host
         return sorted(hosts, key=lambda host: (":" in host) != is_ipv6)
 
     def _send_to_first(
         self, target: Address, hosts: Sequence[str], payload: bytes, client: Peer
     ) -> None:
-        """Send to the first of *hosts* that the rules allow."""
-        host = self._first_allowed(target, hosts)
-        if host is None:
-            self._drop("not allowed")
-        elif not self._targets.has_room_for(target):
-            self._drop("too many targets")
-        else:
-            self._send(target, host, payload, client)
+        """Send to the first of *hosts* that the rules allow and the kernel takes it for."""
+        why = "not allowed"
+        for host in islice(self._allowed(target, hosts), MOST_TRIES):
+            if not self._targets.has_room_for(target):
+                why = "too many targets"
+                break
+            why = self._send(target, host, payload, client)
+            if not why:
+                return
+        self._drop(why)
 
-    def _first_allowed(self, target: Address, hosts: Sequence[str]) -> str | None:
+    def _allowed(self, target: Address, hosts: Sequence[str]) -> Iterator[str]:
+        """Those of *hosts* that the rules allow for *target*; they are asked for one when it is wanted."""
         session = self.session
         access = session.access._replace(target=target)
-        if not session.rules.allows(access, None):
-            return None
-        unmapped = map(unmap, hosts)
-        return next((host for host in unmapped if session.rules.allows(access, host)), None)
+        if session.rules.allows(access, None):
+            yield from (host for host in map(unmap, hosts) if session.rules.allows(access, host))
 
-    def _send(self, target: Address, host: str, payload: bytes, client: Peer) -> None:
-        """Send to *host*, which has been judged, and remember it."""
+    def _send(self, target: Address, host: str, payload: bytes, client: Peer) -> str:
+        """Send to *host*, which has been judged, and remember it.
+
+        :returns: why it was not sent; "" if it was.
+        """
         peer = (host, target.port)
         if self._is_ourselves(peer):
-            self._drop("ourselves")
-            return
+            return "ourselves"
         try:
-            self._target_side(":" in host).write(payload, peer)
-        except UNSENDABLE:
-            self._drop("unsendable")
-            self._targets.forget(target)
-            return
+            side = self._target_side(":" in host)
+            if self._has_choice and isinstance(side, Port):
+                side.hear_errors()
+            side.write(payload, peer)
+        except UNSENDABLE as error:
+            if _is_about_the_target(error):
+                self._targets.unreached(peer)
+                self._targets.forget(target)
+            return "unsendable"
         if self._targets.sent(target, host, client):
             self._routes_down.clear()  # some lead to the port that sent there before
         self._add_route_up(target, host, client)
         self.bytes_up += len(payload)
         self.session.counters.datagrams_up += 1
+        return ""
 
     def _target_side(self, is_ipv6: bool) -> Any:
         """The outbound socket of a family, opened for its first datagram.
@@ -472,6 +508,10 @@ class Associate:
         else:
             self.bytes_down += octets
             self.session.counters.datagrams_down += count
+
+    def unreachable(self, target: Peer) -> None:
+        """See :class:`socks5.datagrams.Owner`."""
+        self._targets.unreached(target)
 
     def unsendable(self, count: int) -> None:
         """See :class:`socks5.datagrams.Owner`."""

@@ -32,7 +32,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.poll import Poller
+from socks5.poll import FAILED, Poller
 from socks5.slots import (
     HEADER,
     MAX_SEGMENTS,
@@ -56,6 +56,15 @@ that have to be handled so.
 
 MAX_DATAGRAM = 65536
 """What a socket is read with: nothing that UDP can carry is cut."""
+
+MOST_ERRORS = 512
+"""Errors of one socket that are read at a time: more than its queue has room for by default."""
+
+_RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+"""IP_RECVERR (ip(7)) and IPV6_RECVERR."""
+
+_ERROR_SIZE = 512
+"""Octets for what the kernel says of an error, beside the datagram's own."""
 
 _UDP_GRO = 104
 _MAX_SIZE = 65507
@@ -149,6 +158,9 @@ class Owner(Protocol):
     def unsendable(self, count: int) -> None:
         """That many were not taken by the kernel."""
 
+    def unreachable(self, target: tuple[str, int]) -> None:
+        """ICMP says that a datagram has not reached *target*; only after :meth:`Port.hear_errors`."""
+
     def ports_changed(self) -> None:
         """What was asked to be watched has changed: see :meth:`BatchPort.watch`. Routes may have to go."""
 
@@ -167,7 +179,7 @@ class Port:
 
     _log = Logger()
 
-    __slots__ = ("_is_up", "_owner", "_poller", "_share", "_socket", "fd")
+    __slots__ = ("_hears_errors", "_is_up", "_owner", "_poller", "_share", "_socket", "fd")
 
     def __init__(
         self,
@@ -190,6 +202,7 @@ class Port:
         self._is_up = is_up
         self._owner = owner
         self._share = share
+        self._hears_errors = False
         poller.add(self.fd, self)
 
     def ready(self, events: int) -> None:
@@ -204,6 +217,32 @@ class Port:
         if self.fd >= 0:
             self._poller.again(self.fd)
 
+    # What ICMP says
+
+    def hear_errors(self) -> None:
+        """Have the owner told of targets that are not reached. Costs a reading for each ICMP message."""
+        if not self._hears_errors:
+            self._hears_errors = True
+            self._socket.setsockopt(*_RECVERR[self._socket.family], 1)
+
+    def _take_errors(self) -> int:
+        """Tell the owner what has been heard.
+
+        :returns: how much that was. The kernel's next word is about a datagram of its own, then.
+        """
+        count = 0
+        while self._hears_errors and count < MOST_ERRORS:
+            try:
+                _, said, _, name = self._socket.recvmsg(0, _ERROR_SIZE, socket.MSG_ERRQUEUE)
+            except OSError:
+                break
+            count += 1
+            self._share.left -= SINGLE
+            number = int.from_bytes(said[0][2][:4], sys.byteorder)  # ee_errno comes first
+            if number != errno.EMSGSIZE:
+                self._owner.unreachable(name[:2])
+        return count
+
     # A datagram port as Twisted's
 
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
@@ -211,7 +250,12 @@ class Port:
 
         :raises OSError: the kernel does not take it.
         """
-        self._socket.sendto(datagram, addr)
+        try:
+            self._socket.sendto(datagram, addr)
+        except OSError:
+            if not self._take_errors():  # of an earlier datagram
+                raise
+            self._socket.sendto(datagram, addr)
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The bound address."""
@@ -235,13 +279,15 @@ class SinglePort(Port):
     @override
     def ready(self, events: int) -> None:
         share, receive = self._share, self._socket.recvfrom
+        if events & FAILED:
+            self._take_errors()
         for _ in range(SINGLES):
             if share.left <= 0:
                 share.wait(self)
                 return
             try:
                 data, name = receive(MAX_DATAGRAM)
-            except BlockingIOError:
+            except OSError:  # nothing there, or an error that is heard of next
                 return
             share.left -= SINGLE
             self._owner.missed(self._is_up, data, name[:2])
@@ -300,6 +346,8 @@ class BatchPort(Port):
     @override
     def ready(self, events: int) -> None:
         slots, share = self._slots, self._share
+        if events & FAILED:
+            self._take_errors()
         if self._changes is not None and self._changes[0] != self._seen:
             self._seen = self._changes[0]
             self._owner.ports_changed()
@@ -402,6 +450,8 @@ class BatchPort(Port):
         while done < end and target.fd >= 0:
             sent = _libc.sendmmsg(target.fd, messages[done], end - done, 0)
             if sent <= 0:
+                if target._take_errors():  # of earlier datagrams
+                    continue
                 is_full = ctypes.get_errno() in (errno.EAGAIN, errno.ENOBUFS)
                 lost = end - done if is_full else 1
                 self._owner.unsendable(lost)

@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from socks5.wire import Address
 
 KEPT = 120.0
 """Seconds that a target is remembered at the least, since a datagram went there or came from there."""
+
+MOST_UNREACHED = 64
+"""Addresses of one association that are remembered for not having been reached."""
 
 Peer = tuple[str, int]
 """An IP literal and a port."""
@@ -69,6 +73,7 @@ class Targets:
         self._targets: OrderedDict[Address, Target] = OrderedDict()  # the least recently used first
         self._by_peer: dict[Peer, Target] = {}
         self._by_host: dict[str, Target] = {}
+        self._unreached: OrderedDict[Peer, None] = OrderedDict()  # the one longest ago first
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -140,6 +145,8 @@ class Targets:
         is_new = any(other is not None and other.client != client for other in before)
         target.client = client
         self._by_peer[(host, name.port)] = target
+        if self._unreached:
+            self._unreached.pop((host, name.port), None)  # let it be tried
         self._use(target)
         return is_new
 
@@ -147,6 +154,25 @@ class Targets:
         target.period = self._now
         self._targets.move_to_end(target.name)
         self._by_host[target.host] = target
+
+    # What is not reached
+
+    def unreached(self, peer: Peer) -> None:
+        """A datagram has not got to *peer*. A name that has led there leads to its next address from now on."""
+        self._unreached[peer] = None
+        self._unreached.move_to_end(peer)
+        if len(self._unreached) > MOST_UNREACHED:
+            self._unreached.popitem(last=False)
+        target = self._by_peer.get(peer)
+        if target is not None and target.name.is_name:
+            self.forget(target.name)
+
+    def in_order(self, hosts: Sequence[str], port: int) -> Sequence[str]:
+        """A name's addresses, with those behind the others that were not reached, the latest at the end."""
+        if not self._unreached:
+            return hosts
+        ranks = {peer: rank for rank, peer in enumerate(self._unreached, 1)}
+        return sorted(hosts, key=lambda host: ranks.get((host, port), 0))
 
     # On the way down
 

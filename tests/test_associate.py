@@ -348,6 +348,104 @@ def test_datagram_that_cannot_be_sent_is_dropped(error: int | None) -> None:
     assert association.is_alive
 
 
+NAME = (b"example.org", 53)
+
+
+class Named(Association):
+    """An association, and a name with these addresses. Both outbound sockets are open."""
+
+    def __init__(self, *hosts: str) -> None:
+        super().__init__()
+        self.server.resolver.answers[NAME[0]] = hosts
+        self.ask(OTHER, TARGET6)
+        self.ipv4, self.ipv6 = self.far
+        self.tried: list[str] = []
+        self.unreachable: dict[str, Exception] = {}
+        for port in self.far:
+            port.written.clear()
+            port.write = self._write(port.write)  # type: ignore[method-assign]
+
+    def _write(self, write: Any) -> Any:
+        def tried(datagram: bytes, addr: tuple[str, int]) -> None:
+            self.tried.append(addr[0])
+            if addr[0] in self.unreachable:
+                raise self.unreachable[addr[0]]
+            write(datagram, addr)
+
+        return tried
+
+
+@pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES])
+def test_a_name_is_tried_at_its_next_address_where_one_has_no_route(number: int) -> None:
+    """The family of the control connection first, then the other."""
+    named = Named(TARGET6[0], TARGET[0])
+    named.unreachable[TARGET[0]] = OSError(number, "")
+    named.ask(NAME)
+    assert named.tried == [TARGET[0], TARGET6[0]]
+    assert named.sent == [(b"ping", TARGET6)]
+    assert named.dropped == {}
+    named.ipv6.receive(b"pong", TARGET6)
+    assert named.received == [(b"pong", TARGET6, FROM)]
+    named.ask(NAME)
+    assert named.tried[2:] == [TARGET6[0]], "it keeps that address"
+
+
+def test_a_name_s_address_that_cannot_be_sent_to_any_more_is_left_at_once() -> None:
+    named = Named(TARGET[0], "192.0.2.55")
+    named.ask(NAME)
+    named.unreachable[TARGET[0]] = OSError(errno.EHOSTUNREACH, "")
+    named.ask(NAME)
+    assert [to for _, to in named.sent] == [TARGET, ("192.0.2.55", 53)]
+    assert named.dropped == {}
+
+
+def test_a_family_without_a_socket_is_passed_over() -> None:
+    association = Association()
+    association.server.resolver.answers[NAME[0]] = [TARGET6[0], TARGET[0]]
+    association.ask(TARGET6)
+    association.reactor.listen_error = OSError(errno.EAFNOSUPPORT, "")
+    association.ask(NAME)
+    assert [to for _, to in association.sent] == [TARGET6, TARGET6]
+    assert association.dropped == {}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EAGAIN, ""), MessageLengthError()])
+def test_what_is_not_the_address_s_fault_leads_to_no_other(error: Exception) -> None:
+    """A full buffer, a datagram that is too long."""
+    named = Named(TARGET[0], "192.0.2.55")
+    named.ask(NAME)
+    named.unreachable[TARGET[0]] = error
+    named.ask(NAME)
+    assert named.dropped == {"unsendable": 1}
+    named.unreachable.clear()
+    named.ask(NAME)
+    assert set(named.tried) == {TARGET[0]}
+
+
+def test_a_name_that_cannot_be_reached_at_all_is_one_datagram_dropped() -> None:
+    """And so many addresses of it are tried, not all that its owner has thought of."""
+    hosts = [f"192.0.2.{number}" for number in range(1, 100)]
+    named = Named(*hosts)
+    named.unreachable = dict.fromkeys(hosts, OSError(errno.ENETUNREACH, ""))
+    named.ask(NAME)
+    assert named.tried == hosts[:8]
+    assert named.dropped == {"unsendable": 1}
+    named.ask(NAME)
+    assert named.tried[8:] == hosts[8:16], "those that were not tried go first"
+    named.unreachable.clear()
+    named.ask(NAME)
+    assert len(named.sent) == 1
+
+
+def test_rules_are_asked_for_the_next_address_too() -> None:
+    association = Association(rules=Allow(lambda _, host: host != "192.0.2.55"))
+    association.server.resolver.answers[NAME[0]] = [TARGET[0], "192.0.2.55"]
+    association.ask(OTHER)
+    association.far[0].error = OSError(errno.EHOSTUNREACH, "")
+    association.ask(NAME)
+    assert association.dropped == {"unsendable": 1}
+
+
 def test_host_without_a_family_drops_its_datagrams() -> None:
     association = Association()
     association.reactor.listen_error = OSError(errno.EADDRNOTAVAIL, "")

@@ -131,3 +131,39 @@ def test_two_targets_at_one_address_are_two(is_name_first: bool) -> None:
     memory.forget(targets[0])
     assert memory.asked(("192.0.2.1", 53), is_exact=True) == CLIENT
     assert memory.host_of(targets[1]) == "192.0.2.1"
+
+
+HOSTS = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+
+
+def test_addresses_that_were_not_reached_go_last_the_latest_at_the_end() -> None:
+    memory = Memory()
+    assert memory.in_order(HOSTS, 53) == HOSTS
+    memory.unreached((HOSTS[1], 53))
+    memory.unreached((HOSTS[0], 53))
+    assert memory.in_order(HOSTS, 53) == [HOSTS[2], HOSTS[1], HOSTS[0]]
+    memory.unreached((HOSTS[1], 53))
+    assert memory.in_order(HOSTS, 53) == [HOSTS[2], HOSTS[0], HOSTS[1]]
+    assert memory.in_order(HOSTS, 54) == HOSTS
+    memory.sent(numbered(9), HOSTS[0], CLIENT)
+    assert memory.in_order(HOSTS, 53) == [HOSTS[0], HOSTS[2], HOSTS[1]], "it is tried again"
+
+
+def test_a_name_that_was_not_reached_has_no_address_any_more() -> None:
+    memory = Memory()
+    memory.sent(NAME, HOSTS[0], CLIENT)
+    memory.unreached((HOSTS[0], 54))
+    assert memory.host_of(NAME) == HOSTS[0]
+    memory.unreached((HOSTS[0], 53))
+    assert memory.host_of(NAME) is None
+    memory.sent(numbered(1), "192.0.2.1", CLIENT)
+    memory.unreached(("192.0.2.1", 53))
+    assert memory.host_of(numbered(1)) == "192.0.2.1", "an address is always the same"
+
+
+def test_what_was_not_reached_is_remembered_within_bounds() -> None:
+    memory = Memory()
+    for number in range(100):
+        memory.unreached((f"192.0.2.{number}", 53))
+    hosts = [f"192.0.2.{number}" for number in range(100)]
+    assert list(memory.in_order(hosts[::-1], 53))[-64:] == hosts[-64:]

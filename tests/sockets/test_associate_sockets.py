@@ -13,9 +13,10 @@ from socks5 import PerFamily, Settings, UDPFiltering, UDPPin, associate, datagra
 from socks5.own import OwnPorts, ports_of
 from socks5.wire import Address, Datagram
 from tests import sessions
+from tests.fakes import FakeResolver
 from tests.sessions import Allow, Failures
 from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient, packed
-from tests.sockets.wires import until
+from tests.sockets.wires import turn, until
 
 
 @pytest.fixture(autouse=True, params=["batches", "one by one"])
@@ -76,6 +77,22 @@ async def test_mapped_control_connection_has_an_ipv4_association(serve: Any) -> 
     target = proxy.datagrams()
     client.ask(target.host)
     target.send(b"pong", (await target.receive())[1])
+    assert await client.answer() == (b"pong", target.host)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_leads_to_its_next_address_once_icmp_has_spoken(serve: Any) -> None:
+    proxy = await serve(resolver=FakeResolver({b"example.org": ["127.0.0.8", "127.0.0.9"]}))
+    _, client = await proxy.associate()
+    target = proxy.datagrams("127.0.0.9")  # and nobody at that port of 127.0.0.8
+    name, port = b"example.org", target.host[1]
+    for _ in range(3):  # the first is lost, and perhaps what follows before that is known
+        client.ask((name, port))
+        await turn()
+        await turn()
+    data, source = await target.receive()
+    assert data == b"ping"
+    target.send(b"pong", source)
     assert await client.answer() == (b"pong", target.host)
 
 
@@ -505,9 +522,9 @@ async def test_answers_go_to_the_port_that_last_sent_to_their_sender(
     second.relay = first.relay
     other = proxy.datagrams("127.0.0.9")
     clients = {target: first, other: second}
-    for turn in range(4):
+    for number in range(4):
         for asked, client in clients.items():
-            client.ask(asked.host, b"%d" % turn)
+            client.ask(asked.host, b"%d" % number)
             await asked.receive()
         for asked, client in clients.items():
             asked.send(b"pong", source)

@@ -77,6 +77,7 @@ class World:
         self.missing: list[tuple[bool, bytes, tuple[str, int]]] = []
         self.left: list[tuple[bool, int, int]] = []
         self.lost = 0
+        self.unreached: list[tuple[str, int]] = []
         self.on_change: Callable[[], object] = lambda: None
         self.on_missed: Callable[[bytes], object] = lambda data: None
         self.clock = SteppedClock()
@@ -105,6 +106,9 @@ class World:
 
     def moved(self, is_up: bool, count: int, octets: int) -> None:
         self.left.append((is_up, count, octets))
+
+    def unreachable(self, target: tuple[str, int]) -> None:
+        self.unreached.append(target)
 
     def unsendable(self, count: int) -> None:
         self.lost += count
@@ -830,3 +834,100 @@ def test_a_system_without_the_calls_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert is_available()
     monkeypatch.setattr(datagrams, "_libc", None)
     assert not is_available()
+
+
+# ---------------------------------------------------------------- what ICMP says
+
+
+def closed_port(host: str = HOST) -> tuple[str, int]:
+    """Where nobody listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((host, 0))
+        name: tuple[str, int] = sock.getsockname()[:2]
+    return name
+
+
+def at(port: Any) -> tuple[str, int]:
+    return port.getHost().host, port.getHost().port
+
+
+def test_an_owner_hears_of_a_target_that_is_not_reached_if_it_wants_to(world: World) -> None:
+    nowhere = closed_port()
+    world.far.write(b"lost", nowhere)
+    world.poller.doRead()
+    assert world.unreached == []
+    world.far.hear_errors()
+    world.far.hear_errors()
+    world.far.write(b"lost", nowhere)
+    world.poller.doRead()
+    assert world.unreached == [nowhere]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_so_does_one_whose_datagrams_go_singly(world: World, host: str) -> None:
+    nowhere = closed_port(host)
+    single = SinglePort(world.poller, host, 0, False, world, world.share)
+    single.hear_errors()
+    answering = world.network.datagrams(host, Plain)
+    answering.send(b"before", at(single))
+    single.write(b"lost", nowhere)
+    answering.send(b"behind", at(single))
+    world.poller.doRead()
+    assert world.unreached == [nowhere]
+    assert [data for _, data, _ in world.missing] == [b"before", b"behind"]
+    single.stopListening()
+
+
+def test_what_is_heard_of_one_target_loses_nothing_of_another(world: World) -> None:
+    """The kernel reports an error with whatever is done to the socket next."""
+    nowhere, target = closed_port(), world.plain()
+    world.far.hear_errors()
+    world.far.write(b"lost", nowhere)
+    world.far.write(b"one", target.host)
+    world.far.write(b"lost", nowhere)
+    header = Datagram(Address(*target.host), b"").encode()
+    sender = sender_key(*world.client.host)
+    world.up_routes[header_key(header)] = Route(world.far, sockaddr(*target.host), sender)
+    world.client.send(header + b"two", at(world.near))
+    world.near.ready(1)
+    assert target.all() == [b"one", b"two"]
+    assert world.unreached == [nowhere, nowhere]
+    assert world.lost == 0
+
+
+def test_an_error_is_read_before_what_has_arrived(world: World) -> None:
+    answering = world.plain()
+    world.far.hear_errors()
+    world.far.write(b"lost", closed_port())
+    answering.send(b"answer", at(world.far))
+    world.poller.doRead()
+    assert [data for _, data, _ in world.missing] == [b"answer"]
+    assert len(world.unreached) == 1
+
+
+def test_a_datagram_that_is_too_large_for_its_way_leads_nowhere_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams, "errno", Errors(EMSGSIZE=errno.ECONNREFUSED))
+    world.far.hear_errors()
+    world.far.write(b"lost", closed_port())
+    world.poller.doRead()
+    assert world.unreached == []
+
+
+class Errors:
+    """The errno module, with some other numbers."""
+
+    def __init__(self, **numbers: int) -> None:
+        self.__dict__.update({**vars(errno), **numbers})
+
+
+def test_so_many_errors_are_read_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "MOST_ERRORS", 2)
+    world.far.hear_errors()
+    nowhere = closed_port()
+    for _ in range(5):
+        world.far.write(b"lost", nowhere)
+    world.poller.doRead()
+    assert world.unreached == [nowhere] * 5
