@@ -85,10 +85,20 @@ def closed_port() -> Iterator[int]:
 
 
 class NameServer:
-    """A running dnsmasq that knows ``a.test``, and ``big.test`` with a long answer."""
+    """A running dnsmasq that knows ``a.test``, ``big.test`` with a long answer, and the hosts below."""
 
     address = "192.0.2.55"
     texts = tuple(f"{number:03}" + "x" * 197 for number in range(15))
+    many = tuple(f"192.0.2.{number}" for number in range(1, 61))
+    both = ("192.0.2.8", "2001:db8::8")
+    hosts = (
+        "local=/test/",
+        "domain-needed",
+        "host-record=host.sub.test,192.0.2.7",
+        f"host-record=both.test,{','.join(both)}",
+        "cname=alias.test,both.test",
+        *(f"host-record=many.test,{host}" for host in many),
+    )
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -139,6 +149,7 @@ def name_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer
         "edns-packet-max=4096",
         f"address=/a.test/{server.address}",
         *(f"txt-record=big.test,{text}" for text in server.texts),
+        *server.hosts,
     ]
     configuration.write_text("".join(f"{line}\n" for line in lines))
     with running(program, "-C", configuration, log=directory / "log") as process:

@@ -17,17 +17,29 @@ from tests.sockets.wires import turn, until
 NAME = wire_name("www.example.org")
 
 
+def _pair(
+    stack: ExitStack, family: socket.AddressFamily, host: str
+) -> tuple[socket.socket, socket.socket]:
+    """A TCP and a UDP socket on one port, which is free for both."""
+    while True:
+        tcp = stack.enter_context(socket.create_server((host, 0), family=family))
+        udp = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        try:
+            udp.bind(tcp.getsockname())
+        except OSError:
+            continue
+        return tcp, udp
+
+
 class Server:
     """A name server, on one port for both."""
 
     def __init__(self, stack: ExitStack, host: str) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.udp = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-        self.udp.bind((host, 0))
+        self.tcp, self.udp = _pair(stack, family, host)
+        self.tcp.setblocking(False)
         self.udp.setblocking(False)
         self.host, self.port = self.udp.getsockname()[:2]
-        self.tcp = stack.enter_context(socket.create_server((host, self.port), family=family))
-        self.tcp.setblocking(False)
         self.client: Any = None
 
     async def question(self) -> bytes:
