@@ -69,6 +69,7 @@ def as_json(record: Record) -> str:
             "seconds": round(record.seconds, 6),
             "reason": record.reason,
             "dropped": record.dropped,
+            "drops": dict(record.drops),
         }
     )
 
@@ -89,7 +90,8 @@ def as_text(record: Record) -> str:
     what = f"{record.command} {_word(record.target or '')}" if record.command else "no request"
     how = "" if record.reply is None else f" reply {record.reply}"
     number = record.session if record.worker is None else f"{record.worker}-{record.session}"
-    dropped = f" {record.dropped} dropped" if record.dropped else ""
+    why = ", ".join(f"{reason} {count}" for reason, count in record.drops.items())
+    dropped = f" {record.dropped} dropped ({why})" if record.dropped else ""
     return (
         f"{_timestamp()} #{number} {who} {what}{how} up {record.bytes_up} down {record.bytes_down}"
         f"{dropped} {record.seconds:.3f} s: {_readable(record.reason)}"

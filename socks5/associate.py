@@ -25,6 +25,7 @@ from __future__ import annotations
 import errno
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -62,6 +63,9 @@ from socks5.wire import Address, AddressType, Datagram, Reassembler, ReplyCode, 
 
 LOOK_INTERVAL = 60.0
 """Seconds between looks at who is still in use, at the most."""
+
+LEAST_BUFFER = 65536
+"""Octets of receive buffer that a socket asks for at the least."""
 
 MOST_SENDERS = 1024
 """Routes of one association for what its targets send; beyond, all are made anew."""
@@ -126,6 +130,7 @@ class Associate:
         self.bytes_up = 0
         self.bytes_down = 0
         self.dropped = 0
+        self.drops: Counter[str] = Counter()
         self._is_counted = False
         self._client_side: Any = None
         self._target_sides: dict[bool, Any] = {}
@@ -212,7 +217,7 @@ class Associate:
         the reactor's.
         """
         if self._poller is not None:
-            at = (self._poller, interface, port, is_up, self, self._share)
+            at = (self._poller, interface, port, is_up, self, self._share, self._buffer)
             if ":" in interface or not self._is_batched:
                 return SinglePort(*at)
             return BatchPort(*at, self._routes_up if is_up else self._routes_down)
@@ -220,6 +225,11 @@ class Associate:
         return reactor.listenUDP(
             port, Side(self, is_up), interface=interface, maxPacketSize=MAX_DATAGRAM
         )
+
+    @property
+    def _buffer(self) -> int:
+        """Octets of receive buffer for one socket: the kernel's memory for datagrams is everybody's."""
+        return max(LEAST_BUFFER, self._settings.udp_buffer // (1 + self._budget.associations // 64))
 
     # From the client to a target
 
@@ -462,7 +472,14 @@ class Associate:
         """
         self._forget_routes()
         self._targets.next_period()
+        self._count_lost()
         return self._valid
+
+    def _count_lost(self) -> None:
+        """What the kernel dropped is told by its sockets, now and then, for nobody sees it happen."""
+        for side in (self._client_side, *self._target_sides.values()):
+            if isinstance(side, Port):
+                self._drop("receive buffer", side.take_lost())
 
     def _is_ourselves(self, peer: Peer) -> bool:
         """Whether a socket of the proxy's has that address: what is sent there comes back to us."""
@@ -549,6 +566,7 @@ class Associate:
     def _drop(self, why: str, count: int = 1) -> None:
         if count:
             self.dropped += count
+            self.drops[why] += count
             self.session.counters.dropped[why] += count
 
     def client_ended(self) -> bool:
@@ -567,6 +585,7 @@ class Associate:
                 del associations[self.session.client_host]
             self._budget.associations -= 1
         self._targets.clear()
+        self._count_lost()
         if self._idle is not None:
             self._idle.stop()
         if self._fragment_timer is not None:

@@ -12,7 +12,7 @@ Floor 3: imports floors 0 to 2.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, cast
@@ -102,6 +102,7 @@ class Bind:
     """One BIND."""
 
     dropped = 0
+    drops: Mapping[str, int] = {}
 
     def __init__(self, session: ISession) -> None:
         self._session = session

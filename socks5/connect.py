@@ -8,6 +8,8 @@ Floor 3: imports floors 0 to 2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -26,6 +28,7 @@ class Connect:
     __slots__ = ("_dialling", "_relay", "_session")
 
     dropped = 0
+    drops: Mapping[str, int] = {}
 
     def __init__(self, session: ISession) -> None:
         self._session = session

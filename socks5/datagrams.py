@@ -67,6 +67,8 @@ _ERROR_SIZE = 512
 """Octets for what the kernel says of an error, beside the datagram's own."""
 
 _UDP_GRO = 104
+_SO_MEMINFO = 55
+_DROPS = struct.Struct("32xI")  # SK_MEMINFO_DROPS is the last of nine numbers
 _MAX_SIZE = 65507
 
 
@@ -109,6 +111,16 @@ def header_key(header: bytes) -> int:
     return int.from_bytes(header[:8], sys.byteorder) << 16 | int.from_bytes(
         header[8:10], sys.byteorder
     )
+
+
+def kernel_drops(sock: socket.socket) -> int:
+    """How many datagrams the kernel has dropped that were for a socket (SO_MEMINFO); 0 where it does not say."""
+    try:
+        told = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _DROPS.size)
+    except OSError:  # before Linux 4.12
+        return 0
+    drops: int = _DROPS.unpack(told)[0]
+    return drops
 
 
 @lru_cache(maxsize=256)
@@ -174,12 +186,13 @@ class Port:
     :param is_up: whether this is the client's side, whose datagrams have a header.
     :param owner: decides about the datagrams.
     :param share: what our work is counted against; used up, the socket waits.
+    :param buffer: octets of receive buffer to ask for.
     :raises twisted.internet.error.CannotListenError: the port is taken, or the address not ours.
     """
 
     _log = Logger()
 
-    __slots__ = ("_hears_errors", "_is_up", "_owner", "_poller", "_share", "_socket", "fd")
+    __slots__ = ("_hears_errors", "_is_up", "_lost", "_owner", "_poller", "_share", "_socket", "fd")
 
     def __init__(
         self,
@@ -189,6 +202,7 @@ class Port:
         is_up: bool,
         owner: Owner,
         share: Share,
+        buffer: int,
     ) -> None:
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -197,6 +211,8 @@ class Port:
         except OSError as error:
             self._socket.close()
             raise CannotListenError(interface, port, error) from None
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self._lost = 0
         self.fd = self._socket.fileno()
         self._poller = poller
         self._is_up = is_up
@@ -242,6 +258,14 @@ class Port:
             if number != errno.EMSGSIZE:
                 self._owner.unreachable(name[:2])
         return count
+
+    def take_lost(self) -> int:
+        """How many datagrams the kernel has dropped, most of them for want of room in the receive buffer, since this
+        was asked last.
+        """
+        lost = kernel_drops(self._socket)
+        self._lost, lost = lost, lost - self._lost
+        return lost
 
     # A datagram port as Twisted's
 
@@ -321,9 +345,10 @@ class BatchPort(Port):
         is_up: bool,
         owner: Owner,
         share: Share,
+        buffer: int,
         routes: dict[int, Route],
     ) -> None:
-        super().__init__(poller, interface, port, is_up, owner, share)
+        super().__init__(poller, interface, port, is_up, owner, share, buffer)
         self._is_segmenting = True
         try:
             self._socket.setsockopt(SOL_UDP, _UDP_GRO, 1)

@@ -103,6 +103,7 @@ class Record:
     :param seconds: from accepted to closed.
     :param reason: why the session ended, in a few words.
     :param dropped: datagrams dropped.
+    :param drops: how many of them for which reason.
     :param worker: number of the process, from 1, where there are several; else None.
     """
 
@@ -118,6 +119,7 @@ class Record:
     seconds: float = 0.0
     reason: str = ""
     dropped: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)
     worker: int | None = None
 
 
@@ -319,6 +321,7 @@ class ICommand(Interface):
     bytes_up: int = Attribute("Octets towards the target so far.")
     bytes_down: int = Attribute("Octets towards the client so far.")
     dropped: int = Attribute("Datagrams dropped so far.")
+    drops: Mapping[str, int] = Attribute("How many of them for which reason.")
 
     def start() -> None:
         """Begin; leads to ``session.reply`` or ``session.fail``, then or later."""

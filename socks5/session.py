@@ -642,6 +642,7 @@ class ServerProtocol:
                 command.bytes_down,
                 command.dropped,
             )
+            record.drops = command.drops
         record.seconds = self.factory.now() - self._began
         record.reason = reason
         log.write(record)

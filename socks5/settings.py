@@ -186,6 +186,11 @@ class Settings:
     system's choice.
     """
 
+    udp_buffer: int = 524288
+    """Octets of receive buffer that each socket of an association asks the kernel for; Linux grants up to
+    net.core.rmem_max, and twice that with its own bookkeeping. Room for the burst of some milliseconds in which others
+    have their turn. A client address with many associations gets less for each of them, 65,536 at the least."""
+
     udp_names_waiting: int = 64
     """Datagrams of one association that wait for their target's name to be resolved; more are
     dropped.

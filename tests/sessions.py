@@ -4,7 +4,7 @@ Also the guard over the log, which every test has: see :func:`failures`.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from twisted.cred.error import UnauthorizedLogin
@@ -152,6 +152,7 @@ class FakeCommand:
     bytes_up = 11
     bytes_down = 22
     dropped = 33
+    drops: ClassVar = {"malformed": 33}
     goes_on = False
 
     def __init__(self, session: ISession) -> None:

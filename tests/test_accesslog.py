@@ -114,6 +114,7 @@ def test_a_json_line_holds_every_field_of_the_record() -> None:
             seconds=1.23456789,
             reason="idle",
             dropped=3,
+            drops={"stranger": 2, "malformed": 1},
         )
     )
     assert json.loads(line) == {
@@ -130,6 +131,7 @@ def test_a_json_line_holds_every_field_of_the_record() -> None:
         "seconds": 1.234568,
         "reason": "idle",
         "dropped": 3,
+        "drops": {"stranger": 2, "malformed": 1},
     }
 
 
@@ -171,9 +173,16 @@ TEXTS = [
     ),
     (
         Record(
-            3, "[::1]:4000", user="alice", command="udp", target="0.0.0.0:0", reply=0, dropped=2
+            3,
+            "[::1]:4000",
+            user="alice",
+            command="udp",
+            target="0.0.0.0:0",
+            reply=0,
+            dropped=2,
+            drops={"stranger": 1, "malformed": 1},
         ),
-        "#3 alice@[::1]:4000 udp 0.0.0.0:0 reply 0 up 0 down 0 2 dropped 0.000 s: ",
+        "#3 alice@[::1]:4000 udp 0.0.0.0:0 reply 0 up 0 down 0 2 dropped (stranger 1, malformed 1) 0.000 s: ",
     ),
     (
         Record(4, "192.0.2.7:4000", command="9", reply=7),

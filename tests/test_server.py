@@ -957,6 +957,7 @@ def test_record_says_who_did_what() -> None:
             seconds=3.5,
             reason="reset by client",
             dropped=33,
+            drops={"malformed": 33},
         )
     ]
 

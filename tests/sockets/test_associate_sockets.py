@@ -10,7 +10,9 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from socks5 import PerFamily, Settings, UDPFiltering, UDPPin, associate, datagrams
+from socks5.datagrams import BatchPort, SinglePort
 from socks5.own import OwnPorts, ports_of
+from socks5.turns import turns_of
 from socks5.wire import Address, Datagram
 from tests import sessions
 from tests.fakes import FakeResolver
@@ -548,6 +550,45 @@ async def test_answers_of_strangers_go_to_the_latest_port(serve: Any) -> None:
             await target.receive()
             stranger.send(b"pong", source)
             assert await client.answer() == (b"pong", stranger.host)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_receive_buffer_does_not_take_is_in_the_record(serve: Any) -> None:
+    proxy = await serve(Settings(udp_buffer=1))
+    control, client = await proxy.associate()
+    for _ in range(2000):
+        client.send(b"malformed", client.relay)
+    await until(lambda: proxy.counters.dropped["malformed"] > 50)
+    control.end()
+    await proxy.gone()
+    (record,) = proxy.records
+    assert record.drops == proxy.counters.dropped
+    assert record.drops["receive buffer"] > 0
+    assert sum(record.drops.values()) == record.dropped <= 2000
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_with_many_associations_has_less_buffer_for_each(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from twisted.internet import reactor
+
+    asked: list[int] = []
+    for kind in (BatchPort, SinglePort):
+
+        class Asking(kind):  # type: ignore[misc, valid-type]
+            def __init__(self, *arguments: Any) -> None:
+                asked.append(arguments[6])
+                super().__init__(*arguments)
+
+        monkeypatch.setattr(associate, kind.__name__, Asking)
+    proxy = await serve(Settings(udp_buffer=600_000))
+    share = turns_of(reactor).share_of("127.0.0.1")
+    for others in (0, 64, 700):
+        share.budget.associations = others
+        await proxy.associate()
+    assert asked == [600_000, 300_000, 65_536]
+    share.budget.associations = 3
 
 
 @pytest.mark.parametrize("is_up", [False, True])

@@ -34,6 +34,7 @@ from tests.sockets.clients import Datagrams, Network
 
 HOST = "127.0.0.1"
 UDP_SEGMENT, UDP_GRO = 103, 104
+BUFFER = 1 << 18
 LARGEST = 65507
 """Octets that one IPv4 datagram carries."""
 
@@ -88,7 +89,7 @@ class World:
 
     def port(self, is_up: bool, host: str = HOST, number: int = 0) -> BatchPort:
         routes = self.up_routes if is_up else self.down_routes
-        return BatchPort(self.poller, host, number, is_up, self, self.share, routes)
+        return BatchPort(self.poller, host, number, is_up, self, self.share, BUFFER, routes)
 
     def plain(self) -> Plain:
         plain: Plain = self.network.datagrams(HOST, Plain)
@@ -489,7 +490,7 @@ def test_a_flood_by_routes_stops_at_the_clients_share(
 
 @pytest.mark.parametrize("is_up", [False, True])
 def test_a_port_of_single_datagrams_stops_at_the_clients_share(world: World, is_up: bool) -> None:
-    port = SinglePort(world.poller, "::1", 0, is_up, world, world.share)
+    port = SinglePort(world.poller, "::1", 0, is_up, world, world.share, BUFFER)
     sender = world.network.datagrams("::1")
     for number in range(60):
         sender.send(b"%d" % number, host(port))
@@ -504,7 +505,7 @@ def test_a_port_of_single_datagrams_lets_others_have_their_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datagrams, "SINGLES", 3)
-    port = SinglePort(world.poller, HOST, 0, True, world, world.share)
+    port = SinglePort(world.poller, HOST, 0, True, world, world.share, BUFFER)
     for number in range(5):
         world.client.send(b"%d" % number, host(port))
     world.poller.doRead()
@@ -515,7 +516,7 @@ def test_a_port_of_single_datagrams_lets_others_have_their_turn(
 
 
 def test_a_port_of_single_datagrams_may_be_stopped_by_one(world: World) -> None:
-    port = SinglePort(world.poller, HOST, 0, True, world, world.share)
+    port = SinglePort(world.poller, HOST, 0, True, world, world.share, BUFFER)
     world.on_missed = lambda data: port.stopListening()
     for _ in range(2):
         world.client.send(b"x", host(port))
@@ -530,6 +531,27 @@ def test_a_port_that_waits_and_is_stopped_stays_so(world: World) -> None:
     world.near.stopListening()
     world.go()
     assert world.missing == []
+
+
+def test_what_the_kernel_drops_is_counted(world: World) -> None:
+    port = SinglePort(world.poller, HOST, 0, True, world, world.share, 1)
+    for _ in range(2):
+        for _ in range(100):
+            world.client.send(b"x", host(port))
+        world.go(20)
+        lost = port.take_lost()
+        assert 0 < lost < 100
+        assert len(world.missing) == 100 - lost
+        world.missing.clear()
+        assert port.take_lost() == 0
+    port.stopListening()
+
+
+def test_a_kernel_that_does_not_say_what_it_drops_has_dropped_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams, "_SO_MEMINFO", 32767)
+    assert world.near.take_lost() == 0
 
 
 def test_a_bug_costs_its_batch_and_the_socket_lives(world: World, failures: Failures) -> None:
@@ -867,7 +889,7 @@ def test_an_owner_hears_of_a_target_that_is_not_reached_if_it_wants_to(world: Wo
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_so_does_one_whose_datagrams_go_singly(world: World, host: str) -> None:
     nowhere = closed_port(host)
-    single = SinglePort(world.poller, host, 0, False, world, world.share)
+    single = SinglePort(world.poller, host, 0, False, world, world.share, BUFFER)
     single.hear_errors()
     answering = world.network.datagrams(host, Plain)
     answering.send(b"before", at(single))
