@@ -1,4 +1,4 @@
-"""A fresh proxy for every test, and the servers that tests reach through it."""
+"""A proxy for every test, and the servers that tests reach through it."""
 
 import os
 import pwd
@@ -12,7 +12,7 @@ from twisted.names import dns
 
 from tests.interop.processes import poll, running
 from tests.interop.programs import require_program
-from tests.interop.proxy import Proxy, has_ipv6, running_proxy
+from tests.interop.proxy import Proxy, Since, has_ipv6, running_proxy
 from tests.interop.servers import Echo, Web, free_port, serving
 
 StartProxy = Callable[..., Proxy]
@@ -34,10 +34,17 @@ def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
         )
 
 
+@pytest.fixture(scope="session")
+def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy as started without options, for all tests that take it as it is."""
+    with running_proxy(tmp_path_factory.mktemp("proxy")) as proxy:
+        yield proxy
+
+
 @pytest.fixture
-def proxy(start_proxy: StartProxy) -> Proxy:
-    """A proxy as started without options."""
-    return start_proxy()
+def proxy(shared_proxy: Proxy) -> Proxy:
+    """The same, with the sessions of this test."""
+    return Since(shared_proxy)
 
 
 @pytest.fixture

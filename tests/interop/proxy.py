@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from tests.interop.processes import poll, running
+from tests.interop.servers import receive_all
 
 SOURCES = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "socks5")
@@ -92,6 +93,24 @@ class Proxy:
         assert self._process.wait(STOP_SECONDS) == 0, self.log
         assert "Traceback" not in self.log, self.log
         assert "Unhandled" not in self.log, self.log
+
+
+class Since(Proxy):
+    """A running proxy that tests share, with the records of sessions from now on."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.__dict__.update(proxy.__dict__)
+        before = len(proxy.records)
+        with socket.create_connection(self.address, 10) as mark:
+            mark.sendall(b"\5\1\xfe")
+            assert receive_all(mark) == b"\5\xff"
+            name = "{}:{}".format(*mark.getsockname())
+        found = poll(lambda: [r for r in proxy.records[before:] if r.client == name], "a record")
+        self._before = found[0].session
+
+    @property
+    def records(self) -> list[SimpleNamespace]:
+        return [record for record in super().records if record.session > self._before]
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +16,7 @@ from tests.interop.conftest import StartProxy
 from tests.interop.driven import Driven
 from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import require_program
-from tests.interop.proxy import SOURCES, Proxy, running_proxy
+from tests.interop.proxy import SOURCES, Proxy, Since, running_proxy
 from tests.interop.servers import Echo, Web, free_port, payload, receive_all, sha256
 from tests.interop.ticket import (
     ASSOCIATE,
@@ -84,24 +83,6 @@ def start(realm: Realm, start_proxy: StartProxy) -> StartProxy:
     """Starts a proxy that takes tickets for rcmd."""
     keytab = str(realm.directory / "keytab")
     return lambda *options: start_proxy("--gssapi", "rcmd", "--keytab", keytab, *options)
-
-
-class Since(Proxy):
-    """A running proxy, with the records of sessions from now on."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self.__dict__.update(proxy.__dict__)
-        before = len(proxy.records)
-        with socket.create_connection(self.address, 10) as mark:
-            mark.sendall(b"\5\1\xfe")
-            assert receive_all(mark) == b"\5\xff"
-            name = "{}:{}".format(*mark.getsockname())
-        found = poll(lambda: [r for r in proxy.records[before:] if r.client == name], "a record")
-        self._before = found[0].session
-
-    @property
-    def records(self) -> list[SimpleNamespace]:
-        return [record for record in super().records if record.session > self._before]
 
 
 @pytest.fixture(scope="module")
