@@ -104,11 +104,13 @@ class _Race:
         """Begin the next attempt, and set the time for the one after it: now, if this one fails at once. A few such
         in a loop, then others have their turn.
         """
-        self._clear_next()
+        if self._next is not None:
+            self._clear_next()
         self._is_beginning = True
         has_failed = False
         for _ in range(AT_ONCE):
-            has_failed = bool(self._hosts) and self._makes_room() and self._fails_at_once()
+            has_room = bool(self._hosts) and (not self._running or self._makes_room())
+            has_failed = has_room and self._fails_at_once()
             if not has_failed:
                 break
         self._is_beginning = False
@@ -136,8 +138,6 @@ class _Race:
 
         :returns: whether there is.
         """
-        if not self._running:
-            return True
         if len(self._running) < AT_ONCE and self._dialer.shares.take(self._whose):
             return True
         if self._oldest_has() > _A_MOMENT:
@@ -188,7 +188,8 @@ class _Race:
 
         :returns: the winner, to be told so; a reference back to us is not kept.
         """
-        self._clear_next()
+        if self._next is not None:
+            self._clear_next()
         self._dialer.deadlines.clear(self)
         for attempt in tuple(self._running):
             self._forget(attempt)

@@ -10,6 +10,7 @@ Floor 2: imports floors 0 to 1½, :mod:`socks5.nameservers` and :mod:`socks5.pre
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from threading import Thread
@@ -30,7 +31,7 @@ from zope.interface import implementer
 
 from socks5.deadlines import clock_of
 from socks5.disk import Kept
-from socks5.dns import MOST_ALIASES, Answer, Code, Kind, wire_name
+from socks5.dns import MOST_ADDRESSES, MOST_ALIASES, Answer, Code, Kind, wire_name
 from socks5.nameservers import DatagramChannel, Inquiry
 from socks5.preference import preferred
 from socks5.resolvconf import ResolvConf
@@ -197,18 +198,23 @@ class _Lookup:
 class _Receiver:
     """Gathers the addresses of one lookup.
 
-    :param done: called with them, in order and each once, when there are no more.
+    :param done: called with them, in order and each once, when there are no more; of each family with so many
+        at the most as are taken of a name server's answer.
     """
 
     def __init__(self, done: Done) -> None:
         self._done = done
         self._found: dict[str, None] = {}
+        self._counts = Counter[bool]()
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
         """Nothing to keep: a lookup in a thread cannot be cancelled."""
 
     def addressResolved(self, address: IAddress) -> None:
-        self._found[unmap(address.host)] = None  # type: ignore[attr-defined]
+        host = unmap(address.host)  # type: ignore[attr-defined]
+        if host not in self._found and self._counts[":" in host] < MOST_ADDRESSES:
+            self._counts[":" in host] += 1
+            self._found[host] = None
 
     def resolutionComplete(self) -> None:
         self._done(Outcome(tuple(self._found)))

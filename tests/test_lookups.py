@@ -447,6 +447,16 @@ def test_a_file_may_want_tcp_only(make: Callable[..., World]) -> None:
     assert [each.host for each in world.reactor.connectors] == [SECOND] * 2
 
 
+def test_of_very_many_addresses_so_many_of_each_family_are_taken() -> None:
+    lookup = FakeLookup()
+    outcomes: list[Outcome] = []
+    HostnameLookups(lookup).begin(NAME, outcomes.append)
+    hosts = [f"2001:db8::{number:x}" for number in range(1, 3000)]
+    lookup.answer(NAME, [hosts[0], *hosts, "192.0.2.1", "192.0.2.1"])
+    [outcome] = outcomes
+    assert outcome.hosts == (*hosts[:64], "192.0.2.1")
+
+
 # ---------------------------------------------------------------- resolvers of Twisted's kind
 
 
