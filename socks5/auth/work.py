@@ -231,7 +231,7 @@ class Remembered:
         return self._join(login, credentials) if known is None else succeed(known)
 
     def recall(self, credentials: Any) -> Any:
-        """See :meth:`socks5.auth.IMemory.recall`."""
+        """See :meth:`socks5.interfaces.IMemory.recall`."""
         return self._recall(self._login(credentials))
 
     def _login(self, credentials: Any) -> _Login:
