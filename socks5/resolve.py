@@ -46,8 +46,8 @@ LOCALHOST = ("127.0.0.1", "::1")
 STALE_WAIT = 1.0
 """Seconds that a lookup has before an answer whose time is over serves in its stead (RFC 8767 section 5)."""
 
-THREADS_PER_CLIENT = 4
-"""One in so many of the threads is a client's at the most."""
+CLIENTS_OF_THREADS = 8
+"""Among so many clients the threads are shared out: what hangs keeps its thread, and must not have all of them."""
 
 
 class _Known(NamedTuple):
@@ -206,7 +206,7 @@ class Resolver:
                 self._share_out(settings.names_at_once, settings.names_per_client)
                 return NameServerLookups(self._reactor, RESOLV_CONF)
         threads = settings.resolver_threads
-        self._share_out(threads, max(1, threads // THREADS_PER_CLIENT))
+        self._share_out(threads, max(1, threads // CLIENTS_OF_THREADS))
         if not isinstance(installed, GAIResolver):
             return HostnameLookups(installed)
         system = SystemLookups(self._reactor, threads)

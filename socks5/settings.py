@@ -253,8 +253,8 @@ class Settings:
     """Those of one client."""
 
     resolver_threads: int = 32
-    """Lookups at a time where the system's resolver is asked, for each blocks a thread; a quarter of them for one
-    client."""
+    """Lookups at a time where the system's resolver, or one that a program has installed, is asked, for each may block
+    a thread; an eighth of them for one client."""
 
     max_sessions: int = 0
     """Client connections at a time, beyond which accepting pauses; 0: what the limit of file

@@ -254,9 +254,9 @@ ONE, OTHER, THIRD = "198.51.100.7", "198.51.100.8", "2001:db8::7"
 
 
 class Threads(World):
-    """One whose lookups cannot be stopped. A client may have one in four of *threads*."""
+    """One whose lookups cannot be stopped. A client may have one in eight of *threads*."""
 
-    def __init__(self, threads: int = 8, **settings: Any) -> None:
+    def __init__(self, threads: int = 16, **settings: Any) -> None:
         super().__init__(resolver_threads=threads, **settings)
 
 
@@ -779,13 +779,13 @@ def test_the_system_s_resolver_is_asked_in_threads_of_its_own(
             self.closed += 1
 
     monkeypatch.setattr(resolve, "SystemLookups", System)
-    asking.begin_with(resolver=NameSource.SYSTEM, resolver_threads=8)
+    asking.begin_with(resolver=NameSource.SYSTEM, resolver_threads=16)
     assert made == []
     assert asking.ask(b"printer") == [("192.0.2.50",)]
     for number in range(3):
         asking.ask(b"name%d" % number)
     [system] = made
-    assert system.threads == 8
+    assert system.threads == 16
     assert system.asked == ["name0", "name1"]
     [(close, arguments, named)] = asking.reactor.triggers["during"]["shutdown"]
     close(*arguments, **named)
