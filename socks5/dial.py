@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.attempts import Attempt, EndpointAttempt, SocketAttempt
-from socks5.deadlines import Deadlines
+from socks5.deadlines import Deadlines, clock_of
 from socks5.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed, TTLExpired
 from socks5.interfaces import Access, IDialer, IResolver, IStream
 from socks5.names import without_false_name
@@ -129,7 +129,7 @@ class _Race:
         failures = len(self._failures)
         attempt = self._dialer.attempt(self._hosts.pop(), self._port, self._done)
         is_only = not (self._hosts or self._running)
-        self._running[attempt] = 0.0 if is_only else self._dialer.reactor.seconds()
+        self._running[attempt] = 0.0 if is_only else self._dialer.now()
         attempt.start()
         return len(self._failures) > failures
 
@@ -152,8 +152,7 @@ class _Race:
     def _oldest_has(self) -> float:
         """Seconds that the oldest attempt has left before it may have to make room."""
         began = next(iter(self._running.values()))
-        now: float = self._dialer.reactor.seconds()
-        return began + self._dialer.patience - now
+        return began + self._dialer.patience - self._dialer.now()
 
     def _begin_later(self, delay: float) -> None:
         """Set the time for the next attempt."""
@@ -240,6 +239,7 @@ class Dialer:
 
     def __init__(self, reactor: Any, settings: Settings, resolver: IResolver) -> None:
         self.reactor = reactor
+        self.now = clock_of(reactor)
         self.settings = settings
         self.deadlines = Deadlines(reactor, settings.connect_timeout)
         self.shares = _Shares()

@@ -1224,8 +1224,11 @@ def test_connection_error_without_a_code_of_its_own_gets_reply_1() -> None:
     assert client.received() == NO_AUTHENTICATION + refusal(1)
 
 
-def test_how_long_a_session_was_does_not_depend_on_the_time_of_day() -> None:
-    assert ServerFactory(TimeOfDay()).now is time.monotonic
+def test_how_long_a_session_was_or_a_dial_is_does_not_depend_on_the_time_of_day() -> None:
+    factory = ServerFactory(TimeOfDay())
+    assert factory.now is time.monotonic
+    assert isinstance(factory.dialer, Dialer)
+    assert factory.dialer.now is time.monotonic
 
 
 # ---------------------------------------------------------------- clients of one address
