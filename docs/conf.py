@@ -48,7 +48,7 @@ _ELSEWHERE = {*sys.stdlib_module_names, "twisted", "zope", "incremental", "OpenS
 nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(map(re.escape, sorted(_ELSEWHERE)))})(\..*)?"),
     (r"py:class", r"Interface"),  # zope's, in annotations of attributes
-    (r"py:class", r"socks5(\.\w+)+\._\w+"),  # a private class has no page to refer to
+    (r"py:(class|obj)", r"socks5(\.\w+)+\._\w+"),  # what is private has no page to refer to
 ]
 
 html_theme = "alabaster"

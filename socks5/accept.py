@@ -364,11 +364,11 @@ class Port(QuietPort):
         self.resume()
 
     def pause(self) -> None:
-        """See :meth:`socks5.limits.Pausable.pause`."""
+        """See :meth:`socks5.shortage.Pausable.pause`."""
         self.stopReading()
 
     def resume(self) -> None:
-        """See :meth:`socks5.limits.Pausable.resume`. Nothing happens while another reason to wait
+        """See :meth:`socks5.shortage.Pausable.resume`. Nothing happens while another reason to wait
         holds.
         """
         if self._limit.has_room and self._retry is None and not self.disconnecting:

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 LOOK_AFTER = 1.0
 """Seconds between two looks at a file that is asked for all the time."""
@@ -57,7 +57,7 @@ class Stamp(NamedTuple):
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-class Kept(Generic[Value]):
+class Kept(Generic[_Value]):
     """What a small file says, read again when it has changed. It is looked at once a second at the most.
 
     :param now: gives the time.
@@ -65,7 +65,7 @@ class Kept(Generic[Value]):
     :param parse: makes a value of its text; must not raise.
     """
 
-    def __init__(self, now: Callable[[], float], path: str, parse: Callable[[str], Value]) -> None:
+    def __init__(self, now: Callable[[], float], path: str, parse: Callable[[str], _Value]) -> None:
         self._now = now
         self._path = path
         self._parse = parse
@@ -73,7 +73,7 @@ class Kept(Generic[Value]):
         self._look_at = -math.inf
         self._value = parse("")
 
-    def get(self) -> Value:
+    def get(self) -> _Value:
         """What it says now."""
         now = self._now()
         if now >= self._look_at:

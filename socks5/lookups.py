@@ -55,6 +55,7 @@ class Outcome(NamedTuple):
 
 
 GIVEN_UP = Outcome((), is_certain=False)
+"""Of a lookup that nobody waits for any more."""
 
 Done = Callable[[Outcome | Failure], None]
 
@@ -67,8 +68,8 @@ class Lookups(Protocol):
 
         :param name: see :func:`socks5.names.hostname`.
         :param done: called once, perhaps before this returns.
-        :returns: gives the lookup up. What can be stopped is over then, with :data:`GIVEN_UP`; what cannot goes on
-            until it is over by itself. Harmless when it is.
+        :returns: gives the lookup up. What can be stopped is over then, with :data:`~socks5.lookups.GIVEN_UP`; what
+            cannot goes on until it is over by itself. Harmless when it is.
         """
 
 

@@ -13,20 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-Item = TypeVar("Item", bound=Hashable)
+_Item = TypeVar("_Item", bound=Hashable)
 
 
-class _Client(Generic[Item]):
+class _Client(Generic[_Item]):
     """What one has: places, and items that wait, oldest first."""
 
     __slots__ = ("places", "waiting")
 
     def __init__(self) -> None:
         self.places = 0
-        self.waiting: dict[Item, None] = {}
+        self.waiting: dict[_Item, None] = {}
 
 
-class Shares(Generic[Item]):
+class Shares(Generic[_Item]):
     """See the module.
 
     :param places: in all.
@@ -43,12 +43,12 @@ class Shares(Generic[Item]):
         share: int,
         room: int,
         room_share: int,
-        begin: Callable[[Item, Hashable], object],
+        begin: Callable[[_Item, Hashable], object],
     ) -> None:
         self._places, self._share = places, share
         self._room, self._room_share = room, room_share
         self._begin = begin
-        self._clients: dict[Hashable, _Client[Item]] = {}
+        self._clients: dict[Hashable, _Client[_Item]] = {}
         # Those of whom something waits, in turn: who may have another place, and who has none.
         self._ready: dict[Hashable, None] = {}
         self._idle: dict[Hashable, None] = {}
@@ -58,7 +58,7 @@ class Shares(Generic[Item]):
         self.waiting = 0
         """Items that wait now."""
 
-    def enter(self, item: Item, client: Hashable) -> bool:
+    def enter(self, item: _Item, client: Hashable) -> bool:
         """Get a place for *item*, now or later.
 
         :returns: False: there is no room, not even to wait.
@@ -76,7 +76,7 @@ class Shares(Generic[Item]):
         self._serve()
         return True
 
-    def withdraw(self, item: Item, client: Hashable) -> None:
+    def withdraw(self, item: _Item, client: Hashable) -> None:
         """An item of a client's waits no longer; harmless if it does not wait."""
         mine = self._clients.get(client)
         if mine is not None and item in mine.waiting:
@@ -101,7 +101,7 @@ class Shares(Generic[Item]):
         self.taken += by
         self._put(client, mine)
 
-    def _put(self, client: Hashable, mine: _Client[Item]) -> None:
+    def _put(self, client: Hashable, mine: _Client[_Item]) -> None:
         """Put a client where it belongs; one that is in a line keeps its place there."""
         if mine.waiting and mine.places < self._share:
             self._ready.setdefault(client)
