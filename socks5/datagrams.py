@@ -113,6 +113,15 @@ def header_key(header: bytes) -> int:
     )
 
 
+def _name(interface: str, port: int) -> tuple[Any, ...]:
+    """Where to bind, as the socket module has it, which loses a zone that stands in the host."""
+    if "%" not in interface:
+        return interface, port
+    flags = socket.AI_NUMERICHOST
+    found = socket.getaddrinfo(interface, port, type=socket.SOCK_DGRAM, flags=flags)
+    return found[0][4]
+
+
 def kernel_drops(sock: socket.socket) -> int:
     """How many datagrams the kernel has dropped that were for a socket (SO_MEMINFO); 0 where it does not say."""
     try:
@@ -207,7 +216,7 @@ class Port:
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self._socket.bind((interface, port))
+            self._socket.bind(_name(interface, port))
         except OSError as error:
             self._socket.close()
             raise CannotListenError(interface, port, error) from None

@@ -533,6 +533,16 @@ def test_a_port_that_waits_and_is_stopped_stays_so(world: World) -> None:
     assert world.missing == []
 
 
+@pytest.mark.parametrize(
+    ("zone", "number"), [("lo", errno.EADDRNOTAVAIL), ("no-such", socket.EAI_NONAME)]
+)
+def test_an_address_to_bind_has_its_zone(world: World, zone: str, number: int) -> None:
+    """The system would call one without a zone invalid (EINVAL)."""
+    with pytest.raises(CannotListenError) as raised:
+        SinglePort(world.poller, f"fe80::7%{zone}", 0, True, world, world.share, BUFFER)
+    assert raised.value.socketError.errno == number
+
+
 def test_what_the_kernel_drops_is_counted(world: World) -> None:
     port = SinglePort(world.poller, HOST, 0, True, world, world.share, 1)
     for _ in range(2):
