@@ -44,11 +44,13 @@ class Target:
     :param host: the IP literal that datagrams for it go to.
     """
 
-    __slots__ = ("client", "host", "name", "period")
+    __slots__ = ("client", "far", "host", "name", "period")
 
     def __init__(self, name: Address, host: str) -> None:
         self.name = name
         self.host = host
+        self.far = host.partition("%")[0]
+        """What its answers come from: the same without a zone, which senders are known without."""
         self.client: Peer = ("", 0)
         """The client's port that has last sent there."""
         self.period = 0
@@ -99,11 +101,11 @@ class Targets:
         if target is None:
             return
         self._budget.targets -= 1
-        peer = (target.host, name.port)
+        peer = (target.far, name.port)
         if self._by_peer.get(peer) is target:
             del self._by_peer[peer]
-        if self._by_host.get(target.host) is target:
-            del self._by_host[target.host]
+        if self._by_host.get(target.far) is target:
+            del self._by_host[target.far]
 
     def clear(self) -> None:
         """The association is over."""
@@ -141,19 +143,20 @@ class Targets:
             self.forget(name)
             target = self._targets[name] = Target(name, host)
             self._budget.targets += 1
-        before = (self._by_peer.get((host, name.port)), self._by_host.get(host))
+        peer = (target.far, name.port)
+        before = (self._by_peer.get(peer), self._by_host.get(target.far))
         is_new = any(other is not None and other.client != client for other in before)
         target.client = client
-        self._by_peer[(host, name.port)] = target
+        self._by_peer[peer] = target
         if self._unreached:
-            self._unreached.pop((host, name.port), None)  # let it be tried
+            self._unreached.pop(peer, None)  # let it be tried
         self._use(target)
         return is_new
 
     def _use(self, target: Target) -> None:
         target.period = self._now
         self._targets.move_to_end(target.name)
-        self._by_host[target.host] = target
+        self._by_host[target.far] = target
 
     # What is not reached
 

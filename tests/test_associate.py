@@ -1024,6 +1024,16 @@ def test_sender_has_neither_mapping_nor_zone() -> None:
     assert [sender for _, sender, _ in association.received] == [TARGET, ("fe80::1", 53)]
 
 
+@pytest.mark.parametrize("filtering", UDPFiltering)
+def test_target_with_a_zone_may_answer(filtering: UDPFiltering) -> None:
+    """Its zone is a matter of this host: the client is told the address alone."""
+    association = Association(Settings(udp_filtering=filtering), rules=Allow(lambda *_: True))
+    association.ask((b"fe80::1%lo", 53), (b"fe80::1%lo", 53))
+    assert association.sent == [(b"ping", ("fe80::1%lo", 53))] * 2
+    association.far[0].receive(b"pong", ("fe80::1%lo", 53))
+    assert association.received == [(b"pong", ("fe80::1", 53), FROM)]
+
+
 @pytest.mark.parametrize("error", [MessageLengthError(), OSError(errno.EAGAIN, "")])
 def test_answer_that_cannot_be_sent_is_dropped(error: Exception) -> None:
     association = Association()
