@@ -242,9 +242,9 @@ class Settings:
     names_at_once: int = 512
     """Names that are looked up at a time: each holds a socket. A client's first one always is."""
 
-    names_per_client: int = 64
-    """Those of one client, which is an IPv4 address or an IPv6 /64: more than a browser that opens its windows
-    asks for at once, and dead names cost no more."""
+    names_per_client: int = 32
+    """Those of one client, which is an IPv4 address or an IPv6 /64: enough for a browser that opens its windows, and
+    so few that their answers, if they all come at once, keep nobody waiting."""
 
     names_waiting: int = 4096
     """Names that wait for that, at a time; more fail at once. A client's first one always may."""
