@@ -155,6 +155,7 @@ class Associate:
         self._routes_up: dict[int, Route] = {}
         self._routes_down: dict[int, Route] = {}
         self._own_ports = ports_of(session.reactor)
+        self._zone = "".join(session.server_interface.partition("%")[1:])
         self._local_ports: set[int] = set()
 
     def start(self) -> None:
@@ -487,6 +488,8 @@ class Associate:
 
     def _is_local(self, host: str) -> bool:
         """Whether what is sent to *host* comes to this machine, a NAT's address that leads to it included."""
+        if host.startswith("fe80:") and "%" not in host:
+            host += self._zone  # the client's, for no other is meant
         return host == self._settings.advertise.like(host) or is_own_address(host)
 
     def ports_changed(self) -> None:

@@ -32,6 +32,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from socks5.networks import socket_name
 from socks5.poll import FAILED, Poller
 from socks5.slots import (
     HEADER,
@@ -111,15 +112,6 @@ def header_key(header: bytes) -> int:
     return int.from_bytes(header[:8], sys.byteorder) << 16 | int.from_bytes(
         header[8:10], sys.byteorder
     )
-
-
-def _name(interface: str, port: int) -> tuple[Any, ...]:
-    """Where to bind, as the socket module has it, which loses a zone that stands in the host."""
-    if "%" not in interface:
-        return interface, port
-    flags = socket.AI_NUMERICHOST
-    found = socket.getaddrinfo(interface, port, type=socket.SOCK_DGRAM, flags=flags)
-    return found[0][4]
 
 
 def kernel_drops(sock: socket.socket) -> int:
@@ -216,7 +208,7 @@ class Port:
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self._socket.bind(_name(interface, port))
+            self._socket.bind(socket_name(interface, port))
         except OSError as error:
             self._socket.close()
             raise CannotListenError(interface, port, error) from None
@@ -283,12 +275,13 @@ class Port:
 
         :raises OSError: the kernel does not take it.
         """
+        name = socket_name(*addr)
         try:
-            self._socket.sendto(datagram, addr)
+            self._socket.sendto(datagram, name)
         except OSError:
             if not self._take_errors():  # of an earlier datagram
                 raise
-            self._socket.sendto(datagram, addr)
+            self._socket.sendto(datagram, name)
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The bound address."""

@@ -10,7 +10,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError, MessageLengthError
 from zope.interface.verify import verifyObject
 
-from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin, associate
 from socks5.associate import Associate
 from socks5.interfaces import ICommand, ISession
 from socks5.own import ports_of
@@ -833,6 +833,19 @@ def test_a_name_leads_to_no_socket_of_the_proxy() -> None:
     association.server.resolver.answers[b"localhost"] = [HERE]
     association.ask((b"localhost", association.near.getHost().port), sender=(HERE, 5000))
     assert association.dropped == {"ourselves": 1}
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_link_local_client_is_looked_for_in_its_zone(
+    monkeypatch: pytest.MonkeyPatch, is_own: bool
+) -> None:
+    monkeypatch.setattr(associate, "is_own_address", lambda host: is_own and host == "fe80::7%lo")
+    client = ("fe80::7%lo", 5000)
+    association = Association(host=address("fe80::1%lo", 1080), peer=address("fe80::7%lo", 51234))
+    association.ask(sender=client)
+    ports_of(association.reactor).add(5000)
+    association.far[0].receive(b"pong", TARGET)
+    assert association.dropped == ({"ourselves": 1} if is_own else {})
 
 
 def test_a_port_that_the_proxy_no_longer_has_is_anothers() -> None:
