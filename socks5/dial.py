@@ -294,8 +294,8 @@ class Dialer:
         return _Race(self, client, allowed, port).start()
 
     def _failed(self, failure: Failure, name: bytes) -> Failure:
-        """Not one address of a name could be reached, unless nobody was to try."""
-        if failure.check(CancelledError, NotAllowed) is None:
+        """Not one address of a name could be reached, unless none was to be tried."""
+        if failure.check(CancelledError, NotAllowed, HostUnreachable) is None:
             self._resolver.failed(name)
         return failure
 

@@ -223,9 +223,10 @@ def test_a_resolver_is_told_of_a_name_whose_addresses_are_silent() -> None:
     assert world.resolver.distrusted == [b"example.org"]
 
 
-@pytest.mark.parametrize("how", ["forbidden", "given up", "unknown", "connected"])
+@pytest.mark.parametrize("how", ["forbidden", "family", "given up", "unknown", "connected"])
 def test_a_resolver_is_told_of_no_other_name(how: str) -> None:
-    world = World([] if how == "unknown" else IPV4[:1])
+    family = OutgoingFamily.IPV6 if how == "family" else OutgoingFamily.ANY
+    world = World([] if how == "unknown" else IPV4[:1], outgoing_family=family)
     if how == "unknown":
         world.resolver.answers[b"example.org"] = DNSLookupError()
     world.dial(allowed=lambda _: how != "forbidden")
