@@ -43,6 +43,10 @@ class Holder(Protocol):
         """Close this client's connection."""
 
 
+_NOBODY: deque[Any] = deque(maxlen=0)
+"""Who waits at almost every address: one for all, for each would cost as much as the rest of an address."""
+
+
 class _Address:
     """The clients of one address.
 
@@ -55,7 +59,7 @@ class _Address:
     def __init__(self, key: object) -> None:
         self.key = key
         self.negotiating = 0
-        self.waiting: deque[tuple[float, Holder, Any]] = deque()
+        self.waiting: deque[tuple[float, Holder, Any]] = _NOBODY
 
 
 def _key(host: str) -> object:
@@ -134,8 +138,10 @@ class Crowds:
         address = self._address(host)
         if len(address.waiting) >= self._most:
             return False
+        if address not in self._crowded:
+            self._crowded[address] = None
+            address.waiting = deque()
         address.waiting.append((self._now(), holder, client))
-        self._crowded[address] = None
         if self._look is None:
             self._look = self._reactor.callLater(LOOK, self._look_around)
         return True
@@ -155,6 +161,7 @@ class Crowds:
         if address.waiting:
             return
         del self._crowded[address]
+        address.waiting = _NOBODY
         self._ready.pop(address, None)
         if not address.negotiating:
             del self._addresses[address.key]
