@@ -739,6 +739,19 @@ def spoilt(message: bytes) -> bytes:
     return message[:-1] + bytes((message[-1] ^ 1,))
 
 
+def test_a_client_that_has_agreed_on_a_level_has_two_minutes_to_ask(server: Server) -> None:
+    client, initiator = established(server)
+    client.send(token(initiator.wrap(b"\1", False), 2))
+    server.reactor.advance(60)
+    request = token(initiator.wrap(CONNECT, False), 3)
+    client.send(request[:20])
+    server.reactor.advance(59.99)
+    assert client.sees == ""
+    server.reactor.advance(0.01)
+    assert client.sees == "end"
+    assert [record.reason for record in server.records] == ["no request in time"]
+
+
 BAD = pytest.mark.parametrize(
     "spoil",
     [
