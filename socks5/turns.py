@@ -22,11 +22,12 @@ from socks5.networks import subscriber
 from socks5.poll import READABLE
 from socks5.targets import Budget
 
-SINGLE = 16
+SINGLE = 32
 """What a datagram that is handled singly counts; one in a batch counts 1, and takes about a microsecond."""
 
 SHARE = 512
-"""What a client has until the others are served: 32 single datagrams, one or two milliseconds."""
+"""What a client has until the others are served: 16 single datagrams, or as many in batches as take half a
+millisecond."""
 
 ROUND = 4 * SHARE
 """What those who wait may use together until the others are served."""
