@@ -97,20 +97,22 @@ def test_sessions_are_as_many_as_descriptors_last_for(
                 client.close()
         program.terminate()
         assert len(program.records) == 2 * fitting + 5
-        assert "accepting pauses" not in program.output
+        assert "Too many open files" not in program.output
 
 
-def test_without_descriptors_accepting_pauses(
+def test_without_descriptors_clients_wait(
     tmp_path: Path, echo: tuple[str, int], stack: ExitStack
 ) -> None:
     """Where the limit of sessions is set higher than the descriptors last for."""
-    with proxy(tmp_path, "--max-sessions", "1000", command=limited(64)) as program:
+    with proxy(
+        tmp_path, "--max-sessions=1000", "--max-sessions-wait=60", command=limited(64)
+    ) as program:
         address = ("127.0.0.1", program.port)
         established = [stack.enter_context(connected(address, echo)) for _ in range(3)]
         idle = [stack.enter_context(client_of(address)) for _ in range(80)]
         for client in idle:
             client.sendall(b"\x05\x01\x00")
-        poll(lambda: "accepting pauses: Too many open files" in program.output, "it is said")
+        poll(lambda: "Too many open files: clients wait" in program.output, "it is said")
         inside = settled(idle)
         waiting = [client for client in idle if client not in inside]
         assert len(waiting) > 10
@@ -126,7 +128,7 @@ def test_without_descriptors_accepting_pauses(
         for client in established:
             assert echoes(client)
         program.terminate()
-        assert program.output.count("accepting pauses") == 1
+        assert program.output.count("Too many open files") == 1
 
 
 def test_a_limit_of_sessions_holds_for_all_listeners_together(
