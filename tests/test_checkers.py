@@ -51,15 +51,18 @@ async def test_htpasswd_knows_users_groups_and_settings(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_whoever_a_file_remembers_waits_for_no_other_source(tmp_path: Path) -> None:
+async def test_whoever_a_file_remembers_waits_for_no_other_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SETTLED", 0)
     (tmp_path / "users").write_text(LINE)
-    known = htpasswd(f"{tmp_path}/users")
+    other, known = htpasswd(f"{tmp_path}/users"), htpasswd(f"{tmp_path}/users")
     await log_in(known, b"alice", SECRET)
-    slow = htpasswd(f"{tmp_path}/users")
-    slow.requestAvatarId = lambda credentials: Deferred()  # type: ignore[method-assign]
-    authenticator = PasswordAuthentication.over(slow, known)
+    asked: list[Any] = []
+    monkeypatch.setattr(other, "requestAvatarId", asked.append)
+    authenticator = PasswordAuthentication.over(other, known)
     user = await authenticator.authenticate(Credentials(b"alice", SECRET), "192.0.2.7")
-    assert user.name == "alice"
+    assert (user.name, asked) == ("alice", [])
 
 
 @pytest_twisted.ensureDeferred
