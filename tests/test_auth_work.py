@@ -16,6 +16,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -170,6 +171,32 @@ def test_at_the_end_one_that_fails_may_cancel_another(pools: list[Pool]) -> None
 def test_before_the_first_check_there_is_nothing_to_end(pools: list[Pool]) -> None:
     Work(Reactor).close()
     assert pools == []
+
+
+def test_without_a_thread_a_login_is_not_judged_and_the_turn_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    world, calls = Reactor(), []
+    monkeypatch.setattr(world, "callFromThread", lambda *call: calls.append(call))
+    busy = Work(lambda: world, threads=1)
+    with monkeypatch.context() as patch, capturedLogs() as events:
+        patch.setattr(threading.Thread, "start", refuse)
+        outcomes = [told(busy.run(CLIENT, str, "a")) for _ in range(3)]
+    assert all(failure.check(LoginNotJudged) for [failure] in outcomes)
+    assert [formatEvent(event) for event in events] == [
+        "no thread to check logins in: can't start new thread; times: 1"
+    ]
+
+    outcome = told(busy.run(CLIENT, str, "b"))
+    [thread] = busy._pool.threads  # type: ignore[union-attr]
+    busy.close()
+    thread.join(5)
+    for function, *arguments in calls:
+        function(*arguments)
+    assert outcome == ["b"]
 
 
 @pytest_twisted.ensureDeferred

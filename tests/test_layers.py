@@ -107,7 +107,7 @@ SIDEWAYS = {
     "auth.users": {"auth", "auth.hashes"},
     "auth.files": {"auth", "auth.users", "auth.work", "limits", "disk"},
     "auth.turns": {"auth", "limits"},
-    "auth.work": {"auth", "auth.turns", "auth.users"},
+    "auth.work": {"auth", "auth.turns", "auth.users", "limits"},
     "auth.pam": {"auth", "auth.users", "disk", "limits"},
     "auth.directory": {"auth.users"},
     "auth.ldap": {"auth", "auth.directory", "auth.turns", "auth.users", "limits"},

@@ -24,6 +24,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
@@ -32,6 +33,7 @@ from socks5.auth import LoginNotJudged, client_of
 from socks5.auth.turns import Turn, Turns
 from socks5.auth.users import keyed
 from socks5.interfaces import IMemory
+from socks5.limits import Sparing
 from socks5.networks import subscriber
 
 _PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -64,6 +66,8 @@ class Work:
     :param share: how many of those may be one client's; see :class:`~socks5.auth.turns.Turns`, also for the rest.
     """
 
+    log = Logger()
+
     def __init__(
         self,
         reactor: Callable[[], Any],
@@ -75,6 +79,7 @@ class Work:
         self._reactor: Any = None
         self._pool: ThreadPool | None = None
         self._threads = threads
+        self._lines = Sparing(lines=1)
         self._turns = Turns(threads, share, **queue)
 
     def run(self, client: str, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
@@ -82,7 +87,8 @@ class Work:
 
         :param client: an IP literal; "" on a UNIX socket.
         :returns: its outcome, or a failure with :exc:`~socks5.auth.LoginNotJudged` if too many wait, or
-            the end has come. Cancelling takes it out of the queue; what has begun runs to its end unheard.
+            the end has come, or the system has no thread. Cancelling takes it out of the queue; what has begun
+            runs to its end unheard.
         """
         outcome: Deferred[Any] = self._turns.wait(client)
         return outcome.addCallback(self._begin, partial(function, *arguments))
@@ -90,8 +96,25 @@ class Work:
     def _begin(self, turn: Turn, call: Callable[[], Any]) -> Deferred[Any]:
         outcome: Deferred[Any] = Deferred()
         pool = self._pool or self._start()
-        pool.callInThreadWithCallback(partial(self._tell, turn, outcome), call)
+        try:
+            pool.callInThreadWithCallback(partial(self._tell, turn, outcome), call)
+        except (
+            Exception
+        ) as error:  # the system has no thread for us now (RuntimeError, MemoryError)
+            # What was never started could not be joined at the end.
+            pool.threads[:] = [thread for thread in pool.threads if thread.ident is not None]
+            turn.over()
+            raise self._no_thread(error) from None
         return outcome
+
+    def _no_thread(self, error: Exception) -> LoginNotJudged:
+        if (left_out := self._lines.next()) is not None:
+            self.log.error(
+                "no thread to check logins in: {reason}; times: {count}",
+                reason=str(error),
+                count=left_out + 1,
+            )
+        return LoginNotJudged("there is no thread to check it in")
 
     def _start(self) -> ThreadPool:
         self._reactor = self._get_reactor()
