@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from twisted.internet.error import DNSLookupError
+
 from socks5.disk import read
-from socks5.names import literal
+from socks5.names import hostname, literal
 
 HOSTS = "/etc/hosts"
 RESOLV_CONF = "/etc/resolv.conf"
@@ -70,7 +72,7 @@ class ResolvConf:
                 search = values
             elif keyword == "options":
                 options.update(map(_option, values))
-        domains = (each.strip(".").lower() for each in search)
+        domains = map(_domain, search)
         return cls(
             servers=tuple(dict.fromkeys(servers[:MOST_SERVERS])) or NO_SERVERS,
             search=tuple(filter(None, domains))[:MOST_SEARCHED],
@@ -121,9 +123,18 @@ def sources_beside_dns(path: str = NSSWITCH_CONF) -> list[str]:
     return []
 
 
+def _domain(text: str) -> str:
+    """A domain in the form that is asked for; "" for what cannot be the end of a name."""
+    try:
+        return hostname(text.strip(".").encode()).removesuffix(".")
+    except DNSLookupError:
+        return ""
+
+
 def _option(text: str) -> tuple[str, int]:
     name, _, value = text.partition(":")
-    return (name, int(value)) if value.isdecimal() else (name, 1)
+    # Of very many digits int() makes nothing (its limit is 4300), and nobody means anything.
+    return (name, int(value)) if value.isdecimal() and len(value) < 10 else (name, 1)
 
 
 def _lines(text: str, comment: str) -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from socks5.dns import wire_name
 from socks5.resolvconf import ResolvConf, parse_hosts, sources_beside_dns
 
 
@@ -34,10 +35,13 @@ def test_an_empty_file_asks_this_host() -> None:
         ("search one.example\ndomain two.example", {"search": ("two.example",)}),
         ("search" + " a" * 9, {"search": ("a",) * 8}),
         ("search .", {"search": ()}),
+        ("search m\u00fcller.local", {"search": ("xn--mller-kva.local",)}),
+        (f"search a..b {'a' * 64}.example exa/mple good.example", {"search": ("good.example",)}),
         ("options ndots:2 timeout:7 attempts:3", {"ndots": 2, "timeout": 7, "attempts": 3}),
         ("options ndots:99 timeout:99\noptions attempts:99", {"ndots": 15, "timeout": 30, "attempts": 5}),
         ("options ndots:0 timeout:0 attempts:0", {"ndots": 0, "timeout": 1, "attempts": 1}),
         ("options ndots:x rotate", {"rotates": True}),
+        ("options rotate ndots:" + "9" * 5000, {"rotates": True}),
         ("options use-vc no-aaaa edns0", {"is_by_tcp": True, "has_ipv6": False}),
         ("sortlist 192.0.2.0/24\noptions", {}),
     ],
@@ -71,6 +75,14 @@ def test_any_text_is_a_file(text: str) -> None:
     for each in (text, f"options {text}", f"nameserver {text}"):
         assert 1 <= len(ResolvConf.parse(each).servers) <= 3
     parse_hosts(text)
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_every_candidate_can_be_asked_for(searched: str, domain: str) -> None:
+    for name in ResolvConf.parse(f"search {searched}", domain).candidates("host"):
+        assert len(wire_name(name)) <= 255
+    for name in ResolvConf.parse("", domain).candidates("host"):
+        assert len(wire_name(name)) <= 255
 
 
 def test_hosts_have_their_addresses_in_the_file_s_order() -> None:
