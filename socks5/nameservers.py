@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.dns import Answer, Code, question, read_answer
+from socks5.networks import socket_name
 from socks5.resolvconf import ResolvConf
 
 MOST_DATAGRAM = 4096
@@ -65,7 +66,7 @@ class DatagramChannel:
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self._socket.connect((server, port))
+            self._socket.connect(socket_name(server, port))
         except OSError:
             self._socket.close()
             raise

@@ -172,11 +172,22 @@ async def test_an_answer_that_is_cut_comes_over_tcp(server: Server) -> None:
     assert readers() == set()
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_server_may_have_a_zone() -> None:
+    """The loopback's address stands for a link-local one, as a router announces its own."""
+    with ExitStack() as stack:
+        server = Server(stack, "::1")
+        server.host = "::1%lo"
+        asking = Asking(server)
+        await server.question()
+        asking.inquiry.stop()
+
+
 def test_no_socket_is_left_where_there_is_no_route() -> None:
     """Which is found out while it is opened."""
     from twisted.internet import reactor
 
-    with pytest.raises(socket.gaierror):
+    with pytest.raises(OSError, match="No such device"):
         DatagramChannel(reactor, "fe80::1%no-such-one", 53, lambda _: None, lambda: None)
     assert readers() == set()
 
