@@ -63,7 +63,7 @@ class _Asked:
     """A name that is looked up, or waits for that.
 
     ``waits`` has the client of each who waits, ``clients`` how many those of each client are; ``holder`` is the
-    client whose share the lookup is of, None before it has begun.
+    client whose share the lookup is of, None before it has begun. ``is_refresh``: it goes on even if nobody waits.
     """
 
     __slots__ = ("clients", "give_up", "holder", "is_refresh", "text", "waits")
@@ -284,16 +284,9 @@ class Resolver:
         if hosts is None:
             return
         self._cache.avoid(asked.text, self._settings.name_failure_lifetime)
-        if asked.holder is not None and not asked.is_refresh:
-            asked.is_refresh = True
-            self._deadlines.set(asked, lambda: self._end_refresh(asked))
+        asked.is_refresh = asked.holder is not None
         self._leave(asked, wait)
         wait.callback(hosts)
-
-    def _end_refresh(self, asked: _Asked) -> None:
-        asked.is_refresh = False
-        if not asked.waits:
-            asked.give_up()
 
     # Lookups
 
@@ -302,13 +295,30 @@ class Resolver:
         asked.holder = client
         for other in asked.clients:
             self._shares.withdraw(asked, other)
+        self._ask(asked)
+
+    def _ask(self, asked: _Asked) -> None:
+        """Ask for the name; and anew, should the time for that be over while somebody waits who came later, for a
+        lookup does not go on asking for ever.
+        """
         assert self._lookups is not None
-        asked.give_up = self._lookups.begin(asked.text, partial(self._over, asked))
+        asked.is_refresh = False
+        self._deadlines.set(asked, partial(self._overdue, asked))
+        try:
+            asked.give_up = self._lookups.begin(asked.text, partial(self._over, asked))
+        except Exception:  # a bug, which must not cost the place
+            self._over(asked, Failure())
+
+    def _overdue(self, asked: _Asked) -> None:
+        asked.give_up()
 
     def _over(self, asked: _Asked, outcome: Outcome | Failure) -> None:
         """Remember the outcome, tell those who wait, and let another have the place."""
-        del self._asked[asked.text]
         self._deadlines.clear(asked)
+        if outcome is GIVEN_UP and asked.waits:
+            self._ask(asked)
+            return
+        del self._asked[asked.text]
         result = outcome if isinstance(outcome, Failure) else self._result(asked.text, outcome)
         waits, asked.waits = asked.waits, {}
         for wait in waits:

@@ -519,6 +519,36 @@ def test_a_lookup_that_is_given_up_is_stopped_and_its_place_is_free(asking: Aski
     assert asking.reactor.getDelayedCalls() == []
 
 
+def test_a_lookup_that_takes_too_long_is_begun_anew_for_those_who_still_wait(
+    asking: Asking,
+) -> None:
+    """However many come and go: one whose question was lost would leave all who join it without an answer."""
+    asking.begin_with(names_at_once=1, names_per_client=1, resolve_timeout=10.0)
+    given = []
+    for seconds in (6, 6, 6, 1):
+        given.append(asking.ask())
+        asking.reactor.advance(seconds)
+    assert asking.lookups.asked == ["example.org"] * 2
+    waits = asking.ask(b"next")
+    asking.lookups.answer("example.org", Outcome(HOSTS, 60))
+    assert [unknown(each) for each in given[:2]] == [True, True]
+    assert given[2:] == [[HOSTS], [HOSTS]]
+    assert asking.lookups.asked[2:] == ["next"]
+    asking.reactor.advance(10)
+    assert unknown(waits)
+    assert (asking.lookups.under_way, asking.reactor.getDelayedCalls()) == ({}, [])
+
+
+def test_a_lookup_that_cannot_begin_costs_no_place(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking.begin_with(names_at_once=1, names_per_client=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(asking.lookups, "begin", lambda *_: 1 // 0)
+        assert asking.ask()[0].check(ZeroDivisionError)
+    assert asking.answered(Outcome(HOSTS, 60)) == [HOSTS]
+
+
 def test_dead_names_of_one_client_cost_nobody_else_a_turn(asking: Asking) -> None:
     asking.begin_with(names_at_once=4, names_per_client=4, names_waiting=100)
     for number in range(50):
@@ -700,7 +730,7 @@ def test_a_refresh_ends_even_if_nobody_answers(asking: Asking) -> None:
     expired(asking, resolve_timeout=10.0)
     asking.ask()
     asking.reactor.advance(1)
-    asking.reactor.advance(9.999)
+    asking.reactor.advance(8.999)
     assert list(asking.lookups.under_way) == ["example.org"]
     asking.reactor.advance(0.001)
     assert asking.lookups.under_way == {}
