@@ -31,6 +31,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionDone, MessageLengthError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
@@ -135,7 +136,7 @@ class Associate:
         self._client_side: Any = None
         self._target_sides: dict[bool, Any] = {}
         self._client: Peer | None = None
-        self._names_waiting = 0
+        self._names: set[Deferred[Any]] = set()
         self._has_choice = False
         self._fragments = Reassembler(session.settings.max_fragments)
         self._fragment_timer: IDelayedCall | None = None
@@ -330,16 +331,15 @@ class Associate:
         """Send once the name is resolved; until then the datagram waits, and only so many may."""
         settings, size = self._settings, len(payload)
         if (
-            self._names_waiting >= settings.udp_names_waiting
+            len(self._names) >= settings.udp_names_waiting
             or self._budget.octets_waiting + size > settings.udp_octets_waiting
         ):
             self._drop("too many names")
             return
-        self._names_waiting += 1
         self._budget.octets_waiting += size
 
         def resolved(hosts: Sequence[str] | Failure) -> None:
-            self._names_waiting -= 1
+            self._names.discard(wait)
             self._budget.octets_waiting -= size
             if isinstance(hosts, Failure):
                 self._drop("unknown name")
@@ -348,6 +348,7 @@ class Associate:
 
         name = cast("bytes", target.host)
         wait = self.session.resolver.resolve(name, self.session.access.client)
+        self._names.add(wait)
         wait.addBoth(resolved).addErrback(self.session.crashed)
 
     def _send_to_reachable(
@@ -587,6 +588,8 @@ class Associate:
             if not associations[self.session.client_host]:
                 del associations[self.session.client_host]
             self._budget.associations -= 1
+        for wait in tuple(self._names):
+            wait.cancel()
         self._targets.clear()
         self._count_lost()
         if self._idle is not None:

@@ -557,6 +557,14 @@ def test_name_that_is_resolved_too_late_is_dropped() -> None:
     assert association.far == []
 
 
+def test_the_end_of_an_association_ends_its_lookups() -> None:
+    """They are in the client's share, where they would keep its next ones waiting."""
+    association = Association()
+    association.ask((b"a", 53), (b"b", 53))
+    association.client.end()
+    assert association.server.resolver.cancelled == [b"a", b"b"]
+
+
 # ---------------------------------------------------------------- the rules
 
 
