@@ -35,6 +35,9 @@ PORTS = 65536
 
 _CHANGES = 8  # octets before the tables
 
+_PROCESS = 52
+"""Bits of a change's number below the process's: microseconds, and more of them than there are changes."""
+
 _UNSPECIFIED = ("0.0.0.0", "::")
 """All addresses, where somebody listens; this machine, where somebody connects."""
 
@@ -44,25 +47,47 @@ _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 def is_own_address(host: str) -> bool:
     """Whether what is sent to an IP literal comes to this machine, perhaps among others (multicast).
 
-    The kernel is asked: its source address towards one of its own is that address. What redirects packets on
-    their way (a NAT, a firewall's rule) cannot be seen so.
+    The kernel is asked. What redirects packets on their way (a NAT, a firewall's rule) cannot be seen so.
 
     :param host: an IP literal; an IPv6 one may have a zone.
     :returns: also where that cannot be found out now, for want of descriptors; False for what is no address.
     """
-    return host in _EVERY_MACHINES or _is_source(host, int(time.monotonic() / LIFETIME))
+    return host in _EVERY_MACHINES or _is_ours(host, int(time.monotonic() / LIFETIME))
 
 
 @lru_cache(maxsize=4096)
-def _is_source(host: str, period: int) -> bool:
-    """Whether this machine's source address towards *host* is *host*; asked once in each period."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _is_ours(host: str, period: int) -> bool:
+    """Whether *host* is an address of this machine; asked once in each period."""
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect(socket_name(host, 9))  # sends nothing, and is the same for every port
-            return packed(probe.getsockname()[0]) == packed(host)
-    except OSError as error:  # not reachable, no such family
+        return _is_source(host) or (":" not in host and _is_within(host))
+    except OSError as error:  # not ours, not reachable, no such family
         return error.errno in _OUT_OF_DESCRIPTORS
+
+
+def _is_source(host: str) -> bool:
+    """Whether this machine's source address towards *host* is *host*, as it is towards its own, but for secondary
+    IPv4 addresses: the source towards them is the primary one.
+
+    :raises OSError: there is no route.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(socket_name(host, 9))  # sends nothing, and is the same for every port
+        return packed(probe.getsockname()[0]) == packed(host)
+
+
+def _is_within(host: str) -> bool:
+    """Whether an IPv4 address can be bound, and is reached from loopback, from where no way leads out. Either alone
+    may be so of others' addresses (the system's settings ip_nonlocal_bind, route_localnet).
+
+    :raises OSError: it is not so.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((host, 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        probe.connect((host, 9))
+    return True
 
 
 class OwnListeners:
@@ -112,7 +137,8 @@ class OwnPorts:
         self._table = self._tables[process * PORTS : (process + 1) * PORTS]
         self._table[:] = bytes(PORTS)
         self._sockets: Counter[int] = Counter()
-        self._next_change = process << 40  # no two processes ever write the same number
+        # No process ever writes a number of another's, or of its own predecessor's, who counted from its start.
+        self._next_change = process << _PROCESS | time.monotonic_ns() // 1000
 
     @classmethod
     def file_for(cls, processes: int) -> IO[bytes]:

@@ -37,11 +37,20 @@ def test_others_addresses_are_not_own(host: str) -> None:
 
 
 class Kernel:
-    """A socket on a machine that has one address."""
+    """A socket on a machine.
 
-    def __init__(self, address: str, error: int = 0) -> None:
+    :param address: the primary one: what sockets are bound to that nobody has bound.
+    :param error: the number of the error that a connection meets.
+    :param bindable: what else can be bound.
+    :param within: what is reached from loopback.
+    """
+
+    def __init__(self, address: str, error: int = 0, bindable: str = "", within: str = "") -> None:
         self._address = address
         self._error = error
+        self._bindable = ("127.0.0.1", bindable)
+        self._within = within
+        self._bound = ""
         self.asked: list[str] = []
 
     def __call__(self, *arguments: Any) -> "Kernel":
@@ -51,12 +60,19 @@ class Kernel:
         return self
 
     def __exit__(self, *arguments: Any) -> None:
-        pass
+        self._bound = ""
+
+    def bind(self, name: tuple[str, int]) -> None:
+        if name[0] not in self._bindable:
+            raise OSError(errno.EADDRNOTAVAIL, "")
+        self._bound = name[0]
 
     def connect(self, name: tuple[str, int]) -> None:
         self.asked.append(name[0])
         if self._error:
             raise OSError(self._error, os.strerror(self._error))
+        if self._bound and name[0] != self._within:
+            raise OSError(errno.EINVAL, "")
 
     def getsockname(self) -> tuple[str, int]:
         return self._address, 50000
@@ -64,7 +80,7 @@ class Kernel:
 
 @pytest.fixture(autouse=True)
 def forget() -> None:
-    own._is_source.cache_clear()
+    own._is_ours.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +98,21 @@ def test_the_kernels_source_towards_its_own_address_is_that_address(
 ) -> None:
     monkeypatch.setattr(socket, "socket", Kernel(source))
     assert is_own_address(host) is is_own
+
+
+@pytest.mark.parametrize(
+    ("bindable", "within", "is_own"),
+    [
+        ("198.51.100.2", "198.51.100.2", True),
+        ("198.51.100.2", "", False),  # net.ipv4.ip_nonlocal_bind
+        ("", "198.51.100.2", False),  # net.ipv4.conf.*.route_localnet
+    ],
+)
+def test_a_secondary_address_is_what_can_be_bound_and_is_reached_from_loopback(
+    monkeypatch: pytest.MonkeyPatch, bindable: str, within: str, is_own: bool
+) -> None:
+    monkeypatch.setattr(socket, "socket", Kernel("198.51.100.1", 0, bindable, within))
+    assert is_own_address("198.51.100.2") is is_own
 
 
 @pytest.mark.parametrize(
@@ -148,6 +179,22 @@ def test_the_ports_of_a_killed_process_are_forgotten_by_its_successor() -> None:
     OwnPorts(memory, 1)
     assert 5000 in first
     assert 5001 not in first
+
+
+def test_a_successor_s_changes_are_none_of_its_predecessor_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever has seen the latter sees the former."""
+    memory = bytearray(OwnPorts.size(1024))
+    seen = set()
+    for now in (10**9, 2 * 10**9, 10**17):
+        monkeypatch.setattr(own.time, "monotonic_ns", lambda now=now: now)
+        for process in (0, 1, 1023):
+            ports = OwnPorts(memory, process)
+            for port in range(1024, 1034):
+                ports.add(port)
+                seen.add(ports.changes[0])
+    assert len(seen) == 90
 
 
 def test_a_reactor_has_one_table_whatever_wraps_it() -> None:
