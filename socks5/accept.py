@@ -20,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -162,8 +163,9 @@ class Port(QuietPort):
         super().__init__(*arguments)
         self._limit = limit
         self._retry: IDelayedCall | None = None
-        self._is_turning_away = False
-        self._has_been_empty = True
+        self._queued = 0  # clients in the kernel's queue at the last look
+        self._taken = 0  # accepted since, from its front
+        self._late = 0  # at its front, to be turned away
         self._counts_addresses = not getattr(self.factory, "is_behind_balancer", False)
         self._has_addresses = True
         self._spare = _Spare()
@@ -232,13 +234,13 @@ class Port(QuietPort):
         for _ in range(LOOK):
             if self.disconnecting or served == BATCH:
                 return
-            if not (self._limit.has_room or self._is_turning_away):
+            if not (self._limit.has_room or self._late):
                 self.pause()
                 return
             try:
                 client, address = self._accept()
             except BlockingIOError:
-                self._is_turning_away, self._has_been_empty = False, True
+                self._queued = self._late = 0
                 return
             except OSError as error:
                 if error.errno in _THAT_CLIENT_ONLY or self._turns_one_away(error):
@@ -256,7 +258,11 @@ class Port(QuietPort):
         :raises OSError: there is none.
         """
         listening: Any = self.socket
-        return listening.accept() if self._poller is None else listening._accept()  # type: ignore[no-any-return]
+        client, address = listening.accept() if self._poller is None else listening._accept()
+        self._taken += 1
+        if self._late:
+            self._late -= 1
+        return client, address
 
     def _receive(self, client: Any, address: Any) -> bool:
         """Serve a client that was accepted, let it wait for its turn, or close it.
@@ -376,17 +382,30 @@ class Port(QuietPort):
 
     def turn_away(self) -> None:
         """See :meth:`socks5.shortage.Pausable.turn_away`."""
-        self._is_turning_away = not self._has_been_empty
-        self._has_been_empty = False
-        if self._is_turning_away and not self.disconnecting:
+        if self.disconnecting:
+            return
+        # First in, first out: who waited at the last look and was not taken since stands in front.
+        self._late = max(0, self._queued - self._taken)
+        self._queued, self._taken = self._queue_length(), 0
+        if self._late:
             self.startReading()
+
+    def _queue_length(self) -> int:
+        """How many clients wait in the kernel's queue; where the system does not tell, as of a UNIX socket, as many
+        as ever can.
+        """
+        if sys.platform != "linux" or not self._has_addresses:
+            return BACKLOG
+        # tcpi_unacked, which of a listening socket is the length of its queue (linux/tcp.h, net/ipv4/tcp.c)
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+        return int.from_bytes(info[24:28], sys.byteorder)
 
     def _turns_one_away(self, error: OSError) -> bool:
         """Close a client for which there is no descriptor, by means of the one that is kept for that.
 
         :returns: whether that was to be done, and was.
         """
-        is_due = self._is_turning_away and error.errno in _OUT_OF_DESCRIPTORS
+        is_due = self._late > 0 and error.errno in _OUT_OF_DESCRIPTORS
         if not (is_due and self._spare.give()):
             return False
         try:

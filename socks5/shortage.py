@@ -28,7 +28,7 @@ class Pausable(Protocol):
         """Accept again."""
 
     def turn_away(self) -> None:
-        """Accept and close whoever waits already, unless nobody has waited since the last call."""
+        """Accept and close whoever waited at the last call, and still does."""
 
 
 class Shortage:

@@ -495,6 +495,56 @@ def test_a_queue_that_was_empty_meanwhile_is_left_alone(make: Callable[..., Worl
     world.limit.leave()
 
 
+def test_of_a_queue_that_moves_only_those_are_closed_that_have_waited_for_long(
+    make: Callable[..., World],
+) -> None:
+    """However long it is all the time."""
+    world = make(1, max_sessions_wait=WAIT)
+    waiting = [world.connect() for _ in range(4)]
+    world.reactor.turn()
+    for _ in range(6):
+        world.reactor.advance(WAIT / 2)
+        world.reactor.turn()
+        for _ in range(3):  # those that waited at the last look, each while a new one comes
+            waiting.append(world.connect())
+            world.end_first_session()
+            world.reactor.turn()
+        assert world.factory.peers == world.ports_of(waiting[-4])
+    assert world.counters.turned_away == {}
+
+    patient = waiting[-3:]
+    world.reactor.advance(WAIT / 2)
+    world.reactor.turn()
+    late = world.connect()
+    world.end_first_session()
+    world.reactor.turn()
+    world.reactor.advance(WAIT / 2)
+    world.reactor.turn()
+    assert [is_open(client) for client in (*patient, late)] == [True, False, False, True]
+
+
+def test_of_a_unix_socket_whoever_waits_at_the_second_look_is_closed(
+    make: Callable[..., World], tmp_path: Path
+) -> None:
+    """The system does not say how many they are."""
+    world = make(1, max_sessions_wait=WAIT)
+    world.limit.enter()
+    path = str(tmp_path / "socket")
+    port = world.listening.listenUNIX(path, world.factory)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.setblocking(False)
+        world.reactor.advance(WAIT / 2)
+        world.reactor.turn()
+        assert is_open(client)
+        world.reactor.advance(WAIT / 2)
+        world.reactor.turn()
+        assert not is_open(client)
+    world.limit.leave()
+    port.stopListening()
+    world.reactor.advance(0)
+
+
 def test_without_descriptors_the_one_kept_back_closes_who_waits(
     make: Callable[..., World],
 ) -> None:
