@@ -35,10 +35,16 @@ from socks5.dns import MOST_ADDRESSES, MOST_ALIASES, Answer, Code, Kind, wire_na
 from socks5.nameservers import DatagramChannel, Inquiry
 from socks5.preference import preferred
 from socks5.resolvconf import ResolvConf
+from socks5.settings import OutgoingFamily
 from socks5.wire import unmap
 
 RESOLUTION_DELAY = 0.05
-"""Seconds that one family's addresses wait for the other's (RFC 8305 section 3)."""
+"""Seconds that IPv4 addresses wait for IPv6 ones (RFC 8305 section 3)."""
+
+IPV4_DELAY = 2.5
+"""Seconds that IPv6 addresses wait for IPv4 ones: so long that a question that was lost is put again. A client of
+section 3 need not wait, for it adds what comes later; here that is lost, and where IPv6 leads nowhere nothing is left.
+"""
 
 
 class Outcome(NamedTuple):
@@ -81,11 +87,19 @@ class NameServerLookups:
 
     :param reactor: see :class:`socks5.nameservers.Inquiry`.
     :param path: the file; one that is not there is as good as an empty one.
+    :param family: addresses of what families are of use.
     :param channel: see :class:`socks5.nameservers.Inquiry`.
     """
 
-    def __init__(self, reactor: Any, path: str, channel: Any = DatagramChannel) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        path: str,
+        family: OutgoingFamily = OutgoingFamily.ANY,
+        channel: Any = DatagramChannel,
+    ) -> None:
         self._reactor = reactor
+        self._family = family
         self._channel = channel
         domain = socket.gethostname().partition(".")[2]
         self._conf = Kept(clock_of(reactor), path, lambda text: ResolvConf.parse(text, domain))
@@ -96,9 +110,17 @@ class NameServerLookups:
         conf = self._conf.get()
         self._begun += conf.rotates
         inquire = partial(Inquiry, self._reactor, conf, first=self._begun, channel=self._channel)
-        lookup = _Lookup(self._reactor, conf, inquire, name, done)
+        lookup = _Lookup(self._reactor, conf.candidates(name), self._kinds(conf), inquire, done)
         lookup.start()
         return lookup.give_up
+
+    def _kinds(self, conf: ResolvConf) -> tuple[Kind, ...]:
+        """What to ask for: addresses that nobody could use only cost time."""
+        if self._family is OutgoingFamily.IPV6:
+            return (Kind.AAAA,)
+        if self._family is OutgoingFamily.IPV4 or not conf.has_ipv6:
+            return (Kind.A,)
+        return Kind.AAAA, Kind.A
 
 
 class _Lookup:
@@ -107,17 +129,16 @@ class _Lookup:
     def __init__(
         self,
         reactor: Any,
-        conf: ResolvConf,
+        candidates: list[str],
+        kinds: tuple[Kind, ...],
         inquire: Callable[..., Inquiry],
-        name: str,
         done: Done,
     ) -> None:
         self._reactor = reactor
         self._inquire = inquire
-        self._candidates = conf.candidates(name)
-        self._candidates.reverse()
+        self._candidates = candidates[::-1]
+        self._kinds = kinds
         self._done: Done | None = done
-        self._kinds = (Kind.AAAA, Kind.A) if conf.has_ipv6 else (Kind.A,)
         self._answers: dict[int, Answer | None] = {}
         self._inquiries: list[Inquiry] = []
         self._aliases = 0
@@ -148,7 +169,8 @@ class _Lookup:
         if is_unknown or len(self._answers) == len(self._kinds):
             self._conclude()
         elif answer is not None and answer.hosts:
-            self._enough = self._reactor.callLater(RESOLUTION_DELAY, self._conclude)
+            delay = RESOLUTION_DELAY if kind == Kind.A else IPV4_DELAY
+            self._enough = self._reactor.callLater(delay, self._conclude)
 
     def _conclude(self) -> None:
         """No more is to come for this candidate, or it is not waited for."""
@@ -158,6 +180,8 @@ class _Lookup:
         if found:
             hosts = preferred(host for answer in found for host in answer.hosts)
             lifetime = min(answer.lifetime or 0 for answer in found)
+            if Kind.A in self._kinds and self._answers.get(Kind.A) is None:
+                lifetime = 0  # may be of no use to anybody without the IPv4 addresses
             self._finish(Outcome(hosts, lifetime, is_certain=None not in answers))
             return
         self._note_denial(answers)

@@ -204,7 +204,7 @@ class Resolver:
             self._hosts = Kept(clock_of(self._reactor), HOSTS, parse_hosts)
             if settings.resolver is NameSource.DNS:
                 self._share_out(settings.names_at_once, settings.names_per_client)
-                return NameServerLookups(self._reactor, RESOLV_CONF)
+                return NameServerLookups(self._reactor, RESOLV_CONF, settings.family)
         threads = settings.resolver_threads
         self._share_out(threads, max(1, threads // CLIENTS_OF_THREADS))
         if not isinstance(installed, GAIResolver):

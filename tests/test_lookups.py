@@ -21,6 +21,7 @@ from socks5.lookups import (
     Outcome,
     SystemLookups,
 )
+from socks5.settings import OutgoingFamily
 from tests.fakes import FakeLookup, FakeReactor, FakeTransport
 from tests.nameserver import (
     CNAME,
@@ -41,12 +42,12 @@ FIRST, SECOND = "192.0.2.53", "2001:db8::53"
 class World:
     """Lookups by a resolv.conf, and the servers in it."""
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path, text: str, family: OutgoingFamily) -> None:
         self.reactor = FakeReactor()
         self.servers = NameServers()
         self.path = path
         path.write_text(text)
-        self.lookups = NameServerLookups(self.reactor, str(path), self.servers)
+        self.lookups = NameServerLookups(self.reactor, str(path), family, self.servers)
         self.outcomes: list[Outcome | Failure] = []
 
     def begin(self, name: str = NAME) -> Callable[[], None]:
@@ -76,7 +77,12 @@ def no_routes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., World]:
-    return lambda text=f"nameserver {FIRST}\n": World(tmp_path / "resolv.conf", text)
+    def world(
+        text: str = f"nameserver {FIRST}\n", family: OutgoingFamily = OutgoingFamily.ANY
+    ) -> World:
+        return World(tmp_path / "resolv.conf", text, family)
+
+    return world
 
 
 @pytest.fixture
@@ -102,17 +108,51 @@ def test_both_families_are_asked_for_at_once(world: World) -> None:
     assert world.over() == Outcome(("2001:db8::1", "192.0.2.1"), 60)
 
 
-@pytest.mark.parametrize(("kind", "host"), [("A", "192.0.2.1"), ("AAAA", "2001:db8::1")])
-def test_one_family_s_answer_is_enough_after_a_short_wait(
-    world: World, kind: str, host: str
+@pytest.mark.parametrize(
+    ("kind", "host", "seconds", "lifetime"),
+    [("A", "192.0.2.1", 0.05, 300), ("AAAA", "2001:db8::1", 2.5, 0)],
+)
+def test_one_family_s_answer_is_enough_after_a_wait(
+    world: World, kind: str, host: str, seconds: float, lifetime: float
 ) -> None:
-    """As where a name server drops the questions for the other."""
+    """As where a name server drops the questions for the other. What lacks the IPv4 addresses is not kept for long."""
     world.begin()
     world.servers.answer(NAME, kind, host)
-    world.reactor.advance(0.049)
+    world.reactor.advance(seconds - 0.001)
     assert world.outcomes == []
     world.reactor.advance(0.001)
-    assert world.over() == Outcome((host,), 300, is_certain=False)
+    assert world.over() == Outcome((host,), lifetime, is_certain=False)
+
+
+def test_ipv4_addresses_are_not_lost_with_the_question_for_them(world: World) -> None:
+    """It is put again, and the name has addresses where IPv6 leads nowhere."""
+    world.begin()
+    world.servers.answer(NAME, "AAAA", "2001:db8::1")
+    world.reactor.advance(2)
+    assert world.asked == [FIRST] * 2
+    world.servers.answer(NAME, "A", "192.0.2.1")
+    assert world.over() == Outcome(("2001:db8::1", "192.0.2.1"), 300)
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "kinds"),
+    [
+        (OutgoingFamily.IPV4, "", ["A"]),
+        (OutgoingFamily.IPV6, "", ["AAAA"]),
+        (OutgoingFamily.IPV6, "options no-aaaa\n", ["AAAA"]),
+        (OutgoingFamily.PREFER_IPV4, "", ["AAAA", "A"]),
+    ],
+)
+def test_families_that_are_not_reached_are_not_asked_for(
+    make: Callable[..., World], family: OutgoingFamily, text: str, kinds: list[str]
+) -> None:
+    world = make(text, family)
+    world.begin()
+    assert [kind for _, _, kind in world.servers.asked] == kinds
+    for kind in kinds:
+        world.servers.answer(NAME, kind, "192.0.2.1" if kind == "A" else "2001:db8::1")
+    assert len(world.over().hosts) == len(kinds)
+    assert world.over().is_certain
 
 
 @pytest.mark.parametrize("kind", ["A", "AAAA"])

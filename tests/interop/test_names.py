@@ -41,7 +41,7 @@ def ask(name_server: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     async def ask(name: str, text: str = "", channel: Any = DatagramChannel) -> Outcome:
         (tmp_path / "resolv.conf").write_text(f"nameserver 127.0.0.1\nsearch sub.test\n{text}")
         outcomes: list[Any] = []
-        asking = NameServerLookups(reactor, str(tmp_path / "resolv.conf"), channel)
+        asking = NameServerLookups(reactor, str(tmp_path / "resolv.conf"), channel=channel)
         asking.begin(name, outcomes.append)
         await until(lambda: outcomes)
         [outcome] = outcomes
