@@ -242,7 +242,8 @@ class _Receiver:
             self._found[host] = None
 
     def resolutionComplete(self) -> None:
-        self._done(Outcome(tuple(self._found)))
+        # Without addresses nobody says whether there are none, or no name server has answered.
+        self._done(Outcome(tuple(self._found), is_certain=bool(self._found)))
 
 
 class HostnameLookups:
@@ -267,6 +268,21 @@ def _do_nothing() -> None:
     """A lookup that cannot be stopped goes on."""
 
 
+def _getaddrinfo(*arguments: Any, **options: Any) -> Any:
+    """As the socket module's.
+
+    :raises socket.gaierror: whatever went wrong: Twisted's resolver never tells of anything else.
+    """
+    try:
+        return socket.getaddrinfo(*arguments, **options)
+    except socket.gaierror:
+        raise
+    except (
+        Exception
+    ) as error:  # no memory or descriptors, or a name that the socket module does not encode
+        raise socket.gaierror(socket.EAI_FAIL, str(error)) from error
+
+
 class SystemLookups(HostnameLookups):
     """Asks the system's resolver, with all that nsswitch.conf(5) names, in threads of its own.
 
@@ -280,7 +296,7 @@ class SystemLookups(HostnameLookups):
         pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._pool: ThreadPool | None = pool
         pool.start()
-        super().__init__(GAIResolver(reactor, lambda: pool))
+        super().__init__(GAIResolver(reactor, lambda: pool, _getaddrinfo))
 
     def close(self) -> None:
         """Let the threads go, without waiting for them. Harmless twice."""

@@ -337,9 +337,12 @@ class Resolver:
         stale = self._cache.stale(text)
         if stale is not None:
             return stale
-        return Failure(
-            DNSLookupError("no address found" if outcome.is_certain else "no name server answers")
+        why = (
+            "no address found"
+            if outcome.is_certain
+            else "no address found, or no name server answers"
         )
+        return Failure(DNSLookupError(why))
 
     def close(self) -> None:
         """Let threads go, if there are any. Harmless twice."""

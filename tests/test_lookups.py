@@ -510,6 +510,15 @@ def test_a_resolver_of_twisted_s_kind_is_asked() -> None:
     assert outcomes == [Outcome(("192.0.2.1", "::1"))]
 
 
+def test_without_addresses_a_resolver_may_just_have_found_nobody_to_ask() -> None:
+    """So what is known from before may serve."""
+    lookup = FakeLookup()
+    outcomes: list[Any] = []
+    HostnameLookups(lookup).begin(NAME, outcomes.append)
+    lookup.answer(NAME, [])
+    assert outcomes == [Outcome((), is_certain=False)]
+
+
 def test_a_resolver_that_raises_fails() -> None:
     lookup = FakeLookup()
     lookup.resolveHostName = lambda *_: 1 // 0  # type: ignore[method-assign,assignment]
@@ -562,13 +571,42 @@ def test_the_system_s_threads_are_bounded_and_end_without_being_waited_for(
     assert pool.calls == ["start", "one.example", "stop in another thread"]
 
 
+def threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if "socks5-names" in each.name]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(24, "Too many open files"),
+        MemoryError(),
+        UnicodeError(),
+        socket.gaierror(socket.EAI_AGAIN, "later"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_whatever_the_system_raises_ends_the_lookup(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Or it would keep its place for ever."""
+    from twisted.internet import reactor
+
+    def broken(*_: Any) -> Any:
+        raise error
+
+    system, outcomes = SystemLookups(reactor, 1), []
+    monkeypatch.setattr(socket, "getaddrinfo", broken)
+    system.begin("one.example", outcomes.append)
+    await until(lambda: outcomes)
+    assert outcomes == [Outcome((), is_certain=False)]
+    system.close()
+    await until(lambda: threads() == [])
+
+
 @pytest_twisted.ensureDeferred
 async def test_real_threads_resolve_and_end() -> None:
     """A name that needs no name server."""
     from twisted.internet import reactor
-
-    def threads() -> list[threading.Thread]:
-        return [each for each in threading.enumerate() if "socks5-names" in each.name]
 
     assert isinstance(reactor.nameResolver, GAIResolver)
     system, outcomes = SystemLookups(reactor, 2), []
