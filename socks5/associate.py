@@ -74,16 +74,21 @@ MOST_SENDERS = 1024
 UNSENDABLE = (OSError, MessageLengthError, CannotListenError, LocalProtocolError)
 """Too long, no route, port 0, a full buffer, no socket of that family: the datagram's bad luck."""
 
-_NOT_THE_TARGETS = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE})
+_NOT_THE_TARGETS = frozenset(
+    {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EMFILE, errno.ENFILE}
+)
 
 MOST_TRIES = 8
 """Addresses of a name that one datagram is tried at."""
 
 
 def _is_about_the_target(error: Exception) -> bool:
-    """Whether what is :data:`UNSENDABLE` may be sent to another address: not if a buffer is full, or it is too long."""
+    """Whether what is :data:`UNSENDABLE` may be sent to another address: not if a buffer is full, it is too long, or
+    there is no descriptor for a socket.
+    """
     if isinstance(error, MessageLengthError):
         return False
+    error = getattr(error, "socketError", error)  # as the system said it
     return getattr(error, "errno", None) not in _NOT_THE_TARGETS
 
 
@@ -521,9 +526,7 @@ class Associate:
         """See :class:`socks5.datagrams.Owner`."""
         self._valid += count
         if is_up:
-            if self._fragment_timer is not None:  # they stood alone, like those that came singly
-                self._fragment_timer.cancel()
-                self._forget_fragments()
+            self._stood_alone()
             self.bytes_up += octets
             self.session.counters.datagrams_up += count
         else:
@@ -534,9 +537,17 @@ class Associate:
         """See :class:`socks5.datagrams.Owner`."""
         self._targets.unreached(target)
 
-    def unsendable(self, count: int) -> None:
+    def unsendable(self, is_up: bool, count: int) -> None:
         """See :class:`socks5.datagrams.Owner`."""
+        if is_up:
+            self._stood_alone()
         self._drop("unsendable", count)
+
+    def _stood_alone(self) -> None:
+        """The client's datagrams that went by routes did, like others that came singly: that ends a sequence."""
+        if self._fragment_timer is not None:
+            self._fragment_timer.cancel()
+            self._forget_fragments()
 
     def _add_route_up(self, target: Address, host: str, client: Peer) -> None:
         """Let the client's further datagrams for a target that was just approved go in batches."""

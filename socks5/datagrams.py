@@ -70,6 +70,7 @@ _ERROR_SIZE = 512
 _UDP_GRO = 104
 _SO_MEMINFO = 55
 _DROPS = struct.Struct("32xI")  # SK_MEMINFO_DROPS is the last of nine numbers
+_MOST_DROPS = 0xFFFFFFFF  # it begins anew behind that
 _MAX_SIZE = 65507
 
 
@@ -124,6 +125,21 @@ def kernel_drops(sock: socket.socket) -> int:
     return drops
 
 
+def _bound(interface: str, port: int) -> socket.socket:
+    """:raises twisted.internet.error.CannotListenError: see :class:`Port`."""
+    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise CannotListenError(interface, port, error) from None
+    try:
+        sock.bind(socket_name(interface, port))
+    except OSError as error:
+        sock.close()
+        raise CannotListenError(interface, port, error) from None
+    return sock
+
+
 @lru_cache(maxsize=256)
 def _beginnings(segment: int) -> struct.Struct:
     """Takes the first octets of each segment of that size."""
@@ -168,7 +184,7 @@ class Owner(Protocol):
     def moved(self, is_up: bool, count: int, octets: int) -> None:
         """That many datagrams, with that many octets of payload, have left by their routes."""
 
-    def unsendable(self, count: int) -> None:
+    def unsendable(self, is_up: bool, count: int) -> None:
         """That many were not taken by the kernel."""
 
     def unreachable(self, target: tuple[str, int]) -> None:
@@ -188,7 +204,8 @@ class Port:
     :param owner: decides about the datagrams.
     :param share: what our work is counted against; used up, the socket waits.
     :param buffer: octets of receive buffer to ask for.
-    :raises twisted.internet.error.CannotListenError: the port is taken, or the address not ours.
+    :raises twisted.internet.error.CannotListenError: the port is taken, or the address not ours, or there is no
+        descriptor left.
     """
 
     _log = Logger()
@@ -205,13 +222,7 @@ class Port:
         share: Share,
         buffer: int,
     ) -> None:
-        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.bind(socket_name(interface, port))
-        except OSError as error:
-            self._socket.close()
-            raise CannotListenError(interface, port, error) from None
+        self._socket = _bound(interface, port)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self._lost = 0
         self.fd = self._socket.fileno()
@@ -230,14 +241,18 @@ class Port:
         lives.
         """
         self._log.failure("a datagram was dropped", failure=failure)
-        self._owner.unsendable(1)
+        self._owner.unsendable(self._is_up, 1)
         if self.fd >= 0:
             self._poller.again(self.fd)
 
     # What ICMP says
 
     def hear_errors(self) -> None:
-        """Have the owner told of targets that are not reached. Costs a reading for each ICMP message."""
+        """Have the owner told of targets that are not reached. Costs a reading for each ICMP message.
+
+        From now on whatever is done to the socket may fail for an earlier datagram's sake, and does so once. The
+        kernel also tells what has no room in the queue of errors, which is the receive buffer's.
+        """
         if not self._hears_errors:
             self._hears_errors = True
             self._socket.setsockopt(*_RECVERR[self._socket.family], 1)
@@ -260,12 +275,17 @@ class Port:
                 self._owner.unreachable(name[:2])
         return count
 
+    def _was_about_an_earlier_one(self) -> bool:
+        """Whether an error may be no word about what was tried, which is to be tried once more then."""
+        self._take_errors()
+        return self._hears_errors
+
     def take_lost(self) -> int:
         """How many datagrams the kernel has dropped, most of them for want of room in the receive buffer, since this
-        was asked last.
+        was asked last; at the least, for an aggregate counts as one.
         """
         lost = kernel_drops(self._socket)
-        self._lost, lost = lost, lost - self._lost
+        self._lost, lost = lost, (lost - self._lost) & _MOST_DROPS
         return lost
 
     # A datagram port as Twisted's
@@ -279,7 +299,7 @@ class Port:
         try:
             self._socket.sendto(datagram, name)
         except OSError:
-            if not self._take_errors():  # of an earlier datagram
+            if not self._was_about_an_earlier_one():
                 raise
             self._socket.sendto(datagram, name)
 
@@ -313,8 +333,11 @@ class SinglePort(Port):
                 return
             try:
                 data, name = receive(MAX_DATAGRAM)
-            except OSError:  # nothing there, or an error that is heard of next
+            except BlockingIOError:
                 return
+            except OSError:  # of a datagram that was sent; the kernel says it once, behind which there may be more
+                share.left -= 1
+                continue
             share.left -= SINGLE
             self._owner.missed(self._is_up, data, name[:2])
             if self.fd < 0:
@@ -386,7 +409,10 @@ class BatchPort(Port):
             at_once = self._at_once
             count = _libc.recvmmsg(self.fd, slots.incoming_at, at_once, 0, None)
             if count <= 0:
-                return
+                if ctypes.get_errno() == errno.EAGAIN:
+                    return
+                share.left -= 1
+                continue  # as for single ones: an earlier datagram's error
             share.left -= count
             sizes = slots.lengths[:count].tolist()
             aggregated = slots.control_lengths[:count].tolist()
@@ -473,15 +499,16 @@ class BatchPort(Port):
         """Send the slots from *start* to *end*. What the kernel does not take is dropped."""
         if target is None or start == end:
             return
-        done = start
+        done, tried = start, -1
         while done < end and target.fd >= 0:
             sent = _libc.sendmmsg(target.fd, messages[done], end - done, 0)
             if sent <= 0:
-                if target._take_errors():  # of earlier datagrams
+                if tried != done and target._was_about_an_earlier_one():
+                    tried = done
                     continue
                 is_full = ctypes.get_errno() in (errno.EAGAIN, errno.ENOBUFS)
                 lost = end - done if is_full else 1
-                self._owner.unsendable(lost)
+                self._owner.unsendable(self._is_up, lost)
                 done += lost
                 continue
             octets = sum(sizes[done : done + sent]) + (sent * extra if extra < 0 else 0)
@@ -553,7 +580,7 @@ class BatchPort(Port):
             if not self._send_segments(slots, route.port, pieces, whole, count, octets):
                 if not first:
                     return False
-                self._owner.unsendable(count)
+                self._owner.unsendable(self._is_up, count)
         return True
 
     def _send_segments(
@@ -577,6 +604,6 @@ class BatchPort(Port):
             self._owner.moved(self._is_up, count, octets)
             return True
         if ctypes.get_errno() in (errno.EAGAIN, errno.ENOBUFS):
-            self._owner.unsendable(count)
+            self._owner.unsendable(self._is_up, count)
             return True
         return False

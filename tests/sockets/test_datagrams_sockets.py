@@ -111,7 +111,7 @@ class World:
     def unreachable(self, target: tuple[str, int]) -> None:
         self.unreached.append(target)
 
-    def unsendable(self, count: int) -> None:
+    def unsendable(self, is_up: bool, count: int) -> None:
         self.lost += count
 
     def ports_changed(self) -> None:
@@ -543,6 +543,18 @@ def test_an_address_to_bind_has_its_zone(world: World, zone: str, number: int) -
     assert raised.value.socketError.errno == number
 
 
+def test_a_port_for_which_there_is_no_descriptor_is_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> Any:
+        raise OSError(errno.EMFILE, "")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(CannotListenError) as raised:
+        world.port(True)
+    assert raised.value.socketError.errno == errno.EMFILE
+
+
 def test_what_the_kernel_drops_is_counted(world: World) -> None:
     port = SinglePort(world.poller, HOST, 0, True, world, world.share, 1)
     for _ in range(2):
@@ -555,6 +567,14 @@ def test_what_the_kernel_drops_is_counted(world: World) -> None:
         world.missing.clear()
         assert port.take_lost() == 0
     port.stopListening()
+
+
+def test_what_the_kernel_drops_is_counted_beyond_its_number_s_32_bits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped = iter([0xFFFFFFFE, 3])
+    monkeypatch.setattr(datagrams, "kernel_drops", lambda sock: next(dropped))
+    assert [world.near.take_lost() for _ in range(2)] == [0xFFFFFFFE, 5]
 
 
 def test_a_kernel_that_does_not_say_what_it_drops_has_dropped_nothing(
@@ -926,6 +946,51 @@ def test_what_is_heard_of_one_target_loses_nothing_of_another(world: World) -> N
     assert target.all() == [b"one", b"two"]
     assert world.unreached == [nowhere, nowhere]
     assert world.lost == 0
+
+
+def filled(world: World, port: Any) -> int:
+    """Fill the receive buffer of a port that hears errors, and let one come, for which there is no room then.
+
+    :returns: how many datagrams wait to be read.
+    """
+    port.hear_errors()
+    count = 100
+    for _ in range(count):
+        world.client.send(b"x", at(port))
+    port._socket.sendto(b"lost", closed_port())
+    return count - port.take_lost()
+
+
+def small(world: World, kind: str) -> Any:
+    """A port towards targets with the least receive buffer there is."""
+    if kind == "single":
+        return SinglePort(world.poller, HOST, 0, False, world, world.share, 1)
+    return BatchPort(world.poller, HOST, 0, False, world, world.share, 1, world.down_routes)
+
+
+@pytest.mark.parametrize("kind", ["single", "batch"])
+def test_what_has_arrived_is_read_though_an_error_has_no_room(world: World, kind: str) -> None:
+    """The kernel reports the error once, in place of a datagram, and nothing more that could wake us arrives."""
+    port = small(world, kind)
+    world.poller.doRead()
+    waiting = filled(world, port)
+    assert 0 < waiting < 100
+    world.go(20)
+    assert len(world.missing) == waiting
+    port.stopListening()
+
+
+def test_an_error_that_has_no_room_loses_no_datagram_of_another_target(world: World) -> None:
+    far, target = small(world, "batch"), world.plain()
+    world.approve(target, far)
+    filled(world, far)
+    far.write(b"one", target.host)
+    far._socket.sendto(b"lost", closed_port())
+    world.ask(target, b"two")
+    world.near.ready(1)
+    assert target.all() == [b"one", b"two"]
+    assert world.lost == 0
+    far.stopListening()
 
 
 def test_an_error_is_read_before_what_has_arrived(world: World) -> None:
