@@ -275,7 +275,7 @@ class IResolver(Interface):
         """
 
     def failed(name: bytes) -> None:
-        """No address of *name* could be connected to: what is remembered of it may be wrong."""
+        """No address of *name* could be reached: what is remembered of it may be wrong."""
 
 
 class IStreamReceiver(Interface):

@@ -11,6 +11,7 @@ Floor 2: imports floors 0 to 1½ and :mod:`socks5.lookups`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -143,10 +144,12 @@ class Cache:
             table.popitem(last=False)
 
     def distrust(self, name: str) -> None:
-        """Its addresses do not work: forget them, unless they were asked for just now."""
+        """Its addresses did not work for somebody: ask anew, unless they were asked for just now. Until there is an
+        answer they are as good as any whose time is over, for others may reach them, at other ports.
+        """
         known = self._known.get(name)
         if known is not None and self._now() - known.since >= self._settings.name_failure_lifetime:
-            del self._known[name]
+            self._known[name] = known._replace(fresh_until=-math.inf)
 
 
 @implementer(IResolver)

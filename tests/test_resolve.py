@@ -770,6 +770,25 @@ def test_addresses_that_do_not_work_are_asked_for_anew(asking: Asking) -> None:
     assert asking.lookups.asked == ["example.org"] * 2
 
 
+def test_addresses_that_one_has_not_reached_serve_the_others_if_nobody_knows_better(
+    asking: Asking,
+) -> None:
+    """A connection that is refused, at whatever port, takes no name away, and causes few lookups."""
+    asking.answered(Outcome(HOSTS, 60))
+    asking.reactor.advance(3)
+    asking.resolver.failed(NAME)
+    given = asking.ask()
+    asking.lookups.answer("example.org", Outcome((), is_certain=False))
+    for _ in range(3):
+        asking.resolver.failed(NAME)
+        assert given == asking.ask() == [HOSTS]
+    assert asking.lookups.asked == ["example.org"] * 2
+    asking.reactor.advance(3)
+    given = asking.ask()
+    asking.reactor.advance(1)
+    assert given == [HOSTS]
+
+
 def test_addresses_that_were_asked_for_just_now_stay(asking: Asking) -> None:
     """Or each attempt at a host that is down would be a lookup."""
     asking.answered(Outcome(HOSTS, 60))
