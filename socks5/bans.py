@@ -8,10 +8,10 @@ A login that succeeds halves the score, once every :data:`PARDON_INTERVAL` secon
 an account and guesses the passwords of others gains only half a threshold of guesses an hour from logging in
 between. It never shortens a ban, and bans to come are as long as they would have been.
 
-IPv6 addresses count by their /64, which is what one subscriber has. Loopback, UNIX sockets and the other
-addresses of this host are never banned: every user of the host shares them, and whoever may use the proxy comes
-from them, by connecting to the proxy through itself. At most :data:`MOST_ADDRESSES` are remembered; beyond, the
-least harmful are forgotten.
+IPv6 addresses count by their /64, which is what one subscriber has, link-local ones each by itself. Loopback, UNIX
+sockets and the other addresses of this host are never banned: every user of the host shares them, and whoever may use
+the proxy comes from them, by connecting to the proxy through itself. At most :data:`MOST_ADDRESSES` are remembered;
+beyond, the least harmful are forgotten.
 
 Floor 1½: imports floor 1 and :mod:`socks5.networks`, :mod:`socks5.deadlines`, :mod:`socks5.limits` and
 :mod:`socks5.own`.
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from ipaddress import IPv4Address, IPv6Network
+from ipaddress import IPv6Network, ip_address
 from math import inf
 from typing import Any
 
@@ -66,8 +66,8 @@ MOST_ADDRESSES = 10_000
 _EVICTED = 8
 """A full table loses one of so many."""
 
-_IPV4 = 4
-"""Octets of an IPv4 address."""
+_NETWORK = 8
+"""Octets of a /64."""
 
 
 class _Address:
@@ -97,7 +97,7 @@ class _Address:
 
 def _name(key: bytes) -> str:
     """An address, or the network that counts as one."""
-    return str(IPv4Address(key)) if len(key) == _IPV4 else str(IPv6Network((key + bytes(8), 64)))
+    return str(IPv6Network((key + bytes(8), 64)) if len(key) == _NETWORK else ip_address(key))
 
 
 class Asking:
@@ -162,7 +162,7 @@ class Bans:
         until = self._banned.get(key)
         if until is None or until <= self._now():
             return False
-        return len(key) == _IPV4 or not self._is_exempt(client)  # a /64 may hold what is exempt
+        return len(key) != _NETWORK or not self._is_exempt(client)  # a /64 may hold what is exempt
 
     def failed(self, client: str, is_judged: bool = True) -> float:
         """See :meth:`socks5.interfaces.IBans.failed`."""

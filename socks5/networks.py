@@ -18,6 +18,7 @@ from typing import Any
 
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _MAPPED_BITS = 96
+_LINK_LOCAL = b"\xfe\x80" + bytes(6)  # section 2.5.6
 
 _Table = tuple[tuple[int, frozenset[int]], ...]
 """For each length: how far to shift an address, and the prefixes that there are."""
@@ -56,15 +57,17 @@ def socket_name(host: str, port: int) -> tuple[Any, ...]:
 
 def subscriber(host: str) -> bytes:
     """Whom a client's address stands for, where clients share something: an IPv4 address, or the /64 that one
-    subscriber has of IPv6 (RFC 6177).
+    subscriber has of IPv6 (RFC 6177). All link-local addresses are in one /64, so each of them stands for itself.
 
     :param host: an IP literal, or "".
-    :returns: 4 or 8 octets; none for what is no IP literal: all clients of UNIX sockets count as one.
+    :returns: 4 or 8 octets, 16 of a link-local address; none for what is no IP literal: all clients of UNIX sockets
+        count as one.
     """
     try:
-        return packed(host)[:8]
+        octets = packed(host)
     except ValueError:
         return b""
+    return octets if octets.startswith(_LINK_LOCAL) else octets[:8]
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:

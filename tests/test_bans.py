@@ -352,6 +352,15 @@ def lines() -> Iterator[list[str]]:
     globalLogPublisher.removeObserver(seen)
 
 
+def test_a_link_local_address_is_banned_without_its_neighbours(
+    world: World, lines: list[str]
+) -> None:
+    world.fail("fe80::1%lo", 4)
+    assert world.bans.is_banned("fe80::1%lo")
+    assert not world.bans.is_banned("fe80::2%lo")
+    assert "fe80::1 is banned" in lines[-1]
+
+
 def test_a_ban_is_a_line_when_it_begins_and_when_it_ends(world: World, lines: list[str]) -> None:
     world.fail(times=4)
     world.clock.advance(1)

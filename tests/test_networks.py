@@ -89,6 +89,13 @@ def test_a_subscriber_is_an_ipv4_address_or_a_64_of_ipv6() -> None:
     assert subscriber("") == b""
 
 
+def test_each_link_local_address_is_a_subscriber() -> None:
+    """All of a network's hosts have them in one /64."""
+    assert subscriber("fe80::1") == subscriber("fe80::1%lo") == ip_address("fe80::1").packed
+    assert subscriber("fe80::1") != subscriber("fe80::2")
+    assert subscriber("254.128.0.1") == bytes((254, 128, 0, 1))
+
+
 # ---------------------------------------------------------------- as sockets take them
 
 
