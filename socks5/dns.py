@@ -34,6 +34,7 @@ _CNAME, _SOA = 5, 6
 _HEADER = struct.Struct("!6H")
 _RECORD = struct.Struct("!HHIH")
 _IS_ANSWER, _OPCODE, _IS_TRUNCATED, _IS_RECURSION_DESIRED = 0x8000, 0x7800, 0x0200, 0x0100
+_IS_AUTHORITATIVE, _IS_RECURSION_AVAILABLE = 0x0400, 0x0080
 _TTL_SIGN = 0x80000000
 
 
@@ -61,6 +62,7 @@ class Answer(NamedTuple):
         server does not say.
     :param alias: the name at the end of a chain of aliases that the server has not followed any further; None:
         there is none, or it has.
+    :param is_referral: the server only knows whom else to ask, and does not do so for us.
     """
 
     code: int
@@ -68,6 +70,7 @@ class Answer(NamedTuple):
     hosts: tuple[str, ...] = ()
     lifetime: float | None = None
     alias: bytes | None = None
+    is_referral: bool = False
 
 
 class _Record(NamedTuple):
@@ -116,9 +119,15 @@ def read_answer(message: bytes, asked: bytes) -> Answer | None:
     if flags & _IS_TRUNCATED:
         return Answer(code, is_truncated=True)
     try:
-        return _read(message, asked, code, answers, authorities)
+        answer = _read(message, asked, code, answers, authorities)
     except (IndexError, ValueError, struct.error):
         return None
+    is_its_task = flags & (_IS_AUTHORITATIVE | _IS_RECURSION_AVAILABLE)
+    if is_its_task or answers or not authorities or answer != Answer(Code.NO_ERROR):
+        return answer
+    return answer._replace(
+        is_referral=True
+    )  # RFC 2308 section 2.2: name servers, and no SOA record
 
 
 def _read(message: bytes, asked: bytes, code: int, answers: int, authorities: int) -> Answer:

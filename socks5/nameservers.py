@@ -2,8 +2,8 @@
 
 All questions about a name go to one server from one UDP socket, whose port the system has chosen at random and
 which takes datagrams of that server only. A server that is silent gets company: after a while the next one is
-asked, and whoever answers first counts. One that refuses is passed over. What is too long for a datagram is asked
-for over TCP.
+asked, and whoever answers first counts. One that refuses, or refers us to others, is passed over. What is too long
+for a datagram is asked for over TCP.
 
 Floor 2: imports floors 0 to 1½.
 """
@@ -219,7 +219,7 @@ class Inquiry:
         """A server answers a question that is open."""
         if answer.is_truncated:
             self.ask_by_stream(server, kind)
-        elif answer.code in tuple(Code):
+        elif answer.code in tuple(Code) and not answer.is_referral:
             self._tell(kind, answer)
         else:
             self.refused(server, [kind])

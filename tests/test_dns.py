@@ -101,6 +101,23 @@ def test_a_denial_says_how_long(code: int, lifetime: int, minimum: int, seconds:
     assert read_answer(octets, ASKED) == Answer(code, lifetime=seconds)
 
 
+@pytest.mark.parametrize(
+    ("flags", "authorities", "answer"),
+    [
+        (0x8100, [record(OTHER, 2, OTHER)], Answer(0, is_referral=True)),
+        (0x8180, [record(OTHER, 2, OTHER)], Answer(0)),
+        (0x8500, [record(OTHER, 2, OTHER)], Answer(0)),
+        (0x8103, [record(OTHER, 2, OTHER)], Answer(3)),
+        (0x8100, [record(OTHER, 2, OTHER), SOA(OTHER, 900, 60)], Answer(0, lifetime=60)),
+        (0x8100, [], Answer(0)),
+    ],
+)
+def test_a_referral_to_other_servers_is_no_denial(
+    flags: int, authorities: list[bytes], answer: Answer
+) -> None:
+    assert read_answer(message(ASKED, [], authorities, flags=flags), ASKED) == answer
+
+
 def test_other_records_say_nothing() -> None:
     records = [
         record(NAME, 46, b"signature"),

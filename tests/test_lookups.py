@@ -32,6 +32,7 @@ from tests.nameserver import (
     A,
     NameServers,
     message,
+    record,
 )
 from tests.sockets.wires import until
 
@@ -337,6 +338,19 @@ def test_a_server_that_refuses_is_passed_over_at_once(two: World, code: int) -> 
     two.servers.answer(NAME, "A", "192.0.2.1", server=SECOND)
     two.servers.answer(NAME, "AAAA", server=SECOND)
     assert two.over().hosts == ("192.0.2.1",)
+
+
+def test_a_server_that_only_knows_others_is_passed_over_at_once(two: World) -> None:
+    """It is not there for us: it does no recursion, and the name is not its own."""
+    two.begin()
+    for kind in ("AAAA", "A"):
+        channel, asked = two.servers.question(NAME, kind)
+        others = record(wire_name("org"), 2, wire_name("ns.example"))
+        channel.received(message(asked, [], [others], flags=0x8100))
+    assert two.asked == [FIRST, SECOND]
+    for kind, host in (("AAAA", "2001:db8::1"), ("A", "192.0.2.1")):
+        two.servers.answer(NAME, kind, host, server=SECOND)
+    assert two.over() == Outcome(("2001:db8::1", "192.0.2.1"), 300)
 
 
 def test_a_server_that_is_down_is_passed_over_at_once(two: World) -> None:
