@@ -7,12 +7,15 @@ begins whenever another one is through. Who comes beyond so many that wait is cl
 Waiting for a client takes nothing: a connection that has had :data:`HOLD` seconds and is not through, for
 it is silent or slow, no longer keeps others from their turn.
 
+So one address can save up connections that have greeted, and let all send their requests at once. A request costs
+even more. So of one address only some are served in a round; further ones wait, and addresses take turns.
+
 Floor 1½: imports :mod:`socks5.deadlines`, :mod:`socks5.networks` and :mod:`socks5.settings`.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from math import inf
 from typing import Any, Protocol
 
@@ -30,7 +33,26 @@ LOOK = 0.25
 """Seconds between two looks at who has had his time, while somebody waits."""
 
 TURN = 32
-"""Clients that begin at a time, before the established ones get their turn."""
+"""Clients that begin, and requests that have waited, at a time, before the established ones get their turn."""
+
+
+REQUESTS = 16
+"""Requests of one address that are served at once in a round, about two milliseconds of work. A round that ends by the
+clock may follow another one, so they may be twice as many."""
+
+ROUND = 0.005
+"""Seconds that a round lasts, unless a turn of those that wait ends it: so up to 3200 requests in a second wait for
+nothing."""
+
+ADDRESSES = 4096
+"""Whose requests are counted in a round; one more, and all counts begin anew."""
+
+
+class Asker(Protocol):
+    """A session that has a request."""
+
+    def begin_command(self) -> None:
+        """It is this session's turn: serve its request. Raises nothing."""
 
 
 class Holder(Protocol):
@@ -87,6 +109,10 @@ class Crowds:
         self._negotiating: dict[object, tuple[float, _Address]] = {}  # by session, in their order
         self._crowded: dict[_Address, None] = {}
         self._ready: dict[_Address, None] = {}
+        self._asked: dict[object, int] = {}  # requests served at once in this round, by address
+        self._round_ends = 0.0
+        self._asking: dict[object, OrderedDict[Asker, None]] = {}  # in the order of their turns
+        self._address_of: dict[object, object] = {}  # of each session in there
         self._look: IDelayedCall | None = None
         self._next: IDelayedCall | None = None
 
@@ -111,6 +137,8 @@ class Crowds:
 
     def end(self, session: object) -> None:
         """A session is through, or gone; nothing happens to one that is not known, or no longer."""
+        if self._asking:
+            self._ask_no_more(session)
         found = self._negotiating.pop(session, None)
         if found is None:
             return
@@ -127,6 +155,58 @@ class Crowds:
         if address is None:
             address = self._addresses[key] = _Address(key)
         return address
+
+    # Requests
+
+    def may_ask(self, host: str, session: Asker) -> bool:
+        """Whether a session's request is to be served at once. If not, the session is told when, unless :meth:`end`
+        is said of it before.
+        """
+        key = _key(host)
+        asked = self._asked.get(key, 0)
+        if asked >= REQUESTS or key in self._asking:
+            if key in self._asking or not self._begins_round():
+                self._let_wait(key, session)
+                return False
+            asked = 0
+        elif not asked and len(self._asked) >= ADDRESSES:
+            self._asked.clear()
+        self._asked[key] = asked + 1
+        return True
+
+    def _begins_round(self) -> bool:
+        """Whether the time of the last round is over; then all counts begin anew."""
+        now = self._now()
+        if now < self._round_ends:
+            return False
+        self._round_ends = now + ROUND
+        self._asked.clear()
+        return True
+
+    def _let_wait(self, key: object, session: Asker) -> None:
+        self._asking.setdefault(key, OrderedDict())[session] = None
+        self._address_of[session] = key
+        self._take_a_turn()
+
+    def _ask_no_more(self, session: object) -> None:
+        key = self._address_of.pop(session, None)
+        if key is not None:
+            del self._asking[key][session]  # type: ignore[arg-type]
+            if not self._asking[key]:
+                del self._asking[key]
+
+    def _let_ask(self) -> None:
+        """Serve some requests that wait, one of each address in turn."""
+        self._asked.clear()
+        for _ in range(TURN):
+            if not self._asking:
+                return
+            key, sessions = next(iter(self._asking.items()))
+            session, _ = sessions.popitem(last=False)
+            del self._address_of[session], self._asking[key]
+            if sessions:
+                self._asking[key] = sessions  # behind the others
+            session.begin_command()
 
     # Those who wait
 
@@ -168,20 +248,30 @@ class Crowds:
 
     def _make_ready(self, address: _Address) -> None:
         self._ready[address] = None
+        self._take_a_turn()
+
+    def _take_a_turn(self) -> None:
         if self._next is None:
-            self._next = self._reactor.callLater(0, self._let_begin)
+            self._next = self._reactor.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        """Requests that wait, and clients that may begin: some, before the established ones get their turn."""
+        self._next = None
+        try:
+            self._let_ask()
+            self._let_begin()
+        finally:
+            if self._ready or self._asking:
+                self._take_a_turn()
 
     def _let_begin(self) -> None:
         """Let some begin, one of each address that has room in turn."""
-        try:
-            for _ in range(TURN):
-                if not self._ready:
-                    break
-                address = next(iter(self._ready))
-                del self._ready[address]
-                self._let_one_begin(address)
-        finally:
-            self._next = self._reactor.callLater(0, self._let_begin) if self._ready else None
+        for _ in range(TURN):
+            if not self._ready:
+                return
+            address = next(iter(self._ready))
+            del self._ready[address]
+            self._let_one_begin(address)
 
     def _let_one_begin(self, address: _Address) -> None:
         if address.negotiating >= self._share:  # somebody else's port has let another one begin

@@ -380,7 +380,10 @@ class ServerProtocol:
             if self._negotiation.stage is Stage.REQUEST:
                 self._await_request()
         elif isinstance(event, CommandRequested):
-            self._serve(event.request)
+            if self.factory.crowds.may_ask(self._client, self):
+                self._serve(event.request)
+            else:
+                self._await_turn(event.request)
         elif isinstance(event, CredentialsReceived):
             if self._is_login(event.credentials):
                 self._check(event)
@@ -470,13 +473,14 @@ class ServerProtocol:
 
     def _client_ended(self) -> None:
         """The client sent its end while the negotiation, or a command that has not replied, was
-        under way: it has left, unless octets of it wait for the verdict or for the target.
+        under way: it has left, unless octets of it wait for the verdict, for its turn or for the target.
         """
         self.has_client_ended = True
-        if self._checking is not None:
-            goes_on = self.pending_octets > 0
+        if self._command is not None:
+            goes_on = self._command.client_ended()
         else:
-            goes_on = self._command is not None and self._command.client_ended()
+            waits = self._checking is not None or self.request is not None
+            goes_on = waits and self.pending_octets > 0
         if not goes_on:
             self.end("client closed")
 
@@ -487,6 +491,19 @@ class ServerProtocol:
             self.transport.resumeProducing()
 
     # The command
+
+    def _await_turn(self, request: Request) -> None:
+        """Other requests of the client's address are served before this one."""
+        self._deadlines.clear(self)  # it is not the client who lets us wait
+        self.request = request
+
+    def begin_command(self) -> None:
+        """See :class:`socks5.crowds.Asker`."""
+        try:
+            self._serve(self.request)
+            self._go_on()
+        except Exception:
+            self.crashed(Failure())
 
     def _serve(self, request: Request) -> None:
         factory = self.factory

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
 
-from socks5.crowds import HOLD, LOOK, TURN, Crowds
+from socks5 import crowds
+from socks5.crowds import HOLD, LOOK, REQUESTS, ROUND, TURN, Crowds
 from socks5.settings import Settings
+from tests.fakes import SteppedClock
 
 HOST, OTHER = "192.0.2.1", "192.0.2.2"
 SHARE, MOST, PATIENCE = 2, 3, 5.0
@@ -34,7 +35,7 @@ class World:
     def __init__(self, room: int = 1000, **settings: Any) -> None:
         chosen = {"handshakes_per_client": SHARE, "waiting_per_client": MOST}
         chosen |= {"handshake_timeout": PATIENCE, **settings}
-        self.clock = Clock()
+        self.clock = SteppedClock()
         self.crowds = Crowds(self.clock, Settings(**chosen), room)  # type: ignore[arg-type]
         self.listener = Listener(self.crowds)
         self._number = 0
@@ -213,3 +214,91 @@ def test_whoever_began_elsewhere_counts(world: World) -> None:
     assert world.taken == []
     world.ends(2)
     assert world.taken == [3]
+
+
+# ---------------------------------------------------------------- requests
+
+
+class Asking:
+    """Sessions that ask, whose names are noted when it is their turn after a wait."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.crowds = self.world.crowds
+        self.served: list[str] = []
+        self.sessions: dict[str, Any] = {}
+
+    def ask(self, name: str, host: str = HOST) -> bool:
+        session = self.sessions[name] = Session(name, self.served)
+        return self.crowds.may_ask(host, session)
+
+    def fill(self, host: str = HOST) -> int:
+        """Ask until a request has to wait.
+
+        :returns: how many did not have to.
+        """
+        count = 0
+        while self.ask("first", host):
+            count += 1
+        return count
+
+    def turn(self) -> list[str]:
+        """Who is served in the reactor's next turn."""
+        self.served.clear()
+        self.world.clock.turn()
+        return list(self.served)
+
+
+class Session:
+    def __init__(self, name: str, served: list[str]) -> None:
+        self.name = name
+        self.begin_command = lambda: served.append(name)
+
+
+def test_some_requests_of_an_address_are_served_at_once_and_others_in_turn() -> None:
+    asking = Asking()
+    assert REQUESTS <= asking.fill() <= 2 * REQUESTS
+    for number in range(TURN):
+        assert not asking.ask(str(number))
+    assert asking.ask("neighbour", OTHER)
+    assert asking.turn() == ["first", *map(str, range(TURN - 1))]
+    assert not asking.ask("behind it")
+    assert asking.turn() == [str(TURN - 1), "behind it"]
+    assert asking.ask("later")
+    assert asking.world.clock.getDelayedCalls() == []
+
+
+def test_addresses_whose_requests_wait_take_turns() -> None:
+    asking = Asking()
+    asking.fill()
+    asking.ask("second")
+    asking.fill(OTHER)
+    assert asking.turn() == ["first", "first", "second"]
+
+
+def test_a_session_that_is_gone_asks_no_more() -> None:
+    asking = Asking()
+    asking.fill()
+    for name in "ab":
+        asking.ask(name)
+    for name in ("first", "a", "a"):
+        asking.crowds.end(asking.sessions[name])
+    assert asking.turn() == ["b"]
+    asking.fill()
+    asking.crowds.end(asking.sessions["first"])
+    assert asking.turn() == []
+
+
+def test_requests_that_come_one_after_the_other_do_not_wait() -> None:
+    asking = Asking()
+    for number in range(10 * REQUESTS):
+        assert asking.ask(str(number))
+        asking.world.clock.advance(ROUND / REQUESTS)
+
+
+def test_not_many_addresses_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowds, "ADDRESSES", 3)
+    asking = Asking()
+    for number in range(10):
+        asking.ask("x", f"192.0.2.{number}")
+        assert len(asking.crowds._asked) <= 3

@@ -1,5 +1,6 @@
 """The server's face in memory: what a client sees of the negotiation and of every way a session ends."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5 import NoAuthentication, PasswordAuthentication, Rules, ServerFactory, Settings
+from socks5 import NoAuthentication, PasswordAuthentication, Rules, ServerFactory, Settings, crowds
 from socks5.auth import CheckFailed, Known, LoginNotJudged, User
 from socks5.dial import Dialer
 from socks5.errors import ConnectionRefused
@@ -37,6 +38,7 @@ from tests.sessions import (
     PASSWORD_GREETING,
     TARGET,
     Allow,
+    Client,
     Failures,
     FakeCommand,
     Logins,
@@ -1253,3 +1255,72 @@ def test_clients_whose_address_is_not_known_yet_take_no_turn() -> None:
     assert server.factory.crowds.is_free("")
     server.factory.buildProtocol(UNIXAddress(None))
     assert not server.factory.crowds.is_free("")
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server at which every other request waits for its turn."""
+    monkeypatch.setattr(crowds, "REQUESTS", 1)
+    server = Server(Settings(max_optimistic=8))
+    server.factory.crowds._round_ends = math.inf
+    server.client(GREETING + CONNECT)
+    return server
+
+
+def late_request(server: Server, *behind: bytes, end: bool = False) -> Client:
+    """A client whose request waits, with what it sends behind it."""
+    client = Client(server)
+    for piece in (GREETING + CONNECT, *behind):
+        client.transport.deliver(piece)
+    if end:
+        client.transport.deliver_end()
+    return client
+
+
+def test_a_request_that_is_one_too_many_is_served_in_the_next_turn(busy: Server) -> None:
+    client = late_request(busy)
+    assert busy.counters.requests[Command.CONNECT] == 1
+    busy.reactor.turn()
+    assert busy.counters.requests[Command.CONNECT] == 2
+    busy.dialer.succeed()
+    assert client.received() == NO_AUTHENTICATION + CONNECTED
+
+
+def test_what_comes_behind_a_request_that_waits_is_bounded(busy: Server) -> None:
+    client = late_request(busy, b"1234", b"56789", b"behind")
+    assert not client.transport.is_reading
+    busy.reactor.turn()
+    target = busy.dialer.succeed()
+    busy.reactor.turn()
+    assert target.value() == b"123456789behind"
+
+
+def test_a_client_that_ends_while_its_request_waits_has_left_unless_it_has_sent_something(
+    busy: Server,
+) -> None:
+    late_request(busy, end=True)
+    speaking = late_request(busy, b"all", end=True)
+    busy.reactor.turn()
+    assert [record.reason for record in busy.records] == ["client closed"]
+    target = busy.dialer.succeed()
+    busy.reactor.turn()
+    assert (target.value(), target.far_sees) == (b"all", "end")
+    assert speaking.is_connected
+
+
+def test_a_request_that_waits_has_no_deadline(busy: Server) -> None:
+    client = late_request(busy)
+    assert client.session not in busy.factory.stocked._waits
+    assert client.session not in busy.factory.handshakes._waits
+
+
+def test_a_request_that_has_waited_and_cannot_be_served_ends_its_session_alone(
+    busy: Server, failures: Failures
+) -> None:
+    def crash(session: ISession) -> ICommand:
+        raise ZeroDivisionError("a bug")
+
+    busy.factory.commands = {Command.CONNECT: crash}
+    client = late_request(busy)
+    assert client.received() == NO_AUTHENTICATION + refusal(ReplyCode.GENERAL_FAILURE)
+    assert failures.take(ZeroDivisionError) == ["a bug"]
