@@ -16,6 +16,7 @@ Floor 1½: imports :mod:`socks5.deadlines`, :mod:`socks5.networks` and :mod:`soc
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from itertools import takewhile
 from math import inf
 from typing import Any, Protocol
 
@@ -25,11 +26,12 @@ from socks5.deadlines import clock_of
 from socks5.networks import subscriber
 from socks5.settings import Settings
 
-HOLD = 1.0
-"""Seconds that a connection counts among those that negotiate. Nobody who has something to say needs longer, but for
-a password that is being checked, which takes turns of its own."""
+HOLD = 0.1
+"""Seconds that a connection counts among those that negotiate. Whoever comes has something to say already, as a rule;
+what takes longer - a distant client, a password that is being checked - costs little meanwhile. And as many silent
+connections as may wait keep others of their address for some seconds only."""
 
-LOOK = 0.25
+LOOK = 0.05
 """Seconds between two looks at who has had his time, while somebody waits."""
 
 TURN = 32
@@ -286,9 +288,8 @@ class Crowds:
         """Those that have held their turn for long, and those that have waited for long."""
         self._look = None
         now = self._now()
-        for session, (began, _address) in tuple(self._negotiating.items()):
-            if began > now - HOLD:
-                break
+        had_time = takewhile(lambda item: item[1][0] <= now - HOLD, self._negotiating.items())
+        for session, _ in tuple(had_time):
             self.end(session)
         for address in tuple(self._crowded):
             self._drop_late(address, now - self._patience)

@@ -268,7 +268,7 @@ class Settings:
     handshakes_per_client: int = 64
     """Connections of one client address that negotiate at a time; others of that address are left unread until it is
     their turn. A negotiation takes milliseconds, so this is thousands in a second, and what is silent counts for a
-    second only; all of it together keeps other clients waiting for some milliseconds."""
+    tenth of a second only; all of it together keeps other clients waiting for some milliseconds."""
 
     waiting_per_client: int = 2048
     """Connections of one client address that wait for their turn, and no more than a quarter of all sessions; more are

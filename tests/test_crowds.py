@@ -144,15 +144,22 @@ def test_who_is_silent_keeps_others_for_a_moment_only(world: World) -> None:
     assert world.arrives() == "waits"
 
 
+def test_hundreds_of_silent_ones_keep_others_of_their_address_for_a_moment() -> None:
+    world = World(handshakes_per_client=64, waiting_per_client=2048, room=10_000)
+    for _ in range(400):
+        world.arrives()
+    world.clock.pump([LOOK / 5] * round(5 / LOOK))
+    assert world.taken[-1:] == [400]
+
+
 def test_who_has_waited_for_too_long_is_dropped() -> None:
-    world = World(handshake_timeout=0.6)
+    world = World(handshake_timeout=LOOK / 2)
     for _ in range(3):
         world.arrives()
-    world.clock.advance(LOOK)
+    world.clock.advance(LOOK * 0.7)
     world.arrives()
-    world.clock.advance(LOOK)
     assert world.dropped == []
-    world.clock.advance(LOOK)
+    world.clock.advance(LOOK * 0.3)
     assert world.dropped == [3]
     assert world.crowds.waiting == 1
 
