@@ -23,8 +23,9 @@ from socks5.settings import Settings
 from socks5.shortage import NO_ROOM, Pausable, Shortage
 
 RESERVED_DESCRIPTORS = 32
-"""Kept back for everything that is no session: the reactor, listeners, logs, the resolver's
-sockets.
+"""Kept back for everything that is no session: the reactor, listeners, logs. Nothing is for lookups of names, whose
+sockets take the places of the connections to targets that they are for; those that are for UDP, or ask a second name
+server, may find none, and fail as if no name server answered.
 """
 
 DESCRIPTORS_PER_SESSION = 2

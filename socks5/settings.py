@@ -240,7 +240,8 @@ class Settings:
     resolver: NameSource = NameSource.DNS
 
     names_at_once: int = 512
-    """Names that are looked up at a time: each holds a socket. A client's first one always is."""
+    """Names that are looked up at a time. Each holds a socket, up to three where name servers are silent, and two
+    connections to each server that must be asked over TCP. A client's first one always is."""
 
     names_per_client: int = 32
     """Those of one client, which is an IPv4 address or an IPv6 /64: enough for a browser that opens its windows, and
