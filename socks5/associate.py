@@ -368,6 +368,8 @@ class Associate:
             return
         self._has_choice = self._has_choice or len(reachable) > 1
         ordered = self._targets.in_order(reachable, target.port)
+        if self._targets.is_unreached((ordered[0], target.port)):  # so none of them was reached
+            self.session.resolver.failed(cast("bytes", target.host))
         self._send_to_first(target, ordered, payload, client)
 
     def _own_family_first(self, hosts: Sequence[str]) -> Sequence[str]:

@@ -170,6 +170,10 @@ class Targets:
         if target is not None and target.name.is_name:
             self.forget(target.name)
 
+    def is_unreached(self, peer: Peer) -> bool:
+        """Whether the last datagram for *peer* has not got there, as far as is known."""
+        return peer in self._unreached
+
     def in_order(self, hosts: Sequence[str], port: int) -> Sequence[str]:
         """A name's addresses, with those behind the others that were not reached, the latest at the end."""
         if not self._unreached:

@@ -758,6 +758,21 @@ def test_a_name_whose_address_fails_is_resolved_anew() -> None:
     assert association.sent == [(b"ping", (TARGET[0], 443)), (b"ping", (OTHER[0], 443))]
 
 
+def test_a_name_of_which_no_address_is_reached_is_distrusted() -> None:
+    """What is remembered of it may be wrong."""
+    association = Association()
+    resolver = association.server.resolver
+    resolver.answers[b"example.org"] = [TARGET[0], OTHER[0]]
+    association.ask((b"example.org", 443))
+    association.far[0].error = OSError(errno.EHOSTUNREACH, "")
+    association.ask((b"other.example", 443))
+    resolver.answer(b"other.example", [TARGET[0], "192.0.2.55"])
+    assert resolver.distrusted == []
+    for _ in range(2):
+        association.ask((b"example.org", 443))
+    assert resolver.distrusted == [b"example.org"]
+
+
 # ---------------------------------------------------------------- a client with several ports
 
 
