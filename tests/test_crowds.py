@@ -159,7 +159,7 @@ def test_who_has_waited_for_too_long_is_dropped() -> None:
     world.clock.advance(LOOK * 0.7)
     world.arrives()
     assert world.dropped == []
-    world.clock.advance(LOOK * 0.3)
+    world.clock.advance(LOOK * 0.4)
     assert world.dropped == [3]
     assert world.crowds.waiting == 1
 
