@@ -26,8 +26,9 @@ import errno
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
@@ -57,8 +58,9 @@ from socks5.names import without_false_name
 from socks5.own import is_own_address, ports_of
 from socks5.poll import poller_of
 from socks5.replies import address_of
+from socks5.rules import meanings
 from socks5.settings import UDPFiltering, UDPPin
-from socks5.targets import Peer, Targets
+from socks5.targets import Peer, Target, Targets
 from socks5.turns import turns_of
 from socks5.wire import Address, AddressType, Datagram, Reassembler, ReplyCode, unmap
 
@@ -344,17 +346,41 @@ class Associate:
         self._budget.octets_waiting += size
 
         def resolved(hosts: Sequence[str] | Failure) -> None:
-            self._names.discard(wait)
             self._budget.octets_waiting -= size
             if isinstance(hosts, Failure):
                 self._drop("unknown name")
-            elif not self.is_stopped:
+            else:
                 self._send_to_reachable(target, hosts, payload, client)
 
-        name = cast("bytes", target.host)
-        wait = self.session.resolver.resolve(name, self.session.access.client)
+        self._look_up(target, resolved)
+
+    def _look_up(self, name: Address, done: Callable[[Sequence[str] | Failure], None]) -> None:
+        """Tell *done* a name's addresses, or why there are none: the association's end, for example."""
+
+        def over(hosts: Sequence[str] | Failure) -> None:
+            self._names.discard(wait)
+            done(hosts)
+
+        host = cast("bytes", name.host)
+        wait = self.session.resolver.resolve(host, self.session.access.client)
         self._names.add(wait)
-        wait.addBoth(resolved).addErrback(self.session.crashed)
+        wait.addBoth(over).addErrback(self.session.crashed)
+
+    def _look_up_unheard(self) -> None:
+        """Look up anew the names that datagrams go to while none comes back. Meanwhile they go where they went, and
+        also from then on if that is still an address of the name's: not everybody answers.
+        """
+        for target in self._targets.unheard(self._settings.udp_names_waiting - len(self._names)):
+            self._look_up(target.name, partial(self._looked_up, target))
+
+    def _looked_up(self, target: Target, hosts: Sequence[str] | Failure) -> None:
+        if not isinstance(hosts, Failure) and target.host not in map(unmap, hosts):
+            self._forget(target.name)
+
+    def _forget(self, target: Address) -> None:
+        """Nobody may answer for that target any more."""
+        if self._targets.forget(target):
+            self._forget_routes()
 
     def _send_to_reachable(
         self, target: Address, hosts: Sequence[str], payload: bytes, client: Peer
@@ -413,8 +439,8 @@ class Associate:
             side.write(payload, peer)
         except UNSENDABLE as error:
             if _is_about_the_target(error):
-                self._targets.unreached(peer)
-                self._targets.forget(target)
+                self.unreachable(peer)
+                self._forget(target)
             return "unsendable"
         if self._targets.sent(target, host, client):
             self._routes_down.clear()  # some lead to the port that sent there before
@@ -481,6 +507,7 @@ class Associate:
         """
         self._forget_routes()
         self._targets.next_period()
+        self._look_up_unheard()
         self._count_lost()
         return self._valid
 
@@ -491,8 +518,10 @@ class Associate:
                 self._drop("receive buffer", side.take_lost())
 
     def _is_ourselves(self, peer: Peer) -> bool:
-        """Whether a socket of the proxy's has that address: what is sent there comes back to us."""
-        return peer[1] in self._own_ports and self._is_local(peer[0])
+        """Whether a socket of the proxy's has that address, or the IPv4 address that it carries: what is sent there
+        comes back to us.
+        """
+        return peer[1] in self._own_ports and any(map(self._is_local, meanings(peer[0])))
 
     def _is_local(self, host: str) -> bool:
         """Whether what is sent to *host* comes to this machine, a NAT's address that leads to it included."""
@@ -537,7 +566,8 @@ class Associate:
 
     def unreachable(self, target: Peer) -> None:
         """See :class:`socks5.datagrams.Owner`."""
-        self._targets.unreached(target)
+        if self._targets.unreached(target):
+            self._forget_routes()
 
     def unsendable(self, is_up: bool, count: int) -> None:
         """See :class:`socks5.datagrams.Owner`."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 
 from socks5.wire import Address
 
@@ -44,7 +45,7 @@ class Target:
     :param host: the IP literal that datagrams for it go to.
     """
 
-    __slots__ = ("client", "far", "host", "name", "period")
+    __slots__ = ("client", "far", "heard", "host", "name", "period")
 
     def __init__(self, name: Address, host: str) -> None:
         self.name = name
@@ -55,6 +56,8 @@ class Target:
         """The client's port that has last sent there."""
         self.period = 0
         """Of its last use."""
+        self.heard = 0
+        """The period in which it was last heard of, or *host* was found to be its address."""
 
 
 class Targets:
@@ -83,9 +86,12 @@ class Targets:
     # Time
 
     def next_period(self) -> None:
-        """Time passes. What has been silent for too long is forgotten."""
+        """Time passes. What has been silent for too long is forgotten, which is sooner where the budget is used up:
+        another association may need it.
+        """
         self._now += 1
-        while self._targets and self._is_silent_for(self._periods):
+        periods = self._periods if self._budget.targets < self._most else self._kept
+        while self._targets and self._is_silent_for(periods):
             self._drop_oldest()
 
     def _is_silent_for(self, periods: int) -> bool:
@@ -95,17 +101,21 @@ class Targets:
     def _drop_oldest(self) -> None:
         self.forget(next(iter(self._targets)))
 
-    def forget(self, name: Address) -> None:
-        """*name* is no target any more; nothing happens if it is none."""
+    def forget(self, name: Address) -> bool:
+        """*name* is no target any more.
+
+        :returns: whether it was one.
+        """
         target = self._targets.pop(name, None)
         if target is None:
-            return
+            return False
         self._budget.targets -= 1
         peer = (target.far, name.port)
         if self._by_peer.get(peer) is target:
             del self._by_peer[peer]
         if self._by_host.get(target.far) is target:
             del self._by_host[target.far]
+        return True
 
     def clear(self) -> None:
         """The association is over."""
@@ -136,12 +146,14 @@ class Targets:
     def sent(self, name: Address, host: str, client: Peer) -> bool:
         """A datagram for *name* went to *host*, and came from the client's port *client*.
 
-        :returns: whether answers from there go to another port than before.
+        :returns: whether who may answer, or whereto, is no longer what it was.
         """
         target = self._targets.get(name)
-        if target is None or target.host != host:
+        has_moved = target is not None and target.host != host
+        if target is None or has_moved:
             self.forget(name)
             target = self._targets[name] = Target(name, host)
+            target.heard = self._now
             self._budget.targets += 1
         peer = (target.far, name.port)
         before = (self._by_peer.get(peer), self._by_host.get(target.far))
@@ -151,7 +163,7 @@ class Targets:
         if self._unreached:
             self._unreached.pop(peer, None)  # let it be tried
         self._use(target)
-        return is_new
+        return has_moved or is_new
 
     def _use(self, target: Target) -> None:
         target.period = self._now
@@ -160,15 +172,32 @@ class Targets:
 
     # What is not reached
 
-    def unreached(self, peer: Peer) -> None:
-        """A datagram has not got to *peer*. A name that has led there leads to its next address from now on."""
+    def unheard(self, most: int) -> list[Target]:
+        """Up to *most* names in use of which nothing was heard for a while, as of an address that is theirs no more;
+        each once in a while, for who looks it up anew.
+        """
+        since = self._now - self._kept
+        doubtful = (
+            target
+            for target in self._targets.values()
+            if target.heard <= since < target.period and target.name.is_name
+        )
+        found = list(islice(doubtful, most))
+        for target in found:
+            target.heard = self._now
+        return found
+
+    def unreached(self, peer: Peer) -> bool:
+        """A datagram has not got to *peer*. A name that has led there leads to its next address from now on.
+
+        :returns: whether there is such a name.
+        """
         self._unreached[peer] = None
         self._unreached.move_to_end(peer)
         if len(self._unreached) > MOST_UNREACHED:
             self._unreached.popitem(last=False)
         target = self._by_peer.get(peer)
-        if target is not None and target.name.is_name:
-            self.forget(target.name)
+        return target is not None and target.name.is_name and self.forget(target.name)
 
     def is_unreached(self, peer: Peer) -> bool:
         """Whether the last datagram for *peer* has not got there, as far as is known."""
@@ -193,4 +222,5 @@ class Targets:
         if target is None:
             return None
         self._use(target)
+        target.heard = self._now
         return target.client

@@ -737,11 +737,41 @@ def test_a_name_keeps_its_address_while_datagrams_flow() -> None:
     for _ in range(10):
         association.ask(name)
         answers[b"example.org"] = [OTHER[0]]
+        association.far[0].receive(b"pong", (TARGET[0], 443))
         association.reactor.advance(60)
     assert {host for _, (host, _) in association.sent} == {TARGET[0]}
     association.reactor.pump([60] * 3)
     association.ask(name)
     assert association.sent[-1] == (b"ping", (OTHER[0], 443))
+
+
+@pytest.mark.parametrize(
+    ("found", "reached"),
+    [
+        ([OTHER[0]], OTHER[0]),
+        ([OTHER[0], TARGET[0]], TARGET[0]),  # not everybody answers
+        (DNSLookupError(), TARGET[0]),
+    ],
+)
+def test_a_name_that_never_answers_is_looked_up_anew(
+    found: Sequence[str] | Exception, reached: str
+) -> None:
+    """In the time after which a silent one's would be, without a datagram that is held up."""
+    association = Association()
+    name = (b"example.org", 443)
+    resolver = association.server.resolver
+    resolver.answers[b"example.org"] = [TARGET[0]]
+    association.ask(name)
+    del resolver.answers[b"example.org"]
+    for _ in range(4):
+        association.reactor.advance(60)
+        association.ask(name)
+    assert {host for _, (host, _) in association.sent} == {TARGET[0]}
+    assert (len(association.sent), len(resolver.asked)) == (5, 2)
+    resolver.answers[b"example.org"] = found
+    resolver.answer(b"example.org", found)
+    association.ask(name)
+    assert association.sent[5:] == [(b"ping", (reached, 443))]
 
 
 def test_a_name_whose_address_fails_is_resolved_anew() -> None:
@@ -857,8 +887,9 @@ def test_nothing_is_sent_to_a_socket_of_the_proxy() -> None:
     for port in ports:
         for host in (HERE, "127.0.0.9", "::1", "::ffff:127.0.0.1", b"127.0.0.1", "0.0.0.0"):
             first.ask((host, port), sender=(HERE, 5000))
+        first.ask(("64:ff9b::127.0.0.1", port), sender=(HERE, 5000))  # which a NAT64 leads here
     assert first.sent == [(b"ping", TARGET)]
-    assert first.dropped == {"ourselves": 18}
+    assert first.dropped == {"ourselves": 21}
     first.ask((HERE, 53), sender=(HERE, 5000))
     assert first.sent[1:] == [(b"ping", (HERE, 53))]
 

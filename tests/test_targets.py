@@ -42,15 +42,15 @@ def test_whoever_was_asked_stays_for_two_minutes_room_or_not() -> None:
 
 
 def test_the_longest_silent_one_makes_room() -> None:
-    memory = Memory(most=3)
+    memory = Memory(most=4)
     memory.ask(1, 2, 3)
     memory.pass_time(3)
-    memory.ask(1)
+    memory.ask(1, 4)
     assert memory.asked(("192.0.2.2", 53), is_exact=True) == CLIENT
-    assert memory.has_room_for(numbered(4))
-    assert memory.known(1, 2, 3) == [1, 2]
-    memory.ask(4)
-    assert not memory.has_room_for(numbered(5))
+    assert memory.has_room_for(numbered(5))
+    assert memory.known(1, 2, 3, 4) == [1, 2, 4]
+    memory.ask(5)
+    assert not memory.has_room_for(numbered(6))
 
 
 def test_silent_ones_are_forgotten_in_time() -> None:
@@ -62,6 +62,18 @@ def test_silent_ones_are_forgotten_in_time() -> None:
     memory.pass_time(1)
     assert memory.known(1, 2) == [2]
     assert memory.asked(("192.0.2.1", 53), is_exact=False) is None
+
+
+def test_silent_ones_make_room_for_another_association_s() -> None:
+    budget = Budget()
+    first, second = Memory(2, budget), Memory(2, budget)
+    first.ask(1, 2)
+    first.pass_time(2)
+    first.ask(2)
+    assert not second.has_room_for(numbered(3))
+    first.pass_time(1)
+    assert first.known(1, 2) == [2]
+    assert second.has_room_for(numbered(3))
 
 
 def test_the_room_is_all_associations_of_a_client() -> None:
@@ -113,11 +125,11 @@ def test_a_name_may_get_another_address() -> None:
     budget = Budget()
     memory = Memory(budget=budget)
     memory.sent(NAME, "192.0.2.1", CLIENT)
-    memory.sent(NAME, "192.0.2.2", CLIENT)
+    assert memory.sent(NAME, "192.0.2.2", CLIENT), "answers come from elsewhere"
     assert memory.host_of(NAME) == "192.0.2.2"
     assert memory.asked(("192.0.2.1", 53), is_exact=False) is None
-    memory.forget(NAME)
-    memory.forget(NAME)
+    assert memory.forget(NAME)
+    assert not memory.forget(NAME)
     assert memory.host_of(NAME) is None
     assert budget.targets == 0
 
@@ -131,6 +143,27 @@ def test_two_targets_at_one_address_are_two(is_name_first: bool) -> None:
     memory.forget(targets[0])
     assert memory.asked(("192.0.2.1", 53), is_exact=True) == CLIENT
     assert memory.host_of(targets[1]) == "192.0.2.1"
+
+
+def test_a_name_in_use_that_nothing_is_heard_of_is_doubtful_once_in_a_while() -> None:
+    memory = Memory()
+    names = [Address(b"%d.example" % number, 53) for number in range(3)]
+    doubtful: list[tuple[int, Address]] = []
+    for minute in range(7):
+        for number, name in enumerate(names):
+            memory.sent(name, f"192.0.2.{number}", CLIENT)
+        memory.ask(9)  # an address is always the same
+        memory.asked(("192.0.2.0", 53), is_exact=True)
+        memory.pass_time(1)
+        doubtful += [(minute, target.name) for target in memory.unheard(1 if minute == 2 else 9)]
+    assert doubtful == [(2, names[1]), (3, names[2]), (5, names[1]), (6, names[2])]
+
+
+def test_a_name_that_is_not_used_any_more_is_not_doubtful() -> None:
+    memory = Memory()
+    memory.sent(NAME, "192.0.2.1", CLIENT)
+    memory.pass_time(4)
+    assert memory.unheard(9) == []
 
 
 HOSTS = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
@@ -152,12 +185,12 @@ def test_addresses_that_were_not_reached_go_last_the_latest_at_the_end() -> None
 def test_a_name_that_was_not_reached_has_no_address_any_more() -> None:
     memory = Memory()
     memory.sent(NAME, HOSTS[0], CLIENT)
-    memory.unreached((HOSTS[0], 54))
+    assert not memory.unreached((HOSTS[0], 54))
     assert memory.host_of(NAME) == HOSTS[0]
-    memory.unreached((HOSTS[0], 53))
+    assert memory.unreached((HOSTS[0], 53))
     assert memory.host_of(NAME) is None
     memory.sent(numbered(1), "192.0.2.1", CLIENT)
-    memory.unreached(("192.0.2.1", 53))
+    assert not memory.unreached(("192.0.2.1", 53))
     assert memory.host_of(numbered(1)) == "192.0.2.1", "an address is always the same"
 
 

@@ -99,6 +99,31 @@ async def test_a_name_leads_to_its_next_address_once_icmp_has_spoken(serve: Any)
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_address_that_a_name_has_left_may_not_answer_any_more(serve: Any) -> None:
+    """Nor by the route that its answers have gone so far."""
+    proxy = await serve(resolver=FakeResolver({b"example.org": ["127.0.0.8", "127.0.0.9"]}))
+    _, client = await proxy.associate()
+    target = proxy.datagrams("127.0.0.9")
+    port = target.host[1]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        plain.bind(("127.0.0.8", port))
+        first = Datagrams(plain)
+        for _ in range(3):
+            client.ask((b"example.org", port))
+            first.send(b"pong", (await first.receive())[1])
+            await client.answer()
+    for _ in range(3):  # the first is lost, and perhaps what follows before that is known
+        client.ask((b"example.org", port))
+        await turn()
+        await turn()
+    _, source = await target.receive()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        plain.bind(("127.0.0.8", port))
+        Datagrams(plain).send(b"late", source)
+        await until(lambda: proxy.counters.dropped == {"unasked": 1})
+
+
+@pytest_twisted.ensureDeferred
 async def test_other_hosts_cannot_use_it(serve: Any) -> None:
     proxy = await serve()
     _, client = await proxy.associate()
