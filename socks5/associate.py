@@ -347,6 +347,8 @@ class Associate:
 
         def resolved(hosts: Sequence[str] | Failure) -> None:
             self._budget.octets_waiting -= size
+            if self.is_stopped:
+                return
             if isinstance(hosts, Failure):
                 self._drop("unknown name")
             else:
