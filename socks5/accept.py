@@ -362,7 +362,8 @@ class Port(QuietPort):
     def _rest(self) -> None:
         """Accept nobody for a moment."""
         self.pause()
-        self._retry = self.reactor.callLater(RETRY_DELAY, self._try_again)
+        if self._retry is None:  # who is turned away meanwhile may have failed, too
+            self._retry = self.reactor.callLater(RETRY_DELAY, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None

@@ -417,6 +417,16 @@ def test_waiting_is_said_once_for_each_time(world: World) -> None:
         assert len(list(events)) == 3
 
 
+def test_a_port_that_fails_again_while_it_rests_has_one_rest(world: World) -> None:
+    world.accepting_fails(errno.EMFILE, errno.EMFILE)
+    world.reactor.turn()
+    world.port.doRead()  # to turn a client away
+    assert [call.getTime() for call in world.reactor.getDelayedCalls()].count(RETRY_DELAY) == 1
+    world.port.stopListening()
+    world.reactor.advance(RETRY_DELAY)
+    assert not world.is_reading
+
+
 def test_the_end_of_a_session_does_not_cut_the_wait_short(make: Callable[..., World]) -> None:
     world = make(2)
     world.connect()
