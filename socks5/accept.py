@@ -291,15 +291,17 @@ class Port(QuietPort):
 
     def take(self, client: Any) -> None:
         """See :meth:`socks5.crowds.Holder.take`."""
-        self._limit.leave()
-        self._serve(*client)
+        try:
+            self._limit.leave()
+        finally:  # nobody else knows of this client's descriptor
+            self._serve(*client)
 
     def drop(self, client: Any) -> None:
         """See :meth:`socks5.crowds.Holder.drop`."""
         sock, address = client
-        self._limit.leave()
-        self._limit.turn_away_from_crowd(address[0] if self._has_addresses else "")
         self._close(sock)
+        self._limit.turn_away_from_crowd(address[0] if self._has_addresses else "")
+        self._limit.leave()
 
     def _serve(self, client: Any, address: Any) -> None:
         """Give one client its session; what goes wrong with that is no other client's concern."""

@@ -280,26 +280,30 @@ class Crowds:
             return
         _since, holder, client = address.waiting.popleft()
         self._settle(address)
-        holder.take(client)
-        if address.waiting and address.negotiating < self._share:
-            self._ready[address] = None
+        try:
+            holder.take(client)
+        finally:
+            if address.waiting and address.negotiating < self._share:
+                self._ready[address] = None
 
     def _look_around(self) -> None:
         """Those that have held their turn for long, and those that have waited for long."""
         self._look = None
-        now = self._now()
+        try:
+            self._let_go(self._now())
+        finally:
+            if self._crowded:
+                self._look = self._reactor.callLater(LOOK, self._look_around)
+
+    def _let_go(self, now: float) -> None:
         had_time = takewhile(lambda item: item[1][0] <= now - HOLD, self._negotiating.items())
         for session, _ in tuple(had_time):
             self.end(session)
         for address in tuple(self._crowded):
             self._drop_late(address, now - self._patience)
-        if self._crowded:
-            self._look = self._reactor.callLater(LOOK, self._look_around)
 
     def _drop_late(self, address: _Address, latest: float) -> None:
-        late = []
         while address.waiting and address.waiting[0][0] <= latest:
-            late.append(address.waiting.popleft())
-        self._settle(address)
-        for _since, holder, client in late:
+            _since, holder, client = address.waiting.popleft()
+            self._settle(address)
             holder.drop(client)

@@ -638,6 +638,26 @@ def test_who_waits_is_served_when_another_one_is_through(crowd: World) -> None:
     assert crowd.limit.open == 2
 
 
+def test_who_waits_is_served_although_a_listener_cannot_go_on(
+    crowd: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down() -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    clients = [crowd.connect() for _ in range(4)]
+    crowd.reactor.turn()
+    crowds = crowd.limit.crowds
+    with monkeypatch.context() as patch:
+        patch.setattr(crowd.limit, "leave", break_down)
+        crowds.end(crowd.factory.sessions[0])
+        with pytest.raises(OSError, match="Cannot allocate"):
+            crowd.reactor.advance(0)
+        assert crowd.factory.peers == crowd.ports_of(*clients[:3])
+        with pytest.raises(OSError, match="Cannot allocate"):
+            crowds.forget(crowd.port)
+    assert [is_open(client) for client in clients] == [True] * 3 + [False]
+
+
 def test_a_closed_port_drops_who_waits(crowd: World) -> None:
     clients = [crowd.connect() for _ in range(3)]
     crowd.reactor.turn()

@@ -199,6 +199,34 @@ def test_a_client_that_is_over_at_once_does_not_stop_the_others(world: World) ->
     assert world.taken == [3, 4, 5]
 
 
+def broken(client: Any) -> None:
+    raise OSError("no memory")
+
+
+def test_a_listener_that_breaks_at_one_client_does_not_stop_the_others(world: World) -> None:
+    for _ in range(5):
+        world.arrives()
+    take, world.listener.take = world.listener.take, broken  # type: ignore[method-assign]
+    world.ends(1, 2)
+    with pytest.raises(OSError, match="no memory"):
+        world.clock.turn()
+    world.listener.take = take  # type: ignore[method-assign]
+    assert world.taken == [4, 5]
+
+
+def test_a_listener_that_breaks_at_one_that_is_late_does_not_keep_the_others(world: World) -> None:
+    for _ in range(5):
+        world.arrives()
+    world.crowds._negotiating.clear()  # nobody is ever through
+    drop, world.listener.drop = world.listener.drop, broken  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no memory"):
+        world.clock.advance(PATIENCE)
+    world.listener.drop = drop  # type: ignore[method-assign]
+    world.clock.advance(LOOK)
+    assert world.dropped == [4, 5]
+    assert world.clock.getDelayedCalls() == []
+
+
 def test_many_addresses_begin_in_turn_some_at_a_time() -> None:
     world = World(handshakes_per_client=1)
     hosts = [f"192.0.2.{i}" for i in range(TURN)]
