@@ -50,7 +50,7 @@ RETRY_DELAY = 0.5
 """Seconds without accepting after the system could not give us a client."""
 
 BATCH = 32
-"""Clients that are served at a time before others get their turn."""
+"""Clients that are served, or peers looked at, at a time before others get their turn."""
 
 LOOK = 1024
 """Clients that are accepted at a time, those that have to wait included: for them next to nothing is done."""
@@ -483,7 +483,9 @@ class PeerPort:
 
     def ready(self, events: int) -> None:
         """See :class:`socks5.poll.Owner`."""
-        while self._socket is not None:
+        for _ in range(BATCH):
+            if self._socket is None:
+                return
             try:
                 sock, name = self._socket.accept()
             except BlockingIOError:
@@ -494,6 +496,8 @@ class PeerPort:
                 self._poller.again_later(self._socket.fileno(), RETRY_DELAY)
                 return
             self._meet(sock, name)
+        if self._socket is not None:
+            self._poller.again(self._socket.fileno())
 
     def _meet(self, sock: socket.socket, name: Any) -> None:
         """Let a peer in, or close its connection."""

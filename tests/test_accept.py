@@ -1116,6 +1116,25 @@ async def test_the_awaited_peer_is_let_in_and_strangers_are_closed() -> None:
         client.close()
 
 
+@pytest.mark.parametrize("strangers", [1, 3])
+@pytest_twisted.ensureDeferred
+async def test_strangers_at_the_port_for_a_peer_let_others_have_their_turn(
+    strangers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept, "BATCH", 2)
+    peers = Peers()
+    peers.connected = lambda stream: (peers.streams.append(stream), peers.port.stopListening())  # type: ignore
+    peers.port._connected = peers.connected
+    clients = [peers.connect("127.0.0.2") for _ in range(strangers)] + [peers.connect()]
+    peers.port.ready(0)
+    assert len(peers.asked) == 2
+    await peers.until(lambda: peers.streams)
+    assert len(peers.asked) == strangers + 1
+    peers.streams[0].abortConnection()
+    for client in clients:
+        client.close()
+
+
 @pytest_twisted.ensureDeferred
 async def test_who_stops_for_the_peer_gets_no_other() -> None:
     peers = Peers()
