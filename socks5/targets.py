@@ -14,6 +14,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 from socks5.wire import Address
 
@@ -60,6 +61,44 @@ class Target:
         """The period in which it was last heard of, or *host* was found to be its address."""
 
 
+class _Places:
+    """Targets by where they are. Two may be at one place: a name and its address, for example."""
+
+    def __init__(self) -> None:
+        self.latest: dict[Any, Target] = {}
+        """Of those at each place the one that was put there last."""
+        self._all: dict[
+            Any, dict[Address, Target]
+        ] = {}  # where there are several, the latest at the end
+
+    def put(self, place: Any, target: Target) -> None:
+        """*target* is the latest there."""
+        before = self.latest.get(place)
+        if before is target:
+            return
+        self.latest[place] = target
+        if before is not None:
+            several = self._all.setdefault(place, {before.name: before})
+            several.pop(target.name, None)
+            several[target.name] = target
+
+    def remove(self, place: Any, target: Target) -> None:
+        """*target* is there no more; another may be the latest then."""
+        several = self._all.get(place)
+        if several is None:
+            del self.latest[place]
+            return
+        del several[target.name]
+        self.latest[place] = next(reversed(several.values()))
+        if len(several) == 1:
+            del self._all[place]
+
+    def clear(self) -> None:
+        """Nothing is anywhere."""
+        self.latest.clear()
+        self._all.clear()
+
+
 class Targets:
     """The memory of one association.
 
@@ -76,8 +115,7 @@ class Targets:
         self._periods = max(periods + 1, self._kept)
         self._now = 0
         self._targets: OrderedDict[Address, Target] = OrderedDict()  # the least recently used first
-        self._by_peer: dict[Peer, Target] = {}
-        self._by_host: dict[str, Target] = {}
+        self._by_peer, self._by_host = _Places(), _Places()
         self._unreached: OrderedDict[Peer, None] = OrderedDict()  # the one longest ago first
 
     def __len__(self) -> int:
@@ -110,18 +148,16 @@ class Targets:
         if target is None:
             return False
         self._budget.targets -= 1
-        peer = (target.far, name.port)
-        if self._by_peer.get(peer) is target:
-            del self._by_peer[peer]
-        if self._by_host.get(target.far) is target:
-            del self._by_host[target.far]
+        self._by_peer.remove((target.far, name.port), target)
+        self._by_host.remove(target.far, target)
         return True
 
     def clear(self) -> None:
         """The association is over."""
         self._budget.targets -= len(self._targets)
-        for memory in (self._targets, self._by_peer, self._by_host):
-            memory.clear()
+        self._targets.clear()
+        self._by_peer.clear()
+        self._by_host.clear()
 
     # On the way up
 
@@ -156,10 +192,10 @@ class Targets:
             target.heard = self._now
             self._budget.targets += 1
         peer = (target.far, name.port)
-        before = (self._by_peer.get(peer), self._by_host.get(target.far))
+        before = (self._by_peer.latest.get(peer), self._by_host.latest.get(target.far))
         is_new = any(other is not None and other.client != client for other in before)
         target.client = client
-        self._by_peer[peer] = target
+        self._by_peer.put(peer, target)
         if self._unreached:
             self._unreached.pop(peer, None)  # let it be tried
         self._use(target)
@@ -168,7 +204,7 @@ class Targets:
     def _use(self, target: Target) -> None:
         target.period = self._now
         self._targets.move_to_end(target.name)
-        self._by_host[target.far] = target
+        self._by_host.put(target.far, target)
 
     # What is not reached
 
@@ -196,7 +232,7 @@ class Targets:
         self._unreached.move_to_end(peer)
         if len(self._unreached) > MOST_UNREACHED:
             self._unreached.popitem(last=False)
-        target = self._by_peer.get(peer)
+        target = self._by_peer.latest.get(peer)
         return target is not None and target.name.is_name and self.forget(target.name)
 
     def is_unreached(self, peer: Peer) -> bool:
@@ -216,9 +252,9 @@ class Targets:
         """Whom an answer from *sender* is for: the client's port that has last sent to it, or, unless *is_exact*, to
         its host. None if no port has. The target counts as used.
         """
-        target = self._by_peer.get(sender)
+        target = self._by_peer.latest.get(sender)
         if target is None and not is_exact:
-            target = self._by_host.get(sender[0])
+            target = self._by_host.latest.get(sender[0])
         if target is None:
             return None
         self._use(target)

@@ -134,15 +134,25 @@ def test_a_name_may_get_another_address() -> None:
     assert budget.targets == 0
 
 
-@pytest.mark.parametrize("is_name_first", [False, True])
-def test_two_targets_at_one_address_are_two(is_name_first: bool) -> None:
+@pytest.mark.parametrize("gone", range(3))
+def test_targets_at_one_address_are_several(gone: int) -> None:
+    """Whichever of them is forgotten, the latest of the others is whom an answer is for."""
     memory = Memory()
-    targets = [NAME, numbered(1)] if is_name_first else [numbered(1), NAME]
-    for target in targets:
-        memory.sent(target, "192.0.2.1", CLIENT)
-    memory.forget(targets[0])
-    assert memory.asked(("192.0.2.1", 53), is_exact=True) == CLIENT
-    assert memory.host_of(targets[1]) == "192.0.2.1"
+    targets = [numbered(1), NAME, Address(b"www.example.org", 53)]
+    ports = [CLIENT, MOVED, (CLIENT[0], 5002)]
+    for target, port in zip(targets, ports, strict=True):
+        memory.sent(target, "192.0.2.1", port)
+    memory.sent(targets[0], "192.0.2.1", ports[0])  # which makes it the latest
+    order = [1, 2, 0]
+    order.remove(gone)
+    memory.forget(targets[gone])
+    for place in (("192.0.2.1", 53), ("192.0.2.1", 54)):
+        assert memory.asked(place, is_exact=False) == ports[order[-1]]
+    memory.forget(targets[order[-1]])
+    for place in (("192.0.2.1", 53), ("192.0.2.1", 54)):
+        assert memory.asked(place, is_exact=False) == ports[order[0]]
+    memory.forget(targets[order[0]])
+    assert memory.asked(("192.0.2.1", 53), is_exact=False) is None
 
 
 def test_a_name_in_use_that_nothing_is_heard_of_is_doubtful_once_in_a_while() -> None:
