@@ -9,7 +9,7 @@ client is still read meanwhile, so its leaving ends the wait, and the handshake'
 address that was banned has sent already is not looked at any more, what is being checked for it is cancelled, and a
 verdict that comes after the ban is negative, whatever it was: logins side by side guess no more than one after the
 other, and leave nothing in a queue. A client that leaves before
-the verdict has cost its check all the same, and is told of, too.
+the verdict has cost its check all the same, and is told of, too; but not one for whom the proxy was too slow.
 
 Floor 4: imports everything below, and :mod:`socks5.session`.
 """
@@ -45,13 +45,13 @@ class GuardedSession(ServerProtocol):
     :param door: what to let in.
     """
 
-    __slots__ = ("_access", "_door", "_is_asking")
+    __slots__ = ("_access", "_asked_at", "_door")
 
     def __init__(self, factory: Server, number: int, door: Door) -> None:
         super().__init__(factory, number)
         self._door = door
         self._access: type[Access] = Access
-        self._is_asking = False
+        self._asked_at: float | None = None  # since when a verdict is awaited
         if door.methods is not None:
             self._negotiation.methods = door.methods
 
@@ -110,7 +110,7 @@ class GuardedSession(ServerProtocol):
 
     def _ask(self) -> None:
         """From now on a verdict is awaited."""
-        self._is_asking = True
+        self._asked_at = self.factory.now()
         self.factory.asking.add(self._client, self._give_up)
 
     def _end_asking(self) -> bool:
@@ -118,10 +118,11 @@ class GuardedSession(ServerProtocol):
 
         :returns: whether one was.
         """
-        was_asking, self._is_asking = self._is_asking, False
-        if was_asking:
-            self.factory.asking.remove(self._client, self._give_up)
-        return was_asking
+        asked_at, self._asked_at = self._asked_at, None
+        if asked_at is None:
+            return False
+        self.factory.asking.remove(self._client, self._give_up)
+        return True
 
     def _give_up(self) -> None:
         """The client is banned: what is checked for it need not be."""
@@ -133,6 +134,20 @@ class GuardedSession(ServerProtocol):
         """See :meth:`socks5.interfaces.ISession.crashed`. A bug of ours says nothing about the client."""
         self._end_asking()
         super().crashed(failure)
+
+    @override
+    def _too_slow(self) -> None:
+        if self._are_we_slow():
+            self._end_asking()
+        super()._too_slow()
+
+    def _are_we_slow(self) -> bool:
+        """Whether a login has waited for its verdict for at least half of the handshake's time. That says nothing about
+        the client; one that sends its login at the last moment is not to have a check for nothing.
+        """
+        if self._checking is None or self._asked_at is None:
+            return False
+        return self.factory.now() - self._asked_at >= self.settings.handshake_timeout / 2
 
     @override
     def _over(self, reason: str) -> None:

@@ -576,6 +576,19 @@ def test_who_leaves_before_the_verdict_has_cost_a_check(how: Any, guesses: Guess
     assert guesses.logins.cancelled == asked
 
 
+@pytest.mark.parametrize(("silence", "is_banned"), [(0.0, False), (4.9, False), (5.1, True)])
+def test_only_who_let_us_wait_is_counted_when_the_time_is_over(
+    silence: float, is_banned: bool
+) -> None:
+    guesses = Guesses(Settings(ban_after=3, handshake_timeout=10))
+    for _ in range(40):
+        client = guesses.server.client(PASSWORD_GREETING)
+        guesses.server.reactor.advance(silence)
+        client.send(LOGIN)
+        guesses.server.reactor.advance(10 - silence)
+    assert (guesses.counters.bans > 0) is is_banned
+
+
 def test_who_leaves_after_the_verdict_is_counted_once(guesses: Guesses) -> None:
     for _ in range(2):
         guesses.guess().end()
