@@ -158,10 +158,14 @@ class _Spawning:
         life = self._workers.begins_life(protocol)
         inherited = enumerate(self._workers.descriptors_of(life.name), FIRST_DESCRIPTOR)
         streams: dict[int, Any] = {0: "w", 1: "r", 2: "r", self._workers.heart: "r"}
-        with held():
-            return self._reactor.spawnProcess(
-                life, *arguments, childFDs={**streams, **dict(inherited)}, **options
-            )
+        try:
+            with held():
+                return self._reactor.spawnProcess(
+                    life, *arguments, childFDs={**streams, **dict(inherited)}, **options
+                )
+        except OSError:  # no process or descriptor is to be had; it is tried again
+            self._workers.has_no_life(life)
+            raise
 
 
 class Workers(ProcessMonitor):
@@ -236,6 +240,11 @@ class Workers(ProcessMonitor):
         self._started[life.name] += 1
         self._lives[life.name] = life
         return life
+
+    def has_no_life(self, life: Life) -> None:
+        """The system could not start that worker: there is nothing to signal, and its first start is still to come."""
+        self._started[life.name] -= 1
+        del self._lives[life.name]
 
     def descriptors_of(self, name: str) -> list[int]:
         """What a worker inherits beside its streams: its sockets, our output, and the table of ports."""

@@ -41,7 +41,7 @@ from socks5.workers import (
     worker_count,
 )
 from tests.certificates import self_signed
-from tests.sessions import session_limit
+from tests.sessions import Failures, session_limit
 from tests.sockets.wires import until
 
 pytestmark = pytest.mark.usefixtures("handlers")
@@ -426,6 +426,24 @@ def test_a_worker_that_had_begun_is_started_again_whatever_its_end(
     assert len(spawner.spawned) == 4
     end(spawner, 3, 1)  # a successor that cannot begin: the others serve
     assert spawner.reasons == []
+
+
+def refuse(*arguments: Any, **options: Any) -> None:
+    raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+def test_a_worker_that_the_system_cannot_start_is_tried_again(
+    workers: Any, spawner: Spawner, monkeypatch: pytest.MonkeyPatch, failures: Failures
+) -> None:
+    end(spawner, 0, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(spawner, "spawnProcess", refuse)
+        spawner.advance(supervisor.RESTART_DELAY)
+    assert len(failures.take(BlockingIOError)) == 1
+    assert workers.hand_on(signal.SIGHUP) == 1
+    spawner.pump([supervisor.RESTART_DELAY] * 3)
+    assert len(spawner.spawned) == 3
+    assert workers.hand_on(signal.SIGHUP) == 2
 
 
 def test_workers_that_end_with_the_parent_are_no_reason(workers: Any, spawner: Spawner) -> None:
