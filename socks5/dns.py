@@ -122,12 +122,10 @@ def read_answer(message: bytes, asked: bytes) -> Answer | None:
         answer = _read(message, asked, code, answers, authorities)
     except (IndexError, ValueError, struct.error):
         return None
+    # RFC 2308 section 2.2: it names servers, and has no SOA record.
     is_its_task = flags & (_IS_AUTHORITATIVE | _IS_RECURSION_AVAILABLE)
-    if is_its_task or answers or not authorities or answer != Answer(Code.NO_ERROR):
-        return answer
-    return answer._replace(
-        is_referral=True
-    )  # RFC 2308 section 2.2: name servers, and no SOA record
+    is_empty = not answers and answer == Answer(Code.NO_ERROR)
+    return answer._replace(is_referral=bool(is_empty and authorities and not is_its_task))
 
 
 def _read(message: bytes, asked: bytes, code: int, answers: int, authorities: int) -> Answer:

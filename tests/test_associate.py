@@ -575,6 +575,7 @@ def test_the_end_of_an_association_ends_its_lookups() -> None:
     association.ask((b"a", 53), (b"b", 53))
     association.client.end()
     assert sorted(association.server.resolver.cancelled) == [b"a", b"b"]
+    assert association.dropped == {}
 
 
 # ---------------------------------------------------------------- the rules

@@ -605,7 +605,10 @@ async def test_whatever_the_system_raises_ends_the_lookup(
     """Or it would keep its place for ever."""
     from twisted.internet import reactor
 
-    def broken(*_: Any) -> Any:
+    asked: list[str] = []
+
+    def broken(host: str, *_: Any) -> Any:
+        asked.append(host)
         raise error
 
     system, outcomes = SystemLookups(reactor, 1), []
@@ -613,6 +616,7 @@ async def test_whatever_the_system_raises_ends_the_lookup(
     system.begin("one.example", outcomes.append)
     await until(lambda: outcomes)
     assert outcomes == [Outcome((), is_certain=False)]
+    assert asked == ["one.example"]
     system.close()
     await until(lambda: threads() == [])
 
