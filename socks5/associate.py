@@ -559,7 +559,8 @@ class Associate:
         """See :class:`socks5.datagrams.Owner`."""
         self._valid += count
         if is_up:
-            self._stood_alone()
+            if self._fragment_timer is not None:
+                self._abandon_fragments(self._fragment_timer)
             self.bytes_up += octets
             self.session.counters.datagrams_up += count
         else:
@@ -573,15 +574,14 @@ class Associate:
 
     def unsendable(self, is_up: bool, count: int) -> None:
         """See :class:`socks5.datagrams.Owner`."""
-        if is_up:
-            self._stood_alone()
+        if is_up and self._fragment_timer is not None:
+            self._abandon_fragments(self._fragment_timer)
         self._drop("unsendable", count)
 
-    def _stood_alone(self) -> None:
-        """The client's datagrams that went by routes did, like others that came singly: that ends a sequence."""
-        if self._fragment_timer is not None:
-            self._fragment_timer.cancel()
-            self._forget_fragments()
+    def _abandon_fragments(self, timer: IDelayedCall) -> None:
+        """Datagrams that stand alone came in a batch: that ends a sequence, as one that comes singly does."""
+        timer.cancel()
+        self._forget_fragments()
 
     def _add_route_up(self, target: Address, host: str, client: Peer) -> None:
         """Let the client's further datagrams for a target that was just approved go in batches."""
