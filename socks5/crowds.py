@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from itertools import takewhile
 from math import inf
+from socket import inet_ntoa
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
@@ -45,6 +46,8 @@ clock may follow another one, so they may be twice as many."""
 ROUND = 0.005
 """Seconds that a round lasts, unless a turn of those that wait ends it: so up to 3200 requests in a second wait for
 nothing."""
+
+_IPV4_OCTETS = 4
 
 ADDRESSES = 4096
 """Whose requests are counted in a round; one more, and all counts begin anew."""
@@ -87,8 +90,13 @@ class _Address:
 
 
 def _key(host: str) -> object:
-    """Whom a host stands for; see :func:`socks5.networks.subscriber`."""
-    return subscriber(host) if ":" in host else host
+    """Whom a host stands for; see :func:`socks5.networks.subscriber`. An IPv4 address stands for itself, as text; so
+    does an IPv4-mapped one, which is what a listener for both families calls it.
+    """
+    if ":" not in host:
+        return host
+    octets = subscriber(host)
+    return inet_ntoa(octets) if len(octets) == _IPV4_OCTETS else octets
 
 
 class Crowds:
