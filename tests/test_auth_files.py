@@ -191,6 +191,25 @@ def test_only_a_changed_file_takes_a_thread(path: Path, monkeypatch: pytest.Monk
     assert log_in(b"SECRET") == [b"alice"]
 
 
+def test_the_users_of_before_are_not_those_of_now_while_a_file_is_read_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Ticks(monkeypatch)
+    kernel.now += 3600
+    file = UserFile(str(path), parse_plain)
+    read, meanwhile = file._read, []
+
+    def reading() -> bool:
+        meanwhile.append(file.current())
+        return read()
+
+    monkeypatch.setattr(file, "_read", reading)
+    kernel.stamp = Stamp(1, 2, 3, 5, kernel.stamp.changed)
+    file.reread()
+    assert meanwhile == [None]
+    assert file.current() is not None
+
+
 def test_at_the_start_a_broken_file_is_a_sentence(path: Path) -> None:
     with pytest.raises(WrongSource) as raised:
         UserFile(str(path.with_name("missing")), parse_plain)

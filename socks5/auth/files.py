@@ -105,12 +105,14 @@ class UserFile:
         :raises WrongSource: says what is wrong; the users of before stay.
         """
         with self._lock:
-            self._seen = self.stamp()
+            stamp = self.stamp()
             try:
                 self._read()
             except WrongSource as error:
                 self._wrong = str(error)
                 raise
+            finally:
+                self._seen = stamp  # not before, for current() trusts it without the lock
             self._wrong = ""
             return f"{' and '.join(self._paths)} (users: {len(self._users)})"
 
