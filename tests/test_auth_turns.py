@@ -144,6 +144,15 @@ def test_where_all_have_as_much_waiting_the_newest_gives_way() -> None:
     assert [client for client, _ in world.refused] == [THIRD]
 
 
+def test_of_many_networks_of_one_customer_one_gives_way_and_not_the_newcomer() -> None:
+    world = World(waiting=4)
+    world.wait(THIRD, *(f"2001:db8:0:{number}::1" for number in range(4)))
+    world.wait(NEIGHBOUR)
+    [(refused, _)] = world.refused
+    assert refused.startswith("2001:db8:")
+    assert NEIGHBOUR in world.end_all()
+
+
 def test_a_full_queue_is_told_once_in_a_while(log: list[str]) -> None:
     world = World(waiting=0)
     world.wait(*[BULLY] * 4)

@@ -3,7 +3,7 @@
 Each client has a queue of its own: an IPv4 address, or a /64 of IPv6. A turn goes to the client with the fewest
 checks under way; among equals, to the one that has not had any for the longest time. So somebody whose queue was
 empty waits for what has begun already, and not for what others have queued. When too much waits, the newest check
-of whoever has queued most gives way.
+of whoever has queued most gives way, and among equals one from the IPv6 /48 that has: it may be one client's.
 
 Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.networks` and :mod:`socks5.auth`.
 """
@@ -26,6 +26,9 @@ WAITING = 256
 
 WAITING_OF_ONE = 128
 """What of that may be one client's: many users may be behind one address, but it is not the only one."""
+
+_NETWORK = 6
+"""The octets of an IPv6 /48, the most that one customer has (RFC 6177); an IPv4 address is shorter, and its own."""
 
 
 class Turn:
@@ -95,10 +98,19 @@ class Turns:
         if self._length(key) > self._most_of_one:
             self._refuse_newest(key)
         elif self._waiting > self._most:
-            self._refuse_newest(
-                max(self._queues, key=lambda each: (self._length(each), each == key))
-            )
+            self._refuse_newest(self._who_gives_way(key))
         return waiter
+
+    def _who_gives_way(self, newcomer: bytes) -> bytes:
+        """The client with most waiting; among equals, one from the network with most waiting."""
+        networks: Counter[bytes] = Counter()
+        for key, queue in self._queues.items():
+            networks[key[:_NETWORK]] += len(queue)
+
+        def claims(key: bytes) -> tuple[int, int, bool]:
+            return self._length(key), networks[key[:_NETWORK]], key == newcomer
+
+        return max(self._queues, key=claims)
 
     def _length(self, key: bytes) -> int:
         return len(self._queues.get(key, ()))
