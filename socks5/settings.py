@@ -258,7 +258,7 @@ class Settings:
     a thread; an eighth of them for one client."""
 
     max_sessions: int = 0
-    """Client connections at a time, beyond which accepting pauses; 0: what the limit of file
+    """Client connections at a time, beyond which others wait; 0: what the limit of file
     descriptors allows.
     """
 
@@ -269,7 +269,7 @@ class Settings:
     handshakes_per_client: int = 64
     """Connections of one client address that negotiate at a time; others of that address are left unread until it is
     their turn. A negotiation takes milliseconds, so this is thousands in a second, and what is silent counts for a
-    tenth of a second only; all of it together keeps other clients waiting for some milliseconds."""
+    tenth of a second only. What others wait for beside such a crowd stands in docs/security.rst."""
 
     waiting_per_client: int = 2048
     """Connections of one client address that wait for their turn, and no more than a quarter of all sessions; more are
