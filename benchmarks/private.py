@@ -24,6 +24,9 @@ from benchmarks.neighbour import KNOWN_NAME
 INSIDE = "--inside"
 _SIOCSIFFLAGS, _UP = 0x8914, 1
 
+_CORES = sorted(os.sched_getaffinity(0))
+"""What the program was started on. Inside :func:`on` the system names those of that block only."""
+
 FILES = {
     "/etc/hosts": f"{LOOPBACK} localhost {KNOWN_NAME}\n",
     "/etc/resolv.conf": f"nameserver {LOOPBACK}\n",
@@ -68,8 +71,7 @@ def furnish(folder: Path) -> None:
 
 def cores() -> tuple[set[int], set[int]]:
     """A core for the proxy, and those for everything else; the same one if there is no other."""
-    all_of_them = sorted(os.sched_getaffinity(0))
-    return {all_of_them[-1]}, set(all_of_them[:-1] or all_of_them)
+    return {_CORES[-1]}, set(_CORES[:-1] or _CORES)
 
 
 @contextlib.contextmanager
