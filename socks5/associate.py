@@ -218,7 +218,8 @@ class Associate:
         :raises CannotListenError: the port is taken, or this host has no such address.
         """
         side = self._open(is_up, port, interface)
-        self._own_ports.add(side.getHost().port)
+        bound = side.getHost()
+        self._own_ports.add(bound.host, bound.port)
         return side
 
     def _open(self, is_up: bool, port: int, interface: str) -> Any:
@@ -523,13 +524,23 @@ class Associate:
         """Whether a socket of the proxy's has that address, or the IPv4 address that it carries: what is sent there
         comes back to us.
         """
-        return peer[1] in self._own_ports and any(map(self._is_local, meanings(peer[0])))
+        host, port = peer
+        return port in self._own_ports and any(self._hear(each, port) for each in meanings(host))
+
+    def _hear(self, host: str, port: int) -> bool:
+        return self._is_advertised(host) or (
+            self._own_ports.hear(host, port) and self._is_local(host)
+        )
+
+    def _is_advertised(self, host: str) -> bool:
+        """Whether it is a NAT's address that leads to this machine, to whatever address of it."""
+        return host == self._settings.advertise.like(host)
 
     def _is_local(self, host: str) -> bool:
-        """Whether what is sent to *host* comes to this machine, a NAT's address that leads to it included."""
+        """Whether what is sent to *host* comes to this machine."""
         if host.startswith("fe80:") and "%" not in host:
             host += self._zone  # the client's, for no other is meant
-        return host == self._settings.advertise.like(host) or is_own_address(host)
+        return self._is_advertised(host) or is_own_address(host)
 
     def ports_changed(self) -> None:
         """See :class:`socks5.datagrams.Owner`. If a port on this machine that we send to is a socket of the proxy's
@@ -609,7 +620,7 @@ class Associate:
         if self._is_local(peer[0]):
             self._local_ports.add(peer[1])
             side.watch(self._own_ports.changes)
-            if peer[1] in self._own_ports:  # since it was approved, a moment ago
+            if self._is_ourselves(peer):  # since it was approved, a moment ago
                 self._forget_routes()
 
     def _drop(self, why: str, count: int = 1) -> None:
@@ -643,5 +654,6 @@ class Associate:
             self._fragment_timer.cancel()
         for side in (self._client_side, *self._target_sides.values()):
             if side is not None:
-                self._own_ports.discard(side.getHost().port)
+                bound = side.getHost()
+                self._own_ports.discard(bound.host, bound.port)
                 side.stopListening()

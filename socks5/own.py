@@ -11,12 +11,13 @@ import mmap
 import os
 import socket
 import time
-from collections import Counter
 from collections.abc import Collection
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 from tempfile import TemporaryFile
 from typing import IO, Any
 from weakref import WeakKeyDictionary
+from zlib import crc32
 
 from socks5.networks import Networks, packed, socket_name
 from socks5.rules import meanings
@@ -25,13 +26,17 @@ from socks5.wire import Address
 LIFETIME = 10.0
 """Seconds that an answer is remembered at the most: addresses come and go."""
 
-_EVERY_MACHINES = Networks.parse(
-    "0.0.0.0/8,127.0.0.0/8,224.0.0.0/4,255.255.255.255,::,::1,ff00::/8"
-)
-"""Loopback, and what reaches this machine among others."""
+_SEVERAL = Networks.parse("0.0.0.0/8,224.0.0.0/4,255.255.255.255,::,ff00::/8")
+"""What comes to this machine, perhaps among others, whatever the address of the socket there."""
+
+_EVERY_MACHINES = _SEVERAL | Networks.parse("127.0.0.0/8,::1")
+"""That, and loopback."""
 
 PORTS = 65536
-"""Octets of a process's table of ports: one for each."""
+"""Octets of a process's table of ports: one for each. Its bits say which addresses the sockets with that port have."""
+
+_ALL_IPV4, _ALL_IPV6, _ONE = 1, 2, 4
+"""All of a family, or a single one: the lowest of six bits for those, which a checksum shares out."""
 
 _CHANGES = 8  # octets before the tables
 
@@ -122,8 +127,31 @@ def _comes_to(host: str, listeners: Collection[str]) -> bool:
     return any(each in _UNSPECIFIED for each in listeners) and is_own_address(host)
 
 
+def _bit_of(octets: bytes) -> int:
+    return _ONE << crc32(octets) % 6
+
+
+@lru_cache(maxsize=256)
+def _bits_of_socket(host: str) -> int:
+    """What stands in the table for a socket that is bound to *host*; "::" means IPv4 as well."""
+    if host in _UNSPECIFIED:
+        return _ALL_IPV4 if host == "0.0.0.0" else _ALL_IPV4 | _ALL_IPV6
+    return _bit_of(packed(host))
+
+
+@lru_cache(maxsize=4096)
+def _bits_that_hear(host: str) -> int:
+    """What stands there for some socket that is reached at *host*, an address of this machine."""
+    if host in _SEVERAL:
+        return 0xFF
+    octets = packed(host)
+    return _bit_of(octets) | (_ALL_IPV4 if len(octets) == 4 else _ALL_IPV6)
+
+
 class OwnPorts:
     """The UDP ports of the proxy's sockets, in memory that all its processes see. Each writes its own part only.
+
+    ``port in ports`` says whether it is a port of ours, at whatever address.
 
     :param memory: of :meth:`size` octets; None: this process is the only one.
     :param process: the number of this one, from 0. A predecessor's ports are forgotten.
@@ -136,7 +164,7 @@ class OwnPorts:
         self._tables = view[_CHANGES:]
         self._table = self._tables[process * PORTS : (process + 1) * PORTS]
         self._table[:] = bytes(PORTS)
-        self._sockets: Counter[int] = Counter()
+        self._sockets: dict[int, list[int]] = {}  # their bits, by port
         # No process ever writes a number of another's, or of its own predecessor's, who counted from its start.
         self._next_change = process << _PROCESS | time.monotonic_ns() // 1000
 
@@ -161,19 +189,32 @@ class OwnPorts:
     def __contains__(self, port: int) -> bool:
         return any(self._tables[port::PORTS])
 
-    def add(self, port: int) -> None:
-        """A socket of this process has been bound to *port*."""
-        self._sockets[port] += 1
-        self._table[port] = 1
+    def hear(self, host: str, port: int) -> bool:
+        """Whether a datagram that is sent there comes to a socket of ours. Of other addresses a sixth counts as one,
+        where we have one with that port.
+
+        :param host: an IP literal; an address of this machine, or several machines'.
+        """
+        bits = _bits_that_hear(host)
+        return any(bits & each for each in self._tables[port::PORTS])
+
+    def add(self, host: str, port: int) -> None:
+        """A socket of this process has been bound to that address."""
+        self._sockets.setdefault(port, []).append(_bits_of_socket(host))
+        self._write(port)
         self._next_change += 1
         self.changes[0] = self._next_change
 
-    def discard(self, port: int) -> None:
+    def discard(self, host: str, port: int) -> None:
         """One such socket is closed."""
-        self._sockets[port] -= 1
-        if not self._sockets[port]:
+        self._sockets[port].remove(_bits_of_socket(host))
+        self._write(port)
+
+    def _write(self, port: int) -> None:
+        sockets = self._sockets[port]
+        self._table[port] = reduce(or_, sockets, 0)
+        if not sockets:
             del self._sockets[port]
-            self._table[port] = 0
 
 
 _ports: WeakKeyDictionary[Any, OwnPorts] = WeakKeyDictionary()

@@ -142,16 +142,40 @@ def test_the_kernel_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) ->
 # ---------------------------------------------------------------- ports
 
 
+HERE = "127.0.0.1"
+
+
 def test_a_port_is_ours_while_a_socket_has_it() -> None:
     ports = OwnPorts()
-    ports.add(5000)
-    ports.add(5000)  # of the other family
-    ports.add(65535)
+    ports.add(HERE, 5000)
+    ports.add("::1", 5000)
+    ports.add(HERE, 65535)
     assert [port in ports for port in (0, 4999, 5000, 65535)] == [False, False, True, True]
-    ports.discard(5000)
+    ports.discard(HERE, 5000)
     assert 5000 in ports
-    ports.discard(5000)
+    assert not ports.hear(HERE, 5000)
+    ports.discard("::1", 5000)
     assert 5000 not in ports
+
+
+@pytest.mark.parametrize(
+    ("bound", "heard", "unheard"),
+    [
+        (HERE, [HERE, "0.0.0.0", "::ffff:127.0.0.1", "255.255.255.255"], ["127.0.0.2", "::1"]),
+        ("0.0.0.0", [HERE, "127.0.0.2", "192.0.2.1", "224.0.0.1"], ["::1", "2001:db8::1"]),
+        ("::", [HERE, "192.0.2.1", "::1", "2001:db8::1", "ff02::1"], []),
+        ("::1", ["::1", "::"], [HERE, "2001:db8::1"]),
+        ("fe80::1%lo", ["fe80::1", "fe80::1%lo"], ["::1"]),
+    ],
+)
+def test_a_socket_hears_what_is_sent_to_its_address(
+    bound: str, heard: list[str], unheard: list[str]
+) -> None:
+    """Another program may have the same port at another address."""
+    ports = OwnPorts()
+    ports.add(bound, 5000)
+    assert [each for each in [*heard, *unheard] if ports.hear(each, 5000)] == heard
+    assert not any(ports.hear(each, 5001) for each in heard)
 
 
 def test_processes_see_each_others_ports_and_that_they_change() -> None:
@@ -159,23 +183,24 @@ def test_processes_see_each_others_ports_and_that_they_change() -> None:
     first, second = OwnPorts(memory, 0), OwnPorts(memory, 1)
     seen = {first.changes[0]}
     for ports, port in ((first, 5000), (second, 5000), (second, 5001), (first, 5002)):
-        ports.add(port)
-        assert port in first
-        assert port in second
+        ports.add(HERE, port)
+        for process in (first, second):
+            assert port in process
+            assert process.hear(HERE, port)
         assert second.changes[0] == first.changes[0]
         seen.add(first.changes[0])
     assert len(seen) == 5
-    first.discard(5000)
+    first.discard(HERE, 5000)
     assert 5000 in first
-    second.discard(5000)
+    second.discard(HERE, 5000)
     assert 5000 not in first
 
 
 def test_the_ports_of_a_killed_process_are_forgotten_by_its_successor() -> None:
     memory = bytearray(OwnPorts.size(2))
     first, second = OwnPorts(memory, 0), OwnPorts(memory, 1)
-    first.add(5000)
-    second.add(5001)
+    first.add(HERE, 5000)
+    second.add(HERE, 5001)
     OwnPorts(memory, 1)
     assert 5000 in first
     assert 5001 not in first
@@ -192,7 +217,7 @@ def test_a_successor_s_changes_are_none_of_its_predecessor_s(
         for process in (0, 1, 1023):
             ports = OwnPorts(memory, process)
             for port in range(1024, 1034):
-                ports.add(port)
+                ports.add(HERE, port)
                 seen.add(ports.changes[0])
     assert len(seen) == 90
 
@@ -217,7 +242,7 @@ def test_processes_inherit_the_table_as_a_file(
         monkeypatch.delattr(os, "memfd_create", raising=False)
     with OwnPorts.file_for(3) as file:
         first, third = (OwnPorts.inherited(file.fileno(), number) for number in (0, 2))
-    first.add(5000)
+    first.add(HERE, 5000)
     assert 5000 in third
 
 

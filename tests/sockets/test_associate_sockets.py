@@ -361,18 +361,33 @@ async def test_a_client_whose_port_becomes_an_associations_gets_no_more(serve: A
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_target_may_have_an_associations_port_at_another_address(serve: Any) -> None:
+    proxy = await serve()
+    _, client = await proxy.associate()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        plain.bind(("127.0.0.2", client.relay[1]))
+        target = Datagrams(plain)
+        for _ in range(3):  # the second goes by a route
+            client.ask(target.host)
+            _, source = await target.receive()
+            target.send(b"pong", source)
+            assert await client.answer() == (b"pong", target.host)
+    assert proxy.counters.dropped == {}
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_same_port_elsewhere_is_anothers(
     serve: Any, monkeypatch: pytest.MonkeyPatch, own_ports: OwnPorts
 ) -> None:
     monkeypatch.setattr(associate, "is_own_address", lambda host: False)
     proxy = await serve()
     client, target, source = await in_use(proxy)
-    own_ports.add(target.host[1])
+    own_ports.add(*target.host)
     client.ask(target.host)
     await target.receive()
     target.send(b"pong", source)
     assert await client.answer() == (b"pong", target.host)
-    own_ports.discard(target.host[1])
+    own_ports.discard(*target.host)
 
 
 @pytest_twisted.ensureDeferred
@@ -385,7 +400,7 @@ async def test_a_port_that_becomes_ours_while_its_route_is_made_is_ours(
 
     def becomes_ours(host: str) -> bool:
         if target.host[1] not in own_ports:
-            own_ports.add(target.host[1])
+            own_ports.add(*target.host)
         return True
 
     with monkeypatch.context() as patched:
@@ -393,10 +408,10 @@ async def test_a_port_that_becomes_ours_while_its_route_is_made_is_ours(
         client.ask(target.host)
         await target.receive()
     if target.host[1] not in own_ports:  # where there are no batches there are no routes
-        own_ports.add(target.host[1])
+        own_ports.add(*target.host)
     client.ask(target.host)
     await until(lambda: proxy.counters.dropped == {"ourselves": 1})
-    own_ports.discard(target.host[1])
+    own_ports.discard(*target.host)
 
 
 # ---------------------------------------------------------------- many datagrams to one target
