@@ -28,7 +28,7 @@ from benchmarks.nameserver import Kind
 
 INTERVAL = 0.02
 LOGIN_INTERVAL = 0.5
-"""Between logins with a password that the proxy cannot remember."""
+"""Between logins with a password that the proxy cannot remember, which may last longer: never two at a time."""
 
 DATAGRAM_PATIENCE = 2.0
 """Seconds after which a datagram is lost."""
@@ -83,6 +83,7 @@ class Neighbour:
         self._users = (f"user{i}" for i in range(USERS))
         self._waiting: dict[bytes, asyncio.Future[None]] = {}
         self._numbers = itertools.count()
+        self._logs_in = asyncio.Lock()
         self._association: tuple[socket.socket, socket.socket] | None = None
 
     async def prepare(self) -> None:
@@ -130,6 +131,13 @@ class Neighbour:
         else:
             self.seconds[kind].append(time.monotonic() - began)
 
+    async def _log_in(self) -> None:
+        if not self._logs_in.locked():
+            async with self._logs_in:
+                login = next(self._users), PASSWORD
+                where = address(LOOPBACK, self._task.target["echo"])
+                await self._timed("login", PATIENCE, self._session(where, login))
+
     def _what_is_due(self, turn: int) -> Iterator[Awaitable[None]]:
         where = next(self._streams)
         yield self._timed("session", PATIENCE, self._session(where, self._login))
@@ -137,9 +145,7 @@ class Neighbour:
             where = next(self._datagrams)
             yield self._timed("datagram", DATAGRAM_PATIENCE, self._datagram(where))
         if self._task.has_logins and turn % round(LOGIN_INTERVAL / INTERVAL) == 0:
-            login = next(self._users), PASSWORD
-            where = address(LOOPBACK, self._task.target["echo"])
-            yield self._timed("login", PATIENCE, self._session(where, login))
+            yield self._log_in()
 
     async def run(self) -> None:
         """Ask for as long as the task says, and wait for the last answers."""
