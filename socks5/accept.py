@@ -49,7 +49,7 @@ second, whoever has filled it."""
 RETRY_DELAY = 0.5
 """Seconds without accepting after the system could not give us a client."""
 
-BATCH = 8
+BATCH = 4
 """Clients that are served, or peers looked at, at a time before others get their turn."""
 
 LOOK = 1024

@@ -35,7 +35,7 @@ connections as may wait keep others of their address for some seconds only."""
 LOOK = 0.05
 """Seconds between two looks at who has had his time, while somebody waits."""
 
-TURN = 8
+TURN = 4
 """Clients that begin, and requests that have waited, at a time, before the established ones get their turn."""
 
 
