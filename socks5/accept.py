@@ -170,6 +170,7 @@ class Port(QuietPort):
         self._has_addresses = True
         self._spare = _Spare()
         self._poller: Poller | None = None
+        self._serve: Callable[[Any, Any], None] = self._serve_with_twisted
         self._is_watched = False
         self._family = 0
         self._near: Address | None = None
@@ -201,6 +202,8 @@ class Port(QuietPort):
             self._family = int(self.addressFamily)
             near = address_from(self.socket.getsockname())
             self._near = None if near.is_unspecified else near
+            if self._poller is not None:
+                self._serve = self._serve_leanly
             self.startReading()
 
     @override
@@ -303,16 +306,8 @@ class Port(QuietPort):
         self._limit.turn_away_from_crowd(address[0] if self._has_addresses else "")
         self._limit.leave()
 
-    def _serve(self, client: Any, address: Any) -> None:
-        """Give one client its session; what goes wrong with that is no other client's concern."""
-        if self._poller is None:
-            self._serve_with_twisted(client, address)
-        else:
-            sock = socket.SocketType(self._family, socket.SOCK_STREAM, 0, client)
-            self._serve_leanly(self._poller, sock, address)
-
     def _serve_with_twisted(self, connection: socket.socket, address: Any) -> None:
-        """The usual way."""
+        """Give one client its session; what goes wrong with that is no other client's concern."""
         transport = None
         try:
             protocol = self.factory.buildProtocol(self._buildAddr(address))
@@ -331,8 +326,11 @@ class Port(QuietPort):
             else:
                 transport.abortConnection()
 
-    def _serve_leanly(self, poller: Poller, sock: socket.SocketType, address: Any) -> None:
+    def _serve_leanly(self, client: int, address: Any) -> None:
         """The same, with a :class:`~socks5.transport.Connection` for Twisted's transport."""
+        poller = self._poller
+        assert poller is not None
+        sock = socket.SocketType(self._family, socket.SOCK_STREAM, 0, client)
         connection = None
         try:
             protocol = self.factory.buildProtocol(address[0])

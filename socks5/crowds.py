@@ -70,25 +70,6 @@ class Holder(Protocol):
         """Close this client's connection."""
 
 
-_NOBODY: deque[Any] = deque(maxlen=0)
-"""Who waits at almost every address: one for all, for each would cost as much as the rest of an address."""
-
-
-class _Address:
-    """The clients of one address.
-
-    :ivar negotiating: how many.
-    :ivar waiting: since when they wait, whose they are, and they themselves, in their order.
-    """
-
-    __slots__ = ("key", "negotiating", "waiting")
-
-    def __init__(self, key: object) -> None:
-        self.key = key
-        self.negotiating = 0
-        self.waiting: deque[tuple[float, Holder, Any]] = _NOBODY
-
-
 def _key(host: str) -> object:
     """Whom a host stands for; see :func:`socks5.networks.subscriber`. An IPv4 address stands for itself, as text; so
     does an IPv4-mapped one, which is what a listener for both families calls it.
@@ -115,10 +96,12 @@ class Crowds:
         self._share = settings.handshakes_per_client
         self._most = min(settings.waiting_per_client, room // 4)
         self._patience = settings.handshake_timeout or inf
-        self._addresses: dict[object, _Address] = {}
-        self._negotiating: dict[object, tuple[float, _Address]] = {}  # by session, in their order
-        self._crowded: dict[_Address, None] = {}
-        self._ready: dict[_Address, None] = {}
+        self._count: dict[object, int] = {}  # of those that negotiate, by address
+        # Since when, and the address; in their order.
+        self._negotiating: dict[object, tuple[float, object]] = {}
+        # Who waits, by address: since when, with whom, and the client; in their order.
+        self._crowds: dict[object, deque[tuple[float, Holder, Any]]] = {}
+        self._ready: dict[object, None] = {}
         self._asked: dict[object, int] = {}  # requests served at once in this round, by address
         self._round_ends = 0.0
         self._asking: dict[object, OrderedDict[Asker, None]] = {}  # in the order of their turns
@@ -129,21 +112,24 @@ class Crowds:
     @property
     def waiting(self) -> int:
         """How many clients wait."""
-        return sum(len(address.waiting) for address in self._crowded)
+        return sum(map(len, self._crowds.values()))
 
     def is_free(self, host: str) -> bool:
         """Whether a client may begin at once.
 
         :param host: its IP literal; "" of a UNIX socket, whose clients count as one.
         """
-        address = self._addresses.get(_key(host))
-        return address is None or (address.negotiating < self._share and not address.waiting)
+        key = _key(host) if ":" in host else host
+        return key not in self._crowds and self._count.get(key, 0) < self._share
+
+    def _has_room(self, key: object) -> bool:
+        return self._count.get(key, 0) < self._share
 
     def begin(self, host: str, session: object) -> None:
         """A session negotiates, until :meth:`end`."""
-        address = self._address(host)
-        address.negotiating += 1
-        self._negotiating[session] = self._now(), address
+        key = _key(host) if ":" in host else host
+        self._count[key] = self._count.get(key, 0) + 1
+        self._negotiating[session] = self._now(), key
 
     def end(self, session: object) -> None:
         """A session is through, or gone; nothing happens to one that is not known, or no longer."""
@@ -152,19 +138,12 @@ class Crowds:
         found = self._negotiating.pop(session, None)
         if found is None:
             return
-        address = found[1]
-        address.negotiating -= 1
-        if address.waiting:
-            self._make_ready(address)
-        elif not address.negotiating:
-            del self._addresses[address.key]
-
-    def _address(self, host: str) -> _Address:
-        key = _key(host)
-        address = self._addresses.get(key)
-        if address is None:
-            address = self._addresses[key] = _Address(key)
-        return address
+        key = found[1]
+        self._count[key] -= 1
+        if not self._count[key]:
+            del self._count[key]
+        if key in self._crowds:
+            self._make_ready(key)
 
     # Requests
 
@@ -172,7 +151,7 @@ class Crowds:
         """Whether a session's request is to be served at once. If not, the session is told when, unless :meth:`end`
         is said of it before.
         """
-        key = _key(host)
+        key = _key(host) if ":" in host else host
         asked = self._asked.get(key, 0)
         if asked >= REQUESTS or key in self._asking:
             if key in self._asking or not self._begins_round():
@@ -225,39 +204,31 @@ class Crowds:
 
         :returns: False if so many of its address wait already that the holder has to drop it.
         """
-        address = self._address(host)
-        if len(address.waiting) >= self._most:
+        key = _key(host)
+        if len(self._crowds.get(key, ())) >= self._most:
             return False
-        if address not in self._crowded:
-            self._crowded[address] = None
-            address.waiting = deque()
-        address.waiting.append((self._now(), holder, client))
+        self._crowds.setdefault(key, deque()).append((self._now(), holder, client))
         if self._look is None:
             self._look = self._reactor.callLater(LOOK, self._look_around)
         return True
 
     def forget(self, holder: Holder) -> None:
         """Drop the clients of a holder: it listens no longer."""
-        for address in tuple(self._crowded):
-            others = deque(each for each in address.waiting if each[1] is not holder)
-            dropped = [each[2] for each in address.waiting if each[1] is holder]
-            address.waiting = others
-            self._settle(address)
+        for key, waiting in tuple(self._crowds.items()):
+            dropped = [each[2] for each in waiting if each[1] is holder]
+            self._crowds[key] = deque(each for each in waiting if each[1] is not holder)
+            self._settle(key)
             for client in dropped:
                 holder.drop(client)
 
-    def _settle(self, address: _Address) -> None:
+    def _settle(self, key: object) -> None:
         """Somebody waits no longer."""
-        if address.waiting:
-            return
-        del self._crowded[address]
-        address.waiting = _NOBODY
-        self._ready.pop(address, None)
-        if not address.negotiating:
-            del self._addresses[address.key]
+        if not self._crowds[key]:
+            del self._crowds[key]
+            self._ready.pop(key, None)
 
-    def _make_ready(self, address: _Address) -> None:
-        self._ready[address] = None
+    def _make_ready(self, key: object) -> None:
+        self._ready[key] = None
         self._take_a_turn()
 
     def _take_a_turn(self) -> None:
@@ -279,20 +250,19 @@ class Crowds:
         for _ in range(TURN):
             if not self._ready:
                 return
-            address = next(iter(self._ready))
-            del self._ready[address]
-            self._let_one_begin(address)
+            key = next(iter(self._ready))
+            del self._ready[key]
+            if self._has_room(key):  # somebody else's port may have let another one begin
+                self._let_one_begin(key)
 
-    def _let_one_begin(self, address: _Address) -> None:
-        if address.negotiating >= self._share:  # somebody else's port has let another one begin
-            return
-        _since, holder, client = address.waiting.popleft()
-        self._settle(address)
+    def _let_one_begin(self, key: object) -> None:
+        _since, holder, client = self._crowds[key].popleft()
+        self._settle(key)
         try:
             holder.take(client)
         finally:
-            if address.waiting and address.negotiating < self._share:
-                self._ready[address] = None
+            if key in self._crowds and self._has_room(key):
+                self._ready[key] = None
 
     def _look_around(self) -> None:
         """Those that have held their turn for long, and those that have waited for long."""
@@ -300,18 +270,18 @@ class Crowds:
         try:
             self._let_go(self._now())
         finally:
-            if self._crowded:
+            if self._crowds:
                 self._look = self._reactor.callLater(LOOK, self._look_around)
 
     def _let_go(self, now: float) -> None:
         had_time = takewhile(lambda item: item[1][0] <= now - HOLD, self._negotiating.items())
         for session, _ in tuple(had_time):
             self.end(session)
-        for address in tuple(self._crowded):
-            self._drop_late(address, now - self._patience)
+        for key in tuple(self._crowds):
+            self._drop_late(key, now - self._patience)
 
-    def _drop_late(self, address: _Address, latest: float) -> None:
-        while address.waiting and address.waiting[0][0] <= latest:
-            _since, holder, client = address.waiting.popleft()
-            self._settle(address)
+    def _drop_late(self, key: object, latest: float) -> None:
+        while key in self._crowds and self._crowds[key][0][0] <= latest:
+            _since, holder, client = self._crowds[key].popleft()
+            self._settle(key)
             holder.drop(client)

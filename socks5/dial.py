@@ -65,6 +65,55 @@ _A_MOMENT = 0.001
 """Seconds by which a clock's tick may come too early."""
 
 
+class _Single:
+    """The attempt at a target that has one address."""
+
+    __slots__ = ("_attempt", "_dialer", "_winner")
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._attempt: Attempt | None = None
+        self._winner: Deferred[IStream] | None = Deferred(self._cancelled)
+
+    def start(self, host: str, port: int) -> Deferred[IStream]:
+        winner, dialer = self._winner, self._dialer
+        assert winner is not None
+        dialer.deadlines.set(self, self._too_long)
+        self._attempt = attempt = dialer.attempt(host, port, self._done)
+        attempt.start()
+        return winner
+
+    def _done(self, attempt: Attempt, outcome: IStream | Failure) -> None:
+        winner = self._end()
+        if isinstance(outcome, Failure):
+            winner.errback(outcome)
+        else:
+            winner.callback(outcome)
+
+    def _cancelled(self, winner: Deferred[IStream]) -> None:
+        self._give_up()
+
+    def _too_long(self) -> None:
+        self._give_up().errback(self._dialer.silence())
+
+    def _give_up(self) -> Deferred[IStream]:
+        attempt = self._attempt
+        assert attempt is not None
+        attempt.cancel()
+        return self._end()
+
+    def _end(self) -> Deferred[IStream]:
+        """Stop the clock.
+
+        :returns: the winner, to be told so; no references in a circle are kept.
+        """
+        self._dialer.deadlines.clear(self)
+        winner, self._winner = self._winner, None
+        self._attempt = None
+        assert winner is not None
+        return winner
+
+
 class _Race:
     """Attempts at one target's addresses, staggered; see the module."""
 
@@ -128,8 +177,7 @@ class _Race:
         """
         failures = len(self._failures)
         attempt = self._dialer.attempt(self._hosts.pop(), self._port, self._done)
-        is_only = not (self._hosts or self._running)
-        self._running[attempt] = 0.0 if is_only else self._dialer.now()
+        self._running[attempt] = self._dialer.now()
         attempt.start()
         return len(self._failures) > failures
 
@@ -178,9 +226,7 @@ class _Race:
         self._end()
 
     def _too_long(self) -> None:
-        limit = self._dialer.settings.connect_timeout
-        silence = Failure(TTLExpired(f"no answer within {limit:g} s"))
-        self._end().errback(most_telling([*self._failures, silence]))
+        self._end().errback(most_telling([*self._failures, self._dialer.silence()]))
 
     def _end(self) -> Deferred[IStream]:
         """Stop the clock and every attempt that still runs.
@@ -270,7 +316,7 @@ class Dialer:
                 return fail(AddressTypeNotSupported("targets of this family are not reached"))
             if is_allowed(host) is not True:
                 return fail(NotAllowed("the target is not allowed"))
-            return _Race(self, access.client, [host], target.port).start()
+            return _Single(self).start(host, target.port)
         if target.is_unspecified:
             return fail(DNSLookupError("an empty name"))
         lookup = self._resolver.resolve(host, access.client)
@@ -291,6 +337,8 @@ class Dialer:
         allowed = list(islice((host for host in asked if is_allowed(host) is True), MOST_ATTEMPTS))
         if not allowed:
             return fail(NotAllowed("no address of the target is allowed"))
+        if len(allowed) == 1:
+            return _Single(self).start(allowed[0], port)
         return _Race(self, client, allowed, port).start()
 
     def _failed(self, failure: Failure, name: bytes) -> Failure:
@@ -298,6 +346,10 @@ class Dialer:
         if failure.check(CancelledError, NotAllowed, HostUnreachable) is None:
             self._resolver.failed(name)
         return failure
+
+    def silence(self) -> Failure:
+        """What it is when no address has answered in time."""
+        return Failure(TTLExpired(f"no answer within {self.settings.connect_timeout:g} s"))
 
     def attempt(self, host: str, port: int, done: Callable[[Attempt, Any], None]) -> Attempt:
         """An attempt at one address, to be started."""

@@ -61,7 +61,7 @@ class Access(NamedTuple):
 
     def leads_to_us(self, address: str) -> bool:
         """Whether a CONNECT to this IP literal, and the target's port, would come to the proxy itself."""
-        return self.command == Command.CONNECT and (address, self.target.port) in self.listeners
+        return (address, self.target.port) in self.listeners and self.command == Command.CONNECT
 
     @property
     def is_local(self) -> bool:

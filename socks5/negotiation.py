@@ -264,13 +264,12 @@ class _Machine:
             self._behind.extend(data)
 
     def _is_enough(self) -> bool:
-        """Whether a look is worth while at what waits, which is in one piece then."""
-        behind = self._behind
-        if behind is not None:
-            if self.pending < self._wanted:
-                return False
-            self._buffer += behind
-            self._behind = None
+        """Whether a look is worth while at what waits, some of it behind the rest; it is in one piece then."""
+        assert self._behind is not None
+        if self.pending < self._wanted:
+            return False
+        self._buffer += self._behind
+        self._behind = None
         return True
 
     def take_output(self) -> bytes:
@@ -474,7 +473,7 @@ class ServerNegotiation(_Machine):
         """Take steps until octets are missing or the caller must answer."""
         while self._buffer:
             step = _SERVER_STEPS.get(self.stage)
-            if step is None or not self._is_enough():
+            if step is None or (self._behind is not None and not self._is_enough()):
                 return None
             waiting = self._buffer
             try:
@@ -606,7 +605,7 @@ class ClientNegotiation(_Machine):
         events: list[ClientEvent] = []
         while self._buffer:
             step = _CLIENT_STEPS.get(self.stage)
-            if step is None or not self._is_enough():
+            if step is None or (self._behind is not None and not self._is_enough()):
                 break
             waiting = len(self._buffer)
             try:

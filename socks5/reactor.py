@@ -14,8 +14,11 @@ Floor 2: imports :mod:`socks5.poll`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
@@ -50,15 +53,15 @@ class PollerReactor(EPollReactor):
         :param timeout: seconds to wait for the first at the most; None: for ever.
         """
         self._has_own_work = False
-        wait = timeout
+        serve = self.poller.serve
+        due = None if timeout is None else monotonic() + timeout
         for _ in range(ROUNDS):
-            served = self.poller.serve(-1 if wait is None else wait)
-            if not served or self._has_own_work:
+            if not serve(-1 if timeout is None else timeout) or self._has_own_work:
                 return
-            due = self.timeout()
-            if due is not None and due <= 0:
-                return
-            wait = due if timeout is None or (due is not None and due < timeout) else timeout
+            if due is not None:
+                timeout = due - monotonic()
+                if timeout <= 0:
+                    return
 
     doIteration = doPoll
 
@@ -68,6 +71,20 @@ class PollerReactor(EPollReactor):
         """
         self._has_own_work = True
         super().doPoll(0)  # type: ignore[no-untyped-call]
+
+    @override
+    def callLater(
+        self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
+    ) -> DelayedCall:
+        """See :meth:`twisted.internet.interfaces.IReactorTime.callLater`."""
+        self._has_own_work = True  # it may be due sooner than what is waited for
+        return super().callLater(delay, callable, *args, **kw)
+
+    @override
+    def _moveCallLaterSooner(self, delayedCall: DelayedCall) -> None:
+        """A call that was set is to come sooner: told to no reactor in public."""
+        self._has_own_work = True
+        super()._moveCallLaterSooner(delayedCall)
 
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.poll.Owner`. Twisted itself catches what a descriptor raises."""

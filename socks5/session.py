@@ -620,8 +620,9 @@ class ServerProtocol:
         if self._is_over:
             return
         self._is_over = True
-        self._deadlines.clear(self)
-        self.factory.crowds.end(self)
+        if self._command is None:  # its beginning was the negotiation's end
+            self._deadlines.clear(self)
+            self.factory.crowds.end(self)
         checking, self._checking = self._checking, None
         if checking is not None:
             checking.cancel()

@@ -19,6 +19,7 @@ import sys
 import termios
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import starmap
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -115,8 +116,8 @@ def prepare(sock: Any, keepalive: int) -> None:
 
     :param keepalive: see :attr:`socks5.settings.Settings.keepalive`.
     """
-    for option in _options(keepalive):
-        sock.setsockopt(*option)
+    for _ in starmap(sock.setsockopt, _options(keepalive)):
+        pass
 
 
 def prepare_transport(transport: Any, keepalive: int) -> None:

@@ -131,6 +131,26 @@ def test_a_timer_is_not_late_for_sockets_that_are_always_ready(
     run(reactor, lambda: calls)
 
 
+@pytest.mark.parametrize("how", ["set", "moved"])
+def test_a_call_that_a_socket_of_the_poller_s_sets_is_waited_for(
+    reactor: Any, watched: Watched, how: str
+) -> None:
+    calls: list[int] = []
+    later = reactor.callLater(2 * PATIENCE, calls.append, 1)
+    run(reactor, watched.took)
+    sooner = {
+        "set": lambda: reactor.callLater(0.01, calls.append, 1),
+        "moved": lambda: later.reset(0.01),
+    }
+    watched.then = sooner[how]
+    watched.far.send(b"octets")
+    before = time.monotonic()
+    while not calls:
+        reactor.doIteration(reactor.timeout())
+        reactor.runUntilCurrent()
+    assert time.monotonic() < before + PATIENCE
+
+
 def test_sockets_that_are_always_ready_do_not_keep_it(
     reactor: Any, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
