@@ -180,8 +180,7 @@ class Associate:
         session.counters.open_associations[session.client_host] += 1
         self._budget.associations += 1
         self._is_counted = True
-        self._idle = IdleTimer(
-            session.reactor,
+        self._idle = session.idle_timers.start(
             self._settings.udp_idle_timeout,
             self._look,
             lambda: session.end("idle"),

@@ -13,8 +13,7 @@ sockets and the other addresses of this host are never banned: every user of the
 the proxy comes from them, by connecting to the proxy through itself. At most :data:`MOST_ADDRESSES` are remembered;
 beyond, the least harmful are forgotten.
 
-Floor 1½: imports floor 1 and :mod:`socks5.networks`, :mod:`socks5.deadlines`, :mod:`socks5.limits` and
-:mod:`socks5.own`.
+Floor 1½: imports floor 1 and :mod:`socks5.networks`, :mod:`socks5.limits` and :mod:`socks5.own`.
 """
 
 from __future__ import annotations

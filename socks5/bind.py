@@ -206,7 +206,7 @@ class Bind:
         """The awaited peer is there."""
         self._close_port()
         session = self._session
-        self._relay = join(session.reactor, session.settings, session.stream, peer, session)
+        self._relay = join(session.idle_timers, session.settings, session.stream, peer, session)
         session.reply(ReplyCode.SUCCEEDED, far_end(peer.transport))
         self._relay.start(session.take_optimistic(), session.has_client_ended)
 

@@ -4,7 +4,7 @@
 change, so a renewed certificate needs no restart. A client's certificate that an authority vouches
 for, and that names somebody, makes a :class:`~socks5.auth.User`. Looks for no revocation.
 
-Floor 1½: imports :mod:`socks5.auth`, :mod:`socks5.deadlines`, :mod:`socks5.disk` and lower floors.
+Floor 1½: imports :mod:`socks5.auth`, :mod:`socks5.disk` and lower floors.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Connect:
     def _join(self, far: IStream) -> None:
         self._dialling = None
         session = self._session
-        self._relay = join(session.reactor, session.settings, session.stream, far, session)
+        self._relay = join(session.idle_timers, session.settings, session.stream, far, session)
         session.reply(ReplyCode.SUCCEEDED, near_end(far.transport))
         self._relay.start(session.take_optimistic(), session.has_client_ended)
 

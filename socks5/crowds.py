@@ -10,7 +10,7 @@ it is silent or slow, no longer keeps others from their turn.
 So one address can save up connections that have greeted, and let all send their requests at once. A request costs
 even more. So of one address only some are served in a round; further ones wait, and addresses take turns.
 
-Floor 1½: imports :mod:`socks5.deadlines`, :mod:`socks5.networks` and :mod:`socks5.settings`.
+Floor 1½: imports floor 1 and :mod:`socks5.networks`.
 """
 
 from __future__ import annotations

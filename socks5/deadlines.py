@@ -3,9 +3,10 @@
 :class:`Deadlines` is for many waits of one length (the handshake of every connection): setting one
 is a dict insertion and clearing one a dict deletion, because insertion order is the order in which
 they run out. One delayed call serves them all. :class:`IdleTimer` is for the silence of one thing,
-which pays nothing for being active. :func:`clock_of` is the clock of everything that has a length.
+which pays nothing for being active; :class:`IdleTimers` makes them. :func:`clock_of` is the clock of
+everything that has a length.
 
-Floor 1½: imports nothing of the package; the reactor is a parameter.
+Floor 1: imports nothing of the package; the reactor is a parameter.
 """
 
 from __future__ import annotations
@@ -83,57 +84,74 @@ class Deadlines:
             self._call = self._reactor.callLater(delay, self._expire)
 
 
-class IdleTimer:
-    """Notices that something makes no progress.
+class IdleTimers:
+    """Makes timers that notice when something makes no progress.
 
     :param reactor: the clock.
-    :param seconds: the time without progress after which *expired* is called, once; measured to one of *looks*
-        parts of its length, never early.
-    :param progress: a number that changes with every sign of life, such as octets moved; asked so many
-        times in that time.
-    :param expired: what to do then.
-    :param looks: into how many parts the time is divided.
     """
 
-    __slots__ = (
-        "_call",
-        "_expired",
-        "_looks",
-        "_progress",
-        "_quiet_looks",
-        "_reactor",
-        "_seconds",
-        "_seen",
-    )
+    def __init__(self, reactor: IReactorTime) -> None:
+        self.reactor = reactor
+        self._looks: dict[float, Deadlines] = {}
 
-    def __init__(
+    def start(
         self,
-        reactor: IReactorTime,
         seconds: float,
         progress: Callable[[], int],
         expired: Callable[[], Any],
         looks: int = 4,
+        seen: int | None = None,
+    ) -> IdleTimer:
+        """Start one.
+
+        :param seconds: the time without progress after which *expired* is called, once; measured to one of *looks*
+            parts of its length, never early.
+        :param progress: a number that changes with every sign of life, such as octets moved; asked so many
+            times in that time.
+        :param expired: what to do then.
+        :param looks: into how many parts the time is divided.
+        :param seen: what that number is now, if the caller has it at hand; if it is not quite, the time may be
+            longer by one part.
+        """
+        interval = seconds / looks
+        deadlines = self._looks.get(interval)
+        if deadlines is None:
+            deadlines = self._looks[interval] = Deadlines(self.reactor, interval)
+        return IdleTimer(deadlines, looks, progress, expired, progress() if seen is None else seen)
+
+
+class IdleTimer:
+    """Notices that something makes no progress; see :meth:`IdleTimers.start`.
+
+    :param deadlines: their length is the time between two looks.
+    """
+
+    __slots__ = ("_deadlines", "_expired", "_looks", "_progress", "_quiet_looks", "_seen")
+
+    def __init__(
+        self,
+        deadlines: Deadlines,
+        looks: int,
+        progress: Callable[[], int],
+        expired: Callable[[], Any],
+        seen: int,
     ) -> None:
-        self._reactor = reactor
+        self._deadlines = deadlines
         self._looks = looks
-        self._seconds = seconds
         self._progress = progress
         self._expired = expired
-        self._seen = progress()
+        self._seen = seen
         self._quiet_looks = 0
-        self._call: IDelayedCall | None = reactor.callLater(seconds / looks, self._tick)
+        deadlines.set(self, self._tick)
 
     def stop(self) -> None:
         """Never expire; may be called at any time, and twice."""
-        if self._call is not None:
-            self._call.cancel()
-        self._call = None
+        self._deadlines.clear(self)
 
     def _tick(self) -> None:
         seen, self._seen = self._seen, self._progress()
         self._quiet_looks = self._quiet_looks + 1 if seen == self._seen else 0
         if self._quiet_looks < self._looks:
-            self._call = self._reactor.callLater(self._seconds / self._looks, self._tick)
+            self._deadlines.set(self, self._tick)
         else:
-            self._call = None
             self._expired()

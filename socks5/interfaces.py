@@ -5,8 +5,8 @@ A command knows its client only as :class:`ISession`; a server knows its command
 interface. That is what cuts the circle between server and commands, and what an embedding program
 replaces.
 
-Floor 1: imports only :mod:`socks5.wire`, :mod:`socks5.encapsulation`, :mod:`socks5.settings` and
-:mod:`socks5.counters`.
+Floor 1: imports only :mod:`socks5.wire`, :mod:`socks5.encapsulation`, :mod:`socks5.settings`,
+:mod:`socks5.counters` and :mod:`socks5.deadlines`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing_extensions import override
 from zope.interface import Attribute, Interface
 
 from socks5.counters import Counters
+from socks5.deadlines import IdleTimers
 from socks5.encapsulation import Protection
 from socks5.settings import Settings
 from socks5.wire import UNSPECIFIED, Address, Command, Credentials, Request
@@ -342,6 +343,7 @@ class ISession(Interface):
     """What a command may do to its client and may know of its server."""
 
     reactor: IReactorTime = Attribute("The clock and, where the command needs them, TCP and UDP.")
+    idle_timers: IdleTimers = Attribute("Those who notice silence.")
     settings: Settings = Attribute("The settings this session began with.")
     rules: IRules = Attribute("Who may do what.")
     resolver: IResolver = Attribute("Names to addresses.")

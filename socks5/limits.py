@@ -4,7 +4,7 @@
 and resumes them when there is room: further clients wait in the kernel's queue, for some seconds, instead of being
 accepted and closed at once. Established sessions never notice. :class:`Sparing` keeps strangers from filling a log.
 
-Floor 1½: imports :mod:`socks5.deadlines`, :mod:`socks5.shortage`, :mod:`socks5.crowds` and floor 1.
+Floor 1½: imports :mod:`socks5.shortage`, :mod:`socks5.crowds` and floor 1.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.deadlines import IdleTimer
+from socks5.deadlines import IdleTimer, IdleTimers
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.protection import ProtectedTransport
 from socks5.settings import Settings
@@ -206,7 +206,7 @@ class Owner(Protocol):
 class Relay:
     """Joins two streams until both are gone.
 
-    :param reactor: the clock.
+    :param timers: make those that notice silence.
     :param settings: the idle and linger limits.
     :param near: the client's stream; ours from :meth:`start` on.
     :param far: the target's, likewise.
@@ -218,24 +218,24 @@ class Relay:
         "_far",
         "_near",
         "_owner",
-        "_reactor",
         "_reason",
         "_resetting",
         "_settings",
         "_timer",
+        "_timers",
         "is_closing",
     )
 
     def __init__(
         self,
-        reactor: Any,
+        timers: IdleTimers,
         settings: Settings,
         near: IStream,
         far: IStream,
         owner: Owner,
         kind: Callable[[Relay, IStream], Any] = TransportSide,
     ) -> None:
-        self._reactor = reactor
+        self._timers = timers
         self._settings = settings
         self._near = kind(self, near)
         self._far = kind(self, far)
@@ -339,7 +339,7 @@ class Relay:
 
     def _reset_later(self, side: Side, delays: Sequence[float]) -> None:
         first, *others = delays
-        self._resetting = self._reactor.callLater(first, self._reset, side, others)
+        self._resetting = self._timers.reactor.callLater(first, self._reset, side, others)
 
     def _finish(self, reason: str) -> None:
         """Close what is still open once everything written is sent."""
@@ -354,7 +354,12 @@ class Relay:
     def _watch(self, seconds: float, reason: str) -> None:
         """Abort both sides after that much silence."""
         self._stop_watching()
-        self._timer = IdleTimer(self._reactor, seconds, self._progress, lambda: self._abort(reason))
+        seen = (
+            self.bytes_up + self.bytes_down
+        )  # as if nothing were unsent: most are over before the first look
+        self._timer = self._timers.start(
+            seconds, self._progress, lambda: self._abort(reason), seen=seen
+        )
 
     def _stop_watching(self) -> None:
         timer, self._timer = self._timer, None

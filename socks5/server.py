@@ -29,7 +29,7 @@ from socks5.bind import Bind
 from socks5.connect import Connect
 from socks5.contexts import ContextSession
 from socks5.counters import Counters
-from socks5.deadlines import Deadlines, clock_of
+from socks5.deadlines import Deadlines, IdleTimers, clock_of
 from socks5.dial import Dialer
 from socks5.door import Door
 from socks5.entrance import Build, Entrance, GuardedSession
@@ -132,6 +132,7 @@ class ServerFactory(Factory):
         self.stocked = Deadlines(reactor, self.settings.request_timeout)
         """Of clients that may ask, and do not yet."""
         self.closing = Deadlines(reactor, self.settings.close_timeout)
+        self.idle_timers = IdleTimers(reactor)
         self.tls_lines = Sparing(reactor)
         """Lets some of the lines about failed TLS into the log."""
         self.limit = SessionLimit(reactor, self.settings, self.counters)

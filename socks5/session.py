@@ -38,7 +38,7 @@ from socks5.bans import Asking
 from socks5.certificates import reason_of
 from socks5.counters import Counters
 from socks5.crowds import Crowds
-from socks5.deadlines import Deadlines
+from socks5.deadlines import Deadlines, IdleTimers
 from socks5.errors import (
     AuthenticationFailed,
     CommandNotSupported,
@@ -135,6 +135,7 @@ class Server(Protocol):
     handshakes: Deadlines
     stocked: Deadlines
     closing: Deadlines
+    idle_timers: IdleTimers
     now: Callable[[], float]
 
     def gone(self, session: ServerProtocol) -> None:
@@ -248,6 +249,11 @@ class ServerProtocol:
     def reactor(self) -> Any:
         """See :class:`socks5.interfaces.ISession`."""
         return self.factory.reactor
+
+    @property
+    def idle_timers(self) -> IdleTimers:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self.factory.idle_timers
 
     @property
     def rules(self) -> IRules:

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
+from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.poll import FAILED, HUNG_UP, WRITABLE
 from socks5.relay import Owner, Relay, Side, TransportSide
@@ -447,7 +448,7 @@ class SocketSide(Side):
 
 
 def join(
-    reactor: Any,
+    timers: IdleTimers,
     settings: Settings,
     near: IStream,
     far: IStream,
@@ -458,8 +459,8 @@ def join(
     """
     near_end, far_end = near.transport, far.transport
     if not (isinstance(near_end, Connection) and isinstance(far_end, Connection)):
-        return Relay(reactor, settings, near, far, owner, TransportSide)
+        return Relay(timers, settings, near, far, owner, TransportSide)
     shared = near_end.poller.shared
     if PipePool not in shared:
-        shared[PipePool] = PipePool(reactor)
-    return Relay(reactor, settings, near, far, owner, SocketSide)
+        shared[PipePool] = PipePool(timers.reactor)
+    return Relay(timers, settings, near, far, owner, SocketSide)

@@ -1177,6 +1177,7 @@ def test_association_ends_with_its_control_connection(leave: Any, reason: str, k
     assert not any(port.is_listening for port in (association.near, *association.far))
     assert not association.client.is_connected
     assert association.server.counters.open_associations == {}
+    association.reactor.advance(60)  # what many share runs out once more
     assert association.reactor.getDelayedCalls() == []
     assert [record.reason for record in association.server.records] == [reason]
 

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from socks5 import deadlines as module
-from socks5.deadlines import Deadlines, IdleTimer, clock_of
+from socks5.deadlines import Deadlines, IdleTimers, clock_of
 from tests.fakes import TimeOfDay
 
 LENGTH = 10.0
@@ -263,7 +263,7 @@ def mover() -> Mover:
 def test_silence_from_the_start_is_noticed_on_time(
     clock: Clock, calls: Calls, mover: Mover
 ) -> None:
-    IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
+    IdleTimers(clock).start(LENGTH, mover.progress, calls.will("idle"))
     for _ in range(3):
         clock.advance(LENGTH / 4)
     assert calls == []
@@ -280,7 +280,7 @@ def test_silence_is_never_noticed_early_and_at_most_a_quarter_late(
     clock: Clock, calls: Calls, mover: Mover, seed: int, step: int
 ) -> None:
     chance = random.Random(seed)
-    IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
+    IdleTimers(clock).start(LENGTH, mover.progress, calls.will("idle"))
     tick = 1 / 16
     last = 0.0
     for _ in range(5):
@@ -297,8 +297,34 @@ def test_what_moved_before_the_timer_began_is_no_sign_of_life(
     clock: Clock, calls: Calls, mover: Mover
 ) -> None:
     mover.moved = 1000
-    IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
+    IdleTimers(clock).start(LENGTH, mover.progress, calls.will("idle"))
     clock.pump([LENGTH / 4] * 4)
+    assert calls == ["idle"]
+
+
+def test_timers_of_one_length_share_a_delayed_call(
+    clock: Clock, calls: Calls, mover: Mover
+) -> None:
+    timers = IdleTimers(clock)
+    for name in ("one", "two"):
+        timers.start(LENGTH, mover.progress, calls.will(name))
+    assert len(clock.getDelayedCalls()) == 1
+    timers.start(2 * LENGTH, mover.progress, calls.will("three"), looks=2)
+    assert len(clock.getDelayedCalls()) == 2
+    clock.pump([LENGTH / 4] * 8)
+    assert calls == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(("seen", "looks"), [(1000, 4), (999, 5)])
+def test_a_caller_may_say_what_it_has_seen(
+    clock: Clock, calls: Calls, mover: Mover, seen: int, looks: int
+) -> None:
+    mover.moved = 1000
+    IdleTimers(clock).start(LENGTH, mover.progress, calls.will("idle"), seen=seen)
+    assert mover.asked == 0
+    clock.pump([LENGTH / 4] * (looks - 1))
+    assert calls == []
+    clock.advance(LENGTH / 4)
     assert calls == ["idle"]
 
 
@@ -306,26 +332,28 @@ def test_progress_is_asked_for_four_times_in_that_time(
     clock: Clock, calls: Calls, mover: Mover
 ) -> None:
     """And costs nothing in between, however much moves."""
-    IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
+    IdleTimers(clock).start(LENGTH, mover.progress, calls.will("idle"))
     begun = mover.asked
     clock.pump([LENGTH / 100] * 100)
     assert mover.asked - begun <= 4
 
 
 def test_a_stopped_timer_never_expires(clock: Clock, calls: Calls, mover: Mover) -> None:
-    timer = IdleTimer(clock, LENGTH, mover.progress, calls.will("idle"))
+    timer = IdleTimers(clock).start(LENGTH, mover.progress, calls.will("idle"))
     clock.advance(LENGTH / 2)
     timer.stop()
     timer.stop()
-    assert clock.getDelayedCalls() == []
     clock.advance(LENGTH * 2)
     assert calls == []
+    assert clock.getDelayedCalls() == []
 
 
 def test_a_timer_may_be_stopped_by_what_it_calls_and_afterwards(
     clock: Clock, calls: Calls, mover: Mover
 ) -> None:
-    timer = IdleTimer(clock, LENGTH, mover.progress, lambda: (calls.append("idle"), timer.stop()))
+    timer = IdleTimers(clock).start(
+        LENGTH, mover.progress, lambda: (calls.append("idle"), timer.stop())
+    )
     clock.pump([LENGTH / 4] * 4)
     timer.stop()
     assert calls == ["idle"]

@@ -11,6 +11,7 @@ from typing_extensions import override
 from zope.interface.verify import verifyObject
 
 from socks5.attempts import Stream
+from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStreamReceiver
 from socks5.relay import RESET_DELAYS, RESET_PATIENCE, Relay, TransportSide, can_half_close
 from socks5.settings import Settings
@@ -50,8 +51,9 @@ class World:
         self.other = other_kind(self.reactor, window=other_window).connect(Stream())
         is_client = one == "client"
         self.near, self.far = (self.one, self.other) if is_client else (self.other, self.one)
+        self.timers = IdleTimers(self.reactor)
         self.relay = Relay(
-            self.reactor,
+            self.timers,
             Settings(idle_timeout=idle, linger_timeout=LINGER),
             self.near.protocol,
             self.far.protocol,
@@ -78,10 +80,15 @@ class World:
         """What the one and the other see of the end."""
         return self.one.far_sees, self.other.far_sees
 
+    def assert_nothing_ticks(self) -> None:
+        """What many share runs out once more."""
+        self.reactor.advance(LINGER / 4)
+        assert self.reactor.getDelayedCalls() == []
+
     def assert_over(self, reason: str) -> None:
         """Told once, with *reason*; nothing is left that ticks, produces or holds."""
         assert self.done == [reason]
-        assert self.reactor.getDelayedCalls() == []
+        self.assert_nothing_ticks()
         for transport in (self.near, self.far):
             assert not transport.connected
             assert transport.producer is None
@@ -641,12 +648,12 @@ def test_what_is_told_of_the_end_may_stop_the_relay_once_more() -> None:
             reasons.append(reason)
             relay.stop("again")
 
-    relay = Relay(world.reactor, Settings(), world.near.protocol, world.far.protocol, Session())
+    relay = Relay(world.timers, Settings(), world.near.protocol, world.far.protocol, Session())
     relay.start()
     world.near.deliver_reset()
     world.settle()
     assert reasons == ["reset by client"]
-    assert world.reactor.getDelayedCalls() == []
+    world.assert_nothing_ticks()
 
 
 # ---------------------------------------------------------------- sides of another kind
@@ -688,7 +695,7 @@ def scripted(world: World) -> tuple[Scripted, Scripted]:
 
     streams = world.near.protocol, world.far.protocol
     settings = Settings(linger_timeout=LINGER)
-    world.relay = Relay(world.reactor, settings, *streams, world.done, kind)
+    world.relay = Relay(world.timers, settings, *streams, world.done, kind)
     return sides[0], sides[1]
 
 

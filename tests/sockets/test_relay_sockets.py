@@ -22,6 +22,7 @@ from twisted.internet.task import Clock
 
 from socks5 import splice
 from socks5.attempts import Stream
+from socks5.deadlines import IdleTimers
 from socks5.dial import Dialer
 from socks5.interfaces import IStream
 from socks5.poll import poller_of
@@ -247,7 +248,8 @@ async def join(path: str, tmp_path: Path) -> AsyncIterator[Any]:
         client, near = await clients[kind]()
         far_end, far = await target(path == "sockets")
         joined = Joined(client, far_end, near, far)
-        joined.relay = splice.join(clock or reactor, Settings(**settings), near, far, joined.done)
+        timers = IdleTimers(clock or reactor)  # type: ignore[arg-type]
+        joined.relay = splice.join(timers, Settings(**settings), near, far, joined.done)
         made.append(joined)
         return joined
 
@@ -727,6 +729,7 @@ async def test_a_reset_does_not_wait_for_a_reader_for_ever(join: Any, one: str) 
         await turn()
     clock.pump([RESET_PATIENCE] * 60)
     await until(lambda: joined.done)
+    clock.advance(LINGER / 4)
     assert clock.getDelayedCalls() == []
 
 
@@ -772,6 +775,7 @@ async def test_a_reader_that_stands_still_is_cut_off(join: Any, one: str) -> Non
     await until(lambda: joined.done)
     assert joined.done == ["closing and silent"]
     await until(lambda: reader.sees_now() == "reset")
+    clock.advance(LINGER / 4)
     assert clock.getDelayedCalls() == []
 
 

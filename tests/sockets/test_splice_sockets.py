@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from socks5 import poll, splice
+from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStreamReceiver
 from socks5.poll import Poller
 from socks5.relay import RESET_DELAYS, RESET_PATIENCE, Relay
@@ -51,7 +52,9 @@ class Wired:
         self.done = Ends()
         self.client, self.near = self._connect(window)
         self.target, self.far = self._connect(window)
-        self.relay = join(reactor, Settings(linger_timeout=LINGER), self.near, self.far, self.done)
+        timers = IdleTimers(reactor)  # type: ignore[arg-type]
+        settings = Settings(linger_timeout=LINGER)
+        self.relay = join(timers, settings, self.near, self.far, self.done)
         self.up: Any = self.relay._near
         self.down: Any = self.relay._far
 
@@ -147,7 +150,7 @@ def wire(reactor: Reactor) -> Iterator[Callable[..., Wired]]:
     yield wire
     for each in made:
         each.finish()
-    reactor.pump([SWEEP_INTERVAL] * 3)
+    reactor.pump([LINGER / 4, *[SWEEP_INTERVAL] * 3])
     assert reactor.getDelayedCalls() == []
     assert not any(poller._owners)
     poller._epoll.close()
@@ -575,6 +578,7 @@ def test_octets_on_their_way_before_a_reset_have_only_so_long_too(
     assert wired.relay.bytes_down == 0
     reactor.pump(RESET_DELAYS)
     assert wired.done == ["reset by client"]
+    reactor.advance(LINGER / 4)
     assert reactor.getDelayedCalls() == []
 
 
@@ -586,6 +590,7 @@ def test_a_reset_while_a_reset_is_passed_on_ends_the_relay(wire: Any, reactor: R
     wired.target.reset()
     wired.serve()
     assert wired.done == ["reset by client"]
+    reactor.advance(LINGER / 4)
     assert reactor.getDelayedCalls() == []
 
 
@@ -689,6 +694,7 @@ def test_a_relay_leaves_no_circle_and_no_descriptor(
     finally:
         gc.enable()
     assert descriptors() == before
+    reactor.advance(LINGER / 4)
     assert reactor.getDelayedCalls() == []
     poller._epoll.close()
 
@@ -696,7 +702,7 @@ def test_a_relay_leaves_no_circle_and_no_descriptor(
 def test_a_relay_of_transports_begins_with_what_our_own_connections_know_of(wire: Any) -> None:
     """The poller has told already that there are octets, and tells only once."""
     wired = wire(start=False)
-    wired.relay = Relay(wired.reactor, Settings(), wired.near, wired.far, wired.done)
+    wired.relay = Relay(IdleTimers(wired.reactor), Settings(), wired.near, wired.far, wired.done)
     for each in (wired.client, wired.target):
         each.send(b"hello")
     wired.serve_before_start()
@@ -707,7 +713,7 @@ def test_a_relay_of_transports_begins_with_what_our_own_connections_know_of(wire
 
 def test_one_whose_peer_is_full_does_not_begin_yet(wire: Any) -> None:
     wired = wire(window=1 << 16, start=False)
-    wired.relay = Relay(wired.reactor, Settings(), wired.near, wired.far, wired.done)
+    wired.relay = Relay(IdleTimers(wired.reactor), Settings(), wired.near, wired.far, wired.done)
     first = bytes(1 << 20)
     wired.client.send(b"the rest")
     wired.serve_before_start()
@@ -724,6 +730,6 @@ def test_streams_that_are_not_ours_are_joined_by_transports(reactor: Reactor) ->
 
     fake = FakeReactor()
     near, far = fake_stream(fake)[0], fake_stream(fake)[0]
-    relay = join(fake, Settings(), near, far, Ends())
+    relay = join(IdleTimers(fake), Settings(), near, far, Ends())
     assert isinstance(relay, Relay)
     assert not isinstance(relay._near, splice.SocketSide)
