@@ -61,7 +61,7 @@ from socks5.replies import address_of
 from socks5.rules import meanings
 from socks5.settings import UDPFiltering, UDPPin
 from socks5.targets import Peer, Target, Targets
-from socks5.turns import turns_of
+from socks5.turns import LOOKUP, turns_of
 from socks5.wire import Address, AddressType, Datagram, Reassembler, ReplyCode, unmap
 
 LOOK_INTERVAL = 60.0
@@ -344,6 +344,7 @@ class Associate:
             self._drop("too many names")
             return
         self._budget.octets_waiting += size
+        self._share.left -= LOOKUP
 
         def resolved(hosts: Sequence[str] | Failure) -> None:
             self._budget.octets_waiting -= size

@@ -25,6 +25,9 @@ from socks5.targets import Budget
 SINGLE = 32
 """What a datagram that is handled singly counts; one in a batch counts 1, and takes about a microsecond."""
 
+LOOKUP = 8 * SINGLE
+"""What one counts besides whose target's name has to be looked up, for the questions and the answers."""
+
 SHARE = 512
 """What a client has until the others are served: 16 single datagrams, or as many in batches as take half a
 millisecond."""

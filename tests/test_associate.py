@@ -14,6 +14,7 @@ from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin, as
 from socks5.associate import Associate
 from socks5.interfaces import ICommand, ISession
 from socks5.own import ports_of
+from socks5.turns import LOOKUP, turns_of
 from socks5.wire import Address, Command, Datagram
 from tests import sessions
 from tests.fakes import FakeTLSTransport, FakeTransport, FakeUDPPort, address
@@ -506,6 +507,16 @@ def test_name_is_resolved_without_holding_up_the_others() -> None:
     assert association.sent == [(b"ping", OTHER), (b"ping", TARGET)]
     association.far[0].receive(b"pong", TARGET)
     assert association.received == [(b"pong", TARGET, FROM)]
+
+
+def test_a_name_that_has_to_be_looked_up_takes_from_the_client_s_share() -> None:
+    association = Association()
+    share = turns_of(association.reactor).share_of(FROM[0])
+    before = share.left
+    association.server.resolver.answers[NAME[0]] = [TARGET[0]]
+    for target in (NAME, NAME, TARGET):
+        association.ask(target)
+    assert before - share.left == LOOKUP
 
 
 def test_address_as_a_name_is_not_resolved() -> None:
