@@ -28,6 +28,9 @@ from zope.interface import implementer
 BATCH = 256
 """Ready sockets served before the reactor gets its turn."""
 
+ALLOWANCE = 8 << 20
+"""Octets that sockets may move in bulk in one batch, all together: a few milliseconds' work."""
+
 OWNERS = 256
 """Descriptors that there is a place for at first; it grows with them."""
 
@@ -76,6 +79,9 @@ class Poller:
         self._epoll = select.epoll()
         self._owners: list[Owner | None] = [None] * OWNERS  # by descriptor
         self._fresh: set[int] = set()
+        self.allowance = ALLOWANCE
+        """What is left of that in this batch. Who moves bulk takes from it, and when it is used up comes again in a
+        later batch."""
         self.shared: dict[type, Any] = {}
         """What those who use the poller share, by class."""
 
@@ -140,6 +146,7 @@ class Poller:
         """
         owners, fresh = self._owners, self._fresh
         fresh.clear()
+        self.allowance = ALLOWANCE
         batch = self._epoll.poll(seconds, BATCH)
         for fd, events in batch:
             owner = owners[fd]

@@ -267,6 +267,8 @@ class SocketSide(Side):
             elif self._is_bulk(count):
                 self._receive()
                 return
+            elif self._connection.poller.allowance <= 0:
+                break
         self._again()
 
     def _is_empty(self) -> None:
@@ -279,6 +281,7 @@ class SocketSide(Side):
         """Whether this direction is to be spliced from now on: it moves a lot, and there is a pipe
         for it.
         """
+        self._connection.poller.allowance -= count
         self._bulk += count
         if self._bulk >= BULK:
             self._bulk = 0
@@ -287,7 +290,10 @@ class SocketSide(Side):
 
     def _splice(self, pipe: Pipe) -> None:
         """Like :meth:`_receive`, without touching the octets."""
+        poller = self._connection.poller
         for _ in TURNS:
+            if poller.allowance <= 0:
+                break
             try:
                 count = os.splice(self.fd, pipe.writing, PIPE_SIZE, flags=_FLAGS)
             except BlockingIOError:  # the pipe is empty, so it is the socket that has nothing
@@ -305,6 +311,7 @@ class SocketSide(Side):
             if not count:  # an end; or an urgent octet, which splice(2) does not pass, but a read
                 self.give_pipe_back()
                 break
+            poller.allowance -= count
             self.octets += count
             pipe.octets = count
             if not self._drain(pipe):
