@@ -15,7 +15,7 @@ Floor 1½: imports floor 1 and :mod:`socks5.networks`.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from itertools import takewhile
 from math import inf
 from socket import inet_ntoa
@@ -40,8 +40,8 @@ TURN = 4
 
 
 REQUESTS = 16
-"""Requests of one address that are served at once in a round, about two milliseconds of work. A round that ends by the
-clock may follow another one, so they may be twice as many."""
+"""Requests of one address that are served at once in a round, about two milliseconds of work, after as many of all. A
+round that ends by the clock may follow another one."""
 
 ROUND = 0.005
 """Seconds that a round lasts, unless a turn of those that wait ends it: so up to 3200 requests in a second wait for
@@ -96,13 +96,16 @@ class Crowds:
         self._share = settings.handshakes_per_client
         self._most = min(settings.waiting_per_client, room // 4)
         self._patience = settings.handshake_timeout or inf
-        self._count: dict[object, int] = {}  # of those that negotiate, by address
+        # By address, of those that negotiate; None while all together are fewer than one address's may be.
+        self._count: Counter[object] | None = None
         # Since when, and the address; in their order.
         self._negotiating: dict[object, tuple[float, object]] = {}
         # Who waits, by address: since when, with whom, and the client; in their order.
         self._crowds: dict[object, deque[tuple[float, Holder, Any]]] = {}
         self._ready: dict[object, None] = {}
-        self._asked: dict[object, int] = {}  # requests served at once in this round, by address
+        self._uncounted = 0  # requests of this round that need no count, for all together are few
+        # Others that are served at once in this round, by address.
+        self._asked: Counter[object] = Counter()
         self._round_ends = 0.0
         self._asking: dict[object, OrderedDict[Asker, None]] = {}  # in the order of their turns
         self._address_of: dict[object, object] = {}  # of each session in there
@@ -119,31 +122,39 @@ class Crowds:
 
         :param host: its IP literal; "" of a UNIX socket, whose clients count as one.
         """
-        key = _key(host) if ":" in host else host
-        return key not in self._crowds and self._count.get(key, 0) < self._share
+        if self._count is None and len(self._negotiating) < self._share:
+            return True
+        key = _key(host)
+        return key not in self._crowds and self._has_room(key)
 
     def _has_room(self, key: object) -> bool:
-        return self._count.get(key, 0) < self._share
+        if self._count is None:
+            self._count = Counter(key for _since, key in self._negotiating.values())
+        return self._count[key] < self._share
 
     def begin(self, host: str, session: object) -> None:
         """A session negotiates, until :meth:`end`."""
         key = _key(host) if ":" in host else host
-        self._count[key] = self._count.get(key, 0) + 1
         self._negotiating[session] = self._now(), key
+        if self._count is not None:
+            self._count[key] += 1
 
     def end(self, session: object) -> None:
         """A session is through, or gone; nothing happens to one that is not known, or no longer."""
         if self._asking:
             self._ask_no_more(session)
         found = self._negotiating.pop(session, None)
-        if found is None:
-            return
-        key = found[1]
-        self._count[key] -= 1
-        if not self._count[key]:
-            del self._count[key]
+        if found is not None and self._count is not None:
+            self._uncount(self._count, found[1])
+
+    def _uncount(self, count: Counter[object], key: object) -> None:
+        count[key] -= 1
+        if not count[key]:
+            del count[key]
         if key in self._crowds:
             self._make_ready(key)
+        elif not self._crowds and len(self._negotiating) < self._share // 2:
+            self._count = None
 
     # Requests
 
@@ -151,16 +162,18 @@ class Crowds:
         """Whether a session's request is to be served at once. If not, the session is told when, unless :meth:`end`
         is said of it before.
         """
-        key = _key(host) if ":" in host else host
-        asked = self._asked.get(key, 0)
-        if asked >= REQUESTS or key in self._asking:
-            if key in self._asking or not self._begins_round():
-                self._let_wait(key, session)
-                return False
-            asked = 0
-        elif not asked and len(self._asked) >= ADDRESSES:
+        if self._uncounted and not self._asking:
+            self._uncounted -= 1
+            return True
+        if not self._asking and self._begins_round():
+            return True
+        key = _key(host)
+        if self._asked[key] >= REQUESTS or key in self._asking:
+            self._let_wait(key, session)
+            return False
+        if len(self._asked) >= ADDRESSES:
             self._asked.clear()
-        self._asked[key] = asked + 1
+        self._asked[key] += 1
         return True
 
     def _begins_round(self) -> bool:
@@ -169,6 +182,7 @@ class Crowds:
         if now < self._round_ends:
             return False
         self._round_ends = now + ROUND
+        self._uncounted = REQUESTS - 1
         self._asked.clear()
         return True
 

@@ -52,8 +52,10 @@ class Deadlines:
         """Call *callback* once, unless *key* is cleared or set again before."""
         if self._seconds <= 0:
             return
-        self._waits.pop(key, None)
-        self._waits[key] = (self._now() + self._seconds, callback)
+        waits = self._waits
+        if key in waits:
+            del waits[key]  # it goes to the end of the line
+        waits[key] = (self._now() + self._seconds, callback)
         if self._call is None:
             self._call = self._reactor.callLater(self._seconds, self._expire)
 

@@ -84,7 +84,9 @@ def _interface(zone: str) -> str:
 
 def without_false_name(address: Address) -> Address:
     """The address that is meant where an IP literal was sent as a name, as browsers do."""
-    host = literal(address.host) if isinstance(address.host, bytes) else None
+    if not isinstance(address.host, bytes):
+        return address
+    host = literal(address.host)
     return address if host is None else Address(host, address.port)
 
 

@@ -254,7 +254,9 @@ class _Machine:
     @property
     def pending(self) -> int:
         """How many octets wait in the machine, not yet understood or not yet taken."""
-        return len(self._buffer) + (0 if self._behind is None else len(self._behind))
+        if self._behind is None:
+            return len(self._buffer)
+        return len(self._buffer) + len(self._behind)
 
     def _gather(self, data: bytes) -> None:
         """Octets came behind others that wait."""
@@ -284,7 +286,7 @@ class _Machine:
         """
         if self.stage is not _ESTABLISHED:
             raise LocalProtocolError(f"no octets to relay at {self.stage.name}")
-        return self._take_waiting()
+        return self._take_waiting() if self._buffer else b""
 
     def _require(self, stage: Stage, what: str) -> None:
         if self.stage is not stage:

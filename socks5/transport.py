@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import termios
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import starmap
@@ -116,8 +117,7 @@ def prepare(sock: Any, keepalive: int) -> None:
 
     :param keepalive: see :attr:`socks5.settings.Settings.keepalive`.
     """
-    for _ in starmap(sock.setsockopt, _options(keepalive)):
-        pass
+    deque(starmap(sock.setsockopt, _options(keepalive)), 0)
 
 
 def prepare_transport(transport: Any, keepalive: int) -> None:

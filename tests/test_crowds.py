@@ -335,6 +335,6 @@ def test_requests_that_come_one_after_the_other_do_not_wait() -> None:
 def test_not_many_addresses_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crowds, "ADDRESSES", 3)
     asking = Asking()
-    for number in range(10):
+    for number in range(REQUESTS + 10):
         asking.ask("x", f"192.0.2.{number}")
         assert len(asking.crowds._asked) <= 3
