@@ -10,6 +10,7 @@ import select
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -945,6 +946,23 @@ class Place:
             session.connection.abortConnection()
             await session.gone
         await self.port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_others_get_their_turn_beside_our_own_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accept, "LEAN_BATCH", 2)
+    place = Place()
+    where = "127.0.0.1", place.port.getHost().port
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(where))
+        place.port.doRead()
+        assert len(place.factory.sessions) == 2
+        place.port.doRead()
+        assert len(place.factory.sessions) == 3
+        await place.close()
 
 
 @pytest.mark.parametrize("interface", ["127.0.0.1", "0.0.0.0"])
