@@ -115,7 +115,7 @@ class IdleTimers:
         :param seen: what that number is now, if the caller has it at hand; if it is not quite, the time may be
             longer by one part.
         """
-        interval = seconds / looks
+        interval = max(0.001, seconds / looks)  # deadlines of no length would never run out
         deadlines = self._looks.get(interval)
         if deadlines is None:
             deadlines = self._looks[interval] = Deadlines(self.reactor, interval)

@@ -302,6 +302,12 @@ def test_what_moved_before_the_timer_began_is_no_sign_of_life(
     assert calls == ["idle"]
 
 
+def test_no_time_at_all_is_over_at_once(clock: Clock, calls: Calls, mover: Mover) -> None:
+    IdleTimers(clock).start(0, mover.progress, calls.will("idle"))
+    clock.pump([0.001] * 4)
+    assert calls == ["idle"]
+
+
 def test_timers_of_one_length_share_a_delayed_call(
     clock: Clock, calls: Calls, mover: Mover
 ) -> None:
