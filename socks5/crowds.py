@@ -143,6 +143,9 @@ class Crowds:
         """A session is through, or gone; nothing happens to one that is not known, or no longer."""
         if self._asking:
             self._ask_no_more(session)
+        self._negotiates_no_more(session)
+
+    def _negotiates_no_more(self, session: object) -> None:
         found = self._negotiating.pop(session, None)
         if found is not None and self._count is not None:
             self._uncount(self._count, found[1])
@@ -290,7 +293,7 @@ class Crowds:
     def _let_go(self, now: float) -> None:
         had_time = takewhile(lambda item: item[1][0] <= now - HOLD, self._negotiating.items())
         for session, _ in tuple(had_time):
-            self.end(session)
+            self._negotiates_no_more(session)  # but its request may wait for its turn
         for key in tuple(self._crowds):
             self._drop_late(key, now - self._patience)
 

@@ -29,7 +29,8 @@ BATCH = 256
 """Ready sockets served before the reactor gets its turn."""
 
 ALLOWANCE = 8 << 20
-"""Octets that sockets may move in bulk in one batch, all together: a few milliseconds' work."""
+"""Octets that sockets may move in bulk in one batch, all together, besides one read of each: a few milliseconds'
+work."""
 
 OWNERS = 256
 """Descriptors that there is a place for at first; it grows with them."""

@@ -292,8 +292,6 @@ class SocketSide(Side):
         """Like :meth:`_receive`, without touching the octets."""
         poller = self._connection.poller
         for _ in TURNS:
-            if poller.allowance <= 0:
-                break
             try:
                 count = os.splice(self.fd, pipe.writing, PIPE_SIZE, flags=_FLAGS)
             except BlockingIOError:  # the pipe is empty, so it is the socket that has nothing
@@ -319,6 +317,8 @@ class SocketSide(Side):
             self._bulk = 0 if count >= BULKY else self._bulk + 1
             if self._bulk > SMALL_TURNS:
                 self.give_pipe_back()
+                break
+            if poller.allowance <= 0:  # not before: who moves nothing would come last again
                 break
         self._again()
 

@@ -325,6 +325,19 @@ def test_a_session_that_is_gone_asks_no_more() -> None:
     assert asking.turn() == []
 
 
+def test_a_request_keeps_its_turn_when_its_session_has_held_its_own_for_long() -> None:
+    asking = Asking()
+    while asking.world.arrives() == "begins":
+        pass  # until somebody waits: then it is looked who has had his time
+    asking.fill()
+    for number in range(TURN):
+        asking.ask(str(number))
+    last = str(TURN - 1)
+    asking.crowds.begin(OTHER, asking.sessions[last])
+    asking.world.clock.advance(HOLD)
+    assert asking.served[-1] == last
+
+
 def test_requests_that_come_one_after_the_other_do_not_wait() -> None:
     asking = Asking()
     for number in range(10 * REQUESTS):
