@@ -446,7 +446,7 @@ class Associate:
                 self._forget(target)
             return "unsendable"
         if self._targets.sent(target, host, client):
-            self._routes_down.clear()  # some lead to the port that sent there before
+            self._forget_routes()  # some lead to the port that sent there before, or hide that it does again
         self._add_route_up(target, host, client)
         self.bytes_up += len(payload)
         self.session.counters.datagrams_up += 1

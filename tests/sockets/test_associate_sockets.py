@@ -577,6 +577,24 @@ async def test_answers_go_to_the_port_that_last_sent_to_their_sender(
     assert await second.answer() == (b"pong", target.host)
 
 
+@pytest.mark.parametrize("host", ["::ffff:127.0.0.1", b"localhost", "127.0.0.1"])
+@pytest_twisted.ensureDeferred
+async def test_a_target_has_one_last_port_whatever_it_is_called(
+    serve: Any, host: str | bytes
+) -> None:
+    """A batch's way to it is found by what stands in the header."""
+    proxy = await serve()
+    _, one = await proxy.associate()
+    other: Any = proxy.datagrams("127.0.0.1", UDPClient)
+    other.relay = one.relay
+    target = proxy.datagrams()
+    for client, called in ((one, target.host[0]), (other, host), (one, target.host[0])) * 3:
+        client.ask((called, target.host[1]))
+        _, source = await target.receive()
+        target.send(b"pong", source)
+        assert await client.answer() == (b"pong", target.host)
+
+
 @pytest_twisted.ensureDeferred
 async def test_answers_of_strangers_go_to_the_latest_port(serve: Any) -> None:
     proxy = await serve(Settings(udp_filtering=UDPFiltering.ENDPOINT_INDEPENDENT))
