@@ -151,13 +151,18 @@ def test_a_call_that_a_socket_of_the_poller_s_sets_is_waited_for(
     assert time.monotonic() < before + PATIENCE
 
 
+@pytest.mark.parametrize(("seconds", "batches"), [(PATIENCE, 3), (None, 3), (0, 1)])
 def test_sockets_that_are_always_ready_do_not_keep_it(
-    reactor: Any, watched: Watched, monkeypatch: pytest.MonkeyPatch
+    reactor: Any,
+    watched: Watched,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float | None,
+    batches: int,
 ) -> None:
     monkeypatch.setattr(reactor_module, "ROUNDS", 3)
     watched.then = lambda: reactor.poller.again(watched.socket.fileno())
-    reactor.doIteration(PATIENCE)
-    assert len(watched.took()) == 3
+    reactor.doIteration(seconds)
+    assert len(watched.took()) == batches
 
 
 def test_a_failure_of_its_own_is_logged(reactor: PollerReactor, failures: Failures) -> None:
