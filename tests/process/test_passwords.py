@@ -60,7 +60,12 @@ def test_users_of_a_file_of_hashes_come_in(workers: str, tmp_path: Path, users: 
         users.unlink()
         for _ in range(8):
             assert log_in(program, b"bob", RIGHT) == 0
-        assert program.output.count("users of before stay") == int(workers)
+
+        def each_worker_has_said_so() -> bool:  # which it does at a login that comes to it
+            assert log_in(program, b"bob", RIGHT) == 0
+            return program.output.count("users of before stay") == int(workers)
+
+        poll(each_worker_has_said_so, "a line of each worker")
 
 
 def test_a_credential_of_systemd_is_a_source(tmp_path: Path, users: Path) -> None:
