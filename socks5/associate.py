@@ -528,6 +528,7 @@ class Associate:
         return port in self._own_ports and any(self._hear(each, port) for each in meanings(host))
 
     def _hear(self, host: str, port: int) -> bool:
+        """Whether what is sent to exactly that address comes to a socket of the proxy's."""
         return self._is_advertised(host) or (
             self._own_ports.hear(host, port) and self._is_local(host)
         )
@@ -537,7 +538,7 @@ class Associate:
         return host == self._settings.advertise.like(host)
 
     def _is_local(self, host: str) -> bool:
-        """Whether what is sent to *host* comes to this machine."""
+        """Whether what is sent to *host* comes to this machine, a NAT's address that leads to it included."""
         if host.startswith("fe80:") and "%" not in host:
             host += self._zone  # the client's, for no other is meant
         return self._is_advertised(host) or is_own_address(host)

@@ -40,8 +40,9 @@ TURN = 4
 
 
 REQUESTS = 16
-"""Requests of one address that are served at once in a round, about two milliseconds of work, after as many of all. A
-round that ends by the clock may follow another one."""
+"""Requests of one address that are served at once in a round, about two milliseconds of work, after as many of all
+addresses together, which nobody counts. A round that ends by the clock may follow another one, so one address may have
+three times as many at one instant."""
 
 ROUND = 0.005
 """Seconds that a round lasts, unless a turn of those that wait ends it: so up to 3200 requests in a second wait for

@@ -354,9 +354,8 @@ class Relay:
     def _watch(self, seconds: float, reason: str) -> None:
         """Abort both sides after that much silence."""
         self._stop_watching()
-        seen = (
-            self.bytes_up + self.bytes_down
-        )  # as if nothing were unsent: most are over before the first look
+        # As if nothing were unsent, which would have to be asked: most are over before the first look.
+        seen = self.bytes_up + self.bytes_down
         self._timer = self._timers.start(
             seconds, self._progress, lambda: self._abort(reason), seen=seen
         )

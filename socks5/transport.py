@@ -117,7 +117,7 @@ def prepare(sock: Any, keepalive: int) -> None:
 
     :param keepalive: see :attr:`socks5.settings.Settings.keepalive`.
     """
-    deque(starmap(sock.setsockopt, _options(keepalive)), 0)
+    deque(starmap(sock.setsockopt, _options(keepalive)), 0)  # a loop without byte codes
 
 
 def prepare_transport(transport: Any, keepalive: int) -> None:

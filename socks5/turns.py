@@ -26,7 +26,8 @@ SINGLE = 32
 """What a datagram that is handled singly counts; one in a batch counts 1, and takes about a microsecond."""
 
 LOOKUP = 8 * SINGLE
-"""What one counts besides whose target's name has to be looked up, for the questions and the answers."""
+"""What one counts besides that goes to a name of which the association has no address: what a lookup costs, with its
+answers, though a remembered one costs less."""
 
 SHARE = 512
 """What a client has until the others are served: 16 single datagrams, or as many in batches as take half a
