@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -79,9 +79,15 @@ def succeed(
 
 @contextmanager
 def running(
-    *command: str | Path, log: Path, env: Mapping[str, str] | None = None
+    *command: str | Path,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    inherited: Sequence[int] = (),
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A program in the background, both of its outputs in a file; ended with the block."""
+    """A program in the background, both of its outputs in a file; ended with the block.
+
+    :param inherited: descriptors that it has under the same numbers.
+    """
     with (
         log.open("ab") as output,
         subprocess.Popen(
@@ -90,6 +96,7 @@ def running(
             stdout=output,
             stderr=output,
             env=environment(env),
+            pass_fds=inherited,
             start_new_session=True,
         ) as process,
     ):

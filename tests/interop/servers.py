@@ -1,6 +1,7 @@
 """Servers for the programs to reach through the proxy: threads of this process, loopback only."""
 
 import hashlib
+import os
 import random
 import socket
 import threading
@@ -253,13 +254,17 @@ def fetch(connection: socket.socket, path: str = "/") -> bytes:
     return body
 
 
+_PORTS = list(range(20000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8, 32768, 8))
+"""What this process of the tests draws from: none is given twice, and none to another process of them."""
+
+
 def free_port() -> int:
     """A port of 127.0.0.1, free for TCP and UDP, for a program that must be told one.
 
     Below the range that Linux hands out by itself, so that nobody gets it by chance meanwhile.
     """
     while True:
-        port = random.randrange(20000, 32768)
+        port = _PORTS.pop(random.randrange(len(_PORTS)))
         with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
             try:
                 udp.bind(("127.0.0.1", port))

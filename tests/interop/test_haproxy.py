@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,10 +12,10 @@ import pytest
 from tests.certificates import self_signed, strict_client
 from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
-from tests.interop.processes import poll, run, running, succeed
+from tests.interop.processes import run, running, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import Proxy, has_ipv6
-from tests.interop.servers import SECONDS, Echo, Web, fetch, free_port
+from tests.interop.servers import SECONDS, Echo, Web, fetch
 
 PROXY_ERROR = 97
 CLIENT = "127.0.0.2"
@@ -31,7 +30,7 @@ defaults
   timeout client 20s
   timeout server 20s
 frontend socks
-  bind 127.0.0.1:{front}
+  bind fd@{front}
   unique-id-format %[uuid()]
   default_backend proxies
 backend proxies
@@ -45,20 +44,9 @@ class Balancer:
     :ivar port: where it listens on 127.0.0.1.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    def __init__(self, port: int) -> None:
         self.port = port
         self.url = f"127.0.0.1:{port}"
-        poll(lambda: process.poll() is not None or self._is_there(), "HAProxy listens")
-        assert process.poll() is None, log.read_text()
-
-    def _is_there(self) -> bool:
-        """Whether the port is taken: a connection would be a client."""
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", self.port))
-            except OSError:
-                return True
-        return False
 
 
 StartBalancer = Callable[[str, str], Balancer]
@@ -71,11 +59,13 @@ def start_balancer(tmp_path: Path) -> Iterator[StartBalancer]:
     with ExitStack() as stack:
 
         def start(proxy: str, options: str) -> Balancer:
-            port = free_port()
+            front = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             path, log = tmp_path / "haproxy.cfg", tmp_path / "haproxy.log"
-            path.write_text(CONFIGURATION.format(front=port, proxy=proxy, options=options))
-            process = stack.enter_context(running(program, "-db", "-f", path, log=log))
-            return Balancer(process, port, log)
+            lines = CONFIGURATION.format(front=front.fileno(), proxy=proxy, options=options)
+            path.write_text(lines)
+            command = (program, "-db", "-f", path)
+            stack.enter_context(running(*command, log=log, inherited=[front.fileno()]))
+            return Balancer(front.getsockname()[1])
 
         yield start
 
