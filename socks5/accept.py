@@ -39,7 +39,7 @@ from socks5.interfaces import IStream
 from socks5.limits import SessionLimit
 from socks5.poll import Poller, poller_of
 from socks5.settings import Settings
-from socks5.transport import Connection, address_from, prepare
+from socks5.transport import Connection, address_from, keep_alive, prepare
 from socks5.wire import Address
 
 BACKLOG = 65535
@@ -87,12 +87,13 @@ _WITHOUT_TEXT = {"log_format": "", "log_level": LogLevel.debug}
 """Makes a log event one that observers leave out, having nothing to write."""
 
 
-def keepalive_of(factory: Any) -> int:
-    """What accepted sockets inherit: see :attr:`socks5.settings.Settings.keepalive`. The sessions of a factory
-    that stands behind others, as behind TLS, set theirs themselves.
+def prepare_listening(sock: socket.socket, factory: Any) -> None:
+    """Set the options that the sockets of a factory's clients inherit. The sessions of one that stands behind
+    others, as behind TLS, set theirs themselves.
     """
     settings: Settings = getattr(factory, "settings", _DEFAULTS)
-    return settings.keepalive
+    prepare(sock)
+    keep_alive(sock, settings.keepalive)
 
 
 class _Quiet:
@@ -183,13 +184,13 @@ class Port(QuietPort):
     def createInternetSocket(self) -> socket.socket:
         sock: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
         if sock.family != socket.AF_UNIX:
-            prepare(sock, keepalive_of(self.factory))
+            prepare_listening(sock, self.factory)
         return sock
 
     def adopt(self, sock: socket.socket) -> None:
         """Listen on a TCP socket that listens already, instead of a new one."""
         sock.setblocking(False)
-        prepare(sock, keepalive_of(self.factory))
+        prepare_listening(sock, self.factory)
         self._preexistingSocket = sock
         self.startListening()
 
@@ -442,7 +443,6 @@ class PeerPort:
     :param port: the port; 0: the system's choice.
     :param awaits: asked with the IP literal of each that connects; others are closed.
     :param connected: called with the stream of each that is let in.
-    :param keepalive: see :attr:`socks5.settings.Settings.keepalive`.
     :raises twisted.internet.error.CannotListenError: the system does not let us.
     """
 
@@ -455,7 +455,6 @@ class PeerPort:
         port: int,
         awaits: Callable[[str], bool],
         connected: Callable[[IStream], None],
-        keepalive: int,
     ) -> None:
         self._poller = poller
         self._awaits = awaits
@@ -464,7 +463,7 @@ class PeerPort:
         kind = socket.AF_INET6 if ":" in interface else socket.AF_INET
         try:
             self._socket = socket.socket(kind, _STREAM)
-            prepare(self._socket, keepalive)
+            prepare(self._socket)
             self._listen(self._socket, interface, port)
         except OSError as error:
             self.stopListening()

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from twisted.internet import protocol
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import getConnectError
-from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -29,7 +29,6 @@ from zope.interface import implementer
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.networks import socket_name
 from socks5.poll import HUNG_UP, WRITABLE, Poller
-from socks5.settings import Settings
 from socks5.transport import Connection, address_from, prepare, prepare_transport
 
 _IP_BIND_ADDRESS_NO_PORT = 24
@@ -45,8 +44,6 @@ _UNDER_WAY = frozenset({0, errno.EINPROGRESS})
 _STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
 Outcome = Any  # IStream | Failure
-
-_DEFAULTS = Settings()
 
 _log = Logger()
 
@@ -65,20 +62,14 @@ class Attempt(Protocol):
 class Stream(protocol.Protocol):
     """A connected transport whose events go to a receiver that can be changed; without one it has
     none to lose.
-
-    :param keepalive: see :attr:`socks5.settings.Settings.keepalive`.
     """
 
     receiver: IStreamReceiver | None = None
 
-    def __init__(self, keepalive: int = _DEFAULTS.keepalive) -> None:
-        self._keepalive = keepalive
-
     @override
     def makeConnection(self, transport: Any) -> None:
         """The peer is there."""
-        if ITCPTransport.providedBy(transport):
-            prepare_transport(transport, self._keepalive)
+        prepare_transport(transport)
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     @override
@@ -106,13 +97,7 @@ class _Streams(protocol.Factory):
     """Makes a stream for every connection."""
 
     noisy = False
-
-    def __init__(self, keepalive: int) -> None:
-        self._keepalive = keepalive
-
-    @override
-    def buildProtocol(self, addr: Any) -> Stream:
-        return Stream(self._keepalive)
+    protocol = Stream
 
 
 class EndpointAttempt:
@@ -125,13 +110,12 @@ class EndpointAttempt:
         port: int,
         source: str | None,
         timeout: float,
-        keepalive: int,
         done: Callable[[Attempt, Outcome], None],
     ) -> None:
         kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
         bind = None if source is None else (source, 0)
         self._connecting = kind(reactor, host, port, timeout=timeout, bindAddress=bind).connect(
-            _Streams(keepalive)
+            _Streams()
         )
         self._is_cancelled = False
         self._done = done
@@ -153,7 +137,7 @@ class EndpointAttempt:
 class SocketAttempt:
     """On a socket of our own."""
 
-    __slots__ = ("_done", "_far", "_keepalive", "_poller", "_socket", "_source")
+    __slots__ = ("_done", "_far", "_poller", "_socket", "_source")
 
     def __init__(
         self,
@@ -161,11 +145,9 @@ class SocketAttempt:
         host: str,
         port: int,
         source: str | None,
-        keepalive: int,
         done: Callable[[Attempt, Outcome], None],
     ) -> None:
         self._poller = poller
-        self._keepalive = keepalive
         self._far: tuple[Any, ...] = (host, port)
         self._source = source
         self._done = done
@@ -188,7 +170,7 @@ class SocketAttempt:
         host = self._far[0]
         family = _IPV6 if ":" in host else _IPV4
         sock = self._socket = socket.SocketType(family, _STREAM)
-        prepare(sock, self._keepalive)
+        prepare(sock)
         if self._source is not None:
             with suppress(OSError):  # Linux before 4.2 chooses at once
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)

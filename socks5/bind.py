@@ -75,21 +75,19 @@ class _Peers(Factory):
 
     noisy = False
 
-    def __init__(self, bind: Bind, keepalive: int) -> None:
+    def __init__(self, bind: Bind) -> None:
         self._bind = bind
-        self._keepalive = keepalive
 
     @override
     def buildProtocol(self, addr: Any) -> Stream | None:
         is_awaited = self._bind.awaits(address_of(addr).text)
-        return _Peer(self._bind, self._keepalive) if is_awaited else None
+        return _Peer(self._bind) if is_awaited else None
 
 
 class _Peer(Stream):
     """The peer's stream; tells the command as soon as it is there."""
 
-    def __init__(self, bind: Bind, keepalive: int) -> None:
-        super().__init__(keepalive)
+    def __init__(self, bind: Bind) -> None:
         self._bind = bind
 
     @override
@@ -167,10 +165,9 @@ class Bind:
     def _open_at(self, interface: str, port: int) -> Any:
         reactor: Any = self._session.reactor
         poller = poller_of(reactor)
-        keepalive = self._session.settings.keepalive
         if poller is not None:
-            return PeerPort(poller, interface, port, self.awaits, self.peer_connected, keepalive)
-        return reactor.listenTCP(port, _Peers(self, keepalive), interface=interface)
+            return PeerPort(poller, interface, port, self.awaits, self.peer_connected)
+        return reactor.listenTCP(port, _Peers(self), interface=interface)
 
     def _interface(self, expected: Sequence[str]) -> str:
         """Where to listen; see the module.

@@ -86,14 +86,20 @@ class Deadlines:
             self._call = self._reactor.callLater(delay, self._expire)
 
 
+YOUNG = 10.0
+"""Seconds within which most things are over."""
+
+
 class IdleTimers:
     """Makes timers that notice when something makes no progress.
 
     :param reactor: the clock.
+    :ivar young: of what has begun within the last :data:`YOUNG` seconds, and has something to do once it lasts.
     """
 
     def __init__(self, reactor: IReactorTime) -> None:
         self.reactor = reactor
+        self.young = Deadlines(reactor, YOUNG)
         self._looks: dict[float, Deadlines] = {}
 
     def start(

@@ -356,7 +356,5 @@ class Dialer:
         settings = self.settings
         source = settings.outgoing.like(host)
         if self._poller is not None:
-            return SocketAttempt(self._poller, host, port, source, settings.keepalive, done)
-        return EndpointAttempt(
-            self.reactor, host, port, source, settings.connect_timeout, settings.keepalive, done
-        )
+            return SocketAttempt(self._poller, host, port, source, done)
+        return EndpointAttempt(self.reactor, host, port, source, settings.connect_timeout, done)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone
@@ -27,7 +28,7 @@ from socks5.deadlines import IdleTimer, IdleTimers
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.protection import ProtectedTransport
 from socks5.settings import Settings
-from socks5.transport import Connection, unacknowledged
+from socks5.transport import Connection, keep_transport_alive, unacknowledged
 
 
 def can_half_close(transport: Any) -> bool:
@@ -207,7 +208,7 @@ class Relay:
     """Joins two streams until both are gone.
 
     :param timers: make those that notice silence.
-    :param settings: the idle and linger limits.
+    :param settings: the idle and linger limits, and when a silent target is probed.
     :param near: the client's stream; ours from :meth:`start` on.
     :param far: the target's, likewise.
     :param owner: told once, with the reason in a few words, when both are gone.
@@ -263,6 +264,8 @@ class Relay:
             others.
         :param near_has_ended: the near side's end came behind them.
         """
+        if self._settings.keepalive:
+            self._timers.young.set(self, self._lasts)
         if self._settings.idle_timeout > 0:
             self._watch(self._settings.idle_timeout, "idle")
         near, far = self._near, self._far
@@ -277,6 +280,14 @@ class Relay:
             near.start()
         if near_has_ended:
             near.receive_end()
+
+    def _lasts(self) -> None:
+        """It is no longer young. Its client's socket has inherited what the far one is told only now: most relays
+        do not live to need it.
+        """
+        if not self._far.is_lost:
+            with suppress(OSError):  # it is about to be lost
+                keep_transport_alive(self._far.stream.transport, self._settings.keepalive)
 
     def stop(self, reason: str) -> None:
         """Close both sides, in order; what does not close within the linger limit is aborted.
@@ -382,6 +393,7 @@ class Relay:
         """Both sides are gone: nothing is left that ticks, and no circle to the collector."""
         for side in (self._near, self._far):
             side.peer = side.relay = None
+        self._timers.young.clear(self)
         owner, self._owner = self._owner, None
         if self._timer is not None:
             self._stop_watching()

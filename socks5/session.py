@@ -25,7 +25,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
-    ITCPTransport,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -80,7 +79,14 @@ from socks5.replies import reply_for
 from socks5.settings import Settings
 from socks5.splice import SocketSide
 from socks5.tls import user_of
-from socks5.transport import Connection, far_end, far_host, near_end, prepare_transport
+from socks5.transport import (
+    Connection,
+    far_end,
+    far_host,
+    keep_transport_alive,
+    near_end,
+    prepare_transport,
+)
 from socks5.verdicts import as_user
 from socks5.wire import (
     UNSPECIFIED,
@@ -280,8 +286,9 @@ class ServerProtocol:
     def makeConnection(self, transport: Any) -> None:
         """The client is there."""
         self.transport = transport
-        if not isinstance(transport, Connection) and ITCPTransport.providedBy(transport):
-            prepare_transport(transport, self.settings.keepalive)
+        if not isinstance(transport, Connection):
+            prepare_transport(transport)
+            keep_transport_alive(transport, self.settings.keepalive)
         self._deadlines.set(self, self._too_slow)
 
     def connectionMade(self) -> None:

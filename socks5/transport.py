@@ -17,10 +17,7 @@ import socket
 import struct
 import sys
 import termios
-from collections import deque
-from collections.abc import Iterable, Sequence
-from functools import cache
-from itertools import starmap
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -94,42 +91,52 @@ def unacknowledged(sock: socket.SocketType) -> int:
     return int.from_bytes(_NUMBER, sys.byteorder)
 
 
-@cache
-def _options(keepalive: int) -> Sequence[tuple[int, int, int]]:
-    """What every TCP socket of ours is told: octets are passed on as they come, urgent ones stay in their place
-    among the others, and a peer that is gone is found out.
+def prepare(sock: Any) -> None:
+    """Set the options of a TCP socket that is about to listen or to connect; accepted sockets inherit them. Octets
+    are passed on as they come, and urgent ones stay in their place among the others.
     """
-    probes = [(_FIRST_PROBE, keepalive), (_NEXT_PROBE, max(1, keepalive // 10))]
-    return (
-        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-        (socket.SOL_SOCKET, socket.SO_OOBINLINE, 1),
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(keepalive > 0)),
-        *(
-            (socket.IPPROTO_TCP, name, seconds)
-            for name, seconds in probes
-            if name is not None and keepalive
-        ),
-    )
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
-def prepare(sock: Any, keepalive: int) -> None:
-    """Set the options of a TCP socket that is about to listen or to connect; accepted sockets inherit them.
+def keep_alive(sock: Any, keepalive: int) -> None:
+    """Let the system find out when a TCP socket's peer is gone; accepted sockets inherit that as well.
 
     :param keepalive: see :attr:`socks5.settings.Settings.keepalive`.
     """
-    deque(starmap(sock.setsockopt, _options(keepalive)), 0)  # a loop without byte codes
+    if keepalive:
+        if _FIRST_PROBE is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _FIRST_PROBE, keepalive)
+        if _NEXT_PROBE is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _NEXT_PROBE, max(1, keepalive // 10))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-def prepare_transport(transport: Any, keepalive: int) -> None:
-    """The same for a transport of Twisted's, whatever lies between it and its socket. One on a UNIX socket says
-    that it is for TCP, too.
+def prepare_transport(transport: Any) -> None:
+    """:func:`prepare` for a transport of any kind; one that is not over TCP is left as it is."""
+    _tell(transport, prepare, lambda: transport.setTcpNoDelay(True))
+
+
+def keep_transport_alive(transport: Any, keepalive: int) -> None:
+    """:func:`keep_alive` for a transport of any kind; one that is not over TCP is left as it is."""
+
+    def probe(sock: Any) -> None:
+        keep_alive(sock, keepalive)
+
+    _tell(transport, probe, lambda: transport.setTcpKeepAlive(keepalive > 0))
+
+
+def _tell(transport: Any, options: Callable[[Any], None], otherwise: Callable[[], None]) -> None:
+    """Set options of a transport's socket, whatever lies between the two.
+
+    :param otherwise: sets them for one that is over TCP, but shows no socket.
     """
-    sock = getattr(transport, "socket", None)  # over TLS: that of the transport below
-    if sock is None:
-        transport.setTcpNoDelay(True)
-        transport.setTcpKeepAlive(keepalive > 0)
-    elif sock.family != socket.AF_UNIX:
-        prepare(sock, keepalive)
+    if ITCPTransport.providedBy(transport):
+        sock = getattr(transport, "socket", None)  # over TLS: that of the transport below
+        if sock is None:
+            otherwise()
+        elif sock.family != socket.AF_UNIX:  # whose transports say that they are for TCP, too
+            options(sock)
 
 
 def near_end(transport: Any) -> Address:

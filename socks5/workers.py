@@ -31,9 +31,8 @@ from twisted.internet.interfaces import (
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from socks5.accept import BACKLOG, Port, adopted, keepalive_of
+from socks5.accept import BACKLOG, Port, adopted, prepare_listening
 from socks5.limits import SessionLimit
-from socks5.transport import prepare
 
 FIRST_DESCRIPTOR = 3
 """Where a worker's inherited sockets begin; before them are the standard streams."""
@@ -100,7 +99,7 @@ class Opening:
         try:
             for number in range(self._count):
                 opened.append(self._open(interface, port, max(backlog, BACKLOG), number == 0))
-                prepare(opened[-1], keepalive_of(factory))
+                prepare_listening(opened[-1], factory)
                 port = opened[0].getsockname()[1]
         except OSError as error:
             for sock in opened:

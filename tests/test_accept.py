@@ -1095,7 +1095,7 @@ class Peers:
         self._awaited = awaited
         poller = poller_of(reactor)
         assert poller is not None
-        self.port = PeerPort(poller, "127.0.0.1", port, self.awaits, self.connected, 60)
+        self.port = PeerPort(poller, "127.0.0.1", port, self.awaits, self.connected)
 
     def awaits(self, host: str) -> bool:
         self.asked.append(host)
@@ -1127,7 +1127,6 @@ async def test_the_awaited_peer_is_let_in_and_strangers_are_closed() -> None:
     assert is_open(peer)
     [stream] = peers.streams
     assert stream.far == Address(*peer.getsockname())
-    assert first_probe(stream.getHandle()) == 60
     stream.abortConnection()
     peers.port.stopListening()
     for client in (stranger, peer):
@@ -1164,7 +1163,7 @@ async def test_who_stops_for_the_peer_gets_no_other() -> None:
     peers.connected = last  # type: ignore[method-assign]
     poller = poller_of(reactor)
     assert poller is not None
-    port = PeerPort(poller, "127.0.0.1", 0, peers.awaits, last, 60)
+    port = PeerPort(poller, "127.0.0.1", 0, peers.awaits, last)
     peers.port.stopListening()
     peers.port = port
     first, second = peers.connect(), peers.connect()
@@ -1255,7 +1254,7 @@ async def test_a_peer_that_cannot_be_let_in_is_logged_and_the_wait_goes_on(
 
     poller = poller_of(reactor)
     assert poller is not None
-    peers.port = PeerPort(poller, "127.0.0.1", 0, awaits, peers.connected, 60)
+    peers.port = PeerPort(poller, "127.0.0.1", 0, awaits, peers.connected)
     with capturedLogs() as events:
         clients = [peers.connect()]
         await peers.until(lambda: events)

@@ -11,7 +11,7 @@ from typing_extensions import override
 from zope.interface.verify import verifyObject
 
 from socks5.attempts import Stream
-from socks5.deadlines import IdleTimers
+from socks5.deadlines import YOUNG, IdleTimers
 from socks5.interfaces import IStreamReceiver
 from socks5.relay import RESET_DELAYS, RESET_PATIENCE, Relay, TransportSide, can_half_close
 from socks5.settings import Settings
@@ -43,6 +43,7 @@ class World:
         one_kind: type[FakeTransport] = FakeTransport,
         other_kind: type[FakeTransport] = FakeTransport,
         idle: float = 0.0,
+        keepalive: int = 180,
     ) -> None:
         self.reactor = FakeReactor()
         self.done = Ends()
@@ -54,7 +55,7 @@ class World:
         self.timers = IdleTimers(self.reactor)
         self.relay = Relay(
             self.timers,
-            Settings(idle_timeout=idle, linger_timeout=LINGER),
+            Settings(idle_timeout=idle, linger_timeout=LINGER, keepalive=keepalive),
             self.near.protocol,
             self.far.protocol,
             self.done,
@@ -162,10 +163,35 @@ def test_each_side_receives_and_is_the_other_s_producer(begin: Any) -> None:
 
 
 def test_without_an_idle_limit_nothing_ticks() -> None:
-    world = World().start()
+    world = World(keepalive=0).start()
     world.near.deliver(b"octets")
     world.turn()
     assert world.reactor.getDelayedCalls() == []
+
+
+# ---------------------------------------------------------------- a target that is gone
+
+
+@pytest.mark.parametrize("keepalive", [180, 0])
+def test_a_target_is_probed_once_the_relay_lasts(keepalive: int) -> None:
+    world = World(keepalive=keepalive).start()
+    world.reactor.advance(YOUNG - 1)
+    assert not world.far.keepalive
+    world.reactor.advance(1)
+    assert world.far.keepalive is (keepalive > 0)
+    assert world.reactor.getDelayedCalls() == []
+
+
+def test_a_target_that_is_gone_already_is_not_probed() -> None:
+    world = World(one_window=0).start()
+    world.far.deliver(b"octets")
+    world.near.deliver_end()
+    world.far.deliver_end()
+    world.turn()
+    assert not world.far.connected
+    assert world.done == []
+    world.reactor.advance(YOUNG)
+    assert not world.far.keepalive
 
 
 # ---------------------------------------------------------------- back pressure

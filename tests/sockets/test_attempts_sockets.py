@@ -65,7 +65,7 @@ class World:
         return FarEnd(self._stack.enter_context(listener.accept()[0]))
 
     def attempt(self, name: Any, source: str | None = None) -> SocketAttempt:
-        attempt = SocketAttempt(self.poller, name[0], name[1], source, 180, self._done)
+        attempt = SocketAttempt(self.poller, name[0], name[1], source, self._done)
         attempt.start()
         return attempt
 
@@ -114,7 +114,6 @@ def test_it_leads_to_a_connection(world: World, host: str) -> None:
     far = world.accept(listener)
     assert connection.getPeer().host == host
     assert connection.getTcpNoDelay()
-    assert connection.getTcpKeepAlive()
     far.send(b"question")
     world.go()
     connection.write(b"answer")

@@ -20,9 +20,9 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import Clock
 
-from socks5 import splice
+from socks5 import relay, splice
 from socks5.attempts import Stream
-from socks5.deadlines import IdleTimers
+from socks5.deadlines import YOUNG, IdleTimers
 from socks5.dial import Dialer
 from socks5.interfaces import IStream
 from socks5.poll import poller_of
@@ -148,7 +148,7 @@ async def plain_client() -> tuple[FarEnd, Connection]:
         client = FarEnd(socket.create_connection(listener.getsockname()))
         accepted, peer = listener.accept()
     accepted.setblocking(False)
-    prepare(accepted, 180)
+    prepare(accepted)
     poller = poller_of(reactor)
     assert poller is not None
     near = Connection(poller, accepted, None, peer)
@@ -269,6 +269,42 @@ async def joined(join: Any) -> Joined:
     made = await join()
     made.relay.start()
     return made
+
+
+def probes(stream: Any) -> list[int]:
+    """Seconds of silence until the system asks a stream's peer for the first time, and between further times."""
+    sock = stream.transport.getHandle()
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+        return []
+    names = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL]
+    return [sock.getsockopt(socket.IPPROTO_TCP, name) for name in names]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@pytest_twisted.ensureDeferred
+async def test_a_target_is_probed_once_the_relay_lasts(join: Any, kind: str) -> None:
+    clock = Clock()
+    joined = await join(kind, clock=clock, keepalive=60)
+    joined.relay.start()
+    assert probes(joined.far) == []
+    clock.advance(YOUNG)
+    assert probes(joined.far) == [60, 6]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_target_lost_at_the_moment_it_would_be_probed_harms_nobody(
+    join: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise OSError(errno.EINVAL, "the connection is gone")
+
+    monkeypatch.setattr(relay, "keep_transport_alive", refuse)
+    clock = Clock()
+    joined = await join(clock=clock)
+    joined.relay.start()
+    clock.advance(YOUNG)
+    joined.client.send(b"octets")
+    await until(lambda: joined.target.value() == b"octets")
 
 
 # ---------------------------------------------------------------- octets

@@ -53,7 +53,7 @@ class Wired:
         self.client, self.near = self._connect(window)
         self.target, self.far = self._connect(window)
         timers = IdleTimers(reactor)  # type: ignore[arg-type]
-        settings = Settings(linger_timeout=LINGER)
+        settings = Settings(linger_timeout=LINGER, keepalive=0)
         self.relay = join(timers, settings, self.near, self.far, self.done)
         self.up: Any = self.relay._near
         self.down: Any = self.relay._far
@@ -66,7 +66,7 @@ class Wired:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         ours.setblocking(False)
-        prepare(ours, 180)
+        prepare(ours)
         connection = Connection(self.poller, ours, None, theirs.getsockname())
         self.poller.add(connection.fd, connection)
         return FarEnd(theirs), connection

@@ -22,7 +22,7 @@ from socks5 import transport
 from socks5.attempts import Stream
 from socks5.interfaces import IStream
 from socks5.poll import WRITABLE, poller_of
-from socks5.transport import Connection, address_from, far_end, near_end, prepare, unacknowledged
+from socks5.transport import Connection, address_from, far_end, keep_alive, near_end, unacknowledged
 from socks5.wire import Address
 from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, turn, until
@@ -654,7 +654,7 @@ def test_a_silent_peer_is_asked_after_so_long_and_then_ten_times_as_often(
     keepalive: int, between: int
 ) -> None:
     with socket.socket() as sock:
-        prepare(sock, keepalive)
+        keep_alive(sock, keepalive)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == keepalive
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == between
@@ -665,7 +665,7 @@ def test_a_system_that_has_one_time_for_all_asks_at_that(monkeypatch: pytest.Mon
         monkeypatch.setattr(transport, name, None)
     with socket.socket() as sock:
         usual = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
-        prepare(sock, 4321)
+        keep_alive(sock, 4321)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == usual
 
