@@ -1,13 +1,15 @@
 """The signals of the process: SIGTERM and SIGINT end it, SIGHUP and SIGUSR1 never do.
 
 They are taken as soon as the service begins, so that none that comes before the reactor runs ends the process
-half started or is lost: what it asks for is done once the reactor runs.
+half started or is lost: what it asks for is done once the reactor runs. They are kept until the process is gone:
+another one on the way to the end changes nothing, exit status included.
 
 Floor 5: imports nothing of the package.
 """
 
 from __future__ import annotations
 
+import atexit
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,25 +51,36 @@ class Signals:
         self._reactor = reactor
         self._stop = stop
         self._others = others
-        self._is_taken = False
+        self._taken: dict[signal.Signals, Any] = {}
         self._is_interrupted = False
 
     def take(self) -> None:
         """Take them, before the reactor runs. SIGTERM and SIGINT are left to somebody else who has taken them."""
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, self._terminated)
+            self._take(signal.SIGTERM, self._terminated)
         if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._interrupted)
-        if not self._is_taken:
-            self._is_taken = True
-            for number, action in self._others.items():
-                self._join(number, action)
+            self._take(signal.SIGINT, self._interrupted)
+        others, self._others = self._others, {}
+        for number, action in others.items():
+            self._join(number, action)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
     def take_from_reactor(self) -> None:
         """Take SIGTERM once more, for a reactor takes it when it begins to run, and would exit with another status."""
         if signal.getsignal(signal.SIGTERM) == getattr(self._reactor, "sigTerm", None):
-            signal.signal(signal.SIGTERM, self._terminated)
+            self._take(signal.SIGTERM, self._terminated)
+
+    def _take(self, number: signal.Signals, handler: Any) -> None:
+        if not self._taken:
+            atexit.register(self._leave)
+        self._taken[number] = handler
+        signal.signal(number, handler)
+
+    def _leave(self) -> None:
+        """Python, which ends, would give them their usual meaning back, and the process another exit status."""
+        for number, handler in self._taken.items():
+            if signal.getsignal(number) == handler:
+                signal.signal(number, signal.SIG_IGN)
 
     def _join(self, number: signal.Signals, action: Callable[[], object]) -> None:
         before = signal.getsignal(number)
@@ -77,7 +90,7 @@ class Signals:
             if callable(before):
                 before(number, frame)
 
-        signal.signal(number, both)
+        self._take(number, both)
 
     def _terminated(self, number: int, frame: Any) -> None:
         self._reactor.callFromThread(self._stop)

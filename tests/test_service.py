@@ -1,5 +1,6 @@
 """The service: what counts as exposed, how it starts or refuses to, signals, and an end that loses nothing."""
 
+import atexit
 import errno
 import os
 import signal
@@ -583,6 +584,22 @@ def test_a_second_sigterm_finds_it_stopping(fake: FakeReactor) -> None:
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)
     assert fake.stops == 1
+
+
+def test_signals_while_python_ends_change_nothing(
+    fake: FakeReactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Except those that somebody else has taken since."""
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    service_on(fake).startService()
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for each in at_exit:
+        each()
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+    found = [signal.getsignal(number) for number in numbers]
+    assert found == [signal.SIG_IGN, signal.SIG_IGN, signal.default_int_handler]
 
 
 def test_who_else_takes_sigterm_keeps_it(fake: FakeReactor) -> None:

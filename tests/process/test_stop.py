@@ -4,6 +4,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -227,6 +228,23 @@ def test_a_second_sigterm_changes_nothing(tmp_path: Path, flood: tuple[str, int]
     with proxy(tmp_path) as program, connected(("127.0.0.1", program.port), flood):
         program.signal(signal.SIGTERM)
         program.terminate()
+
+
+@pytest.mark.parametrize(("command", "number"), FIRST.values(), ids=FIRST)
+def test_signals_until_it_is_gone_change_nothing(
+    command: Sequence[str], number: signal.Signals, tmp_path: Path
+) -> None:
+    """Not even while Python takes itself apart."""
+    others = {number, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
+    with running(tmp_path, [*command, "--port", "0"]) as program:
+        poll(lambda: "listens on" in program.output, "it listens")
+        program.signal(number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while program.process.poll() is None and time.monotonic() < deadline:
+            for each in others:
+                program.process.send_signal(each)
+            time.sleep(0.0005)
+        assert program.wait(STOP_SECONDS) == 0
 
 
 def test_it_stops_by_keyboard_as_well(tmp_path: Path, echo: tuple[str, int]) -> None:
