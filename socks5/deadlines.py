@@ -2,7 +2,8 @@
 
 :class:`Deadlines` is for many waits of one length (the handshake of every connection): setting one
 is a dict insertion and clearing one a dict deletion, because insertion order is the order in which
-they run out. One delayed call serves them all. :class:`IdleTimer` is for the silence of one thing,
+they run out. One delayed call serves them all. :class:`Young` is for what is to be done if something
+is not over soon, and need not be done punctually. :class:`IdleTimer` is for the silence of one thing,
 which pays nothing for being active; :class:`IdleTimers` makes them. :func:`clock_of` is the clock of
 everything that has a length.
 
@@ -14,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import takewhile
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 from twisted.python import runtime
 
 
@@ -90,16 +92,61 @@ YOUNG = 10.0
 """Seconds within which most things are over."""
 
 
+class Lasting(Protocol):
+    """Something that has more to do once it has lasted."""
+
+    def lasts(self) -> None:
+        """It has."""
+
+
+class Young:
+    """What has begun lately. Whatever lasts is told so, between :data:`YOUNG` seconds and twice that after its
+    beginning; what ends before costs less than with a deadline of its own.
+
+    :param reactor: the clock.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self._newest: set[Lasting] = set()
+        self._older: set[Lasting] = set()
+        self._call: IDelayedCall | None = None
+
+    def add(self, one: Lasting) -> None:
+        """It begins."""
+        self._newest.add(one)
+        if self._call is None:
+            self._call = self._reactor.callLater(YOUNG, self._grow_older)
+
+    def discard(self, one: Lasting) -> None:
+        """It is over; nothing happens to one that is not young any more."""
+        self._newest.discard(one)
+        self._older.discard(one)
+
+    def _grow_older(self) -> None:
+        self._call = None
+        grown, self._older, self._newest = self._older, self._newest, set()
+        if self._older:
+            self._call = self._reactor.callLater(YOUNG, self._grow_older)
+        for one in grown:
+            try:
+                one.lasts()
+            except Exception:
+                self._log.failure("what lasts has failed")
+
+
 class IdleTimers:
     """Makes timers that notice when something makes no progress.
 
     :param reactor: the clock.
-    :ivar young: of what has begun within the last :data:`YOUNG` seconds, and has something to do once it lasts.
+    :ivar young: of what they are about, what has begun lately.
     """
 
     def __init__(self, reactor: IReactorTime) -> None:
         self.reactor = reactor
-        self.young = Deadlines(reactor, YOUNG)
+        self.young = Young(reactor)
         self._looks: dict[float, Deadlines] = {}
 
     def start(

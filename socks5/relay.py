@@ -265,7 +265,7 @@ class Relay:
         :param near_has_ended: the near side's end came behind them.
         """
         if self._settings.keepalive:
-            self._timers.young.set(self, self._lasts)
+            self._timers.young.add(self)
         if self._settings.idle_timeout > 0:
             self._watch(self._settings.idle_timeout, "idle")
         near, far = self._near, self._far
@@ -281,9 +281,9 @@ class Relay:
         if near_has_ended:
             near.receive_end()
 
-    def _lasts(self) -> None:
-        """It is no longer young. Its client's socket has inherited what the far one is told only now: most relays
-        do not live to need it.
+    def lasts(self) -> None:
+        """See :class:`socks5.deadlines.Lasting`. The client's socket has inherited what the far one is told only now:
+        most relays do not live to need it.
         """
         if not self._far.is_lost:
             with suppress(OSError):  # it is about to be lost
@@ -393,7 +393,7 @@ class Relay:
         """Both sides are gone: nothing is left that ticks, and no circle to the collector."""
         for side in (self._near, self._far):
             side.peer = side.relay = None
-        self._timers.young.clear(self)
+        self._timers.young.discard(self)
         owner, self._owner = self._owner, None
         if self._timer is not None:
             self._stop_watching()

@@ -7,8 +7,9 @@ import pytest
 from twisted.internet.task import Clock
 
 from socks5 import deadlines as module
-from socks5.deadlines import Deadlines, IdleTimers, clock_of
+from socks5.deadlines import YOUNG, Deadlines, IdleTimers, Young, clock_of
 from tests.fakes import TimeOfDay
+from tests.sessions import Failures
 
 LENGTH = 10.0
 
@@ -363,3 +364,58 @@ def test_a_timer_may_be_stopped_by_what_it_calls_and_afterwards(
     clock.pump([LENGTH / 4] * 4)
     timer.stop()
     assert calls == ["idle"]
+
+
+# ---------------------------------------------------------------- what lasts
+
+
+class Thing:
+    """Counts how often it is told that it lasts.
+
+    :param fails: whether it raises then.
+    """
+
+    def __init__(self, fails: bool = False) -> None:
+        self.told = 0
+        self._fails = fails
+
+    def lasts(self) -> None:
+        self.told += 1
+        if self._fails:
+            raise RuntimeError("a bug")
+
+
+def test_what_lasts_is_told_so_once_between_one_and_two_times_of_youth(clock: Clock) -> None:
+    young, first, second = Young(clock), Thing(), Thing()  # type: ignore[arg-type]
+    young.add(first)
+    clock.advance(YOUNG - 1)
+    young.add(second)
+    clock.advance(1)
+    assert (first.told, second.told) == (0, 0)
+    clock.advance(YOUNG)
+    assert (first.told, second.told) == (1, 1)
+    clock.pump([YOUNG] * 3)
+    assert (first.told, second.told) == (1, 1)
+    assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("age", [0, YOUNG])
+def test_what_is_over_is_told_nothing(clock: Clock, age: float) -> None:
+    young, thing = Young(clock), Thing()  # type: ignore[arg-type]
+    young.add(thing)
+    clock.advance(age)
+    young.discard(thing)
+    young.discard(thing)
+    clock.pump([YOUNG] * 3)
+    assert thing.told == 0
+    assert clock.getDelayedCalls() == []
+
+
+def test_what_fails_then_keeps_no_other_from_being_told(clock: Clock, failures: Failures) -> None:
+    young = Young(clock)  # type: ignore[arg-type]
+    things = [Thing(fails=True), Thing(fails=True), Thing()]
+    for thing in things:
+        young.add(thing)
+    clock.pump([YOUNG, YOUNG])
+    assert [thing.told for thing in things] == [1, 1, 1]
+    assert failures.take(RuntimeError) == ["a bug"] * 2

@@ -175,9 +175,9 @@ def test_without_an_idle_limit_nothing_ticks() -> None:
 @pytest.mark.parametrize("keepalive", [180, 0])
 def test_a_target_is_probed_once_the_relay_lasts(keepalive: int) -> None:
     world = World(keepalive=keepalive).start()
-    world.reactor.advance(YOUNG - 1)
+    world.reactor.advance(YOUNG)
     assert not world.far.keepalive
-    world.reactor.advance(1)
+    world.reactor.advance(YOUNG)
     assert world.far.keepalive is (keepalive > 0)
     assert world.reactor.getDelayedCalls() == []
 
@@ -190,7 +190,7 @@ def test_a_target_that_is_gone_already_is_not_probed() -> None:
     world.turn()
     assert not world.far.connected
     assert world.done == []
-    world.reactor.advance(YOUNG)
+    world.reactor.pump([YOUNG, YOUNG])
     assert not world.far.keepalive
 
 

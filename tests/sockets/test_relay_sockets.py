@@ -287,7 +287,7 @@ async def test_a_target_is_probed_once_the_relay_lasts(join: Any, kind: str) -> 
     joined = await join(kind, clock=clock, keepalive=60)
     joined.relay.start()
     assert probes(joined.far) == []
-    clock.advance(YOUNG)
+    clock.pump([YOUNG, YOUNG])
     assert probes(joined.far) == [60, 6]
 
 
@@ -302,7 +302,7 @@ async def test_a_target_lost_at_the_moment_it_would_be_probed_harms_nobody(
     clock = Clock()
     joined = await join(clock=clock)
     joined.relay.start()
-    clock.advance(YOUNG)
+    clock.pump([YOUNG, YOUNG])
     joined.client.send(b"octets")
     await until(lambda: joined.target.value() == b"octets")
 
