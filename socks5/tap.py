@@ -43,7 +43,7 @@ from socks5.kerberos import KerberosOptions
 from socks5.limits import raise_descriptor_limit
 from socks5.listeners import DoorOptions, Place, at_door, networks
 from socks5.networks import Networks
-from socks5.own import OwnPorts, share_ports
+from socks5.own import OwnPorts, is_own_address, share_ports
 from socks5.reread import Rereading, Source
 from socks5.resolvconf import sources_beside_dns
 from socks5.server import ServerFactory
@@ -98,7 +98,7 @@ def _number(name: str, first: int, last: int) -> Callable[[str], int]:
     def check(text: str) -> int:
         if not (text.isascii() and text.isdigit() and first <= int(text) <= last):
             raise usage.UsageError(
-                f"--{name}: expected a number from {first} to {last}, got {text!r}"
+                f"--{name}: expected a whole number from {first} to {last}, got {text!r}"
             )
         return int(text)
 
@@ -121,7 +121,7 @@ def _ports(text: str) -> tuple[int, int]:
     numbers = [int(n) for n in (first, last if dash else first) if n.isascii() and n.isdigit()]
     if not (len(numbers) == 2 and 1 <= numbers[0] <= numbers[1] <= 65535):
         raise usage.UsageError(
-            f"--udp-ports: expected FIRST-LAST, each from 1 to 65535, got {text!r}"
+            f"--udp-ports: expected FIRST-LAST, from 1 to 65535, the lower one first, got {text!r}"
         )
     return numbers[0], numbers[1]
 
@@ -137,7 +137,7 @@ def _workers(text: str) -> int:
         return worker_count(text)
     except ValueError:
         raise usage.UsageError(
-            f"--workers: expected a number from 1 to 1024 or auto, got {text!r}"
+            f"--workers: expected a whole number from 1 to 1024 or auto, got {text!r}"
         ) from None
 
 
@@ -393,6 +393,15 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         self.arguments = list(sys.argv[1:] if options is None else options)
         super().parseOptions(self.arguments)  # type: ignore[no-untyped-call]
 
+    @override
+    def parseArgs(self, *words: str) -> None:
+        """There are none.
+
+        :raises UsageError: there is one.
+        """
+        if words:
+            raise usage.UsageError(f"expected options, each with -- before it, got {words[0]!r}")
+
     def opt_interface(self, address: str) -> None:
         """IP address to listen on, :: for all; repeatable. [default: 127.0.0.1 and ::1]"""
         self._ip("interface", address)
@@ -519,6 +528,12 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
             _log.warn(
                 "{option} is given, but no listener asks for it: see --methods", option=option
             )
+        for address in (self["outgoing"].ipv4, self["outgoing"].ipv6):
+            if address is not None and not is_own_address(address):
+                _log.warn(
+                    "--outgoing {address}: no address of this machine now; until it is one, targets get reply 3",
+                    address=address,
+                )
         unasked = sources_beside_dns() if self["resolver"] == NameSource.DNS else []
         if unasked:
             _log.info(

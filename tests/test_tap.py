@@ -173,20 +173,27 @@ def test_an_idle_time_may_be_nothing_but_not_less(value: str) -> None:
 
 
 REFUSED = [
-    (["--port", "http"], "--port: expected a number from 0 to 65535, got 'http'"),
-    (["-p", "65536"], "--port: expected a number from 0 to 65535, got '65536'"),
-    (["-p", "-1"], "--port: expected a number from 0 to 65535, got '-1'"),
-    (["-p", "¹"], "--port: expected a number from 0 to 65535, got '¹'"),
-    (["--ban-after", "-1"], "--ban-after: expected a number from 0 to 1000000, got '-1'"),
+    (["--port", "http"], "--port: expected a whole number from 0 to 65535, got 'http'"),
+    (["-p", "65536"], "--port: expected a whole number from 0 to 65535, got '65536'"),
+    (["-p", "-1"], "--port: expected a whole number from 0 to 65535, got '-1'"),
+    (["-p", "¹"], "--port: expected a whole number from 0 to 65535, got '¹'"),
+    (["--ban-after", "-1"], "--ban-after: expected a whole number from 0 to 1000000, got '-1'"),
     (["--ban-time", "long"], "--ban-time: expected seconds, 0 or more, got 'long'"),
     (
         ["--ban-exempt", "here"],
         "--ban-exempt: expected networks, such as 192.0.2.0/24 or 2001:db8::/32, got 'here'",
     ),
-    (["--keepalive", "0.5"], "--keepalive: expected a number from 0 to 32767, got '0.5'"),
-    (["--workers", "0"], "--workers: expected a number from 1 to 1024 or auto, got '0'"),
-    (["--workers", "many"], "--workers: expected a number from 1 to 1024 or auto, got 'many'"),
-    (["--max-sessions", "x"], "--max-sessions: expected a number from 0 to 10000000, got 'x'"),
+    (["--keepalive", "0.5"], "--keepalive: expected a whole number from 0 to 32767, got '0.5'"),
+    (["--workers", "0"], "--workers: expected a whole number from 1 to 1024 or auto, got '0'"),
+    (["1080"], "expected options, each with -- before it, got '1080'"),
+    (
+        ["--workers", "many"],
+        "--workers: expected a whole number from 1 to 1024 or auto, got 'many'",
+    ),
+    (
+        ["--max-sessions", "x"],
+        "--max-sessions: expected a whole number from 0 to 10000000, got 'x'",
+    ),
     (["--commands", "ping"], "--commands: expected some of connect,bind,udp, got 'ping'"),
     (["--commands", ""], "--commands: expected some of connect,bind,udp, got ''"),
     (["--resolver", "nss"], "--resolver: expected dns or system, got 'nss'"),
@@ -287,7 +294,9 @@ def test_what_is_wrong_is_one_sentence(arguments: Sequence[str], sentence: str) 
     "text", ["", "-", "5-", "-5", "0-9", "9-5", "1-65536", "a-b", "1-2-3", "¹-9"]
 )
 def test_a_range_of_ports_is_two_ports_in_order(text: str) -> None:
-    expected = f"--udp-ports: expected FIRST-LAST, each from 1 to 65535, got {text!r}"
+    expected = (
+        f"--udp-ports: expected FIRST-LAST, from 1 to 65535, the lower one first, got {text!r}"
+    )
     assert refusal("--udp-ports", text) == expected
 
 
@@ -494,6 +503,14 @@ def test_a_file_without_its_type_is_understood_but_not_taken(tmp_path: Path) -> 
     assert "did you mean" not in refusal("--auth", str(path))
     path.write_text("")
     assert refusal("--auth", str(path)).endswith(f"; did you mean htpasswd:{path}?")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_a_source_address_that_is_not_here_is_warned_of(address: str) -> None:
+    own = "::1" if ":" in address else "127.0.0.1"
+    assert warnings_of("--outgoing", own) == []
+    [warning] = warnings_of("--outgoing", address)
+    assert warning.startswith(f"--outgoing {address}: no address of this machine now;")
 
 
 def test_users_whom_no_listener_asks_for_are_warned_of() -> None:
