@@ -395,10 +395,7 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
 
     @override
     def parseArgs(self, *words: str) -> None:
-        """There are none.
-
-        :raises UsageError: there is one.
-        """
+        """Words without an option: there are none."""
         if words:
             raise usage.UsageError(f"expected options, each with -- before it, got {words[0]!r}")
 
