@@ -12,17 +12,11 @@ import timeit
 from collections.abc import Callable, Sequence
 
 from benchmarks.report import aligned
-from socks5.negotiation import ClientNegotiation, ServerNegotiation
-from socks5.wire import (
-    Address,
-    Command,
-    Credentials,
-    Datagram,
-    Method,
-    Reassembler,
-    ReplyCode,
-    Request,
-)
+from socks5.protocol.address import Address
+from socks5.protocol.client_negotiation import ClientNegotiation
+from socks5.protocol.datagram import Datagram, Reassembler
+from socks5.protocol.messages import Command, Credentials, Method, ReplyCode, Request
+from socks5.protocol.server_negotiation import ServerNegotiation
 
 REPEAT = 5
 TARGET = Address("192.0.2.1", 443)

@@ -22,7 +22,7 @@ version = release = PROJECT["version"]
 extensions = [
     "sphinx.ext.apidoc",
     "sphinx.ext.autodoc",
-    "stages",  # docs/_ext: the state diagrams, from the tables in socks5/negotiation.py
+    "stages",  # docs/_ext: the state diagrams, from the tables in socks5/protocol/stages.py
     "sphinxcontrib.zopeext.autointerface",  # zope interfaces, which autodoc alone takes for data
 ]
 exclude_patterns = ["_build", "api/modules.rst"]

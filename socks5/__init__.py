@@ -5,8 +5,6 @@ The names here are the public face; everything else is reached through its modul
 
 from socks5.auth import NoAuthentication, PasswordAuthentication
 from socks5.door import Door
-from socks5.encapsulation import Protection
-from socks5.errors import SOCKSError
 from socks5.interfaces import (
     Access,
     IAcceptor,
@@ -17,11 +15,14 @@ from socks5.interfaces import (
     IResolver,
     IRules,
 )
-from socks5.networks import Networks
+from socks5.protocol.address import Address
+from socks5.protocol.errors import SOCKSError
+from socks5.protocol.gssapi import Protection
+from socks5.protocol.messages import Command, ReplyCode
+from socks5.protocol.networks import Networks
 from socks5.rules import Rules
 from socks5.server import ServerFactory
 from socks5.settings import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
-from socks5.wire import Address, Command, ReplyCode
 
 __all__ = [
     "Access",

@@ -2,8 +2,6 @@
 
 Takes the same options, logs to the standard output, and shows an import error as what it is, where
 ``twistd`` would only say "Unknown command". ``python -m socks5 passwd`` is :mod:`socks5.passwd`.
-
-Floor 5: imports :mod:`socks5.tap`, :mod:`socks5.service`, :mod:`socks5.passwd` and :mod:`socks5.workers`.
 """
 
 from __future__ import annotations

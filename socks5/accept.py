@@ -11,8 +11,6 @@ of its own where it listens, and the ports of every BIND and UDP ASSOCIATE are n
 :class:`ListeningReactor` puts the former under every endpoint that listens by TCP, TLS or UNIX
 socket, and under an inherited TCP socket (``systemd:``); an inherited UNIX socket stays
 Twisted's. :class:`QuietReactor` is for sessions.
-
-Floor 2½: imports :mod:`socks5.limits`.
 """
 
 from __future__ import annotations
@@ -38,9 +36,9 @@ from zope.interface import directlyProvides, providedBy
 from socks5.interfaces import IStream
 from socks5.limits import SessionLimit
 from socks5.poll import Poller, poller_of
+from socks5.protocol.address import Address
 from socks5.settings import Settings
 from socks5.transport import Connection, address_from, keep_alive, prepare
-from socks5.wire import Address
 
 BACKLOG = 65535
 """Clients in the kernel's queue; the system allows fewer (net.core.somaxconn). Who finds it full comes again after a

@@ -6,8 +6,6 @@ Only behind an output that has stopped taking octets, or a disk that has just fa
 Rotation: the file is opened anew when asked (:meth:`AccessLog.reopen`) or when its path is seen no longer to lead to
 the open file. A disk that is full or gone loses records, which is logged once and
 counted; it never stops a session.
-
-Floor 1½: imports :mod:`socks5.interfaces`.
 """
 
 from __future__ import annotations

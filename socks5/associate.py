@@ -16,8 +16,6 @@ RFC 1961 section 5, and others from it are dropped. Whatever cannot be understoo
 counted; nothing that a
 datagram holds or causes ends the association. It ends with the control connection, or after a
 silence.
-
-Floor 3: imports floors 0 to 2.
 """
 
 from __future__ import annotations
@@ -52,17 +50,19 @@ from socks5.datagrams import (
     sockaddr,
 )
 from socks5.deadlines import IdleTimer
-from socks5.errors import LocalProtocolError, NotAllowed, RemoteProtocolError
 from socks5.interfaces import ICommand, ISession, IStreamReceiver
 from socks5.names import without_false_name
 from socks5.own import is_own_address, ports_of
 from socks5.poll import poller_of
+from socks5.protocol.address import Address, AddressType, unmap
+from socks5.protocol.datagram import Datagram, Reassembler
+from socks5.protocol.errors import LocalProtocolError, NotAllowed, RemoteProtocolError
+from socks5.protocol.messages import ReplyCode
 from socks5.replies import address_of
 from socks5.rules import meanings
 from socks5.settings import UDPFiltering, UDPPin
 from socks5.targets import Peer, Target, Targets
 from socks5.turns import LOOKUP, turns_of
-from socks5.wire import Address, AddressType, Datagram, Reassembler, ReplyCode, unmap
 
 LOOK_INTERVAL = 60.0
 """Seconds between looks at who is still in use, at the most."""

@@ -4,8 +4,6 @@
 :class:`~socks5.poll.Poller`. :class:`EndpointAttempt` does it wherever there is no poller. Either
 calls *done* once, with itself and a connected stream or a failure; or never again after its
 ``cancel``.
-
-Floor 2½: imports :mod:`socks5.networks`, :mod:`socks5.interfaces`, :mod:`socks5.poll` and :mod:`socks5.transport`.
 """
 
 from __future__ import annotations
@@ -27,8 +25,8 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.interfaces import IStream, IStreamReceiver
-from socks5.networks import socket_name
 from socks5.poll import HUNG_UP, WRITABLE, Poller
+from socks5.protocol.networks import socket_name
 from socks5.transport import Connection, address_from, prepare, prepare_transport
 
 _IP_BIND_ADDRESS_NO_PORT = 24

@@ -4,8 +4,6 @@ A header is required before the client's octets, and only listed peers are heard
 :class:`HeaderFactory` stands directly above a TCP port, below any TLS. The protocol that it wraps has its
 transport from the beginning, so the handshake's deadline covers the header; from the header on ``getPeer()``
 and ``getHost()`` of that transport answer the true addresses.
-
-Floor 2½: imports :mod:`socks5.proxyheader`, :mod:`socks5.networks`, and floors 1 to 2.
 """
 
 from __future__ import annotations
@@ -23,12 +21,12 @@ from typing_extensions import override
 from zope.interface import alsoProvides
 
 from socks5.counters import Counters
-from socks5.errors import RemoteProtocolError
 from socks5.limits import Sparing
-from socks5.networks import Networks
-from socks5.proxyheader import Header, decode
+from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.protocol.errors import RemoteProtocolError
+from socks5.protocol.networks import Networks
+from socks5.protocol.proxy_header import Header, decode
 from socks5.replies import address_of
-from socks5.wire import UNSPECIFIED, Address
 
 UNIX_HOST = "127.0.0.1"
 """What a UNIX socket counts as, for it has no address: a peer on this host."""

@@ -12,8 +12,6 @@ IPv6 addresses count by their /64, which is what one subscriber has, link-local 
 sockets and the other addresses of this host are never banned: every user of the host shares them, and whoever may use
 the proxy comes from them, by connecting to the proxy through itself. At most :data:`MOST_ADDRESSES` are remembered;
 beyond, the least harmful are forgotten.
-
-Floor 1½: imports floor 1 and :mod:`socks5.networks`, :mod:`socks5.limits` and :mod:`socks5.own`.
 """
 
 from __future__ import annotations
@@ -31,8 +29,8 @@ from zope.interface import implementer
 from socks5.deadlines import clock_of
 from socks5.interfaces import IBans
 from socks5.limits import Sparing
-from socks5.networks import subscriber
 from socks5.own import is_own_address
+from socks5.protocol.networks import subscriber
 from socks5.settings import Settings
 
 FORGET = 600.0

@@ -5,8 +5,6 @@ address; a named peer that cannot reach that one (it is of the other family, or 
 and the peer elsewhere) is awaited on the address that we would send from to reach it. Only a peer
 with the address that the request named comes in (any peer, if it named none), and only if the rules
 allow that address; others are closed and the wait goes on. On every way out the port is closed.
-
-Floor 3: imports floors 0 to 2.
 """
 
 from __future__ import annotations
@@ -27,16 +25,17 @@ from zope.interface import implementer
 
 from socks5.accept import PeerPort
 from socks5.attempts import Stream
-from socks5.errors import AddressTypeNotSupported, NotAllowed, TTLExpired
 from socks5.interfaces import ICommand, ISession, IStream
 from socks5.names import without_false_name
-from socks5.networks import socket_name
 from socks5.poll import poller_of
+from socks5.protocol.address import Address, unmap
+from socks5.protocol.errors import AddressTypeNotSupported, NotAllowed, TTLExpired
+from socks5.protocol.messages import ReplyCode
+from socks5.protocol.networks import socket_name
 from socks5.relay import Relay
 from socks5.replies import address_of
 from socks5.splice import join
 from socks5.transport import far_end
-from socks5.wire import Address, ReplyCode, unmap
 
 FIRST_FREE_PORT = 1024
 """Ports below are the system's own (RFC 6335 section 6)."""

@@ -3,8 +3,6 @@
 :class:`Certificates` holds them as a context of OpenSSL's and reads them again when their files
 change, so a renewed certificate needs no restart. A client's certificate that an authority vouches
 for, and that names somebody, makes a :class:`~socks5.auth.User`. Looks for no revocation.
-
-Floor 1½: imports :mod:`socks5.auth`, :mod:`socks5.disk` and lower floors.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from zope.interface import implementer
 from socks5.auth import User
 from socks5.deadlines import clock_of
 from socks5.disk import Stamp, read
-from socks5.wire import MAX_NAME
+from socks5.protocol.address import MAX_NAME
 
 LOOK_INTERVAL = 2.0
 """Seconds between looks whether the files have changed; a look takes a new connection."""
@@ -84,8 +82,8 @@ def user_in(certificate: X509, kinds: Sequence[str] = tuple(NAMES)) -> User | No
 
     :param kinds: some of :data:`NAMES`.
     :returns: None if it has none, or that cannot be read or printed, is empty or longer than
-        :data:`~socks5.wire.MAX_NAME`; or if it is a common name, and another one stands beside it. A name with a NUL
-        or another control character would be a different one to whoever stops there.
+        :data:`~socks5.protocol.address.MAX_NAME`; or if it is a common name, and another one stands beside it. A name
+        with a NUL or another control character would be a different one to whoever stops there.
     """
     try:
         parsed = certificate.to_cryptography()

@@ -2,8 +2,6 @@
 
 ``twisted/plugins/socks5_plugin.py`` names these functions, so other programs with ``--auth`` can use
 them too. That is why the reactor is none of their parameters; it is asked for at the first login.
-
-Floor 5: imports :mod:`socks5.auth` and its folder.
 """
 
 from __future__ import annotations

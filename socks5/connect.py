@@ -2,8 +2,6 @@
 
 While the dial runs the client is still read, so that its leaving is noticed; what it sends already
 is kept, bounded, and goes to the target first.
-
-Floor 3: imports floors 0 to 2.
 """
 
 from __future__ import annotations
@@ -15,10 +13,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.interfaces import ICommand, ISession, IStream
+from socks5.protocol.messages import ReplyCode
 from socks5.relay import Relay
 from socks5.splice import join
 from socks5.transport import near_end
-from socks5.wire import ReplyCode
 
 
 @implementer(ICommand)

@@ -7,8 +7,6 @@ negotiation's. A session here asks the one, tells the other, and puts a
 
 A context that is not accepted is a failed login: it counts, waits and bans as a wrong password does. Sessions of a
 factory without GSSAPI know nothing of all this and pay nothing for it.
-
-Floor 4: imports everything below, :mod:`socks5.session` and :mod:`socks5.entrance`.
 """
 
 from __future__ import annotations
@@ -22,12 +20,13 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.door import Door
-from socks5.encapsulation import ABORT, Protection, choose
 from socks5.entrance import GuardedSession
-from socks5.errors import NoAcceptableProtection, RemoteProtocolError
 from socks5.interfaces import IContext, IProtection, Step
-from socks5.negotiation import ProtectionReceived, ServerEvent, TokenReceived
 from socks5.protection import Envelope, ProtectedTransport
+from socks5.protocol.errors import NoAcceptableProtection, RemoteProtocolError
+from socks5.protocol.gssapi import ABORT, Protection, choose
+from socks5.protocol.server_negotiation import ServerEvent
+from socks5.protocol.stages import ProtectionReceived, TokenReceived
 from socks5.relay import Side
 from socks5.session import Server
 from socks5.verdicts import as_user

@@ -1,7 +1,5 @@
 """What a server has done so far, as plain numbers: one object for each process, to be read at any
 time.
-
-Floor 1: imports nothing of the package.
 """
 
 from __future__ import annotations

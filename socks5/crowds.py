@@ -9,8 +9,6 @@ it is silent or slow, no longer keeps others from their turn.
 
 So one address can save up connections that have greeted, and let all send their requests at once. A request costs
 even more. So of one address only some are served in a round; further ones wait, and addresses take turns.
-
-Floor 1½: imports floor 1 and :mod:`socks5.networks`.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall
 
 from socks5.deadlines import clock_of
-from socks5.networks import subscriber
+from socks5.protocol.networks import subscriber
 from socks5.settings import Settings
 
 HOLD = 0.1
@@ -72,8 +70,8 @@ class Holder(Protocol):
 
 
 def _key(host: str) -> object:
-    """Whom a host stands for; see :func:`socks5.networks.subscriber`. An IPv4 address stands for itself, as text; so
-    does an IPv4-mapped one, which is what a listener for both families calls it.
+    """Whom a host stands for; see :func:`socks5.protocol.networks.subscriber`. An IPv4 address stands for
+    itself, as text; so does an IPv4-mapped one, which is what a listener for both families calls it.
     """
     if ":" not in host:
         return host

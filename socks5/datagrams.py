@@ -12,8 +12,6 @@ What each costs is counted against its client's share (:mod:`socks5.turns`).
 
 Knows the length and place of the header of an IPv4 datagram (RFC 1928 section 7), not its meaning.
 Batches need Linux; :func:`is_available` says whether the calls are there.
-
-Floor 2: imports :mod:`socks5.poll`, :mod:`socks5.slots` and :mod:`socks5.turns`.
 """
 
 from __future__ import annotations
@@ -32,8 +30,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.networks import socket_name
 from socks5.poll import FAILED, Poller
+from socks5.protocol.networks import socket_name
 from socks5.slots import (
     HEADER,
     MAX_SEGMENTS,

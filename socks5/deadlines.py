@@ -6,8 +6,6 @@ they run out. One delayed call serves them all. :class:`Young` is for what is to
 is not over soon, and need not be done punctually. :class:`IdleTimer` is for the silence of one thing,
 which pays nothing for being active; :class:`IdleTimers` makes them. :func:`clock_of` is the clock of
 everything that has a length.
-
-Floor 1: imports nothing of the package; the reactor is a parameter.
 """
 
 from __future__ import annotations

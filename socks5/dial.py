@@ -7,8 +7,6 @@ prefer. The next attempt begins when the one before failed or has not answered f
 are under way at a time, and the oldest makes room for the next: addresses that never answer do not keep one
 that works from being tried. Only addresses that were asked for are dialled, so a name cannot lead past the
 rules.
-
-Floor 2½: imports floors 0 to 1½, :mod:`socks5.attempts`, :mod:`socks5.poll` and :mod:`socks5.replies`.
 """
 
 from __future__ import annotations
@@ -26,14 +24,14 @@ from zope.interface import implementer
 
 from socks5.attempts import Attempt, EndpointAttempt, SocketAttempt
 from socks5.deadlines import Deadlines, clock_of
-from socks5.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed, TTLExpired
 from socks5.interfaces import Access, IDialer, IResolver, IStream
 from socks5.names import without_false_name
-from socks5.networks import subscriber
 from socks5.poll import poller_of
+from socks5.protocol.address import Address, unmap
+from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed, TTLExpired
+from socks5.protocol.networks import subscriber
 from socks5.replies import most_telling
 from socks5.settings import Settings
-from socks5.wire import Address, unmap
 
 
 def interleaved(addresses: Sequence[str]) -> list[str]:
@@ -300,11 +298,11 @@ class Dialer:
     ) -> Deferred[IStream]:
         """See :meth:`socks5.interfaces.IDialer.dial`.
 
-        Fails with :exc:`~socks5.errors.AddressTypeNotSupported` for an address of a family that may not be
-        used, with :exc:`~socks5.errors.HostUnreachable` for a name that has no other, with
-        :exc:`~socks5.errors.NotAllowed` if no address is allowed, else with what the
+        Fails with :exc:`~socks5.protocol.errors.AddressTypeNotSupported` for an address of a family that may not be
+        used, with :exc:`~socks5.protocol.errors.HostUnreachable` for a name that has no other, with
+        :exc:`~socks5.protocol.errors.NotAllowed` if no address is allowed, else with what the
         most telling attempt failed with: when all have failed, or after ``connect_timeout``, where
-        silence counts as :exc:`~socks5.errors.TTLExpired`.
+        silence counts as :exc:`~socks5.protocol.errors.TTLExpired`.
         """
         host = target.host
         if isinstance(host, bytes):

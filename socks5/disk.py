@@ -1,7 +1,4 @@
-"""Files that an operator keeps: what is in one, and whether it has changed since it was looked at last.
-
-Floor 1½: imports nothing of the package.
-"""
+"""Files that an operator keeps: what is in one, and whether it has changed since it was looked at last."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 A :class:`Door` is a plain value. :meth:`ServerFactory.at <socks5.server.ServerFactory.at>` puts a factory
 behind it.
-
-Floor 1: imports :mod:`socks5.networks` and :mod:`socks5.wire`.
 """
 
 from __future__ import annotations
@@ -11,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from socks5.networks import Networks
-from socks5.wire import Method
+from socks5.protocol.messages import Method
+from socks5.protocol.networks import Networks
 
 METHOD_NAMES: Mapping[str, int] = {
     "gssapi": Method.GSSAPI,

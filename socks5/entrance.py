@@ -10,8 +10,6 @@ address that was banned has sent already is not looked at any more, what is bein
 verdict that comes after the ban is negative, whatever it was: logins side by side guess no more than one after the
 other, and leave nothing in a queue. A client that leaves before
 the verdict has cost its check all the same, and is told of, too; but not one for whom the proxy was too slow.
-
-Floor 4: imports everything below, and :mod:`socks5.session`.
 """
 
 from __future__ import annotations
@@ -29,11 +27,12 @@ from typing_extensions import override
 from socks5.auth import LoginNotJudged
 from socks5.door import Door
 from socks5.interfaces import Access, ClaimedAccess, IUser
-from socks5.negotiation import CredentialsReceived, Stage
+from socks5.protocol.messages import Method
+from socks5.protocol.server_negotiation import CredentialsReceived
+from socks5.protocol.stages import Stage
 from socks5.session import Server, ServerProtocol
 from socks5.settings import Settings
 from socks5.transport import far_host
-from socks5.wire import Method
 
 Build = Callable[[Any, int], ServerProtocol]
 """Makes a session of a server and its number."""

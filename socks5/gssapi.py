@@ -5,9 +5,6 @@ replay cache to the disk. Their messages are wrapped and unwrapped in the thread
 
 Not used: channel bindings, and what a client delegates, which is dropped at once. A context that has been
 established stays good although the ticket behind it expires, as a session outlives a password.
-
-Floor 1½: imports :mod:`socks5.auth` and its folder, :mod:`socks5.encapsulation` and floor 1; the library inside
-functions.
 """
 
 from __future__ import annotations
@@ -24,11 +21,11 @@ from zope.interface import implementer
 from socks5.auth import LoginNotJudged, User
 from socks5.auth.users import WrongSource
 from socks5.auth.work import Work
-from socks5.encapsulation import MAX_TOKEN, Protection
-from socks5.errors import RemoteProtocolError
 from socks5.interfaces import IAcceptor, IContext, Step
 from socks5.limits import Sparing
-from socks5.wire import MAX_NAME
+from socks5.protocol.address import MAX_NAME
+from socks5.protocol.errors import RemoteProtocolError
+from socks5.protocol.gssapi import MAX_TOKEN, Protection
 
 PROTECTIONS = (Protection.INTEGRITY, Protection.CONFIDENTIALITY)
 """The levels that may be agreed, unless told otherwise: all that protect."""

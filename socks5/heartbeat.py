@@ -5,8 +5,6 @@ hears nothing for :data:`SILENCE` takes the worker for stopped (SIGSTOP) or caug
 
 The parent counts its own rounds, not the time: while it was stopped itself, or the machine was suspended, it did not
 listen, and what was written meanwhile it hears before its next round.
-
-Floor 5: imports nothing of the package.
 """
 
 from __future__ import annotations

@@ -4,9 +4,6 @@ A command knows its client only as :class:`ISession`; a server knows its command
 :class:`ICommand`; rules, resolver, dialer, authenticator and access log are whatever provides their
 interface. That is what cuts the circle between server and commands, and what an embedding program
 replaces.
-
-Floor 1: imports only :mod:`socks5.wire`, :mod:`socks5.encapsulation`, :mod:`socks5.settings`,
-:mod:`socks5.counters` and :mod:`socks5.deadlines`.
 """
 
 from __future__ import annotations
@@ -24,9 +21,10 @@ from zope.interface import Attribute, Interface
 
 from socks5.counters import Counters
 from socks5.deadlines import IdleTimers
-from socks5.encapsulation import Protection
+from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.protocol.gssapi import Protection
+from socks5.protocol.messages import Command, Credentials, Request
 from socks5.settings import Settings
-from socks5.wire import UNSPECIFIED, Address, Command, Credentials, Request
 
 
 class IUser(Interface):
@@ -209,7 +207,7 @@ class IContext(Interface):
         """Take octets out of a token. Quick, likewise.
 
         :returns: the octets, and whether they were encrypted.
-        :raises socks5.errors.RemoteProtocolError: the token is not of this context, has been changed, or has
+        :raises socks5.protocol.errors.RemoteProtocolError: the token is not of this context, has been changed, or has
             come before.
         """
 
@@ -230,13 +228,13 @@ class IProtection(Interface):
     def wrap(datagram: bytes) -> bytes:
         """Put one into a message.
 
-        :raises socks5.errors.LocalProtocolError: it is too long for that.
+        :raises socks5.protocol.errors.LocalProtocolError: it is too long for that.
         """
 
     def unwrap(message: bytes) -> bytes:
         """Take one out of its message.
 
-        :raises socks5.errors.RemoteProtocolError: it is not one message, or not this session's.
+        :raises socks5.protocol.errors.RemoteProtocolError: it is not one message, or not this session's.
         """
 
 

@@ -2,8 +2,6 @@
 
 What can be wrong is found at the start, with one sentence: the keytab is opened as it will be opened for
 the first client.
-
-Floor 5: imports everything below, and :mod:`socks5.checkers`.
 """
 
 from __future__ import annotations
@@ -16,9 +14,9 @@ from twisted.python import usage
 
 from socks5.auth.users import WrongSource
 from socks5.checkers import located
-from socks5.encapsulation import Protection
 from socks5.gssapi import PROTECTIONS, Acceptor
 from socks5.interfaces import IAcceptor
+from socks5.protocol.gssapi import Protection
 
 ANY = "any"
 """The SERVICE that stands for every key of the keytab."""

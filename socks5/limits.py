@@ -3,8 +3,6 @@
 :class:`SessionLimit` counts client connections. At the limit it pauses the listeners that it knows,
 and resumes them when there is room: further clients wait in the kernel's queue, for some seconds, instead of being
 accepted and closed at once. Established sessions never notice. :class:`Sparing` keeps strangers from filling a log.
-
-Floor 1½: imports :mod:`socks5.shortage`, :mod:`socks5.crowds` and floor 1.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Those that follow a ``--listen`` or ``--interface`` hold for that listener; those before the first one are the
 default for listeners without their own.
-
-Floor 5: imports everything below, and :mod:`socks5.service`.
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from socks5.door import METHOD_NAMES, Door
-from socks5.networks import NO_NETWORKS, Networks
+from socks5.protocol.messages import Method
+from socks5.protocol.networks import NO_NETWORKS, Networks
 from socks5.service import LOOPBACK, Listener, is_authenticated, is_exposed, is_loopback
-from socks5.wire import Method
 
 _EXPECTED_NETWORKS = "expected networks, such as 192.0.2.0/24 or 2001:db8::/32"
 

@@ -3,8 +3,6 @@
 :class:`NameServerLookups` asks name servers itself, without a thread, and can be told to stop at any time.
 :class:`HostnameLookups` asks a resolver of Twisted's kind: one that a program has installed, or the system's in
 threads, which cannot be stopped.
-
-Floor 2: imports floors 0 to 1½, :mod:`socks5.nameservers` and :mod:`socks5.preference`.
 """
 
 from __future__ import annotations
@@ -31,12 +29,12 @@ from zope.interface import implementer
 
 from socks5.deadlines import clock_of
 from socks5.disk import Kept
-from socks5.dns import MOST_ADDRESSES, MOST_ALIASES, Answer, Code, Kind, wire_name
 from socks5.nameservers import DatagramChannel, Inquiry
 from socks5.preference import preferred
+from socks5.protocol.address import unmap
+from socks5.protocol.dns import MOST_ADDRESSES, MOST_ALIASES, Answer, Code, Kind, wire_name
 from socks5.resolvconf import ResolvConf
 from socks5.settings import OutgoingFamily
-from socks5.wire import unmap
 
 RESOLUTION_DELAY = 0.05
 """Seconds that IPv4 addresses wait for IPv6 ones (RFC 8305 section 3)."""

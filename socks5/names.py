@@ -2,8 +2,6 @@
 
 Names arrive as octets. Most are plain ASCII and cost next to nothing here; others are put into the form of
 IDNA as browsers do (UTS #46, non-transitional), once.
-
-Floor 1½: imports only :mod:`socks5.wire`.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from socket import (
 
 from twisted.internet.error import DNSLookupError
 
-from socks5.wire import Address, unmap
+from socks5.protocol.address import Address, unmap
 
 MOST_CONVERTED = 1024
 """Internationalised names whose form is remembered."""

@@ -4,8 +4,6 @@ All questions about a name go to one server from one UDP socket, whose port the 
 which takes datagrams of that server only. A server that is silent gets company: after a while the next one is
 asked, and whoever answers first counts. One that refuses, or refers us to others, is passed over. What is too long
 for a datagram is asked for over TCP.
-
-Floor 2: imports floors 0 to 1½.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.dns import Answer, Code, question, read_answer
-from socks5.networks import socket_name
+from socks5.protocol.dns import Answer, Code, question, read_answer
+from socks5.protocol.networks import socket_name
 from socks5.resolvconf import ResolvConf
 
 MOST_DATAGRAM = 4096
@@ -113,7 +111,7 @@ class Inquiry:
 
     :param reactor: provides IReactorFDSet, IReactorTCP and the clock.
     :param conf: whom to ask, and how.
-    :param name: see :func:`socks5.dns.wire_name`.
+    :param name: see :func:`socks5.protocol.dns.wire_name`.
     :param kinds: TYPE of each question.
     :param told: see :class:`Told`. It may be called from within :meth:`start`; never after :meth:`stop`.
     :param first: which server is the first, counted from 0; beyond the last one it goes round.

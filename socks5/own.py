@@ -1,7 +1,5 @@
 """What is this machine's own: addresses, for those who must not send there what would come back, or ban whom all
 share.
-
-Floor 1½: imports :mod:`socks5.networks`, :mod:`socks5.rules` and :mod:`socks5.wire`.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ from typing import IO, Any
 from weakref import WeakKeyDictionary
 from zlib import crc32
 
-from socks5.networks import Networks, packed, socket_name
+from socks5.protocol.address import Address
+from socks5.protocol.networks import Networks, packed, socket_name
 from socks5.rules import meanings
-from socks5.wire import Address
 
 LIFETIME = 10.0
 """Seconds that an answer is remembered at the most: addresses come and go."""

@@ -2,8 +2,6 @@
 
 A password is asked for on the terminal, or is the first line of a standard input that is none. It is
 never an argument, which every user of the machine could read.
-
-Floor 5: imports :mod:`socks5.wire`, :mod:`socks5.auth.hashes` and :mod:`socks5.auth.users`.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from typing_extensions import override
 from socks5.auth.hashes import NotComputed, make_hash
 from socks5.auth.users import is_name, parse_hash
 from socks5.disk import read
-from socks5.wire import MAX_NAME
+from socks5.protocol.address import MAX_NAME
 
 MAX_PASSWORD = 255
 """Octets of a password (RFC 1929 section 2)."""

@@ -9,8 +9,6 @@ batch.
 
 Needs Linux's epoll and a reactor with file descriptors; :func:`poller_of` says whether both are
 there.
-
-Floor 2: imports nothing of the package.
 """
 
 from __future__ import annotations

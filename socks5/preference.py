@@ -2,8 +2,6 @@
 
 Inside a family the order stays: name servers rotate it on purpose. Both families are tried anyway (RFC 8305), so
 what is decided here is the one that begins.
-
-Floor 2: imports only :mod:`socks5.networks`.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 
-from socks5.networks import Networks
+from socks5.protocol.networks import Networks
 
 _LESS_THAN_IPV4 = Networks.parse("2002::/16,2001::/32,fc00::/7")
 """6to4, Teredo and local addresses: precedence below IPv4's (section 2.1)."""

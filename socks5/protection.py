@@ -6,8 +6,6 @@ the transport that the session, and a relay behind it, see from then on: back pr
 the transport's below. It knows no SOCKS.
 
 Wrapping and unwrapping happen in the reactor's thread: a token of 64 KiB costs a fraction of a millisecond.
-
-Floor 2: imports :mod:`socks5.encapsulation`, :mod:`socks5.errors` and :mod:`socks5.interfaces`.
 """
 
 from __future__ import annotations
@@ -20,9 +18,9 @@ from twisted.internet.interfaces import IConsumer, INegotiated, IPushProducer, I
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.encapsulation import Message, MessageType, Protection, Tokens, token_of
-from socks5.errors import LocalProtocolError, RemoteProtocolError
 from socks5.interfaces import IContext, IProtection
+from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
+from socks5.protocol.gssapi import Message, MessageType, Protection, Tokens, token_of
 
 
 @implementer(IProtection)

@@ -8,8 +8,6 @@ signals, Twisted's transports - stays Twisted's.
 ``twistd socks5`` runs on it unless it is told which reactor to run on (``twistd --reactor``). An
 embedding program may call :func:`install` first thing, as with any reactor; without it, everything
 works the same.
-
-Floor 2: imports :mod:`socks5.poll`.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ becomes a close once all is sent. A reset is passed on as a reset, behind the oc
 before it. A :class:`Side` moves the octets of one end; :class:`TransportSide` does it for any
 Twisted transport: each side's send buffer pauses the other side's reading, so memory is bounded
 while a reader is slow. Knows no SOCKS.
-
-Floor 2½: imports floor 1, :mod:`socks5.deadlines`, :mod:`socks5.transport` and :mod:`socks5.protection`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Failures as REP octets, and transports' addresses as wire addresses.
 
 :func:`reply_for` is total and goes by type and ``errno``, never by text. Knows no sessions.
-
-Floor 2: imports from floors 0 and 1.
 """
 
 from __future__ import annotations
@@ -14,8 +12,9 @@ from typing import Any
 from twisted.internet import error
 from twisted.python.failure import Failure
 
-from socks5.errors import ReplyError
-from socks5.wire import UNSPECIFIED, Address, ReplyCode, unmap
+from socks5.protocol.address import UNSPECIFIED, Address, unmap
+from socks5.protocol.errors import ReplyError
+from socks5.protocol.messages import ReplyCode
 
 _BY_NAME = {
     "EACCES": ReplyCode.NOT_ALLOWED,  # a "prohibit" route, or a firewall's word

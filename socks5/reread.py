@@ -2,8 +2,6 @@
 lead to now.
 
 What cannot be read replaces nothing. One line of the log says what was read, and what stays as it was.
-
-Floor 5: imports nothing of the package.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The system's two files about names: the hosts file, and the one that says which name servers to ask and how.
-
-Floor 1½: imports only :mod:`socks5.disk` and :mod:`socks5.names`.
-"""
+"""The system's two files about names: the hosts file, and the one that says which name servers to ask and how."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@ by asking the system's name servers (:class:`~socks5.lookups.NameServerLookups`)
 that is wanted, or the resolver that a program has installed in its reactor. Equal names share one lookup. Each client
 has a share of the lookups, and those who wait have their turns by client, so a client's dead names cost that client
 alone.
-
-Floor 2: imports floors 0 to 1½ and :mod:`socks5.lookups`.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from socks5.lookups import (
     SystemLookups,
 )
 from socks5.names import hostname
-from socks5.networks import subscriber
+from socks5.protocol.networks import subscriber
 from socks5.resolvconf import HOSTS, RESOLV_CONF, parse_hosts
 from socks5.settings import NameSource, Settings
 from socks5.shares import Shares

@@ -6,8 +6,6 @@ its neighbourhood - loopback, link-local and cloud-metadata addresses, multicast
 unspecified address - in whatever form they are written. Decided on the address that is dialled, so
 neither a name nor an IPv6 address that carries an IPv4 one gets round it. And nobody connects to the proxy
 through itself.
-
-Floor 1½: imports floors 0 and 1.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from typing import ClassVar
 from zope.interface import implementer
 
 from socks5.interfaces import Access, IRules
-from socks5.networks import Networks
+from socks5.protocol.networks import Networks
 
 SPECIAL_NETWORKS = tuple(
     ip_network(network)

@@ -7,8 +7,6 @@
 
     endpoint = endpoints.serverFromString(reactor, "tcp:1080:interface=127.0.0.1")
     endpoint.listen(ServerFactory(reactor))
-
-Floor 4: imports everything below, and the floor's other files.
 """
 
 from __future__ import annotations
@@ -46,13 +44,14 @@ from socks5.interfaces import (
 )
 from socks5.limits import SessionLimit, Sparing
 from socks5.own import OwnListeners
+from socks5.protocol.address import UNSPECIFIED
+from socks5.protocol.messages import Command, Method
 from socks5.replies import address_of
 from socks5.resolve import Resolver
 from socks5.rules import Rules
 from socks5.session import ServerProtocol
 from socks5.settings import Settings
 from socks5.verdicts import StrictBans, StrictRules
-from socks5.wire import UNSPECIFIED, Command, Method
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
     Command.CONNECT: Connect,

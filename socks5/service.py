@@ -5,8 +5,6 @@ Starts completely or not at all: what cannot be listened on is one sentence and 
 privileges are dropped, and says so once the reactor runs.
 Stops in order: no new clients, every session closed, the access log written, all within
 :data:`STOP_GRACE` and a moment.
-
-Floor 5: imports everything below.
 """
 
 from __future__ import annotations
@@ -35,11 +33,11 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.certificates import Unusable
+from socks5.protocol.address import unmap
 from socks5.replies import address_of
 from socks5.server import ServerFactory
 from socks5.signals import Signals
 from socks5.tls import TLSEndpoint, endpoint_from
-from socks5.wire import unmap
 
 STOP_GRACE = 2.0
 """Seconds in which sessions may still send what is written, at the end."""

@@ -3,8 +3,6 @@ command.
 
 An exception in one session is logged, answered with reply 1 and ends that session alone. What
 sessions share is a :class:`Server`, which they know by that contract only.
-
-Floor 4: imports everything below.
 """
 
 from __future__ import annotations
@@ -38,14 +36,6 @@ from socks5.certificates import reason_of
 from socks5.counters import Counters
 from socks5.crowds import Crowds
 from socks5.deadlines import Deadlines, IdleTimers
-from socks5.errors import (
-    AuthenticationFailed,
-    CommandNotSupported,
-    NotAllowed,
-    NotSOCKS5,
-    ProtocolError,
-    SOCKSError,
-)
 from socks5.interfaces import (
     Access,
     IAcceptor,
@@ -65,15 +55,24 @@ from socks5.interfaces import (
 )
 from socks5.limits import Sparing
 from socks5.names import without_false_name
-from socks5.negotiation import (
+from socks5.own import OwnListeners
+from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.protocol.errors import (
+    AuthenticationFailed,
+    CommandNotSupported,
+    NotAllowed,
+    NotSOCKS5,
+    ProtocolError,
+    SOCKSError,
+)
+from socks5.protocol.messages import Command, Credentials, Greeting, Method, ReplyCode, Request
+from socks5.protocol.server_negotiation import (
     CommandRequested,
     CredentialsReceived,
-    Rejected,
     ServerEvent,
     ServerNegotiation,
-    Stage,
 )
-from socks5.own import OwnListeners
+from socks5.protocol.stages import Rejected, Stage
 from socks5.relay import Side, TransportSide, can_half_close
 from socks5.replies import reply_for
 from socks5.settings import Settings
@@ -88,16 +87,6 @@ from socks5.transport import (
     prepare_transport,
 )
 from socks5.verdicts import as_user
-from socks5.wire import (
-    UNSPECIFIED,
-    Address,
-    Command,
-    Credentials,
-    Greeting,
-    Method,
-    ReplyCode,
-    Request,
-)
 
 EXPECTED_FAILURES = (
     SOCKSError,

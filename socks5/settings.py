@@ -2,8 +2,6 @@
 
 Time is in seconds, sizes in octets. A :class:`Settings` never changes; a new one replaces it as a
 whole (``dataclasses.replace``), so a session that has begun keeps the one it began with.
-
-Floor 1: imports only :mod:`socks5.wire` and :mod:`socks5.networks`.
 """
 
 from __future__ import annotations
@@ -12,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from socks5.networks import NO_NETWORKS, Networks
-from socks5.wire import MAX_UDP_PAYLOAD, Command
+from socks5.protocol.datagram import MAX_UDP_PAYLOAD
+from socks5.protocol.messages import Command
+from socks5.protocol.networks import NO_NETWORKS, Networks
 
 
 class UDPPin(StrEnum):

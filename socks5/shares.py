@@ -4,8 +4,6 @@ One who finds no place waits, and those who wait are served in turn by client, s
 thousand items waits for itself. A client has no more than its share of places and of room to wait, however
 many are free; but its first item always finds both, whatever others do. So there can be more places than
 were bargained for by one for each client at the most, and clients are bounded by their connections.
-
-Floor 1½: imports nothing of the package.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A time without room for another client: the log says so, and nobody waits for ever.
-
-Floor 1½: imports :mod:`socks5.counters` and :mod:`socks5.deadlines`.
-"""
+"""A time without room for another client: the log says so, and nobody waits for ever."""
 
 from __future__ import annotations
 

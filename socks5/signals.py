@@ -3,8 +3,6 @@
 They are taken as soon as the service begins, so that none that comes before the reactor runs ends the process
 half started or is lost: what it asks for is done once the reactor runs. They are kept until the process is gone:
 another one on the way to the end changes nothing, exit status included.
-
-Floor 5: imports nothing of the package.
 """
 
 from __future__ import annotations

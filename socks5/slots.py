@@ -8,8 +8,6 @@
 
 Every structure is written once; for each datagram only lengths, and names and headers that are not those of the
 datagram before, are written anew (recvmmsg(2), sendmmsg(2), readv(2), cmsg(3)).
-
-Floor 2: imports nothing of the package.
 """
 
 from __future__ import annotations

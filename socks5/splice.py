@@ -8,9 +8,6 @@ pipe of a bounded pool, which it gives back when it falls silent. Where pipes, t
 ``splice`` itself are missing it goes on copying, and nobody notices.
 
 :func:`join` chooses the path for two streams.
-
-Floor 2½: imports floors 0 and 1, :mod:`socks5.relay`, :mod:`socks5.transport` and
-:mod:`socks5.poll`.
 """
 
 from __future__ import annotations

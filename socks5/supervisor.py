@@ -7,9 +7,6 @@ is killed, so that it has a successor, too. A worker that cannot begin at all en
 for ever.
 
 Imported only where there are workers to start, for the monitor's module installs a reactor.
-
-Floor 5: imports floor 1½ and :mod:`socks5.workers`, :mod:`socks5.heartbeat`, :mod:`socks5.signals` and
-:mod:`socks5.service`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Every option is checked here, and whatever is wrong is one sentence that names the option and what
 was expected.
-
-Floor 5: imports everything below, and :mod:`socks5.service`.
 """
 
 from __future__ import annotations
@@ -42,8 +40,9 @@ from socks5.interfaces import IAuthenticator
 from socks5.kerberos import KerberosOptions
 from socks5.limits import raise_descriptor_limit
 from socks5.listeners import DoorOptions, Place, at_door, networks
-from socks5.networks import Networks
 from socks5.own import OwnPorts, is_own_address, share_ports
+from socks5.protocol.messages import Method
+from socks5.protocol.networks import Networks
 from socks5.reread import Rereading, Source
 from socks5.resolvconf import sources_beside_dns
 from socks5.server import ServerFactory
@@ -62,7 +61,6 @@ from socks5.service import (
 from socks5.session import COMMAND_NAMES
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.tls import TLSEndpoint
-from socks5.wire import Method
 from socks5.workers import Inheriting, NextInherited, Opening, Worker, worker_count
 
 MAX_KEEPALIVE = 32_767

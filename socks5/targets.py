@@ -4,8 +4,6 @@ sent there, and so who may answer, and whereto.
 What is remembered is bounded for each client address, over all its associations. It goes by age, not by number:
 whoever was heard of within :data:`KEPT` seconds stays (RFC 4787 REQ-5), and where there is no room left a new target
 gets none. Time passes in periods, which the owner counts, so no datagram asks for the time.
-
-Floor 1½: imports :mod:`socks5.wire`.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from socks5.wire import Address
+from socks5.protocol.address import Address
 
 KEPT = 120.0
 """Seconds that a target is remembered at the least, since a datagram went there or came from there."""

@@ -3,8 +3,6 @@
 ``tls:PORT:cert=FILE`` is parsed here and not by a plugin, for Twisted has a ``tls:`` of its own: a
 folder of certificates, which stays as it is. TCP and TLS are kept apart (:class:`TLSEndpoint`), so
 that another factory can stand between the two.
-
-Floor 2: imports :mod:`socks5.certificates` and floor 1.
 """
 
 from __future__ import annotations

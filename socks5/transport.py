@@ -6,8 +6,6 @@ connections are many and short: it writes at once and waits only for what the ke
 closes at once when nothing waits to be sent, and makes address objects only for who asks. Its
 events go to a receiver (:class:`~socks5.interfaces.IStream`); a relay may take the socket out of
 its hands (:meth:`Connection.detach`) and gives it back only to be closed.
-
-Floor 2: imports :mod:`socks5.poll`, :mod:`socks5.interfaces` and :mod:`socks5.wire`.
 """
 
 from __future__ import annotations
@@ -34,8 +32,8 @@ from zope.interface import implementer
 
 from socks5.interfaces import IStream
 from socks5.poll import FAILED, HUNG_UP, WRITABLE, Owner, Poller
+from socks5.protocol.address import UNSPECIFIED, Address, unmap
 from socks5.replies import address_of
-from socks5.wire import UNSPECIFIED, Address, unmap
 
 READ_SIZE = 65536
 """Octets taken from the kernel at a time."""

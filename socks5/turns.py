@@ -6,8 +6,6 @@ its associations and both directions, which its work is counted against. A socke
 share waits here, and is no longer read. Once everybody else has been served, the reactor's timers too, those who
 wait are served in turn: each client with a new share, its sockets in the order in which they came to wait. Who
 has taken too much begins with a debt (deficit round robin).
-
-Floor 2: imports :mod:`socks5.networks`, :mod:`socks5.targets` and :mod:`socks5.poll`.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from twisted.python.failure import Failure
 
-from socks5.networks import subscriber
 from socks5.poll import READABLE
+from socks5.protocol.networks import subscriber
 from socks5.targets import Budget
 
 SINGLE = 32

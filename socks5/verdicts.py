@@ -3,8 +3,6 @@
 A coroutine, a Deferred and a forgotten ``return`` are no answers, and the first two are true to Python: a
 rule that waits would let everybody in. Here whatever is neither True nor False refuses, and the log says so
 once for each object. What can be seen before anybody asks is refused at once, by :func:`answering`.
-
-Floor 1½: imports floor 1.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ For every worker the parent opens a socket of its own at each address (SO_REUSEP
 spreads clients over them) and never accepts on any. No other process shares the port. What cannot be
 opened twice - a UNIX socket, one inherited from systemd - is shared by all workers. A worker whose
 parent is gone ends itself.
-
-Floor 5: imports :mod:`socks5.accept` and :mod:`socks5.limits`.
 """
 
 from __future__ import annotations

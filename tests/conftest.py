@@ -12,7 +12,7 @@ import pytest
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from socks5 import bans
-from socks5.networks import Networks
+from socks5.protocol.networks import Networks
 from tests import sessions, skips
 
 # In CI the examples are the same in every run: a red build is then about the change under test.

@@ -14,18 +14,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from socks5.auth import User
-from socks5.encapsulation import Message, MessageType, Protection, Tokens, token_of
-from socks5.errors import RemoteProtocolError
 from socks5.interfaces import IAcceptor, IContext, IUser, Step
-from socks5.negotiation import (
-    ClientEvent,
-    ClientNegotiation,
-    ProtectionReceived,
-    Rejected,
-    ReplyReceived,
-    TokenReceived,
-)
-from socks5.wire import Address, Reply, Request
+from socks5.protocol.address import Address
+from socks5.protocol.client_negotiation import ClientEvent, ClientNegotiation, ReplyReceived
+from socks5.protocol.errors import RemoteProtocolError
+from socks5.protocol.gssapi import Message, MessageType, Protection, Tokens, token_of
+from socks5.protocol.messages import Reply, Request
+from socks5.protocol.stages import ProtectionReceived, Rejected, TokenReceived
 
 SECRET = b"ticket"
 """What the client's first token holds, behind its user's name: no log and no text may show it."""

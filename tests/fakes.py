@@ -53,7 +53,8 @@ from zope.interface import implementer
 
 from socks5.attempts import Stream
 from socks5.interfaces import Access, IDialer, IResolver, IStream
-from socks5.wire import Address, Command
+from socks5.protocol.address import Address
+from socks5.protocol.messages import Command
 
 CLIENT = IPv4Address("TCP", "198.51.100.7", 51234)
 """Where a fake connection comes from, unless told otherwise."""

@@ -27,9 +27,9 @@ from socks5.interfaces import (
     Record,
 )
 from socks5.limits import SessionLimit
+from socks5.protocol.messages import Credentials, Method
 from socks5.server import ServerFactory
 from socks5.settings import Settings
-from socks5.wire import Credentials, Method
 from tests.fakes import CLIENT, SERVER, FakeDialer, FakeReactor, FakeResolver, FakeTransport
 
 octets = bytes.fromhex

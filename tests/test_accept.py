@@ -55,11 +55,11 @@ from socks5.counters import Counters
 from socks5.door import Door
 from socks5.limits import CROWDED, SessionLimit
 from socks5.poll import poller_of
+from socks5.protocol.address import Address
 from socks5.server import ServerFactory
 from socks5.settings import Settings
 from socks5.shortage import NO_ROOM
 from socks5.transport import Connection
-from socks5.wire import Address
 from tests.certificates import self_signed
 from tests.sessions import Failures, session_limit
 

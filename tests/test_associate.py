@@ -14,8 +14,10 @@ from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin, as
 from socks5.associate import Associate
 from socks5.interfaces import ICommand, ISession
 from socks5.own import ports_of
+from socks5.protocol.address import Address
+from socks5.protocol.datagram import Datagram
+from socks5.protocol.messages import Command
 from socks5.turns import LOOKUP, turns_of
-from socks5.wire import Address, Command, Datagram
 from tests import sessions
 from tests.fakes import FakeTLSTransport, FakeTransport, FakeUDPPort, address
 from tests.sessions import (

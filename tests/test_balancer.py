@@ -18,6 +18,8 @@ from socks5.balancer import Behind, HeaderFactory, HeaderProtocol, is_own
 from socks5.counters import Counters
 from socks5.interfaces import ClaimedAccess
 from tests.fakes import FakeTransport, address
+from tests.protocol.test_negotiation import Octet
+from tests.protocol.test_proxy_header import BLOCK4, line, version_2
 from tests.sessions import (
     BIND,
     CONNECT,
@@ -34,8 +36,6 @@ from tests.sessions import (
     Server,
     octets,
 )
-from tests.test_negotiation import Octet
-from tests.test_proxyheader import BLOCK4, line, version_2
 
 BALANCERS = Networks.parse("203.0.113.0/24,127.0.0.1")
 DOOR = Door(proxies=BALANCERS)

@@ -11,7 +11,7 @@ from socks5 import bans as module
 from socks5 import deadlines
 from socks5.bans import FORGET, FORGET_BAN, LONGEST_BAN, PARDON_INTERVAL, Bans
 from socks5.interfaces import IBans
-from socks5.networks import Networks
+from socks5.protocol.networks import Networks
 from socks5.settings import Settings
 from tests.fakes import TimeOfDay
 

@@ -22,8 +22,8 @@ from socks5.auth.hashes import Hash
 from socks5.auth.users import WrongSource
 from socks5.auth.work import Work
 from socks5.checkers import htpasswd, located, passwords_in_file, passwords_on_command_line
+from socks5.protocol.messages import Credentials
 from socks5.tap import Options
-from socks5.wire import Credentials
 from tests.test_auth_hashes import KNOWN, SECRET
 
 LINE = f"alice:{KNOWN['bcrypt']}\n"

@@ -14,9 +14,9 @@ from twisted.internet.error import (
 )
 
 from socks5 import PerFamily, Settings
-from socks5.errors import LocalProtocolError
+from socks5.protocol.address import Address
+from socks5.protocol.errors import LocalProtocolError
 from socks5.relay import RESET_DELAYS
-from socks5.wire import Address
 from tests.fakes import FakeConnector, FakeTransport, address
 from tests.sessions import (
     CONNECT,

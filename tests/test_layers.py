@@ -1,6 +1,6 @@
-"""The floors of docs/architecture.rst: a module imports from lower floors only.
+"""The table of docs/architecture.rst: a module imports from its own folder, and from the folders that the table names.
 
-This list is the house. A new module gets its place here, and a sideways import is listed or not made.
+This table is the house. A new module belongs into one of its rooms.
 """
 
 import ast
@@ -13,144 +13,98 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "socks5"
 
-FLOORS = [
-    (
-        "0 pure",
-        ["errors", "wire", "encapsulation", "negotiation", "networks", "proxyheader", "dns"],
-    ),
-    ("1 contracts", ["settings", "counters", "deadlines", "interfaces", "door"]),
-    (
-        "1½ policy",
-        [
-            "auth",
-            "auth.hashes",
-            "auth.users",
-            "auth.files",
-            "auth.turns",
-            "auth.work",
-            "auth.pam",
-            "auth.directory",
-            "auth.ldap",
-            "gssapi",
-            "disk",
-            "certificates",
-            "rules",
-            "verdicts",
-            "shortage",
-            "crowds",
-            "limits",
-            "accesslog",
-            "targets",
-            "own",
-            "bans",
-            "names",
-            "shares",
-            "resolvconf",
-        ],
-    ),
-    (
-        "2 sockets",
-        [
-            "turns",
-            "poll",
-            "reactor",
-            "replies",
-            "preference",
-            "nameservers",
-            "lookups",
-            "resolve",
-            "transport",
-            "slots",
-            "datagrams",
-            "tls",
-            "protection",
-        ],
-    ),
-    ("2½ motion", ["attempts", "dial", "relay", "splice", "accept", "balancer"]),
-    ("3 commands", ["connect", "bind", "associate"]),
-    ("4 faces", ["session", "entrance", "contexts", "server"]),
-    (
-        "5 doors",
-        [
-            "signals",
-            "heartbeat",
-            "reread",
-            "service",
-            "listeners",
-            "workers",
-            "supervisor",
-            "checkers",
-            "kerberos",
-            "tap",
-            "passwd",
-            "__main__",
-        ],
-    ),
-]
+ROOT = "the root"
 
-# Inside one floor, only these.
-SIDEWAYS = {
-    "wire": {"errors"},
-    "encapsulation": {"errors"},
-    "negotiation": {"wire", "encapsulation", "errors"},
-    "proxyheader": {"wire", "errors"},
-    "dns": {"wire"},
-    "interfaces": {"settings", "counters", "deadlines"},
-    "auth": {"limits"},
-    "limits": {"crowds", "shortage"},
-    "bans": {"limits", "own"},
-    "own": {"rules"},
-    "certificates": {"auth", "disk"},
-    "auth.users": {"auth", "auth.hashes"},
-    "auth.files": {"auth", "auth.users", "auth.work", "limits", "disk"},
-    "auth.turns": {"auth", "limits"},
-    "auth.work": {"auth", "auth.turns", "auth.users", "limits"},
-    "auth.pam": {"auth", "auth.users", "disk", "limits"},
-    "auth.directory": {"auth.users"},
-    "auth.ldap": {"auth", "auth.directory", "auth.turns", "auth.users", "limits"},
-    "gssapi": {"auth", "auth.users", "auth.work", "limits"},
-    "resolvconf": {"disk", "names"},
-    "reactor": {"poll"},
-    "lookups": {"nameservers", "preference"},
-    "resolve": {"lookups"},
-    "transport": {"poll", "replies"},
-    "turns": {"poll"},
-    "datagrams": {"poll", "slots", "turns"},
-    "dial": {"attempts"},
-    "splice": {"relay"},
-    "entrance": {"session"},
-    "contexts": {"session", "entrance"},
-    "server": {"session", "entrance", "contexts"},
-    "service": {"signals"},
-    "listeners": {"service"},
-    "supervisor": {"workers", "heartbeat", "signals", "service"},
-    "kerberos": {"checkers"},
-    "tap": {
-        "heartbeat",
-        "reread",
-        "service",
-        "listeners",
-        "workers",
-        "supervisor",
-        "checkers",
-        "kerberos",
-    },
-    "__main__": {"tap", "service", "signals", "passwd", "workers"},
+CONTRACTS = {"protocol", ROOT}
+
+FOLDERS = {
+    "protocol": set[str](),
+    ROOT: {"protocol"},
+    "net": CONTRACTS,
+    "auth": CONTRACTS,
+    "policy": CONTRACTS,
+    "observe": CONTRACTS,
+    "relay": CONTRACTS | {"net"},
+    "outbound": CONTRACTS | {"net"},
+    "server": CONTRACTS | {"net", "auth", "policy", "relay", "outbound"},
+    "app": CONTRACTS | {"net", "auth", "policy", "relay", "outbound", "server", "observe"},
 }
+"""From which other folders the modules of each may import."""
 
-# The face offers what other floors define: it may import all but the doors, and no module imports it.
-FACE = "__init__"
+DOORS = {"__init__", "__main__"}
+"""They offer what the folders define; no module imports from them."""
 
-PLACE = {name: floor for floor, (_, names) in enumerate(FLOORS) for name in names}
-PURE = FLOORS[0][1]
 PURE_MAY_IMPORT = sys.stdlib_module_names | {"typing_extensions"}  # the latter for `override`
-DOORS = FLOORS[-1][1]
+MOVING = {
+    "accept",
+    "accesslog",
+    "associate",
+    "attempts",
+    "balancer",
+    "bans",
+    "bind",
+    "certificates",
+    "checkers",
+    "connect",
+    "contexts",
+    "crowds",
+    "datagrams",
+    "dial",
+    "disk",
+    "door",
+    "entrance",
+    "gssapi",
+    "heartbeat",
+    "kerberos",
+    "limits",
+    "listeners",
+    "lookups",
+    "names",
+    "nameservers",
+    "own",
+    "passwd",
+    "poll",
+    "preference",
+    "protection",
+    "reactor",
+    "relay",
+    "replies",
+    "reread",
+    "resolvconf",
+    "resolve",
+    "rules",
+    "server",
+    "service",
+    "session",
+    "shares",
+    "shortage",
+    "signals",
+    "slots",
+    "splice",
+    "supervisor",
+    "tap",
+    "targets",
+    "tls",
+    "transport",
+    "turns",
+    "verdicts",
+    "workers",
+}
+"""Modules that have no room yet."""
 
 
 def module_name(path: Path, package: Path) -> str:
-    """``socks5/relay.py`` is "relay", ``socks5/motion/relay.py`` "motion.relay", the package "__init__"."""
+    """``socks5/relay/pipes.py`` is "relay.pipes", ``socks5/auth/__init__.py`` "auth", the package "__init__"."""
     parts = path.relative_to(package).with_suffix("").parts
-    return ".".join(parts[:-1]) if len(parts) > 1 and parts[-1] == FACE else ".".join(parts)
+    return ".".join(parts[:-1]) if len(parts) > 1 and parts[-1] == "__init__" else ".".join(parts)
+
+
+def folder_of(module: str) -> str:
+    """Where a module stands: its folder, "the root", or "a door"."""
+    if module in DOORS:
+        return "a door"
+    folder, dot, _ = module.partition(".")
+    return folder if dot or (PACKAGE / folder).is_dir() else ROOT
 
 
 def imports(source: str, package: Path, folder: Path) -> Iterator[str]:
@@ -166,17 +120,17 @@ def imports(source: str, package: Path, folder: Path) -> Iterator[str]:
 
 
 def own_module(full_name: str, package: Path) -> str:
-    """Return which module of the package an imported name lives in; the face if in none other."""
+    """Return which module of the package an imported name lives in; the package's door if in none other."""
     parts = full_name.split(".")[1:]
     for length in range(len(parts), 0, -1):
         path = package.joinpath(*parts[:length])
         if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
             return ".".join(parts[:length])
-    return FACE
+    return "__init__"
 
 
 def graph_of(package: Path) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """Return, for each module, which own modules and which foreign top-level packages it imports."""
+    """Return, for each module, which own modules and which foreign names it imports."""
     own: dict[str, set[str]] = {}
     foreign: dict[str, set[str]] = {}
     for path in sorted(package.rglob("*.py")):
@@ -184,53 +138,48 @@ def graph_of(package: Path) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
         ours = {name for name in names if name.split(".")[0] == package.name}
         module = module_name(path, package)
         own[module] = {own_module(name, package) for name in ours} - {module}
-        foreign[module] = {name.split(".")[0] for name in names - ours}
+        foreign[module] = names - ours
     return own, foreign
 
 
 def complaints(package: Path) -> list[str]:
-    """Return one sentence for each thing in the package that the list above does not allow."""
+    """Return one sentence for each thing in the package that the table does not allow."""
     own, foreign = graph_of(package)
     return [
         sentence
         for module in own
+        if module not in MOVING
         for sentence in [
             *place_complaints(module),
-            *import_complaints(module, own[module]),
-            *purity_complaints(module, foreign[module]),
+            *(each for other in sorted(own[module]) for each in import_complaints(module, other)),
+            *foreign_complaints(module, foreign[module]),
         ]
     ] + circle_complaints(own)
 
 
 def place_complaints(module: str) -> Iterator[str]:
-    if module != FACE and module not in PLACE:
-        yield f"{module} stands on no floor: give it a place in FLOORS, and in docs/architecture.rst"
+    if module not in DOORS and folder_of(module) not in FOLDERS:
+        yield f"{module} stands in a folder that is not in the table, nor in docs/architecture.rst"
 
 
-def import_complaints(module: str, imported: set[str]) -> Iterator[str]:
-    for other in sorted(imported):
-        if other == FACE:
-            yield f"{module} imports the package's face instead of the module that defines the name"
-        elif module == FACE:
-            if other in DOORS:
-                yield f"the face imports the door {other}"
-        elif module in PLACE and other in PLACE:
-            yield from floor_complaints(module, other)
+def import_complaints(module: str, other: str) -> Iterator[str]:
+    here, there = folder_of(module), folder_of(other)
+    if other in DOORS:
+        yield f"{module} imports from the door {other} instead of the module that defines the name"
+    elif module == "__init__":
+        if there == "app":
+            yield f"the package's door imports {other}"
+    elif other not in MOVING and here in FOLDERS and there != here and there not in FOLDERS[here]:
+        yield f"{module} imports {other}: {here} may not import {there}"
 
 
-def floor_complaints(module: str, other: str) -> Iterator[str]:
-    here, there = PLACE[module], PLACE[other]
-    floors = f"(floor {FLOORS[here][0]}) imports {other} (floor {FLOORS[there][0]})"
-    if there > here:
-        yield f"{module} {floors}: upward"
-    elif there == here and other not in SIDEWAYS.get(module, set()):
-        yield f"{module} {floors}: sideways, and SIDEWAYS does not list it"
-
-
-def purity_complaints(module: str, foreign: set[str]) -> Iterator[str]:
-    if module in PURE:
-        for package in sorted(foreign - PURE_MAY_IMPORT):
-            yield f"{module} is on the pure floor and imports {package}"
+def foreign_complaints(module: str, foreign: set[str]) -> Iterator[str]:
+    folder = folder_of(module)
+    if folder == "protocol":
+        for package in sorted({name.split(".")[0] for name in foreign} - PURE_MAY_IMPORT):
+            yield f"{module} is pure and imports {package}"
+    if "twisted.internet.reactor" in foreign and folder != "app":
+        yield f"{module} imports the reactor"
 
 
 def circle_complaints(own: dict[str, set[str]]) -> list[str]:
@@ -241,39 +190,48 @@ def circle_complaints(own: dict[str, set[str]]) -> list[str]:
     return []
 
 
-def test_every_import_goes_down() -> None:
+def test_every_import_is_one_that_the_table_allows() -> None:
     assert complaints(PACKAGE) == []
 
 
-def test_the_list_names_no_module_that_is_gone() -> None:
-    modules = {module_name(path, PACKAGE) for path in PACKAGE.rglob("*.py")}
-    assert set(PLACE) - modules == set()
+def test_the_table_has_every_folder() -> None:
+    folders = {folder_of(module_name(path, PACKAGE)) for path in PACKAGE.rglob("*.py")}
+    assert folders - {"a door"} <= set(FOLDERS)
 
 
 @pytest.mark.parametrize(
     ("module", "source", "sentence"),
     [
-        ("stray", "", "stray stands on no floor"),
-        ("relay", "from socks5.connect import Connect", "relay (floor 2½ motion) imports connect"),
-        ("relay", "def f():\n    from . import server", "relay (floor 2½ motion) imports server"),
-        ("relay", "from .dial import Dialer", "imports dial (floor 2½ motion): sideways"),
-        ("relay", "import socks5.tap", "relay (floor 2½ motion) imports tap"),
-        ("relay", "from socks5 import ServerFactory", "relay imports the package's face"),
-        ("wire", "from twisted.python import log", "wire is on the pure floor and imports twisted"),
-        ("wire", "import zope.interface", "wire is on the pure floor and imports zope"),
-        ("errors", "from .wire import Address", "a circle: "),
-        ("__init__", "from socks5.tap import Options", "the face imports the door tap"),
+        ("cellar.wine", "", "cellar.wine stands in a folder that is not in the table"),
+        ("relay.relay", "from socks5.server.session import X", "relay may not import server"),
+        (
+            "relay.relay",
+            "def f():\n    from ..server import session",
+            "relay may not import server",
+        ),
+        ("net.poller", "from socks5.policy import bans", "net may not import policy"),
+        ("settings", "import socks5.net.poller", "the root may not import net"),
+        ("relay.relay", "from socks5 import ServerFactory", "imports from the door __init__"),
+        ("protocol.errors", "from twisted.python import log", "errors is pure and imports twisted"),
+        ("net.poller", "from twisted.internet import reactor", "net.poller imports the reactor"),
+        ("protocol.errors", "from .networks import packed", "a circle: "),
+        ("__init__", "from socks5.app.options import Options", "the package's door imports app"),
     ],
 )
 def test_a_breach_is_named(tmp_path: Path, module: str, source: str, sentence: str) -> None:
     package = tmp_path / "socks5"
-    package.mkdir()
-    for name in [FACE, *PLACE]:
+    files = [
+        *("__init__", "settings", "protocol.errors", "protocol.networks", "net.poller"),
+        *("policy.bans", "relay.relay", "server.session", "app.options", "cellar.wine"),
+    ]
+    for name in files:
         place = package.joinpath(*name.split("."))
-        place.parent.mkdir(exist_ok=True)
-        place.with_suffix(".py").touch()
-    (package / "wire.py").write_text("from .errors import SOCKSError\n")
-    assert complaints(package) == []
-    with (package / f"{module}.py").open("a") as file:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if name != "cellar.wine" or module == name:
+            place.with_suffix(".py").touch()
+    (package / "protocol/networks.py").write_text("from .errors import SOCKSError\n")
+    before = [] if module == "cellar.wine" else complaints(package)
+    assert before == []
+    with package.joinpath(*module.split(".")).with_suffix(".py").open("a") as file:
         file.write(source)
     assert any(sentence in each for each in complaints(package))

@@ -9,8 +9,8 @@ from twisted.python import usage
 
 from socks5 import Door, Networks
 from socks5.listeners import AtDoor, at_door
+from socks5.protocol.messages import Method
 from socks5.tap import Options
-from socks5.wire import Method
 from tests.certificates import self_signed
 
 AUTH = ["--auth", "memory:alice:secret"]

@@ -13,7 +13,6 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.python.failure import Failure
 
 from socks5 import lookups, preference
-from socks5.dns import wire_name
 from socks5.lookups import (
     GIVEN_UP,
     HostnameLookups,
@@ -21,6 +20,7 @@ from socks5.lookups import (
     Outcome,
     SystemLookups,
 )
+from socks5.protocol.dns import wire_name
 from socks5.settings import OutgoingFamily
 from tests.fakes import FakeLookup, FakeReactor, FakeTransport
 from tests.nameserver import (

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.error import DNSLookupError
 
 from socks5.names import hostname, literal, without_false_name
-from socks5.wire import Address
+from socks5.protocol.address import Address
 
 # ---------------------------------------------------------------- literals
 

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from socks5 import own
 from socks5.own import OwnListeners, OwnPorts, is_own_address, ports_of, share_ports
-from socks5.wire import Address
+from socks5.protocol.address import Address
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from socks5.encapsulation import ABORT, Message, MessageType, Protection, Tokens
-from socks5.errors import LocalProtocolError, RemoteProtocolError
 from socks5.interfaces import IAcceptor, IContext, IProtection
 from socks5.protection import Envelope, ProtectedTransport
+from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
+from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens
 from socks5.relay import can_half_close
 from tests.contexts import SECRET, FakeAcceptor, FakeContext, FakeInitiator, Half
 from tests.fakes import FakeReactor, FakeTLSTransport, FakeTransport

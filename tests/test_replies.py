@@ -12,9 +12,9 @@ from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, 
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
-from socks5 import errors
+from socks5.protocol import errors
+from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.replies import address_of, most_telling, reply_for
-from socks5.wire import UNSPECIFIED, Address
 
 OURS = [
     (errors.GeneralFailure(), 1),

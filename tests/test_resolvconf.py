@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socks5.dns import wire_name
+from socks5.protocol.dns import wire_name
 from socks5.resolvconf import ResolvConf, parse_hosts, sources_beside_dns
 
 

@@ -20,11 +20,11 @@ from twisted.python import usage
 from socks5 import tap
 from socks5.balancer import HeaderFactory
 from socks5.interfaces import Record
-from socks5.networks import Networks
+from socks5.protocol.messages import Command, Credentials, Method
+from socks5.protocol.networks import Networks
 from socks5.service import ProxyService
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.tap import Options, makeService
-from socks5.wire import Command, Credentials, Method
 
 
 def parse(*arguments: str) -> Options:

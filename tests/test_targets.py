@@ -2,8 +2,8 @@
 
 import pytest
 
+from socks5.protocol.address import Address
 from socks5.targets import Budget, Targets
-from socks5.wire import Address
 
 MINUTE = 60.0
 CLIENT, MOVED = ("198.51.100.7", 5000), ("198.51.100.7", 5001)

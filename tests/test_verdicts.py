@@ -11,12 +11,13 @@ from zope.interface.verify import verifyObject
 
 from socks5 import Access, Rules, ServerFactory
 from socks5.auth import CheckFailed, User
-from socks5.encapsulation import Protection
-from socks5.errors import RemoteProtocolError
 from socks5.interfaces import IBans, IRules
 from socks5.protection import Envelope
+from socks5.protocol.address import Address
+from socks5.protocol.datagram import Datagram
+from socks5.protocol.errors import RemoteProtocolError
+from socks5.protocol.gssapi import Protection
 from socks5.verdicts import StrictBans, StrictRules
-from socks5.wire import Address, Datagram
 from tests.fakes import FakeReactor, address
 from tests.sessions import (
     ASSOCIATE,

@@ -1,11 +1,11 @@
-"""A table of transitions of ``socks5/negotiation.py`` as an SVG, drawn by hand: no Graphviz, no network."""
+"""A table of transitions of ``socks5/protocol/stages.py`` as an SVG, drawn by hand: no Graphviz, no network."""
 
 from __future__ import annotations
 
 from html import escape
 from itertools import pairwise
 
-from socks5.negotiation import Stage, Table
+from socks5.protocol.stages import Stage, Table
 
 WIDTH, HEIGHT, GAP = 330, 46, 30  # of a stage's box, and between two
 LEFT, TOP = 110, 8  # room for the arcs of steps that leave stages out

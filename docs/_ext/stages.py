@@ -1,4 +1,4 @@
-"""The ``stages`` directive: a table of transitions of ``socks5/negotiation.py``, drawn and written out.
+"""The ``stages`` directive: a table of transitions of ``socks5/protocol/stages.py``, drawn and written out.
 
 ``.. stages:: SERVER_NEXT`` reads the table when the documentation is built, so the picture cannot lag
 behind the code. The picture goes into the HTML; the written table below it serves every other output,
@@ -13,8 +13,8 @@ import drawing
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from socks5 import negotiation
-from socks5.negotiation import Stage, Table
+from socks5.protocol import stages
+from socks5.protocol.stages import Stage, Table
 
 
 def _row(cells: list[list[nodes.Node]]) -> nodes.row:
@@ -42,16 +42,16 @@ def written(table: Table) -> nodes.table:
 
 
 class Stages(SphinxDirective):
-    """``.. stages:: NAME``: the table of that name in :mod:`socks5.negotiation`."""
+    """``.. stages:: NAME``: the table of that name in :mod:`socks5.protocol.stages`."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """The picture for HTML, and the written table for everyone."""
-        for module in (negotiation, drawing):
+        for module in (stages, drawing):
             self.env.note_dependency(module.__file__)
         name = self.arguments[0]
-        table: Table = getattr(negotiation, name)
+        table: Table = getattr(stages, name)
         picture = nodes.raw("", drawing.drawn(table, name), format="html")
         return [picture, written(table)]
 

@@ -3,8 +3,6 @@
 
 Any checker for :class:`~twisted.cred.credentials.IUsernamePassword` serves. User names and
 passwords stay the octets that the client sent. No password leaves this folder, in whatever form.
-
-Floor 1½: imports floor 1, :mod:`socks5.limits` and :mod:`socks5.wire`; the other files of the folder import this one.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from zope.interface import Interface, implementer
 
 from socks5.interfaces import IAuthenticator, IFromClient, IMemory, IUser
 from socks5.limits import Sparing
-from socks5.wire import Credentials, Method
+from socks5.protocol.messages import Credentials, Method
 
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 

@@ -1,7 +1,4 @@
-"""Where an LDAP directory is and how users are found in it: a configuration file, TOML.
-
-Floor 1½: imports :mod:`socks5.auth.users`.
-"""
+"""Where an LDAP directory is and how users are found in it: a configuration file, TOML."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
 """A file of users, and perhaps one of groups, read again when they change.
 
 The last state that could be read stays in force: somebody may be writing the file at this moment.
-
-Floor 1½: imports :mod:`socks5.disk`, :mod:`socks5.limits`, :mod:`socks5.auth`, and of its folder
-:mod:`socks5.auth.users` and :mod:`socks5.auth.work`.
 """
 
 from __future__ import annotations

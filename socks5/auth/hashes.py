@@ -2,8 +2,6 @@
 
 Argon2 and bcrypt are computed by their own libraries, which leave the interpreter to others
 meanwhile; the older kinds by libpass, which does not. Passwords are octets.
-
-Floor 1½: imports nothing of the package.
 """
 
 from __future__ import annotations

@@ -3,9 +3,6 @@
 A login is a connection, a simple bind (RFC 4513 section 5.1.3) and a search for the name as the directory
 spells it; where groups are wanted, one more. Over TLS, of which the server's name is verified; in clear
 text only to this machine.
-
-Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and its folder; ldaptor inside functions, for it asks for the
-reactor when it is imported.
 """
 
 from __future__ import annotations

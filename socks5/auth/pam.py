@@ -1,7 +1,4 @@
-"""What the system's PAM says of a user name and a password. Needs python-pam (the extra ``pam``).
-
-Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.auth` and its folder; python-pam inside functions.
-"""
+"""What the system's PAM says of a user name and a password. Needs python-pam (the extra ``pam``)."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ Each client has a queue of its own: an IPv4 address, or a /64 of IPv6. A turn go
 checks under way; among equals, to the one that has not had any for the longest time. So somebody whose queue was
 empty waits for what has begun already, and not for what others have queued. When too much waits, the newest check
 of whoever has queued most gives way, and among equals one from the IPv6 /48 that has: it may be one client's.
-
-Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.networks` and :mod:`socks5.auth`.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from twisted.logger import Logger
 
 from socks5.auth import LoginNotJudged
 from socks5.limits import Monotonic, Sparing
-from socks5.networks import subscriber
+from socks5.protocol.networks import subscriber
 
 WAITING = 256
 """Checks that wait for their turn; about what the hashing threads get through in a handshake's time."""

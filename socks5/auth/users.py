@@ -2,8 +2,6 @@
 
 Pure: text in, users out. What is wrong is a sentence with the line's number and what to do; it
 quotes nothing of the line but a name.
-
-Floor 1½: imports :mod:`socks5.wire`, :mod:`socks5.auth` and :mod:`socks5.auth.hashes`.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from twisted.cred.error import UnauthorizedLogin
 
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.hashes import Hash, NotComputed
-from socks5.wire import MAX_NAME
+from socks5.protocol.address import MAX_NAME
 
 NAME_SHOWN = 64
 """Characters of a name that nobody has vouched for, in a record."""

@@ -3,9 +3,6 @@
 A hash costs tens of milliseconds on purpose. So it never runs in the reactor's thread, equal logins
 share one check, and a right one is remembered for :data:`LIFETIME` - under a keyed digest, never as
 a password.
-
-Floor 1½: imports :mod:`socks5.limits`, :mod:`socks5.networks`, :mod:`socks5.auth`, and of its folder
-:mod:`socks5.auth.turns` and :mod:`socks5.auth.users`.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ from socks5.auth.turns import Turn, Turns
 from socks5.auth.users import keyed
 from socks5.interfaces import IMemory
 from socks5.limits import Sparing
-from socks5.networks import subscriber
+from socks5.protocol.networks import subscriber
 
 _PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 

@@ -4,16 +4,10 @@ from collections.abc import Iterator
 
 from typing_extensions import override
 
-from socks5.negotiation import (
-    ClientEvent,
-    ClientNegotiation,
-    ProtectionReceived,
-    Rejected,
-    ReplyReceived,
-    Stage,
-    TokenReceived,
-)
-from socks5.wire import Address, Request
+from socks5.protocol.address import Address
+from socks5.protocol.client_negotiation import ClientEvent, ClientNegotiation, ReplyReceived
+from socks5.protocol.messages import Request
+from socks5.protocol.stages import ProtectionReceived, Rejected, Stage, TokenReceived
 from tests.interop.association import Peer
 from tests.interop.ticket import ENCAPSULATED, NONE, Aborted, Client
 

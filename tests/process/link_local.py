@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 
-from socks5.wire import Address, Datagram
+from socks5.protocol.address import Address
+from socks5.protocol.datagram import Datagram
 
 HOST = "fe80::1"
 TARGET = "2001:db8::1"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from socks5.wire import Address, Datagram
+from socks5.protocol.address import Address
+from socks5.protocol.datagram import Datagram
 from tests.process.program import (
     COMMANDS,
     STOP_SECONDS,

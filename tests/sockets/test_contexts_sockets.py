@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from socks5.encapsulation import Protection
+from socks5.protocol.address import Address
+from socks5.protocol.datagram import Datagram
+from socks5.protocol.gssapi import Protection
+from socks5.protocol.messages import Request
 from socks5.transport import Connection
-from socks5.wire import Address, Datagram, Request
 from tests.certificates import Authority
 from tests.contexts import ContextClient, FakeAcceptor, FakeInitiator
 from tests.sessions import Allow

@@ -25,9 +25,10 @@ from socks5.datagrams import (
     sockaddr,
 )
 from socks5.poll import Poller
+from socks5.protocol.address import Address
+from socks5.protocol.datagram import Datagram
 from socks5.slots import HEADER, SLOTS
 from socks5.turns import SHARE, SINGLE, Turns
-from socks5.wire import Address, Datagram
 from tests.fakes import SteppedClock
 from tests.sessions import Failures
 from tests.sockets.clients import Datagrams, Network

@@ -18,12 +18,12 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from socks5.dial import Dialer
-from socks5.errors import NotAllowed, TTLExpired
 from socks5.interfaces import IResolver, IStream
 from socks5.poll import poller_of
+from socks5.protocol.address import Address
+from socks5.protocol.errors import NotAllowed, TTLExpired
 from socks5.replies import reply_for
 from socks5.settings import PerFamily, Settings
-from socks5.wire import Address
 from tests.fakes import ASKER, FakeResolver
 from tests.sockets.wires import FarEnd, WithoutPoller, free_port, turn, until
 

@@ -7,8 +7,9 @@ import pytest
 import pytest_twisted
 
 from socks5 import Door, Networks
-from socks5.wire import Method
+from socks5.protocol.messages import Method
 from tests.certificates import Authority, self_signed
+from tests.protocol.test_proxy_header import line
 from tests.sessions import (
     ASSOCIATE,
     GREETING,
@@ -23,7 +24,6 @@ from tests.sessions import (
 from tests.sockets.clients import Far, Proxy, UDPClient, packed
 from tests.sockets.tls import TLS
 from tests.sockets.wires import until
-from tests.test_proxyheader import line
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
 

@@ -18,7 +18,7 @@ from socks5.accept import Port
 from socks5.attempts import Stream
 from socks5.dial import Dialer
 from socks5.interfaces import Access, IDialer
-from socks5.wire import Address
+from socks5.protocol.address import Address
 from tests.certificates import self_signed
 from tests.fakes import FakeResolver
 from tests.sessions import (

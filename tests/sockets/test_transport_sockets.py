@@ -22,8 +22,8 @@ from socks5 import transport
 from socks5.attempts import Stream
 from socks5.interfaces import IStream
 from socks5.poll import WRITABLE, poller_of
+from socks5.protocol.address import Address
 from socks5.transport import Connection, address_from, far_end, keep_alive, near_end, unacknowledged
-from socks5.wire import Address
 from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, turn, until
 

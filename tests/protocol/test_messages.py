@@ -14,24 +14,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from socks5.errors import LocalProtocolError, RemoteProtocolError
-from socks5.wire import (
-    MAX_UDP_HEADER,
-    UNSPECIFIED,
-    Address,
-    AddressType,
+from socks5.protocol.address import UNSPECIFIED, Address, AddressType, unmap
+from socks5.protocol.datagram import MAX_UDP_HEADER, Datagram, Reassembler
+from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
+from socks5.protocol.messages import (
     Command,
     Credentials,
     CredentialsStatus,
-    Datagram,
     Greeting,
     Method,
     MethodSelection,
-    Reassembler,
     Reply,
     ReplyCode,
     Request,
-    unmap,
 )
 
 Message = Address | Greeting | MethodSelection | Credentials | CredentialsStatus | Request | Reply

@@ -2,8 +2,6 @@
 
 Networks are numbers in a set for each length of prefix, so a question costs a look-up for each length that
 occurs, however many networks there are.
-
-Floor 0: imports nothing of Twisted, and nothing of the package.
 """
 
 from __future__ import annotations

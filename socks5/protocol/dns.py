@@ -2,8 +2,6 @@
 
 Only what a lookup of addresses needs: A, AAAA and CNAME records, and the SOA record of a denial. Whatever the
 octets, reading them gives an answer or None, in a bounded number of steps.
-
-Floor 0: imports only :mod:`socks5.wire`.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from enum import IntEnum
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
-from socks5.wire import unmap
+from socks5.protocol.address import unmap
 
 MOST_RECORDS = 256
 """Records of an answer that are looked at."""

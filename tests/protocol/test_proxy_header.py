@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socks5.errors import RemoteProtocolError
-from socks5.proxyheader import MAX_LENGTH, SIGNATURE, Header, decode
-from socks5.wire import Address
+from socks5.protocol.address import Address
+from socks5.protocol.errors import RemoteProtocolError
+from socks5.protocol.proxy_header import MAX_LENGTH, SIGNATURE, Header, decode
 
 CLIENT4, SERVER4 = Address("198.51.100.7", 51234), Address("203.0.113.1", 1080)
 CLIENT6, SERVER6 = Address("2001:db8::7", 51234), Address("2001:db8::1", 1080)

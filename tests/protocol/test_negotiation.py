@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from socks5 import negotiation
-from socks5.encapsulation import MAX_TOKEN, MAX_TOKENS, Message, MessageType
-from socks5.errors import (
+from socks5.protocol import server_negotiation
+from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.protocol.client_negotiation import ClientNegotiation, ReplyReceived
+from socks5.protocol.errors import (
     AuthenticationFailed,
     ConnectionRefused,
     GeneralFailure,
@@ -27,21 +28,22 @@ from socks5.errors import (
     ReplyError,
     SOCKSError,
 )
-from socks5.negotiation import (
-    CLIENT_NEXT,
+from socks5.protocol.gssapi import MAX_TOKEN, MAX_TOKENS, Message, MessageType
+from socks5.protocol.messages import Credentials, Method, Reply, Request
+from socks5.protocol.server_negotiation import (
     HTTP_ANSWER,
-    SERVER_NEXT,
-    ClientNegotiation,
     CommandRequested,
     CredentialsReceived,
+    ServerNegotiation,
+)
+from socks5.protocol.stages import (
+    CLIENT_NEXT,
+    SERVER_NEXT,
     ProtectionReceived,
     Rejected,
-    ReplyReceived,
-    ServerNegotiation,
     Stage,
     TokenReceived,
 )
-from socks5.wire import UNSPECIFIED, Address, Credentials, Method, Reply, Request
 
 octets = bytes.fromhex
 
@@ -1423,7 +1425,7 @@ class Decoding:
 
     def __init__(self) -> None:
         self.decoded: list[bytes] = []
-        self.decode = negotiation._Memory(self._decode).__getitem__
+        self.decode = server_negotiation._Memory(self._decode).__getitem__
 
     def _decode(self, buffer: bytes) -> tuple[Request, int] | None:
         self.decoded.append(buffer)
@@ -1453,7 +1455,7 @@ def test_only_whole_messages_are_remembered(buffer: bytes) -> None:
 
 
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(negotiation, "REMEMBERED", 2)
+    monkeypatch.setattr(server_negotiation, "REMEMBERED", 2)
     decoding = Decoding()
     several = [octets(f"05 01 00 01 c0000201 00{port:02x}") for port in range(3)]
     for each in (*several, several[0]):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socks5.networks import Networks, packed, socket_name, subscriber
+from socks5.protocol.networks import Networks, packed, socket_name, subscriber
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,6 @@
 
 An unassigned REP octet (9-255) is a plain :exc:`ReplyError` with that code, so a client survives
 all of them. No message of these exceptions ever contains a password or relayed octets.
-
-Floor 0: imports nothing of Twisted and nothing of the package.
 """
 
 from __future__ import annotations

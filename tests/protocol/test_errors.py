@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from socks5 import errors
-from socks5.wire import Method
+from socks5.protocol import errors
+from socks5.protocol.messages import Method
 
-# Drawn by hand after the docstring of socks5/errors.py.
+# Drawn by hand after the docstring of socks5/protocol/errors.py.
 TREE = [
     (errors.SOCKSError, Exception),
     (errors.ProtocolError, errors.SOCKSError),

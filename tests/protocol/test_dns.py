@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socks5.dns import (
+from socks5.protocol.dns import (
     MOST_ADDRESSES,
     MOST_ALIASES,
     MOST_POINTERS,

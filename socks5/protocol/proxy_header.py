@@ -17,8 +17,6 @@ that shows it.
     |    12     |  4b 4b  | 4b  4b |   2    | 0/12/36/  |      |   LENGTH: of addresses and TLVs
     |           |         |        |        |    216    |      |
     +-----------+---------+--------+--------+-----------+------+
-
-Floor 0: imports nothing of Twisted; of the package only :mod:`socks5.wire` and :mod:`socks5.errors`.
 """
 
 from __future__ import annotations
@@ -26,8 +24,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-from socks5.errors import RemoteProtocolError
-from socks5.wire import Address, unmap
+from socks5.protocol.address import Address, unmap
+from socks5.protocol.errors import RemoteProtocolError
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 """What version 2 begins with."""

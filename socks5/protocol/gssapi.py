@@ -11,8 +11,6 @@
 MTYP 1 carries a token of the security context, 2 a level of protection, 3 octets that the context protects.
 255 gives up, and nothing follows it. What is in a token is the GSS-API's business, and neither read nor made
 here.
-
-Floor 0: imports nothing of Twisted; of the package only :mod:`socks5.errors`.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from socks5.errors import LocalProtocolError, NoAcceptableProtection, RemoteProtocolError
+from socks5.protocol.errors import LocalProtocolError, NoAcceptableProtection, RemoteProtocolError
 
 GSSAPI_VERSION = 1
 """VER of every message of RFC 1961."""

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socks5.encapsulation import (
+from socks5.protocol.errors import LocalProtocolError, NoAcceptableProtection, RemoteProtocolError
+from socks5.protocol.gssapi import (
     ABORT,
     MAX_TOKEN,
     Message,
@@ -17,7 +18,6 @@ from socks5.encapsulation import (
     choose,
     token_of,
 )
-from socks5.errors import LocalProtocolError, NoAcceptableProtection, RemoteProtocolError
 
 octets = bytes.fromhex
 
