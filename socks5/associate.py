@@ -56,10 +56,10 @@ from socks5.own import is_own_address, ports_of
 from socks5.poll import poller_of
 from socks5.protocol.address import Address, AddressType, unmap
 from socks5.protocol.datagram import Datagram, Reassembler
+from socks5.protocol.embedded import meanings
 from socks5.protocol.errors import LocalProtocolError, NotAllowed, RemoteProtocolError
 from socks5.protocol.messages import ReplyCode
 from socks5.replies import address_of
-from socks5.rules import meanings
 from socks5.settings import UDPFiltering, UDPPin
 from socks5.targets import Peer, Target, Targets
 from socks5.turns import LOOKUP, turns_of

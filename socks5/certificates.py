@@ -2,7 +2,7 @@
 
 :class:`Certificates` holds them as a context of OpenSSL's and reads them again when their files
 change, so a renewed certificate needs no restart. A client's certificate that an authority vouches
-for, and that names somebody, makes a :class:`~socks5.auth.User`. Looks for no revocation.
+for names who its user is, or it is none. Looks for no revocation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from socks5.auth import User
 from socks5.deadlines import clock_of
 from socks5.disk import Stamp, read
 from socks5.protocol.address import MAX_NAME
@@ -77,7 +76,7 @@ NAMES: dict[str, Callable[[x509.Certificate], Iterable[str]]] = {
 """What a certificate may name somebody by, in the order in which it is looked for."""
 
 
-def user_in(certificate: X509, kinds: Sequence[str] = tuple(NAMES)) -> User | None:
+def name_in(certificate: X509, kinds: Sequence[str] = tuple(NAMES)) -> str | None:
     """Whom a certificate names: the first name of the first of these kinds that it has.
 
     :param kinds: some of :data:`NAMES`.
@@ -91,7 +90,7 @@ def user_in(certificate: X509, kinds: Sequence[str] = tuple(NAMES)) -> User | No
     except Exception:  # of a foreign parser, about what a stranger sent
         return None
     is_name = name.isprintable() and 0 < len(name.encode()) <= MAX_NAME
-    return User(name) if is_name else None
+    return name if is_name else None
 
 
 # What is in the files
@@ -231,7 +230,7 @@ def _names_somebody(kinds: Sequence[str]) -> Callable[..., bool]:
     def verify(
         connection: Any, certificate: X509, number: int, depth: int, is_valid: object
     ) -> bool:
-        return bool(is_valid) and (depth > 0 or user_in(certificate, kinds) is not None)
+        return bool(is_valid) and (depth > 0 or name_in(certificate, kinds) is not None)
 
     return verify
 

@@ -18,8 +18,8 @@ from weakref import WeakKeyDictionary
 from zlib import crc32
 
 from socks5.protocol.address import Address
+from socks5.protocol.embedded import meanings
 from socks5.protocol.networks import Networks, packed, socket_name
-from socks5.rules import meanings
 
 LIFETIME = 10.0
 """Seconds that an answer is remembered at the most: addresses come and go."""

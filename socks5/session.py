@@ -29,7 +29,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.auth import LoginNotJudged, without_words
+from socks5.auth import LoginNotJudged, User, without_words
 from socks5.auth.users import shown
 from socks5.bans import Asking
 from socks5.certificates import reason_of
@@ -77,7 +77,7 @@ from socks5.relay import Side, TransportSide, can_half_close
 from socks5.replies import reply_for
 from socks5.settings import Settings
 from socks5.splice import SocketSide
-from socks5.tls import user_of
+from socks5.tls import name_of
 from socks5.transport import (
     Connection,
     far_end,
@@ -287,7 +287,8 @@ class ServerProtocol:
         """TLS is up, and nothing has come over it yet. A certificate that names somebody stands in
         for a password.
         """
-        self._user = user_of(self.transport)
+        name = name_of(self.transport)
+        self._user = None if name is None else User(name)
         if self._user is not None and self._takes_certificates:
             others = self._negotiation.methods
             self._negotiation.methods = (Method.NO_AUTHENTICATION, *others)

@@ -19,8 +19,7 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TL
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.certificates import NAMES, Certificates, Files, Unusable, user_in
-from socks5.interfaces import IUser
+from socks5.certificates import NAMES, Certificates, Files, Unusable, name_in
 
 FORM = (
     "tls:PORT:cert=FILE[:key=FILE][:interface=ADDRESS][:clients=FILE]"
@@ -77,7 +76,7 @@ class TLSFactory(TLSMemoryBIOFactory):
         return None if protocol is None else self.protocol(self, protocol)
 
 
-def user_of(transport: Any) -> IUser | None:
+def name_of(transport: Any) -> str | None:
     """Whom the client's certificate names: somebody, if the listener asks for certificates and the
     client has shown one, because a certificate that names nobody ends the handshake.
 
@@ -87,7 +86,7 @@ def user_of(transport: Any) -> IUser | None:
     if not isinstance(factory, TLSFactory):
         return None  # another's TLS: what it verified, and what for, is not ours to know
     certificate = transport.getPeerCertificate()
-    return None if certificate is None else user_in(certificate, factory.certificates.files.names)
+    return None if certificate is None else name_in(certificate, factory.certificates.files.names)
 
 
 @implementer(IStreamServerEndpoint)

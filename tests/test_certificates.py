@@ -22,8 +22,7 @@ from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
 from socks5 import certificates as module
-from socks5.auth import User
-from socks5.certificates import LOOK_INTERVAL, Certificates, Files, Unusable, reason_of, user_in
+from socks5.certificates import LOOK_INTERVAL, Certificates, Files, Unusable, name_in, reason_of
 from tests.certificates import DAY, Authority, key_pem, new_key, pem
 from tests.sessions import Failures
 
@@ -57,23 +56,19 @@ def test_a_certificate_names_its_user_by(
     authority: Authority, kinds: tuple[str, ...], name: str
 ) -> None:
     certificate, _ = authority.issue("anna", "anna", alternatives=ALL)
-    user = user_in(X509.from_cryptography(certificate), kinds)
-    assert user is not None
-    assert user.name == name
+    assert name_in(X509.from_cryptography(certificate), kinds) == name
 
 
 def test_without_an_alternative_name_it_is_the_subject(authority: Authority) -> None:
     certificate, _ = authority.issue("anna")
-    user = user_in(X509.from_cryptography(certificate))
-    assert user is not None
-    assert user.name == "anna"
+    assert name_in(X509.from_cryptography(certificate)) == "anna"
 
 
 def test_a_name_that_is_longer_than_a_user_name_may_be_is_none(authority: Authority) -> None:
     fits, _ = authority.issue(alternatives=[x509.RFC822Name("a" * 243 + "@example.org")])
     certificate, _ = authority.issue(alternatives=[x509.RFC822Name("a" * 244 + "@example.org")])
-    assert user_in(X509.from_cryptography(fits)) is not None
-    assert user_in(X509.from_cryptography(certificate)) is None
+    assert name_in(X509.from_cryptography(fits)) is not None
+    assert name_in(X509.from_cryptography(certificate)) is None
 
 
 @pytest.mark.parametrize(
@@ -82,8 +77,8 @@ def test_a_name_that_is_longer_than_a_user_name_may_be_is_none(authority: Author
 @pytest.mark.parametrize("kind", ["dns", "uri", "cn"])
 def test_a_name_that_cannot_be_printed_is_none(authority: Authority, kind: str, name: str) -> None:
     certificate = certificate_that_says(authority, kind, name)
-    assert user_in(certificate) is user_in(certificate, (kind,)) is None
-    assert user_in(certificate_that_says(authority, kind, "anna")) == User("anna")
+    assert name_in(certificate) is name_in(certificate, (kind,)) is None
+    assert name_in(certificate_that_says(authority, kind, "anna")) == "anna"
 
 
 def certificate_that_says(authority: Authority, kind: str, name: str) -> X509:
@@ -102,21 +97,21 @@ def certificate_that_says(authority: Authority, kind: str, name: str) -> X509:
 
 def test_two_common_names_that_differ_name_nobody(authority: Authority) -> None:
     certificate, _ = authority.issue("anna", "root")
-    assert user_in(X509.from_cryptography(certificate)) is None
+    assert name_in(X509.from_cryptography(certificate)) is None
     named, _ = authority.issue("anna", "root", alternatives=ALL)
-    assert user_in(X509.from_cryptography(named)) == User("anna@example.org")
-    assert user_in(X509.from_cryptography(named), ("cn",)) is None
+    assert name_in(X509.from_cryptography(named)) == "anna@example.org"
+    assert name_in(X509.from_cryptography(named), ("cn",)) is None
 
 
 @pytest.mark.parametrize("kind", ["email", "dns", "uri", "cn"])
 def test_a_certificate_may_name_nobody(authority: Authority, kind: str) -> None:
     certificate, _ = authority.issue(alternatives=[x509.IPAddress(ip_address("192.0.2.7"))])
-    assert user_in(X509.from_cryptography(certificate), (kind,)) is None
+    assert name_in(X509.from_cryptography(certificate), (kind,)) is None
 
 
 def test_what_cannot_be_read_names_nobody(authority: Authority) -> None:
     extension = x509.UnrecognizedExtension(x509.ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"garbage")
-    assert user_in(X509.from_cryptography(signed_with(authority, extension))) is None
+    assert name_in(X509.from_cryptography(signed_with(authority, extension))) is None
 
 
 def signed_with(authority: Authority, extension: x509.ExtensionType) -> x509.Certificate:

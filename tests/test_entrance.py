@@ -121,7 +121,7 @@ def test_methods_must_be_known() -> None:
 @pytest.fixture
 def certified(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every client has shown a certificate."""
-    monkeypatch.setattr("socks5.session.user_of", lambda transport: User("anna"))
+    monkeypatch.setattr("socks5.session.name_of", lambda transport: "anna")
 
 
 @pytest.mark.usefixtures("certified")
