@@ -38,7 +38,10 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.datagrams import (
+from socks5.deadlines import IdleTimer
+from socks5.interfaces import ICommand, ISession, IStreamReceiver
+from socks5.net.addresses import address_of
+from socks5.net.batch import (
     MAX_DATAGRAM,
     BatchPort,
     Port,
@@ -49,20 +52,17 @@ from socks5.datagrams import (
     sender_key,
     sockaddr,
 )
-from socks5.deadlines import IdleTimer
-from socks5.interfaces import ICommand, ISession, IStreamReceiver
-from socks5.names import without_false_name
-from socks5.own import is_own_address, ports_of
-from socks5.poll import poller_of
+from socks5.net.names import without_false_name
+from socks5.net.own import is_own_address, ports_of
+from socks5.net.poller import poller_of
+from socks5.net.turns import LOOKUP, turns_of
 from socks5.protocol.address import Address, AddressType, unmap
 from socks5.protocol.datagram import Datagram, Reassembler
 from socks5.protocol.embedded import meanings
 from socks5.protocol.errors import LocalProtocolError, NotAllowed, RemoteProtocolError
 from socks5.protocol.messages import ReplyCode
-from socks5.replies import address_of
 from socks5.settings import UDPFiltering, UDPPin
 from socks5.targets import Peer, Target, Targets
-from socks5.turns import LOOKUP, turns_of
 
 LOOK_INTERVAL = 60.0
 """Seconds between looks at who is still in use, at the most."""
@@ -544,7 +544,7 @@ class Associate:
         return self._is_advertised(host) or is_own_address(host)
 
     def ports_changed(self) -> None:
-        """See :class:`socks5.datagrams.Owner`. If a port on this machine that we send to is a socket of the proxy's
+        """See :class:`socks5.net.batch.Owner`. If a port on this machine that we send to is a socket of the proxy's
         now, everything is looked at anew.
         """
         if any(port in self._own_ports for port in self._local_ports):
@@ -556,7 +556,7 @@ class Associate:
         self._local_ports.clear()
 
     def missed(self, is_up: bool, data: bytes, sender: Peer) -> None:
-        """See :class:`socks5.datagrams.Owner`. A bug ends the association: it would meet every
+        """See :class:`socks5.net.batch.Owner`. A bug ends the association: it would meet every
         datagram.
         """
         if self.is_stopped:  # by a datagram before this one, in the same reading
@@ -568,7 +568,7 @@ class Associate:
             self.session.crashed(Failure())
 
     def moved(self, is_up: bool, count: int, octets: int) -> None:
-        """See :class:`socks5.datagrams.Owner`."""
+        """See :class:`socks5.net.batch.Owner`."""
         self._valid += count
         if is_up:
             if self._fragment_timer is not None:
@@ -580,12 +580,12 @@ class Associate:
             self.session.counters.datagrams_down += count
 
     def unreachable(self, target: Peer) -> None:
-        """See :class:`socks5.datagrams.Owner`."""
+        """See :class:`socks5.net.batch.Owner`."""
         if self._targets.unreached(target):
             self._forget_routes()
 
     def unsendable(self, is_up: bool, count: int) -> None:
-        """See :class:`socks5.datagrams.Owner`."""
+        """See :class:`socks5.net.batch.Owner`."""
         if is_up and self._fragment_timer is not None:
             self._abandon_fragments(self._fragment_timer)
         self._drop("unsendable", count)

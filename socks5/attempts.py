@@ -1,7 +1,7 @@
 """One attempt to connect to one address: on a socket of our own, or through Twisted's endpoints.
 
 :class:`SocketAttempt` is a non-blocking ``connect`` and one registration in a
-:class:`~socks5.poll.Poller`. :class:`EndpointAttempt` does it wherever there is no poller. Either
+:class:`~socks5.net.poller.Poller`. :class:`EndpointAttempt` does it wherever there is no poller. Either
 calls *done* once, with itself and a connected stream or a failure; or never again after its
 ``cancel``.
 """
@@ -25,9 +25,11 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.interfaces import IStream, IStreamReceiver
-from socks5.poll import HUNG_UP, WRITABLE, Poller
+from socks5.net.addresses import address_from
+from socks5.net.connection import Connection
+from socks5.net.poller import HUNG_UP, WRITABLE, Poller
+from socks5.net.tcp_options import prepare, prepare_transport
 from socks5.protocol.networks import socket_name
-from socks5.transport import Connection, address_from, prepare, prepare_transport
 
 _IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: choose the source port when connecting, so that one port serves many destinations
@@ -181,7 +183,7 @@ class SocketAttempt:
         return number
 
     def ready(self, events: int) -> None:
-        """See :class:`socks5.poll.Owner`."""
+        """See :class:`socks5.net.poller.Owner`."""
         sock = self._socket
         assert sock is not None
         if events & HUNG_UP:
@@ -204,7 +206,7 @@ class SocketAttempt:
             connection.start()
 
     def crashed(self, failure: Failure) -> None:
-        """See :class:`socks5.poll.Owner`: the attempt has failed, unless it was over."""
+        """See :class:`socks5.net.poller.Owner`: the attempt has failed, unless it was over."""
         if self._socket is None:
             _log.failure("whom an attempt was for failed", failure=failure)
         else:

@@ -28,8 +28,8 @@ from zope.interface import implementer
 
 from socks5.deadlines import clock_of
 from socks5.interfaces import IBans
-from socks5.limits import Sparing
-from socks5.own import is_own_address
+from socks5.loglimit import Sparing
+from socks5.net.own import is_own_address
 from socks5.protocol.networks import subscriber
 from socks5.settings import Settings
 

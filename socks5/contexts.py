@@ -2,7 +2,7 @@
 
 The context is the acceptor's business (:class:`~socks5.interfaces.IAcceptor`), the order of the messages the
 negotiation's. A session here asks the one, tells the other, and puts a
-:class:`~socks5.protection.ProtectedTransport` under itself once a level of protection is agreed. If that is
+:class:`~socks5.net.protected.ProtectedTransport` under itself once a level of protection is agreed. If that is
 "none" it goes on as any other session.
 
 A context that is not accepted is a failed login: it counts, waits and bans as a wrong password does. Sessions of a
@@ -22,7 +22,7 @@ from typing_extensions import override
 from socks5.door import Door
 from socks5.entrance import GuardedSession
 from socks5.interfaces import IContext, IProtection, Step
-from socks5.protection import Envelope, ProtectedTransport
+from socks5.net.protected import Envelope, ProtectedTransport
 from socks5.protocol.errors import NoAcceptableProtection, RemoteProtocolError
 from socks5.protocol.gssapi import ABORT, Protection, choose
 from socks5.protocol.server_negotiation import ServerEvent

@@ -25,12 +25,12 @@ from zope.interface import implementer
 from socks5.attempts import Attempt, EndpointAttempt, SocketAttempt
 from socks5.deadlines import Deadlines, clock_of
 from socks5.interfaces import Access, IDialer, IResolver, IStream
-from socks5.names import without_false_name
-from socks5.poll import poller_of
+from socks5.net.names import without_false_name
+from socks5.net.poller import poller_of
+from socks5.outbound.failures import most_telling
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed, TTLExpired
 from socks5.protocol.networks import subscriber
-from socks5.replies import most_telling
 from socks5.settings import Settings
 
 

@@ -27,12 +27,12 @@ from typing_extensions import override
 from socks5.auth import LoginNotJudged
 from socks5.door import Door
 from socks5.interfaces import Access, ClaimedAccess, IUser
+from socks5.net.connection import far_host
 from socks5.protocol.messages import Method
 from socks5.protocol.server_negotiation import CredentialsReceived
 from socks5.protocol.stages import Stage
 from socks5.session import Server, ServerProtocol
 from socks5.settings import Settings
-from socks5.transport import far_host
 
 Build = Callable[[Any, int], ServerProtocol]
 """Makes a session of a server and its number."""

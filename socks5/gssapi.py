@@ -22,7 +22,7 @@ from socks5.auth import LoginNotJudged, User
 from socks5.auth.users import WrongSource
 from socks5.auth.work import Work
 from socks5.interfaces import IAcceptor, IContext, Step
-from socks5.limits import Sparing
+from socks5.loglimit import Sparing
 from socks5.protocol.address import MAX_NAME
 from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.gssapi import MAX_TOKEN, Protection

@@ -309,7 +309,7 @@ class IDialer(Interface):
         :param is_allowed: asked for every IP literal before it is dialled; the others are not
             tried.
         :returns: a connected stream without a receiver, which must be given one before control
-            returns to the reactor; or a failure, which :func:`socks5.replies.reply_for` turns into
+            returns to the reactor; or a failure, which :func:`socks5.outbound.failures.reply_for` turns into
             a REP octet. Cancelling gives up every attempt.
         """
 
@@ -371,7 +371,7 @@ class ISession(Interface):
         """Send a reply. After a success the next octets are the command's business."""
 
     def fail(failure: Failure) -> None:
-        """Send the failure reply that fits (:func:`socks5.replies.reply_for`) and end the session.
+        """Send the failure reply that fits (:func:`socks5.outbound.failures.reply_for`) and end the session.
 
         What is neither this package's error nor the network's is a bug, and treated as in
         :meth:`crashed`.

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from socks5.auth.hashes import NotComputed, make_hash
 from socks5.auth.users import is_name, parse_hash
-from socks5.disk import read
+from socks5.files import read
 from socks5.protocol.address import MAX_NAME
 
 MAX_PASSWORD = 255

@@ -24,9 +24,10 @@ from zope.interface import implementer
 
 from socks5.deadlines import IdleTimer, IdleTimers
 from socks5.interfaces import IStream, IStreamReceiver
-from socks5.protection import ProtectedTransport
+from socks5.net.connection import Connection, unacknowledged
+from socks5.net.protected import ProtectedTransport
+from socks5.net.tcp_options import keep_transport_alive
 from socks5.settings import Settings
-from socks5.transport import Connection, keep_transport_alive, unacknowledged
 
 
 def can_half_close(transport: Any) -> bool:

@@ -42,12 +42,13 @@ from socks5.interfaces import (
     IRules,
     ISession,
 )
-from socks5.limits import SessionLimit, Sparing
-from socks5.own import OwnListeners
+from socks5.loglimit import Sparing
+from socks5.net.addresses import address_of
+from socks5.net.descriptors import SessionLimit
+from socks5.net.own import OwnListeners
+from socks5.net.resolver import Resolver
 from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.messages import Command, Method
-from socks5.replies import address_of
-from socks5.resolve import Resolver
 from socks5.rules import Rules
 from socks5.session import ServerProtocol
 from socks5.settings import Settings
@@ -70,7 +71,7 @@ class ServerFactory(Factory):
     :param gssapi: accepts security contexts (RFC 1961), such as :class:`socks5.gssapi.Acceptor`; default: none.
         Clients should come with one, and must unless there is an *authenticator*.
     :param rules: who may do what; default: :class:`socks5.rules.Rules`.
-    :param resolver: names to addresses; default: :class:`socks5.resolve.Resolver`.
+    :param resolver: names to addresses; default: :class:`socks5.net.resolver.Resolver`.
     :param dialer: how targets are reached; default: :class:`socks5.dial.Dialer`.
     :param access_log: takes a record for each session; default: none.
     :param commands: what serves each CMD octet; default: :data:`COMMANDS`.
@@ -83,7 +84,7 @@ class ServerFactory(Factory):
     log = Logger()
     noisy = False
     takes_connections = True
-    """Ports of ours may give us their own :class:`~socks5.transport.Connection`."""
+    """Ports of ours may give us their own :class:`~socks5.net.connection.Connection`."""
 
     def __init__(
         self,

@@ -32,12 +32,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.certificates import Unusable
+from socks5.net.addresses import address_of
+from socks5.net.certificates import Unusable
+from socks5.net.tls import TLSEndpoint, endpoint_from
 from socks5.protocol.address import unmap
-from socks5.replies import address_of
 from socks5.server import ServerFactory
 from socks5.signals import Signals
-from socks5.tls import TLSEndpoint, endpoint_from
 
 STOP_GRACE = 2.0
 """Seconds in which sessions may still send what is written, at the end."""
@@ -116,7 +116,7 @@ def is_exposed(description: str) -> bool:
     yes. What listens with ``haproxy:`` serves a balancer's clients, wherever it listens.
 
     :param description: see :func:`endpoint_at`.
-    :raises ValueError: it describes no endpoint; :exc:`~socks5.certificates.Unusable` if it is one
+    :raises ValueError: it describes no endpoint; :exc:`~socks5.net.certificates.Unusable` if it is one
         for TLS that has no usable certificates.
     """
     survey = _Survey()
@@ -155,7 +155,7 @@ def is_authenticated(description: str) -> bool:
 
 
 def endpoint_at(listening: Any, description: str) -> IStreamServerEndpoint:
-    """The endpoint for a string: ours (:mod:`socks5.tls`) or one of Twisted's.
+    """The endpoint for a string: ours (:mod:`socks5.net.tls`) or one of Twisted's.
 
     :param listening: the reactor that it listens with.
     """

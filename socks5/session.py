@@ -32,9 +32,7 @@ from zope.interface import implementer
 from socks5.auth import LoginNotJudged, User, without_words
 from socks5.auth.users import shown
 from socks5.bans import Asking
-from socks5.certificates import reason_of
 from socks5.counters import Counters
-from socks5.crowds import Crowds
 from socks5.deadlines import Deadlines, IdleTimers
 from socks5.interfaces import (
     Access,
@@ -53,9 +51,15 @@ from socks5.interfaces import (
     IUser,
     Record,
 )
-from socks5.limits import Sparing
-from socks5.names import without_false_name
-from socks5.own import OwnListeners
+from socks5.loglimit import Sparing
+from socks5.net.certificates import reason_of
+from socks5.net.connection import Connection, far_end, far_host, near_end
+from socks5.net.crowds import Crowds
+from socks5.net.names import without_false_name
+from socks5.net.own import OwnListeners
+from socks5.net.tcp_options import keep_transport_alive, prepare_transport
+from socks5.net.tls import name_of
+from socks5.outbound.failures import reply_for
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import (
     AuthenticationFailed,
@@ -74,18 +78,8 @@ from socks5.protocol.server_negotiation import (
 )
 from socks5.protocol.stages import Rejected, Stage
 from socks5.relay import Side, TransportSide, can_half_close
-from socks5.replies import reply_for
 from socks5.settings import Settings
 from socks5.splice import SocketSide
-from socks5.tls import name_of
-from socks5.transport import (
-    Connection,
-    far_end,
-    far_host,
-    keep_transport_alive,
-    near_end,
-    prepare_transport,
-)
 from socks5.verdicts import as_user
 
 EXPECTED_FAILURES = (
@@ -501,7 +495,7 @@ class ServerProtocol:
         self.request = request
 
     def begin_command(self) -> None:
-        """See :class:`socks5.crowds.Asker`."""
+        """See :class:`socks5.net.crowds.Asker`."""
         try:
             self._serve(self.request)
             self._go_on()

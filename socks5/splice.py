@@ -25,10 +25,10 @@ from zope.interface import implementer
 
 from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStream, IStreamReceiver
-from socks5.poll import FAILED, HUNG_UP, WRITABLE
+from socks5.net.connection import Connection, unacknowledged
+from socks5.net.poller import FAILED, HUNG_UP, WRITABLE
 from socks5.relay import Owner, Relay, Side, TransportSide
 from socks5.settings import Settings
-from socks5.transport import Connection, unacknowledged
 
 BUFFER_SIZE = 262144
 """Octets of the shared buffer: what one read can move."""
@@ -197,7 +197,7 @@ class SocketSide(Side):
     # What happens to the socket
 
     def ready(self, events: int) -> None:
-        """See :class:`socks5.poll.Owner`."""
+        """See :class:`socks5.net.poller.Owner`."""
         peer = self.peer
         if events & WRITABLE and (peer.waiting or peer._pipe) and peer.is_blocked:
             peer.flush()
@@ -214,7 +214,7 @@ class SocketSide(Side):
             self.relay.failing(self)
 
     def crashed(self, failure: Failure) -> None:
-        """See :class:`socks5.poll.Owner`."""
+        """See :class:`socks5.net.poller.Owner`."""
         self._connection.crashed(failure)
 
     def _again(self) -> None:

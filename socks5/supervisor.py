@@ -30,7 +30,7 @@ from typing_extensions import override
 from zope.interface import directlyProvides, providedBy
 
 from socks5.heartbeat import INTERVAL, Pulse
-from socks5.own import OwnPorts
+from socks5.net.own import OwnPorts
 from socks5.service import Announcer, LogAnnouncer
 from socks5.signals import held
 from socks5.workers import FIRST_DESCRIPTOR, VARIABLE, Opening

@@ -28,23 +28,24 @@ from twisted.logger import Logger
 from twisted.python import usage
 from typing_extensions import override
 
-from socks5.accept import ListeningReactor, QuietReactor
 from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
-from socks5.balancer import Behind
-from socks5.certificates import Unusable
 from socks5.checkers import SOURCES
 from socks5.heartbeat import Heart
 from socks5.interfaces import IAuthenticator
 from socks5.kerberos import KerberosOptions
-from socks5.limits import raise_descriptor_limit
 from socks5.listeners import DoorOptions, Place, at_door, networks
-from socks5.own import OwnPorts, is_own_address, share_ports
+from socks5.net.certificates import Unusable
+from socks5.net.descriptors import raise_descriptor_limit
+from socks5.net.haproxy import Behind
+from socks5.net.listening import ListeningReactor, QuietReactor
+from socks5.net.own import OwnPorts, is_own_address, share_ports
+from socks5.net.resolvconf import sources_beside_dns
+from socks5.net.tls import TLSEndpoint
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import Networks
 from socks5.reread import Rereading, Source
-from socks5.resolvconf import sources_beside_dns
 from socks5.server import ServerFactory
 from socks5.service import (
     LOOPBACK,
@@ -60,7 +61,6 @@ from socks5.service import (
 )
 from socks5.session import COMMAND_NAMES
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
-from socks5.tls import TLSEndpoint
 from socks5.workers import Inheriting, NextInherited, Opening, Worker, worker_count
 
 MAX_KEEPALIVE = 32_767
@@ -648,7 +648,7 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
 def this_reactor() -> Any:
     """The process's reactor. Installs one that waits in our poller, if there is none yet and the system has epoll."""
     if hasattr(select, "epoll") and "twisted.internet.reactor" not in sys.modules:
-        from socks5.reactor import install
+        from socks5.net.reactor import install
 
         install()
     from twisted.internet import reactor

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+from socks5.net.turns import Budget
 from socks5.protocol.address import Address
 
 KEPT = 120.0
@@ -24,18 +25,6 @@ MOST_UNREACHED = 64
 
 Peer = tuple[str, int]
 """An IP literal and a port."""
-
-
-class Budget:
-    """What one client address has, in all its associations."""
-
-    __slots__ = ("associations", "octets_waiting", "targets")
-
-    def __init__(self) -> None:
-        self.associations = 0
-        self.targets = 0
-        self.octets_waiting = 0
-        """Of datagrams that wait for a name."""
 
 
 class Target:

@@ -29,8 +29,9 @@ from twisted.internet.interfaces import (
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from socks5.accept import BACKLOG, Port, adopted, prepare_listening
-from socks5.limits import SessionLimit
+from socks5.net.descriptors import SessionLimit
+from socks5.net.listening import adopted
+from socks5.net.ports import BACKLOG, Port, prepare_listening
 
 FIRST_DESCRIPTOR = 3
 """Where a worker's inherited sockets begin; before them are the standard streams."""
@@ -234,7 +235,7 @@ class Worker:
     :param sockets: how many it inherits.
     :param output: the descriptor of the parent's standard output, for the access log.
     :param heart: that of the pipe for signs of life, see :mod:`socks5.heartbeat`.
-    :param ports: that of the table of ports that all workers share, see :class:`socks5.own.OwnPorts`.
+    :param ports: that of the table of ports that all workers share, see :class:`socks5.net.own.OwnPorts`.
     """
 
     number: int

@@ -26,7 +26,7 @@ from socks5.interfaces import (
     IUser,
     Record,
 )
-from socks5.limits import SessionLimit
+from socks5.net.descriptors import SessionLimit
 from socks5.protocol.messages import Credentials, Method
 from socks5.server import ServerFactory
 from socks5.settings import Settings

@@ -40,7 +40,7 @@ from socks5.auth import (
     client_of,
 )
 from socks5.interfaces import IAuthenticator, IFromClient, IMemory, IUser
-from socks5.limits import Monotonic
+from socks5.loglimit import Monotonic
 from socks5.protocol.messages import Credentials, Method
 
 CLIENT = "198.51.100.7"

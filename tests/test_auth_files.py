@@ -15,7 +15,7 @@ from socks5.auth import LoginNotJudged, files
 from socks5.auth.files import Plainly, UserFile
 from socks5.auth.hashes import make_hash
 from socks5.auth.users import WrongSource, parse_hash, parse_plain
-from socks5.disk import Stamp
+from socks5.files import Stamp
 from tests.test_auth_hashes import little_memory
 
 

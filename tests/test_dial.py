@@ -27,9 +27,9 @@ from socks5 import dial
 from socks5.attempts import Stream
 from socks5.dial import Dialer, interleaved
 from socks5.interfaces import IDialer, IStream
+from socks5.outbound.failures import reply_for
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import NotAllowed, TTLExpired
-from socks5.replies import reply_for
 from socks5.settings import OutgoingFamily, PerFamily, Settings
 from tests.fakes import ASKER, FakeConnector, FakeReactor, FakeResolver, FakeTransport, fake_stream
 

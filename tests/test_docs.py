@@ -144,7 +144,7 @@ def test_the_example_of_the_access_log_has_the_fields_of_the_code() -> None:
 def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reactor = MemoryReactorClock()
     monkeypatch.setattr("twisted.internet.reactor", reactor)
-    monkeypatch.setattr("socks5.accept.ListeningReactor", lambda reactor, limit: reactor)
+    monkeypatch.setattr("socks5.net.listening.ListeningReactor", lambda reactor, limit: reactor)
     monkeypatch.chdir(tmp_path)
     write_keytab(tmp_path / "socks5.keytab", "rcmd/proxy.example")
     names: dict[str, object] = {"__name__": "docs"}

@@ -17,14 +17,15 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5 import NoAuthentication, PasswordAuthentication, Rules, ServerFactory, Settings, crowds
+from socks5 import NoAuthentication, PasswordAuthentication, Rules, ServerFactory, Settings
 from socks5.auth import CheckFailed, Known, LoginNotJudged, User
 from socks5.dial import Dialer
 from socks5.interfaces import Access, ICommand, ISession, Record
+from socks5.net import crowds
+from socks5.net.resolver import Resolver
 from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused
 from socks5.protocol.messages import Command, Credentials, Method, ReplyCode
-from socks5.resolve import Resolver
 from tests import sessions
 from tests.fakes import ASKER, FakeReactor, FakeResolver, FakeTLSTransport, TimeOfDay, address
 from tests.sessions import (

@@ -18,8 +18,8 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 
 from socks5 import tap
-from socks5.balancer import HeaderFactory
 from socks5.interfaces import Record
+from socks5.net.haproxy import HeaderFactory
 from socks5.protocol.messages import Command, Credentials, Method
 from socks5.protocol.networks import Networks
 from socks5.service import ProxyService
@@ -743,7 +743,7 @@ def test_a_reactor_is_installed_where_there_is_none(
 ) -> None:
     """This process has one in any case: only what would be done is looked at."""
     installed: list[int] = []
-    monkeypatch.setattr("socks5.reactor.install", lambda: installed.append(1))
+    monkeypatch.setattr("socks5.net.reactor.install", lambda: installed.append(1))
     if not is_installed:
         monkeypatch.delitem(sys.modules, "twisted.internet.reactor")
     if not has_epoll:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from socks5.net.turns import Budget
 from socks5.protocol.address import Address
-from socks5.targets import Budget, Targets
+from socks5.targets import Targets
 
 MINUTE = 60.0
 CLIENT, MOVED = ("198.51.100.7", 5000), ("198.51.100.7", 5001)

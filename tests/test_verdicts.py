@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 from socks5 import Access, Rules, ServerFactory
 from socks5.auth import CheckFailed, User
 from socks5.interfaces import IBans, IRules
-from socks5.protection import Envelope
+from socks5.net.protected import Envelope
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.errors import RemoteProtocolError

@@ -26,7 +26,7 @@ from zope.interface.verify import verifyObject
 
 from socks5 import heartbeat, supervisor
 from socks5.heartbeat import Heart
-from socks5.own import OwnPorts
+from socks5.net.own import OwnPorts
 from socks5.server import ServerFactory
 from socks5.service import refusal_of
 from socks5.supervisor import Workers, WorkersFiles, WorkersLog

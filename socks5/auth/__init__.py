@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
 from socks5.interfaces import IAuthenticator, IFromClient, IMemory, IUser
-from socks5.limits import Sparing
+from socks5.loglimit import Sparing
 from socks5.protocol.messages import Credentials, Method
 
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})

@@ -21,8 +21,8 @@ from zope.interface import implementer
 from socks5.auth import Known, LoginNotJudged, client_of
 from socks5.auth.users import Entry, Users, WrongSource, keyed, parse_groups, parse_users
 from socks5.auth.work import Work
-from socks5.disk import Stamp, read
-from socks5.limits import Sparing
+from socks5.files import Stamp, read
+from socks5.loglimit import Sparing
 
 MAX_FILE = 16 * 1024 * 1024
 """Octets of a file of users: some 100 000 of them."""

@@ -28,7 +28,7 @@ from socks5.auth import Known, LoginNotJudged, client_of
 from socks5.auth.directory import Directory
 from socks5.auth.turns import Turns
 from socks5.auth.users import WrongSource, spellings
-from socks5.limits import Sparing
+from socks5.loglimit import Sparing
 
 CONNECTIONS = 64
 """Logins at a time; more wait."""

@@ -9,8 +9,8 @@ from twisted.logger import Logger
 
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.users import WrongSource, spellings
-from socks5.disk import read
-from socks5.limits import Sparing
+from socks5.files import read
+from socks5.loglimit import Sparing
 
 THREADS = 16
 """Logins at a time: a module may wait for seconds after a wrong password."""

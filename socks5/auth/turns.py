@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
 from socks5.auth import LoginNotJudged
-from socks5.limits import Monotonic, Sparing
+from socks5.loglimit import Monotonic, Sparing
 from socks5.protocol.networks import subscriber
 
 WAITING = 256

@@ -30,7 +30,7 @@ from socks5.auth import LoginNotJudged, client_of
 from socks5.auth.turns import Turn, Turns
 from socks5.auth.users import keyed
 from socks5.interfaces import IMemory
-from socks5.limits import Sparing
+from socks5.loglimit import Sparing
 from socks5.protocol.networks import subscriber
 
 _PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

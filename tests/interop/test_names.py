@@ -8,10 +8,10 @@ import pytest
 import pytest_twisted
 from typing_extensions import override
 
-from socks5 import lookups
-from socks5.lookups import NameServerLookups, Outcome
-from socks5.nameservers import DatagramChannel
-from socks5.resolvconf import ResolvConf
+from socks5.net import lookups
+from socks5.net.lookups import NameServerLookups, Outcome
+from socks5.net.nameservers import DatagramChannel
+from socks5.net.resolvconf import ResolvConf
 from tests.interop.conftest import NameServer
 from tests.nameserver import kind_of
 from tests.sockets.wires import until

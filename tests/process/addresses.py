@@ -8,7 +8,7 @@ import socket
 import struct
 import sys
 
-from socks5.own import is_own_address
+from socks5.net.own import is_own_address
 
 ADDRESSES = {"lo:1": ("198.51.100.1", "255.255.255.0"), "lo:2": ("198.51.100.2", "255.255.255.0")}
 """By name of the interface: the second is of the first one's network, so it is a secondary one."""

@@ -74,7 +74,7 @@ def test_twistd_lists_the_service(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "expected"),
-    [([], "socks5.reactor.PollerReactor"), (["--reactor=poll"], "PollReactor")],
+    [([], "socks5.net.reactor.PollerReactor"), (["--reactor=poll"], "PollReactor")],
     ids=["ours", "another"],
 )
 def test_twistd_chooses_the_reactor(

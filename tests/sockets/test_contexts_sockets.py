@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from socks5.net.connection import Connection
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Request
-from socks5.transport import Connection
 from tests.certificates import Authority
 from tests.contexts import ContextClient, FakeAcceptor, FakeInitiator
 from tests.sessions import Allow
@@ -207,7 +207,7 @@ async def test_without_protection_our_own_transports_stay(proxy: Any) -> None:
     proxy = await proxy()
     client, far = await connect(proxy, N)
     [session] = proxy.factory.sessions
-    is_own = type(proxy.port).__module__ == "socks5.accept"
+    is_own = type(proxy.port).__module__ == "socks5.net.ports"
     assert isinstance(session.transport, Connection) is is_own
     client.far.close()
     far.close()

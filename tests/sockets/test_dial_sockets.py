@@ -19,10 +19,10 @@ from zope.interface.verify import verifyObject
 
 from socks5.dial import Dialer
 from socks5.interfaces import IResolver, IStream
-from socks5.poll import poller_of
+from socks5.net.poller import poller_of
+from socks5.outbound.failures import reply_for
 from socks5.protocol.address import Address
 from socks5.protocol.errors import NotAllowed, TTLExpired
-from socks5.replies import reply_for
 from socks5.settings import PerFamily, Settings
 from tests.fakes import ASKER, FakeResolver
 from tests.sockets.wires import FarEnd, WithoutPoller, free_port, turn, until

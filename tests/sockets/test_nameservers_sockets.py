@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from socks5.nameservers import DatagramChannel, Inquiry
+from socks5.net.nameservers import DatagramChannel, Inquiry
+from socks5.net.resolvconf import ResolvConf
 from socks5.protocol.dns import Answer, Kind, wire_name
-from socks5.resolvconf import ResolvConf
 from tests.nameserver import A, message
 from tests.sockets.wires import turn, until
 

@@ -13,12 +13,12 @@ from twisted.internet.error import ReactorAlreadyInstalledError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from socks5 import reactor as reactor_module
-from socks5.accept import QuietReactor
-from socks5.poll import READABLE, poller_of
-from socks5.reactor import PollerReactor, install
+from socks5.net import reactor as reactor_module
+from socks5.net.listening import QuietReactor
+from socks5.net.poller import READABLE, poller_of
+from socks5.net.reactor import PollerReactor, install
 from tests.sessions import Failures
-from tests.sockets.test_poll_sockets import Watched, Wires
+from tests.sockets.test_poller_sockets import Watched, Wires
 
 PATIENCE = 5.0
 

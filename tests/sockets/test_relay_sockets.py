@@ -25,11 +25,12 @@ from socks5.attempts import Stream
 from socks5.deadlines import YOUNG, IdleTimers
 from socks5.dial import Dialer
 from socks5.interfaces import IStream
-from socks5.poll import poller_of
+from socks5.net.connection import Connection
+from socks5.net.poller import poller_of
+from socks5.net.tcp_options import prepare
 from socks5.protocol.address import Address
 from socks5.relay import RESET_PATIENCE
 from socks5.settings import Settings
-from socks5.transport import Connection, prepare
 from tests.certificates import self_signed
 from tests.fakes import ASKER, FakeResolver
 from tests.sessions import Ends

@@ -17,14 +17,16 @@ import pytest_twisted
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from socks5 import poll, splice
+from socks5 import splice
 from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStreamReceiver
-from socks5.poll import Poller
+from socks5.net import poller as poll
+from socks5.net.connection import Connection
+from socks5.net.poller import Poller
+from socks5.net.tcp_options import prepare
 from socks5.relay import RESET_DELAYS, RESET_PATIENCE, Relay
 from socks5.settings import Settings
 from socks5.splice import BUFFER_SIZE, BULK, PIPE_SIZE, SMALL_TURNS, SWEEP_INTERVAL, Pipe, join
-from socks5.transport import Connection, prepare
 from tests.sessions import Ends, Failures
 from tests.sockets.wires import FarEnd, turn
 

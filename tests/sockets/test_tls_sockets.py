@@ -20,7 +20,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
-from socks5.tls import TLSEndpoint, endpoint_from
+from socks5.net.tls import TLSEndpoint, endpoint_from
 from tests.certificates import DAY, Authority, self_signed
 from tests.sessions import (
     GREETING,
@@ -482,7 +482,7 @@ async def test_another_factory_can_stand_between_tcp_and_tls(
 async def test_new_connections_get_the_new_certificate_and_old_ones_go_on(
     certified: Certified, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("socks5.certificates.LOOK_INTERVAL", 0.0)
+    monkeypatch.setattr("socks5.net.certificates.LOOK_INTERVAL", 0.0)
     proxy = await certified.serve()
     first = await certified.connect(proxy, certified.anna)
     far = await connect(proxy, first, GREETING, NO_AUTHENTICATION)

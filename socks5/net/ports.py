@@ -1,0 +1,441 @@
+"""Ports that stop accepting while there is no room, and ports that keep quiet.
+
+:class:`Port` and :class:`UNIXPort` are Twisted's own ports with another accept loop. Where
+Twisted's accepts and closes what it has no descriptor for, these leave clients in the kernel's
+queue: while the session limit is reached, and after the system itself has run out. Nobody waits there for long
+(:mod:`socks5.net.shortage`). And of one address only some clients negotiate at a time (:mod:`socks5.net.crowds`).
+
+None of the ports here logs that it starts and ends, as Twisted's do: the service says in a line
+of its own where it listens, and the ports of every BIND and UDP ASSOCIATE are nobody's concern.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet import tcp, udp, unix
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger, LogLevel
+from twisted.python import log
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from socks5.net.addresses import address_from
+from socks5.net.connection import Connection
+from socks5.net.descriptors import SessionLimit
+from socks5.net.poller import Poller, poller_of
+from socks5.net.tcp_options import keep_alive, prepare
+from socks5.protocol.address import Address
+from socks5.settings import Settings
+
+BACKLOG = 65535
+"""Clients in the kernel's queue; the system allows fewer (net.core.somaxconn). Who finds it full comes again after a
+second, whoever has filled it."""
+
+
+RETRY_DELAY = 0.5
+"""Seconds without accepting after the system could not give us a client."""
+
+
+BATCH = 4
+"""Clients that are served with Twisted's transports, over TLS for example, or peers looked at, at a time before others
+get their turn."""
+
+
+LEAN_BATCH = 16
+"""Clients that are served with our own: each costs a fraction."""
+
+
+LOOK = 1024
+"""Clients that are accepted at a time, those that have to wait included: for them next to nothing is done."""
+
+
+DATAGRAMS = 32
+"""Datagrams of one socket taken at a time before others get their turn."""
+
+
+_DEFAULTS = Settings()
+
+
+_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
+
+
+_OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+_THAT_CLIENT_ONLY = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPERM,  # the firewall's word
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+    }
+)
+"""What accept() reports of a client that is gone already (accept(2), "Error handling")."""
+
+
+_WITHOUT_TEXT = {"log_format": "", "log_level": LogLevel.debug}
+"""Makes a log event one that observers leave out, having nothing to write."""
+
+
+def prepare_listening(sock: socket.socket, factory: Any) -> None:
+    """Set the options that the sockets of a factory's clients inherit. The sessions of one that stands behind
+    others, as behind TLS, set theirs themselves.
+    """
+    settings: Settings = getattr(factory, "settings", _DEFAULTS)
+    prepare(sock)
+    keep_alive(sock, settings.keepalive)
+
+
+class _Quiet:
+    """Mixed into a port of Twisted's: what that logs by itself has no text."""
+
+    def startListening(self) -> None:
+        """See :meth:`twisted.internet.interfaces.IListeningPort.startListening`."""
+        log.callWithContext(_WITHOUT_TEXT, super().startListening)  # type: ignore[misc]
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """The port is closed."""
+        log.callWithContext(_WITHOUT_TEXT, super().connectionLost, reason)  # type: ignore[misc]
+
+
+class QuietPort(_Quiet, tcp.Port):
+    """A TCP port."""
+
+
+class QuietDatagramPort(_Quiet, udp.Port):
+    """A UDP port, where there is no poller for one of :mod:`socks5.net.batch`."""
+
+    @override
+    def doRead(self) -> None:
+        """Hand on what has arrived, at most :data:`DATAGRAMS`: Twisted's own goes on until so many octets were
+        read, which datagrams without any never are.
+        """
+        receive: Any = self.socket.recvfrom
+        for _ in range(DATAGRAMS):
+            try:
+                data, name = receive(self.maxPacketSize)
+            except OSError:  # nothing more, or some error, which is about one datagram
+                return
+            self.protocol.datagramReceived(data, name[:2])
+
+
+class _Spare:
+    """A descriptor that is kept back for the time when there are no others."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def give(self) -> bool:
+        """Make room for another one.
+
+        :returns: False if there was nothing to give.
+        """
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is not None
+
+    def take_back(self) -> None:
+        """Keep one back again, if the system has one."""
+        if self._descriptor is None:
+            with suppress(OSError):
+                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+class Port(QuietPort):
+    """A listening TCP port that pauses.
+
+    :param limit: asked before every accept.
+    """
+
+    log = Logger()
+    factory: Any
+    reactor: Any
+
+    def __init__(self, *arguments: Any, limit: SessionLimit) -> None:
+        super().__init__(*arguments)
+        self._limit = limit
+        self._retry: IDelayedCall | None = None
+        self._queued = 0  # clients in the kernel's queue at the last look
+        self._taken = 0  # accepted since, from its front
+        self._late = 0  # at its front, to be turned away
+        self._counts_addresses = not getattr(self.factory, "is_behind_balancer", False)
+        self._has_addresses = True
+        self._spare = _Spare()
+        self._poller: Poller | None = None
+        self._serve: Callable[[Any, Any], None] = self._serve_with_twisted
+        self._is_watched = False
+        self._family = 0
+        self._near: Address | None = None
+
+    @override
+    def createInternetSocket(self) -> socket.socket:
+        sock: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
+        if sock.family != socket.AF_UNIX:
+            prepare_listening(sock, self.factory)
+        return sock
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Listen on a TCP socket that listens already, instead of a new one."""
+        sock.setblocking(False)
+        prepare_listening(sock, self.factory)
+        self._preexistingSocket = sock
+        self.startListening()
+
+    @override
+    def startListening(self) -> None:
+        self.factory.noisy = False  # an endpoint's wrapper announces itself, unless told not to
+        super().startListening()
+        self._limit.listeners.add(self)
+        self._spare.take_back()
+        self._has_addresses = is_tcp = self.addressFamily != socket.AF_UNIX
+        if is_tcp and getattr(self.factory, "takes_connections", False):
+            self.stopReading()
+            self._poller = poller_of(self.reactor)
+            self._family = int(self.addressFamily)
+            near = address_from(self.socket.getsockname())
+            self._near = None if near.is_unspecified else near
+            if self._poller is not None:
+                self._serve = self._serve_leanly
+            self.startReading()
+
+    @override
+    def startReading(self) -> None:
+        if self._poller is None:
+            super().startReading()  # type: ignore[no-untyped-call]
+        elif not self._is_watched:
+            self._is_watched = True
+            self._poller.watch(self.fileno(), self)
+
+    @override
+    def stopReading(self) -> None:
+        if self._poller is None:
+            super().stopReading()  # type: ignore[no-untyped-call]
+        elif self._is_watched:
+            self._is_watched = False
+            self._poller.remove(self.fileno())
+
+    def ready(self, events: int) -> None:
+        """See :class:`socks5.net.poller.Owner`: clients wait."""
+        self.doRead()
+
+    def crashed(self, failure: Failure) -> None:
+        """See :class:`socks5.net.poller.Owner`. Clients are accepted again after a moment."""
+        self.log.failure("accepting failed", failure=failure)
+        self._rest()
+
+    @override
+    def doRead(self) -> None:
+        served, batch = 0, BATCH if self._poller is None else LEAN_BATCH
+        for _ in range(LOOK):
+            if self.disconnecting or served == batch:
+                return
+            if not (self._limit.has_room or self._late):
+                self.pause()
+                return
+            try:
+                client, address = self._accept()
+            except BlockingIOError:
+                self._queued = self._late = 0
+                return
+            except OSError as error:
+                if error.errno in _THAT_CLIENT_ONLY or self._turns_one_away(error):
+                    continue
+                self._wait(error)
+                return
+            served += self._receive(client, address)
+
+    def _accept(self) -> tuple[Any, Any]:
+        """The next client: its socket, and its address as the socket module has it.
+
+        For a :class:`~socks5.net.connection.Connection` the socket is its descriptor: the layer in Python around it
+        costs as much as accept(2) itself.
+
+        :raises OSError: there is none.
+        """
+        listening: Any = self.socket
+        client, address = listening.accept() if self._poller is None else listening._accept()
+        self._taken += 1
+        if self._late:
+            self._late -= 1
+        return client, address
+
+    def _receive(self, client: Any, address: Any) -> bool:
+        """Serve a client that was accepted, let it wait for its turn, or close it.
+
+        :returns: whether it was served.
+        """
+        limit = self._limit
+        host = address[0] if self._has_addresses else ""
+        if not limit.has_room:
+            limit.turn_away()
+            self._close(client)
+        elif not self._counts_addresses or limit.crowds.is_free(host):
+            self._serve(client, address)
+            return True
+        elif limit.crowds.wait(host, self, (client, address)):
+            limit.enter()
+        else:
+            limit.turn_away_from_crowd(host)
+            self._close(client)
+        return False
+
+    @staticmethod
+    def _close(client: Any) -> None:
+        """Close a client that nobody serves."""
+        socket.close(client if isinstance(client, int) else client.detach())
+
+    def take(self, client: Any) -> None:
+        """See :meth:`socks5.net.crowds.Holder.take`."""
+        try:
+            self._limit.leave()
+        finally:  # nobody else knows of this client's descriptor
+            self._serve(*client)
+
+    def drop(self, client: Any) -> None:
+        """See :meth:`socks5.net.crowds.Holder.drop`."""
+        sock, address = client
+        self._close(sock)
+        self._limit.turn_away_from_crowd(address[0] if self._has_addresses else "")
+        self._limit.leave()
+
+    def _serve_with_twisted(self, connection: socket.socket, address: Any) -> None:
+        """Give one client its session; what goes wrong with that is no other client's concern."""
+        transport = None
+        try:
+            protocol = self.factory.buildProtocol(self._buildAddr(address))
+            if protocol is None:
+                connection.close()
+                return
+            self.sessionno += 1
+            transport = self.transport(
+                connection, protocol, address, self, self.sessionno, self.reactor
+            )
+            protocol.makeConnection(transport)
+        except Exception:
+            self.log.failure("a client could not be served")
+            if transport is None:
+                connection.close()
+            else:
+                transport.abortConnection()
+
+    def _serve_leanly(self, client: int, address: Any) -> None:
+        """The same, with a :class:`~socks5.net.connection.Connection` for Twisted's transport."""
+        poller = self._poller
+        assert poller is not None
+        sock = socket.SocketType(self._family, socket.SOCK_STREAM, 0, client)
+        connection = None
+        try:
+            protocol = self.factory.buildProtocol(address[0])
+            if protocol is None:
+                sock.close()
+                return
+            sock.setblocking(False)
+            connection = Connection(poller, sock, self._near, address)
+            connection.receiver = protocol
+            poller.add(connection.fd, connection)
+            protocol.makeConnection(connection)
+        except Exception:
+            self.log.failure("a client could not be served")
+            if connection is None:
+                sock.close()
+            else:
+                connection.abortConnection()
+
+    def _wait(self, error: OSError) -> None:
+        """The system has no client for us now, for want of descriptors as a rule: try again later."""
+        self._limit.shortage.met(
+            error.strerror or "accepting fails",
+            "raise the limit of open files (ulimit -n) or lower --max-sessions"
+            if error.errno in _OUT_OF_DESCRIPTORS
+            else "",
+        )
+        self._rest()
+
+    def _rest(self) -> None:
+        """Accept nobody for a moment."""
+        self.pause()
+        if self._retry is None:  # who is turned away meanwhile may have failed, too
+            self._retry = self.reactor.callLater(RETRY_DELAY, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._spare.take_back()
+        self.resume()
+
+    def pause(self) -> None:
+        """See :meth:`socks5.net.shortage.Pausable.pause`."""
+        self.stopReading()
+
+    def resume(self) -> None:
+        """See :meth:`socks5.net.shortage.Pausable.resume`. Nothing happens while another reason to wait
+        holds.
+        """
+        if self._limit.has_room and self._retry is None and not self.disconnecting:
+            self.startReading()
+
+    def turn_away(self) -> None:
+        """See :meth:`socks5.net.shortage.Pausable.turn_away`."""
+        if self.disconnecting:
+            return
+        # First in, first out: who waited at the last look and was not taken since stands in front.
+        self._late = max(0, self._queued - self._taken)
+        self._queued, self._taken = self._queue_length(), 0
+        if self._late:
+            self.startReading()
+
+    def _queue_length(self) -> int:
+        """How many clients wait in the kernel's queue; where the system does not tell, as of a UNIX socket, as many
+        as ever can.
+        """
+        if sys.platform != "linux" or not self._has_addresses:
+            return BACKLOG
+        # tcpi_unacked, which of a listening socket is the length of its queue (linux/tcp.h, net/ipv4/tcp.c)
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+        return int.from_bytes(info[24:28], sys.byteorder)
+
+    def _turns_one_away(self, error: OSError) -> bool:
+        """Close a client for which there is no descriptor, by means of the one that is kept for that.
+
+        :returns: whether that was to be done, and was.
+        """
+        is_due = self._late > 0 and error.errno in _OUT_OF_DESCRIPTORS
+        if not (is_due and self._spare.give()):
+            return False
+        try:
+            client, _address = self._accept()
+            self._limit.turn_away()
+            self._close(client)
+        except OSError:
+            return False
+        finally:
+            self._spare.take_back()
+        return True
+
+    @override
+    def connectionLost(self, reason: Any = None) -> None:
+        self._limit.listeners.discard(self)
+        self._limit.crowds.forget(self)
+        self._spare.give()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        super().connectionLost(reason)
+
+
+class UNIXPort(Port, unix.Port):
+    """The same for a UNIX socket."""

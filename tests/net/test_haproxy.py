@@ -1,0 +1,405 @@
+"""Clients behind a balancer, in memory: who may send a header, what it changes, and what it does not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from socks5 import Door, Networks, Settings
+from socks5.counters import Counters
+from socks5.interfaces import ClaimedAccess
+from socks5.net.haproxy import Behind, HeaderFactory, HeaderProtocol, is_own
+from tests.fakes import FakeTransport, address
+from tests.protocol.test_negotiation import Octet
+from tests.protocol.test_proxy_header import BLOCK4, line, version_2
+from tests.sessions import (
+    BIND,
+    CONNECT,
+    CONNECTED,
+    GREETING,
+    LOGIN,
+    LOGIN_RIGHT,
+    NO_AUTHENTICATION,
+    PASSWORD_CHOSEN,
+    PASSWORD_GREETING,
+    Allow,
+    Client,
+    Logins,
+    Server,
+    octets,
+)
+
+BALANCERS = Networks.parse("203.0.113.0/24,127.0.0.1")
+DOOR = Door(proxies=BALANCERS)
+BALANCER = address("203.0.113.9", 40000)
+NEAR = address("203.0.113.1", 1080)
+
+HEADER = line("TCP4 198.51.100.7 192.0.2.1 51234 1080")
+TO_LOOPBACK = octets("05 01 00 01 7f000001 0050")
+
+
+class Balanced:
+    """A server's listener for balancers; a client is a connection of a balancer's."""
+
+    def __init__(self, door: Door = DOOR, **parameters: Any) -> None:
+        self.server = Server(**parameters)
+        self.reactor, self.counters = self.server.reactor, self.server.counters
+        entrance = self.server.factory.at(door)
+        assert door.proxies is not None
+        self.factory = HeaderFactory(entrance, door.proxies, self.reactor, self.counters)
+
+    def client(self, *sent: bytes, peer: Any = BALANCER, **options: Any) -> Client:
+        client = Client(self, peer=peer, **{"host": NEAR, **options})  # type: ignore[arg-type]
+        client.send(*sent)
+        return client
+
+    @property
+    def clients(self) -> list[str]:
+        """Who has used it, by the access log."""
+        return [record.client for record in self.server.records]
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What an operator sees."""
+    found: list[str] = []
+
+    def seen(event: Any) -> None:
+        assert event["log_level"] is LogLevel.warn
+        found.append(str(formatEvent(event)))
+
+    globalLogPublisher.addObserver(seen)
+    yield found
+    globalLogPublisher.removeObserver(seen)
+
+
+# ---------------------------------------------------------------- the header
+
+
+@pytest.mark.parametrize("header", [HEADER, version_2(1, 0x11, BLOCK4 + b"\4\0\0")])
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_the_client_is_the_one_in_the_header(header: bytes, size: int) -> None:
+    balanced = Balanced(rules=(rules := Allow()))
+    sent = header + GREETING + CONNECT + b"first octets"
+    client = balanced.client(*(sent[at : at + size] for at in range(0, len(sent), size)))
+    target = balanced.server.dialer.succeed()
+    assert client.received() == NO_AUTHENTICATION + CONNECTED
+    assert target.value() == b"first octets"
+    assert {access.client for access, _ in rules.asked} == {"198.51.100.7"}
+    client.reset()
+    balanced.reactor.advance(10)
+    assert balanced.clients == ["198.51.100.7:51234"]
+
+
+def test_a_long_header_is_not_copied_for_each_octet_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    header = version_2(1, 0x11, BLOCK4 + bytes(4000))
+    protocol: Any = HeaderProtocol(
+        HeaderFactory(Factory(), BALANCERS, Clock(), Counters()), Plain()
+    )
+    FakeTransport(Clock(), peer=BALANCER).connect(protocol)
+    monkeypatch.setattr(Octet, "copied", 0)
+    for at in range(len(header)):
+        protocol.dataReceived(Octet(header[at : at + 1]))
+    assert protocol.getPeer().host == "198.51.100.7"
+    assert Octet.copied <= len(header)
+
+
+def test_octets_flow_and_ends_are_passed_on_behind_a_header() -> None:
+    balanced = Balanced()
+    client = balanced.client(HEADER, GREETING, CONNECT)
+    target = balanced.server.dialer.succeed()
+    client.received()
+    client.send(b"up")
+    client.end()
+    assert target.value() == b"up"
+    assert target.far_sees == "end"
+    target.deliver(b"down")
+    target.deliver_end()
+    assert client.received() == b"down"
+    assert client.sees == "end"
+    assert not client.is_connected
+
+
+def test_back_pressure_is_passed_on_behind_a_header() -> None:
+    balanced = Balanced()
+    client = balanced.client(HEADER, GREETING, CONNECT, window=len(NO_AUTHENTICATION + CONNECTED))
+    target = balanced.server.dialer.succeed()
+    balanced.reactor.turn()
+    target.deliver(b"x" * 100_000)
+    balanced.reactor.turn()
+    assert not target.is_reading
+    client.transport.accept()
+    balanced.reactor.turn()
+    assert target.is_reading
+
+
+def test_a_reset_is_passed_on_behind_a_header() -> None:
+    balanced = Balanced()
+    client = balanced.client(HEADER, GREETING, CONNECT)
+    target = balanced.server.dialer.succeed()
+    balanced.reactor.turn()
+    target.deliver_reset()
+    balanced.reactor.advance(10)
+    assert client.sees == "reset"
+
+
+@pytest.mark.parametrize("sent", [(), (HEADER[:1],), (HEADER[:-1],), (HEADER,), (HEADER, b"\5")])
+def test_the_deadline_covers_the_header(sent: tuple[bytes, ...]) -> None:
+    balanced = Balanced()
+    client = balanced.client()
+    balanced.reactor.advance(9)
+    client.send(*sent)
+    balanced.reactor.advance(0.99)
+    assert client.sees == ""
+    balanced.reactor.advance(0.01)
+    assert client.sees == "end"
+    assert not client.is_connected
+    assert list(balanced.server.factory.sessions) == []
+
+
+@pytest.mark.parametrize("how", [Client.end, Client.reset])
+@pytest.mark.parametrize("size", range(len(HEADER)))
+def test_a_header_that_is_cut_is_no_session(how: Any, size: int) -> None:
+    balanced = Balanced()
+    client = balanced.client(HEADER[:size])
+    how(client)
+    assert not client.is_connected
+    assert client.received() == b""
+    assert balanced.counters.open_connections == 0
+    assert balanced.clients == []
+
+
+@pytest.mark.parametrize("sent", [GREETING, b"GET / HTTP/1.1\r\n\r\n", b"PROXY TCP4 here\r\n"])
+def test_what_is_no_header_is_closed_and_told(sent: bytes, lines: list[str]) -> None:
+    balanced = Balanced()
+    client = balanced.client(sent)
+    assert client.received() == b""
+    assert not client.is_connected
+    assert balanced.counters.turned_away == {"PROXY header": 1}
+    assert balanced.counters.open_connections == 0
+    assert len(lines) == 1
+    assert lines[0].startswith("closed a connection from 203.0.113.9:40000: ")
+    assert "PROXY header" in lines[0]
+
+
+def test_a_stranger_is_closed_and_told_sparingly(lines: list[str]) -> None:
+    balanced = Balanced()
+    for _ in range(30):
+        stranger = address("198.51.100.66", 5000)
+        assert balanced.factory.buildProtocol(stranger) is None
+    balanced.reactor.advance(60)
+    assert balanced.factory.buildProtocol(address("198.51.100.66", 5000)) is None
+    assert len(lines) == 11
+    sentence = "closed a connection from 198.51.100.66:5000: --proxy-from does not list it"
+    assert lines[0] == sentence
+    assert lines[10] == f"{sentence}; 20 more were closed without a line"
+    assert balanced.counters.turned_away == {"stranger": 31}
+    assert balanced.counters.connections == 0
+
+
+def test_the_session_limit_holds() -> None:
+    balanced = Balanced(settings=Settings(max_sessions=1))
+    balanced.client()
+    assert balanced.factory.buildProtocol(BALANCER) is None
+
+
+# ---------------------------------------------------------------- who is local
+
+LOCAL_HEADER = version_2(0, 0x00, b"")
+UNKNOWN = [line("UNKNOWN"), version_2(1, 0x00, b""), version_2(1, 0x31, bytes(216))]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        line("TCP4 127.0.0.1 127.0.0.1 5000 1080"),
+        line("TCP6 ::1 ::1 5000 1080"),
+        line("TCP6 ::ffff:127.0.0.1 ::1 5000 1080"),
+        *UNKNOWN,
+    ],
+)
+@pytest.mark.parametrize("peer", [address("127.0.0.1", 5000), UNIXAddress(None)])
+def test_no_header_makes_a_client_local(header: bytes, peer: Any) -> None:
+    balanced = Balanced()
+    client = balanced.client(header, GREETING, TO_LOOPBACK, peer=peer)
+    assert client.session.wrappedProtocol.access.is_local is False
+    assert not balanced.server.factory.rules.allows(
+        client.session.wrappedProtocol.access, "127.0.0.1"
+    )
+
+
+@pytest.mark.parametrize("peer", [address("127.0.0.1", 5000), UNIXAddress(None)])
+def test_the_balancers_own_connection_is_its_own(peer: Any) -> None:
+    client = Balanced().client(LOCAL_HEADER, GREETING, CONNECT, peer=peer)
+    assert client.session.wrappedProtocol.access.is_local is True
+
+
+def test_a_balancer_elsewhere_is_not_local() -> None:
+    client = Balanced().client(LOCAL_HEADER, GREETING, CONNECT)
+    assert client.session.wrappedProtocol.access.is_local is False
+
+
+def test_a_claim_stays_one_for_every_target() -> None:
+    claimed = Balanced().client(HEADER, GREETING, CONNECT).session.wrappedProtocol.access
+    assert isinstance(claimed, ClaimedAccess)
+    assert claimed._replace(client="127.0.0.1").is_local is False
+
+
+# ---------------------------------------------------------------- clients, bans, methods
+
+
+def test_the_networks_of_clients_are_the_true_clients() -> None:
+    door = Door(proxies=BALANCERS, clients=Networks.parse("198.51.100.0/24"))
+    balanced = Balanced(door)
+    assert balanced.client(HEADER, GREETING).received() == NO_AUTHENTICATION
+    other = balanced.client(line("TCP4 192.0.2.66 192.0.2.1 5 1080"), GREETING)
+    assert other.received() == b""
+    assert not other.is_connected
+    assert balanced.counters.turned_away == {"network": 1}
+
+
+@pytest.mark.parametrize("header", UNKNOWN)
+def test_an_unknown_client_is_of_no_network_but_the_balancers(header: bytes) -> None:
+    door = Door(proxies=BALANCERS, clients=Networks.parse("198.51.100.0/24"))
+    for peer in (BALANCER, UNIXAddress(None)):
+        client = Balanced(door).client(header, GREETING, peer=peer)
+        assert client.received() == b""
+
+
+def test_bans_are_for_the_true_client() -> None:
+    logins = Logins()
+    balanced = Balanced(settings=Settings(ban_after=1), authenticator=logins)
+    balanced.client(HEADER, PASSWORD_GREETING, LOGIN)
+    logins.refuse(UnauthorizedLogin())
+    assert balanced.client(HEADER, PASSWORD_GREETING).received() == b""
+    other = balanced.client(line("TCP4 192.0.2.66 192.0.2.1 5 1080"), PASSWORD_GREETING, LOGIN)
+    logins.accept()
+    assert other.received() == PASSWORD_CHOSEN + LOGIN_RIGHT
+    assert logins.asked[-1][1] == "192.0.2.66"
+
+
+# ---------------------------------------------------------------- where datagrams and peers go
+
+
+@pytest.mark.parametrize(
+    ("host", "near", "own"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.2", "127.0.0.1", True),
+        ("127.0.0.1", "203.0.113.1", False),
+        ("192.0.2.1", "127.0.0.1", False),
+        ("2001:db8::1", "127.0.0.1", False),
+        ("0.0.0.0", "127.0.0.1", False),
+        ("::", "127.0.0.1", False),
+        ("224.0.0.1", "127.0.0.1", False),
+    ],
+)
+def test_an_address_is_ours_or_not(host: str, near: str, own: bool) -> None:
+    assert is_own(host, near) is own
+
+
+LOOPBACK = address("127.0.0.1", 1080)
+
+
+@pytest.mark.parametrize(
+    ("destination", "host", "bound"),
+    [
+        ("192.0.2.1", NEAR, "203.0.113.1"),  # the balancer's own
+        ("127.0.0.1", NEAR, "203.0.113.1"),  # its loopback
+        ("127.0.0.2", LOOPBACK, "127.0.0.2"),  # ours
+        ("192.0.2.1", LOOPBACK, "127.0.0.1"),
+        ("192.0.2.1", UNIXAddress(b"/run/proxy.sock"), "127.0.0.1"),
+    ],
+)
+def test_peers_are_awaited_on_an_address_of_this_host(
+    destination: str, host: Any, bound: str
+) -> None:
+    balanced = Balanced(rules=(rules := Allow()))
+    header = line(f"TCP4 198.51.100.7 {destination} 5000 1080")
+    peer = UNIXAddress(None) if isinstance(host, UNIXAddress) else address("127.0.0.1", 5000)
+    client = balanced.client(
+        header, GREETING, BIND + octets("01 00000000 0000"), host=host, peer=peer
+    )
+    assert client.session.wrappedProtocol.server_interface == bound
+    assert {access.server for access, _ in rules.asked} == {bound}
+
+
+# ---------------------------------------------------------------- protocols that are no sessions
+
+
+class Plain(Protocol):
+    """Has no half-close."""
+
+
+def test_what_has_no_half_close_gets_none() -> None:
+    factory = HeaderFactory(Factory.forProtocol(Plain), BALANCERS, Clock(), Server().counters)
+    protocol = factory.buildProtocol(BALANCER)
+    assert protocol is not None
+    reactor = Server().reactor
+    transport = FakeTransport(reactor, peer=BALANCER).connect(protocol)
+    assert not IHalfCloseableProtocol.providedBy(protocol)
+    transport.deliver_end()
+    assert not transport.connected
+
+
+def test_the_end_of_our_sending_is_told() -> None:
+    class Half(Plain):
+        ended = False
+
+        def readConnectionLost(self) -> None:
+            """Nothing."""
+
+        def writeConnectionLost(self) -> None:
+            self.ended = True
+
+    factory: Any = HeaderFactory(Factory(), BALANCERS, Clock(), Server().counters)
+    protocol: Any = factory.protocol(factory, Half())
+    protocol.writeConnectionLost()
+    assert protocol.wrappedProtocol.ended
+
+
+# ---------------------------------------------------------------- below every endpoint
+
+
+class Listening:
+    """Gives back what it was asked to listen for."""
+
+    something = "the reactor's"
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        return factory, (port, backlog, interface)
+
+    def listenUNIX(self, address: str, factory: Any, backlog: int = 50) -> Any:
+        return factory, (address, backlog)
+
+    def adoptStreamPort(self, descriptor: int, family: Any, factory: Any) -> Any:
+        return factory, (descriptor, family)
+
+
+def test_the_header_is_read_below_everything() -> None:
+    behind = Behind(Listening(), BALANCERS, Clock(), Server().counters)
+    inner = Factory()
+    for factory, arguments in (
+        behind.listenTCP(1080, inner, 5, interface="127.0.0.1"),
+        behind.listenUNIX("/run/proxy.sock", inner, backlog=5),
+        behind.adoptStreamPort(3, 2, inner),
+    ):
+        assert isinstance(factory, HeaderFactory)
+        assert factory.wrappedFactory is inner
+        assert arguments in [(1080, 5, "127.0.0.1"), ("/run/proxy.sock", 5), (3, 2)]
+    assert behind.something == "the reactor's"
+
+    over_tls, arguments = behind.listenSSL(
+        1080, inner, CertificateOptions(), 5, interface="127.0.0.1"
+    )
+    assert isinstance(over_tls, HeaderFactory)
+    assert isinstance(over_tls.wrappedFactory, TLSMemoryBIOFactory)
+    assert over_tls.wrappedFactory.wrappedFactory is inner

@@ -1,0 +1,638 @@
+"""One name to its addresses: by name servers in memory, and by resolvers of Twisted's kind."""
+
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet._resolver import GAIResolver
+from twisted.internet.error import ConnectionRefusedError
+from twisted.python.failure import Failure
+
+from socks5.net import lookups, preference
+from socks5.net.lookups import (
+    GIVEN_UP,
+    HostnameLookups,
+    NameServerLookups,
+    Outcome,
+    SystemLookups,
+)
+from socks5.protocol.dns import wire_name
+from socks5.settings import OutgoingFamily
+from tests.fakes import FakeLookup, FakeReactor, FakeTransport
+from tests.nameserver import (
+    CNAME,
+    NO_SUCH_NAME,
+    REFUSED,
+    SERVER_FAILURE,
+    SOA,
+    A,
+    NameServers,
+    message,
+    record,
+)
+from tests.sockets.wires import until
+
+NAME = "www.example.org"
+FIRST, SECOND = "192.0.2.53", "2001:db8::53"
+
+
+class World:
+    """Lookups by a resolv.conf, and the servers in it."""
+
+    def __init__(self, path: Path, text: str, family: OutgoingFamily) -> None:
+        self.reactor = FakeReactor()
+        self.servers = NameServers()
+        self.path = path
+        path.write_text(text)
+        self.lookups = NameServerLookups(self.reactor, str(path), family, self.servers)
+        self.outcomes: list[Outcome | Failure] = []
+
+    def begin(self, name: str = NAME) -> Callable[[], None]:
+        return self.lookups.begin(name, self.outcomes.append)
+
+    def over(self) -> Outcome:
+        """The outcome; nothing is left open."""
+        [outcome] = self.outcomes
+        assert isinstance(outcome, Outcome)
+        assert (self.servers.open, self.reactor.getDelayedCalls()) == ([], [])
+        return outcome
+
+    @property
+    def asked(self) -> list[str]:
+        """The servers that were asked for an IPv4 address, in order."""
+        return [server for server, _, kind in self.servers.asked if kind == "A"]
+
+
+@pytest.fixture(autouse=True)
+def no_routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPv6 first, as where both families lead everywhere."""
+    monkeypatch.setattr(
+        lookups, "preferred", lambda hosts: preference.preferred(hosts, lambda host: host)
+    )
+    monkeypatch.setattr(socket, "gethostname", lambda: "proxy")
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., World]:
+    def world(
+        text: str = f"nameserver {FIRST}\n", family: OutgoingFamily = OutgoingFamily.ANY
+    ) -> World:
+        return World(tmp_path / "resolv.conf", text, family)
+
+    return world
+
+
+@pytest.fixture
+def world(make: Callable[..., World]) -> World:
+    return make()
+
+
+@pytest.fixture
+def two(make: Callable[..., World]) -> World:
+    """Two servers."""
+    return make(f"nameserver {FIRST}\nnameserver {SECOND}\noptions timeout:2 attempts:2\n")
+
+
+# ---------------------------------------------------------------- both families
+
+
+def test_both_families_are_asked_for_at_once(world: World) -> None:
+    world.begin()
+    assert world.servers.asked == [(FIRST, NAME, "AAAA"), (FIRST, NAME, "A")]
+    world.servers.answer(NAME, "A", "192.0.2.1", lifetime=60)
+    assert world.outcomes == []
+    world.servers.answer(NAME, "AAAA", "2001:db8::1", lifetime=90)
+    assert world.over() == Outcome(("2001:db8::1", "192.0.2.1"), 60)
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "seconds", "lifetime"),
+    [("A", "192.0.2.1", 0.05, 300), ("AAAA", "2001:db8::1", 2.5, 0)],
+)
+def test_one_family_s_answer_is_enough_after_a_wait(
+    world: World, kind: str, host: str, seconds: float, lifetime: float
+) -> None:
+    """As where a name server drops the questions for the other. What lacks the IPv4 addresses is not kept for long."""
+    world.begin()
+    world.servers.answer(NAME, kind, host)
+    world.reactor.advance(seconds - 0.001)
+    assert world.outcomes == []
+    world.reactor.advance(0.001)
+    assert world.over() == Outcome((host,), lifetime, is_certain=False)
+
+
+def test_ipv4_addresses_are_not_lost_with_the_question_for_them(world: World) -> None:
+    """It is put again, and the name has addresses where IPv6 leads nowhere."""
+    world.begin()
+    world.servers.answer(NAME, "AAAA", "2001:db8::1")
+    world.reactor.advance(2)
+    assert world.asked == [FIRST] * 2
+    world.servers.answer(NAME, "A", "192.0.2.1")
+    assert world.over() == Outcome(("2001:db8::1", "192.0.2.1"), 300)
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "kinds"),
+    [
+        (OutgoingFamily.IPV4, "", ["A"]),
+        (OutgoingFamily.IPV6, "", ["AAAA"]),
+        (OutgoingFamily.IPV6, "options no-aaaa\n", ["AAAA"]),
+        (OutgoingFamily.PREFER_IPV4, "", ["AAAA", "A"]),
+    ],
+)
+def test_families_that_are_not_reached_are_not_asked_for(
+    make: Callable[..., World], family: OutgoingFamily, text: str, kinds: list[str]
+) -> None:
+    world = make(text, family)
+    world.begin()
+    assert [kind for _, _, kind in world.servers.asked] == kinds
+    for kind in kinds:
+        world.servers.answer(NAME, kind, "192.0.2.1" if kind == "A" else "2001:db8::1")
+    assert len(world.over().hosts) == len(kinds)
+    assert world.over().is_certain
+
+
+@pytest.mark.parametrize("kind", ["A", "AAAA"])
+def test_one_family_s_denial_is_not(world: World, kind: str) -> None:
+    world.begin()
+    world.servers.answer(NAME, kind)
+    world.reactor.advance(5)
+    assert world.outcomes == []
+    other, host = ("AAAA", "2001:db8::1") if kind == "A" else ("A", "192.0.2.1")
+    world.servers.answer(NAME, other, host)
+    assert world.over() == Outcome((host,), 300)
+
+
+def test_a_name_that_does_not_exist_does_so_in_neither_family(world: World) -> None:
+    world.begin()
+    world.servers.answer(NAME, "A", code=NO_SUCH_NAME)
+    assert world.over() == Outcome(())
+
+
+def test_a_name_whose_ipv6_side_is_said_not_to_exist_may_have_another(world: World) -> None:
+    """RFC 4074 section 4.2."""
+    world.begin()
+    world.servers.answer(NAME, "AAAA", code=NO_SUCH_NAME)
+    assert world.outcomes == []
+    world.servers.answer(NAME, "A", "192.0.2.1")
+    assert world.over() == Outcome(("192.0.2.1",), 300)
+
+
+def test_a_denial_tells_how_long(world: World) -> None:
+    world.begin()
+    for kind, minimum in (("A", 60), ("AAAA", 30)):
+        channel, asked = world.servers.question(NAME, kind)
+        channel.received(message(asked, [], [SOA(wire_name("example.org"), 900, minimum)]))
+    assert world.over() == Outcome((), 30)
+
+
+def test_a_lookup_that_is_given_up_leaves_nothing_behind(world: World) -> None:
+    give_up = world.begin()
+    world.servers.answer(NAME, "A", "192.0.2.1")
+    give_up()
+    assert world.over() is GIVEN_UP
+    give_up()
+    world.servers.answer(NAME, "AAAA", "2001:db8::1")
+    world.reactor.advance(20)
+    assert world.over() is GIVEN_UP
+
+
+def test_a_file_may_want_no_ipv6(make: Callable[..., World]) -> None:
+    world = make("options no-aaaa\n")
+    world.begin()
+    assert world.servers.asked == [("127.0.0.1", NAME, "A")]
+    world.servers.answer(NAME, "A", "192.0.2.1")
+    assert world.over() == Outcome(("192.0.2.1",), 300)
+
+
+# ---------------------------------------------------------------- answers to others
+
+
+def test_what_is_no_answer_to_our_question_is_dropped(world: World) -> None:
+    world.begin()
+    channel, asked = world.servers.question(NAME, "A")
+    number = bytes([asked[0] ^ 1]) + asked[1:2]
+    channel.received(message(number + asked[2:], [A(b"\xc0\x0c", "192.0.2.66")]))
+    channel.received(b"nonsense")
+    assert world.outcomes == []
+    world.servers.answer(NAME, "A", "192.0.2.1")
+    world.servers.answer(NAME, "A", "192.0.2.66")
+    world.servers.answer(NAME, "AAAA")
+    assert world.over().hosts == ("192.0.2.1",)
+
+
+# ---------------------------------------------------------------- aliases
+
+
+def test_an_alias_is_asked_for_if_the_server_has_not(world: World) -> None:
+    world.begin()
+    channel, asked = world.servers.question(NAME, "A")
+    channel.received(message(asked, [CNAME(b"\xc0\x0c", wire_name("edge.example.net"))]))
+    world.servers.answer(NAME, "AAAA")
+    assert world.servers.asked[2:] == [(FIRST, "edge.example.net", "A")]
+    world.servers.answer("edge.example.net", "A", "192.0.2.1")
+    assert world.over().hosts == ("192.0.2.1",)
+
+
+def test_a_chain_of_aliases_ends(world: World) -> None:
+    world.begin()
+    world.servers.answer(NAME, "AAAA")
+    count = 0
+    while not world.outcomes:
+        channel, asked = world.servers.channels[-1], world.servers.channels[-1].sent[-1]
+        count += 1
+        channel.received(message(asked, [CNAME(b"\xc0\x0c", wire_name(f"next{count}.example"))]))
+    assert world.over() == Outcome(())
+    assert count == 17
+
+
+# ---------------------------------------------------------------- the search list
+
+
+def test_the_search_list_is_gone_through_until_a_name_has_addresses(
+    make: Callable[..., World],
+) -> None:
+    world = make("search one.example two.example three.example\n")
+    world.begin("host")
+    world.servers.answer("host.one.example", "A", code=NO_SUCH_NAME)
+    world.servers.answer("host.two.example", "A")
+    world.servers.answer("host.two.example", "AAAA")
+    world.servers.answer("host.three.example", "A", "192.0.2.1")
+    world.servers.answer("host.three.example", "AAAA")
+    assert world.over().hosts == ("192.0.2.1",)
+
+
+def test_a_name_that_the_search_list_does_not_find_is_unknown(make: Callable[..., World]) -> None:
+    world = make("search one.example\n")
+    world.begin()
+    for name in (NAME, f"{NAME}.one.example"):
+        world.servers.answer(name, "A", code=NO_SUCH_NAME)
+    assert world.over() == Outcome(())
+
+
+def test_a_failure_on_the_way_leaves_the_denial_uncertain(make: Callable[..., World]) -> None:
+    world = make("search one.example\n")
+    world.begin("host")
+    for kind in ("A", "AAAA"):
+        world.servers.answer("host.one.example", kind, code=SERVER_FAILURE)
+    world.servers.answer("host", "A", code=NO_SUCH_NAME)
+    assert world.over() == Outcome((), is_certain=False)
+
+
+def test_this_host_s_own_domain_is_searched(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "proxy.example.org")
+    world = make("")
+    world.begin("host")
+    assert world.servers.asked[0] == ("127.0.0.1", "host.example.org", "AAAA")
+
+
+# ---------------------------------------------------------------- several servers
+
+
+def test_a_silent_server_gets_company_and_may_still_answer(two: World) -> None:
+    two.begin()
+    two.servers.answer(NAME, "AAAA")
+    two.reactor.advance(1.999)
+    assert two.asked == [FIRST]
+    two.reactor.advance(0.001)
+    assert two.asked == [FIRST, SECOND]
+    assert two.servers.asked[2:] == [(SECOND, NAME, "A")]
+    two.servers.answer(NAME, "A", "192.0.2.1", server=FIRST)
+    assert two.over().hosts == ("192.0.2.1",)
+
+
+def test_each_server_is_asked_so_often_and_then_an_answer_is_awaited(two: World) -> None:
+    give_up = two.begin()
+    for _ in range(10):
+        two.reactor.advance(2)
+    assert two.asked == [FIRST, SECOND] * 2
+    assert two.servers.open == [FIRST, SECOND]
+    assert two.reactor.getDelayedCalls() == []
+    give_up()
+    assert two.over() is GIVEN_UP
+
+
+def test_rotation_begins_with_another_server_each_time(make: Callable[..., World]) -> None:
+    world = make(f"nameserver {FIRST}\nnameserver {SECOND}\noptions rotate\n")
+    for number in range(3):
+        world.begin(f"host{number}.example")
+    assert world.asked == [SECOND, FIRST, SECOND]
+    for _ in range(2):
+        world.reactor.advance(2)
+    assert world.asked[3:6] == [FIRST, SECOND, FIRST]
+
+
+@pytest.mark.parametrize("code", [SERVER_FAILURE, REFUSED])
+def test_a_server_that_refuses_is_passed_over_at_once(two: World, code: int) -> None:
+    two.begin()
+    two.servers.answer(NAME, "AAAA", code=code)
+    assert two.asked == [FIRST]
+    two.servers.answer(NAME, "A", code=code)
+    assert two.servers.asked[2:] == [(SECOND, NAME, "AAAA"), (SECOND, NAME, "A")]
+    two.servers.answer(NAME, "A", "192.0.2.1", server=SECOND)
+    two.servers.answer(NAME, "AAAA", server=SECOND)
+    assert two.over().hosts == ("192.0.2.1",)
+
+
+def test_a_server_that_only_knows_others_is_passed_over_at_once(two: World) -> None:
+    """It is not there for us: it does no recursion, and the name is not its own."""
+    two.begin()
+    for kind in ("AAAA", "A"):
+        channel, asked = two.servers.question(NAME, kind)
+        others = record(wire_name("org"), 2, wire_name("ns.example"))
+        channel.received(message(asked, [], [others], flags=0x8100))
+    assert two.asked == [FIRST, SECOND]
+    for kind, host in (("AAAA", "2001:db8::1"), ("A", "192.0.2.1")):
+        two.servers.answer(NAME, kind, host, server=SECOND)
+    assert two.over() == Outcome(("2001:db8::1", "192.0.2.1"), 300)
+
+
+def test_a_server_that_is_down_is_passed_over_at_once(two: World) -> None:
+    two.begin()
+    two.servers.channels[0].refused()
+    assert two.asked == [FIRST, SECOND]
+    assert two.servers.open == [SECOND]
+    two.reactor.advance(2)
+    assert two.servers.open == [SECOND, FIRST]
+
+
+def test_a_server_without_a_route_is_passed_over_at_once(two: World) -> None:
+    two.servers.unreachable.add(FIRST)
+    two.begin()
+    assert two.asked == [SECOND]
+
+
+def test_where_all_servers_refuse_nobody_can_say(two: World) -> None:
+    two.servers.unreachable.update((FIRST, SECOND))
+    two.begin()
+    assert two.over() == Outcome((), is_certain=False)
+
+
+def test_a_refusal_of_one_family_is_no_denial(world: World) -> None:
+    world.begin()
+    world.servers.answer(NAME, "AAAA", code=SERVER_FAILURE)
+    world.servers.answer(NAME, "A")
+    assert world.over() == Outcome((), is_certain=False)
+
+
+def test_a_refusal_of_one_family_does_not_hold_the_other_up(world: World) -> None:
+    world.begin()
+    world.servers.answer(NAME, "AAAA", code=SERVER_FAILURE)
+    world.servers.answer(NAME, "A", "192.0.2.1")
+    assert world.over() == Outcome(("192.0.2.1",), 300, is_certain=False)
+
+
+def test_a_file_that_changes_is_read_again(world: World) -> None:
+    world.begin()
+    world.path.write_text(f"nameserver {SECOND}\n")
+    world.reactor.advance(1)
+    world.begin("other.example")
+    assert world.asked == [FIRST, SECOND]
+
+
+# ---------------------------------------------------------------- TCP
+
+
+def connected(world: World) -> FakeTransport:
+    """The connection to a server that was begun last."""
+    stream = world.reactor.connectors[-1].succeed()
+    world.reactor.turn()
+    return stream
+
+
+def framed(octets: bytes) -> bytes:
+    return len(octets).to_bytes(2, "big") + octets
+
+
+@pytest.mark.parametrize("size", [1, 7, 65537])
+def test_an_answer_that_is_cut_is_asked_for_over_tcp(two: World, size: int) -> None:
+    two.begin()
+    _, asked = two.servers.question(NAME, "A")
+    two.servers.answer(NAME, "A", flags=0x8380)
+    two.servers.answer(NAME, "AAAA")
+    assert [(each.host, each.port) for each in two.reactor.connectors] == [(FIRST, 53)]
+    stream = connected(two)
+    assert stream.value() == framed(asked)
+    octets = framed(message(asked, [A(b"\xc0\x0c", "192.0.2.1")] * 40)) + b"more"
+    for start in range(0, len(octets), size):
+        if stream.connected:
+            stream.deliver(octets[start : start + size])
+    two.reactor.turn()
+    assert two.over().hosts == ("192.0.2.1",)
+    assert not stream.connected
+
+
+def test_a_server_that_says_so_again_gets_no_second_connection(world: World) -> None:
+    world.begin()
+    for _ in range(3):
+        world.servers.answer(NAME, "A", flags=0x8380)
+    assert len(world.reactor.connectors) == 1
+
+
+@pytest.mark.parametrize("how", ["refused", "nonsense", "cut again", "closed", "silent"])
+def test_a_server_that_fails_over_tcp_is_passed_over(two: World, how: str) -> None:
+    two.begin()
+    _, asked = two.servers.question(NAME, "A")
+    two.servers.answer(NAME, "AAAA")
+    two.servers.answer(NAME, "A", flags=0x8380)
+    if how == "refused":
+        two.reactor.connectors[-1].fail(ConnectionRefusedError())
+    else:
+        stream = connected(two)
+        if how == "nonsense":
+            stream.deliver(framed(b"nonsense"))
+        elif how == "cut again":
+            stream.deliver(framed(message(asked, [], flags=0x8380)))
+        elif how == "closed":
+            stream.deliver_end()
+        else:
+            two.reactor.advance(2)
+    two.reactor.turn()
+    assert two.asked == [FIRST, SECOND]
+    two.servers.answer(NAME, "A", "192.0.2.1", server=SECOND)
+    two.reactor.turn()
+    assert two.over().hosts == ("192.0.2.1",)
+
+
+def test_a_denial_by_tcp_counts(world: World) -> None:
+    world.begin()
+    _, asked = world.servers.question(NAME, "A")
+    world.servers.answer(NAME, "A", flags=0x8380)
+    connected(world).deliver(framed(message(asked, [], code=NO_SUCH_NAME)))
+    world.reactor.turn()
+    assert world.over() == Outcome(())
+
+
+@pytest.mark.parametrize("is_connected", [False, True])
+def test_giving_up_ends_a_connection(world: World, is_connected: bool) -> None:
+    give_up = world.begin()
+    world.servers.answer(NAME, "A", flags=0x8380)
+    stream = connected(world) if is_connected else None
+    give_up()
+    world.reactor.turn()
+    assert world.over() is GIVEN_UP
+    assert world.reactor.connectors[-1].state == ("connected" if stream else "disconnected")
+    assert stream is None or not stream.connected
+
+
+def test_an_answer_over_tcp_that_comes_too_late_is_dropped(two: World) -> None:
+    two.begin()
+    _, asked = two.servers.question(NAME, "A")
+    two.servers.answer(NAME, "A", flags=0x8380)
+    stream = connected(two)
+    two.reactor.advance(2)
+    two.servers.answer(NAME, "A", "192.0.2.1", server=SECOND)
+    stream.deliver(framed(message(asked, [A(b"\xc0\x0c", "192.0.2.66")])))
+    two.servers.answer(NAME, "AAAA", server=SECOND)
+    two.reactor.turn()
+    assert two.over().hosts == ("192.0.2.1",)
+
+
+def test_a_file_may_want_tcp_only(make: Callable[..., World]) -> None:
+    world = make(f"nameserver {SECOND}\noptions use-vc\n")
+    world.begin()
+    assert world.servers.asked == []
+    assert [each.host for each in world.reactor.connectors] == [SECOND] * 2
+
+
+def test_of_very_many_addresses_so_many_of_each_family_are_taken() -> None:
+    lookup = FakeLookup()
+    outcomes: list[Outcome] = []
+    HostnameLookups(lookup).begin(NAME, outcomes.append)
+    hosts = [f"2001:db8::{number:x}" for number in range(1, 3000)]
+    lookup.answer(NAME, [hosts[0], *hosts, "192.0.2.1", "192.0.2.1"])
+    [outcome] = outcomes
+    assert outcome.hosts == (*hosts[:64], "192.0.2.1")
+
+
+# ---------------------------------------------------------------- resolvers of Twisted's kind
+
+
+def test_a_resolver_of_twisted_s_kind_is_asked() -> None:
+    lookup = FakeLookup()
+    outcomes: list[Any] = []
+    give_up = HostnameLookups(lookup).begin(NAME, outcomes.append)
+    give_up()
+    assert outcomes == []
+    lookup.answer(NAME, ["::ffff:192.0.2.1", "192.0.2.1", "::1"])
+    assert outcomes == [Outcome(("192.0.2.1", "::1"))]
+
+
+def test_without_addresses_a_resolver_may_just_have_found_nobody_to_ask() -> None:
+    """So what is known from before may serve."""
+    lookup = FakeLookup()
+    outcomes: list[Any] = []
+    HostnameLookups(lookup).begin(NAME, outcomes.append)
+    lookup.answer(NAME, [])
+    assert outcomes == [Outcome((), is_certain=False)]
+
+
+def test_a_resolver_that_raises_fails() -> None:
+    lookup = FakeLookup()
+    lookup.resolveHostName = lambda *_: 1 // 0  # type: ignore[method-assign,assignment]
+    outcomes: list[Any] = []
+    HostnameLookups(lookup).begin(NAME, outcomes.append)
+    assert outcomes[0].check(ZeroDivisionError)
+
+
+class Pool:
+    """A thread pool of no threads."""
+
+    made: list["Pool"]
+
+    def __init__(self, least: int, most: int, name: str) -> None:
+        self.size, self.name = (least, most), name
+        self.calls: list[str] = []
+        self.stopped = threading.Event()
+        self.made.append(self)
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def stop(self) -> None:
+        is_here = threading.current_thread() is threading.main_thread()
+        self.calls.append("stop" if is_here else "stop in another thread")
+        self.stopped.set()
+
+    def callInThreadWithCallback(  # noqa: N802
+        self, done: Callable[..., Any], call: Callable[..., Any], host: str, *arguments: Any
+    ) -> None:
+        self.calls.append(host)
+        done(True, [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))])
+
+
+def test_the_system_s_threads_are_bounded_and_end_without_being_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Pool.made = []
+    monkeypatch.setattr(lookups, "ThreadPool", Pool)
+    reactor, outcomes = FakeReactor(), []
+    system = SystemLookups(reactor, 3)
+    system.begin("one.example", outcomes.append)
+    reactor.turn()
+    assert outcomes == [Outcome(("192.0.2.1",))]
+    system.close()
+    system.close()
+    [pool] = Pool.made
+    assert pool.stopped.wait(10)
+    assert (pool.size, pool.name) == ((0, 3), "socks5-names")
+    assert pool.calls == ["start", "one.example", "stop in another thread"]
+
+
+def threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if "socks5-names" in each.name]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(24, "Too many open files"),
+        MemoryError(),
+        UnicodeError(),
+        socket.gaierror(socket.EAI_AGAIN, "later"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_whatever_the_system_raises_ends_the_lookup(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Or it would keep its place for ever."""
+    from twisted.internet import reactor
+
+    asked: list[str] = []
+
+    def broken(host: str, *_: Any) -> Any:
+        asked.append(host)
+        raise error
+
+    system, outcomes = SystemLookups(reactor, 1), []
+    monkeypatch.setattr(socket, "getaddrinfo", broken)
+    system.begin("one.example", outcomes.append)
+    await until(lambda: outcomes)
+    assert outcomes == [Outcome((), is_certain=False)]
+    assert asked == ["one.example"]
+    system.close()
+    await until(lambda: threads() == [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_real_threads_resolve_and_end() -> None:
+    """A name that needs no name server."""
+    from twisted.internet import reactor
+
+    assert isinstance(reactor.nameResolver, GAIResolver)
+    system, outcomes = SystemLookups(reactor, 2), []
+    for _ in range(2):
+        system.begin("127.1", outcomes.append)
+        await until(lambda: outcomes)
+        assert outcomes.pop() == Outcome(("127.0.0.1",))
+    [thread] = threads()
+    assert thread.daemon
+    system.close()
+    await until(lambda: threads() == [])

@@ -1,0 +1,286 @@
+"""What is an address, what is a name, and in which form it is asked for."""
+
+import re
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import idna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.error import DNSLookupError
+
+from socks5.net.names import hostname, literal, without_false_name
+from socks5.protocol.address import Address
+
+# ---------------------------------------------------------------- literals
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        (b"192.0.2.1", "192.0.2.1"),
+        (b"0.0.0.0", "0.0.0.0"),
+        (b"255.255.255.255", "255.255.255.255"),
+        (b"::1", "::1"),
+        (b"2001:db8::1", "2001:db8::1"),
+        (b"2001:DB8:0:0::0001", "2001:db8::1"),
+        (b"0:0:0:0:0:0:0:1", "::1"),
+        (b"::ffff:192.0.2.1", "192.0.2.1"),
+        (b"::FFFF:192.0.2.1", "192.0.2.1"),
+        (b"::ffff:c000:201", "192.0.2.1"),
+        (b"0:0:0:0:0:ffff:c000:0201", "192.0.2.1"),
+        (b"::192.0.2.1", "::192.0.2.1"),
+        (b"64:ff9b::c000:201", "64:ff9b::c000:201"),
+    ],
+)
+def test_a_literal_has_one_canonical_text(name: bytes, host: str) -> None:
+    assert literal(name) == host
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        (b"[::1]", "::1"),
+        (b"[2001:DB8::1]", "2001:db8::1"),
+        (b"[::ffff:192.0.2.1]", "192.0.2.1"),
+        (b"[fe80::1%lo]", "fe80::1%lo"),
+    ],
+)
+def test_ipv6_in_brackets_is_the_address_in_them(name: bytes, host: str) -> None:
+    """As HTTP libraries send what stands in a URL."""
+    assert literal(name) == host
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        (b"127.1", "127.0.0.1"),
+        (b"192.0.2", "192.0.0.2"),
+        (b"192.0.2.01", "192.0.2.1"),
+        (b"0x7f.0.0.1", "127.0.0.1"),
+        (b"0X7F.1", "127.0.0.1"),
+        (b"0177.0.0.1", "127.0.0.1"),
+        (b"2130706433", "127.0.0.1"),
+    ],
+)
+def test_ipv4_is_read_as_the_system_s_resolver_reads_it(name: bytes, host: str) -> None:
+    assert literal(name) == host
+    assert socket.getaddrinfo(name, 80, socket.AF_INET)[0][4][0] == host
+
+
+def test_a_link_local_address_may_have_a_zone_that_is_there() -> None:
+    number = str(socket.if_nametoindex("lo")).encode()
+    assert literal(b"fe80::1%lo") == literal(b"FE80::1%" + number) == "fe80::1%lo"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"",
+        b"example.org",
+        b"192.0.2.1.",
+        b"192.0.2.256",
+        b"192.0.2.1:80",
+        b"08.0.0.1",
+        b"example.1",
+        b"a192.0.2.1",
+        b" 192.0.2.1",
+        b"192.0.2.1 ",
+        b"192.0.2.1\0",
+        b"192.0.2.1\n1",
+        b"[192.0.2.1]",
+        b"[::1",
+        b"::1]",
+        b"[[::1]]",
+        b"[]",
+        b"::1%lo",
+        b"2001:db8::1%lo",
+        b"fe80::1%",
+        b"fe80::1%no-such-one",
+        b"fe80::1%99999",
+        b"fe80::1%-1",
+        b"fe80::1%" + b"9" * 40,
+        b"fe80::1%l\0",
+        b":::",
+        b"\xff\xfe",
+        "\uff11\uff12\uff17.0.0.1".encode(),  # digits, but not ASCII's
+    ],
+)
+def test_all_else_is_a_name(name: bytes) -> None:
+    assert literal(name) is None
+
+
+@given(st.ip_addresses())
+def test_every_address_is_a_literal(host: Any) -> None:
+    text = literal(str(host).encode())
+    assert text == literal(str(host.exploded).upper().encode())
+    mapped = host.ipv4_mapped if host.version == 6 else None
+    assert text is not None
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    assert socket.inet_pton(family, text) == (mapped or host).packed
+
+
+@pytest.mark.parametrize(
+    ("host", "meant"),
+    [
+        (b"192.0.2.1", "192.0.2.1"),
+        (b"::FFFF:c000:201", "192.0.2.1"),
+        (b"2001:DB8::1", "2001:db8::1"),
+        (b"[::1]", "::1"),
+        (b"example.org", b"example.org"),
+        ("192.0.2.1", "192.0.2.1"),
+        (b"", b""),
+    ],
+)
+def test_an_address_sent_as_a_name_is_an_address(host: str | bytes, meant: str | bytes) -> None:
+    assert without_false_name(Address(host, 80)) == Address(meant, 80)
+
+
+# ---------------------------------------------------------------- host names
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (b"example.org", "example.org"),
+        (b"Example.ORG", "example.org"),
+        (b"example.org.", "example.org."),
+        (b"localhost", "localhost"),
+        (b"1and1.example", "1and1.example"),
+        (b"1.2.3.4.example", "1.2.3.4.example"),
+        (b"0xg", "0xg"),
+        (b"_service._tcp.example.org", "_service._tcp.example.org"),
+        (b"a" * 63 + b".example", "a" * 63 + ".example"),
+        (b".".join([b"a" * 61] * 4) + b".bcde", ".".join(["a" * 61] * 4) + ".bcde"),
+    ],
+)
+def test_a_plain_name_is_asked_for_as_it_is(name: bytes, text: str) -> None:
+    assert hostname(name) == text
+
+
+@pytest.mark.parametrize(
+    "name", [b"xn--bcher-kva.example", b"xn--fa-hia.de", b"xn--ls8h.la", b"xn--a.example"]
+)
+def test_a_name_that_is_in_idna_form_passes(name: bytes) -> None:
+    """Whoever put it into that form has judged it."""
+    assert hostname(name) == name.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.Example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("bücher.example.", "xn--bcher-kva.example."),
+        ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
+        ("\uff25\uff38ample.org", "example.org"),
+        ("_dienst._tcp.bücher.example", "_dienst._tcp.xn--bcher-kva.example"),
+        ("בית.example", "xn--5dbq5c.example"),
+    ],
+)
+def test_another_name_is_asked_for_in_idna_form(name: str, text: str) -> None:
+    assert hostname(name.encode()) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("faß.de", "xn--fa-hia.de"),
+        ("FAß.DE", "xn--fa-hia.de"),
+        ("βόλος.com", "xn--nxasmm1c.com"),
+        ("\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.com", "xn--mgba3gch31f060k.com"),
+        ("ශ්\u200dරී.com", "xn--10cl1a0b660p.com"),
+    ],
+)
+def test_what_idna_2003_took_for_another_owner_s_host_is_not(name: str, text: str) -> None:
+    """The deviation characters of UTS #46."""
+    assert hostname(name.encode()) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("💩.la", "xn--ls8h.la"),
+        ("I❤.ws", "xn--i-7iq.ws"),
+        ("☃.net", "xn--n3h.net"),
+    ],
+)
+def test_a_symbol_that_browsers_ask_for_is_asked_for(name: str, text: str) -> None:
+    with pytest.raises(idna.IDNAError):
+        idna.encode(name)
+    assert hostname(name.encode()) == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"",
+        b".",
+        b"..",
+        b".example.org",
+        b"example..org",
+        b"a" * 64 + b".example",
+        b".".join([b"a" * 63] * 4),
+        ("ü" * 60 + ".example").encode(),
+        b"\xff\xfe",
+        b"example\xff.org",
+        b"b\xfccher.example",
+        b"exa mple.org",
+        b"example.org\n",
+        b"example.org\0",
+        b"\x01",
+        b"example.org:80",
+        b"user@example.org",
+        b"[::1",
+        b"fe80::1%no-such-one",
+        b"http://example.org",
+        b"192.0.2.256",
+        b"192.0.2.1.",
+        b"example.0x1",
+        "\uff11\uff12\uff17.0.0.1".encode(),
+        "a\u2025b.example".encode(),
+        "\ufffd.example".encode(),
+        "\u0301a.example".encode(),
+        "1א.example".encode(),
+        "a\u200cb.example".encode(),
+        "👩\u200d👩.example".encode(),
+        "\u00ad.example".encode(),
+    ],
+)
+def test_what_cannot_be_a_name_is_none(name: bytes) -> None:
+    for _ in range(2):  # remembered or not
+        with pytest.raises(DNSLookupError):
+            hostname(name)
+
+
+@given(st.binary(max_size=255) | st.text(max_size=80).map(str.encode))
+def test_whatever_a_client_sends_is_a_name_or_an_error(name: bytes) -> None:
+    try:
+        text = hostname(name)
+    except DNSLookupError:
+        return
+    assert re.fullmatch(r"[^\s\x00-\x20A-Z]+", text, re.ASCII)
+    assert text.isascii()
+    assert 1 <= len(text) <= 253
+    assert all(1 <= len(label) <= 63 for label in text.removesuffix(".").split("."))
+
+
+def test_a_converted_name_is_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "einmalig-ü.example".encode()
+    text = hostname(name)
+    monkeypatch.setattr(idna, "uts46_remap", lambda *_, **__: pytest.fail("again"))
+    assert hostname(name) == text
+
+
+def test_plain_names_need_no_tables() -> None:
+    """Those of IDNA take 50 ms to load, and memory."""
+    source = (
+        "import sys; from socks5.net.names import hostname; hostname(b'example.org');"
+        "assert 'idna.uts46data' not in sys.modules; hostname('\u00fc.example'.encode());"
+        "assert 'idna.uts46data' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", source], check=True)

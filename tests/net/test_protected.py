@@ -1,0 +1,388 @@
+"""A transport with tokens between: what goes through, what is held back, and what ends it."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from socks5.interfaces import IAcceptor, IContext, IProtection
+from socks5.net.protected import Envelope, ProtectedTransport
+from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
+from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens
+from socks5.relay import can_half_close
+from tests.contexts import SECRET, FakeAcceptor, FakeContext, FakeInitiator, Half
+from tests.fakes import FakeReactor, FakeTLSTransport, FakeTransport
+
+INTEGRITY, CONFIDENTIALITY = Protection.INTEGRITY, Protection.CONFIDENTIALITY
+
+
+def contexts(**options: Any) -> tuple[FakeContext, FakeInitiator]:
+    """Both sides of a complete context."""
+    context, initiator = FakeContext(FakeAcceptor(**options)), FakeInitiator()
+    first = initiator.step(None)
+    assert first is not None
+    initiator.step(context.judge_first(first).token)
+    return context, initiator
+
+
+class Wire:
+    """A protected transport over a fake one, and its far end.
+
+    ``got`` holds what was delivered, "end" for the end, and an error for what was no token.
+    """
+
+    def __init__(
+        self,
+        level: Protection = INTEGRITY,
+        kind: type[FakeTransport] = FakeTransport,
+        on_data: Callable[["Wire"], None] = lambda _: None,
+        **options: Any,
+    ) -> None:
+        self.reactor = FakeReactor()
+        context, self.initiator = contexts(**options)
+        self.level = level
+        self.below = kind(self.reactor).connect(self)
+        self.got: list[Any] = []
+        self._on_data = on_data
+        self.transport = ProtectedTransport(
+            self.below,
+            Envelope(context, level),
+            self._deliver,
+            lambda: self.got.append("end"),
+            self.got.append,
+        )
+
+    def _deliver(self, data: bytes) -> None:
+        self.got.append(data)
+        self._on_data(self)
+
+    def makeConnection(self, transport: Any) -> None:
+        """The wire is its owner."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.received(data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.got.append(self.transport.lost(reason).type)
+
+    def message(self, data: bytes, is_confidential: bool | None = None) -> bytes:
+        """What the far end sends for some octets."""
+        if is_confidential is None:
+            is_confidential = self.level is CONFIDENTIALITY
+        return Message(
+            MessageType.ENCAPSULATED, self.initiator.wrap(data, is_confidential)
+        ).encode()
+
+    def sent(self) -> list[tuple[bytes, bool]]:
+        """What the far end makes of each message that it got."""
+        self.reactor.turn()
+        tokens, found = Tokens(), []
+        tokens.add(self.below.value())
+        while (token := tokens.next()) is not None:
+            found.append(self.initiator.unwrap(token))
+        assert len(tokens) == 0
+        return found
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+def test_the_fakes_keep_the_contracts(wire: Wire) -> None:
+    assert verifyObject(IAcceptor, FakeAcceptor())
+    assert verifyObject(IContext, FakeContext(FakeAcceptor()))
+    assert verifyObject(IProtection, wire.transport.envelope)
+    for contract in (ITCPTransport, IConsumer, IPushProducer):
+        assert verifyObject(contract, wire.transport)
+
+
+# ---------------------------------------------------------------- sending
+
+
+@pytest.mark.parametrize("level", [INTEGRITY, CONFIDENTIALITY])
+def test_octets_go_out_in_tokens_of_the_level(level: Protection) -> None:
+    wire = Wire(level)
+    wire.transport.write(b"hello")
+    wire.transport.writeSequence([b"wor", b"ld"])
+    is_encrypted = level is CONFIDENTIALITY
+    assert (b"hello" in wire.below.value()) is False
+    wire.reactor.turn()
+    assert (b"hello" in wire.below.value()) is not is_encrypted
+    assert wire.sent() == [(b"hello", is_encrypted), (b"world", is_encrypted)]
+
+
+@pytest.mark.parametrize(("size", "pieces"), [(9, [9]), (10, [10]), (11, [10, 1]), (30, [10] * 3)])
+def test_what_a_message_cannot_carry_goes_in_several(size: int, pieces: list[int]) -> None:
+    wire = Wire(limit=10)
+    data = bytes(range(size))
+    wire.transport.write(data)
+    sent = [each for each, _ in wire.sent()]
+    assert [len(each) for each in sent] == pieces
+    assert b"".join(sent) == data
+    assert wire.below.calls.count("write") == 1
+
+
+def test_nothing_is_no_message(wire: Wire) -> None:
+    wire.transport.write(b"")
+    assert wire.sent() == []
+
+
+# ---------------------------------------------------------------- receiving
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 26, 1000])
+def test_octets_come_out_of_their_tokens_however_they_are_cut(size: int) -> None:
+    wire = Wire(CONFIDENTIALITY)
+    stream = wire.message(b"one") + wire.message(b"") + wire.message(b"two")
+    for start in range(0, len(stream), size):
+        wire.below.deliver(stream[start : start + size])
+    assert wire.got == [b"one", b"two"]
+
+
+@given(st.lists(st.binary(max_size=60), max_size=6), st.lists(st.integers(1, 200), max_size=6))
+def test_cuts_never_change_what_is_delivered(sent: list[bytes], cuts: list[int]) -> None:
+    wire = Wire()
+    stream = b"".join(map(wire.message, sent))
+    at = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+    for start, end in pairwise(at):
+        wire.below.deliver(stream[start:end])
+    assert wire.got == [each for each in sent if each]
+
+
+def test_more_protection_than_agreed_will_do(wire: Wire) -> None:
+    wire.below.deliver(wire.message(b"one", is_confidential=True))
+    assert wire.got == [b"one"]
+
+
+def test_less_protection_than_agreed_will_not() -> None:
+    wire = Wire(CONFIDENTIALITY)
+    wire.below.deliver(wire.message(b"one", is_confidential=False) + wire.message(b"two"))
+    [error] = wire.got
+    assert isinstance(error, RemoteProtocolError)
+    assert "not encrypted" in str(error)
+
+
+def flipped(message: bytes) -> bytes:
+    return message[:-1] + bytes((message[-1] ^ 1,))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda wire, message: flipped(message),
+        lambda wire, message: b"\5" + message[1:],
+        lambda wire, message: b"\1\2" + message[2:],
+        lambda wire, message: ABORT,
+        lambda wire, message: b"\1\3\0\0" + message,
+        lambda wire, message: b"\1\3\0\2hi" + message,
+        lambda wire, message: Wire().message(b"from another context"),
+    ],
+    ids=["changed", "VER", "MTYP", "abort", "empty token", "plain octets", "another context"],
+)
+def test_behind_what_is_no_token_nothing_is_delivered(
+    wire: Wire, spoil: Callable[[Wire, bytes], bytes]
+) -> None:
+    first, second, third = map(wire.message, (b"one", b"two", b"three"))
+    wire.below.deliver(first + spoil(wire, second) + third)
+    wire.below.deliver(third)
+    wire.transport.ended()
+    delivered, error = wire.got
+    assert delivered == b"one"
+    assert isinstance(error, RemoteProtocolError)
+    assert wire.transport.is_deaf
+
+
+def test_a_token_counts_once(wire: Wire) -> None:
+    message = wire.message(b"one")
+    wire.below.deliver(message)
+    wire.below.deliver(message)
+    assert wire.got[0] == b"one"
+    assert isinstance(wire.got[1], RemoteProtocolError)
+    assert len(wire.got) == 2
+
+
+def test_one_message_is_gathered_and_no_more(wire: Wire) -> None:
+    """A peer that fills the longest message octet by octet, and the next, keeps no more than one here."""
+    message = wire.message(bytes(65535 - 26))
+    assert len(message) == 65539
+    for _ in range(3):
+        for start in range(0, len(message), 4096):
+            wire.below.deliver(message[start : start + 4096])
+            assert len(wire.transport._tokens) < len(message)
+        message = wire.message(bytes(65535 - 26))
+    assert [len(each) for each in wire.got] == [65535 - 26] * 3
+
+
+# ---------------------------------------------------------------- back pressure
+
+
+def test_a_paused_receiver_gets_nothing_until_it_resumes() -> None:
+    wire = Wire(on_data=lambda wire: wire.transport.pauseProducing())
+    wire.below.deliver(wire.message(b"one") + wire.message(b"two") + wire.message(b"three"))
+    assert wire.got == [b"one"]
+    assert not wire.below.is_reading
+    wire.transport.resumeProducing()
+    assert wire.got == [b"one", b"two"]
+    assert not wire.below.is_reading
+    wire.transport.resumeProducing()
+    assert wire.got == [b"one", b"two", b"three"]
+    wire.transport.resumeProducing()
+    assert wire.below.is_reading
+
+
+def test_a_receiver_may_change_its_mind_at_once() -> None:
+    def waver(wire: Wire) -> None:
+        wire.transport.pauseProducing()
+        wire.transport.resumeProducing()
+
+    wire = Wire(on_data=waver)
+    wire.below.deliver(b"".join(map(wire.message, (b"one", b"two", b"three"))))
+    assert wire.got == [b"one", b"two", b"three"]
+    assert wire.below.is_reading
+
+
+def test_the_transport_below_pauses_the_producer(wire: Wire) -> None:
+    producer = object()
+    wire.transport.registerProducer(producer, True)
+    assert (wire.below.producer, wire.below.streaming) == (producer, True)
+    wire.transport.unregisterProducer()
+    assert wire.below.producer is None
+
+
+# ---------------------------------------------------------------- ends
+
+
+def test_the_end_comes_behind_all_octets() -> None:
+    wire = Wire(on_data=lambda wire: wire.transport.pauseProducing())
+    wire.below.deliver(wire.message(b"one") + wire.message(b"two"))
+    wire.transport.ended()
+    assert wire.got == [b"one"]
+    wire.transport.resumeProducing()
+    wire.transport.resumeProducing()
+    assert wire.got == [b"one", b"two", "end"]
+    wire.transport.resumeProducing()
+    assert wire.got == [b"one", b"two", "end"]
+
+
+def test_the_end_within_a_token_is_none(wire: Wire) -> None:
+    for cut in range(1, 5):
+        wire = Wire()
+        wire.below.deliver(wire.message(b"one")[:cut])
+        wire.transport.ended()
+        [error] = wire.got
+        assert isinstance(error, RemoteProtocolError)
+        assert str(error) == "the end within a token"
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"), [(0, ConnectionDone), (1, ConnectionLost), (10, ConnectionLost)]
+)
+def test_an_orderly_loss_comes_behind_all_octets(cut: int, reason: type[Exception]) -> None:
+    """As over TLS, which has no half-close; paused or not. Cut within a token it is not orderly."""
+    wire = Wire(on_data=lambda wire: wire.transport.pauseProducing())
+    wire.below.deliver(wire.message(b"one") + wire.message(b"two"))
+    assert wire.got == [b"one"]
+    wire._on_data = lambda _: None
+    wire.transport._tokens.add(wire.message(b"three")[:cut])
+    lost = wire.transport.lost(Failure(ConnectionDone()))
+    assert wire.got == [b"one", b"two"]
+    assert lost.type is reason
+
+
+def test_a_loss_behind_what_is_no_token_is_not_orderly(wire: Wire) -> None:
+    wire.transport.pauseProducing()
+    wire.transport.received(flipped(wire.message(b"one")) + b"more")
+    assert wire.transport.lost(Failure(ConnectionDone())).type is ConnectionLost
+    assert wire.got == []
+
+
+def test_a_reset_takes_what_waits_with_it(wire: Wire) -> None:
+    wire.transport.pauseProducing()
+    wire.transport.received(wire.message(b"one"))
+    assert wire.transport.lost(Failure(ConnectionLost())).type is ConnectionLost
+    wire.transport.resumeProducing()
+    assert wire.got == []
+
+
+@pytest.mark.parametrize("how", ["loseConnection", "abortConnection", "stopProducing"])
+def test_whoever_closes_hears_nothing_more(how: str, wire: Wire) -> None:
+    wire.transport.pauseProducing()
+    wire.transport.received(wire.message(b"one"))
+    getattr(wire.transport, how)()
+    wire.reactor.turn()
+    wire.transport.resumeProducing()
+    assert wire.below.far_sees == ("reset" if how == "abortConnection" else "end")
+    assert b"one" not in wire.got
+
+
+def test_our_end_is_the_one_below(wire: Wire) -> None:
+    wire.transport.write(b"last")
+    wire.transport.loseWriteConnection()
+    wire.reactor.turn()
+    assert wire.below.far_sees == "end"
+    assert wire.sent() == [(b"last", False)]
+    wire.below.deliver(wire.message(b"answer"))
+    assert wire.got == [b"answer"]
+
+
+@pytest.mark.parametrize(("kind", "can"), [(FakeTransport, True), (FakeTLSTransport, False)])
+def test_half_close_is_as_below(kind: type[FakeTransport], can: bool) -> None:
+    assert can_half_close(Wire(kind=kind).transport) is can
+
+
+def test_half_close_is_as_below_with_tls_on_tcp(wire: Wire) -> None:
+    wire.below.TLS = True  # type: ignore[attr-defined]
+    assert not can_half_close(wire.transport)
+
+
+def test_addresses_and_options_are_those_below(wire: Wire) -> None:
+    transport, below = wire.transport, wire.below
+    assert (transport.getHost(), transport.getPeer()) == (below.getHost(), below.getPeer())
+    transport.setTcpNoDelay(True)
+    assert (below.nodelay, transport.getTcpNoDelay()) == (True, True)
+    transport.setTcpKeepAlive(True)
+    assert (below.keepalive, transport.getTcpKeepAlive()) == (True, True)
+
+
+# ---------------------------------------------------------------- datagrams
+
+
+@pytest.mark.parametrize("level", [INTEGRITY, CONFIDENTIALITY])
+def test_a_datagram_is_one_message(level: Protection) -> None:
+    wire = Wire(level)
+    envelope = wire.transport.envelope
+    assert envelope.unwrap(wire.message(b"ping")) == b"ping"
+    kind, token = envelope.wrap(b"pong")[:2], envelope.wrap(b"pong")[4:]
+    assert kind == b"\1\3"
+    assert wire.initiator.unwrap(token) == (b"pong", level is CONFIDENTIALITY)
+
+
+def test_datagrams_may_be_lost_but_come_once(wire: Wire) -> None:
+    envelope = wire.transport.envelope
+    lost, second, third = map(wire.message, (b"1", b"2", b"3"))
+    assert envelope.unwrap(third) == b"3"
+    assert envelope.unwrap(second) == b"2"
+    for again in (third, second, flipped(lost), lost[:-1], lost + b"x"):
+        with pytest.raises(RemoteProtocolError):
+            envelope.unwrap(again)
+    assert envelope.unwrap(lost) == b"1"
+
+
+def test_a_datagram_is_not_cut() -> None:
+    envelope = Wire(limit=10).transport.envelope
+    assert envelope.wrap(bytes(10))
+    with pytest.raises(LocalProtocolError, match="11 octets; a message takes 10"):
+        envelope.wrap(bytes(11))
+
+
+def test_no_key_and_no_ticket_in_any_text(wire: Wire) -> None:
+    texts = f"{wire.transport!r} {wire.transport.envelope!r} {Half(SECRET, b'client')!r}"
+    assert SECRET.decode() not in texts

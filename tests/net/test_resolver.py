@@ -1,0 +1,846 @@
+"""Names to addresses: what is a name, whom to ask, what is remembered, how much may wait."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet._resolver import GAIResolver
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import DNSLookupError
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from socks5.interfaces import IResolver
+from socks5.net import resolver as resolve
+from socks5.net.lookups import GIVEN_UP, Done, Outcome
+from socks5.net.resolver import Resolver
+from socks5.outbound.failures import reply_for
+from socks5.settings import NameSource, Settings
+from tests.fakes import CLIENT, FakeLookup, FakeReactor
+
+# ---------------------------------------------------------------- lookups
+
+NAME = b"example.org"
+HOSTS = ("192.0.2.1", "2001:db8::1")
+
+
+class World:
+    """A resolver, the clock and the system that it asks."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.reactor = FakeReactor()
+        self.settings = Settings(**settings)
+        self.lookup = FakeLookup()
+        self.resolver = Resolver(self.reactor, self.settings, self.lookup)
+
+    def wait(
+        self, name: bytes = NAME, client: str = CLIENT.host
+    ) -> tuple[Deferred[Sequence[str]], list[Any]]:
+        """Resolve *name*: the Deferred, and the list in which its outcome will be."""
+        wait, given = self.resolver.resolve(name, client), []
+        wait.addBoth(given.append)
+        return wait, given
+
+    def ask(self, name: bytes = NAME, client: str = CLIENT.host) -> list[Any]:
+        return self.wait(name, client)[1]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def unknown(given: list[Any]) -> bool:
+    """Whether the outcome is "no such name", which becomes reply 4."""
+    [failure] = given
+    return (
+        isinstance(failure, Failure)
+        and bool(failure.check(DNSLookupError))
+        and reply_for(failure) == 4
+    )
+
+
+def test_a_name_gives_its_addresses_in_the_system_s_order(world: World) -> None:
+    assert verifyObject(IResolver, world.resolver)
+    given = world.ask()
+    assert given == []
+    world.lookup.answer("example.org", ["2001:db8::1", "192.0.2.1", "192.0.2.0"])
+    assert given == [("2001:db8::1", "192.0.2.1", "192.0.2.0")]
+
+
+def test_each_address_is_given_once_and_unmapped(world: World) -> None:
+    given = world.ask()
+    world.lookup.answer("example.org", ["192.0.2.1", "::ffff:192.0.2.1", "::1", "::1"])
+    assert given == [("192.0.2.1", "::1")]
+
+
+def test_a_name_without_addresses_is_unknown(world: World) -> None:
+    given = world.ask()
+    world.lookup.answer("example.org")
+    assert unknown(given)
+
+
+def test_a_system_that_answers_at_once(world: World) -> None:
+    world.lookup.answers["example.org"] = list(HOSTS)
+    assert world.ask() == [HOSTS]
+    world.reactor.advance(world.settings.resolve_timeout)
+    assert world.reactor.getDelayedCalls() == []
+
+
+def test_a_name_goes_out_in_idna_form(world: World) -> None:
+    world.ask("bücher.example".encode())
+    assert world.lookup.asked == ["xn--bcher-kva.example"]
+
+
+def test_equal_names_share_one_lookup(world: World) -> None:
+    given = [world.ask(name) for name in (NAME, NAME, b"EXAMPLE.org", b"other.example")]
+    assert world.lookup.asked == ["example.org", "other.example"]
+    world.lookup.answer("example.org", HOSTS)
+    assert given == [[HOSTS], [HOSTS], [HOSTS], []]
+
+
+def test_an_unknown_name_is_unknown_to_all_who_share(world: World) -> None:
+    given = [world.ask(), world.ask()]
+    world.lookup.answer("example.org")
+    assert all(unknown(each) for each in given)
+
+
+def test_a_bad_name_is_never_looked_up(world: World) -> None:
+    assert unknown(world.ask(b"exa mple.org"))
+    assert world.lookup.asked == []
+
+
+def test_a_resolver_that_breaks_fails_and_is_asked_again(world: World) -> None:
+    """A bug comes out as what it is, and is not remembered as an answer."""
+
+    def broken(*arguments: Any) -> Any:
+        raise ZeroDivisionError
+
+    ask, world.lookup.resolveHostName = world.lookup.resolveHostName, broken
+    assert world.ask()[0].check(ZeroDivisionError)
+    world.lookup.resolveHostName = ask
+    world.lookup.answers["example.org"] = list(HOSTS)
+    assert world.ask() == [HOSTS]
+
+
+# ---------------------------------------------------------------- the cache
+
+
+def answered(
+    world: World, name: bytes = NAME, hosts: Sequence[str] = HOSTS, client: str = CLIENT.host
+) -> list[Any]:
+    """Resolve *name*; the system answers if it is asked."""
+    given = world.ask(name, client)
+    world.lookup.answer(name.decode(), hosts)
+    return given
+
+
+def test_an_answer_is_remembered_for_its_lifetime() -> None:
+    world = World(name_lifetime=30.0)
+    answered(world)
+    world.reactor.advance(29.999)
+    assert world.ask() == [HOSTS]
+    assert world.lookup.asked == ["example.org"]
+    world.reactor.advance(0.001)
+    assert answered(world, hosts=["192.0.2.9"]) == [("192.0.2.9",)]
+    assert world.lookup.asked == ["example.org"] * 2
+
+
+def test_the_lifetime_counts_from_the_answer() -> None:
+    world = World(name_lifetime=30.0)
+    given = world.ask()
+    world.reactor.advance(5)
+    world.lookup.answer("example.org", HOSTS)
+    world.reactor.advance(29.999)
+    assert given == world.ask() == [HOSTS]
+    assert len(world.lookup.asked) == 1
+
+
+def test_a_failure_is_remembered_for_a_short_while() -> None:
+    world = World(name_failure_lifetime=3.0)
+    assert unknown(answered(world, hosts=[]))
+    world.reactor.advance(2.999)
+    assert unknown(world.ask())
+    assert len(world.lookup.asked) == 1
+    world.reactor.advance(0.001)
+    assert answered(world) == [HOSTS]
+
+
+def test_the_cache_is_bounded_and_the_least_recently_used_makes_room() -> None:
+    world = World(names_cached=3)
+    names = [b"one", b"two", b"three"]
+    for name in names:
+        answered(world, name)
+    world.ask(b"one")
+    answered(world, b"four")
+    world.lookup.asked.clear()
+    for name in (b"three", b"four", b"one"):
+        assert answered(world, name) == [HOSTS]
+    assert world.lookup.asked == []
+    answered(world, b"two")
+    assert world.lookup.asked == ["two"]
+
+
+def test_a_new_answer_counts_as_use() -> None:
+    world = World(names_cached=2, name_lifetime=30.0)
+    answered(world, b"one")
+    world.reactor.advance(1)
+    answered(world, b"two")
+    world.reactor.advance(29)
+    answered(world, b"one")
+    answered(world, b"three")
+    world.lookup.asked.clear()
+    world.ask(b"one")
+    assert world.lookup.asked == []
+
+
+def test_without_room_nothing_is_remembered() -> None:
+    world = World(names_cached=0)
+    assert answered(world) == [HOSTS]
+    assert answered(world) == [HOSTS]
+    assert len(world.lookup.asked) == 2
+
+
+# ---------------------------------------------------------------- time-outs
+
+
+def test_a_name_that_takes_too_long_fails() -> None:
+    world = World(resolve_timeout=10.0)
+    given = world.ask()
+    world.reactor.advance(9.999)
+    assert given == []
+    world.reactor.advance(0.001)
+    assert unknown(given)
+    assert world.reactor.getDelayedCalls() == []
+
+
+def test_each_who_waits_has_the_whole_time() -> None:
+    world = World(resolve_timeout=10.0)
+    first = world.ask()
+    world.reactor.advance(6)
+    second = world.ask()
+    world.reactor.advance(4)
+    assert (unknown(first), second) == (True, [])
+    world.reactor.advance(5.999)
+    world.lookup.answer("example.org", HOSTS)
+    assert second == [HOSTS]
+
+
+def test_a_lookup_that_runs_is_not_begun_again_after_a_time_out() -> None:
+    """It may still hold its thread: another would hold one more."""
+    world = World(resolve_timeout=10.0)
+    world.ask()
+    world.reactor.advance(10)
+    second = world.ask()
+    assert world.lookup.asked == ["example.org"]
+    world.lookup.answer("example.org", HOSTS)
+    assert second == [HOSTS]
+
+
+def test_an_answer_that_comes_too_late_is_remembered() -> None:
+    world = World(resolve_timeout=10.0)
+    given = world.ask()
+    world.reactor.advance(11)
+    world.lookup.answer("example.org", HOSTS)
+    assert unknown(given)
+    assert world.ask() == [HOSTS]
+    assert world.lookup.asked == ["example.org"]
+
+
+# ---------------------------------------------------------------- whose turn it is
+
+ONE, OTHER, THIRD = "198.51.100.7", "198.51.100.8", "2001:db8::7"
+
+
+class Threads(World):
+    """One whose lookups cannot be stopped. A client may have one in eight of *threads*."""
+
+    def __init__(self, threads: int = 16, **settings: Any) -> None:
+        super().__init__(resolver_threads=threads, **settings)
+
+
+def test_a_client_has_a_share_of_the_lookups_and_others_have_theirs() -> None:
+    world = Threads()
+    mine = [world.ask(b"hangs%d" % number) for number in range(30)]
+    assert world.lookup.asked == ["hangs0", "hangs1"]
+    others = world.ask(b"answered", OTHER)
+    assert world.lookup.asked[2:] == ["answered"]
+    world.lookup.answer("answered", HOSTS)
+    assert (others, mine) == ([HOSTS], [[]] * 30)
+
+
+def test_those_who_wait_have_their_turns_by_client() -> None:
+    """One lookup each at a time; as soon as there is a place for one more, the next client's name has it."""
+    world = Threads(1, names_waiting=100)
+    for client in (ONE, OTHER):
+        for number in range(4):
+            world.ask(f"{client[-1]}-{number}".encode(), client)
+    for name in ("7-0", "8-0", "7-1", "8-1"):
+        world.lookup.answer(name, HOSTS)
+    assert world.lookup.asked == ["7-0", "8-0", "7-1", "8-1", "7-2", "8-2"]
+
+
+def test_an_ipv6_client_is_its_64() -> None:
+    world = Threads(4)
+    world.ask(b"one", "2001:db8::1")
+    world.ask(b"two", "2001:db8::2:0:0:1")
+    world.ask(b"three", "2001:db8:0:1::1")
+    assert world.lookup.asked == ["one", "three"]
+
+
+def test_a_name_under_way_is_shared_whoever_began_it() -> None:
+    world = Threads(4)
+    world.ask(b"shared", ONE)
+    world.ask(b"hangs", OTHER)
+    late = world.ask(b"shared", OTHER)
+    world.lookup.answer("shared", HOSTS)
+    assert late == [HOSTS]
+    assert world.lookup.asked == ["shared", "hangs"]
+
+
+def test_the_earliest_turn_of_all_who_wait_for_a_name_counts() -> None:
+    world = Threads(4)
+    world.ask(b"hangs", ONE)
+    first = [world.ask(b"queued", ONE), world.ask(b"behind", ONE)]
+    second = world.ask(b"queued", OTHER)
+    assert world.lookup.asked == ["hangs", "queued"]
+    world.lookup.answer("queued", HOSTS)
+    assert (first[0], second) == ([HOSTS], [HOSTS])
+    world.lookup.answer("hangs", HOSTS)
+    assert world.lookup.asked == ["hangs", "queued", "behind"]
+
+
+def test_only_so_many_names_of_one_client_wait_and_others_notice_nothing() -> None:
+    world = Threads(4, names_waiting_per_client=2)
+    waiting = [world.ask(name) for name in (b"hangs", b"one", b"two")]
+    assert unknown(world.ask(b"three"))
+    assert waiting == [[], [], []]
+    shared = world.ask(b"one")
+    answered(world, b"four", client=OTHER)
+    world.lookup.answer("hangs", HOSTS)
+    world.lookup.answer("one", HOSTS)
+    assert (waiting[0], waiting[1], shared) == ([HOSTS], [HOSTS], [HOSTS])
+
+
+def test_only_so_many_names_wait_in_all_but_the_first_of_each_client() -> None:
+    world = Threads(4, names_waiting=1)
+    for number, client in enumerate((ONE, OTHER)):
+        for name in (b"hangs%d", b"waits%d"):
+            assert world.ask(name % number, client) == []
+        assert unknown(world.ask(b"too-many", client))
+
+
+def test_a_refusal_for_want_of_room_is_not_remembered() -> None:
+    world = Threads(4, names_waiting_per_client=1)
+    world.ask(b"hangs")
+    world.ask(b"one")
+    assert unknown(world.ask(b"two"))
+    world.lookup.answer("hangs", HOSTS)
+    world.lookup.answer("one", HOSTS)
+    assert answered(world, b"two") == [HOSTS]
+
+
+def test_a_remembered_name_needs_no_turn() -> None:
+    world = Threads(4, names_waiting_per_client=1)
+    answered(world, b"one")
+    world.ask(b"hangs")
+    world.ask(b"waits")
+    assert world.ask(b"one") == [HOSTS]
+
+
+@pytest.mark.parametrize("way", ["time-out", "cancel"])
+def test_a_lookup_that_cannot_be_stopped_takes_room_of_its_client_until_it_is_over(
+    way: str,
+) -> None:
+    """However many give up on it: or names that hang would queue for threads without end."""
+    world = Threads(4, resolve_timeout=10.0)
+    wait, given = world.wait(b"hangs")
+    world.reactor.advance(10) if way == "time-out" else wait.cancel()
+    assert len(given) == 1
+    world.ask(b"next")
+    assert answered(world, b"other", client=OTHER) == [HOSTS]
+    assert world.lookup.asked == ["hangs", "other"]
+    world.lookup.answer("hangs")
+    assert world.lookup.asked == ["hangs", "other", "next"]
+
+
+@pytest.mark.parametrize("way", ["time-out", "cancel"])
+def test_a_name_that_nobody_waits_for_any_more_leaves_the_queue(way: str) -> None:
+    """It takes neither room nor, later, a thread: who asks and leaves holds nobody up."""
+    world = Threads(4, names_waiting_per_client=1, resolve_timeout=10.0)
+    world.ask(b"hangs")
+    wait, given = world.wait(b"queued")
+    assert unknown(world.ask(b"no-room"))
+    world.reactor.advance(10) if way == "time-out" else wait.cancel()
+    assert len(given) == 1
+    later = world.ask(b"later")
+    assert later == []
+    world.lookup.answer("hangs")
+    assert world.lookup.asked == ["hangs", "later"]
+    world.lookup.answer("later", HOSTS)
+    assert later == [HOSTS]
+
+
+@pytest.mark.parametrize("client", [ONE, OTHER])
+def test_a_queued_name_stays_for_the_others_who_wait_for_it(client: str) -> None:
+    world = Threads(4)
+    world.ask(b"hangs", ONE)
+    world.ask(b"hangs2", OTHER)
+    wait, _ = world.wait(b"queued", ONE)
+    stays = world.ask(b"queued", client)
+    wait.cancel()
+    world.lookup.answer("hangs")
+    world.lookup.answer("hangs2")
+    world.lookup.answer("queued", HOSTS)
+    assert stays == [HOSTS]
+
+
+def test_any_number_of_queued_names_may_be_answered_at_once() -> None:
+    """From memory, say: one after the other, not one inside the other."""
+    names = [f"name{number}" for number in range(2000)]
+    world = Threads(4, names_waiting_per_client=3000)
+    world.ask(b"hangs")
+    given = [world.ask(name.encode()) for name in names]
+    world.lookup.answers = dict.fromkeys(names, HOSTS)
+    world.lookup.answer("hangs")
+    assert given == [[HOSTS]] * len(names)
+    assert world.lookup.asked == ["hangs", *names]
+
+
+# ---------------------------------------------------------------- cancelling
+
+
+def test_one_who_leaves_gets_nothing_and_the_others_get_theirs(world: World) -> None:
+    wait, left = world.wait()
+    stays = world.ask()
+    wait.cancel()
+    assert left[0].check(CancelledError)
+    world.lookup.answer("example.org", HOSTS)
+    assert (len(left), stays) == (1, [HOSTS])
+
+
+def test_an_answer_that_nobody_waits_for_is_remembered(world: World) -> None:
+    wait, left = world.wait()
+    wait.cancel()
+    world.lookup.answer("example.org", HOSTS)
+    assert len(left) == 1
+    assert world.ask() == [HOSTS]
+
+
+def test_one_who_left_has_no_time_out() -> None:
+    world = World(resolve_timeout=10.0)
+    wait, left = world.wait()
+    wait.cancel()
+    world.reactor.advance(20)
+    assert len(left) == 1
+    assert world.reactor.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("lifetime", [30.0, 0.0])
+def test_one_who_is_told_may_cancel_another(lifetime: float) -> None:
+    """Even if the same name is looked up anew by then."""
+    world = World(name_lifetime=lifetime)
+    first, told = world.wait()
+    second, left = world.wait()
+    third = world.ask()
+    again: list[Any] = []
+
+    def cancel(hosts: Sequence[str]) -> None:
+        again.extend(world.wait()[1:])
+        second.cancel()
+
+    first.addCallback(lambda _: cancel(HOSTS))
+    world.lookup.answer("example.org", HOSTS)
+    assert told == third == [HOSTS]
+    assert left[0].check(CancelledError)
+    world.lookup.answer("example.org", HOSTS)
+    assert again == [[HOSTS]]
+
+
+# ---------------------------------------------------------------- lookups that can be stopped
+
+
+class Stoppable:
+    """Lookups in memory, which a test answers, and which can be given up."""
+
+    def __init__(self, *_: Any) -> None:
+        self.asked: list[str] = []
+        self.under_way: dict[str, Done] = {}
+
+    def begin(self, name: str, done: Done) -> Callable[[], None]:
+        self.asked.append(name)
+        self.under_way[name] = done
+        return lambda: self.answer(name, GIVEN_UP) if name in self.under_way else None
+
+    def answer(self, name: str, outcome: Outcome) -> None:
+        self.under_way.pop(name)(outcome)
+
+
+class Asking(World):
+    """A resolver that asks name servers, which are in memory, and has a hosts file."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+        self.monkeypatch, self.path = monkeypatch, path
+        path.write_text("192.0.2.50 printer.example printer\n")
+        monkeypatch.setattr(resolve, "HOSTS", str(path))
+        self.begin_with()
+
+    def begin_with(self, **settings: Any) -> None:
+        """A new resolver, with these settings."""
+        super().__init__(**settings)
+        self.lookups = Stoppable()
+        self.monkeypatch.setattr(resolve, "NameServerLookups", lambda *_: self.lookups)
+        self.reactor.nameResolver = GAIResolver(self.reactor, lambda: pytest.fail("a thread"))
+        self.resolver = Resolver(self.reactor, self.settings)
+
+    def answered(self, outcome: Outcome, name: bytes = NAME) -> list[Any]:
+        given = self.ask(name)
+        self.lookups.answer(name.decode(), outcome)
+        return given
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asking:
+    return Asking(monkeypatch, tmp_path / "hosts")
+
+
+def test_a_lookup_that_is_given_up_is_stopped_and_its_place_is_free(asking: Asking) -> None:
+    asking.begin_with(names_per_client=1, resolve_timeout=10.0)
+    wait, _ = asking.wait(b"left")
+    next_one = asking.ask(b"too-long")
+    assert asking.lookups.asked == ["left"]
+    wait.cancel()
+    assert asking.lookups.asked == ["left", "too-long"]
+    last = asking.ask(b"last")
+    asking.reactor.advance(10)
+    assert (unknown(next_one), unknown(last)) == (True, True)
+    assert asking.lookups.under_way == {}
+    assert asking.reactor.getDelayedCalls() == []
+
+
+def test_a_lookup_that_takes_too_long_is_begun_anew_for_those_who_still_wait(
+    asking: Asking,
+) -> None:
+    """However many come and go: one whose question was lost would leave all who join it without an answer."""
+    asking.begin_with(names_at_once=1, names_per_client=1, resolve_timeout=10.0)
+    given = []
+    for seconds in (6, 6, 6, 1):
+        given.append(asking.ask())
+        asking.reactor.advance(seconds)
+    assert asking.lookups.asked == ["example.org"] * 2
+    waits = asking.ask(b"next")
+    asking.lookups.answer("example.org", Outcome(HOSTS, 60))
+    assert [unknown(each) for each in given[:2]] == [True, True]
+    assert given[2:] == [[HOSTS], [HOSTS]]
+    assert asking.lookups.asked[2:] == ["next"]
+    asking.reactor.advance(10)
+    assert unknown(waits)
+    assert (asking.lookups.under_way, asking.reactor.getDelayedCalls()) == ({}, [])
+
+
+def test_a_lookup_that_cannot_begin_costs_no_place(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking.begin_with(names_at_once=1, names_per_client=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(asking.lookups, "begin", lambda *_: 1 // 0)
+        assert asking.ask()[0].check(ZeroDivisionError)
+    assert asking.answered(Outcome(HOSTS, 60)) == [HOSTS]
+
+
+def test_dead_names_of_one_client_cost_nobody_else_a_turn(asking: Asking) -> None:
+    asking.begin_with(names_at_once=4, names_per_client=4, names_waiting=100)
+    for number in range(50):
+        asking.ask(b"dead%d" % number, ONE)
+    mine = asking.ask(b"alive", OTHER)
+    assert asking.lookups.asked[4:] == ["alive"]
+    asking.lookups.answer("alive", Outcome(HOSTS, 60))
+    assert mine == [HOSTS]
+
+
+def test_a_lookup_whose_first_client_has_left_is_in_another_s_share(asking: Asking) -> None:
+    asking.begin_with(names_per_client=1)
+    wait, _ = asking.wait(b"shared", ONE)
+    stays = asking.ask(b"shared", OTHER)
+    again, _ = asking.wait(b"shared", ONE)
+    asking.wait(b"shared", THIRD)[0].cancel()
+    asking.ask(b"one", ONE)
+    again.cancel()
+    assert asking.lookups.asked == ["shared"]
+    wait.cancel()
+    assert asking.lookups.asked == ["shared", "one"]
+    asking.ask(b"other", OTHER)
+    assert asking.lookups.asked == ["shared", "one"]
+    asking.lookups.answer("shared", Outcome(HOSTS, 60))
+    assert stays == [HOSTS]
+    assert asking.lookups.asked == ["shared", "one", "other"]
+
+
+# ---------------------------------------------------------------- names that nobody need be asked for
+
+
+@pytest.mark.parametrize("name", [b"printer", b"Printer.Example", b"printer.example."])
+def test_names_of_the_hosts_file_never_wait(asking: Asking, name: bytes) -> None:
+    asking.begin_with(names_per_client=1, names_waiting_per_client=1)
+    asking.ask(b"dead")
+    asking.ask(b"dead2")
+    assert asking.ask(name) == [("192.0.2.50",)]
+    assert asking.lookups.asked == ["dead"]
+
+
+def test_a_hosts_file_that_changes_is_read_again(asking: Asking) -> None:
+    asking.ask(b"printer")
+    asking.path.write_text("192.0.2.51 printer # it moved\n")
+    asking.reactor.advance(1)
+    assert asking.ask(b"printer") == [("192.0.2.51",)]
+    asking.path.unlink()
+    asking.reactor.advance(1)
+    assert asking.ask(b"printer") == []
+    assert asking.lookups.asked == ["printer"]
+
+
+@pytest.mark.parametrize("name", [b"localhost", b"localhost.", b"LOCALHOST", b"app.localhost"])
+def test_localhost_is_this_host(asking: Asking, name: bytes) -> None:
+    assert asking.ask(name) == [("127.0.0.1", "::1")]
+
+
+def test_a_hosts_file_may_say_otherwise(asking: Asking) -> None:
+    asking.path.write_text("127.0.0.2 localhost\n")
+    assert asking.ask(b"localhost") == [("127.0.0.2",)]
+
+
+# ---------------------------------------------------------------- lifetimes
+
+
+@pytest.mark.parametrize(
+    ("said", "is_certain", "lifetime"),
+    [
+        (0, True, 5.0),
+        (60, True, 60.0),
+        (86400, True, 3600.0),
+        (None, True, 30.0),
+        (60, False, 30.0),
+        (7, False, 7.0),
+    ],
+)
+def test_an_answer_is_remembered_as_long_as_it_says_within_bounds(
+    asking: Asking, said: float | None, is_certain: bool, lifetime: float
+) -> None:
+    asking.begin_with(name_stale_lifetime=0.0)
+    asking.answered(Outcome(HOSTS, said, is_certain))
+    asking.reactor.advance(lifetime - 0.001)
+    assert asking.ask() == [HOSTS]
+    asking.reactor.advance(0.001)
+    assert asking.ask() == []
+
+
+@pytest.mark.parametrize(("said", "lifetime"), [(1.0, 1.0), (900.0, 3.0), (None, 3.0)])
+def test_a_denial_is_remembered_as_long_as_it_says_but_not_long(
+    asking: Asking, said: float | None, lifetime: float
+) -> None:
+    assert unknown(asking.answered(Outcome((), said)))
+    asking.reactor.advance(lifetime - 0.001)
+    assert unknown(asking.ask())
+    asking.reactor.advance(0.001)
+    assert asking.ask() == []
+
+
+def test_denials_push_no_addresses_out(asking: Asking) -> None:
+    asking.begin_with(names_cached=2)
+    asking.answered(Outcome(HOSTS, 60))
+    for number in range(5):
+        asking.answered(Outcome(()), b"made-up%d" % number)
+    assert asking.ask() == [HOSTS]
+    assert asking.ask(b"made-up0") == []
+
+
+# ---------------------------------------------------------------- answers whose time is over
+
+
+def expired(asking: Asking, **settings: Any) -> None:
+    """An answer is known whose time is over."""
+    asking.begin_with(**settings)
+    asking.answered(Outcome(HOSTS, 60))
+    asking.lookups.asked.clear()
+    asking.reactor.advance(60)
+
+
+def test_a_stale_answer_serves_while_a_refresh_takes_long(asking: Asking) -> None:
+    expired(asking)
+    given = asking.ask()
+    asking.reactor.advance(0.999)
+    assert (given, asking.lookups.asked) == ([], ["example.org"])
+    asking.reactor.advance(0.001)
+    assert given == [HOSTS]
+    assert asking.ask() == [HOSTS]
+    asking.lookups.answer("example.org", Outcome(("192.0.2.9",), 60))
+    assert asking.ask() == [("192.0.2.9",)]
+    assert asking.lookups.asked == ["example.org"]
+
+
+def test_a_refresh_in_time_is_what_counts(asking: Asking) -> None:
+    expired(asking)
+    given = asking.ask()
+    asking.lookups.answer("example.org", Outcome(("192.0.2.9",), 60))
+    assert given == [("192.0.2.9",)]
+    asking.reactor.advance(10)
+    assert asking.reactor.getDelayedCalls() == []
+
+
+def test_a_stale_answer_serves_where_no_server_answers(asking: Asking) -> None:
+    expired(asking)
+    given = asking.ask()
+    asking.lookups.answer("example.org", Outcome((), is_certain=False))
+    assert given == asking.ask() == [HOSTS]
+    asking.reactor.advance(3)
+    assert asking.ask() == []
+    assert asking.lookups.asked == ["example.org"] * 2
+
+
+def test_a_denial_ends_a_stale_answer(asking: Asking) -> None:
+    expired(asking)
+    given = asking.ask()
+    asking.lookups.answer("example.org", Outcome(()))
+    assert unknown(given)
+    assert unknown(asking.ask())
+
+
+def test_a_stale_answer_is_not_kept_for_ever(asking: Asking) -> None:
+    expired(asking, name_stale_lifetime=100.0)
+    given = asking.ask()
+    asking.reactor.advance(1)
+    assert given == [HOSTS]
+    asking.reactor.advance(99)
+    last = asking.ask()
+    asking.reactor.advance(10)
+    assert unknown(last)
+
+
+def test_a_stale_answer_may_be_over_before_it_serves(asking: Asking) -> None:
+    expired(asking, name_stale_lifetime=0.5)
+    given = asking.ask()
+    asking.reactor.advance(1)
+    assert given == []
+    asking.reactor.advance(9)
+    assert unknown(given)
+
+
+def test_a_refresh_ends_even_if_nobody_answers(asking: Asking) -> None:
+    expired(asking, resolve_timeout=10.0)
+    asking.ask()
+    asking.reactor.advance(1)
+    asking.reactor.advance(8.999)
+    assert list(asking.lookups.under_way) == ["example.org"]
+    asking.reactor.advance(0.001)
+    assert asking.lookups.under_way == {}
+    asking.reactor.advance(10)
+    assert asking.reactor.getDelayedCalls() == []
+
+
+def test_a_refresh_goes_on_for_one_who_has_come_to_it(asking: Asking) -> None:
+    expired(asking, resolve_timeout=10.0, name_stale_lifetime=5.0)
+    asking.ask()
+    asking.reactor.advance(1)
+    asking.reactor.advance(4)
+    late = asking.ask()
+    asking.reactor.advance(6)
+    assert late == []
+    asking.lookups.answer("example.org", Outcome(HOSTS, 60))
+    assert late == [HOSTS]
+
+
+def test_a_name_that_waits_for_its_turn_is_served_stale_too(asking: Asking) -> None:
+    expired(asking, names_per_client=1)
+    asking.ask(b"dead")
+    given = asking.ask()
+    asking.reactor.advance(1)
+    assert given == [HOSTS]
+    assert asking.lookups.asked == ["dead"]
+
+
+# ---------------------------------------------------------------- addresses that do not work
+
+
+def test_addresses_that_do_not_work_are_asked_for_anew(asking: Asking) -> None:
+    asking.answered(Outcome(HOSTS, 60))
+    asking.reactor.advance(3)
+    asking.resolver.failed(b"Example.org")
+    assert asking.ask() == []
+    assert asking.lookups.asked == ["example.org"] * 2
+
+
+def test_addresses_that_one_has_not_reached_serve_the_others_if_nobody_knows_better(
+    asking: Asking,
+) -> None:
+    """A connection that is refused, at whatever port, takes no name away, and causes few lookups."""
+    asking.answered(Outcome(HOSTS, 60))
+    asking.reactor.advance(3)
+    asking.resolver.failed(NAME)
+    given = asking.ask()
+    asking.lookups.answer("example.org", Outcome((), is_certain=False))
+    for _ in range(3):
+        asking.resolver.failed(NAME)
+        assert given == asking.ask() == [HOSTS]
+    assert asking.lookups.asked == ["example.org"] * 2
+    asking.reactor.advance(3)
+    given = asking.ask()
+    asking.reactor.advance(1)
+    assert given == [HOSTS]
+
+
+def test_addresses_that_were_asked_for_just_now_stay(asking: Asking) -> None:
+    """Or each attempt at a host that is down would be a lookup."""
+    asking.answered(Outcome(HOSTS, 60))
+    asking.reactor.advance(2.999)
+    asking.resolver.failed(NAME)
+    assert asking.ask() == [HOSTS]
+
+
+@pytest.mark.parametrize("name", [b"unknown.example", b"no name"])
+def test_what_is_not_known_cannot_be_distrusted(asking: Asking, name: bytes) -> None:
+    asking.resolver.failed(name)
+    assert asking.lookups.asked == []
+
+
+# ---------------------------------------------------------------- whom to ask
+
+
+def test_an_installed_resolver_is_asked_whatever_the_hosts_file_says(asking: Asking) -> None:
+    asking.reactor.installNameResolver(lookup := FakeLookup({"printer": HOSTS}))
+    assert asking.ask(b"printer") == [HOSTS]
+    assert lookup.asked == ["printer"]
+    asking.resolver.close()
+
+
+def test_the_system_s_resolver_is_asked_in_threads_of_its_own(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    class System(Stoppable):
+        def __init__(self, reactor: Any, threads: int) -> None:
+            super().__init__()
+            self.threads, self.closed = threads, 0
+            made.append(self)
+
+        def close(self) -> None:
+            self.closed += 1
+
+    monkeypatch.setattr(resolve, "SystemLookups", System)
+    asking.begin_with(resolver=NameSource.SYSTEM, resolver_threads=16)
+    assert made == []
+    assert asking.ask(b"printer") == [("192.0.2.50",)]
+    for number in range(3):
+        asking.ask(b"name%d" % number)
+    [system] = made
+    assert system.threads == 16
+    assert system.asked == ["name0", "name1"]
+    [(close, arguments, named)] = asking.reactor.triggers["during"]["shutdown"]
+    close(*arguments, **named)
+    asking.resolver.close()
+    assert system.closed == 2
+
+
+def test_closing_what_has_asked_nobody_does_nothing(world: World) -> None:
+    world.resolver.close()

@@ -1,0 +1,106 @@
+"""Times without room: what the log says of them, and when who waits is turned away."""
+
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+
+from socks5.counters import Counters
+from socks5.net.shortage import NO_ROOM, Shortage
+
+WAIT = 4.0
+
+
+class Listener:
+    """Remembers when it was told to turn clients away."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.told: list[float] = []
+
+    def pause(self) -> None:
+        raise AssertionError("not by a shortage")
+
+    resume = pause
+
+    def turn_away(self) -> None:
+        self.told.append(self.clock.seconds())
+
+
+class World:
+    """A shortage, whether there is room, and what was said."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.counters = Counters()
+        self.listener = Listener(self.clock)
+        self.is_full = True
+        self.shortage = Shortage(
+            self.clock, WAIT, self.counters, {self.listener}, lambda: self.is_full
+        )
+
+    def passes(self, seconds: float) -> None:
+        self.clock.pump([0.5] * round(seconds / 0.5))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    class Lines(list[str]):
+        def __eq__(self, other: object) -> bool:
+            return [formatEvent(event) for event in events] == other
+
+        __hash__ = None  # type: ignore[assignment]
+
+    with capturedLogs() as events:
+        yield Lines()
+
+
+def test_a_shortage_is_said_when_it_begins_and_when_it_is_over(
+    world: World, said: list[str]
+) -> None:
+    world.shortage.met("there are 7 sessions", "raise --max-sessions")
+    begins = "there are 7 sessions: clients wait, and are closed after 4 s; raise --max-sessions"
+    assert said == [begins]
+    world.passes(20)
+    world.counters.connections += 3
+    world.counters.turned_away[NO_ROOM] += 2
+    world.is_full = False
+    world.passes(2)
+    over = "there is room for clients again, after 22 s; 3 came in meanwhile, 2 were closed"
+    assert said == [begins, over]
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_one_that_ends_for_a_moment_only_goes_on_without_a_word(
+    world: World, said: list[str]
+) -> None:
+    world.shortage.met("full")
+    for _ in range(20):
+        world.is_full = False
+        world.passes(1)
+        world.is_full = True
+        world.shortage.met("full")
+    assert said == ["full: clients wait, and are closed after 4 s"]
+
+
+def test_a_later_one_is_said_anew(world: World, said: list[str]) -> None:
+    for _ in range(2):
+        world.is_full = True
+        world.shortage.met("full")
+        world.is_full = False
+        world.passes(WAIT)
+    begins = "full: clients wait, and are closed after 4 s"
+    over = "there is room for clients again, after 2 s; 0 came in meanwhile, 0 were closed"
+    assert said == [begins, over, begins, over]
+
+
+def test_listeners_are_told_twice_in_the_time_that_a_client_may_wait(world: World) -> None:
+    world.shortage.met("full")
+    world.passes(6)
+    assert world.listener.told == [2, 4, 6]

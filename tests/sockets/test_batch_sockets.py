@@ -1,0 +1,1032 @@
+"""Sockets that move batches of datagrams between each other: what goes which way, and what is counted."""
+
+import ctypes
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import CannotListenError
+
+from socks5.net import batch as datagrams
+from socks5.net import slots, turns
+from socks5.net.batch import (
+    SINGLES,
+    BatchPort,
+    Route,
+    SinglePort,
+    header_key,
+    is_available,
+    sender_key,
+    sockaddr,
+)
+from socks5.net.poller import Poller
+from socks5.net.slots import HEADER, SLOTS
+from socks5.net.turns import SHARE, SINGLE, Turns
+from socks5.protocol.address import Address
+from socks5.protocol.datagram import Datagram
+from tests.fakes import SteppedClock
+from tests.sessions import Failures
+from tests.sockets.clients import Datagrams, Network
+
+HOST = "127.0.0.1"
+UDP_SEGMENT, UDP_GRO = 103, 104
+BUFFER = 1 << 18
+LARGEST = 65507
+"""Octets that one IPv4 datagram carries."""
+
+pytestmark = pytest.mark.skipif(not is_available(), reason="recvmmsg is Linux's")
+
+
+class Nobody:
+    """A reactor that watches nothing: batches are moved when a test says so."""
+
+    def addReader(self, reader: Any) -> None:
+        pass
+
+
+class Plain(Datagrams):
+    """A plain UDP socket at the far end."""
+
+    def all(self) -> list[bytes]:
+        """Everything received so far."""
+        return [data for data, _ in self.all_with_senders()]
+
+    def all_with_senders(self) -> list[tuple[bytes, tuple[str, int]]]:
+        """The same, with where it came from."""
+        found = []
+        while self._take():
+            found.append(self._taken)
+        return found
+
+    def send_segments(self, data: bytes, size: int, to: tuple[str, int]) -> None:
+        """Send *data* as datagrams of *size* octets, which reach the other socket as one."""
+        self.socket.sendmsg([data], [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", size))], 0, to)
+
+
+class World:
+    """A port at the client's side, one at the targets', and their owner, which records."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.poller = Poller(Nobody())
+        self.up_routes: dict[int, Route] = {}
+        self.down_routes: dict[int, Route] = {}
+        self.missing: list[tuple[bool, bytes, tuple[str, int]]] = []
+        self.left: list[tuple[bool, int, int]] = []
+        self.lost = 0
+        self.unreached: list[tuple[str, int]] = []
+        self.on_change: Callable[[], object] = lambda: None
+        self.on_missed: Callable[[bytes], object] = lambda data: None
+        self.clock = SteppedClock()
+        self.share = Turns(self.clock).share_of(HOST)
+        self.near = self.port(True)
+        self.far = self.port(False)
+        self.client = self.plain()
+
+    def port(self, is_up: bool, host: str = HOST, number: int = 0) -> BatchPort:
+        routes = self.up_routes if is_up else self.down_routes
+        return BatchPort(self.poller, host, number, is_up, self, self.share, BUFFER, routes)
+
+    def plain(self) -> Plain:
+        plain: Plain = self.network.datagrams(HOST, Plain)
+        return plain
+
+    def close(self) -> None:
+        self.near.stopListening()
+        self.far.stopListening()
+
+    # The owner
+
+    def missed(self, is_up: bool, data: bytes, sender: tuple[str, int]) -> None:
+        self.missing.append((is_up, data, sender))
+        self.on_missed(data)
+
+    def moved(self, is_up: bool, count: int, octets: int) -> None:
+        self.left.append((is_up, count, octets))
+
+    def unreachable(self, target: tuple[str, int]) -> None:
+        self.unreached.append(target)
+
+    def unsendable(self, is_up: bool, count: int) -> None:
+        self.lost += count
+
+    def ports_changed(self) -> None:
+        self.on_change()
+
+    # What a test does
+
+    def target(self, port: BatchPort | None = None) -> Plain:
+        """A target that the client may send to, and that may answer."""
+        target = self.plain()
+        self.approve(target, port)
+        return target
+
+    def approve(self, target: Plain, port: BatchPort | None = None) -> None:
+        """For the client's socket of now."""
+        client = self.client.host
+        far, name = port or self.far, sockaddr(*target.host)
+        self.up_routes[header_key(header(target))] = Route(far, name, sender_key(*client))
+        down = Route(self.near, sockaddr(*client), header=header(target))
+        self.down_routes[sender_key(*target.host)] = down
+
+    def ask(self, target: Plain, *payloads: bytes) -> None:
+        for payload in payloads:
+            self.client.send(header(target) + payload, host(self.near))
+
+    def go(self, turns: int = 3) -> None:
+        """Let the poller tell the ports."""
+        for _ in range(turns):
+            self.poller.doRead()
+            self.clock.turn()
+
+    def answers(self) -> list[tuple[bytes, tuple[str, int]]]:
+        """What reached the client: payloads, and the senders that the headers name."""
+        decoded = [Datagram.decode(data) for data in self.client.all()]
+        return [(each.payload, (each.address.text, each.address.port)) for each in decoded]
+
+
+def header(target: Plain) -> bytes:
+    return Datagram(Address(*target.host), b"").encode()
+
+
+def host(port: BatchPort) -> tuple[str, int]:
+    where = port.getHost()
+    return where.host, where.port
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with ExitStack() as stack:
+        made = World(Network(stack))
+        stack.callback(made.close)
+        yield made
+
+
+PAYLOADS = [b"%d" % number * (number % 30) for number in range(3 * SLOTS + 5)]
+
+
+# ---------------------------------------------------------------- keys
+
+
+def test_keys_are_what_the_kernel_has_in_memory() -> None:
+    name = sockaddr("192.0.2.1", 53)
+    assert len(name) == 16
+    assert name[2:8] == bytes((0, 53, 192, 0, 2, 1))
+    assert struct.unpack("=H", name[:2]) == (socket.AF_INET,)
+    assert sender_key("192.0.2.1", 53) == struct.unpack("=Q", name[:8])[0]
+    one = Datagram(Address("192.0.2.1", 53), b"").encode()
+    others = [
+        Datagram(Address(*other), b"").encode() for other in (("192.0.2.2", 53), ("192.0.2.1", 54))
+    ]
+    fragment = Datagram(Address("192.0.2.1", 53), b"", 1).encode()
+    assert len({header_key(each) for each in (one, *others, fragment)}) == 4
+    assert header_key(one + b"payload") == header_key(one)
+
+
+# ---------------------------------------------------------------- routes
+
+
+def test_batches_go_up_without_their_headers_in_order(world: World) -> None:
+    target = world.target()
+    world.ask(target, *PAYLOADS)
+    world.go()
+    assert target.all() == PAYLOADS
+    assert sum(count for is_up, count, _ in world.left if is_up) == len(PAYLOADS)
+    assert sum(octets for _, _, octets in world.left) == len(b"".join(PAYLOADS))
+    assert len(world.left) < len(PAYLOADS) / 10
+    assert (world.missing, world.lost) == ([], 0)
+
+
+def test_batches_come_down_with_headers_in_order(world: World) -> None:
+    target = world.target()
+    for payload in PAYLOADS:
+        target.send(payload, host(world.far))
+    world.go()
+    assert world.answers() == [(payload, target.host) for payload in PAYLOADS]
+    assert {is_up for is_up, _, _ in world.left} == {False}
+    assert sum(count for _, count, _ in world.left) == len(PAYLOADS)
+    assert sum(octets for _, _, octets in world.left) == len(b"".join(PAYLOADS))
+    assert (world.missing, world.lost) == ([], 0)
+
+
+def test_a_batch_may_be_for_several_targets(world: World) -> None:
+    targets = [world.target() for _ in range(3)]
+    for turn in range(3):  # the second time over, slots hold what another target left there
+        for number, payload in enumerate(PAYLOADS[:SLOTS]):
+            world.ask(targets[(number + turn) % 3], payload)
+        world.go()
+        for number, target in enumerate(targets):
+            expected = [
+                payload
+                for position, payload in enumerate(PAYLOADS[:SLOTS])
+                if (position + turn) % 3 == number
+            ]
+            assert target.all() == expected
+    assert (world.missing, world.lost) == ([], 0)
+
+
+def test_a_batch_may_leave_by_several_ports(world: World) -> None:
+    other = world.port(False)
+    targets = [world.target(), world.target(other)]
+    for number in range(10):
+        world.ask(targets[number // 2 % 2], b"%d" % number)
+    world.go()
+    for target, port, numbers in zip(targets, (world.far, other), ("014589", "2367"), strict=True):
+        expected = [(number.encode(), host(port)) for number in numbers]
+        assert target.all_with_senders() == expected
+    other.stopListening()
+
+
+def test_a_batch_may_come_from_several_targets(world: World) -> None:
+    targets = [world.target() for _ in range(3)]
+    for turn in range(3):
+        expected = []
+        for number, payload in enumerate(PAYLOADS[:SLOTS]):
+            target = targets[(number + turn) % 3]
+            target.send(payload, host(world.far))
+            expected.append((payload, target.host))
+        world.go()
+        assert world.answers() == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, 1200, LARGEST - 10])
+def test_payloads_pass_whole(world: World, size: int) -> None:
+    target = world.target()
+    world.ask(target, b"u" * size)
+    target.send(b"d" * size, host(world.far))
+    world.go()
+    assert target.all() == [b"u" * size]
+    assert world.answers() == [(b"d" * size, target.host)]
+    assert world.left == [(True, 1, size), (False, 1, size)]
+
+
+# ---------------------------------------------------------------- what has none
+
+
+def test_what_has_no_route_goes_to_the_owner_in_order(world: World) -> None:
+    target, unknown = world.target(), world.plain()
+    world.ask(target, b"1")
+    world.ask(unknown, b"2")
+    world.ask(target, b"3")
+    unknown.send(b"4", host(world.far))
+    unknown.send(b"", host(world.far))
+    world.go()
+    assert target.all() == [b"1", b"3"]
+    assert world.missing == [
+        (True, header(unknown) + b"2", world.client.host),
+        (False, b"4", unknown.host),
+        (False, b"", unknown.host),
+    ]
+
+
+def test_an_owner_may_make_a_route(world: World) -> None:
+    target = world.plain()
+
+    def make(data: bytes) -> None:
+        world.approve(target)
+
+    world.on_missed = make
+    world.ask(target, b"1", b"2", b"3")
+    world.go()
+    assert [data for _, data, _ in world.missing] == [header(target) + b"1"]
+    assert target.all() == [b"2", b"3"]
+
+
+def test_strangers_and_what_has_no_header_go_to_the_owner(world: World) -> None:
+    target, stranger = world.target(), world.plain()
+    garbage = [b"", b"x", header(target)[:9]]
+    for data in garbage:
+        world.client.send(data, host(world.near))
+    stranger.send(header(target) + b"mine", host(world.near))
+    world.go()
+    assert target.all() == []
+    expected = [(True, data, world.client.host) for data in garbage]
+    assert world.missing == [*expected, (True, header(target) + b"mine", stranger.host)]
+
+
+def test_octets_of_another_datagram_are_no_header(world: World) -> None:
+    """A slot keeps what it held: a datagram that is too short must not be read with them."""
+    target = world.target()
+    world.ask(target, b"x")
+    world.go()
+    world.client.send(header(target)[:5], host(world.near))
+    world.go()
+    assert target.all() == [b"x"]
+    assert [data for _, data, _ in world.missing] == [header(target)[:5]]
+
+
+def test_a_route_is_for_one_port_of_the_clients(world: World) -> None:
+    """Answers go to that one, too."""
+    first, target = world.client, world.target()
+    second = world.client = world.plain()
+    other = world.target()
+    world.ask(other, b"1")
+    world.ask(target, b"2")
+    world.client = first
+    world.ask(target, b"3")
+    world.ask(other, b"4")
+    for payload in (b"5", b"6"):
+        target.send(payload, host(world.far))
+        other.send(payload, host(world.far))
+    world.go(10)
+    assert (target.all(), other.all()) == ([b"3"], [b"1"])
+    assert world.missing == [
+        (True, header(target) + b"2", second.host),
+        (True, header(other) + b"4", first.host),
+    ]
+    assert first.all() == [header(target) + payload for payload in (b"5", b"6")]
+    assert second.all() == [header(other) + payload for payload in (b"5", b"6")]
+
+
+# ---------------------------------------------------------------- what cannot be sent
+
+
+def test_what_cannot_be_sent_is_counted_and_the_rest_goes(world: World) -> None:
+    target = world.target()
+    nowhere = Address(HOST, 0)
+    key = header_key(Datagram(nowhere, b"").encode())
+    world.up_routes[key] = Route(world.far, sockaddr(HOST, 0), sender_key(*world.client.host))
+    for payload in (b"1", b"2"):
+        world.ask(target, payload)
+        world.client.send(Datagram(nowhere, payload).encode(), host(world.near))
+    world.ask(target, b"3")
+    world.go()
+    assert target.all() == [b"1", b"2", b"3"]
+    assert world.lost == 2
+    assert sum(octets for _, _, octets in world.left) == 3
+
+
+def test_an_answer_too_long_for_its_header_goes_to_the_owner(world: World) -> None:
+    target = world.target()
+    for payload in (b"1", b"x" * (LARGEST - 9), b"2"):
+        target.send(payload, host(world.far))
+    world.go()
+    assert world.answers() == [(b"1", target.host), (b"2", target.host)]
+    assert [len(data) for _, data, _ in world.missing] == [LARGEST - 9]
+
+
+class Kernel:
+    """The C library, with a kernel that takes nothing more."""
+
+    def __init__(self, number: int, after: int = 0) -> None:
+        self._library = datagrams._libc
+        self._number = number
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
+
+    def _take(self, name: str, arguments: tuple[Any, ...]) -> int:
+        self._after -= 1
+        if self._after >= 0:
+            taken: int = getattr(self._library, name)(*arguments)
+            return taken
+        ctypes.set_errno(self._number)
+        return -1
+
+    def sendmmsg(self, *arguments: Any) -> int:
+        return self._take("sendmmsg", arguments)
+
+    def sendmsg(self, *arguments: Any) -> int:
+        return self._take("sendmsg", arguments)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS])
+def test_what_a_full_buffer_does_not_take_is_dropped_and_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    target = world.target()
+    monkeypatch.setattr(datagrams, "_libc", Kernel(number))
+    world.ask(target, *PAYLOADS[:10])
+    world.go()
+    assert (world.lost, world.left, target.all()) == (10, [], [])
+
+
+# ---------------------------------------------------------------- what is watched
+
+
+def test_a_change_of_what_is_watched_is_told_before_anything_leaves(world: World) -> None:
+    target, changes = world.target(), memoryview(bytearray(8)).cast("Q")
+    told = []
+
+    def change() -> None:
+        told.append(target.all())
+        world.up_routes.clear()
+
+    world.on_change = change
+    changes[0] = 7
+    world.near.watch(changes)
+    world.ask(target, b"1")
+    world.go()
+    changes[0] = 8
+    world.near.watch(changes)  # still: what was seen then counts
+    world.ask(target, b"2")
+    world.go()
+    assert told == [[b"1"]]
+    assert [data for _, data, _ in world.missing] == [header(target) + b"2"]
+
+
+# ---------------------------------------------------------------- others' turn, bugs, the end
+
+
+def test_a_flood_lets_others_have_their_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "ROUNDS", 1)
+    target = world.target()
+    world.ask(target, *PAYLOADS)  # the first ones are received in small batches
+    world.go(20)
+    assert target.all() == PAYLOADS
+    world.ask(target, *PAYLOADS)
+    world.go(1)
+    assert target.all() == PAYLOADS[:SLOTS]
+    world.go(1)
+    assert target.all() == PAYLOADS[SLOTS : 2 * SLOTS]
+    world.go()
+    assert target.all() == PAYLOADS[2 * SLOTS :]
+
+
+@pytest.mark.parametrize("kind", ["malformed", "stranger's", "unasked", "without a payload"])
+def test_a_flood_of_single_datagrams_stops_at_the_clients_share(world: World, kind: str) -> None:
+    """Of all its sockets together, in both directions."""
+    sender = world.client if kind == "malformed" else world.plain()
+    other = world.port(kind != "unasked")
+    ports = [world.far if kind == "unasked" else world.near, other]
+    for _ in range(50):
+        for port in ports:
+            sender.send(b"" if kind == "without a payload" else b"x", host(port))
+    world.poller.doRead()
+    world.poller.doRead()
+    assert SHARE // SINGLE // 2 < len(world.missing) <= SHARE // SINGLE + SINGLES
+    handled = []
+    while len(world.missing) < 100:
+        before = len(world.missing)
+        world.clock.turn()
+        world.poller.doRead()
+        handled.append(len(world.missing) - before)
+    assert max(handled) <= SHARE // SINGLE + SINGLES
+    assert len(handled) <= 12
+    other.stopListening()
+
+
+def test_a_flood_by_routes_stops_at_the_clients_share(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SHARE", SLOTS)
+    target = world.target()
+    world.ask(target, *PAYLOADS)
+    world.go(20)
+    world.share.left = SLOTS
+    world.ask(target, *PAYLOADS)
+    target.all()
+    for _ in range(3):
+        world.poller.doRead()
+    assert target.all() == PAYLOADS[:SLOTS]
+    world.go()
+    assert target.all() == PAYLOADS[SLOTS:]
+
+
+@pytest.mark.parametrize("is_up", [False, True])
+def test_a_port_of_single_datagrams_stops_at_the_clients_share(world: World, is_up: bool) -> None:
+    port = SinglePort(world.poller, "::1", 0, is_up, world, world.share, BUFFER)
+    sender = world.network.datagrams("::1")
+    for number in range(60):
+        sender.send(b"%d" % number, host(port))
+    world.poller.doRead()
+    assert len(world.missing) == SHARE // SINGLE
+    world.go()
+    assert world.missing == [(is_up, b"%d" % number, sender.host) for number in range(60)]
+    port.stopListening()
+
+
+def test_a_port_of_single_datagrams_lets_others_have_their_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams, "SINGLES", 3)
+    port = SinglePort(world.poller, HOST, 0, True, world, world.share, BUFFER)
+    for number in range(5):
+        world.client.send(b"%d" % number, host(port))
+    world.poller.doRead()
+    assert len(world.missing) == 3
+    world.poller.doRead()
+    assert len(world.missing) == 5
+    port.stopListening()
+
+
+def test_a_port_of_single_datagrams_may_be_stopped_by_one(world: World) -> None:
+    port = SinglePort(world.poller, HOST, 0, True, world, world.share, BUFFER)
+    world.on_missed = lambda data: port.stopListening()
+    for _ in range(2):
+        world.client.send(b"x", host(port))
+    world.go()
+    assert len(world.missing) == 1
+
+
+def test_a_port_that_waits_and_is_stopped_stays_so(world: World) -> None:
+    world.share.left = 0
+    world.client.send(b"x", host(world.near))
+    world.poller.doRead()
+    world.near.stopListening()
+    world.go()
+    assert world.missing == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "number"), [("lo", errno.EADDRNOTAVAIL), ("no-such", errno.ENODEV)]
+)
+def test_an_address_to_bind_has_its_zone(world: World, zone: str, number: int) -> None:
+    """The system would call one without a zone invalid (EINVAL)."""
+    with pytest.raises(CannotListenError) as raised:
+        SinglePort(world.poller, f"fe80::7%{zone}", 0, True, world, world.share, BUFFER)
+    assert raised.value.socketError.errno == number
+
+
+def test_a_port_for_which_there_is_no_descriptor_is_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> Any:
+        raise OSError(errno.EMFILE, "")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(CannotListenError) as raised:
+        world.port(True)
+    assert raised.value.socketError.errno == errno.EMFILE
+
+
+def test_what_the_kernel_drops_is_counted(world: World) -> None:
+    port = SinglePort(world.poller, HOST, 0, True, world, world.share, 1)
+    for _ in range(2):
+        for _ in range(100):
+            world.client.send(b"x", host(port))
+        world.go(20)
+        lost = port.take_lost()
+        assert 0 < lost < 100
+        assert len(world.missing) == 100 - lost
+        world.missing.clear()
+        assert port.take_lost() == 0
+    port.stopListening()
+
+
+def test_what_the_kernel_drops_is_counted_beyond_its_number_s_32_bits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped = iter([0xFFFFFFFE, 3])
+    monkeypatch.setattr(datagrams, "kernel_drops", lambda sock: next(dropped))
+    assert [world.near.take_lost() for _ in range(2)] == [0xFFFFFFFE, 5]
+
+
+def test_a_kernel_that_does_not_say_what_it_drops_has_dropped_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams, "_SO_MEMINFO", 32767)
+    assert world.near.take_lost() == 0
+
+
+def test_a_bug_costs_its_batch_and_the_socket_lives(world: World, failures: Failures) -> None:
+    target, unknown = world.target(), world.plain()
+    world.ask(target, *PAYLOADS)
+    world.go(20)
+    target.all()
+    world.on_missed = lambda data: 1 / 0
+    world.ask(unknown, b"x")
+    for _ in range(SLOTS):
+        world.ask(target, b"lost")
+    world.ask(target, b"next")
+    world.go()
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
+    assert world.lost == 1
+    assert target.all() == [b"lost", b"next"]
+
+
+def test_a_bug_that_ends_the_association_ends_it(world: World, failures: Failures) -> None:
+    def stop(data: bytes) -> None:
+        world.close()
+        raise ZeroDivisionError
+
+    world.on_missed = stop
+    world.client.send(b"x", host(world.near))
+    world.go()
+    assert len(failures.take(ZeroDivisionError)) == 1
+
+
+def test_an_owner_may_stop_in_the_middle_of_a_batch(world: World) -> None:
+    target = world.target()
+    near = host(world.near)
+    world.on_missed = lambda data: world.close()
+    world.ask(target, b"before")
+    world.client.send(b"stop", near)
+    for payload in PAYLOADS[:SLOTS]:
+        world.client.send(header(target) + payload, near)
+    world.go()
+    assert target.all() == [b"before"]
+    assert world.lost == 0
+
+
+def test_a_port_that_is_stopped_frees_its_address(world: World) -> None:
+    where = host(world.near)
+    with pytest.raises(CannotListenError) as raised:
+        world.port(True, *where)
+    assert raised.value.socketError.errno == errno.EADDRINUSE
+    for _ in range(2):
+        world.near.stopListening()
+    again = world.port(True, *where)
+    assert again.getHost() == IPv4Address("UDP", *where)
+    again.stopListening()
+
+
+def test_one_datagram_is_sent_as_by_any_port(world: World) -> None:
+    target = world.plain()
+    world.far.write(b"one", target.host)
+    assert target.all() == [b"one"]
+    with pytest.raises(OSError, match="too long"):
+        world.far.write(b"x" * (LARGEST + 1), target.host)
+
+
+# ---------------------------------------------------------------- received as one
+
+
+def can_segment() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+        except OSError:
+            return False
+        return True
+
+
+segmenting = pytest.mark.skipif(not can_segment(), reason="the kernel has no UDP_GRO")
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@segmenting
+@pytest.mark.parametrize("octets", [200, 250, 300, 64 * 100])
+def test_segments_go_up_as_they_came(world: World, octets: int) -> None:
+    """Each without its header; the last may be shorter."""
+    target = world.target()
+    pieces = cut(MANY[:octets], 100)
+    stream = b"".join(header(target) + piece for piece in pieces)
+    world.client.send_segments(stream, 110, host(world.near))
+    world.go()
+    assert target.all() == pieces
+    assert world.left == [(True, len(pieces), octets)]
+    assert (world.missing, world.lost) == ([], 0)
+
+
+@segmenting
+@pytest.mark.parametrize("octets", [200, 250, 300, 64 * 100, 64 * 1000])
+def test_segments_come_down_with_a_header_each(world: World, octets: int) -> None:
+    """Which may make them more than one message holds."""
+    size = octets // 64 if octets > 1000 else 100
+    target = world.target()
+    target.send_segments(MANY[:octets], size, host(world.far))
+    world.go()
+    pieces = cut(MANY[:octets], size)
+    assert world.answers() == [(piece, target.host) for piece in pieces]
+    assert sum(count for _, count, _ in world.left) == len(pieces)
+    assert sum(octets for _, _, octets in world.left) == octets
+    assert len(world.left) <= 2
+    assert (world.missing, world.lost) == ([], 0)
+
+
+@segmenting
+def test_what_is_remembered_of_aggregates_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "DESCRIBED", 2)
+    target = world.target()
+    for size in (10, 20, 30, 10):
+        target.send_segments(MANY[: 3 * size], size, host(world.far))
+        world.client.send_segments(
+            b"".join(header(target) + piece for piece in cut(MANY[: 3 * size], size)),
+            size + HEADER,
+            host(world.near),
+        )
+        world.go()
+        assert [data for data, _ in world.answers()] == cut(MANY[: 3 * size], size)
+        assert target.all() == cut(MANY[: 3 * size], size)
+
+
+@segmenting
+def test_segments_for_several_targets_go_one_by_one(world: World) -> None:
+    """The first one's header does not speak for the others."""
+    first, second = world.target(), world.target()
+    stream = b"".join(header(each) + b"same size" for each in (first, second, first))
+    world.client.send_segments(stream, 19, host(world.near))
+    world.go()
+    assert (first.all(), second.all(), world.left) == ([], [], [])
+    assert [data for _, data, _ in world.missing] == cut(stream, 19)
+
+
+@segmenting
+@pytest.mark.parametrize("last", [b"", b"rest"])
+def test_a_last_segment_without_payload_or_header_goes_one_by_one(
+    world: World, last: bytes
+) -> None:
+    """As a whole: the kernel cuts no datagram without octets."""
+    target = world.target()
+    segments = [header(target) + b"payload", last or header(target)]
+    world.client.send_segments(b"".join(segments), 17, host(world.near))
+    world.go()
+    assert (target.all(), world.left) == ([], [])
+    assert [data for _, data, _ in world.missing] == segments
+
+
+@segmenting
+@pytest.mark.parametrize("is_up", [False, True])
+def test_segments_without_a_route_go_one_by_one(world: World, is_up: bool) -> None:
+    unknown = world.plain()
+    sender, port = (world.client, world.near) if is_up else (unknown, world.far)
+    sender.send_segments(MANY[:250], 100, host(port))
+    world.go()
+    assert world.missing == [(is_up, data, sender.host) for data in cut(MANY[:250], 100)]
+
+
+@segmenting
+def test_a_flood_of_segments_one_by_one_stops_at_the_clients_share(world: World) -> None:
+    """Of aggregates that each hold dozens, one is received at a time."""
+    unknown = world.plain()
+    stream = (header(unknown) + b"x") * 50
+    for _ in range(20):
+        world.client.send_segments(stream, 11, host(world.near))
+    handled = []
+    while len(world.missing) < 1000:
+        before = len(world.missing)
+        world.poller.doRead()
+        world.clock.turn()
+        handled.append(len(world.missing) - before)
+    assert max(handled) <= 2 * 50
+    assert world.share.left <= 0
+
+
+@segmenting
+def test_segments_keep_their_place_among_the_others(world: World) -> None:
+    target = world.target()
+    world.ask(target, b"before")
+    stream = (header(target) + b"segment") * 3
+    world.client.send_segments(stream, 17, host(world.near))
+    world.ask(target, b"after")
+    world.go()
+    assert target.all() == [b"before", b"segment", b"segment", b"segment", b"after"]
+
+
+@segmenting
+def test_headers_of_segments_do_not_stay_for_others(world: World) -> None:
+    """A slot remembers whose header is in front of it."""
+    one, other = world.target(), world.target()
+    for _ in range(2):
+        one.send(b"1", host(world.far))
+        world.go()
+        other.send_segments(b"2" * 20, 10, host(world.far))
+        world.go()
+        assert world.answers() == [(b"1", one.host), *[(b"2" * 10, other.host)] * 2]
+
+
+@segmenting
+@pytest.mark.parametrize("is_up", [False, True])
+@pytest.mark.parametrize(
+    ("number", "lost", "missed"),
+    [(errno.EAGAIN, 3, 0), (errno.ENOBUFS, 3, 0), (errno.EINVAL, 0, 3)],
+)
+def test_segments_that_the_kernel_does_not_take(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    is_up: bool,
+    number: int,
+    lost: int,
+    missed: int,
+) -> None:
+    """A full buffer drops them; a kernel that cannot cut them leads to sending them one by one."""
+    target = world.target()
+    monkeypatch.setattr(datagrams, "_libc", Kernel(number))
+    if is_up:
+        world.client.send_segments((header(target) + b"segment") * 3, 17, host(world.near))
+    else:
+        target.send_segments(b"segment" * 3, 7, host(world.far))
+    world.go()
+    assert (world.lost, len(world.missing), world.left) == (lost, missed, [])
+
+
+@segmenting
+def test_segments_are_not_sent_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the kernel takes the first part of them only."""
+    target = world.target()
+    monkeypatch.setattr(datagrams, "_libc", Kernel(errno.EPERM, after=1))
+    target.send_segments(MANY[: 64 * 1020], 1020, host(world.far))
+    world.go()
+    pieces = cut(MANY[: 64 * 1020], 1020)
+    received = world.answers()
+    assert received == [(piece, target.host) for piece in pieces[: len(received)]]
+    assert 0 < len(received) < 64
+    assert (world.lost, world.missing) == (64 - len(received), [])
+
+
+@segmenting
+def test_more_segments_than_can_be_sent_at_once_go_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer kernels take more from a sender than older ones cut."""
+    target = world.target()
+    monkeypatch.setattr(datagrams, "MAX_SEGMENTS", 2)
+    stream = (header(target) + b"segment") * 3
+    world.client.send_segments(stream, 17, host(world.near))
+    target.send_segments(b"segment" * 3, 7, host(world.far))
+    world.go()
+    assert [data for _, data, _ in world.missing] == cut(stream, 17)
+    assert world.answers() == [(b"segment", target.host)] * 3
+
+
+@pytest.mark.parametrize("is_far", [False, True])
+def test_without_segmenting_everything_passes_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, is_far: bool
+) -> None:
+    """One socket is enough not to be able to."""
+    with ExitStack() as stack:
+        world = World(Network(stack))
+        stack.callback(world.close)
+        with monkeypatch.context() as patched:
+            patched.setattr(datagrams, "_UDP_GRO", 32767)
+            old = world.port(not is_far)
+        stack.callback(old.stopListening)
+        if is_far:
+            target = world.target(old)
+            world.client.send_segments((header(target) + b"segment") * 3, 17, host(world.near))
+        else:
+            target = world.target()
+            world.client.send_segments((header(target) + b"segment") * 3, 17, host(old))
+        world.go()
+        passed = [data[10:] for _, data, _ in world.missing] + target.all()
+        assert passed == [b"segment"] * 3
+
+
+MANY = bytes(number % 251 for number in range(65536))
+
+
+# ---------------------------------------------------------------- where it is not
+
+
+@pytest.mark.parametrize("lacking", ["linux", "64 bits", "recvmmsg", "sendmmsg"])
+def test_a_system_without_the_calls_has_none(monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    if lacking == "linux":
+        monkeypatch.setattr(sys, "platform", "freebsd15")
+    elif lacking == "64 bits":
+        monkeypatch.setattr(struct, "calcsize", lambda form: 4)
+    else:
+        have = {"recvmmsg", "sendmmsg"} - {lacking}
+        library = type("Library", (), dict.fromkeys(have))()
+        monkeypatch.setattr(ctypes, "PyDLL", lambda *_, **__: library)
+    assert datagrams._load() is None
+
+
+def test_a_system_without_the_calls_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_available()
+    monkeypatch.setattr(datagrams, "_libc", None)
+    assert not is_available()
+
+
+# ---------------------------------------------------------------- what ICMP says
+
+
+def closed_port(host: str = HOST) -> tuple[str, int]:
+    """Where nobody listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((host, 0))
+        name: tuple[str, int] = sock.getsockname()[:2]
+    return name
+
+
+def at(port: Any) -> tuple[str, int]:
+    return port.getHost().host, port.getHost().port
+
+
+def test_an_owner_hears_of_a_target_that_is_not_reached_if_it_wants_to(world: World) -> None:
+    nowhere = closed_port()
+    world.far.write(b"lost", nowhere)
+    world.poller.doRead()
+    assert world.unreached == []
+    world.far.hear_errors()
+    world.far.hear_errors()
+    world.far.write(b"lost", nowhere)
+    world.poller.doRead()
+    assert world.unreached == [nowhere]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_so_does_one_whose_datagrams_go_singly(world: World, host: str) -> None:
+    nowhere = closed_port(host)
+    single = SinglePort(world.poller, host, 0, False, world, world.share, BUFFER)
+    single.hear_errors()
+    answering = world.network.datagrams(host, Plain)
+    answering.send(b"before", at(single))
+    single.write(b"lost", nowhere)
+    answering.send(b"behind", at(single))
+    world.poller.doRead()
+    assert world.unreached == [nowhere]
+    assert [data for _, data, _ in world.missing] == [b"before", b"behind"]
+    single.stopListening()
+
+
+def test_what_is_heard_of_one_target_loses_nothing_of_another(world: World) -> None:
+    """The kernel reports an error with whatever is done to the socket next."""
+    nowhere, target = closed_port(), world.plain()
+    world.far.hear_errors()
+    world.far.write(b"lost", nowhere)
+    world.far.write(b"one", target.host)
+    world.far.write(b"lost", nowhere)
+    header = Datagram(Address(*target.host), b"").encode()
+    sender = sender_key(*world.client.host)
+    world.up_routes[header_key(header)] = Route(world.far, sockaddr(*target.host), sender)
+    world.client.send(header + b"two", at(world.near))
+    world.near.ready(1)
+    assert target.all() == [b"one", b"two"]
+    assert world.unreached == [nowhere, nowhere]
+    assert world.lost == 0
+
+
+def filled(world: World, port: Any) -> int:
+    """Fill the receive buffer of a port that hears errors, and let one come, for which there is no room then.
+
+    :returns: how many datagrams wait to be read.
+    """
+    port.hear_errors()
+    count = 100
+    for _ in range(count):
+        world.client.send(b"x", at(port))
+    port._socket.sendto(b"lost", closed_port())
+    return count - port.take_lost()
+
+
+def small(world: World, kind: str) -> Any:
+    """A port towards targets with the least receive buffer there is."""
+    if kind == "single":
+        return SinglePort(world.poller, HOST, 0, False, world, world.share, 1)
+    return BatchPort(world.poller, HOST, 0, False, world, world.share, 1, world.down_routes)
+
+
+@pytest.mark.parametrize("kind", ["single", "batch"])
+def test_what_has_arrived_is_read_though_an_error_has_no_room(world: World, kind: str) -> None:
+    """The kernel reports the error once, in place of a datagram, and nothing more that could wake us arrives."""
+    port = small(world, kind)
+    world.poller.doRead()
+    waiting = filled(world, port)
+    assert 0 < waiting < 100
+    world.go(20)
+    assert len(world.missing) == waiting
+    port.stopListening()
+
+
+def test_an_error_that_has_no_room_loses_no_datagram_of_another_target(world: World) -> None:
+    far, target = small(world, "batch"), world.plain()
+    world.approve(target, far)
+    filled(world, far)
+    far.write(b"one", target.host)
+    far._socket.sendto(b"lost", closed_port())
+    world.ask(target, b"two")
+    world.near.ready(1)
+    assert target.all() == [b"one", b"two"]
+    assert world.lost == 0
+    far.stopListening()
+
+
+def test_an_error_is_read_before_what_has_arrived(world: World) -> None:
+    answering = world.plain()
+    world.far.hear_errors()
+    world.far.write(b"lost", closed_port())
+    answering.send(b"answer", at(world.far))
+    world.poller.doRead()
+    assert [data for _, data, _ in world.missing] == [b"answer"]
+    assert len(world.unreached) == 1
+
+
+def test_a_datagram_that_is_too_large_for_its_way_leads_nowhere_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams, "errno", Errors(EMSGSIZE=errno.ECONNREFUSED))
+    world.far.hear_errors()
+    world.far.write(b"lost", closed_port())
+    world.poller.doRead()
+    assert world.unreached == []
+
+
+class Errors:
+    """The errno module, with some other numbers."""
+
+    def __init__(self, **numbers: int) -> None:
+        self.__dict__.update({**vars(errno), **numbers})
+
+
+def test_so_many_errors_are_read_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "MOST_ERRORS", 2)
+    world.far.hear_errors()
+    nowhere = closed_port()
+    for _ in range(5):
+        world.far.write(b"lost", nowhere)
+    world.poller.doRead()
+    assert world.unreached == [nowhere] * 5

@@ -1,0 +1,319 @@
+"""The poller inside the reactor: who is told of what, and that nobody else is held up."""
+
+import os
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+import pytest_twisted
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from socks5.net import poller as poll
+from socks5.net.listening import QuietReactor
+from socks5.net.poller import FAILED, HUNG_UP, READABLE, WRITABLE, Poller, poller_of
+from tests.sessions import Failures
+from tests.sockets.wires import FarEnd, turn, until
+
+
+class Nobody(Clock):
+    """A reactor that watches nothing: batches are served when a test says so."""
+
+
+class Watched:
+    """A socket in a poller, which records what it is told; and its far end."""
+
+    def __init__(self, poller: Poller, near: socket.socket, far: FarEnd) -> None:
+        self.poller = poller
+        self.socket = near
+        self.far = far
+        self.told: list[int] = []
+        self.crashes: list[Failure] = []
+        self.then: Callable[[], object] = lambda: None
+        near.setblocking(False)
+        poller.add(near.fileno(), self)
+
+    def ready(self, events: int) -> None:
+        self.told.append(events)
+        self.then()
+
+    def crashed(self, failure: Failure) -> None:
+        self.crashes.append(failure)
+
+    def forget(self) -> int:
+        """Close as an owner does.
+
+        :returns: the descriptor, which the system will give out anew.
+        """
+        fd = self.socket.fileno()
+        self.poller.forget(fd)
+        self.socket.close()
+        return fd
+
+    def took(self) -> list[int]:
+        """What it was told since the last time."""
+        told, self.told = self.told, []
+        return told
+
+
+class Wires:
+    """Watched sockets, closed with the test."""
+
+    def __init__(self, stack: ExitStack, poller: Poller) -> None:
+        self._stack = stack
+        self.poller = poller
+        self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=300))
+
+    def watch(self) -> Watched:
+        far = self._stack.enter_context(socket.create_connection(self._listener.getsockname()))
+        near = self._stack.enter_context(self._listener.accept()[0])
+        return Watched(self.poller, near, FarEnd(far))
+
+
+@pytest.fixture
+def wires() -> Iterator[Wires]:
+    with ExitStack() as stack:
+        yield Wires(stack, Poller(Nobody()))
+
+
+# ---------------------------------------------------------------- who is told
+
+
+def test_what_is_the_case_already_is_told_first(wires: Wires) -> None:
+    one = wires.watch()
+    one.far.send(b"x")
+    wires.poller.doRead()
+    assert one.took() == [READABLE | WRITABLE]
+
+
+def test_each_change_is_told_once(wires: Wires) -> None:
+    one = wires.watch()
+    wires.poller.doRead()
+    assert one.took() == [WRITABLE]
+    wires.poller.doRead()
+    assert one.took() == []
+    one.far.send(b"x")
+    wires.poller.doRead()
+    wires.poller.doRead()
+    assert one.took() == [READABLE | WRITABLE]
+    one.far.send(b"more")
+    wires.poller.doRead()
+    assert one.took() == [READABLE | WRITABLE]
+
+
+def test_an_end_is_told_with_the_octets_before_it(wires: Wires) -> None:
+    one = wires.watch()
+    one.far.send(b"x")
+    one.far.end()
+    wires.poller.doRead()
+    [events] = one.took()
+    assert events & READABLE
+    assert events & HUNG_UP
+    assert not events & FAILED
+
+
+def test_a_reset_is_told_as_a_failure(wires: Wires) -> None:
+    one = wires.watch()
+    wires.poller.doRead()
+    one.took()
+    one.far.reset()
+    wires.poller.doRead()
+    [events] = one.took()
+    assert events & FAILED
+
+
+def test_an_owner_may_ask_to_be_told_again(wires: Wires) -> None:
+    one = wires.watch()
+    one.far.send(b"x")
+    wires.poller.doRead()
+    wires.poller.again(one.socket.fileno())
+    assert one.took() == [READABLE | WRITABLE]
+    wires.poller.doRead()
+    assert one.took() == [READABLE | WRITABLE]
+    one.then = lambda: wires.poller.again(one.socket.fileno())
+    wires.poller.again(one.socket.fileno())
+    wires.poller.doRead()
+    assert len(one.took()) == 1  # and the next time in the next batch
+    wires.poller.doRead()
+    assert len(one.took()) == 1
+
+
+def test_an_owner_may_ask_to_be_told_again_later() -> None:
+    clock = Nobody()
+    poller = Poller(clock)
+    with ExitStack() as stack:
+        wires = Wires(stack, poller)
+        one, other = wires.watch(), wires.watch()
+        poller.doRead()
+        for each in (one, other):
+            poller.again_later(each.socket.fileno(), 0.5)
+        other.forget()
+        clock.advance(0.4)
+        poller.doRead()
+        assert (one.took(), other.took()) == ([WRITABLE], [WRITABLE])
+        clock.advance(0.1)
+        poller.doRead()
+        assert (one.took(), other.took()) == ([WRITABLE], [])
+
+
+def test_a_socket_can_get_another_owner(wires: Wires) -> None:
+    one, other = wires.watch(), wires.watch()
+    wires.poller.doRead()
+    other.took()
+    wires.poller.hand_over(one.socket.fileno(), other)
+    wires.poller.doRead()
+    assert other.took() == []
+    one.took()
+    one.far.send(b"x")
+    wires.poller.doRead()
+    assert (one.took(), other.took()) == ([], [READABLE | WRITABLE])
+
+
+def test_a_removed_socket_stays_open_and_nobody_is_told(wires: Wires) -> None:
+    one = wires.watch()
+    for _ in range(2):
+        wires.poller.remove(one.socket.fileno())
+    one.far.send(b"x")
+    wires.poller.doRead()
+    assert one.took() == []
+    assert one.socket.recv(10) == b"x"
+    wires.poller.add(one.socket.fileno(), one)
+    wires.poller.doRead()
+    assert one.took() == [WRITABLE]
+
+
+def test_there_is_a_place_for_every_descriptor(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poll, "OWNERS", 1)
+    wires.poller = Poller(Nobody())
+    several = [wires.watch() for _ in range(5)]
+    wires.poller.doRead()
+    assert [each.told for each in several] == [[WRITABLE]] * 5
+
+
+# ---------------------------------------------------------------- a batch
+
+
+def test_a_batch_is_bounded_and_everybody_has_a_turn(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poll, "BATCH", 2)
+    several = [wires.watch() for _ in range(5)]
+    counts = []
+    for _ in range(3):
+        wires.poller.doRead()
+        counts.append(sum(len(each.told) for each in several))
+    assert counts == [2, 4, 5]
+    assert [each.told for each in several] == [[WRITABLE]] * 5
+
+
+def test_who_is_closed_by_one_before_it_in_the_batch_is_not_told(wires: Wires) -> None:
+    one, other = wires.watch(), wires.watch()
+    one.then, other.then = other.forget, one.forget
+    wires.poller.doRead()
+    assert [*one.told, *other.told] == [WRITABLE]
+
+
+def test_what_a_batch_says_of_a_descriptor_is_not_about_its_successor(wires: Wires) -> None:
+    """Closed, and given out anew, while the batch is served."""
+    one, other = wires.watch(), wires.watch()
+    made: list[Watched] = []
+
+    def replace(victim: Watched) -> None:
+        near, far = socket.socketpair()
+        with near:
+            moved = socket.socket(fileno=os.dup2(near.fileno(), victim.forget()))
+        made.append(Watched(wires.poller, moved, FarEnd(far)))
+
+    one.then, other.then = lambda: replace(other), lambda: replace(one)
+    one.far.send(b"x")
+    other.far.send(b"x")
+    wires.poller.doRead()
+    [successor] = made
+    assert successor.took() == []
+    wires.poller.doRead()  # nothing that happened to the successor is lost
+    assert successor.took() == [WRITABLE]
+    assert one.crashes == other.crashes == []
+    successor.forget()
+    successor.far.close()
+
+
+# ---------------------------------------------------------------- owners that raise
+
+
+def test_an_owner_that_raises_is_told_so_and_the_others_are_served(wires: Wires) -> None:
+    several = [wires.watch() for _ in range(3)]
+    for each in several:
+        each.then = lambda: 1 / 0
+    wires.poller.doRead()
+    assert [len(each.told) for each in several] == [1, 1, 1]
+    assert all(each.crashes[0].check(ZeroDivisionError) for each in several)
+
+
+def test_an_owner_that_cannot_be_given_up_harms_nobody(wires: Wires, failures: Failures) -> None:
+    """Else the reactor would take the poller for broken, and drop every connection with it."""
+
+    def raises(failure: Failure) -> None:
+        raise KeyError(failure)
+
+    several = [wires.watch() for _ in range(2)]
+    for each in several:
+        each.then = lambda: 1 / 0
+        each.crashed = raises  # type: ignore[method-assign]
+    wires.poller.doRead()
+    assert [len(each.told) for each in several] == [1, 1]
+    assert len(failures.take(KeyError)) == 2
+
+
+# ---------------------------------------------------------------- inside a reactor
+
+
+def test_it_is_a_descriptor_of_the_reactor_s() -> None:
+    poller = Poller(Nobody())
+    assert verifyObject(IReadDescriptor, poller)
+    assert poller.fileno() >= 0
+    assert poller.logPrefix() == "socks5"
+    poller.connectionLost(Failure(ZeroDivisionError()))
+
+
+def test_a_reactor_has_one_poller() -> None:
+    from twisted.internet import reactor
+
+    poller = poller_of(reactor)
+    assert poller is not None
+    assert poller_of(reactor) is poller
+    assert poller_of(QuietReactor(reactor)) is poller
+
+
+def test_a_reactor_in_memory_has_none() -> None:
+    assert poller_of(MemoryReactorClock()) is None
+    assert poller_of(object()) is None
+
+
+def test_a_system_without_epoll_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from twisted.internet import reactor
+
+    monkeypatch.delattr(select, "epoll")
+    assert poller_of(reactor) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_reactor_has_its_turn_while_a_socket_is_always_ready() -> None:
+    from twisted.internet import reactor
+
+    poller = poller_of(reactor)
+    assert poller is not None
+    with ExitStack() as stack:
+        one = Wires(stack, poller).watch()
+        one.then = lambda: poller.again(one.socket.fileno())
+        await until(lambda: len(one.told) > 10)
+        before = len(one.told)
+        await turn()
+        assert len(one.told) <= before + 5
+        one.forget()

@@ -1,0 +1,74 @@
+"""What a file holds, what is none, and what tells that it is another one than before."""
+
+import os
+from pathlib import Path
+
+import pytest
+from twisted.internet.task import Clock
+
+from socks5.files import LOOK_AFTER, Kept, Stamp, read
+
+
+def test_a_file_is_read_as_far_as_asked(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"octets")
+    assert read(str(path)) == read(str(path), 9) == b"octets"
+    assert read(str(path), 3) == b"oct"
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, error in (
+        (tmp_path / "pipe", "Not a regular file"),
+        (Path("/dev/null"), "Not a regular file"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none", "No such file or directory"),
+    ):
+        with pytest.raises(OSError, match=error) as raised:
+            read(str(path))
+        assert raised.value.filename == str(path)
+
+
+def test_a_file_that_stays_has_one_stamp_and_each_change_gives_another(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert Stamp.of(str(path)) is None
+    path.write_text("one")
+    stamps = [Stamp.of(str(path))]
+    assert Stamp.of(str(path)) == stamps[0]
+    path.write_text("other")
+    stamps.append(Stamp.of(str(path)))
+    os.utime(path, ns=(1, 1))
+    stamps.append(Stamp.of(str(path)))
+    other = tmp_path / "another"
+    other.write_text("other")
+    os.utime(other, ns=(1, 1))
+    other.replace(path)
+    stamps.append(Stamp.of(str(path)))
+    assert len({*stamps}) == 4
+
+
+def test_it_is_about_what_a_link_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    assert Stamp.of(str(tmp_path / "link")) == Stamp.of(str(tmp_path / "file"))
+
+
+def test_a_kept_file_is_read_when_it_has_changed_and_looked_at_now_and_then(tmp_path: Path) -> None:
+    path, clock, parsed = tmp_path / "file", Clock(), []
+
+    def parse(text: str) -> str:
+        parsed.append(text)
+        return text.upper()
+
+    kept = Kept(clock.seconds, str(path), parse)
+    assert kept.get() == ""
+    path.write_text("one")
+    assert kept.get() == ""
+    clock.advance(LOOK_AFTER)
+    assert kept.get() == kept.get() == "ONE"
+    clock.advance(LOOK_AFTER)
+    assert kept.get() == "ONE"
+    path.unlink()
+    clock.advance(LOOK_AFTER)
+    assert kept.get() == ""
+    assert parsed == ["", "one", ""]
