@@ -34,8 +34,8 @@ from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, NotAllowed, TTLExpired
 from socks5.protocol.messages import ReplyCode
 from socks5.protocol.networks import socket_name
-from socks5.relay import Relay
-from socks5.splice import join
+from socks5.relay.relay import Relay
+from socks5.relay.sockets import join
 
 FIRST_FREE_PORT = 1024
 """Ports below are the system's own (RFC 6335 section 6)."""

@@ -15,8 +15,8 @@ from zope.interface import implementer
 from socks5.interfaces import ICommand, ISession, IStream
 from socks5.net.connection import near_end
 from socks5.protocol.messages import ReplyCode
-from socks5.relay import Relay
-from socks5.splice import join
+from socks5.relay.relay import Relay
+from socks5.relay.sockets import join
 
 
 @implementer(ICommand)

@@ -27,7 +27,7 @@ from socks5.protocol.errors import NoAcceptableProtection, RemoteProtocolError
 from socks5.protocol.gssapi import ABORT, Protection, choose
 from socks5.protocol.server_negotiation import ServerEvent
 from socks5.protocol.stages import ProtectionReceived, TokenReceived
-from socks5.relay import Side
+from socks5.relay.relay import Side
 from socks5.session import Server
 from socks5.verdicts import as_user
 

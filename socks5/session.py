@@ -77,9 +77,10 @@ from socks5.protocol.server_negotiation import (
     ServerNegotiation,
 )
 from socks5.protocol.stages import Rejected, Stage
-from socks5.relay import Side, TransportSide, can_half_close
+from socks5.relay.relay import Side
+from socks5.relay.sockets import SocketSide
+from socks5.relay.transports import TransportSide, can_half_close
 from socks5.settings import Settings
-from socks5.splice import SocketSide
 from socks5.verdicts import as_user
 
 EXPECTED_FAILURES = (

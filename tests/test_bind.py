@@ -9,7 +9,7 @@ from twisted.internet.error import DNSLookupError
 
 from socks5 import OutgoingFamily, PerFamily, Settings, bind
 from socks5.protocol.networks import socket_name
-from socks5.relay import RESET_DELAYS
+from socks5.relay.relay import RESET_DELAYS
 from tests.fakes import CLIENT, FakeTCPPort, FakeTransport, address
 from tests.sessions import (
     BIND,

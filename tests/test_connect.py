@@ -16,7 +16,7 @@ from twisted.internet.error import (
 from socks5 import PerFamily, Settings
 from socks5.protocol.address import Address
 from socks5.protocol.errors import LocalProtocolError
-from socks5.relay import RESET_DELAYS
+from socks5.relay.relay import RESET_DELAYS
 from tests.fakes import FakeConnector, FakeTransport, address
 from tests.sessions import (
     CONNECT,

@@ -53,7 +53,7 @@ from socks5.dial import Dialer
 from socks5.interfaces import IDialer, IResolver, IStream
 from socks5.net.resolver import Resolver
 from socks5.protocol.address import Address
-from socks5.relay import can_half_close
+from socks5.relay.transports import can_half_close
 from socks5.settings import Settings
 from tests import fakes
 from tests.certificates import self_signed

@@ -16,7 +16,7 @@ from socks5.interfaces import IAcceptor, IContext, IProtection
 from socks5.net.protected import Envelope, ProtectedTransport
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens
-from socks5.relay import can_half_close
+from socks5.relay.transports import can_half_close
 from tests.contexts import SECRET, FakeAcceptor, FakeContext, FakeInitiator, Half
 from tests.fakes import FakeReactor, FakeTLSTransport, FakeTransport
 

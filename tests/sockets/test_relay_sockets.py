@@ -20,7 +20,6 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import Clock
 
-from socks5 import relay, splice
 from socks5.attempts import Stream
 from socks5.deadlines import YOUNG, IdleTimers
 from socks5.dial import Dialer
@@ -29,7 +28,9 @@ from socks5.net.connection import Connection
 from socks5.net.poller import poller_of
 from socks5.net.tcp_options import prepare
 from socks5.protocol.address import Address
-from socks5.relay import RESET_PATIENCE
+from socks5.relay import relay
+from socks5.relay import sockets as splice
+from socks5.relay.relay import RESET_PATIENCE
 from socks5.settings import Settings
 from tests.certificates import self_signed
 from tests.fakes import ASKER, FakeResolver

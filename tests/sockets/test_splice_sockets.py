@@ -17,16 +17,19 @@ import pytest_twisted
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from socks5 import splice
 from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStreamReceiver
 from socks5.net import poller as poll
 from socks5.net.connection import Connection
 from socks5.net.poller import Poller
 from socks5.net.tcp_options import prepare
-from socks5.relay import RESET_DELAYS, RESET_PATIENCE, Relay
+from socks5.relay import pipes
+from socks5.relay import sockets as splice
+from socks5.relay.pipes import PIPE_SIZE, SWEEP_INTERVAL, Pipe
+from socks5.relay.relay import RESET_DELAYS, RESET_PATIENCE, Relay
+from socks5.relay.sockets import BUFFER_SIZE, BULK, SMALL_TURNS, join
+from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
-from socks5.splice import BUFFER_SIZE, BULK, PIPE_SIZE, SMALL_TURNS, SWEEP_INTERVAL, Pipe, join
 from tests.sessions import Ends, Failures
 from tests.sockets.wires import FarEnd, turn
 
@@ -300,7 +303,7 @@ def test_small_reads_give_the_pipe_back(wire: Any) -> None:
 def test_pipes_are_bounded_and_who_gets_none_copies(
     wire: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splice, "PIPES", 1)
+    monkeypatch.setattr(pipes, "PIPES", 1)
     first, second = wire(), wire()
     first.flood()
     second.flood()
@@ -416,7 +419,7 @@ def test_a_small_budget_for_pipes_goes_unnoticed(
         def fcntl(*arguments: int) -> int:
             raise OSError(errno.EPERM, "no")
 
-    monkeypatch.setattr(splice, "fcntl", Refusing)
+    monkeypatch.setattr(pipes, "fcntl", Refusing)
     wired = wire()
     wired.flood()
     assert wired.down._pipe is not None
@@ -731,7 +734,9 @@ def test_a_relay_leaves_no_circle_and_no_descriptor(
 def test_a_relay_of_transports_begins_with_what_our_own_connections_know_of(wire: Any) -> None:
     """The poller has told already that there are octets, and tells only once."""
     wired = wire(start=False)
-    wired.relay = Relay(IdleTimers(wired.reactor), Settings(), wired.near, wired.far, wired.done)
+    wired.relay = Relay(
+        IdleTimers(wired.reactor), Settings(), wired.near, wired.far, wired.done, TransportSide
+    )
     for each in (wired.client, wired.target):
         each.send(b"hello")
     wired.serve_before_start()
@@ -742,7 +747,9 @@ def test_a_relay_of_transports_begins_with_what_our_own_connections_know_of(wire
 
 def test_one_whose_peer_is_full_does_not_begin_yet(wire: Any) -> None:
     wired = wire(window=1 << 16, start=False)
-    wired.relay = Relay(IdleTimers(wired.reactor), Settings(), wired.near, wired.far, wired.done)
+    wired.relay = Relay(
+        IdleTimers(wired.reactor), Settings(), wired.near, wired.far, wired.done, TransportSide
+    )
     first = bytes(1 << 20)
     wired.client.send(b"the rest")
     wired.serve_before_start()

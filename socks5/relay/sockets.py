@@ -1,4 +1,4 @@
-"""The relay for two plain TCP sockets: the same contract as :mod:`socks5.relay`, without transports
+"""The relay for two plain TCP sockets: the same contract as :mod:`socks5.relay.relay`, without transports
 in between.
 
 Octets go through one buffer that all relays share: received into it and sent from it at once, so
@@ -13,10 +13,8 @@ pipe of a bounded pool, which it gives back when it falls silent. Where pipes, t
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
-from contextlib import suppress
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -27,110 +25,39 @@ from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.net.connection import Connection, unacknowledged
 from socks5.net.poller import FAILED, HUNG_UP, WRITABLE
-from socks5.relay import Owner, Relay, Side, TransportSide
+from socks5.relay.pipes import PIPE_SIZE, Pipe, PipePool
+from socks5.relay.relay import Owner, Relay, Side
+from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
 
 BUFFER_SIZE = 262144
 """Octets of the shared buffer: what one read can move."""
 
+
 TURNS = range(4)
 """Full reads of one socket before others get their turn."""
+
 
 BULK = 1 << 20
 """Octets in full reads after which a direction is spliced."""
 
+
 BULKY = 65536
 """Octets of one read that count as bulk."""
+
 
 SMALL_TURNS = 32
 """Smaller reads in a row after which a direction is copied again."""
 
-PIPE_SIZE = 1 << 20
-"""Octets that a pipe is asked to hold; the kernel may grant less."""
-
-PIPES = 64
-"""Pipes at the most: 64 MiB of kernel memory."""
-
-SWEEP_INTERVAL = 5.0
-"""Seconds without an octet after which a direction gives its pipe back."""
 
 _FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
+
 
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 """What splice(2) says where it, or a filter of system calls, does not let us: nothing was moved."""
 
+
 _BUFFER = memoryview(bytearray(BUFFER_SIZE))
-
-
-class Pipe:
-    """A kernel pipe: two descriptors and how many octets are in it."""
-
-    __slots__ = ("octets", "reading", "writing")
-
-    def __init__(self) -> None:
-        """:raises OSError: no descriptors left."""
-        self.reading, self.writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.octets = 0
-        with suppress(OSError):  # over the user's pipe budget: the default size serves too
-            fcntl.fcntl(self.writing, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-
-    def close(self) -> None:
-        """Give the descriptors back to the system, and what is in the pipe."""
-        os.close(self.reading)
-        os.close(self.writing)
-
-
-class PipePool:
-    """Pipes for the directions that move bulk.
-
-    :param reactor: the clock of the sweeps.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._free: list[Pipe] = []
-        self._lent: dict[SocketSide, int] = {}
-        self._is_sweeping = False
-        self.is_unavailable = not hasattr(os, "splice")
-        """Whether octets are always copied; to be set where the system will not splice."""
-
-    def lend(self, side: SocketSide) -> Pipe | None:
-        """A pipe for *side*, or None if there is none to be had."""
-        if self.is_unavailable or len(self._lent) >= PIPES:
-            return None
-        try:
-            pipe = self._free.pop() if self._free else Pipe()
-        except OSError:
-            return None
-        self._lent[side] = side.octets
-        if not self._is_sweeping:
-            self._is_sweeping = True
-            self._reactor.callLater(SWEEP_INTERVAL, self._sweep)
-        return pipe
-
-    def give_back(self, side: SocketSide, pipe: Pipe) -> None:
-        """*side* needs its pipe no more; one that still holds octets is closed."""
-        self._lent.pop(side, None)
-        if pipe.octets:
-            pipe.close()
-        else:
-            self._free.append(pipe)
-
-    def _sweep(self) -> None:
-        """Take back the pipes of silent directions, except for octets that wait in them; close all
-        pipes once no direction has one.
-        """
-        for side, octets in list(self._lent.items()):
-            if side.octets != octets or side.is_blocked:
-                self._lent[side] = side.octets
-            else:
-                side.give_pipe_back()
-        self._is_sweeping = bool(self._lent)
-        if self._is_sweeping:
-            self._reactor.callLater(SWEEP_INTERVAL, self._sweep)
-        else:
-            while self._free:
-                self._free.pop().close()
 
 
 @implementer(IStreamReceiver)
@@ -337,7 +264,7 @@ class SocketSide(Side):
 
     @override
     def send(self, data: Any) -> None:
-        """See :meth:`socks5.relay.Side.send`. What the kernel does not take waits in the peer, which is not read
+        """See :meth:`socks5.relay.relay.Side.send`. What the kernel does not take waits in the peer, which is not read
         meanwhile.
         """
         try:
@@ -385,7 +312,7 @@ class SocketSide(Side):
 
     @override
     def receive_end(self) -> None:
-        """See :meth:`socks5.relay.Side.receive_end`. To a socket whose error was told already, a reset looks
+        """See :meth:`socks5.relay.relay.Side.receive_end`. To a socket whose error was told already, a reset looks
         like an end.
         """
         self._is_readable = False
@@ -396,7 +323,7 @@ class SocketSide(Side):
 
     @override
     def end(self) -> None:
-        """See :meth:`socks5.relay.Side.end`."""
+        """See :meth:`socks5.relay.relay.Side.end`."""
         if self.peer.is_blocked:
             self.is_ending = True
         else:
@@ -411,7 +338,7 @@ class SocketSide(Side):
 
     @override
     def close(self) -> None:
-        """See :meth:`socks5.relay.Side.close`."""
+        """See :meth:`socks5.relay.relay.Side.close`."""
         self.has_ended = True
         if self.peer.is_blocked:
             self.is_closing = True
@@ -426,7 +353,7 @@ class SocketSide(Side):
 
     @override
     def connectionLost(self, reason: Failure) -> None:
-        """See :meth:`socks5.relay.Side.connectionLost`. The peer's octets have nowhere to go, and our descriptor
+        """See :meth:`socks5.relay.relay.Side.connectionLost`. The peer's octets have nowhere to go, and our descriptor
         may soon be another's.
         """
         peer = self.peer
@@ -440,7 +367,7 @@ class SocketSide(Side):
 
     @override
     def unsent(self) -> int:
-        """See :meth:`socks5.relay.Side.unsent`."""
+        """See :meth:`socks5.relay.relay.Side.unsent`."""
         return int(self.peer.held) + unacknowledged(self._socket)
 
     def give_pipe_back(self) -> None:

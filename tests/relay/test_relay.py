@@ -13,7 +13,8 @@ from zope.interface.verify import verifyObject
 from socks5.attempts import Stream
 from socks5.deadlines import YOUNG, IdleTimers
 from socks5.interfaces import IStreamReceiver
-from socks5.relay import RESET_DELAYS, RESET_PATIENCE, Relay, TransportSide, can_half_close
+from socks5.relay.relay import RESET_DELAYS, RESET_PATIENCE, Relay
+from socks5.relay.transports import TransportSide, can_half_close
 from socks5.settings import Settings
 from tests.fakes import BUFFER_SIZE, FakeReactor, FakeTLSTransport, FakeTransport
 from tests.sessions import Ends
@@ -59,6 +60,7 @@ class World:
             self.near.protocol,
             self.far.protocol,
             self.done,
+            TransportSide,
         )
 
     def start(self, *arguments: Any) -> "World":
@@ -674,7 +676,9 @@ def test_what_is_told_of_the_end_may_stop_the_relay_once_more() -> None:
             reasons.append(reason)
             relay.stop("again")
 
-    relay = Relay(world.timers, Settings(), world.near.protocol, world.far.protocol, Session())
+    relay = Relay(
+        world.timers, Settings(), world.near.protocol, world.far.protocol, Session(), TransportSide
+    )
     relay.start()
     world.near.deliver_reset()
     world.settle()

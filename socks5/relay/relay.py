@@ -17,32 +17,19 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, INegotiated, IPushProducer
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
-from typing_extensions import override
-from zope.interface import implementer
 
 from socks5.deadlines import IdleTimer, IdleTimers
-from socks5.interfaces import IStream, IStreamReceiver
-from socks5.net.connection import Connection, unacknowledged
-from socks5.net.protected import ProtectedTransport
+from socks5.interfaces import IStream
 from socks5.net.tcp_options import keep_transport_alive
 from socks5.settings import Settings
-
-
-def can_half_close(transport: Any) -> bool:
-    """Whether one direction of *transport* can end while the other goes on: not so with TLS."""
-    return (
-        hasattr(transport, "loseWriteConnection")
-        and not INegotiated.providedBy(transport)
-        and not getattr(transport, "TLS", False)
-    )
-
 
 RESET_DELAYS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.46)
 """Seconds between looks whether the octets before a reset have arrived: the system does not tell. Twice as long
 each time, for readers that stand still come in thousands; so a reset is late by no more than it had to wait.
 """
+
 
 RESET_PATIENCE = sum(RESET_DELAYS)
 """Seconds that a slow reader has for the octets before a reset."""
@@ -112,90 +99,6 @@ class Side(ABC):
         self.relay.lost(self, reason)
 
 
-@implementer(IStreamReceiver, IPushProducer)
-class TransportSide(Side):
-    """One end on a Twisted transport of any kind; its peer's send buffer pauses and resumes it."""
-
-    __slots__ = ("can_half_close", "is_paused", "transport")
-
-    sends_later = True
-
-    def __init__(self, relay: Relay, stream: IStream) -> None:
-        super().__init__(relay, stream)
-        self.transport: Any = stream.transport
-        self.can_half_close = can_half_close(self.transport)
-        self.is_paused = False
-
-    @override
-    def attach(self) -> None:
-        self.transport.registerProducer(self.peer, True)
-        self.stream.receiver = self
-
-    @override
-    def start(self) -> None:
-        """See :meth:`Side.start`. A reactor says again what has arrived, a poller does not."""
-        if isinstance(self.transport, Connection) and not self.is_paused:
-            self.transport.resumeProducing()
-
-    @override
-    def send(self, data: bytes) -> None:
-        self.transport.write(data)
-
-    @override
-    def end(self) -> None:
-        self.transport.unregisterProducer()
-        self.transport.loseWriteConnection()
-
-    @override
-    def close(self) -> None:
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-
-    @override
-    def unsent(self) -> int:
-        """See :meth:`Side.unsent`. Of a transport that is not on a socket it cannot be known, nor
-        what TLS has not encrypted yet.
-        """
-        transport = self.transport
-        if isinstance(transport, ProtectedTransport):
-            transport = transport.below
-        if isinstance(transport, Connection):
-            return transport.unsent
-        sock = getattr(transport, "socket", None)  # over TLS: that of the transport below
-        if sock is None:
-            return 0
-        return len(transport.dataBuffer) - int(transport.offset) + unacknowledged(sock)
-
-    def dataReceived(self, data: bytes) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.dataReceived`.
-
-        Once the relay is closing nothing goes on: with TLS octets arrive still, and without back
-        pressure they would fill the memory.
-        """
-        if not self.relay.is_closing:
-            self.octets += len(data)
-            self.peer.transport.write(data)
-
-    def readConnectionLost(self) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.readConnectionLost`."""
-        self.receive_end()
-
-    def pauseProducing(self) -> None:
-        """The peer's send buffer is full."""
-        self.is_paused = True
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """It is empty again."""
-        self.is_paused = False
-        self.transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """The peer's transport is gone, which its ``connectionLost`` is about to say with the
-        reason; closing here already would turn a reset into an end.
-        """
-
-
 class Owner(Protocol):
     """Whose relay it is."""
 
@@ -233,7 +136,7 @@ class Relay:
         near: IStream,
         far: IStream,
         owner: Owner,
-        kind: Callable[[Relay, IStream], Any] = TransportSide,
+        kind: Callable[[Relay, IStream], Any],
     ) -> None:
         self._timers = timers
         self._settings = settings
