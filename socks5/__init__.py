@@ -15,12 +15,12 @@ from socks5.interfaces import (
     IResolver,
     IRules,
 )
+from socks5.policy.rules import Rules
 from socks5.protocol.address import Address
 from socks5.protocol.errors import SOCKSError
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Command, ReplyCode
 from socks5.protocol.networks import Networks
-from socks5.rules import Rules
 from socks5.server import ServerFactory
 from socks5.settings import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 

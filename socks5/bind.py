@@ -23,13 +23,13 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.attempts import Stream
 from socks5.interfaces import ICommand, ISession, IStream
 from socks5.net.addresses import address_of
 from socks5.net.connection import far_end
 from socks5.net.names import without_false_name
 from socks5.net.peer_port import PeerPort
 from socks5.net.poller import poller_of
+from socks5.outbound.attempts import Stream
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, NotAllowed, TTLExpired
 from socks5.protocol.messages import ReplyCode

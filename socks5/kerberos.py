@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from twisted.python import usage
 
+from socks5.app.sources import located
+from socks5.auth.kerberos import PROTECTIONS, Acceptor
 from socks5.auth.users import WrongSource
-from socks5.checkers import located
-from socks5.gssapi import PROTECTIONS, Acceptor
 from socks5.interfaces import IAcceptor
 from socks5.protocol.gssapi import Protection
 

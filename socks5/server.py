@@ -22,13 +22,11 @@ from typing_extensions import override
 
 from socks5.associate import Associate
 from socks5.auth import NoAuthentication
-from socks5.bans import Asking, Bans
 from socks5.bind import Bind
 from socks5.connect import Connect
 from socks5.contexts import ContextSession
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines, IdleTimers, clock_of
-from socks5.dial import Dialer
 from socks5.door import Door
 from socks5.entrance import Build, Entrance, GuardedSession
 from socks5.interfaces import (
@@ -45,11 +43,13 @@ from socks5.interfaces import (
 from socks5.loglimit import Sparing
 from socks5.net.addresses import address_of
 from socks5.net.descriptors import SessionLimit
-from socks5.net.own import OwnListeners
+from socks5.net.own import OwnListeners, is_own_address
 from socks5.net.resolver import Resolver
+from socks5.outbound.direct import Dialer
+from socks5.policy.bans import Asking, Bans
+from socks5.policy.rules import Rules
 from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.messages import Command, Method
-from socks5.rules import Rules
 from socks5.session import ServerProtocol
 from socks5.settings import Settings
 from socks5.verdicts import StrictBans, StrictRules
@@ -68,14 +68,14 @@ class ServerFactory(Factory):
     :param reactor: clock, TCP, UDP and names.
     :param settings: values; see :class:`socks5.settings.Settings`.
     :param authenticator: which methods, and who is right; default: no authentication.
-    :param gssapi: accepts security contexts (RFC 1961), such as :class:`socks5.gssapi.Acceptor`; default: none.
+    :param gssapi: accepts security contexts (RFC 1961), such as :class:`socks5.auth.kerberos.Acceptor`; default: none.
         Clients should come with one, and must unless there is an *authenticator*.
-    :param rules: who may do what; default: :class:`socks5.rules.Rules`.
+    :param rules: who may do what; default: :class:`socks5.policy.rules.Rules`.
     :param resolver: names to addresses; default: :class:`socks5.net.resolver.Resolver`.
-    :param dialer: how targets are reached; default: :class:`socks5.dial.Dialer`.
+    :param dialer: how targets are reached; default: :class:`socks5.outbound.direct.Dialer`.
     :param access_log: takes a record for each session; default: none.
     :param commands: what serves each CMD octet; default: :data:`COMMANDS`.
-    :param bans: remembers failed logins; default: :class:`socks5.bans.Bans`, where there are logins and
+    :param bans: remembers failed logins; default: :class:`socks5.policy.bans.Bans`, where there are logins and
         :attr:`Settings.ban_after <socks5.settings.Settings.ban_after>` is not 0.
     :param worker: this process's number for the access log, where there are several.
     :raises TypeError: the *rules* or the *bans* cannot answer at once: see :mod:`socks5.verdicts`.
@@ -147,7 +147,9 @@ class ServerFactory(Factory):
 
     def _usual_bans(self) -> IBans | None:
         has_logins = set(self.methods) != {Method.NO_AUTHENTICATION}
-        return Bans(self.reactor, self.settings) if has_logins and self.settings.ban_after else None
+        if not has_logins or not self.settings.ban_after:
+            return None
+        return Bans(self.reactor, self.settings, is_own_address)
 
     @property
     def sessions(self) -> Iterator[ServerProtocol]:

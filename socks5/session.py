@@ -31,7 +31,6 @@ from zope.interface import implementer
 
 from socks5.auth import LoginNotJudged, User, without_words
 from socks5.auth.users import shown
-from socks5.bans import Asking
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines, IdleTimers
 from socks5.interfaces import (
@@ -60,6 +59,7 @@ from socks5.net.own import OwnListeners
 from socks5.net.tcp_options import keep_transport_alive, prepare_transport
 from socks5.net.tls import name_of
 from socks5.outbound.failures import reply_for
+from socks5.policy.bans import Asking
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import (
     AuthenticationFailed,

@@ -28,10 +28,9 @@ from twisted.logger import Logger
 from twisted.python import usage
 from typing_extensions import override
 
-from socks5.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
+from socks5.app.sources import SOURCES
 from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
-from socks5.checkers import SOURCES
 from socks5.heartbeat import Heart
 from socks5.interfaces import IAuthenticator
 from socks5.kerberos import KerberosOptions
@@ -43,6 +42,7 @@ from socks5.net.listening import ListeningReactor, QuietReactor
 from socks5.net.own import OwnPorts, is_own_address, share_ports
 from socks5.net.resolvconf import sources_beside_dns
 from socks5.net.tls import TLSEndpoint
+from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import Networks
 from socks5.reread import Rereading, Source

@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from socks5 import bans
+from socks5 import server
 from socks5.protocol.networks import Networks
 from tests import sessions, skips
 
@@ -30,7 +30,7 @@ def own_addresses() -> Iterator[set[str]]:
     found: set[str] = set()
     loopback = Networks.parse("127.0.0.0/8,::1")
     with pytest.MonkeyPatch.context() as patch:  # a test's own ends before its other fixtures
-        patch.setattr(bans, "is_own_address", lambda host: host in found or host in loopback)
+        patch.setattr(server, "is_own_address", lambda host: host in found or host in loopback)
         yield found
 
 

@@ -51,8 +51,8 @@ from twisted.python import runtime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.attempts import Stream
 from socks5.interfaces import Access, IDialer, IResolver, IStream
+from socks5.outbound.attempts import Stream
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command
 
@@ -388,7 +388,7 @@ def join(one: FakeTransport, other: FakeTransport) -> None:
 
 
 def fake_stream(reactor: Any, **options: Any) -> tuple[Stream, FakeTransport]:
-    """A connected :class:`~socks5.dial.Stream` without a receiver, and its transport."""
+    """A connected :class:`~socks5.outbound.direct.Stream` without a receiver, and its transport."""
     stream = Stream()
     return stream, FakeTransport(reactor, **options).connect(stream)
 

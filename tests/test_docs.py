@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from socks5.accesslog import as_json
 from socks5.auth.directory import Directory
 from socks5.interfaces import Record
+from socks5.observe.accesslog import as_json
 from socks5.protocol import stages
 from socks5.settings import Settings
 from socks5.tap import Options

@@ -603,7 +603,7 @@ from types import FrameType
 from twisted.cred.credentials import UsernamePassword
 from socks5 import Settings
 from socks5.auth import PasswordAuthentication
-from socks5.checkers import passwords_on_command_line
+from socks5.app.sources import passwords_on_command_line
 from socks5.protocol.server_negotiation import CredentialsReceived
 from socks5.protocol.messages import Credentials
 from tests.sessions import PASSWORD_CHOSEN, PASSWORD_GREETING, Server

@@ -49,9 +49,9 @@ from typing_extensions import override
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5.dial import Dialer
 from socks5.interfaces import IDialer, IResolver, IStream
 from socks5.net.resolver import Resolver
+from socks5.outbound.direct import Dialer
 from socks5.protocol.address import Address
 from socks5.relay.transports import can_half_close
 from socks5.settings import Settings

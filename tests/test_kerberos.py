@@ -11,8 +11,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 
 import socks5.kerberos
+from socks5.auth.kerberos import PROTECTIONS
 from socks5.auth.users import WrongSource
-from socks5.gssapi import PROTECTIONS
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Method
 from socks5.tap import Options, makeService

@@ -14,7 +14,7 @@ import pytest
 from socks5 import __main__ as program
 from socks5 import passwd
 from socks5.auth.users import parse_hash, parse_users
-from tests.test_auth_hashes import little_memory
+from tests.auth.test_hashes import little_memory
 
 OTHERS = b"# staff\nbob:$apr1$8qdliusI$Kiug/IxT0hGX99nVquwKy0\n"
 

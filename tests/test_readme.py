@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
+from tests.auth.test_hashes import KNOWN
 from tests.certificates import Authority
 from tests.kerberos import write_keytab
 from tests.readme import README, Block, blocks
 from tests.skips import needs_gssapi
-from tests.test_auth_hashes import KNOWN
 
 TEXT = README.read_text()
 BLOCKS = blocks(TEXT)

@@ -19,10 +19,10 @@ from zope.interface import implementer
 
 from socks5 import NoAuthentication, PasswordAuthentication, Rules, ServerFactory, Settings
 from socks5.auth import CheckFailed, Known, LoginNotJudged, User
-from socks5.dial import Dialer
 from socks5.interfaces import Access, ICommand, ISession, Record
 from socks5.net import crowds
 from socks5.net.resolver import Resolver
+from socks5.outbound.direct import Dialer
 from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused
 from socks5.protocol.messages import Command, Credentials, Method, ReplyCode

@@ -21,8 +21,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from socks5 import service
-from socks5.accesslog import AccessLog
 from socks5.interfaces import Record
+from socks5.observe.accesslog import AccessLog
 from socks5.server import ServerFactory
 from socks5.service import ProxyService, StartRefused, is_exposed, is_loopback, refusal_of
 from socks5.signals import held, hold

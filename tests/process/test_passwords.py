@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.auth.test_hashes import KNOWN
 from tests.process.program import (
     MODULE,
     PATIENCE,
@@ -19,7 +20,6 @@ from tests.process.program import (
     receive,
     running,
 )
-from tests.test_auth_hashes import KNOWN
 
 RIGHT, WRONG = b"open sesame", b"hunter2 is wrong"
 LINE = f"alice:{KNOWN['bcrypt']}\n"

@@ -12,10 +12,10 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from socks5 import attempts
-from socks5.attempts import SocketAttempt
 from socks5.net.connection import Connection
 from socks5.net.poller import READABLE, Poller
+from socks5.outbound import attempts
+from socks5.outbound.attempts import SocketAttempt
 from socks5.outbound.failures import reply_for
 from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, free_port

@@ -18,7 +18,6 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from socks5.attempts import Stream
 from socks5.interfaces import IStream
 from socks5.net import connection as transport
 from socks5.net import tcp_options
@@ -26,6 +25,7 @@ from socks5.net.addresses import address_from
 from socks5.net.connection import Connection, far_end, near_end, unacknowledged
 from socks5.net.poller import WRITABLE, poller_of
 from socks5.net.tcp_options import keep_alive
+from socks5.outbound.attempts import Stream
 from socks5.protocol.address import Address
 from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, turn, until

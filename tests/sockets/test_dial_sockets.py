@@ -17,9 +17,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from socks5.dial import Dialer
 from socks5.interfaces import IResolver, IStream
 from socks5.net.poller import poller_of
+from socks5.outbound.direct import Dialer
 from socks5.outbound.failures import reply_for
 from socks5.protocol.address import Address
 from socks5.protocol.errors import NotAllowed, TTLExpired

@@ -20,13 +20,13 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import Clock
 
-from socks5.attempts import Stream
 from socks5.deadlines import YOUNG, IdleTimers
-from socks5.dial import Dialer
 from socks5.interfaces import IStream
 from socks5.net.connection import Connection
 from socks5.net.poller import poller_of
 from socks5.net.tcp_options import prepare
+from socks5.outbound.attempts import Stream
+from socks5.outbound.direct import Dialer
 from socks5.protocol.address import Address
 from socks5.relay import relay
 from socks5.relay import sockets as splice

@@ -14,10 +14,10 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from socks5 import Settings
-from socks5.attempts import Stream
-from socks5.dial import Dialer
 from socks5.interfaces import Access, IDialer
 from socks5.net.ports import Port
+from socks5.outbound.attempts import Stream
+from socks5.outbound.direct import Dialer
 from socks5.protocol.address import Address
 from tests.certificates import self_signed
 from tests.fakes import FakeResolver

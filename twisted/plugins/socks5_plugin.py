@@ -37,7 +37,7 @@ class Source:
 
 htpasswd = Source(
     "htpasswd",
-    "socks5.checkers.htpasswd",
+    "socks5.app.sources.htpasswd",
     "FILE[:groups=FILE]",
     """
 A file with a line NAME:HASH for each user; hashes of argon2, bcrypt, sha512-crypt, sha256-crypt and
@@ -49,7 +49,7 @@ systemd hands to the service.
 
 pam = Source(
     "pam",
-    "socks5.checkers.pam",
+    "socks5.app.sources.pam",
     "SERVICE",
     """
 What this machine's PAM says, under the name of a service that has a file in /etc/pam.d. Needs
@@ -59,7 +59,7 @@ What this machine's PAM says, under the name of a service that has a file in /et
 
 ldap = Source(
     "ldap",
-    "socks5.checkers.ldap",
+    "socks5.app.sources.ldap",
     "FILE",
     """
 Whoever can bind to an LDAP directory. The file, TOML, says where it is and how users are found: uri,

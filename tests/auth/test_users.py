@@ -22,7 +22,7 @@ from socks5.auth.users import (
     shown,
     spellings,
 )
-from tests.test_auth_hashes import KNOWN, SECRET
+from tests.auth.test_hashes import KNOWN, SECRET
 
 BCRYPT = KNOWN["bcrypt"].encode()
 ARGON2 = KNOWN["argon2"].encode()

@@ -23,10 +23,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from socks5 import dial
-from socks5.attempts import Stream
-from socks5.dial import Dialer, interleaved
 from socks5.interfaces import IDialer, IStream
+from socks5.outbound import direct as dial
+from socks5.outbound.attempts import Stream
+from socks5.outbound.direct import Dialer, interleaved
 from socks5.outbound.failures import reply_for
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import NotAllowed, TTLExpired

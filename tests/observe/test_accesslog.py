@@ -15,9 +15,9 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
-from socks5 import accesslog
-from socks5.accesslog import LOOK_INTERVAL, RETRY_INTERVAL, AccessLog, as_json, as_text
 from socks5.interfaces import IAccessLog, Record
+from socks5.observe import accesslog
+from socks5.observe.accesslog import LOOK_INTERVAL, RETRY_INTERVAL, AccessLog, as_json, as_text
 
 WHEN = "2023-11-14T22:13:20.999Z"
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
 from socks5.interfaces import Access, IRules
+from socks5.policy.rules import SPECIAL_NETWORKS, Rules, is_special
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command
-from socks5.rules import SPECIAL_NETWORKS, Rules, is_special
 
 SPECIAL = [
     # RFC 6890: this network, loopback, link-local, limited broadcast; RFC 5771: multicast

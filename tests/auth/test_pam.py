@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.cred.error import UnauthorizedLogin
 
-from socks5 import checkers
+from socks5.app import sources
 from socks5.auth import LoginNotJudged
 from socks5.auth import pam as ours
 from socks5.auth.pam import Service
@@ -171,11 +171,11 @@ def test_a_service_without_a_file_is_a_sentence(system: PAM, name: str) -> None:
 def test_without_python_pam_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pam", None)
     with pytest.raises(WrongSource, match=r"pip install 'txsocks5\[pam\]'"):
-        checkers.pam("proxy")
+        sources.pam("proxy")
 
 
 def test_the_source_is_made_without_asking(system: PAM) -> None:
-    assert checkers.pam("proxy")
+    assert sources.pam("proxy")
     assert system.asked == []
 
 
@@ -186,7 +186,7 @@ def test_a_pam_that_does_not_work_is_a_sentence_at_the_start(system: PAM, error:
 
     system.PamAuthenticator = broken
     with pytest.raises(WrongSource, match=r"needs PAM and python-pam 2\.1 or later, got .*, and"):
-        checkers.pam("proxy")
+        sources.pam("proxy")
 
 
 def test_another_module_of_that_name_is_a_sentence(
@@ -194,4 +194,4 @@ def test_another_module_of_that_name_is_a_sentence(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pam", SimpleNamespace())
     with pytest.raises(WrongSource, match=r"\(AttributeError\): pip install 'txsocks5\[pam\]'"):
-        checkers.pam("proxy")
+        sources.pam("proxy")

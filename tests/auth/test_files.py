@@ -16,7 +16,7 @@ from socks5.auth.files import Plainly, UserFile
 from socks5.auth.hashes import make_hash
 from socks5.auth.users import WrongSource, parse_hash, parse_plain
 from socks5.files import Stamp
-from tests.test_auth_hashes import little_memory
+from tests.auth.test_hashes import little_memory
 
 
 @pytest.fixture

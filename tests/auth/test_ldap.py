@@ -37,7 +37,7 @@ from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from socks5 import checkers
+from socks5.app import sources
 from socks5.auth import Known, Login, LoginNotJudged, ldap
 from socks5.auth.directory import Directory
 from socks5.auth.ldap import LDAPChecker
@@ -605,7 +605,7 @@ def test_without_ldaptor_it_says_what_to_install(
 ) -> None:
     path = tmp_path / "ldap.toml"
     path.write_text('uri = "ldap://a"\nsearch_base = "dc=test"\n')
-    assert checkers.ldap(str(path))
+    assert sources.ldap(str(path))
     monkeypatch.setattr(ldap, "find_spec", lambda name: None)
     with pytest.raises(WrongSource, match=r"pip install 'txsocks5\[ldap\]'"):
-        checkers.ldap(str(path))
+        sources.ldap(str(path))

@@ -16,15 +16,15 @@ from twisted.plugin import IPlugin
 from twisted.python import usage
 from zope.interface.verify import verifyObject
 
-from socks5 import checkers
+from socks5.app import sources
+from socks5.app.sources import htpasswd, located, passwords_in_file, passwords_on_command_line
 from socks5.auth import LoginNotJudged, PasswordAuthentication, User, files
 from socks5.auth.hashes import Hash
 from socks5.auth.users import WrongSource
 from socks5.auth.work import Work
-from socks5.checkers import htpasswd, located, passwords_in_file, passwords_on_command_line
 from socks5.protocol.messages import Credentials
 from socks5.tap import Options
-from tests.test_auth_hashes import KNOWN, SECRET
+from tests.auth.test_hashes import KNOWN, SECRET
 
 LINE = f"alice:{KNOWN['bcrypt']}\n"
 
@@ -80,7 +80,7 @@ async def test_equal_logins_cost_one_hash_until_the_file_changes(
     monkeypatch.setattr(files, "SETTLED", 0)
     path = tmp_path / "users"
     path.write_text(LINE)
-    checker = checkers.htpasswd(str(path))
+    checker = sources.htpasswd(str(path))
     for login in [log_in(checker, b"alice", SECRET) for _ in range(200)]:
         await login
     await log_in(checker, b"alice", SECRET)
@@ -95,10 +95,10 @@ async def test_equal_logins_cost_one_hash_until_the_file_changes(
 @pytest_twisted.ensureDeferred
 async def test_a_full_queue_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = Work(lambda: reactor, threads=0, waiting=0)
-    monkeypatch.setattr(checkers, "shared_work", lambda: full)
+    monkeypatch.setattr(sources, "shared_work", lambda: full)
     (tmp_path / "users").write_text(LINE)
     with pytest.raises(LoginNotJudged):
-        await log_in(checkers.htpasswd(str(tmp_path / "users")), b"alice", SECRET)
+        await log_in(sources.htpasswd(str(tmp_path / "users")), b"alice", SECRET)
 
 
 # ---------------------------------------------------------------- plain passwords
@@ -199,7 +199,7 @@ def test_a_half_written_file_is_one_sentence_without_the_hash(tmp_path: Path) ->
     )
 
 
-@pytest.mark.parametrize("name", sorted(checkers.SOURCES))
+@pytest.mark.parametrize("name", sorted(sources.SOURCES))
 def test_every_source_is_a_plugin_and_explained(name: str) -> None:
     factory = findCheckerFactory(name)
     assert verifyObject(IPlugin, factory)

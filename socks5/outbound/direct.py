@@ -22,11 +22,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.attempts import Attempt, EndpointAttempt, SocketAttempt
 from socks5.deadlines import Deadlines, clock_of
 from socks5.interfaces import Access, IDialer, IResolver, IStream
 from socks5.net.names import without_false_name
 from socks5.net.poller import poller_of
+from socks5.outbound.attempts import Attempt, EndpointAttempt, SocketAttempt
 from socks5.outbound.failures import most_telling
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed, TTLExpired

@@ -16,8 +16,8 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from socks5.auth import LoginNotJudged, User
+from socks5.auth.kerberos import Acceptor, Context, local_name
 from socks5.auth.users import WrongSource
-from socks5.gssapi import Acceptor, Context, local_name
 from socks5.interfaces import IAcceptor, IContext, Step
 from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.gssapi import Protection

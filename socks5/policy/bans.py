@@ -29,7 +29,6 @@ from zope.interface import implementer
 from socks5.deadlines import clock_of
 from socks5.interfaces import IBans
 from socks5.loglimit import Sparing
-from socks5.net.own import is_own_address
 from socks5.protocol.networks import subscriber
 from socks5.settings import Settings
 
@@ -130,11 +129,13 @@ class Bans:
     :param reactor: the clock.
     :param settings: :attr:`~socks5.settings.Settings.ban_after`, :attr:`~socks5.settings.Settings.ban_time`
         and :attr:`~socks5.settings.Settings.ban_exempt`.
+    :param is_ours: whether an IP literal is an address of this machine, which is never banned.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, settings: Settings) -> None:
+    def __init__(self, reactor: Any, settings: Settings, is_ours: Callable[[str], bool]) -> None:
+        self._is_ours = is_ours
         self._reactor = reactor
         self._now = clock_of(reactor)
         self._after = settings.ban_after
@@ -189,7 +190,7 @@ class Bans:
             address.pardoned = now
 
     def _is_exempt(self, client: str) -> bool:
-        return client in self._exempt or is_own_address(client)
+        return client in self._exempt or self._is_ours(client)
 
     def _remember(self, key: bytes, now: float) -> _Address:
         if len(self._addresses) >= MOST_ADDRESSES:

@@ -1,0 +1,1 @@
+"""A process: it starts completely or not at all, and says in one sentence why not."""
