@@ -21,7 +21,7 @@ from socks5.protocol.errors import SOCKSError
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Command, ReplyCode
 from socks5.protocol.networks import Networks
-from socks5.server import ServerFactory
+from socks5.server.factory import ServerFactory
 from socks5.settings import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 
 __all__ = [

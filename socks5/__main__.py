@@ -1,7 +1,7 @@
 """``python -m socks5``: the service of ``twistd -n socks5``, without twistd.
 
 Takes the same options, logs to the standard output, and shows an import error as what it is, where
-``twistd`` would only say "Unknown command". ``python -m socks5 passwd`` is :mod:`socks5.passwd`.
+``twistd`` would only say "Unknown command". ``python -m socks5 passwd`` is :mod:`socks5.app.passwd`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python import usage
 
-from socks5 import passwd
-from socks5.service import refusal_of
-from socks5.signals import hold
-from socks5.tap import Options, makeService, this_reactor
-from socks5.workers import VARIABLE
+from socks5.app import passwd
+from socks5.app.inherit import VARIABLE
+from socks5.app.options import Options, makeService, this_reactor
+from socks5.app.service import refusal_of
+from socks5.app.signals import hold
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

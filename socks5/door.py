@@ -1,6 +1,6 @@
 """What one listener lets in: which methods, which clients, and whose PROXY headers it believes.
 
-A :class:`Door` is a plain value. :meth:`ServerFactory.at <socks5.server.ServerFactory.at>` puts a factory
+A :class:`Door` is a plain value. :meth:`ServerFactory.at <socks5.server.factory.ServerFactory.at>` puts a factory
 behind it.
 """
 

@@ -131,7 +131,7 @@ class IAccessLog(Interface):
 
 class IRules(Interface):
     """Decides who may do what. Pure: no I/O, no waiting; called for each request, address and UDP
-    target. Only the value True allows (:mod:`socks5.verdicts`).
+    target. Only the value True allows (:mod:`socks5.server.verdicts`).
     """
 
     def allows(access: Access, address: str | None) -> bool:
@@ -245,7 +245,7 @@ class IBans(Interface):
 
     def is_banned(client: str) -> bool:
         """Whether an address may not log in for now. Asked for each connection and each login. Only the value
-        False lets somebody in (:mod:`socks5.verdicts`).
+        False lets somebody in (:mod:`socks5.server.verdicts`).
         """
 
     def failed(client: str, is_judged: bool = True) -> float:

@@ -95,7 +95,7 @@ class PerFamily:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a :class:`socks5.server.ServerFactory` can be told that is a plain value."""
+    """Everything a :class:`socks5.server.factory.ServerFactory` can be told that is a plain value."""
 
     commands: frozenset[int] = frozenset(Command)
     """The CMD octets that are served; others get reply 7. Default: all three."""

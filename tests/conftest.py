@@ -11,8 +11,8 @@ import hypothesis
 import pytest
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from socks5 import server
 from socks5.protocol.networks import Networks
+from socks5.server import factory as server
 from tests import sessions, skips
 
 # In CI the examples are the same in every run: a red build is then about the change under test.

@@ -28,7 +28,7 @@ from socks5.interfaces import (
 )
 from socks5.net.descriptors import SessionLimit
 from socks5.protocol.messages import Credentials, Method
-from socks5.server import ServerFactory
+from socks5.server.factory import ServerFactory
 from socks5.settings import Settings
 from tests.fakes import CLIENT, SERVER, FakeDialer, FakeReactor, FakeResolver, FakeTransport
 
@@ -174,7 +174,7 @@ class FakeCommand:
 
 
 class Server:
-    """A factory on fakes; the parameters are :class:`~socks5.server.ServerFactory`'s."""
+    """A factory on fakes; the parameters are :class:`~socks5.server.factory.ServerFactory`'s."""
 
     def __init__(self, settings: Settings | None = None, **parameters: Any) -> None:
         self.reactor = FakeReactor()

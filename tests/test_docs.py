@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
+from socks5.app.options import Options
 from socks5.auth.directory import Directory
 from socks5.interfaces import Record
 from socks5.observe.accesslog import as_json
 from socks5.protocol import stages
 from socks5.settings import Settings
-from socks5.tap import Options
 from tests.kerberos import write_keytab
 from tests.readme import Block, blocks
 from tests.skips import needs_gssapi

@@ -88,14 +88,14 @@ COMMANDS = [*service_arguments(), *service_arguments(blocks(SERVER.read_text()))
 )
 @pytest.mark.usefixtures("folder")
 def test_the_service_understands_its_commands_and_those_of_its_page(arguments: list[str]) -> None:
-    from socks5.tap import Options
+    from socks5.app.options import Options
 
     Options().parseOptions(arguments)
 
 
 @pytest.mark.parametrize("option", options_in_prose())
 def test_an_option_in_its_prose_exists(option: str) -> None:
-    from socks5.tap import Options
+    from socks5.app.options import Options
 
     assert option[2:] in {name.rstrip("=") for name in Options().longOpt}
 

@@ -17,13 +17,13 @@ from twisted.python import usage
 from zope.interface.verify import verifyObject
 
 from socks5.app import sources
+from socks5.app.options import Options
 from socks5.app.sources import htpasswd, located, passwords_in_file, passwords_on_command_line
 from socks5.auth import LoginNotJudged, PasswordAuthentication, User, files
 from socks5.auth.hashes import Hash
 from socks5.auth.users import WrongSource
 from socks5.auth.work import Work
 from socks5.protocol.messages import Credentials
-from socks5.tap import Options
 from tests.auth.test_hashes import KNOWN, SECRET
 
 LINE = f"alice:{KNOWN['bcrypt']}\n"

@@ -11,9 +11,9 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from typing_extensions import override
 
 from socks5 import Access, Rules, ServerFactory
+from socks5.app.options import Options
+from socks5.app.service import ProxyService
 from socks5.net.listening import ListeningReactor
-from socks5.service import ProxyService
-from socks5.tap import Options
 
 
 class LoopbackOnly(Rules):

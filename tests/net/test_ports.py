@@ -52,7 +52,7 @@ from socks5.net.poller import poller_of
 from socks5.net.ports import BACKLOG, DATAGRAMS, RETRY_DELAY, Port, UNIXPort
 from socks5.net.shortage import NO_ROOM
 from socks5.protocol.address import Address
-from socks5.server import ServerFactory
+from socks5.server.factory import ServerFactory
 from socks5.settings import Settings
 from tests.certificates import self_signed
 from tests.sessions import Failures, session_limit

@@ -13,11 +13,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 from zope.interface.verify import verifyObject
 
-from socks5 import service
+from socks5.app import service
+from socks5.app.options import Options
+from socks5.app.service import is_authenticated, is_exposed
 from socks5.net.certificates import NAMES, Files, Unusable
 from socks5.net.tls import FORM, TLSEndpoint, TLSFactory, endpoint_from
-from socks5.service import is_authenticated, is_exposed
-from socks5.tap import Options
 from tests import sessions
 from tests.certificates import Authority
 from tests.fakes import CLIENT, SERVER, FakeTransport

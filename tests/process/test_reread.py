@@ -62,7 +62,7 @@ def test_it_does_not_end_a_program_that_has_hardly_begun(tmp_path: Path) -> None
     """``python -m socks5`` holds it back from its first line on, and so does a parent for its workers."""
     early = """\
 import signal
-from socks5 import supervisor
+from socks5.app import workers as supervisor
 from socks5 import __main__ as program
 parse = program.Options.parseOptions
 def interrupted(*arguments):

@@ -208,7 +208,7 @@ def test_a_signal_before_its_first_line_ends_it(tmp_path: Path) -> None:
     """Here when it has listened, and the reactor does not run yet."""
     early = """\
 import signal
-from socks5.service import ProxyService
+from socks5.app.service import ProxyService
 start = ProxyService.startService
 def interrupted(service):
     signal.raise_signal({})

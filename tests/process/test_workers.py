@@ -88,7 +88,7 @@ def survives(client: socket.socket) -> bool:
 
 
 STOPPED = """\
-from socks5 import heartbeat
+from socks5.app import heartbeat
 heartbeat.SILENCE = 2
 from socks5.__main__ import main
 main()

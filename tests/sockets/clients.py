@@ -10,8 +10,8 @@ from typing_extensions import override
 from socks5.interfaces import Record
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
-from socks5.server import ServerFactory
-from socks5.session import ServerProtocol
+from socks5.server.factory import ServerFactory
+from socks5.server.session import ServerProtocol
 from tests.sessions import GREETING, NO_AUTHENTICATION
 from tests.sockets.wires import FarEnd, until
 

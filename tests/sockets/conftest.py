@@ -9,10 +9,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
+from socks5.app.service import endpoint_at
 from socks5.door import Door
 from socks5.net.haproxy import Behind
 from socks5.net.listening import ListeningReactor
-from socks5.service import endpoint_at
 from socks5.settings import Settings
 from tests.fakes import FakeResolver
 from tests.sessions import Records

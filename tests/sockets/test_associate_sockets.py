@@ -9,13 +9,14 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from socks5 import PerFamily, Settings, UDPFiltering, UDPPin, associate
+from socks5 import PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.net import batch as datagrams
 from socks5.net.batch import BatchPort, SinglePort
 from socks5.net.own import OwnPorts, ports_of
 from socks5.net.turns import turns_of
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
+from socks5.server import associate
 from tests import sessions
 from tests.fakes import FakeResolver
 from tests.sessions import Allow, Failures

@@ -8,9 +8,9 @@ from twisted.internet.defer import succeed
 from twisted.python import usage
 
 from socks5 import Door, Networks
-from socks5.listeners import AtDoor, at_door
+from socks5.app.listen_options import AtDoor, at_door
+from socks5.app.options import Options
 from socks5.protocol.messages import Method
-from socks5.tap import Options
 from tests.certificates import self_signed
 
 AUTH = ["--auth", "memory:alice:secret"]

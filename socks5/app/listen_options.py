@@ -15,10 +15,10 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.python import usage
 from zope.interface import implementer
 
+from socks5.app.service import LOOPBACK, Listener, is_authenticated, is_exposed, is_loopback
 from socks5.door import METHOD_NAMES, Door
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import NO_NETWORKS, Networks
-from socks5.service import LOOPBACK, Listener, is_authenticated, is_exposed, is_loopback
 
 _EXPECTED_NETWORKS = "expected networks, such as 192.0.2.0/24 or 2001:db8::/32"
 
@@ -175,7 +175,7 @@ class AtDoor:
     def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
         """See :meth:`twisted.internet.interfaces.IStreamServerEndpoint.listen`.
 
-        :param protocolFactory: a :class:`~socks5.server.ServerFactory`.
+        :param protocolFactory: a :class:`~socks5.server.factory.ServerFactory`.
         """
         return self._endpoint.listen(protocolFactory.at(self._door))
 

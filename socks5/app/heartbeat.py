@@ -28,7 +28,7 @@ BEGINNING = 60
 
 
 class Heart:
-    """A worker's part: its announcer, see :class:`socks5.service.Announcer`.
+    """A worker's part: its announcer, see :class:`socks5.app.service.Announcer`.
 
     :param reactor: turns as long as the worker serves.
     :param descriptor: the pipe to the parent.

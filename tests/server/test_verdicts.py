@@ -17,7 +17,7 @@ from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.gssapi import Protection
-from socks5.verdicts import StrictBans, StrictRules
+from socks5.server.verdicts import StrictBans, StrictRules
 from tests.fakes import FakeReactor, address
 from tests.sessions import (
     ASSOCIATE,

@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -29,11 +30,14 @@ from twisted.runner.procmon import ProcessMonitor
 from typing_extensions import override
 from zope.interface import directlyProvides, providedBy
 
-from socks5.heartbeat import INTERVAL, Pulse
+from socks5.app.heartbeat import INTERVAL, Pulse
+from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Opening
+from socks5.app.service import Announcer, LogAnnouncer
+from socks5.app.signals import held
 from socks5.net.own import OwnPorts
-from socks5.service import Announcer, LogAnnouncer
-from socks5.signals import held
-from socks5.workers import FIRST_DESCRIPTOR, VARIABLE, Opening
+
+_SOURCES = str(Path(__file__).resolve().parents[2])
+"""Where a worker finds this package, wherever it is started."""
 
 KILL_TIME = 4.0
 """Seconds until a worker that was asked to end is killed: its sessions have half of that to send
@@ -167,7 +171,7 @@ class _Spawning:
 
 class Workers(ProcessMonitor):
     """Starts, restarts and ends the workers. Announces them, when all have begun: see
-    :class:`socks5.service.Announcer`.
+    :class:`socks5.app.service.Announcer`.
 
     :param reactor: runs the parent.
     :param opening: what the workers inherit.
@@ -210,8 +214,7 @@ class Workers(ProcessMonitor):
     @override
     def startService(self) -> None:
         self._ports = OwnPorts.file_for(self._count)
-        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [_SOURCES, os.environ.get("PYTHONPATH")]))
         sockets = len(self._opening.sockets)
         # Without systemd's word on sockets, which is for the parent alone (sd_listen_fds(3)).
         inherited = {key: text for key, text in os.environ.items() if not key.startswith("LISTEN_")}
@@ -279,12 +282,12 @@ class Workers(ProcessMonitor):
                 life.signal(signal.SIGKILL)
 
     def begins(self, places: Sequence[str]) -> None:
-        """See :class:`socks5.service.Announcer`."""
+        """See :class:`socks5.app.service.Announcer`."""
         self._places = places
         self._noticed()
 
     def ends(self, sessions: int) -> None:
-        """See :class:`socks5.service.Announcer`. How many sessions there are, the workers know."""
+        """See :class:`socks5.app.service.Announcer`. How many sessions there are, the workers know."""
 
     def _noticed(self) -> None:
         """One of the workers has begun, or says how many sessions it ends, or is gone."""
@@ -340,7 +343,7 @@ class WorkersLog:
 
 
 class WorkersFiles:
-    """What the workers read and write, as one thing that SIGHUP concerns: see :class:`socks5.reread.Log`."""
+    """What the workers read and write, as one thing that SIGHUP concerns: see :class:`socks5.app.reread.Log`."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers

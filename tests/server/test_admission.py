@@ -19,7 +19,7 @@ from socks5.auth import CheckFailed, LoginNotJudged, User
 from socks5.interfaces import IBans
 from socks5.protocol.errors import LocalProtocolError
 from socks5.protocol.messages import Method
-from socks5.session import ServerProtocol
+from socks5.server.session import ServerProtocol
 from tests import sessions
 from tests.fakes import SERVER, FakeTLSTransport, address
 from tests.sessions import (
@@ -36,7 +36,7 @@ from tests.sessions import (
     octets,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BOTH_GREETING = octets("05 02 00 02")
 NONE_ACCEPTABLE = octets("05 ff")
 LOGIN_WRONG = octets("01 01")
@@ -121,7 +121,7 @@ def test_methods_must_be_known() -> None:
 @pytest.fixture
 def certified(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every client has shown a certificate."""
-    monkeypatch.setattr("socks5.session.name_of", lambda transport: "anna")
+    monkeypatch.setattr("socks5.server.session.name_of", lambda transport: "anna")
 
 
 @pytest.mark.usefixtures("certified")

@@ -10,12 +10,12 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 
-import socks5.kerberos
+import socks5.app.gssapi_options
+from socks5.app.options import Options, makeService
 from socks5.auth.kerberos import PROTECTIONS
 from socks5.auth.users import WrongSource
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Method
-from socks5.tap import Options, makeService
 from tests.kerberos import write_keytab
 from tests.skips import needs_gssapi
 
@@ -52,7 +52,7 @@ class Acceptor:
 @pytest.fixture
 def any_keytab(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is, it can be used."""
-    monkeypatch.setattr(socks5.kerberos, "Acceptor", Acceptor)
+    monkeypatch.setattr(socks5.app.gssapi_options, "Acceptor", Acceptor)
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_what_the_acceptor_says_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     def refuse(*arguments: object, **options: object) -> None:
         raise WrongSource("needs something")
 
-    monkeypatch.setattr(socks5.kerberos, "Acceptor", refuse)
+    monkeypatch.setattr(socks5.app.gssapi_options, "Acceptor", refuse)
     assert refusal("--gssapi", "any") == "--gssapi any: needs something"
 
 

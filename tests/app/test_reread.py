@@ -9,9 +9,9 @@ from twisted.internet import reactor
 from twisted.logger import globalLogPublisher, textFileLogObserver
 from twisted.python.logfile import LogFile
 
-from socks5.reread import Rereading, reopen_program_log
-from socks5.server import ServerFactory
-from socks5.tap import Options
+from socks5.app.options import Options
+from socks5.app.reread import Rereading, reopen_program_log
+from socks5.server.factory import ServerFactory
 from tests.certificates import self_signed
 
 

@@ -80,8 +80,8 @@ from socks5.protocol.stages import Rejected, Stage
 from socks5.relay.relay import Side
 from socks5.relay.sockets import SocketSide
 from socks5.relay.transports import TransportSide, can_half_close
+from socks5.server.verdicts import as_user
 from socks5.settings import Settings
-from socks5.verdicts import as_user
 
 EXPECTED_FAILURES = (
     SOCKSError,
@@ -102,7 +102,7 @@ COMMAND_NAMES = {
 
 
 class Server(Protocol):
-    """What sessions share: see :class:`socks5.server.ServerFactory`, which is it."""
+    """What sessions share: see :class:`socks5.server.factory.ServerFactory`, which is it."""
 
     log: Logger
     reactor: Any
@@ -165,7 +165,7 @@ class _Ignore:
 class ServerProtocol:
     """One client connection: negotiation, then one command, then a record in the access log.
 
-    Built by :class:`~socks5.server.ServerFactory`; the session (:class:`~socks5.interfaces.ISession`) and the
+    Built by :class:`~socks5.server.factory.ServerFactory`; the session (:class:`~socks5.interfaces.ISession`) and the
     control connection's stream (:class:`~socks5.interfaces.IStream`) at once, because they live
     exactly as long.
     """

@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.door import Door
-from socks5.entrance import GuardedSession
 from socks5.interfaces import IContext, IProtection, Step
 from socks5.net.protected import Envelope, ProtectedTransport
 from socks5.protocol.errors import NoAcceptableProtection, RemoteProtocolError
@@ -28,14 +27,15 @@ from socks5.protocol.gssapi import ABORT, Protection, choose
 from socks5.protocol.server_negotiation import ServerEvent
 from socks5.protocol.stages import ProtectionReceived, TokenReceived
 from socks5.relay.relay import Side
-from socks5.session import Server
-from socks5.verdicts import as_user
+from socks5.server.admission import GuardedSession
+from socks5.server.session import Server
+from socks5.server.verdicts import as_user
 
 
 def _with_user(step: Step) -> Step:
     """A step of a context, whose user, if it has one, is a user.
 
-    :raises socks5.verdicts.NotAUser: it has something else.
+    :raises socks5.server.verdicts.NotAUser: it has something else.
     """
     if step.user is not None:
         as_user(step.user)

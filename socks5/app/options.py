@@ -28,26 +28,12 @@ from twisted.logger import Logger
 from twisted.python import usage
 from typing_extensions import override
 
-from socks5.app.sources import SOURCES
-from socks5.auth import PasswordAuthentication
-from socks5.auth.users import WrongSource
-from socks5.heartbeat import Heart
-from socks5.interfaces import IAuthenticator
-from socks5.kerberos import KerberosOptions
-from socks5.listeners import DoorOptions, Place, at_door, networks
-from socks5.net.certificates import Unusable
-from socks5.net.descriptors import raise_descriptor_limit
-from socks5.net.haproxy import Behind
-from socks5.net.listening import ListeningReactor, QuietReactor
-from socks5.net.own import OwnPorts, is_own_address, share_ports
-from socks5.net.resolvconf import sources_beside_dns
-from socks5.net.tls import TLSEndpoint
-from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
-from socks5.protocol.messages import Method
-from socks5.protocol.networks import Networks
-from socks5.reread import Rereading, Source
-from socks5.server import ServerFactory
-from socks5.service import (
+from socks5.app.gssapi_options import KerberosOptions
+from socks5.app.heartbeat import Heart
+from socks5.app.inherit import Inheriting, NextInherited, Opening, Worker, worker_count
+from socks5.app.listen_options import DoorOptions, Place, at_door, networks
+from socks5.app.reread import Rereading, Source
+from socks5.app.service import (
     LOOPBACK,
     Announcer,
     Listener,
@@ -59,9 +45,23 @@ from socks5.service import (
     listeners_at,
     listeners_on,
 )
-from socks5.session import COMMAND_NAMES
+from socks5.app.sources import SOURCES
+from socks5.auth import PasswordAuthentication
+from socks5.auth.users import WrongSource
+from socks5.interfaces import IAuthenticator
+from socks5.net.certificates import Unusable
+from socks5.net.descriptors import raise_descriptor_limit
+from socks5.net.haproxy import Behind
+from socks5.net.listening import ListeningReactor, QuietReactor
+from socks5.net.own import OwnPorts, is_own_address, share_ports
+from socks5.net.resolvconf import sources_beside_dns
+from socks5.net.tls import TLSEndpoint
+from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
+from socks5.protocol.messages import Method
+from socks5.protocol.networks import Networks
+from socks5.server.factory import ServerFactory
+from socks5.server.session import COMMAND_NAMES
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
-from socks5.workers import Inheriting, NextInherited, Opening, Worker, worker_count
 
 MAX_KEEPALIVE = 32_767
 """Seconds; Linux takes no more (tcp(7), TCP_KEEPIDLE)."""
@@ -692,7 +692,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 def _parent(options: Options, reactor: Any) -> IService:
     """The service of a parent: its workers, and the sockets that they inherit."""
-    from socks5.supervisor import Workers, WorkersFiles, WorkersLog
+    from socks5.app.workers import Workers, WorkersFiles, WorkersLog
 
     count = options["workers"]
     opening = Opening(count)

@@ -10,14 +10,15 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError, MessageLengthError
 from zope.interface.verify import verifyObject
 
-from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin, associate
-from socks5.associate import Associate
+from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.interfaces import ICommand, ISession
 from socks5.net.own import ports_of
 from socks5.net.turns import LOOKUP, turns_of
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.messages import Command
+from socks5.server import associate
+from socks5.server.associate import Associate
 from tests import sessions
 from tests.fakes import FakeTLSTransport, FakeTransport, FakeUDPPort, address
 from tests.sessions import (

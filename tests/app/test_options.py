@@ -17,14 +17,14 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 
-from socks5 import tap
+from socks5.app import options as tap
+from socks5.app.options import Options, makeService
+from socks5.app.service import ProxyService
 from socks5.interfaces import Record
 from socks5.net.haproxy import HeaderFactory
 from socks5.protocol.messages import Command, Credentials, Method
 from socks5.protocol.networks import Networks
-from socks5.service import ProxyService
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
-from socks5.tap import Options, makeService
 
 
 def parse(*arguments: str) -> Options:

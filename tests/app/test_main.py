@@ -8,8 +8,8 @@ import pytest
 from twisted.logger import globalLogBeginner
 
 from socks5 import __main__ as program
-from socks5.service import StartRefused
-from socks5.tap import Options
+from socks5.app.options import Options
+from socks5.app.service import StartRefused
 
 
 class World:

@@ -61,8 +61,8 @@ from socks5.protocol.datagram import Datagram, Reassembler
 from socks5.protocol.embedded import meanings
 from socks5.protocol.errors import LocalProtocolError, NotAllowed, RemoteProtocolError
 from socks5.protocol.messages import ReplyCode
+from socks5.server.targets import Peer, Target, Targets
 from socks5.settings import UDPFiltering, UDPPin
-from socks5.targets import Peer, Target, Targets
 
 LOOK_INTERVAL = 60.0
 """Seconds between looks at who is still in use, at the most."""

@@ -32,12 +32,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from socks5.app.signals import Signals
 from socks5.net.addresses import address_of
 from socks5.net.certificates import Unusable
 from socks5.net.tls import TLSEndpoint, endpoint_from
 from socks5.protocol.address import unmap
-from socks5.server import ServerFactory
-from socks5.signals import Signals
+from socks5.server.factory import ServerFactory
 
 STOP_GRACE = 2.0
 """Seconds in which sessions may still send what is written, at the end."""

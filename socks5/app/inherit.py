@@ -234,7 +234,7 @@ class Worker:
     :param number: from 1.
     :param sockets: how many it inherits.
     :param output: the descriptor of the parent's standard output, for the access log.
-    :param heart: that of the pipe for signs of life, see :mod:`socks5.heartbeat`.
+    :param heart: that of the pipe for signs of life, see :mod:`socks5.app.heartbeat`.
     :param ports: that of the table of ports that all workers share, see :class:`socks5.net.own.OwnPorts`.
     """
 

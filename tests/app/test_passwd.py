@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from socks5 import __main__ as program
-from socks5 import passwd
+from socks5.app import passwd
 from socks5.auth.users import parse_hash, parse_users
 from tests.auth.test_hashes import little_memory
 

@@ -20,13 +20,13 @@ from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from socks5 import service
+from socks5.app import service
+from socks5.app.options import Options, makeService
+from socks5.app.service import ProxyService, StartRefused, is_exposed, is_loopback, refusal_of
+from socks5.app.signals import held, hold
 from socks5.interfaces import Record
 from socks5.observe.accesslog import AccessLog
-from socks5.server import ServerFactory
-from socks5.service import ProxyService, StartRefused, is_exposed, is_loopback, refusal_of
-from socks5.signals import held, hold
-from socks5.tap import Options, makeService
+from socks5.server.factory import ServerFactory
 from tests.certificates import self_signed
 
 pytestmark = pytest.mark.usefixtures("handlers")

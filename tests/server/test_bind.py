@@ -7,9 +7,10 @@ import pytest
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError
 
-from socks5 import OutgoingFamily, PerFamily, Settings, bind
+from socks5 import OutgoingFamily, PerFamily, Settings
 from socks5.protocol.networks import socket_name
 from socks5.relay.relay import RESET_DELAYS
+from socks5.server import bind
 from tests.fakes import CLIENT, FakeTCPPort, FakeTransport, address
 from tests.sessions import (
     BIND,

@@ -24,14 +24,10 @@ from twisted.python.usage import UsageError
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5 import heartbeat, supervisor
-from socks5.heartbeat import Heart
-from socks5.net.own import OwnPorts
-from socks5.server import ServerFactory
-from socks5.service import refusal_of
-from socks5.supervisor import Workers, WorkersFiles, WorkersLog
-from socks5.tap import Options, makeService
-from socks5.workers import (
+from socks5.app import heartbeat
+from socks5.app import workers as supervisor
+from socks5.app.heartbeat import Heart
+from socks5.app.inherit import (
     FIRST_DESCRIPTOR,
     VARIABLE,
     Inheriting,
@@ -40,6 +36,11 @@ from socks5.workers import (
     Worker,
     worker_count,
 )
+from socks5.app.options import Options, makeService
+from socks5.app.service import refusal_of
+from socks5.app.workers import Workers, WorkersFiles, WorkersLog
+from socks5.net.own import OwnPorts
+from socks5.server.factory import ServerFactory
 from tests.certificates import self_signed
 from tests.sessions import Failures, session_limit
 from tests.sockets.wires import until
@@ -194,7 +195,7 @@ def inherited(monkeypatch: pytest.MonkeyPatch) -> Any:
         for number, sock in enumerate(sockets, first):
             os.dup2(sock.fileno(), number)
             sock.close()
-        monkeypatch.setattr("socks5.workers.FIRST_DESCRIPTOR", first)
+        monkeypatch.setattr("socks5.app.inherit.FIRST_DESCRIPTOR", first)
         return Inheriting(reactor, session_limit(10), len(sockets))
 
     return make
@@ -695,7 +696,7 @@ async def test_a_worker_serves_and_its_records_say_which(
 ) -> None:
     sock = socket.create_server(("127.0.0.1", 0))
     first = os.dup(sock.fileno())
-    monkeypatch.setattr("socks5.workers.FIRST_DESCRIPTOR", first)
+    monkeypatch.setattr("socks5.app.inherit.FIRST_DESCRIPTOR", first)
     reading, writing = os.pipe()
     table = OwnPorts.file_for(7)
     monkeypatch.setenv(VARIABLE, f"7,1,1,{writing},{table.fileno()}")

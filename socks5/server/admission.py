@@ -31,7 +31,7 @@ from socks5.net.connection import far_host
 from socks5.protocol.messages import Method
 from socks5.protocol.server_negotiation import CredentialsReceived
 from socks5.protocol.stages import Stage
-from socks5.session import Server, ServerProtocol
+from socks5.server.session import Server, ServerProtocol
 from socks5.settings import Settings
 
 Build = Callable[[Any, int], ServerProtocol]
@@ -207,7 +207,7 @@ class GuardedSession(ServerProtocol):
 
 
 class Admitting(Protocol):
-    """The part of a :class:`~socks5.server.ServerFactory` that an entrance needs."""
+    """The part of a :class:`~socks5.server.factory.ServerFactory` that an entrance needs."""
 
     settings: Settings
 
@@ -225,7 +225,7 @@ class Entrance(Factory):
 
     noisy = False
     takes_connections = True
-    """See :attr:`socks5.server.ServerFactory.takes_connections`."""
+    """See :attr:`socks5.server.factory.ServerFactory.takes_connections`."""
 
     def __init__(
         self, server: Admitting, door: Door, kind: type[GuardedSession] = GuardedSession

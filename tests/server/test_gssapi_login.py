@@ -15,13 +15,13 @@ from zope.interface.verify import verifyObject
 
 from socks5 import Door, Settings
 from socks5.auth import CheckFailed, LoginNotJudged, User
-from socks5.contexts import ContextSession
 from socks5.interfaces import ISession, IStream, Step
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.gssapi import ABORT, MAX_TOKENS, Message, Protection
 from socks5.protocol.messages import Method, Request
-from socks5.session import ServerProtocol
+from socks5.server.gssapi_login import ContextSession
+from socks5.server.session import ServerProtocol
 from tests import sessions
 from tests.contexts import SECRET, ContextClient, FakeAcceptor, FakeContext, FakeInitiator
 from tests.fakes import FakeTLSTransport, FakeTransport, address

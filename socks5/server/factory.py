@@ -20,15 +20,10 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from typing_extensions import override
 
-from socks5.associate import Associate
 from socks5.auth import NoAuthentication
-from socks5.bind import Bind
-from socks5.connect import Connect
-from socks5.contexts import ContextSession
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines, IdleTimers, clock_of
 from socks5.door import Door
-from socks5.entrance import Build, Entrance, GuardedSession
 from socks5.interfaces import (
     IAcceptor,
     IAccessLog,
@@ -50,9 +45,14 @@ from socks5.policy.bans import Asking, Bans
 from socks5.policy.rules import Rules
 from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.messages import Command, Method
-from socks5.session import ServerProtocol
+from socks5.server.admission import Build, Entrance, GuardedSession
+from socks5.server.associate import Associate
+from socks5.server.bind import Bind
+from socks5.server.connect import Connect
+from socks5.server.gssapi_login import ContextSession
+from socks5.server.session import ServerProtocol
+from socks5.server.verdicts import StrictBans, StrictRules
 from socks5.settings import Settings
-from socks5.verdicts import StrictBans, StrictRules
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
     Command.CONNECT: Connect,
@@ -63,7 +63,7 @@ COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
 
 
 class ServerFactory(Factory):
-    """Builds a :class:`~socks5.session.ServerProtocol` for each client. Everything it depends on is a parameter.
+    """Builds a :class:`~socks5.server.session.ServerProtocol` for each client. Everything it depends on is a parameter.
 
     :param reactor: clock, TCP, UDP and names.
     :param settings: values; see :class:`socks5.settings.Settings`.
@@ -78,7 +78,7 @@ class ServerFactory(Factory):
     :param bans: remembers failed logins; default: :class:`socks5.policy.bans.Bans`, where there are logins and
         :attr:`Settings.ban_after <socks5.settings.Settings.ban_after>` is not 0.
     :param worker: this process's number for the access log, where there are several.
-    :raises TypeError: the *rules* or the *bans* cannot answer at once: see :mod:`socks5.verdicts`.
+    :raises TypeError: the *rules* or the *bans* cannot answer at once: see :mod:`socks5.server.verdicts`.
     """
 
     log = Logger()
