@@ -4,7 +4,6 @@ The names here are the public face; everything else is reached through its modul
 """
 
 from socks5.auth import NoAuthentication, PasswordAuthentication
-from socks5.door import Door
 from socks5.interfaces import (
     Access,
     IAcceptor,
@@ -22,13 +21,19 @@ from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Command, ReplyCode
 from socks5.protocol.networks import Networks
 from socks5.server.factory import ServerFactory
-from socks5.settings import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.settings import (
+    ListenerPolicy,
+    OutgoingFamily,
+    PerFamily,
+    Settings,
+    UDPFiltering,
+    UDPPin,
+)
 
 __all__ = [
     "Access",
     "Address",
     "Command",
-    "Door",
     "IAcceptor",
     "IAccessLog",
     "IAuthenticator",
@@ -36,6 +41,7 @@ __all__ = [
     "IDialer",
     "IResolver",
     "IRules",
+    "ListenerPolicy",
     "Networks",
     "NoAuthentication",
     "OutgoingFamily",

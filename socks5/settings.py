@@ -6,12 +6,12 @@ whole (``dataclasses.replace``), so a session that has begun keeps the one it be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from socks5.protocol.datagram import MAX_UDP_PAYLOAD
-from socks5.protocol.messages import Command
+from socks5.protocol.messages import Command, Method
 from socks5.protocol.networks import NO_NETWORKS, Networks
 
 
@@ -283,3 +283,34 @@ class Settings:
         if has_ipv4 == has_ipv6:
             return OutgoingFamily.ANY
         return OutgoingFamily.IPV4 if has_ipv4 else OutgoingFamily.IPV6
+
+
+METHOD_NAMES: Mapping[str, int] = {
+    "gssapi": Method.GSSAPI,
+    "password": Method.USERNAME_PASSWORD,
+    "none": Method.NO_AUTHENTICATION,
+}
+"""How the command line calls the METHOD octets, in the server's order of preference: the strongest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerPolicy:
+    """What one listener lets in. The default lets in everything that the factory does.
+
+    :param methods: METHOD octets, in order of preference; None: the factory's.
+    :param clients: where clients come from, all others are closed; None: anywhere. A client on a UNIX
+        socket comes from no network, and is let in by the socket's mode.
+    :param proxies: who must send a PROXY header before the client's octets, all others are closed; None:
+        there is no header.
+    """
+
+    methods: tuple[int, ...] | None = None
+    clients: Networks | None = None
+    proxies: Networks | None = None
+
+    def admits(self, client: str) -> bool:
+        """Whether a client may come in.
+
+        :param client: its IP literal; "" for a UNIX socket.
+        """
+        return self.clients is None or client == "" or client in self.clients

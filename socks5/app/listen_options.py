@@ -16,9 +16,9 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from socks5.app.service import LOOPBACK, Listener, is_authenticated, is_exposed, is_loopback
-from socks5.door import METHOD_NAMES, Door
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import NO_NETWORKS, Networks
+from socks5.settings import METHOD_NAMES, ListenerPolicy
 
 _EXPECTED_NETWORKS = "expected networks, such as 192.0.2.0/24 or 2001:db8::/32"
 
@@ -56,7 +56,7 @@ class Place:
         self.option = option
         self.text = text
         self.said: dict[str, Any] = {}
-        """Fields of its :class:`~socks5.door.Door`."""
+        """Fields of its :class:`~socks5.settings.ListenerPolicy`."""
 
     @property
     def is_exposed(self) -> bool:
@@ -71,7 +71,7 @@ class Place:
         return self.option == "listen" and is_authenticated(self.text)
 
 
-class DoorOptions(usage.Options):
+class ListenOptions(usage.Options):
     """Mixed into the options of the command line."""
 
     def __init__(self) -> None:
@@ -89,9 +89,9 @@ class DoorOptions(usage.Options):
         """The listeners that were given by one of the two options."""
         return [place for place in self.places if place.option == option]
 
-    def door(self, place: Place | None = None) -> Door:
+    def policy(self, place: Place | None = None) -> ListenerPolicy:
         """What a listener lets in; None: the listeners of the default."""
-        return Door(**{**self._common, **(place.said if place else {})})
+        return ListenerPolicy(**{**self._common, **(place.said if place else {})})
 
     def opt_methods(self, names: str) -> None:
         """Some of gssapi,password,none, for the listener before it or all. [default: as --gssapi and --auth say]"""
@@ -115,36 +115,36 @@ class DoorOptions(usage.Options):
         self._said[what] = present | networks(option, text)
 
     def check_doors(self, methods: Sequence[int]) -> None:
-        """Refuse a door that cannot be, or that is open by mistake.
+        """Refuse a policy that cannot be, or that is open by mistake.
 
         :param methods: what the proxy accepts where nothing else is said.
         :raises twisted.python.usage.UsageError: says what to do.
         """
         places = self.places or [Place("interface", LOOPBACK[0])]
         for place in places:
-            door = self.door(place)
+            policy = self.policy(place)
             for method, sentence in _WANTED.items():
-                if method in (door.methods or ()) and method not in methods:
+                if method in (policy.methods or ()) and method not in methods:
                     raise usage.UsageError(sentence)
             if not self["open"]:
-                self._check_exposure(place, door, methods)
+                self._check_exposure(place, policy, methods)
 
     def unused(self, methods: Sequence[Method]) -> list[Method]:
         """The logins among *methods* that no listener accepts."""
-        doors = [self.door(place) for place in self.places] or [self.door()]
-        accepted = [methods if door.methods is None else door.methods for door in doors]
+        policies = [self.policy(place) for place in self.places] or [self.policy()]
+        accepted = [methods if policy.methods is None else policy.methods for policy in policies]
         return [
             method
             for method in methods
             if method in _WANTED and not any(method in each for each in accepted)
         ]
 
-    def _check_exposure(self, place: Place, door: Door, methods: Sequence[int]) -> None:
-        accepted = methods if door.methods is None else door.methods
-        is_limited = door.clients is not None and not door.clients.is_everything
+    def _check_exposure(self, place: Place, policy: ListenerPolicy, methods: Sequence[int]) -> None:
+        accepted = methods if policy.methods is None else policy.methods
+        is_limited = policy.clients is not None and not policy.clients.is_everything
         if Method.NO_AUTHENTICATION not in accepted or is_limited:
             return
-        is_behind = door.proxies is not None
+        is_behind = policy.proxies is not None
         if place.is_exposed or (is_behind and not place.is_authenticated):
             logins = [
                 name for name, method in METHOD_NAMES.items() if method in {*methods} & {*_WANTED}
@@ -165,22 +165,22 @@ class DoorOptions(usage.Options):
 
 
 @implementer(IStreamServerEndpoint)
-class AtDoor:
-    """An endpoint whose clients come in through a door."""
+class PolicyEndpoint:
+    """An endpoint whose clients come in under a listener policy."""
 
-    def __init__(self, endpoint: IStreamServerEndpoint, door: Door) -> None:
+    def __init__(self, endpoint: IStreamServerEndpoint, policy: ListenerPolicy) -> None:
         self._endpoint = endpoint
-        self._door = door
+        self._policy = policy
 
     def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
         """See :meth:`twisted.internet.interfaces.IStreamServerEndpoint.listen`.
 
         :param protocolFactory: a :class:`~socks5.server.factory.ServerFactory`.
         """
-        return self._endpoint.listen(protocolFactory.at(self._door))
+        return self._endpoint.listen(protocolFactory.at(self._policy))
 
 
-def at_door(listener: Listener, door: Door) -> Listener:
-    """Put a door before a listener, if there is one: what lets in everybody costs nothing."""
+def with_policy(listener: Listener, policy: ListenerPolicy) -> Listener:
+    """Put a policy on a listener, if there is one: what lets in everybody costs nothing."""
     name, endpoint = listener
-    return listener if door == Door() else (name, AtDoor(endpoint, door))
+    return listener if policy == ListenerPolicy() else (name, PolicyEndpoint(endpoint, policy))

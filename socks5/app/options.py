@@ -31,7 +31,7 @@ from typing_extensions import override
 from socks5.app.gssapi_options import KerberosOptions
 from socks5.app.heartbeat import Heart
 from socks5.app.inherit import Inheriting, NextInherited, Opening, Worker, worker_count
-from socks5.app.listen_options import DoorOptions, Place, at_door, networks
+from socks5.app.listen_options import ListenOptions, Place, networks, with_policy
 from socks5.app.reread import Rereading, Source
 from socks5.app.service import (
     LOOPBACK,
@@ -51,7 +51,7 @@ from socks5.auth.users import WrongSource
 from socks5.interfaces import IAuthenticator
 from socks5.net.certificates import Unusable
 from socks5.net.descriptors import raise_descriptor_limit
-from socks5.net.haproxy import Behind
+from socks5.net.haproxy import HeaderReactor
 from socks5.net.listening import ListeningReactor, QuietReactor
 from socks5.net.own import OwnPorts, is_own_address, share_ports
 from socks5.net.resolvconf import sources_beside_dns
@@ -162,7 +162,7 @@ def _checker(kind: str, arguments: str) -> Any:
     return generate(arguments)
 
 
-class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
+class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
     """The options of ``twistd socks5``."""
 
     longdesc = (
@@ -629,10 +629,10 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         return ipv4, ipv6
 
     def _listener(self, listening: Any, factory: ServerFactory, place: Place) -> Listener:
-        """One of those places, behind its door."""
-        door = self.door(place)
-        if door.proxies is not None:
-            listening = Behind(listening, door.proxies, factory.reactor, factory.counters)
+        """One of those places, under its policy."""
+        policy = self.policy(place)
+        if policy.proxies is not None:
+            listening = HeaderReactor(listening, policy.proxies, factory.reactor, factory.counters)
         if place.option == "interface":
             [listener] = listeners_on(listening, self["port"], [place.text])
         elif self._is_given(place.text):
@@ -642,7 +642,7 @@ class Options(DoorOptions, KerberosOptions, AuthOptionMixin):
         endpoint = listener[1]
         if isinstance(endpoint, TLSEndpoint):
             self.sources.append(endpoint.certificates)
-        return at_door(listener, door)
+        return with_policy(listener, policy)
 
 
 def this_reactor() -> Any:

@@ -139,7 +139,7 @@ class HeaderFactory(WrappingFactory[HeaderProtocol]):
     """A factory for a listener of balancers.
 
     :param factory: whose protocols stand behind the header: an entrance
-        (:meth:`ServerFactory.at <socks5.server.factory.ServerFactory.at>`), or TLS around one. Its door must have the
+        (:meth:`ServerFactory.at <socks5.server.factory.ServerFactory.at>`), or TLS around one. Its policy must have the
         same *proxies*, so that it waits with its judgement for the header.
     :param proxies: who is heard.
     :param reactor: the clock.
@@ -182,7 +182,7 @@ class HeaderFactory(WrappingFactory[HeaderProtocol]):
             )
 
 
-class Behind:
+class HeaderReactor:
     """A reactor that listens for balancers: PROXY headers are read below whatever an endpoint puts above its port;
     everything else is the reactor's.
 

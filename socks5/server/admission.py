@@ -1,8 +1,8 @@
-"""Sessions that are looked at before they begin: a listener's :class:`~socks5.door.Door`, and bans.
+"""Sessions that are looked at before they begin: a listener's :class:`~socks5.settings.ListenerPolicy`, and bans.
 
 A client that may not come in is closed before a greeting is answered, without a word in the log: it is
 counted (:attr:`Counters.turned_away <socks5.counters.Counters.turned_away>`). Sessions of a factory
-without a door and without logins know nothing of all this and pay nothing for it.
+without a listener policy and without logins know nothing of all this and pay nothing for it.
 
 A login that failed is told to :class:`~socks5.interfaces.IBans`, which says how long the negative answer waits. The
 client is still read meanwhile, so its leaving ends the wait, and the handshake's deadline goes on. What an
@@ -25,46 +25,45 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.auth import LoginNotJudged
-from socks5.door import Door
 from socks5.interfaces import Access, ClaimedAccess, IUser
 from socks5.net.connection import far_host
 from socks5.protocol.messages import Method
 from socks5.protocol.server_negotiation import CredentialsReceived
 from socks5.protocol.stages import Stage
 from socks5.server.session import Server, ServerProtocol
-from socks5.settings import Settings
+from socks5.settings import ListenerPolicy, Settings
 
 Build = Callable[[Any, int], ServerProtocol]
 """Makes a session of a server and its number."""
 
 
 class GuardedSession(ServerProtocol):
-    """A session that a door stands before, and whose failed logins count.
+    """A session that a listener policy holds for, and whose failed logins count.
 
-    :param door: what to let in.
+    :param policy: what to let in.
     """
 
-    __slots__ = ("_access", "_asked_at", "_door")
+    __slots__ = ("_access", "_asked_at", "_policy")
 
-    def __init__(self, factory: Server, number: int, door: Door) -> None:
+    def __init__(self, factory: Server, number: int, policy: ListenerPolicy) -> None:
         super().__init__(factory, number)
-        self._door = door
+        self._policy = policy
         self._access: type[Access] = Access
         self._asked_at: float | None = None  # since when a verdict is awaited
-        if door.methods is not None:
-            self._negotiation.methods = door.methods
+        if policy.methods is not None:
+            self._negotiation.methods = policy.methods
 
     @property
     @override
     def _takes_certificates(self) -> bool:  # type: ignore[override]
         """Not where somebody said which methods, and a login without one is not among them."""
-        methods = self._door.methods
+        methods = self._policy.methods
         return methods is None or Method.NO_AUTHENTICATION in methods
 
     @override
     def makeConnection(self, transport: Any) -> None:
         super().makeConnection(transport)
-        if self._door.proxies is None:  # else the client's address is not known yet
+        if self._policy.proxies is None:  # else the client's address is not known yet
             self._is_let_in()
 
     @override
@@ -92,9 +91,9 @@ class GuardedSession(ServerProtocol):
 
     def _objection(self, client: str) -> str:
         """Why this client may not come in; "" if it may."""
-        if self._door.proxies is not None and self._transport_claims() is None:
+        if self._policy.proxies is not None and self._transport_claims() is None:
             return "no PROXY header"  # whoever listens here does not ask for them
-        if not self._door.admits(client):
+        if not self._policy.admits(client):
             return "network"
         bans = self.factory.bans
         return "banned" if bans is not None and bans.is_banned(client) else ""
@@ -215,11 +214,11 @@ class Admitting(Protocol):
         """A session of another kind, or None over the session limit."""
 
 
-class Entrance(Factory):
-    """The factory of one listener: another's sessions, behind a door.
+class ListenerFactory(Factory):
+    """The factory of one listener: another's sessions, under a listener policy.
 
     :param server: whose sessions.
-    :param door: what to let in.
+    :param policy: what to let in.
     :param kind: what sessions are built of.
     """
 
@@ -228,9 +227,9 @@ class Entrance(Factory):
     """See :attr:`socks5.server.factory.ServerFactory.takes_connections`."""
 
     def __init__(
-        self, server: Admitting, door: Door, kind: type[GuardedSession] = GuardedSession
+        self, server: Admitting, policy: ListenerPolicy, kind: type[GuardedSession] = GuardedSession
     ) -> None:
-        self.door = door
+        self.policy = policy
         self.settings = server.settings
         self._server = server
         self._kind = kind
@@ -241,5 +240,5 @@ class Entrance(Factory):
         return self._server.buildProtocol(addr, self.build)
 
     def build(self, server: Server, number: int) -> GuardedSession:
-        """A session behind the door, not yet counted."""
-        return self._kind(server, number, self.door)
+        """A session under the policy, not yet counted."""
+        return self._kind(server, number, self.policy)

@@ -23,7 +23,6 @@ from typing_extensions import override
 from socks5.auth import NoAuthentication
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines, IdleTimers, clock_of
-from socks5.door import Door
 from socks5.interfaces import (
     IAcceptor,
     IAccessLog,
@@ -45,14 +44,14 @@ from socks5.policy.bans import Asking, Bans
 from socks5.policy.rules import Rules
 from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.messages import Command, Method
-from socks5.server.admission import Build, Entrance, GuardedSession
+from socks5.server.admission import Build, GuardedSession, ListenerFactory
 from socks5.server.associate import Associate
 from socks5.server.bind import Bind
 from socks5.server.connect import Connect
-from socks5.server.gssapi_login import ContextSession
+from socks5.server.gssapi_login import GSSAPISession
 from socks5.server.session import ServerProtocol
 from socks5.server.verdicts import StrictBans, StrictRules
-from socks5.settings import Settings
+from socks5.settings import ListenerPolicy, Settings
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
     Command.CONNECT: Connect,
@@ -142,7 +141,7 @@ class ServerFactory(Factory):
         self.bans = self._usual_bans() if bans is None else StrictBans(bans)
         self.asking = Asking()
         is_plain = self.bans is None and gssapi is None
-        self._build: Build = ServerProtocol if is_plain else self.at(Door()).build
+        self._build: Build = ServerProtocol if is_plain else self.at(ListenerPolicy()).build
         self._all_gone: list[Deferred[None]] = []
 
     def _usual_bans(self) -> IBans | None:
@@ -162,7 +161,7 @@ class ServerFactory(Factory):
         limit.
 
         :param addr: who that is: an IP literal, an address of Twisted's, or None if it is not known yet.
-        :param build: makes the session; default: one without a door.
+        :param build: makes the session; default: one without a listener policy.
         """
         if not self.limit.enter():
             return None
@@ -179,15 +178,17 @@ class ServerFactory(Factory):
             self.crowds.begin(host, protocol)
         return protocol
 
-    def at(self, door: Door) -> Entrance:
-        """A factory for a listener of its own: sessions of this factory, behind *door*.
+    def at(self, policy: ListenerPolicy) -> ListenerFactory:
+        """A factory for a listener of its own: sessions of this factory, under *policy*.
 
-        :raises ValueError: the door wants a method that the authenticator does not have.
+        :raises ValueError: the policy wants a method that the authenticator does not have.
         """
         known = {*self.methods, Method.NO_AUTHENTICATION}
-        if not known >= set(door.methods or ()):
-            raise ValueError(f"methods {door.methods}: the authenticator has {sorted(known)}")
-        return Entrance(self, door, GuardedSession if self.gssapi is None else ContextSession)
+        if not known >= set(policy.methods or ()):
+            raise ValueError(f"methods {policy.methods}: the authenticator has {sorted(known)}")
+        return ListenerFactory(
+            self, policy, GuardedSession if self.gssapi is None else GSSAPISession
+        )
 
     def listens_on(self, port: IListeningPort) -> IListeningPort:
         """Take note of a port that has been opened for clients, so that none connects to the proxy through itself.

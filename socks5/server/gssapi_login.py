@@ -19,7 +19,6 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.door import Door
 from socks5.interfaces import IContext, IProtection, Step
 from socks5.net.protected import Envelope, ProtectedTransport
 from socks5.protocol.errors import NoAcceptableProtection, RemoteProtocolError
@@ -30,6 +29,7 @@ from socks5.relay.relay import Side
 from socks5.server.admission import GuardedSession
 from socks5.server.session import Server
 from socks5.server.verdicts import as_user
+from socks5.settings import ListenerPolicy
 
 
 def _with_user(step: Step) -> Step:
@@ -42,13 +42,13 @@ def _with_user(step: Step) -> Step:
     return step
 
 
-class ContextSession(GuardedSession):
+class GSSAPISession(GuardedSession):
     """A session whose client may log in by a security context."""
 
     __slots__ = ("_context", "_protected")
 
-    def __init__(self, factory: Server, number: int, door: Door) -> None:
-        super().__init__(factory, number, door)
+    def __init__(self, factory: Server, number: int, policy: ListenerPolicy) -> None:
+        super().__init__(factory, number, policy)
         self._context: IContext | None = None
         self._protected: ProtectedTransport | None = None
 

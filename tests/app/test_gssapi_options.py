@@ -151,7 +151,7 @@ def test_a_listener_takes_tickets_only(keytab: str) -> None:
         *("-i", "192.0.2.1", "--methods", "gssapi"),
         *("-i", "192.0.2.2", "--methods", "none,password,gssapi", "--clients", "192.0.2.0/24"),
     )
-    tickets, every = (options.door(place).methods for place in options.places)
+    tickets, every = (options.policy(place).methods for place in options.places)
     assert tickets == (Method.GSSAPI,)
     assert every == (Method.GSSAPI, Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION)
 

@@ -7,8 +7,8 @@ import pytest
 from twisted.internet.defer import succeed
 from twisted.python import usage
 
-from socks5 import Door, Networks
-from socks5.app.listen_options import AtDoor, at_door
+from socks5 import ListenerPolicy, Networks
+from socks5.app.listen_options import PolicyEndpoint, with_policy
 from socks5.app.options import Options
 from socks5.protocol.messages import Method
 from tests.certificates import self_signed
@@ -23,10 +23,10 @@ def parse(*arguments: str) -> Options:
     return options
 
 
-def doors(*arguments: str) -> list[Door]:
+def policies(*arguments: str) -> list[ListenerPolicy]:
     """What the listeners of a command line let in, in order."""
     options = parse(*arguments)
-    return [options.door(place) for place in options.places] or [options.door()]
+    return [options.policy(place) for place in options.places] or [options.policy()]
 
 
 def refusal(*arguments: str) -> str:
@@ -44,38 +44,44 @@ OTHER = Networks.parse("2001:db8::/32")
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], [Door()]),
-        (["--methods", "none"], [Door(methods=(NONE,))]),
-        ([*A], [Door()]),
-        ([*A, *A], [Door(), Door()]),
-        ([*A, "--clients", "192.0.2.0/24", *A], [Door(clients=NET), Door()]),
-        (["--clients", "192.0.2.0/24", *A, *A], [Door(clients=NET), Door(clients=NET)]),
+        ([], [ListenerPolicy()]),
+        (["--methods", "none"], [ListenerPolicy(methods=(NONE,))]),
+        ([*A], [ListenerPolicy()]),
+        ([*A, *A], [ListenerPolicy(), ListenerPolicy()]),
+        ([*A, "--clients", "192.0.2.0/24", *A], [ListenerPolicy(clients=NET), ListenerPolicy()]),
+        (
+            ["--clients", "192.0.2.0/24", *A, *A],
+            [ListenerPolicy(clients=NET), ListenerPolicy(clients=NET)],
+        ),
         (
             ["--clients", "192.0.2.0/24", *B, "--clients", "2001:db8::/32", *B],
-            [Door(clients=OTHER), Door(clients=NET)],
+            [ListenerPolicy(clients=OTHER), ListenerPolicy(clients=NET)],
         ),
         (
             [*B, "--clients", "192.0.2.0/24", "--clients", "2001:db8::/32"],
-            [Door(clients=NET | OTHER)],
+            [ListenerPolicy(clients=NET | OTHER)],
         ),
-        ([*B, "--clients=192.0.2.0/24,2001:db8::/32"], [Door(clients=NET | OTHER)]),
-        ([*AUTH, *B, "--proxy-from=192.0.2.0/24"], [Door(proxies=NET)]),
-        ([*AUTH, "--proxy-from=192.0.2.0/24", *A, *A], [Door(proxies=NET), Door(proxies=NET)]),
-        ([*AUTH, *B, "--methods", "none,password"], [Door(methods=(PASSWORD, NONE))]),
+        ([*B, "--clients=192.0.2.0/24,2001:db8::/32"], [ListenerPolicy(clients=NET | OTHER)]),
+        ([*AUTH, *B, "--proxy-from=192.0.2.0/24"], [ListenerPolicy(proxies=NET)]),
+        (
+            [*AUTH, "--proxy-from=192.0.2.0/24", *A, *A],
+            [ListenerPolicy(proxies=NET), ListenerPolicy(proxies=NET)],
+        ),
+        ([*AUTH, *B, "--methods", "none,password"], [ListenerPolicy(methods=(PASSWORD, NONE))]),
         (
             [*B, "--methods", "password", *B, "--methods", "none", *AUTH],
-            [Door(methods=(PASSWORD,)), Door(methods=(NONE,))],
+            [ListenerPolicy(methods=(PASSWORD,)), ListenerPolicy(methods=(NONE,))],
         ),
         (
             ["--methods", "none", *B, "--clients", "192.0.2.0/24"],
-            [Door(methods=(NONE,), clients=NET)],
+            [ListenerPolicy(methods=(NONE,), clients=NET)],
         ),
     ],
 )
 def test_options_hold_for_the_listener_before_them_or_for_all(
-    arguments: Sequence[str], expected: Sequence[Door]
+    arguments: Sequence[str], expected: Sequence[ListenerPolicy]
 ) -> None:
-    assert doors(*arguments) == expected
+    assert policies(*arguments) == expected
 
 
 @pytest.mark.parametrize(
@@ -229,19 +235,19 @@ class Endpoint:
 
 
 class Factory:
-    def at(self, door: Door) -> object:
-        return ("behind", door)
+    def at(self, policy: ListenerPolicy) -> object:
+        return ("behind", policy)
 
 
 def test_a_listener_with_a_door_listens_for_its_entrance() -> None:
-    door = Door(clients=NET)
-    name, endpoint = at_door(("here", Endpoint()), door)  # type: ignore[arg-type]
+    policy = ListenerPolicy(clients=NET)
+    name, endpoint = with_policy(("here", Endpoint()), policy)  # type: ignore[arg-type]
     assert name == "here"
-    assert isinstance(endpoint, AtDoor)
+    assert isinstance(endpoint, PolicyEndpoint)
     result: object = endpoint.listen(Factory())
-    assert result.result == ("behind", door)  # type: ignore[attr-defined]
+    assert result.result == ("behind", policy)  # type: ignore[attr-defined]
 
 
 def test_a_listener_without_one_is_left_alone() -> None:
     listener = ("here", Endpoint())
-    assert at_door(listener, Door()) is listener  # type: ignore[arg-type, comparison-overlap]
+    assert with_policy(listener, ListenerPolicy()) is listener  # type: ignore[arg-type, comparison-overlap]

@@ -683,7 +683,7 @@ async def test_the_service_hears_balancers_where_it_is_told_to() -> None:
     service.privilegedStartService()
     behind, plain = (port.factory for port in service.ports)  # type: ignore[attr-defined]
     assert isinstance(behind, HeaderFactory)
-    assert behind.wrappedFactory.door.proxies == Networks.parse("192.0.2.9")
+    assert behind.wrappedFactory.policy.proxies == Networks.parse("192.0.2.9")
     assert plain is service.factory
     await service.stopService()
 

@@ -13,10 +13,10 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from socks5 import Door, Networks, Settings
+from socks5 import ListenerPolicy, Networks, Settings
 from socks5.counters import Counters
 from socks5.interfaces import ClaimedAccess
-from socks5.net.haproxy import Behind, HeaderFactory, HeaderProtocol, is_own
+from socks5.net.haproxy import HeaderFactory, HeaderProtocol, HeaderReactor, is_own
 from tests.fakes import FakeTransport, address
 from tests.protocol.test_negotiation import Octet
 from tests.protocol.test_proxy_header import BLOCK4, line, version_2
@@ -38,7 +38,7 @@ from tests.sessions import (
 )
 
 BALANCERS = Networks.parse("203.0.113.0/24,127.0.0.1")
-DOOR = Door(proxies=BALANCERS)
+POLICY = ListenerPolicy(proxies=BALANCERS)
 BALANCER = address("203.0.113.9", 40000)
 NEAR = address("203.0.113.1", 1080)
 
@@ -49,12 +49,12 @@ TO_LOOPBACK = octets("05 01 00 01 7f000001 0050")
 class Balanced:
     """A server's listener for balancers; a client is a connection of a balancer's."""
 
-    def __init__(self, door: Door = DOOR, **parameters: Any) -> None:
+    def __init__(self, policy: ListenerPolicy = POLICY, **parameters: Any) -> None:
         self.server = Server(**parameters)
         self.reactor, self.counters = self.server.reactor, self.server.counters
-        entrance = self.server.factory.at(door)
-        assert door.proxies is not None
-        self.factory = HeaderFactory(entrance, door.proxies, self.reactor, self.counters)
+        entrance = self.server.factory.at(policy)
+        assert policy.proxies is not None
+        self.factory = HeaderFactory(entrance, policy.proxies, self.reactor, self.counters)
 
     def client(self, *sent: bytes, peer: Any = BALANCER, **options: Any) -> Client:
         client = Client(self, peer=peer, **{"host": NEAR, **options})  # type: ignore[arg-type]
@@ -257,8 +257,8 @@ def test_a_claim_stays_one_for_every_target() -> None:
 
 
 def test_the_networks_of_clients_are_the_true_clients() -> None:
-    door = Door(proxies=BALANCERS, clients=Networks.parse("198.51.100.0/24"))
-    balanced = Balanced(door)
+    policy = ListenerPolicy(proxies=BALANCERS, clients=Networks.parse("198.51.100.0/24"))
+    balanced = Balanced(policy)
     assert balanced.client(HEADER, GREETING).received() == NO_AUTHENTICATION
     other = balanced.client(line("TCP4 192.0.2.66 192.0.2.1 5 1080"), GREETING)
     assert other.received() == b""
@@ -268,9 +268,9 @@ def test_the_networks_of_clients_are_the_true_clients() -> None:
 
 @pytest.mark.parametrize("header", UNKNOWN)
 def test_an_unknown_client_is_of_no_network_but_the_balancers(header: bytes) -> None:
-    door = Door(proxies=BALANCERS, clients=Networks.parse("198.51.100.0/24"))
+    policy = ListenerPolicy(proxies=BALANCERS, clients=Networks.parse("198.51.100.0/24"))
     for peer in (BALANCER, UNIXAddress(None)):
-        client = Balanced(door).client(header, GREETING, peer=peer)
+        client = Balanced(policy).client(header, GREETING, peer=peer)
         assert client.received() == b""
 
 
@@ -385,7 +385,7 @@ class Listening:
 
 
 def test_the_header_is_read_below_everything() -> None:
-    behind = Behind(Listening(), BALANCERS, Clock(), Server().counters)
+    behind = HeaderReactor(Listening(), BALANCERS, Clock(), Server().counters)
     inner = Factory()
     for factory, arguments in (
         behind.listenTCP(1080, inner, 5, interface="127.0.0.1"),

@@ -41,7 +41,6 @@ from twisted.logger import (
 from zope.interface import implementer, providedBy
 
 from socks5.counters import Counters
-from socks5.door import Door
 from socks5.net import peer_port
 from socks5.net import ports as accept
 from socks5.net.connection import Connection
@@ -53,7 +52,7 @@ from socks5.net.ports import BACKLOG, DATAGRAMS, RETRY_DELAY, Port, UNIXPort
 from socks5.net.shortage import NO_ROOM
 from socks5.protocol.address import Address
 from socks5.server.factory import ServerFactory
-from socks5.settings import Settings
+from socks5.settings import ListenerPolicy, Settings
 from tests.certificates import self_signed
 from tests.sessions import Failures, session_limit
 
@@ -242,7 +241,7 @@ def test_clients_are_asked_whether_they_are_there_as_the_settings_say(
 ) -> None:
     reactor = SteppedReactor()
     served: Any = ServerFactory(reactor, settings=Settings(keepalive=keepalive))
-    factory = served.at(Door()) if is_behind_a_door else served
+    factory = served.at(ListenerPolicy()) if is_behind_a_door else served
     port = ListeningReactor(reactor, served.limit).listenTCP(0, factory, interface="127.0.0.1")
     assert first_probe(port.socket) == keepalive
     port.stopListening()

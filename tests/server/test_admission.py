@@ -1,4 +1,4 @@
-"""Sessions behind a door, in memory: who is let in, and by which method."""
+"""Sessions under a listener policy, in memory: who is let in, and by which method."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5 import Door, Networks, Settings
+from socks5 import ListenerPolicy, Networks, Settings
 from socks5.auth import CheckFailed, LoginNotJudged, User
 from socks5.interfaces import IBans
 from socks5.protocol.errors import LocalProtocolError
@@ -43,12 +43,12 @@ LOGIN_WRONG = octets("01 01")
 PASSWORD, NONE = Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION
 
 
-class Entrance:
-    """A server's listener behind a door, to be used like a :class:`~tests.sessions.Server`."""
+class ListenerFactory:
+    """A server's listener under a listener policy, to be used like a :class:`~tests.sessions.Server`."""
 
-    def __init__(self, server: Server, door: Door) -> None:
+    def __init__(self, server: Server, policy: ListenerPolicy) -> None:
         self.reactor = server.reactor
-        self.factory = server.factory.at(door)
+        self.factory = server.factory.at(policy)
 
     def client(self, *sent: bytes, **options: Any) -> Client:
         client = Client(self, **options)  # type: ignore[arg-type]
@@ -74,16 +74,18 @@ class Entrance:
 def test_the_server_prefers_in_its_own_order(
     methods: Sequence[int] | None, greeting: bytes, answer: bytes, in_pieces: bool
 ) -> None:
-    door = Door(methods=None if methods is None else tuple(methods))
+    policy = ListenerPolicy(methods=None if methods is None else tuple(methods))
     pieces = [greeting[at : at + 1] for at in range(len(greeting))] if in_pieces else [greeting]
-    client = Entrance(Server(authenticator=Logins()), door).client(*pieces)
+    client = ListenerFactory(Server(authenticator=Logins()), policy).client(*pieces)
     assert client.received() == answer
 
 
 def test_a_login_behind_a_door_is_a_login() -> None:
     logins = Logins()
     server = Server(authenticator=logins)
-    client = Entrance(server, Door(methods=(PASSWORD, NONE))).client(BOTH_GREETING, LOGIN, CONNECT)
+    client = ListenerFactory(server, ListenerPolicy(methods=(PASSWORD, NONE))).client(
+        BOTH_GREETING, LOGIN, CONNECT
+    )
     logins.accept("alice")
     assert client.received() == PASSWORD_CHOSEN + LOGIN_RIGHT
     client.end()
@@ -92,14 +94,14 @@ def test_a_login_behind_a_door_is_a_login() -> None:
 
 def test_other_listeners_keep_their_methods() -> None:
     server = Server(authenticator=Logins())
-    server.factory.at(Door(methods=(NONE,)))
+    server.factory.at(ListenerPolicy(methods=(NONE,)))
     assert server.client(BOTH_GREETING).received() == PASSWORD_CHOSEN
 
 
 @pytest.mark.parametrize("methods", [(PASSWORD,), (PASSWORD, NONE), (3,)])
 def test_a_door_wants_no_method_that_nobody_judges(methods: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="the authenticator has"):
-        Server().factory.at(Door(methods=methods))
+        Server().factory.at(ListenerPolicy(methods=methods))
 
 
 def test_methods_are_chosen_once() -> None:
@@ -136,7 +138,9 @@ def certified(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_certificate_is_a_login_unless_others_are_asked_for(
     methods: tuple[int, ...] | None, answer: bytes
 ) -> None:
-    client = Entrance(Server(authenticator=Logins()), Door(methods=methods)).client()
+    client = ListenerFactory(
+        Server(authenticator=Logins()), ListenerPolicy(methods=methods)
+    ).client()
     client.session.handshakeCompleted()
     client.send(GREETING)
     assert client.received() == answer
@@ -147,7 +151,7 @@ def test_a_certificate_is_a_login_unless_others_are_asked_for(
 def test_a_login_counts_for_more_than_a_certificate(is_right: bool) -> None:
     logins = Logins()
     server = Server(authenticator=logins)
-    client = Entrance(server, Door(methods=(PASSWORD,))).client()
+    client = ListenerFactory(server, ListenerPolicy(methods=(PASSWORD,))).client()
     client.session.handshakeCompleted()
     client.send(PASSWORD_GREETING, LOGIN, CONNECT)
     if is_right:
@@ -169,7 +173,7 @@ EMPTY = octets("01 00 00")
 def test_an_empty_password_is_no_login_where_none_is_required(sent: bytes, in_pieces: bool) -> None:
     logins = Logins()
     server = Server(Settings(ban_after=1), authenticator=logins)
-    entrance = Entrance(server, Door(methods=(PASSWORD, NONE)))
+    entrance = ListenerFactory(server, ListenerPolicy(methods=(PASSWORD, NONE)))
     data = BOTH_GREETING + sent + CONNECT
     pieces = [data[at : at + 1] for at in range(len(data))] if in_pieces else [data]
     for _ in range(2):
@@ -187,7 +191,7 @@ def test_an_empty_password_is_a_login_where_one_is_required(
     methods: tuple[int, ...] | None,
 ) -> None:
     logins = Logins()
-    client = Entrance(Server(authenticator=logins), Door(methods=methods)).client(
+    client = ListenerFactory(Server(authenticator=logins), ListenerPolicy(methods=methods)).client(
         BOTH_GREETING, JAVA
     )
     [(credentials, _)] = logins.asked
@@ -199,7 +203,7 @@ def test_an_empty_password_is_a_login_where_one_is_required(
 @pytest.mark.usefixtures("certified")
 def test_an_empty_password_leaves_a_client_to_its_certificate() -> None:
     server = Server(authenticator=Logins())
-    client = Entrance(server, Door()).client()
+    client = ListenerFactory(server, ListenerPolicy()).client()
     client.session.handshakeCompleted()
     client.send(PASSWORD_GREETING, JAVA, CONNECT)
     client.end()
@@ -208,16 +212,16 @@ def test_an_empty_password_leaves_a_client_to_its_certificate() -> None:
 
 def test_a_password_is_judged_although_none_is_required() -> None:
     logins = Logins()
-    client = Entrance(Server(authenticator=logins), Door(methods=(PASSWORD, NONE))).client(
-        BOTH_GREETING, LOGIN
-    )
+    client = ListenerFactory(
+        Server(authenticator=logins), ListenerPolicy(methods=(PASSWORD, NONE))
+    ).client(BOTH_GREETING, LOGIN)
     logins.refuse()
     assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
 
 
 # ---------------------------------------------------------------- clients
 
-INSIDE = Door(clients=Networks.parse("198.51.100.0/24,2001:db8::/32"))
+INSIDE = ListenerPolicy(clients=Networks.parse("198.51.100.0/24,2001:db8::/32"))
 STRANGER = address("192.0.2.66", 5000)
 
 
@@ -232,7 +236,7 @@ STRANGER = address("192.0.2.66", 5000)
 )
 def test_clients_of_the_networks_are_served(peer: Any) -> None:
     server = Server()
-    client = Entrance(server, INSIDE).client(GREETING, peer=peer)
+    client = ListenerFactory(server, INSIDE).client(GREETING, peer=peer)
     assert client.received() == NO_AUTHENTICATION
     assert not server.counters.turned_away
 
@@ -241,7 +245,7 @@ def test_clients_of_the_networks_are_served(peer: Any) -> None:
 @pytest.mark.parametrize("sent", [(), (GREETING,), (b"\5", b"\1\0")])
 def test_others_are_closed_at_once(peer: Any, sent: Sequence[bytes]) -> None:
     server = Server()
-    client = Entrance(server, INSIDE).client(*sent, peer=peer)
+    client = ListenerFactory(server, INSIDE).client(*sent, peer=peer)
     assert client.received() == b""
     assert client.sees == "end"
     assert not client.is_connected
@@ -254,14 +258,14 @@ def test_others_are_closed_at_once(peer: Any, sent: Sequence[bytes]) -> None:
 
 def test_others_are_closed_over_tls() -> None:
     server = Server()
-    client = Entrance(server, INSIDE).client(peer=STRANGER, kind=FakeTLSTransport)
+    client = ListenerFactory(server, INSIDE).client(peer=STRANGER, kind=FakeTLSTransport)
     assert not client.is_connected
     assert server.counters.turned_away == {"network": 1}
 
 
 def test_octets_that_come_before_the_close_are_not_answered() -> None:
     server = Server()
-    client = Entrance(server, INSIDE).client(peer=STRANGER, kind=FakeTLSTransport, window=0)
+    client = ListenerFactory(server, INSIDE).client(peer=STRANGER, kind=FakeTLSTransport, window=0)
     client.session.dataReceived(GREETING)
     client.session.dataReceived(GREETING)
     assert client.transport.unsent == 0
@@ -270,22 +274,22 @@ def test_octets_that_come_before_the_close_are_not_answered() -> None:
 
 def test_a_door_keeps_the_session_limit() -> None:
     server = Server(Settings(max_sessions=1))
-    entrance = Entrance(server, INSIDE)
+    entrance = ListenerFactory(server, INSIDE)
     entrance.client()
     assert entrance.factory.buildProtocol(None) is None
 
 
 def test_a_door_without_anything_lets_everybody_in() -> None:
-    client = Entrance(Server(), Door()).client(GREETING, peer=STRANGER)
+    client = ListenerFactory(Server(), ListenerPolicy()).client(GREETING, peer=STRANGER)
     assert client.received() == NO_AUTHENTICATION
 
 
-BEHIND = Door(clients=INSIDE.clients, proxies=Networks.parse("203.0.113.0/24"))
+BEHIND = ListenerPolicy(clients=INSIDE.clients, proxies=Networks.parse("203.0.113.0/24"))
 
 
 def test_behind_a_balancer_the_client_is_known_with_the_first_octets() -> None:
     server = Server()
-    client = Entrance(server, BEHIND).client(peer=STRANGER)
+    client = ListenerFactory(server, BEHIND).client(peer=STRANGER)
     client.transport.is_claimed = True
     assert client.is_connected
     client.send(GREETING)
@@ -509,7 +513,7 @@ def test_few_sessions_of_an_address_wait_at_a_time() -> None:
 
 def test_bans_hold_at_every_door_of_a_factory(guesses: Guesses) -> None:
     guesses.ban()
-    entrance = Entrance(guesses.server, Door(methods=(NONE,)))
+    entrance = ListenerFactory(guesses.server, ListenerPolicy(methods=(NONE,)))
     assert not entrance.client(GREETING).is_connected
 
 
@@ -626,12 +630,12 @@ def test_nothing_keeps_the_password_while_the_answer_waits() -> None:
     subprocess.run([sys.executable, "-c", KEEPS_NOTHING], cwd=ROOT, check=True)
 
 
-# ---------------------------------------------------------------- doors for balancers
+# ---------------------------------------------------------------- policies for balancers
 
 
 def test_a_door_for_balancers_does_not_open_where_nobody_reads_headers() -> None:
     server = Server()
-    client = Entrance(server, Door(proxies=Networks.parse("192.0.2.66"))).client(
+    client = ListenerFactory(server, ListenerPolicy(proxies=Networks.parse("192.0.2.66"))).client(
         GREETING, peer=STRANGER
     )
     assert client.received() == b""

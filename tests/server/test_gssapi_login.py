@@ -13,14 +13,14 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from socks5 import Door, Settings
+from socks5 import ListenerPolicy, Settings
 from socks5.auth import CheckFailed, LoginNotJudged, User
 from socks5.interfaces import ISession, IStream, Step
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.gssapi import ABORT, MAX_TOKENS, Message, Protection
 from socks5.protocol.messages import Method, Request
-from socks5.server.gssapi_login import ContextSession
+from socks5.server.gssapi_login import GSSAPISession
 from socks5.server.session import ServerProtocol
 from tests import sessions
 from tests.contexts import SECRET, ContextClient, FakeAcceptor, FakeContext, FakeInitiator
@@ -425,20 +425,20 @@ def test_without_an_authenticator_there_is_nothing_else(server: Server) -> None:
 
 def test_without_an_acceptor_nobody_pays_for_contexts() -> None:
     assert type(Server().client().session) is ServerProtocol
-    assert type(Server(gssapi=FakeAcceptor()).client().session) is ContextSession
+    assert type(Server(gssapi=FakeAcceptor()).client().session) is GSSAPISession
 
 
 @pytest.mark.parametrize("method", [Method.GSSAPI, Method.NO_AUTHENTICATION])
 def test_a_door_may_want_a_context_or_not(method: Method, server: Server) -> None:
-    entrance = server.factory.at(Door(methods=(method,)))
+    entrance = server.factory.at(ListenerPolicy(methods=(method,)))
     session = entrance.buildProtocol(None)
-    assert isinstance(session, ContextSession)
+    assert isinstance(session, GSSAPISession)
     assert session._negotiation.methods == (method,)
 
 
 def test_a_door_cannot_want_a_context_without_an_acceptor() -> None:
     with pytest.raises(ValueError, match="the authenticator has"):
-        Server().factory.at(Door(methods=(Method.GSSAPI,)))
+        Server().factory.at(ListenerPolicy(methods=(Method.GSSAPI,)))
 
 
 def test_a_password_is_one_here_too() -> None:
@@ -552,7 +552,7 @@ def test_a_context_that_waits_when_its_client_is_banned_is_cancelled_and_refused
 
 def test_beside_tickets_an_empty_password_is_no_login_where_none_is_required() -> None:
     server = Server(authenticator=Logins(), gssapi=FakeAcceptor())
-    session: Any = server.factory.at(Door(methods=(1, 2, 0))).buildProtocol(None)
+    session: Any = server.factory.at(ListenerPolicy(methods=(1, 2, 0))).buildProtocol(None)
     transport = FakeTransport(server.reactor)
     transport.connect(session)
     transport.deliver(octets("05 02 00 02 01 04 726f6f74 00"))

@@ -10,10 +10,9 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from socks5.app.service import endpoint_at
-from socks5.door import Door
-from socks5.net.haproxy import Behind
+from socks5.net.haproxy import HeaderReactor
 from socks5.net.listening import ListeningReactor
-from socks5.settings import Settings
+from socks5.settings import ListenerPolicy, Settings
 from tests.fakes import FakeResolver
 from tests.sessions import Records
 from tests.sockets.clients import Factory, Proxy
@@ -47,7 +46,7 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
     """Start a server: on Twisted's ports, as in a program that embeds it, and on our own.
 
     Parameters of the function: ``settings``; ``endpoint``, where it listens, or what makes that
-    for a reactor; ``clock``, whose time it has; ``door``, what stands before it; those of ServerFactory.
+    for a reactor; ``clock``, whose time it has; ``policy``, what stands before it; those of ServerFactory.
     """
     from twisted.internet import reactor
 
@@ -59,7 +58,7 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             settings: Settings | None = None,
             endpoint: str | Callable[[Any], Any] = "tcp:0:interface=127.0.0.1",
             clock: Clock | None = None,
-            door: Door | None = None,
+            policy: ListenerPolicy | None = None,
             **parameters: Any,
         ) -> Proxy:
             parameters.setdefault("access_log", Records())
@@ -68,9 +67,9 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             factory = Factory(timed, settings=settings, **parameters)
             is_own = request.param == "own"
             listener: Any = ListeningReactor(reactor, factory.limit) if is_own else reactor
-            served = factory if door is None else factory.at(door)
-            if door is not None and door.proxies is not None:
-                listener = Behind(listener, door.proxies, timed, factory.counters)
+            served = factory if policy is None else factory.at(policy)
+            if policy is not None and policy.proxies is not None:
+                listener = HeaderReactor(listener, policy.proxies, timed, factory.counters)
             is_text = isinstance(endpoint, str)
             place: Any = endpoint_at(listener, endpoint) if is_text else endpoint(listener)
             port = await place.listen(served)

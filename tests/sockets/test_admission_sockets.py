@@ -1,4 +1,4 @@
-"""Listeners behind a door, on real sockets of both paths and over TLS."""
+"""Listeners under a listener policy, on real sockets of both paths and over TLS."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from socks5 import Door, Networks
+from socks5 import ListenerPolicy, Networks
 from socks5.protocol.messages import Method
 from tests.certificates import Authority, self_signed
 from tests.protocol.test_proxy_header import line
@@ -27,13 +27,13 @@ from tests.sockets.wires import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
 
-OURS = Door(clients=Networks.parse("127.0.0.1"))
-OTHERS = Door(clients=Networks.parse("127.0.0.2"))
+OURS = ListenerPolicy(clients=Networks.parse("127.0.0.1"))
+OTHERS = ListenerPolicy(clients=Networks.parse("127.0.0.2"))
 
 
 @pytest_twisted.ensureDeferred
 async def test_client_of_the_networks_is_served(serve: Any) -> None:
-    proxy = await serve(door=OURS)
+    proxy = await serve(policy=OURS)
     target = proxy.listen()
     client = await proxy.client(1, packed(*target.host), b"up")
     far, source = await target.accept()
@@ -46,7 +46,7 @@ async def test_client_of_the_networks_is_served(serve: Any) -> None:
 @pytest.mark.parametrize("sent", [b"", GREETING])
 @pytest_twisted.ensureDeferred
 async def test_other_client_is_closed(serve: Any, sent: bytes) -> None:
-    proxy = await serve(door=OTHERS)
+    proxy = await serve(policy=OTHERS)
     client = proxy.connect(proxy.address)
     client.send(sent)
     await until(client.sees_now)
@@ -60,7 +60,7 @@ async def test_other_client_is_closed(serve: Any, sent: bytes) -> None:
 async def test_other_client_over_tls_is_closed(serve: Any, tmp_path: Path) -> None:
     pem = self_signed(tmp_path)
     endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
-    proxy = await serve(endpoint=endpoint, door=OTHERS)
+    proxy = await serve(endpoint=endpoint, policy=OTHERS)
     client = proxy.connect(proxy.address)
     await until(client.sees_now)
     await proxy.gone()
@@ -69,7 +69,7 @@ async def test_other_client_over_tls_is_closed(serve: Any, tmp_path: Path) -> No
 
 @pytest_twisted.ensureDeferred
 async def test_client_on_a_unix_socket_is_of_no_network(serve: Any, tmp_path: Path) -> None:
-    proxy = await serve(endpoint=f"unix:{tmp_path}/socks", door=OTHERS)
+    proxy = await serve(endpoint=f"unix:{tmp_path}/socks", policy=OTHERS)
     client = proxy.connect(str(tmp_path / "socks"))
     client.send(GREETING + octets("05 01"))
     assert await client.receive(2) == NO_AUTHENTICATION
@@ -77,7 +77,7 @@ async def test_client_on_a_unix_socket_is_of_no_network(serve: Any, tmp_path: Pa
 
 # ---------------------------------------------------------------- behind a balancer
 
-BALANCED = Door(proxies=Networks.parse("127.0.0.1"))
+BALANCED = ListenerPolicy(proxies=Networks.parse("127.0.0.1"))
 TO_SERVER = octets("05 01 00")
 
 
@@ -94,7 +94,7 @@ def behind(proxy: Proxy, octets_of_client: bytes, head: bytes = b"") -> Far:
 
 @pytest_twisted.ensureDeferred
 async def test_client_behind_a_balancer_is_served(serve: Any) -> None:
-    proxy = await serve(door=BALANCED, rules=Allow())
+    proxy = await serve(policy=BALANCED, rules=Allow())
     target = proxy.listen()
     client = behind(proxy, GREETING + TO_SERVER + packed(*target.host) + b"up")
     far, source = await target.accept()
@@ -113,7 +113,7 @@ async def test_client_behind_a_balancer_is_served(serve: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_loopback_is_not_for_a_client_behind_a_balancer(serve: Any) -> None:
-    proxy = await serve(door=BALANCED)
+    proxy = await serve(policy=BALANCED)
     target = proxy.listen()
     client = behind(proxy, GREETING + TO_SERVER + packed(*target.host))
     assert await client.rest() == NO_AUTHENTICATION + refusal(2)
@@ -121,7 +121,7 @@ async def test_loopback_is_not_for_a_client_behind_a_balancer(serve: Any) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_stranger_is_closed_before_a_header(serve: Any) -> None:
-    proxy = await serve(door=BALANCED)
+    proxy = await serve(policy=BALANCED)
     client = proxy.connect(proxy.address, source="127.0.0.2")
     client.send(header() + GREETING)
     await until(client.sees_now)
@@ -134,7 +134,7 @@ async def test_header_comes_before_tls(serve: Any, tmp_path: Path) -> None:
     pem = self_signed(tmp_path)
     endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
     logins = Logins()
-    proxy = await serve(endpoint=endpoint, door=BALANCED, authenticator=logins, rules=Allow())
+    proxy = await serve(endpoint=endpoint, policy=BALANCED, authenticator=logins, rules=Allow())
     connection = behind(proxy, b"")
     client = TLS(connection, pem)
     await client.handshake()
@@ -158,7 +158,7 @@ async def test_header_comes_before_tls(serve: Any, tmp_path: Path) -> None:
 async def test_a_client_over_tls_behind_a_balancer_is_not_local(serve: Any, tmp_path: Path) -> None:
     pem = self_signed(tmp_path)
     endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
-    proxy = await serve(endpoint=endpoint, door=BALANCED)
+    proxy = await serve(endpoint=endpoint, policy=BALANCED)
     client = TLS(behind(proxy, b""), pem)
     await client.handshake()
     target = proxy.listen()
@@ -168,7 +168,7 @@ async def test_a_client_over_tls_behind_a_balancer_is_not_local(serve: Any, tmp_
 
 @pytest_twisted.ensureDeferred
 async def test_datagrams_are_pinned_to_the_client_of_the_header(serve: Any) -> None:
-    proxy = await serve(door=BALANCED, rules=Allow())
+    proxy = await serve(policy=BALANCED, rules=Allow())
     target = proxy.datagrams()
     control = behind(proxy, GREETING + ASSOCIATE, header(server="127.0.0.5"))
     assert await control.receive(2) == NO_AUTHENTICATION
@@ -189,7 +189,9 @@ async def test_datagrams_are_pinned_to_the_client_of_the_header(serve: Any) -> N
 
 @pytest_twisted.ensureDeferred
 async def test_balancer_on_a_unix_socket_is_of_this_host(serve: Any, tmp_path: Path) -> None:
-    proxy = await serve(endpoint=f"unix:{tmp_path}/socks", door=BALANCED, rules=(rules := Allow()))
+    proxy = await serve(
+        endpoint=f"unix:{tmp_path}/socks", policy=BALANCED, rules=(rules := Allow())
+    )
     target = proxy.listen()
     client = proxy.connect(str(tmp_path / "socks"))
     client.send(header() + GREETING + TO_SERVER + packed(*target.host))
@@ -207,8 +209,8 @@ async def test_a_door_for_passwords_wants_one_beside_a_certificate(
 ) -> None:
     authority = Authority(tmp_path)
     endpoint = f"tls:0:interface=127.0.0.1:cert={authority.server()}:clients={authority.path}"
-    door = Door(methods=(Method.USERNAME_PASSWORD, *others), proxies=BALANCED.proxies)
-    proxy = await serve(endpoint=endpoint, door=door, authenticator=Logins(), rules=Allow())
+    policy = ListenerPolicy(methods=(Method.USERNAME_PASSWORD, *others), proxies=BALANCED.proxies)
+    proxy = await serve(endpoint=endpoint, policy=policy, authenticator=Logins(), rules=Allow())
     connection = behind(proxy, b"")
     client = TLS(connection, authority.path, authority.client("anna"))
     await client.handshake()
