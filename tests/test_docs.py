@@ -153,6 +153,21 @@ def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.Monke
     reactor.triggers.get("after", {}).get("shutdown", [(lambda: None, (), {})])[0][0]()
 
 
+PACKAGE = ROOT / "socks5"
+FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.endswith("__init__.py")])
+def test_every_file_has_its_paragraph(name: str) -> None:
+    text = (ROOT / "docs/files.rst").read_text()
+    assert re.search(rf"^``{re.escape(name)}``\n   \S", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", sorted({name.rpartition("/")[0] for name in FILES} - {""}))
+def test_every_folder_stands_in_the_table(folder: str) -> None:
+    assert f"   * - ``{folder}/``\n" in ARCHITECTURE
+
+
 @pytest.fixture(name="drawing")
 def load_drawing() -> ModuleType:
     spec = importlib.util.spec_from_file_location("drawing", ROOT / "docs/_ext/drawing.py")

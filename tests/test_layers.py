@@ -3,17 +3,24 @@
 This table is the house. A new module belongs into one of its rooms.
 """
 
-import ast
 import graphlib
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "socks5"
-
-ROOT = "the root"
+DRAWING = Path(__file__).resolve().parent.parent / "docs/_ext/house.py"
+SPECIFICATION = importlib.util.spec_from_file_location("house", DRAWING)
+assert SPECIFICATION is not None
+assert SPECIFICATION.loader is not None
+house = importlib.util.module_from_spec(SPECIFICATION)
+SPECIFICATION.loader.exec_module(house)
+folder_of, graph_of, module_name = house.folder_of, house.graph_of, house.module_name
+PACKAGE: Path = house.PACKAGE
+ROOT: str = house.ROOT
+DOORS: set[str] = house.DOORS
 
 CONTRACTS = {"protocol", ROOT}
 
@@ -31,59 +38,7 @@ FOLDERS = {
 }
 """From which other folders the modules of each may import."""
 
-DOORS = {"__init__", "__main__"}
-"""They offer what the folders define; no module imports from them."""
-
 PURE_MAY_IMPORT = sys.stdlib_module_names | {"typing_extensions"}  # the latter for `override`
-
-
-def module_name(path: Path, package: Path) -> str:
-    """``socks5/relay/pipes.py`` is "relay.pipes", ``socks5/auth/__init__.py`` "auth", the package "__init__"."""
-    parts = path.relative_to(package).with_suffix("").parts
-    return ".".join(parts[:-1]) if len(parts) > 1 and parts[-1] == "__init__" else ".".join(parts)
-
-
-def folder_of(module: str) -> str:
-    """Where a module stands: its folder, "the root", or "a door"."""
-    if module in DOORS:
-        return "a door"
-    folder, dot, _ = module.partition(".")
-    return folder if dot or (PACKAGE / folder).is_dir() else ROOT
-
-
-def imports(source: str, package: Path, folder: Path) -> Iterator[str]:
-    """Yield the full name of everything a module imports, inside functions and ``TYPE_CHECKING`` too."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = [package.name, *folder.relative_to(package).parts]
-            base = above[: len(above) - node.level + 1] if node.level else []
-            origin = ".".join([*base, *filter(None, [node.module])])
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
-
-
-def own_module(full_name: str, package: Path) -> str:
-    """Return which module of the package an imported name lives in; the package's door if in none other."""
-    parts = full_name.split(".")[1:]
-    for length in range(len(parts), 0, -1):
-        path = package.joinpath(*parts[:length])
-        if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
-            return ".".join(parts[:length])
-    return "__init__"
-
-
-def graph_of(package: Path) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """Return, for each module, which own modules and which foreign names it imports."""
-    own: dict[str, set[str]] = {}
-    foreign: dict[str, set[str]] = {}
-    for path in sorted(package.rglob("*.py")):
-        names = set(imports(path.read_text(), package, path.parent))
-        ours = {name for name in names if name.split(".")[0] == package.name}
-        module = module_name(path, package)
-        own[module] = {own_module(name, package) for name in ours} - {module}
-        foreign[module] = names - ours
-    return own, foreign
 
 
 def complaints(package: Path) -> list[str]:

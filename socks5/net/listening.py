@@ -62,7 +62,8 @@ class QuietReactor:
 
 
 class ListeningReactor:
-    """A reactor whose listening ports are a :class:`Port` or :class:`UNIXPort`; everything else is
+    """A reactor whose listening ports are a :class:`~socks5.net.ports.Port` or
+    :class:`~socks5.net.ports.UNIXPort`; everything else is
     the reactor's.
 
     For :func:`twisted.internet.endpoints.serverFromString` and the endpoint classes.

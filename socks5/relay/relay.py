@@ -4,7 +4,7 @@
 as an end, the other goes on for as long as octets still come
 (:attr:`~socks5.settings.Settings.linger_timeout`); where there is no half-close (TLS), an end
 becomes a close once all is sent. A reset is passed on as a reset, behind the octets that came
-before it. A :class:`Side` moves the octets of one end; :class:`TransportSide` does it for any
+before it. A :class:`Side` moves the octets of one end; :class:`~socks5.relay.transports.TransportSide` does it for any
 Twisted transport: each side's send buffer pauses the other side's reading, so memory is bounded
 while a reader is slow. Knows no SOCKS.
 """

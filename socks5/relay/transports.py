@@ -44,7 +44,7 @@ class TransportSide(Side):
 
     @override
     def start(self) -> None:
-        """See :meth:`Side.start`. A reactor says again what has arrived, a poller does not."""
+        """See :meth:`~socks5.relay.relay.Side.start`. A reactor says again what has arrived, a poller does not."""
         if isinstance(self.transport, Connection) and not self.is_paused:
             self.transport.resumeProducing()
 
@@ -64,7 +64,7 @@ class TransportSide(Side):
 
     @override
     def unsent(self) -> int:
-        """See :meth:`Side.unsent`. Of a transport that is not on a socket it cannot be known, nor
+        """See :meth:`~socks5.relay.relay.Side.unsent`. Of a transport that is not on a socket it cannot be known, nor
         what TLS has not encrypted yet.
         """
         transport = self.transport
