@@ -115,8 +115,9 @@ class Poller:
             self.again(fd)
 
     def forget(self, fd: int) -> None:
-        """*fd* is about to be closed by its owner, which ends its registration."""
-        self._owners[fd] = None
+        """*fd* is about to be closed by its owner, which ends its registration, if there was one."""
+        if fd < len(self._owners):
+            self._owners[fd] = None
 
     def remove(self, fd: int) -> None:
         """Tell nobody any more; *fd* stays open."""

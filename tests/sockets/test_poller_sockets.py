@@ -197,6 +197,15 @@ def test_there_is_a_place_for_every_descriptor(
     assert [each.told for each in several] == [[WRITABLE]] * 5
 
 
+def test_a_descriptor_that_was_never_registered_is_forgotten_as_well(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poll, "OWNERS", 1)
+    wires.poller = Poller(Nobody())
+    with socket.socket() as beyond:
+        wires.poller.forget(beyond.fileno())
+
+
 # ---------------------------------------------------------------- a batch
 
 
