@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet import tcp, udp, unix
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger, LogLevel
 from twisted.python import log
@@ -60,9 +61,6 @@ DATAGRAMS = 32
 """Datagrams of one socket taken at a time before others get their turn."""
 
 
-_DEFAULTS = Settings()
-
-
 _STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
 
@@ -93,9 +91,17 @@ def prepare_listening(sock: socket.socket, factory: Any) -> None:
     """Set the options that the sockets of a factory's clients inherit. The sessions of one that stands behind
     others, as behind TLS, set theirs themselves.
     """
-    settings: Settings = getattr(factory, "settings", _DEFAULTS)
+    settings: Settings | None = getattr(factory, "settings", None)
     prepare(sock)
-    keep_alive(sock, settings.keepalive)
+    if settings is not None:
+        keep_alive(sock, settings.keepalive)
+
+
+def _innermost(protocol: Any) -> Any:
+    """What stands behind the wrappers that a factory has put around it: TLS, a PROXY header."""
+    while (wrapped := getattr(protocol, "wrappedProtocol", None)) is not None:
+        protocol = wrapped
+    return protocol
 
 
 class _Quiet:
@@ -315,7 +321,7 @@ class Port(QuietPort):
 
     def _serve_with_twisted(self, connection: socket.socket, address: Any) -> None:
         """Give one client its session; what goes wrong with that is no other client's concern."""
-        transport = None
+        protocol = transport = None
         try:
             protocol = self.factory.buildProtocol(self._buildAddr(address))
             if protocol is None:
@@ -328,10 +334,12 @@ class Port(QuietPort):
             protocol.makeConnection(transport)
         except Exception:
             self.log.failure("a client could not be served")
-            if transport is None:
-                connection.close()
-            else:
+            if transport is not None:
                 transport.abortConnection()
+                return
+            connection.close()
+            if protocol is not None:
+                _innermost(protocol).connectionLost(Failure(ConnectionLost()))
 
     def _serve_leanly(self, client: int, address: Any) -> None:
         """The same, with a :class:`~socks5.net.connection.Connection` for Twisted's transport."""

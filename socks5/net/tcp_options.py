@@ -26,16 +26,16 @@ def prepare(sock: Any) -> None:
 
 
 def keep_alive(sock: Any, keepalive: int) -> None:
-    """Let the system find out when a TCP socket's peer is gone; accepted sockets inherit that as well.
+    """Let the system find out when a TCP socket's peer is gone, or not; accepted sockets inherit that as well.
 
     :param keepalive: see :attr:`socks5.settings.Settings.keepalive`.
     """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(keepalive > 0))
     if keepalive:
         if _FIRST_PROBE is not None:
             sock.setsockopt(socket.IPPROTO_TCP, _FIRST_PROBE, keepalive)
         if _NEXT_PROBE is not None:
             sock.setsockopt(socket.IPPROTO_TCP, _NEXT_PROBE, max(1, keepalive // 10))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def prepare_transport(transport: Any) -> None:

@@ -38,6 +38,7 @@ from twisted.logger import (
     globalLogPublisher,
     textFileLogObserver,
 )
+from twisted.protocols.policies import WrappingFactory
 from zope.interface import implementer, providedBy
 
 from socks5.counters import Counters
@@ -48,7 +49,7 @@ from socks5.net.descriptors import CROWDED, SessionLimit
 from socks5.net.listening import ListeningReactor, QuietReactor
 from socks5.net.peer_port import PeerPort
 from socks5.net.poller import poller_of
-from socks5.net.ports import BACKLOG, DATAGRAMS, RETRY_DELAY, Port, UNIXPort
+from socks5.net.ports import BACKLOG, DATAGRAMS, RETRY_DELAY, Port, UNIXPort, prepare_listening
 from socks5.net.shortage import NO_ROOM
 from socks5.protocol.address import Address
 from socks5.server.factory import ServerFactory
@@ -246,6 +247,40 @@ def test_clients_are_asked_whether_they_are_there_as_the_settings_say(
     assert first_probe(port.socket) == keepalive
     port.stopListening()
     reactor.advance(0)
+
+
+@pytest.mark.parametrize("keepalive", [60, 0])
+def test_a_listener_that_somebody_else_has_opened_is_told_so_too(keepalive: int) -> None:
+    """systemd may have switched it on (KeepAlive=)."""
+    factory: Any = ServerFactory(SteppedReactor(), settings=Settings(keepalive=keepalive))
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        inherited.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        prepare_listening(inherited, factory)
+        assert first_probe(inherited) == keepalive
+
+
+def test_of_sessions_behind_others_a_listener_leaves_it_to_them() -> None:
+    factory: Any = WrappingFactory(ServerFactory(SteppedReactor(), settings=Settings()))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        prepare_listening(listening, factory)
+        assert first_probe(listening) == 0
+
+
+@pytest.mark.parametrize("is_behind_another", [False, True])
+def test_a_client_whose_transport_cannot_be_made_keeps_no_place(
+    is_behind_another: bool, world: World, failures: Failures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(reader: Any) -> None:
+        raise OSError(errno.ENOSPC, "no more watches")
+
+    if is_behind_another:
+        world.port.factory = WrappingFactory(world.factory)
+    client = world.connect()
+    monkeypatch.setattr(world.reactor, "addReader", refuse)
+    world.reactor.turn()
+    assert failures.take(OSError) == ["[Errno 28] no more watches"]
+    assert world.limit.open == 0
+    assert not is_open(client)
 
 
 def test_clients_are_served_in_the_order_they_came(world: World) -> None:
