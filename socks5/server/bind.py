@@ -201,6 +201,14 @@ class Bind:
     def peer_connected(self, peer: IStream) -> None:
         """The awaited peer is there."""
         self._close_port()
+        try:
+            self._join(peer)
+        except Exception:  # here, for whoever calls knows nothing of the session
+            self._session.crashed(Failure())
+            transport: Any = peer.transport
+            transport.abortConnection()
+
+    def _join(self, peer: IStream) -> None:
         session = self._session
         self._relay = join(session.idle_timers, session.settings, session.stream, peer, session)
         session.reply(ReplyCode.SUCCEEDED, far_end(peer.transport))

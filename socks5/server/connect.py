@@ -7,6 +7,7 @@ is kept, bounded, and goes to the target first.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -58,6 +59,8 @@ class Connect:
             self._join(far)
         except Exception:  # here, for an errback of the dial's would cost every session
             self._session.crashed(Failure())
+            transport: Any = far.transport
+            transport.abortConnection()
 
     def _join(self, far: IStream) -> None:
         self._dialling = None

@@ -340,10 +340,21 @@ class ServerProtocol:
     def crashed(self, failure: Failure) -> None:
         """See :meth:`socks5.interfaces.ISession.crashed`."""
         self.factory.log.failure("session {session} failed", failure=failure, session=self._number)
+        try:
+            self._end_crashed("internal error")
+        except Exception:  # what failed may fail again: a context that no longer wraps replies
+            self.factory.log.failure("session {session} is aborted", session=self._number)
+            try:
+                self._over("internal error")
+            finally:
+                self.abort()
+
+    def _end_crashed(self, reason: str) -> None:
+        """With a reply, if one is awaited."""
         if self._negotiation.stage in (Stage.COMMAND, Stage.SECOND_REPLY):
-            self._refuse(ReplyCode.GENERAL_FAILURE, "internal error")
+            self._refuse(ReplyCode.GENERAL_FAILURE, reason)
         else:
-            self.end("internal error")
+            self.end(reason)
 
     # The negotiation
 

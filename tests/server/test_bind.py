@@ -305,6 +305,23 @@ def test_bug_in_the_rules_ends_the_wait(failures: Failures) -> None:
     assert not port.is_listening
 
 
+@pytest.mark.parametrize("bug", ["join", "far_end"])
+def test_bug_once_the_peer_is_there_leaves_nothing_open(
+    bug: str, monkeypatch: pytest.MonkeyPatch, failures: Failures
+) -> None:
+    monkeypatch.setattr(bind, bug, lambda *_: 1 / 0)
+    server = Server()
+    client, port = listening(server)
+    peer = port.connect(PEER)
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
+    assert client.received() == NO_AUTHENTICATION + LISTENING + refusal(1)
+    client.end()
+    assert not client.is_connected
+    assert not peer.connected
+    assert list(server.factory.sessions) == []
+    assert [record.reason for record in server.records] == ["internal error"]
+
+
 def test_peer_that_the_rules_forbid_is_not_even_awaited(route: list[str]) -> None:
     """Otherwise a stranger could open ports on this host's loopback."""
     server = Server()

@@ -26,6 +26,7 @@ from socks5.outbound.direct import Dialer
 from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused
 from socks5.protocol.messages import Command, Credentials, Method, ReplyCode
+from socks5.server.session import ServerProtocol
 from tests import sessions
 from tests.fakes import ASKER, FakeReactor, FakeResolver, FakeTLSTransport, TimeOfDay, address
 from tests.sessions import (
@@ -808,6 +809,21 @@ def test_bug_after_the_reply_closes(failures: Failures) -> None:
     assert client.received() == NO_AUTHENTICATION + refusal(0)
     assert client.sees == "end"
     assert [record.reason for record in server.records] == ["internal error"]
+
+
+@pytest.mark.parametrize("bug", ["reply", "stop"])
+def test_bug_that_keeps_a_session_from_its_end_aborts_it(
+    bug: str, monkeypatch: pytest.MonkeyPatch, failures: Failures
+) -> None:
+    """A GSSAPI context that has expired wraps no reply, not even the one that says that something failed."""
+    monkeypatch.setattr({"reply": ServerProtocol, "stop": FakeCommand}[bug], bug, raise_bug)
+    commands = Commands()
+    server = Server(commands=commands)
+    client = server.client(GREETING, CONNECT)
+    commands.begun[0].session.crashed(Failure(RuntimeError("a bug")))
+    assert failures.take(RuntimeError) == ["a bug"] * 2
+    assert not client.is_connected
+    assert list(server.factory.sessions) == []
 
 
 def test_bug_at_the_client_s_end_is_answered(failures: Failures) -> None:

@@ -7,6 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
+from socks5 import bind
 from tests import sessions
 from tests.sockets.clients import Far, Proxy, family_of, packed
 from tests.sockets.wires import turn, until
@@ -85,6 +86,21 @@ async def test_stranger_is_closed_and_the_wait_goes_on(serve: Any) -> None:
     await until(stranger.sees_now)
     peer = proxy.connect(bound)
     assert await client.reply() == (0, peer.host)
+
+
+@pytest_twisted.ensureDeferred
+async def test_bug_once_the_peer_is_there_leaves_nothing_open(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, failures: sessions.Failures
+) -> None:
+    monkeypatch.setattr(bind, "far_end", lambda _: 1 / 0)
+    proxy = await serve()
+    client, bound = await listening(proxy)
+    peer = proxy.connect(bound)
+    assert (await client.reply())[0] == 1
+    await until(peer.sees_now)
+    client.close()
+    await until(lambda: not list(proxy.factory.sessions))
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
 
 
 @pytest_twisted.ensureDeferred
