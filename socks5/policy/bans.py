@@ -97,7 +97,7 @@ def _name(key: bytes) -> str:
 
 
 class Asking:
-    """What waits for the verdict on a login, by client: a ban takes all that the client has waiting."""
+    """What waits for the verdict on a login, by client. A ban is told to all that counts as one with the banned."""
 
     def __init__(self) -> None:
         self._waiting: dict[bytes, dict[Callable[[], None], None]] = {}
@@ -105,7 +105,7 @@ class Asking:
     def add(self, client: str, cancel: Callable[[], None]) -> None:
         """One more waits.
 
-        :param cancel: called if the client is banned meanwhile.
+        :param cancel: called if the client, or another of its network, is banned meanwhile.
         """
         self._waiting.setdefault(subscriber(client), {})[cancel] = None
 

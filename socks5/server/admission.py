@@ -123,8 +123,11 @@ class GuardedSession(ServerProtocol):
         return True
 
     def _give_up(self) -> None:
-        """The client is banned: what is checked for it need not be."""
-        if self._checking is not None:
+        """A client that counts as one with ours is banned. If ours is, too - it may be exempt -, what is checked for it
+        need not be.
+        """
+        bans = self.factory.bans
+        if self._checking is not None and bans is not None and bans.is_banned(self._client):
             self._checking.cancel()
 
     @override

@@ -435,6 +435,17 @@ def test_a_verdict_that_comes_after_the_ban_is_negative(is_right: bool, guesses:
     assert guesses.counters.bans == 1
 
 
+def test_a_ban_of_its_network_leaves_the_login_of_an_exempt_client_alone() -> None:
+    guesses = Guesses(Settings(ban_after=3, ban_exempt=Networks.parse("2001:db8::1")))
+    exempt = guesses.server.client(PASSWORD_GREETING, LOGIN, peer=address("2001:db8::1", 4000))
+    verdict = guesses.logins._verdict
+    guesses.ban(peer=address("2001:db8::2", 4000))
+    assert guesses.counters.bans == 1
+    assert guesses.logins.cancelled == 0
+    verdict.callback(User("user"))
+    assert exempt.received() == PASSWORD_CHOSEN + LOGIN_RIGHT
+
+
 def test_a_check_that_is_cancelled_without_a_ban_is_a_fault_of_the_checker(
     guesses: Guesses, failures: sessions.Failures
 ) -> None:
