@@ -30,7 +30,9 @@ def own_addresses() -> Iterator[set[str]]:
     found: set[str] = set()
     loopback = Networks.parse("127.0.0.0/8,::1")
     with pytest.MonkeyPatch.context() as patch:  # a test's own ends before its other fixtures
-        patch.setattr(server, "is_own_address", lambda host: host in found or host in loopback)
+        patch.setattr(
+            server, "is_own_address", lambda host, unknown: host in found or host in loopback
+        )
         yield found
 
 

@@ -524,7 +524,7 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
                 "{option} is given, but no listener asks for it: see --methods", option=option
             )
         for address in (self["outgoing"].ipv4, self["outgoing"].ipv6):
-            if address is not None and not is_own_address(address):
+            if address is not None and not is_own_address(address, unknown=True):
                 _log.warn(
                     "--outgoing {address}: no address of this machine now; until it is one, targets get reply 3",
                     address=address,

@@ -44,27 +44,38 @@ _PROCESS = 52
 _UNSPECIFIED = ("0.0.0.0", "::")
 """All addresses, where somebody listens; this machine, where somebody connects."""
 
-_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def is_own_address(host: str) -> bool:
+def is_own_address(host: str, *, unknown: bool) -> bool:
     """Whether what is sent to an IP literal comes to this machine, perhaps among others (multicast).
 
     The kernel is asked. What redirects packets on their way (a NAT, a firewall's rule) cannot be seen so.
 
     :param host: an IP literal; an IPv6 one may have a zone.
-    :returns: also where that cannot be found out now, for want of descriptors; False for what is no address.
+    :param unknown: the answer where that cannot be found out now, for want of descriptors or memory; not remembered.
+    :returns: False for what is no address.
     """
-    return host in _EVERY_MACHINES or _is_ours(host, int(time.monotonic() / LIFETIME))
+    if host in _EVERY_MACHINES:
+        return True
+    try:
+        return _is_ours(host, int(time.monotonic() / LIFETIME))
+    except OSError:
+        return unknown
 
 
 @lru_cache(maxsize=4096)
 def _is_ours(host: str, period: int) -> bool:
-    """Whether *host* is an address of this machine; asked once in each period."""
+    """Whether *host* is an address of this machine; asked once in each period.
+
+    :raises OSError: it cannot be found out now.
+    """
     try:
         return _is_source(host) or (":" not in host and _is_within(host))
     except OSError as error:  # not ours, not reachable, no such family
-        return error.errno in _OUT_OF_DESCRIPTORS
+        if error.errno in _OUT_OF_RESOURCES:
+            raise
+        return False
 
 
 def _is_source(host: str) -> bool:
@@ -122,7 +133,7 @@ def _comes_to(host: str, listeners: Collection[str]) -> bool:
     """Whether a connection to *host*, to a port that they have, comes to one of the *listeners*."""
     if host.partition("%")[0] in listeners or host in _UNSPECIFIED:
         return True
-    return any(each in _UNSPECIFIED for each in listeners) and is_own_address(host)
+    return any(each in _UNSPECIFIED for each in listeners) and is_own_address(host, unknown=True)
 
 
 def _bit_of(octets: bytes) -> int:

@@ -160,7 +160,8 @@ class Bans:
         until = self._banned.get(key)
         if until is None or until <= self._now():
             return False
-        return len(key) != _NETWORK or not self._is_exempt(client)  # a /64 may hold what is exempt
+        # A /64 may hold what is exempt, and what is ours may not have been known when it was banned.
+        return not self._is_exempt(client)
 
     def failed(self, client: str, is_judged: bool = True) -> float:
         """See :meth:`socks5.interfaces.IBans.failed`."""

@@ -541,7 +541,7 @@ class Associate:
         """Whether what is sent to *host* comes to this machine, a NAT's address that leads to it included."""
         if host.startswith("fe80:") and "%" not in host:
             host += self._zone  # the client's, for no other is meant
-        return self._is_advertised(host) or is_own_address(host)
+        return self._is_advertised(host) or is_own_address(host, unknown=True)
 
     def ports_changed(self) -> None:
         """See :class:`socks5.net.batch.Owner`. If a port on this machine that we send to is a socket of the proxy's

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -148,7 +149,7 @@ class ServerFactory(Factory):
         has_logins = set(self.methods) != {Method.NO_AUTHENTICATION}
         if not has_logins or not self.settings.ban_after:
             return None
-        return Bans(self.reactor, self.settings, is_own_address)
+        return Bans(self.reactor, self.settings, partial(is_own_address, unknown=False))
 
     @property
     def sessions(self) -> Iterator[ServerProtocol]:

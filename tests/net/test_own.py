@@ -28,12 +28,12 @@ from socks5.protocol.address import Address
     ],
 )
 def test_what_comes_back_whatever_the_network_is_own(host: str) -> None:
-    assert is_own_address(host)
+    assert is_own_address(host, unknown=False)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "example.org"])
 def test_others_addresses_are_not_own(host: str) -> None:
-    assert not is_own_address(host)
+    assert not is_own_address(host, unknown=False)
 
 
 class Kernel:
@@ -97,7 +97,7 @@ def test_the_kernels_source_towards_its_own_address_is_that_address(
     monkeypatch: pytest.MonkeyPatch, source: str, host: str, is_own: bool
 ) -> None:
     monkeypatch.setattr(socket, "socket", Kernel(source))
-    assert is_own_address(host) is is_own
+    assert is_own_address(host, unknown=False) is is_own
 
 
 @pytest.mark.parametrize(
@@ -112,18 +112,30 @@ def test_a_secondary_address_is_what_can_be_bound_and_is_reached_from_loopback(
     monkeypatch: pytest.MonkeyPatch, bindable: str, within: str, is_own: bool
 ) -> None:
     monkeypatch.setattr(socket, "socket", Kernel("198.51.100.1", 0, bindable, within))
-    assert is_own_address("198.51.100.2") is is_own
+    assert is_own_address("198.51.100.2", unknown=False) is is_own
 
 
-@pytest.mark.parametrize(
-    ("number", "is_own"),
-    [(errno.ENETUNREACH, False), (errno.EAFNOSUPPORT, False), (errno.EMFILE, True)],
-)
-def test_an_address_that_cannot_be_judged_for_want_of_descriptors_is_own(
-    monkeypatch: pytest.MonkeyPatch, number: int, is_own: bool
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EAFNOSUPPORT])
+def test_an_address_without_a_route_is_not_own(
+    monkeypatch: pytest.MonkeyPatch, number: int, unknown: bool
 ) -> None:
     monkeypatch.setattr(socket, "socket", Kernel("", number))
-    assert is_own_address("198.51.100.1") is is_own
+    assert not is_own_address("198.51.100.1", unknown=unknown)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_what_cannot_be_found_out_now_is_what_the_caller_says_and_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(own.time, "monotonic", lambda: 1000.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", Kernel("", number))
+        assert is_own_address("198.51.100.1", unknown=True)
+        assert not is_own_address("198.51.100.1", unknown=False)
+        assert is_own_address("127.0.0.1", unknown=False)
+    monkeypatch.setattr(socket, "socket", Kernel("198.51.100.1"))
+    assert is_own_address("198.51.100.1", unknown=False)
 
 
 def test_the_kernel_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,10 +144,10 @@ def test_the_kernel_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(socket, "socket", kernel)
     monkeypatch.setattr(own.time, "monotonic", lambda: now)
     for _ in range(3):
-        assert is_own_address("198.51.100.1")
+        assert is_own_address("198.51.100.1", unknown=False)
     assert len(kernel.asked) == 1
     now += own.LIFETIME
-    assert is_own_address("198.51.100.1")
+    assert is_own_address("198.51.100.1", unknown=False)
     assert len(kernel.asked) == 2
 
 
@@ -295,7 +307,7 @@ def test_others_listeners_are_not_ours(listener: str, host: str) -> None:
 def test_a_wildcard_listener_is_at_every_address_of_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(own, "is_own_address", lambda host: host == "192.0.2.1")
+    monkeypatch.setattr(own, "is_own_address", lambda host, unknown: host == "192.0.2.1")
     listeners = listening(("0.0.0.0", 1080), ("192.0.2.9", 1080), ("127.0.0.1", 1081))
     assert ("192.0.2.1", 1080) in listeners
     assert ("192.0.2.2", 1080) not in listeners

@@ -255,6 +255,14 @@ def test_an_address_of_this_host_stays_free_in_a_banned_network(
     assert not world.bans.is_banned("2001:db8::1")
 
 
+def test_an_address_of_this_host_that_was_banned_unknown_is_let_in_once_it_is_known(
+    world: World,
+) -> None:
+    world.fail(times=4)
+    world.ours.add(ATTACKER)
+    assert not world.bans.is_banned(ATTACKER)
+
+
 def test_listed_networks_are_never_banned() -> None:
     world = World(ban_exempt=Networks.parse("198.51.100.7,2001:db8::/32"))
     assert world.fail(ATTACKER, 20) == world.fail("2001:db8::1", 20) == 0.0

@@ -31,4 +31,6 @@ def set_up() -> None:
 
 if __name__ == "__main__":
     set_up()
-    sys.stdout.write(json.dumps([host for host in sys.argv[1:] if is_own_address(host)]))
+    sys.stdout.write(
+        json.dumps([host for host in sys.argv[1:] if is_own_address(host, unknown=False)])
+    )

@@ -19,6 +19,7 @@ from socks5.auth import CheckFailed, LoginNotJudged, User
 from socks5.interfaces import IBans
 from socks5.protocol.errors import LocalProtocolError
 from socks5.protocol.messages import Method
+from socks5.server import factory
 from socks5.server.session import ServerProtocol
 from tests import sessions
 from tests.fakes import SERVER, FakeTLSTransport, address
@@ -54,6 +55,16 @@ class ListenerFactory:
         client = Client(self, **options)  # type: ignore[arg-type]
         client.send(*sent)
         return client
+
+
+def test_whose_address_it_is_cannot_be_told_and_guesses_count_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Out of descriptors."""
+    monkeypatch.setattr(factory, "is_own_address", lambda host, unknown: unknown)
+    bans = Server(Settings(), authenticator=Logins()).factory.bans
+    assert bans is not None
+    assert bans.failed("198.51.100.7") == 0.5
 
 
 # ---------------------------------------------------------------- methods

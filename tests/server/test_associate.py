@@ -930,7 +930,9 @@ def test_a_name_leads_to_no_socket_of_the_proxy() -> None:
 def test_a_link_local_client_is_looked_for_in_its_zone(
     monkeypatch: pytest.MonkeyPatch, is_own: bool
 ) -> None:
-    monkeypatch.setattr(associate, "is_own_address", lambda host: is_own and host == "fe80::7%lo")
+    monkeypatch.setattr(
+        associate, "is_own_address", lambda host, unknown: is_own and host == "fe80::7%lo"
+    )
     client = ("fe80::7%lo", 5000)
     association = Association(host=address("fe80::1%lo", 1080), peer=address("fe80::7%lo", 51234))
     association.ask(sender=client)

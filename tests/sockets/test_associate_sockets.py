@@ -382,7 +382,7 @@ async def test_a_target_may_have_an_associations_port_at_another_address(serve: 
 async def test_the_same_port_elsewhere_is_anothers(
     serve: Any, monkeypatch: pytest.MonkeyPatch, own_ports: OwnPorts
 ) -> None:
-    monkeypatch.setattr(associate, "is_own_address", lambda host: False)
+    monkeypatch.setattr(associate, "is_own_address", lambda host, unknown: False)
     proxy = await serve()
     client, target, source = await in_use(proxy)
     own_ports.add(*target.host)
@@ -401,7 +401,7 @@ async def test_a_port_that_becomes_ours_while_its_route_is_made_is_ours(
     _, client = await proxy.associate()
     target = proxy.datagrams()
 
-    def becomes_ours(host: str) -> bool:
+    def becomes_ours(host: str, unknown: bool) -> bool:
         if target.host[1] not in own_ports:
             own_ports.add(*target.host)
         return True
