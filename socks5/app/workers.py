@@ -349,5 +349,5 @@ class WorkersFiles:
         self._workers = workers
 
     def reopen(self) -> str:
-        """Each worker does it, and says so itself."""
-        return f"the files of {self._workers.hand_on(signal.SIGHUP)} workers"
+        """Each worker is asked to; what it can read it says itself."""
+        return f"what {self._workers.hand_on(signal.SIGHUP)} workers say themselves"

@@ -89,7 +89,7 @@ def name_in(certificate: X509, kinds: Sequence[str] = tuple(NAMES)) -> str | Non
         name = next((name for kind in kinds for name in NAMES[kind](parsed)), "")
     except Exception:  # of a foreign parser, about what a stranger sent
         return None
-    is_name = name.isprintable() and 0 < len(name.encode()) <= MAX_NAME
+    is_name = name.isprintable() and name.strip() and 0 < len(name.encode()) <= MAX_NAME
     return name if is_name else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import (
@@ -52,6 +53,12 @@ def keep_transport_alive(transport: Any, keepalive: int) -> None:
     _tell(transport, probe, lambda: transport.setTcpKeepAlive(keepalive > 0))
 
 
+def _prepare_unix(sock: Any) -> None:
+    """What :func:`prepare` says that concerns a UNIX socket, too; it does not inherit that."""
+    with suppress(OSError):  # Linux before 5.15 has no urgent octets there
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
 def _tell(transport: Any, options: Callable[[Any], None], otherwise: Callable[[], None]) -> None:
     """Set options of a transport's socket, whatever lies between the two.
 
@@ -63,3 +70,5 @@ def _tell(transport: Any, options: Callable[[Any], None], otherwise: Callable[[]
             otherwise()
         elif sock.family != socket.AF_UNIX:  # whose transports say that they are for TCP, too
             options(sock)
+        elif options is prepare:
+            _prepare_unix(sock)

@@ -570,7 +570,7 @@ def test_a_rotation_of_the_log_is_every_workers(workers: Any, spawner: Spawner) 
 
 
 def test_sighup_is_handed_on_to_every_worker(workers: Any, spawner: Spawner) -> None:
-    assert WorkersFiles(workers).reopen() == "the files of 2 workers"
+    assert WorkersFiles(workers).reopen() == "what 2 workers say themselves"
     assert spawner.signals == [signal.SIGHUP, signal.SIGHUP]
 
 

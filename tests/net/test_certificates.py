@@ -72,7 +72,8 @@ def test_a_name_that_is_longer_than_a_user_name_may_be_is_none(authority: Author
 
 
 @pytest.mark.parametrize(
-    "name", ["anna\0.evil.example", "anna\nroot", "\x1b[2Janna", "an\u202ena", "anna\x7f", "\u200b"]
+    "name",
+    ["anna\0.evil.example", "anna\nroot", "\x1b[2Janna", "an\u202ena", "anna\x7f", "\u200b", " "],
 )
 @pytest.mark.parametrize("kind", ["dns", "uri", "cn"])
 def test_a_name_that_cannot_be_printed_is_none(authority: Authority, kind: str, name: str) -> None:

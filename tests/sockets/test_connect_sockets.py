@@ -1,5 +1,6 @@
 """CONNECT on real sockets: what the system makes of replies, ends and resets."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from twisted.internet.task import Clock
 
 from socks5 import PerFamily, Settings
 from tests import sessions
+from tests.sessions import Allow
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.wires import turn, until
 
@@ -59,6 +61,20 @@ async def test_urgent_octets_stay_in_their_place(serve: Any, host: str) -> None:
         sender.urge(b"ABOR\r\n")
         sender.send(b"QUIT\r\n")
         assert await receiver.receive(23) == b"RETR file\r\nABOR\r\nQUIT\r\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_urgent_octet_of_a_client_on_a_unix_socket_stays_in_its_place(
+    serve: Any, tmp_path: Path
+) -> None:
+    proxy = await serve(endpoint=f"unix:{tmp_path}/socks", rules=Allow())
+    target = proxy.listen()
+    client = await proxy.client(1, packed(*target.host), address=str(tmp_path / "socks"))
+    far, _ = await target.accept()
+    client.send(b"RETR file\r\n")
+    client.urge(b"ABOR\r\n")
+    client.send(b"QUIT\r\n")
+    assert await far.receive(23) == b"RETR file\r\nABOR\r\nQUIT\r\n"
 
 
 @pytest_twisted.ensureDeferred
