@@ -15,8 +15,12 @@ PIPES = 64
 """Pipes at the most: 64 MiB of kernel memory."""
 
 
+BULK = 1 << 20
+"""Octets in full reads after which a direction is spliced."""
+
 SWEEP_INTERVAL = 5.0
-"""Seconds without an octet after which a direction gives its pipe back."""
+"""Seconds without an octet after which a direction gives its pipe back; or, where pipes are short, with less than
+:data:`BULK`."""
 
 
 class Pipe:
@@ -47,8 +51,8 @@ class Borrower(Protocol):
     def is_blocked(self) -> bool:
         """Whether octets wait for the receiver's kernel."""
 
-    def give_pipe_back(self) -> None:
-        """Copy from now on; the pipe is wanted back."""
+    def empty_pipe(self) -> None:
+        """Copy from now on, what is in the pipe to begin with; the pipe is wanted back."""
 
 
 class PipePool:
@@ -62,18 +66,22 @@ class PipePool:
         self._free: list[Pipe] = []
         self._lent: dict[Borrower, int] = {}
         self._is_sweeping = False
+        self._is_short = False
         self.is_unavailable = not hasattr(os, "splice")
         """Whether octets are always copied; to be set where the system will not splice."""
 
     def lend(self, side: Borrower) -> Pipe | None:
         """A pipe for *side*, or None if there is none to be had."""
-        if self.is_unavailable or len(self._lent) >= PIPES:
+        if self.is_unavailable:
+            return None
+        if len(self._lent) >= PIPES:
+            self._is_short = True
             return None
         try:
             pipe = self._free.pop() if self._free else Pipe()
         except OSError:
             return None
-        self._lent[side] = side.octets
+        self._lent[side] = side.octets - BULK  # which it has moved to get here
         if not self._is_sweeping:
             self._is_sweeping = True
             self._reactor.callLater(SWEEP_INTERVAL, self._sweep)
@@ -88,14 +96,15 @@ class PipePool:
             self._free.append(pipe)
 
     def _sweep(self) -> None:
-        """Take back the pipes of silent directions, except for octets that wait in them; close all
-        pipes once no direction has one.
+        """Take back the pipes of silent directions, except for octets that wait in them, and if somebody was left
+        without one, of all that do not move bulk; close all pipes once no direction has one.
         """
+        is_short, self._is_short = self._is_short, False
         for side, octets in list(self._lent.items()):
-            if side.octets != octets or side.is_blocked:
-                self._lent[side] = side.octets
-            else:
-                side.give_pipe_back()
+            self._lent[side] = side.octets
+            moved = side.octets - octets
+            if (moved < BULK) if is_short else not (moved or side.is_blocked):
+                side.empty_pipe()
         self._is_sweeping = bool(self._lent)
         if self._is_sweeping:
             self._reactor.callLater(SWEEP_INTERVAL, self._sweep)

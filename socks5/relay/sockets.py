@@ -25,7 +25,7 @@ from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.net.connection import Connection, unacknowledged
 from socks5.net.poller import FAILED, HUNG_UP, WRITABLE
-from socks5.relay.pipes import PIPE_SIZE, Pipe, PipePool
+from socks5.relay.pipes import BULK, PIPE_SIZE, Pipe, PipePool
 from socks5.relay.relay import Owner, Relay, Side
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
@@ -36,10 +36,6 @@ BUFFER_SIZE = 262144
 
 TURNS = range(4)
 """Full reads of one socket before others get their turn."""
-
-
-BULK = 1 << 20
-"""Octets in full reads after which a direction is spliced."""
 
 
 BULKY = 65536
@@ -369,6 +365,16 @@ class SocketSide(Side):
     def unsent(self) -> int:
         """See :meth:`socks5.relay.relay.Side.unsent`."""
         return int(self.peer.held) + unacknowledged(self._socket)
+
+    def empty_pipe(self) -> None:
+        """Give the pipe back; octets in it, :data:`PIPE_SIZE` at the most, wait here instead."""
+        pipe = self._pipe
+        assert pipe is not None
+        if pipe.octets:
+            # All of them at once: a read of a pipe gives what is there (pipe(7)).
+            self.waiting = memoryview(os.read(pipe.reading, pipe.octets))
+            pipe.octets = 0
+        self.give_pipe_back()
 
     def give_pipe_back(self) -> None:
         """Copy from now on; octets still in the pipe are lost with it."""

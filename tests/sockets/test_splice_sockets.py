@@ -8,6 +8,7 @@ import errno
 import gc
 import os
 import socket
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -34,6 +35,9 @@ from tests.sessions import Ends, Failures
 from tests.sockets.wires import FarEnd, turn
 
 LINGER = 240.0
+
+NUMBERED = array("I", range(PIPE_SIZE)).tobytes()
+"""Four times as many octets as fit in a pipe, of which every four are others."""
 
 needs_splice = pytest.mark.skipif(not hasattr(os, "splice"), reason="no os.splice")
 pytestmark = pytest.mark.skipif(not hasattr(__import__("select"), "epoll"), reason="no epoll")
@@ -93,11 +97,10 @@ class Wired:
         self.serve()
 
     def stuff(self, sender: FarEnd, octets: int) -> int:
-        """Send what goes, until nothing goes any more."""
-        data = bytes(1 << 16)
+        """Send what goes of :data:`NUMBERED`, until nothing goes any more."""
         sent = quiet = 0
         while quiet < 20 and sent < octets:
-            went = sender.push(data[: octets - sent])
+            went = sender.push(NUMBERED[sent : min(sent + (1 << 16), octets)])
             sent += went
             quiet = 0 if went else quiet + 1
             self.serve(1)
@@ -360,6 +363,35 @@ def test_octets_in_a_pipe_outlast_every_sweep(wire: Any, reactor: Reactor) -> No
         with suppress(BlockingIOError):
             received += len(wired.client.socket.recv(BUFFER_SIZE))
     assert wired.relay.bytes_down == BULK * 8 + sent
+
+
+@needs_splice
+@pytest.mark.parametrize("window", [1 << 18, None])
+def test_where_pipes_are_short_they_go_to_who_moves_bulk(
+    window: int | None, wire: Any, reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who does not loses none of its octets."""
+    monkeypatch.setattr(pipes, "PIPES", 2)
+    stalled, busy, other = wire(window), wire(), wire()
+    stalled.flood()
+    stalled.clear()
+    sent = stalled.stuff(stalled.target, len(NUMBERED))
+    held = stalled.down.held
+    assert stalled.down._pipe.octets == held > 0
+    busy.flood()
+    reactor.advance(SWEEP_INTERVAL)
+    busy.flood()
+    other.flood()
+    assert other.down._pipe is None
+    reactor.advance(SWEEP_INTERVAL)
+    assert stalled.down._pipe is None
+    assert len(stalled.down.waiting) == stalled.down.held == held
+    assert busy.down._pipe is not None
+    other.flood()
+    assert other.down._pipe is not None
+    while stalled.client.count < sent:
+        stalled.serve(1)
+    assert stalled.client.value() == NUMBERED[:sent]
 
 
 @needs_splice
