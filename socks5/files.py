@@ -31,6 +31,28 @@ def read(path: str, most: int = -1) -> bytes:
         return file.read(most)
 
 
+_OF_THE_FILE = frozenset(
+    {
+        errno.EACCES,
+        errno.EINVAL,  # read() says so of what is no file
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ENXIO,  # a socket
+        errno.EPERM,
+    }
+)
+
+
+def is_of_the_file(error: OSError) -> bool:
+    """Whether a failure to read says what a file is like. Others, such as that descriptors have run out, say nothing
+    of it, and another try may succeed though it has not changed.
+    """
+    return error.errno in _OF_THE_FILE
+
+
 class Stamp(NamedTuple):
     """What changes with a file.
 
@@ -58,7 +80,8 @@ class Kept(Generic[_Value]):
     """What a small file says, read again when it has changed. It is looked at once a second at the most.
 
     :param now: gives the time.
-    :param path: the file. One that cannot be read is as good as an empty one.
+    :param path: the file. One that is not there, or may not be read, is as good as an empty one. While something else
+        keeps it from being read, the value of before stays.
     :param parse: makes a value of its text; must not raise.
     """
 
@@ -75,14 +98,18 @@ class Kept(Generic[_Value]):
         now = self._now()
         if now >= self._look_at:
             self._look_at = now + LOOK_AFTER
-            stamp = Stamp.of(self._path)
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._value = self._parse(self._text())
+            self._look()
         return self._value
 
-    def _text(self) -> str:
+    def _look(self) -> None:
+        stamp = Stamp.of(self._path)
+        if stamp == self._stamp:
+            return
         try:
-            return read(self._path).decode("utf-8", "replace")
-        except OSError:
-            return ""
+            text = read(self._path).decode("utf-8", "replace")
+        except OSError as error:
+            if not is_of_the_file(error):
+                return  # the next look tries again
+            text = ""
+        self._stamp = stamp
+        self._value = self._parse(text)

@@ -11,8 +11,10 @@ The side of the network, for tests to play, has names of its own (``deliver``, `
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -78,6 +80,17 @@ def address(host: str, port: int, kind: str = "TCP") -> IPv4Address | IPv6Addres
 
 
 # ---------------------------------------------------------------- time
+
+
+@contextmanager
+def unreadable(number: int) -> Iterator[None]:
+    """Files that an operator keeps cannot be opened, for that reason."""
+
+    def refuse(path: str, flags: int) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    with patch.object(os, "open", refuse):
+        yield
 
 
 class TimeOfDay:

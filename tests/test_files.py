@@ -1,5 +1,6 @@
 """What a file holds, what is none, and what tells that it is another one than before."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from socks5.files import LOOK_AFTER, Kept, Stamp, read
+from tests.fakes import unreadable
 
 
 def test_a_file_is_read_as_far_as_asked(tmp_path: Path) -> None:
@@ -72,3 +74,33 @@ def test_a_kept_file_is_read_when_it_has_changed_and_looked_at_now_and_then(tmp_
     clock.advance(LOOK_AFTER)
     assert kept.get() == ""
     assert parsed == ["", "one", ""]
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EIO]
+)
+def test_a_kept_file_that_cannot_be_read_now_stays_as_it_was_and_is_read_soon(
+    tmp_path: Path, number: int
+) -> None:
+    path, clock = tmp_path / "file", Clock()
+    path.write_text("one")
+    before, new = (Kept(clock.seconds, str(path), str.upper) for _ in range(2))
+    assert before.get() == "ONE"
+    path.write_text("other")
+    clock.advance(LOOK_AFTER)
+    with unreadable(number):
+        assert (before.get(), new.get()) == ("ONE", "")
+    clock.advance(LOOK_AFTER)
+    assert (before.get(), new.get()) == ("OTHER", "OTHER")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOTDIR])
+def test_a_kept_file_that_may_not_be_read_is_as_good_as_empty(tmp_path: Path, number: int) -> None:
+    path, clock = tmp_path / "file", Clock()
+    path.write_text("one")
+    kept = Kept(clock.seconds, str(path), str.upper)
+    assert kept.get() == "ONE"
+    path.write_text("other")
+    clock.advance(LOOK_AFTER)
+    with unreadable(number):
+        assert kept.get() == ""

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from socks5.auth import Known, LoginNotJudged, client_of
 from socks5.auth.users import Entry, Users, WrongSource, keyed, parse_groups, parse_users
 from socks5.auth.work import Work
-from socks5.files import Stamp, read
+from socks5.files import Stamp, is_of_the_file, read
 from socks5.loglimit import Sparing
 
 MAX_FILE = 16 * 1024 * 1024
@@ -52,6 +52,7 @@ class UserFile:
         self._parse_secret = parse_secret
         self._lock = Lock()
         self._lines = Sparing(lines=1)
+        self._unread = 0
         self._seen = self.stamp()
         self._digests: list[bytes] = []
         self._users = Users({})
@@ -59,12 +60,14 @@ class UserFile:
         self._read()
 
     def stamp(self) -> Hashable:
-        """What the files are like now; differs when they have changed."""
+        """What the files are like now; differs when they have changed, or could not be read meanwhile for a reason
+        that is none of theirs.
+        """
         stamps = [Stamp.of(path) for path in self._paths]
         now = time.time()
         if any(each is not None and abs(now - each.changed / 1e9) < SETTLED for each in stamps):
-            return *stamps, int(now / TICK)
-        return tuple(stamps)
+            return *stamps, self._unread, int(now / TICK)
+        return *stamps, self._unread
 
     def current(self) -> Users | None:
         """The users of now, or None if a file must be read for them, which may take long."""
@@ -138,7 +141,7 @@ class UserFile:
         :returns: whether something else is in them.
         :raises WrongSource: says which file is wrong, and why.
         """
-        texts = [_octets(path) for path in self._paths]
+        texts = [self._octets(path) for path in self._paths]
         digests = [keyed(sha256(text).digest()) for text in texts]
         if digests == self._digests:
             return False
@@ -149,6 +152,23 @@ class UserFile:
         self._users = Users(entries, *found)
         self._digests = digests
         return True
+
+    def _octets(self, path: str) -> bytes:
+        """What a file holds. Does not wait for what is none.
+
+        :raises WrongSource: names the file.
+        """
+        try:
+            octets = read(path, MAX_FILE + 1)
+        except OSError as error:
+            self._unread += not is_of_the_file(error)
+            reason = error.strerror
+            raise WrongSource(
+                f"expected a file that can be read, got {path!r} ({reason}); check its name and mode"
+            ) from None
+        if len(octets) > MAX_FILE:
+            raise WrongSource(f"{path} has more than {MAX_FILE} octets: expected a file of users")
+        return octets
 
 
 @implementer(ICredentialsChecker)
@@ -184,20 +204,3 @@ def _parsed(path: str, text: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
         return parse(text)
     except WrongSource as error:
         raise WrongSource(f"{path} {error}") from None
-
-
-def _octets(path: str) -> bytes:
-    """What a file holds. Does not wait for what is none.
-
-    :raises WrongSource: names the file.
-    """
-    try:
-        octets = read(path, MAX_FILE + 1)
-    except OSError as error:
-        reason = error.strerror
-        raise WrongSource(
-            f"expected a file that can be read, got {path!r} ({reason}); check its name and mode"
-        ) from None
-    if len(octets) > MAX_FILE:
-        raise WrongSource(f"{path} has more than {MAX_FILE} octets: expected a file of users")
-    return octets

@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.deadlines import clock_of
-from socks5.files import Stamp, read
+from socks5.files import Stamp, is_of_the_file, read
 from socks5.protocol.address import MAX_NAME
 
 LOOK_INTERVAL = 2.0
@@ -39,6 +39,10 @@ class Unusable(ValueError):
     """A listener's certificates, or what is said of them, cannot be used: names the option, the file,
     and what was expected.
     """
+
+
+class Unread(Unusable):
+    """A file cannot be read now, which says nothing of what is in it: descriptors have run out, or the like."""
 
 
 # Whom a client's certificate names
@@ -123,7 +127,8 @@ def _read(option: str, path: str) -> bytes:
     try:
         return read(path)
     except OSError as error:
-        raise Unusable(
+        kind = Unusable if is_of_the_file(error) else Unread
+        raise kind(
             f"{option}={path}: {error.strerror}; expected a PEM file that the proxy's user can read"
         ) from None
 
@@ -261,7 +266,8 @@ class Certificates:
         self.files = files
         self._clock = clock
         self._next_look = 0.0
-        self._seen = files.look()
+        self._seen: list[Stamp | None] | None = files.look()
+        self._complaint = ""
         self._loaded = _Loaded.from_files(files)
 
     def warn(self) -> None:
@@ -286,6 +292,7 @@ class Certificates:
         seen = self.files.look()
         self._loaded = _Loaded.from_files(self.files)
         self._seen = seen
+        self._complaint = ""
         self.warn()
         return self.files.cert
 
@@ -297,10 +304,20 @@ class Certificates:
         self._seen = seen
         try:
             self._loaded = _Loaded.from_files(self.files)
-        except (Unusable, OSError) as error:  # the latter of a file that goes at this moment
-            self.log.warn("TLS certificates stay as they were: {error}", error=error)
+        except (Unread, OSError, MemoryError) as error:  # an OSError of a file that goes just now
+            self._seen = None  # the next look reads again
+            self._complain(str(error) or type(error).__name__)
+        except Unusable as error:
+            self._complain(str(error))
         except Exception:  # what nobody thought of is not the client's fault
             self.log.failure("TLS certificates stay as they were")
         else:
+            self._complaint = ""
             self.log.info("TLS certificates are read again: {cert}", cert=self.files.cert)
             self.warn()
+
+    def _complain(self, reason: str) -> None:
+        """Once, until it is mended, or something else is the matter."""
+        if reason != self._complaint:
+            self._complaint = reason
+            self.log.warn("TLS certificates stay as they were: {error}", error=reason)

@@ -1,5 +1,6 @@
 """Files of users: read again when they change, and the last good state when they are broken."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from socks5.auth.hashes import make_hash
 from socks5.auth.users import WrongSource, parse_hash, parse_plain
 from socks5.files import Stamp
 from tests.auth.test_hashes import little_memory
+from tests.fakes import unreadable
 
 
 @pytest.fixture
@@ -147,6 +149,37 @@ def test_a_stamp_that_is_old_enough_stays(path: Path, monkeypatch: pytest.Monkey
     assert old != young
     ticks.now += files.SETTLED
     assert file.stamp() == old
+
+
+def test_a_file_that_cannot_be_read_now_is_read_as_soon_as_it_can(
+    path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    """Out of descriptors, say, when a user is removed."""
+    kernel = Ticks(monkeypatch)
+    kernel.now += 3600
+    file = UserFile(str(path), parse_plain)
+    path.write_text("bob:word\n")
+    kernel.stamp = Stamp(1, 2, 3, 5, kernel.stamp.changed)
+    changed = file.stamp()
+    with unreadable(errno.EMFILE):
+        for _ in range(3):
+            assert is_let_in(file, b"alice", b"secret")
+            assert file.current() is None
+    assert file.stamp() != changed  # so who was let in meanwhile is not remembered
+    assert not is_let_in(file, b"alice", b"secret")
+    assert is_let_in(file, b"bob", b"word")
+    assert file.current() is not None
+    [error, mended] = log
+    assert "(Too many open files)" in error
+    assert mended == f"{path} was read again; users: 1"
+
+
+def test_a_file_that_cannot_be_read_when_asked_to_is_read_at_the_next_login(path: Path) -> None:
+    file = UserFile(str(path), parse_plain)
+    path.write_text("bob:word\n")
+    with unreadable(errno.EIO), pytest.raises(WrongSource, match="Input/output error"):
+        file.reread()
+    assert not is_let_in(file, b"alice", b"secret")
 
 
 class Thread:

@@ -1,5 +1,6 @@
 """What is in certificate files, whom a certificate names, and files that change under a listener."""
 
+import errno
 import os
 import ssl
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from zope.interface.verify import verifyObject
 from socks5.net import certificates as module
 from socks5.net.certificates import LOOK_INTERVAL, Certificates, Files, Unusable, name_in, reason_of
 from tests.certificates import DAY, Authority, key_pem, new_key, pem
+from tests.fakes import unreadable
 from tests.sessions import Failures
 
 
@@ -365,6 +367,47 @@ def test_a_half_written_file_and_a_missing_one_are_told_once_each(authority: Aut
     shown, lines = listener.serve()
     assert shown == first
     assert "read again" in lines[0]
+
+
+def test_files_that_cannot_be_read_now_are_told_once_and_read_as_soon_as_they_can(
+    authority: Authority,
+) -> None:
+    """Out of descriptors, say, when a certificate is renewed."""
+    path = authority.server()
+    first = serial_number(path)
+    listener = Listener(one_file(path))
+    authority.server()
+    with unreadable(errno.EMFILE):
+        shown, [line] = listener.serve()
+        assert shown == first
+        assert f"cert={path}: Too many open files" in line
+        assert listener.serve() == (first, [])
+    assert listener.serve() == (
+        serial_number(path),
+        [f"TLS certificates are read again: {path}"],
+    )
+    authority.server()
+    with unreadable(errno.EMFILE):
+        assert listener.serve()[1] == [line]
+
+
+def test_without_memory_for_a_new_certificate_it_is_tried_again(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = authority.server()
+    first = serial_number(path)
+    listener = Listener(one_file(path))
+    authority.server()
+
+    def refuse(*_: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_context", refuse)
+        complaint = "TLS certificates stay as they were: MemoryError"
+        assert listener.serve() == (first, [complaint])
+        assert listener.serve() == (first, [])
+    assert listener.serve()[0] == serial_number(path)
 
 
 def test_a_certificate_of_an_unknown_kind_of_key_is_told_and_the_old_one_stays(
