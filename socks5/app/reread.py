@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.logfile import BaseLogFile
+
+from socks5.threads import forget_unstarted
+
+_Read = tuple[list[str], list[str]]
+"""What was read, and the sentences of what failed."""
 
 
 class Source(Protocol):
@@ -63,11 +68,21 @@ class Rereading:
             return
         self._is_under_way = True
         done, failed = _each(self._logs)
-        pool = self._reactor.getThreadPool()
-        reads = [source.reread for source in self._sources]
-        reading: Deferred[Any] = deferToThreadPool(self._reactor, pool, _each, reads)
+        reading = self._read_aside()
         reading.addCallback(lambda read: self._say(done + read[0], failed + read[1]))
         reading.addBoth(self._over)
+
+    def _read_aside(self) -> Deferred[_Read]:
+        """Read the sources in a thread, or nothing if there is none to be had."""
+        pool = self._reactor.getThreadPool()
+        reads = [source.reread for source in self._sources]
+        try:
+            return deferToThreadPool(self._reactor, pool, _each, reads)
+        except Exception as error:  # RuntimeError, MemoryError
+            forget_unstarted(pool)
+            return succeed(
+                ([], [f"files, for there is no thread to read them in: {_words(error)}"])
+            )
 
     def _say(self, done: Sequence[str], failed: Sequence[str]) -> None:
         read = ", ".join(done) or "nothing"
@@ -88,11 +103,8 @@ class Rereading:
         return outcome
 
 
-def _each(reads: Sequence[Callable[[], str | None]]) -> tuple[list[str], list[str]]:
-    """Call each, whatever the others raise.
-
-    :returns: what was read, and the sentences of those that failed.
-    """
+def _each(reads: Sequence[Callable[[], str | None]]) -> _Read:
+    """Call each, whatever the others raise."""
     done: list[str] = []
     failed: list[str] = []
     for read in reads:
@@ -101,10 +113,14 @@ def _each(reads: Sequence[Callable[[], str | None]]) -> tuple[list[str], list[st
         except OSError as error:
             failed.append(f"{error.filename}: {error.strerror}")
         except Exception as error:
-            failed.append(str(error) or type(error).__name__)
+            failed.append(_words(error))
         else:
             done += [name] if name else []
     return done, failed
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def reopen_program_log() -> str | None:

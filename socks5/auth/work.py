@@ -32,6 +32,7 @@ from socks5.auth.users import keyed
 from socks5.interfaces import IMemory
 from socks5.loglimit import Sparing
 from socks5.protocol.networks import subscriber
+from socks5.threads import forget_unstarted
 
 _PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -98,8 +99,7 @@ class Work:
         except (
             Exception
         ) as error:  # the system has no thread for us now (RuntimeError, MemoryError)
-            # What was never started could not be joined at the end.
-            pool.threads[:] = [thread for thread in pool.threads if thread.ident is not None]
+            forget_unstarted(pool)
             turn.over()
             raise self._no_thread(error) from None
         return outcome

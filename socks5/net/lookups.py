@@ -25,6 +25,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.deadlines import clock_of
@@ -35,6 +36,7 @@ from socks5.net.resolvconf import ResolvConf
 from socks5.protocol.address import unmap
 from socks5.protocol.dns import MOST_ADDRESSES, MOST_ALIASES, Answer, Code, Kind, wire_name
 from socks5.settings import OutgoingFamily
+from socks5.threads import forget_unstarted
 
 RESOLUTION_DELAY = 0.05
 """Seconds that IPv4 addresses wait for IPv6 ones (RFC 8305 section 3)."""
@@ -281,6 +283,20 @@ def _getaddrinfo(*arguments: Any, **options: Any) -> Any:
         raise socket.gaierror(socket.EAI_FAIL, str(error)) from error
 
 
+class LookupThreads(ThreadPool):
+    """Threads of lookups. One for which the system has no thread fails: Twisted's resolver would never tell of it."""
+
+    @override
+    def callInThreadWithCallback(
+        self, onResult: Any, func: Callable[..., Any], *args: Any, **kw: Any
+    ) -> None:
+        try:
+            super().callInThreadWithCallback(onResult, func, *args, **kw)
+        except Exception as error:  # RuntimeError, MemoryError
+            forget_unstarted(self)
+            onResult(False, Failure(socket.gaierror(socket.EAI_FAIL, str(error))))
+
+
 class SystemLookups(HostnameLookups):
     """Asks the system's resolver, with all that nsswitch.conf(5) names, in threads of its own.
 
@@ -289,7 +305,7 @@ class SystemLookups(HostnameLookups):
     """
 
     def __init__(self, reactor: Any, threads: int) -> None:
-        pool = ThreadPool(0, threads, "socks5-names")
+        pool = LookupThreads(0, threads, "socks5-names")
         # Daemons, for a name server that hangs must not hold up the exit.
         pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._pool: ThreadPool | None = pool

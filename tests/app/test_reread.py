@@ -1,5 +1,6 @@
 """What SIGHUP has read again, what is said of it, and what stays."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from twisted.internet import reactor
 from twisted.logger import globalLogPublisher, textFileLogObserver
 from twisted.python.logfile import LogFile
+from twisted.python.threadpool import ThreadPool
 
 from socks5.app.options import Options
 from socks5.app.reread import Rereading, reopen_program_log
@@ -91,6 +93,52 @@ def test_many_at_once_are_read_once_more_and_not_more_often(threads: Threads) ->
     rereading.begin()
     threads.run()
     assert source.times == 3
+
+
+class RealThreads:
+    """A reactor with a thread pool of Twisted's, until it ends."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPool(0, 1)
+        self.pool.start()
+        self.calls: list[Callable[[], None]] = []
+
+    def getThreadPool(self) -> ThreadPool:
+        return self.pool
+
+    def callFromThread(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.calls.append(lambda: function(*arguments))
+
+    def end(self) -> None:
+        self.pool.stop()
+        for call in self.calls:
+            call()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("can't start new thread"), "can't start new thread"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_without_a_thread_no_files_are_read_and_the_next_time_they_are(
+    monkeypatch: pytest.MonkeyPatch, log: list[str], error: Exception, reason: str
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise error
+
+    threads, source = RealThreads(), Kept("users.txt")
+    rereading = Rereading(threads, [source], Kept("access.log"))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        rereading.begin()
+    failed = f"files, for there is no thread to read them in: {reason}"
+    assert log == [f"SIGHUP: read again: access.log; stays as it was: {failed}"]
+    assert source.times == 0
+    rereading.begin()
+    threads.end()
+    assert log[1:] == ["SIGHUP: read again: access.log, users.txt"]
 
 
 # ---------------------------------------------------------------- the program's log

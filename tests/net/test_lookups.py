@@ -571,7 +571,7 @@ def test_the_system_s_threads_are_bounded_and_end_without_being_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Pool.made = []
-    monkeypatch.setattr(lookups, "ThreadPool", Pool)
+    monkeypatch.setattr(lookups, "LookupThreads", Pool)
     reactor, outcomes = FakeReactor(), []
     system = SystemLookups(reactor, 3)
     system.begin("one.example", outcomes.append)
@@ -617,6 +617,33 @@ async def test_whatever_the_system_raises_ends_the_lookup(
     await until(lambda: outcomes)
     assert outcomes == [Outcome((), is_certain=False)]
     assert asked == ["one.example"]
+    system.close()
+    await until(lambda: threads() == [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_thread_a_lookup_ends_and_nothing_is_left_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or it would keep its place for ever."""
+    from twisted.internet import reactor
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    system, outcomes = SystemLookups(reactor, 1), []
+    pool = system._pool
+    assert pool is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            system.begin("127.1", outcomes.append)
+        await until(lambda: len(outcomes) == 3)
+    assert outcomes == [Outcome((), is_certain=False)] * 3
+    assert pool.threads == []
+    system.begin("127.1", outcomes.append)
+    await until(lambda: len(outcomes) == 4)
+    assert outcomes[-1] == Outcome(("127.0.0.1",))
     system.close()
     await until(lambda: threads() == [])
 
