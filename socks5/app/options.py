@@ -686,8 +686,12 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         listening = Inheriting(reactor, factory.limit, worker.sockets)
         announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
     required, optional = options.listeners(listening, factory)
-    reread = Rereading(reactor, options.sources, access_log).begin
-    return ProxyService(reactor, factory, required, optional, access_log, announcer, reread)
+    rereading = Rereading(reactor, options.sources, access_log)
+    if options.sources:
+        reactor.callWhenRunning(rereading.watch)
+    return ProxyService(
+        reactor, factory, required, optional, access_log, announcer, rereading.begin
+    )
 
 
 def _parent(options: Options, reactor: Any) -> IService:

@@ -2,6 +2,9 @@
 lead to now.
 
 What cannot be read replaces nothing. One line of the log says what was read, and what stays as it was.
+
+Files are also looked at every few seconds, by each process for itself: what one has said counts, even if it
+says something else, or is gone, before anybody logs in here.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.logfile import BaseLogFile
@@ -20,8 +24,15 @@ _Read = tuple[list[str], list[str]]
 """What was read, and the sentences of what failed."""
 
 
+LOOK_INTERVAL = 2.0
+"""Seconds between two looks whether files have changed."""
+
+
 class Source(Protocol):
     """Something that was read from files."""
+
+    def look(self) -> None:
+        """Read them again if they have changed, in a thread of its own; what comes of it, it says itself."""
 
     def reread(self) -> str:
         """Read them again, in a thread of its own.
@@ -60,6 +71,15 @@ class Rereading:
             self._logs.append(access_log.reopen)
         self._is_under_way = False
         self._is_asked_again = False
+        self._rounds = LoopingCall(self._look)
+        self._rounds.clock = reactor
+
+    def watch(self) -> None:
+        """From now on look whether the files have changed, whether anybody asks for them or not."""
+        self._rounds.start(LOOK_INTERVAL, now=False)
+
+    def _look(self) -> Deferred[_Read]:
+        return self._aside([source.look for source in self._sources])
 
     def begin(self) -> None:
         """Read everything again; once more, if it is asked for while that is under way."""
@@ -68,14 +88,13 @@ class Rereading:
             return
         self._is_under_way = True
         done, failed = _each(self._logs)
-        reading = self._read_aside()
+        reading = self._aside([source.reread for source in self._sources])
         reading.addCallback(lambda read: self._say(done + read[0], failed + read[1]))
         reading.addBoth(self._over)
 
-    def _read_aside(self) -> Deferred[_Read]:
-        """Read the sources in a thread, or nothing if there is none to be had."""
+    def _aside(self, reads: Sequence[Callable[[], str | None]]) -> Deferred[_Read]:
+        """Read in a thread, or nothing if there is none to be had."""
         pool = self._reactor.getThreadPool()
-        reads = [source.reread for source in self._sources]
         try:
             return deferToThreadPool(self._reactor, pool, _each, reads)
         except Exception as error:  # RuntimeError, MemoryError

@@ -82,6 +82,10 @@ class UserFile:
                 self._seen = stamp
             return self._users
 
+    def look(self) -> None:
+        """Read the files if they have changed; in any thread."""
+        self.users()
+
     def judge(self, name: bytes, password: bytes) -> Known:
         """Let a user of now in; see :meth:`~socks5.auth.users.Users.judge`. The log says what could not
         be judged.

@@ -280,7 +280,7 @@ class Certificates:
         now = clock_of(self._clock)()
         if now >= self._next_look:
             self._next_look = now + LOOK_INTERVAL
-            self._look()
+            self.look()
         return SSL.Connection(self._loaded.context, None)
 
     def reread(self) -> str:
@@ -296,7 +296,8 @@ class Certificates:
         self.warn()
         return self.files.cert
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read the files if they have changed; in any thread."""
         # Before reading: what is written meanwhile is then noticed at the next look.
         seen = self.files.look()
         if seen == self._seen:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher, textFileLogObserver
 from twisted.python.logfile import LogFile
 from twisted.python.threadpool import ThreadPool
 
 from socks5.app.options import Options
-from socks5.app.reread import Rereading, reopen_program_log
+from socks5.app.reread import LOOK_INTERVAL, Rereading, reopen_program_log
 from socks5.server.factory import ServerFactory
 from tests.certificates import self_signed
 
@@ -30,13 +31,17 @@ class Kept:
             raise self.outcome
         return self.outcome
 
+    def look(self) -> None:
+        self.reread()
+
     reopen = reread
 
 
-class Threads:
+class Threads(Clock):
     """A reactor whose threads do their work when they are told to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.work: list[Callable[[], None]] = []
 
     def getThreadPool(self) -> Any:
@@ -65,6 +70,18 @@ def test_one_line_says_what_was_read(threads: Threads, log: list[str]) -> None:
     Rereading(threads, sources, Kept("access.log")).begin()
     threads.run()
     assert log == ["SIGHUP: read again: access.log, users.txt (users: 3), proxy.pem"]
+
+
+def test_files_are_looked_at_whether_anybody_asks_for_them_or_not(threads: Threads) -> None:
+    """One look at a time, and none that fails is the last."""
+    source = Kept(RuntimeError())
+    Rereading(threads, [source], None).watch()
+    threads.pump([LOOK_INTERVAL] * 3)
+    assert (len(threads.work), source.times) == (1, 0)
+    for times in (1, 2):
+        threads.run()
+        assert source.times == times
+        threads.advance(LOOK_INTERVAL)
 
 
 def test_what_fails_is_said_and_hinders_nothing(threads: Threads, log: list[str]) -> None:
