@@ -234,8 +234,7 @@ class ServerFactory(Factory):
 
         :returns: fires with None when all are gone.
         """
-        for session in self.sessions:
-            session.close(reason)
+        self._for_each_session(lambda session: session.close(reason))
         all_gone: Deferred[None] = Deferred()
         timer = self.reactor.callLater(grace, self._abort_sessions)
         all_gone.addBoth(lambda _: timer.cancel() if timer.active() else None)
@@ -244,5 +243,12 @@ class ServerFactory(Factory):
         return all_gone
 
     def _abort_sessions(self) -> None:
+        self._for_each_session(ServerProtocol.abort)
+
+    def _for_each_session(self, end: Callable[[ServerProtocol], None]) -> None:
+        """End all sessions; one in which something fails keeps no other from its end."""
         for session in self.sessions:
-            session.abort()
+            try:
+                end(session)
+            except Exception:
+                self.log.failure("a session could not be closed")

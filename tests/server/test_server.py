@@ -826,6 +826,21 @@ def test_bug_that_keeps_a_session_from_its_end_aborts_it(
     assert list(server.factory.sessions) == []
 
 
+def test_session_that_cannot_be_closed_keeps_no_other_from_its_end(failures: Failures) -> None:
+    commands = Commands()
+    server = Server(commands=commands)
+    broken, slow, quick = (server.client(GREETING, CONNECT) for _ in range(3))
+    commands.begun[0].stop = raise_bug
+    broken.transport.abortConnection = raise_bug  # type: ignore[method-assign]
+    slow.transport.loseConnection = lambda: None  # type: ignore[method-assign]
+    server.factory.close_sessions("shutdown", 5)
+    assert not quick.is_connected
+    assert slow.is_connected
+    server.reactor.advance(5)
+    assert not slow.is_connected
+    assert failures.take(RuntimeError) == ["a bug"] * 2
+
+
 def test_bug_at_the_client_s_end_is_answered(failures: Failures) -> None:
     commands = Commands()
     server = Server(commands=commands)
