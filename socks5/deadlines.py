@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python import runtime
 
+_log = Logger()
+
 
 def clock_of(reactor: Any) -> Callable[[], float]:
     """The clock to measure lengths of time by: it gives seconds, and nobody sets it.
@@ -104,8 +106,6 @@ class Young:
     :param reactor: the clock.
     """
 
-    _log = Logger()
-
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._newest: set[Lasting] = set()
@@ -132,7 +132,7 @@ class Young:
             try:
                 one.lasts()
             except Exception:
-                self._log.failure("what lasts has failed")
+                _log.failure("what lasts has failed")
 
 
 class IdleTimers:
@@ -202,7 +202,13 @@ class IdleTimer:
         self._deadlines.clear(self)
 
     def _tick(self) -> None:
-        seen, self._seen = self._seen, self._progress()
+        seen = self._seen
+        try:
+            self._seen = self._progress()
+        except Exception:  # what cannot be watched does not go on unwatched
+            _log.failure("progress cannot be measured")
+            self._expired()
+            return
         self._quiet_looks = self._quiet_looks + 1 if seen == self._seen else 0
         if self._quiet_looks < self._looks:
             self._deadlines.set(self, self._tick)

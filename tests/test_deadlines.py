@@ -369,6 +369,17 @@ def test_a_timer_may_be_stopped_by_what_it_calls_and_afterwards(
 # ---------------------------------------------------------------- what lasts
 
 
+def test_what_cannot_be_measured_any_more_is_over(
+    clock: Clock, calls: Calls, mover: Mover, failures: Failures
+) -> None:
+    IdleTimers(clock).start(LENGTH, lambda: 1 // (1 - mover.moved), calls.will("idle"))
+    mover.moved = 1
+    clock.advance(LENGTH / 4)
+    assert calls == ["idle"]
+    assert len(failures.take(ZeroDivisionError)) == 1
+    assert clock.getDelayedCalls() == []
+
+
 class Thing:
     """Counts how often it is told that it lasts.
 
