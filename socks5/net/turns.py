@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from socks5.net.poller import READABLE
@@ -32,6 +33,9 @@ millisecond."""
 
 ROUND = 4 * SHARE
 """What those who wait may use together until the others are served."""
+
+
+_log = Logger()
 
 
 class Waiting(Protocol):
@@ -90,8 +94,16 @@ class Share:
             try:
                 waiting.ready(READABLE)
             except Exception:
-                waiting.crashed(Failure())
+                _crash(waiting)
         return before - self.left
+
+
+def _crash(waiting: Waiting) -> None:
+    """Tell *waiting* of the exception under way. What that raises in its turn is no other's concern."""
+    try:
+        waiting.crashed(Failure())
+    except Exception:
+        _log.failure("a failed socket could not be given up")
 
 
 class Turns:

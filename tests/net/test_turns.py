@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from socks5.net import turns
 from socks5.net.turns import ROUND, SHARE, Share, Turns, turns_of
 from tests.fakes import SteppedClock
+from tests.sessions import Failures
 
 CLIENT, OTHER = "198.51.100.7", "198.51.100.8"
 
@@ -125,6 +126,27 @@ def test_a_bug_of_one_is_not_the_others(reactor: SteppedClock) -> None:
     share.wait(sound)
     assert turn(reactor, done) == "b"
     assert [failure.type for failure in broken.failures] == [ZeroDivisionError]
+
+
+def test_a_bug_of_one_that_fails_again_is_not_the_others_either(
+    reactor: SteppedClock, failures: Failures
+) -> None:
+    class Broken(Socket):
+        def ready(self, events: int) -> None:
+            raise ZeroDivisionError("a bug")
+
+        def crashed(self, failure: Failure) -> None:
+            failure.raiseException()
+
+    done: list[str] = []
+    queue = Turns(reactor)
+    shares = [queue.share_of(each) for each in (CLIENT, CLIENT, OTHER)]
+    kinds = (Broken, Socket, Socket)
+    for kind, name, share in zip(kinds, "abc", shares, strict=True):
+        share.left = 0
+        share.wait(kind(name, share, 1, done))
+    assert turn(reactor, done) == "bc"
+    assert failures.take(ZeroDivisionError) == ["a bug"]
 
 
 def test_one_subscriber_has_one_share_as_long_as_it_uses_it() -> None:
