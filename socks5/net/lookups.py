@@ -23,6 +23,7 @@ from twisted.internet.interfaces import (
     IHostResolution,
     IResolutionReceiver,
 )
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from typing_extensions import override
@@ -37,6 +38,8 @@ from socks5.protocol.address import unmap
 from socks5.protocol.dns import MOST_ADDRESSES, MOST_ALIASES, Answer, Code, Kind, wire_name
 from socks5.settings import OutgoingFamily
 from socks5.threads import forget_unstarted
+
+_log = Logger()
 
 RESOLUTION_DELAY = 0.05
 """Seconds that IPv4 addresses wait for IPv6 ones (RFC 8305 section 3)."""
@@ -228,7 +231,7 @@ class _Receiver:
     """
 
     def __init__(self, done: Done) -> None:
-        self._done = done
+        self._done: Done | None = done
         self._found: dict[str, None] = {}
         self._counts = Counter[bool]()
 
@@ -243,7 +246,15 @@ class _Receiver:
 
     def resolutionComplete(self) -> None:
         # Without addresses nobody says whether there are none, or no name server has answered.
-        self._done(Outcome(tuple(self._found), is_certain=bool(self._found)))
+        self.finish(Outcome(tuple(self._found), is_certain=bool(self._found)))
+
+    def finish(self, outcome: Outcome | Failure) -> None:
+        """Tell the outcome; a resolver that says another is not listened to."""
+        done, self._done = self._done, None
+        if done is not None:
+            done(outcome)
+        elif isinstance(outcome, Failure):
+            _log.failure("a resolver failed behind its answer", failure=outcome)
 
 
 class HostnameLookups:
@@ -257,10 +268,11 @@ class HostnameLookups:
 
     def begin(self, name: str, done: Done) -> Callable[[], None]:
         """See :class:`Lookups`."""
+        receiver = _Receiver(done)
         try:
-            self._resolver.resolveHostName(_Receiver(done), name)
+            self._resolver.resolveHostName(receiver, name)
         except Exception:
-            done(Failure())
+            receiver.finish(Failure())
         return _do_nothing
 
 

@@ -22,7 +22,7 @@ from socks5.net.lookups import (
 )
 from socks5.protocol.dns import wire_name
 from socks5.settings import OutgoingFamily
-from tests.fakes import FakeLookup, FakeReactor, FakeTransport
+from tests.fakes import FakeLookup, FakeReactor, FakeTransport, address
 from tests.nameserver import (
     CNAME,
     NO_SUCH_NAME,
@@ -34,6 +34,7 @@ from tests.nameserver import (
     message,
     record,
 )
+from tests.sessions import Failures
 from tests.sockets.wires import until
 
 NAME = "www.example.org"
@@ -539,6 +540,22 @@ def test_a_resolver_that_raises_fails() -> None:
     outcomes: list[Any] = []
     HostnameLookups(lookup).begin(NAME, outcomes.append)
     assert outcomes[0].check(ZeroDivisionError)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_resolver_answers_once(fails: bool, failures: Failures) -> None:
+    class Hasty:
+        def resolveHostName(self, receiver: Any, name: str) -> None:
+            for host in ("192.0.2.1", "192.0.2.2"):
+                receiver.addressResolved(address(host, 0))
+                receiver.resolutionComplete()
+            if fails:
+                raise ZeroDivisionError("a bug")
+
+    outcomes: list[Any] = []
+    HostnameLookups(Hasty()).begin(NAME, outcomes.append)  # type: ignore[arg-type]
+    assert outcomes == [Outcome(("192.0.2.1",))]
+    assert failures.take(ZeroDivisionError) == ["a bug"] * fails
 
 
 class Pool:
