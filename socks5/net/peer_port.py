@@ -100,6 +100,8 @@ class PeerPort:
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.net.poller.Owner`: a peer that could not be let in. The wait goes on."""
         Port.log.failure("a peer could not be let in", failure=failure)
+        if self._socket is not None:  # others may have come with it
+            self._poller.again_later(self._socket.fileno(), RETRY_DELAY)
 
     def stopListening(self) -> None:
         """Close the socket; may be called twice."""

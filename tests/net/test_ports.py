@@ -39,6 +39,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
 from zope.interface import implementer, providedBy
 
 from socks5.counters import Counters
@@ -1284,9 +1285,7 @@ async def test_a_peer_that_cannot_be_let_in_is_logged_and_the_wait_goes_on(
     assert poller is not None
     peers.port = PeerPort(poller, "127.0.0.1", 0, awaits, peers.connected)
     with capturedLogs() as events:
-        clients = [peers.connect()]
-        await peers.until(lambda: events)
-        clients.append(peers.connect())
+        clients = [peers.connect() for _ in range(2)]  # at once
         await peers.until(lambda: peers.streams)
     assert [formatEvent(event) for event in events] == ["a peer could not be let in"]
     assert failures.take(ZeroDivisionError) == ["a bug"]
@@ -1294,3 +1293,11 @@ async def test_a_peer_that_cannot_be_let_in_is_logged_and_the_wait_goes_on(
     peers.port.stopListening()
     for client in clients:
         client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bug_at_the_end_of_such_a_port_is_logged_only(failures: Failures) -> None:
+    peers = Peers()
+    peers.port.stopListening()
+    peers.port.crashed(Failure(ZeroDivisionError("a bug")))
+    assert failures.take(ZeroDivisionError) == ["a bug"]
