@@ -543,13 +543,14 @@ class ServerProtocol:
 
     def fail(self, failure: Failure) -> None:
         """See :meth:`socks5.interfaces.ISession.fail`."""
-        if failure.check(*EXPECTED_FAILURES):
-            self._refuse(
-                reply_for(failure),
-                f"{type(failure.value).__name__}: {failure.getErrorMessage()}",
-            )
-        else:
+        if not failure.check(*EXPECTED_FAILURES):
             self.crashed(failure)
+            return
+        reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+        try:
+            self._refuse(reply_for(failure), reason)
+        except Exception:  # here, for whoever calls is a timer or an errback
+            self.crashed(Failure())
 
     def _refuse(self, code: int, reason: str) -> None:
         if not self._is_over:

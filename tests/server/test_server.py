@@ -811,17 +811,19 @@ def test_bug_after_the_reply_closes(failures: Failures) -> None:
     assert [record.reason for record in server.records] == ["internal error"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ConnectionRefused()])
 @pytest.mark.parametrize("bug", ["reply", "stop"])
-def test_bug_that_keeps_a_session_from_its_end_aborts_it(
-    bug: str, monkeypatch: pytest.MonkeyPatch, failures: Failures
+def test_bug_in_the_end_of_a_session_leaves_nothing_open(
+    bug: str, error: Exception, monkeypatch: pytest.MonkeyPatch, failures: Failures
 ) -> None:
     """A GSSAPI context that has expired wraps no reply, not even the one that says that something failed."""
     monkeypatch.setattr({"reply": ServerProtocol, "stop": FakeCommand}[bug], bug, raise_bug)
     commands = Commands()
     server = Server(commands=commands)
     client = server.client(GREETING, CONNECT)
-    commands.begun[0].session.crashed(Failure(RuntimeError("a bug")))
-    assert failures.take(RuntimeError) == ["a bug"] * 2
+    commands.begun[0].session.fail(Failure(error))
+    assert set(failures.take(RuntimeError)) == {"a bug"}
+    client.end()
     assert not client.is_connected
     assert list(server.factory.sessions) == []
 
