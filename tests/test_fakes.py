@@ -51,7 +51,7 @@ from zope.interface.verify import verifyObject
 
 from socks5.interfaces import IDialer, IResolver, IStream
 from socks5.net.resolver import Resolver
-from socks5.outbound.direct import Dialer
+from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.relay.transports import can_half_close
 from socks5.settings import Settings
@@ -1104,7 +1104,7 @@ def fake_dialer() -> Dialling:
 
 def real_dialer() -> Dialling:
     reactor = fakes.FakeReactor()
-    dialer = Dialer(reactor, Settings(), fakes.FakeResolver())
+    dialer = DirectDialer(reactor, Settings(), fakes.FakeResolver())
     return Dialling(
         dialer,
         lambda: reactor.connectors[-1].succeed(),  # noqa: PLW0108 - it is not there yet

@@ -35,7 +35,7 @@ from typing_extensions import override
 from socks5.app.signals import Signals
 from socks5.net.addresses import address_of
 from socks5.net.certificates import Unusable
-from socks5.net.tls import TLSEndpoint, endpoint_from
+from socks5.net.tls import TLSEndpoint, tls_endpoint
 from socks5.protocol.address import unmap
 from socks5.server.factory import ServerFactory
 
@@ -159,7 +159,7 @@ def endpoint_at(listening: Any, description: str) -> IStreamServerEndpoint:
 
     :param listening: the reactor that it listens with.
     """
-    return endpoint_from(listening, description) or serverFromString(listening, description)
+    return tls_endpoint(listening, description) or serverFromString(listening, description)
 
 
 def _what_is_wrong(error: Exception) -> str:

@@ -118,7 +118,7 @@ class TLSEndpoint:
         return self.tcp.listen(self.wrap(protocolFactory))
 
 
-def endpoint_from(reactor: Any, description: str) -> TLSEndpoint | None:
+def tls_endpoint(reactor: Any, description: str) -> TLSEndpoint | None:
     """The endpoint for a string.
 
     :param reactor: listens, and is the clock.

@@ -68,7 +68,7 @@ class _Single:
 
     __slots__ = ("_attempt", "_dialer", "_winner")
 
-    def __init__(self, dialer: Dialer) -> None:
+    def __init__(self, dialer: DirectDialer) -> None:
         self._dialer = dialer
         self._attempt: Attempt | None = None
         self._winner: Deferred[IStream] | None = Deferred(self._cancelled)
@@ -127,7 +127,7 @@ class _Race:
         "_winner",
     )
 
-    def __init__(self, dialer: Dialer, client: str, hosts: Sequence[str], port: int) -> None:
+    def __init__(self, dialer: DirectDialer, client: str, hosts: Sequence[str], port: int) -> None:
         self._dialer = dialer
         self._whose = client
         self._hosts = list(hosts)
@@ -273,7 +273,7 @@ class _Shares:
 
 
 @implementer(IDialer)
-class Dialer:
+class DirectDialer:
     """Connects to targets directly.
 
     :param reactor: provides IReactorTCP and the clock; with a poller, sockets are our own.

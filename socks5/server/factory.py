@@ -40,7 +40,7 @@ from socks5.net.addresses import address_of
 from socks5.net.descriptors import SessionLimit
 from socks5.net.own import OwnListeners, is_own_address
 from socks5.net.resolver import Resolver
-from socks5.outbound.direct import Dialer
+from socks5.outbound.direct import DirectDialer
 from socks5.policy.bans import Asking, Bans
 from socks5.policy.rules import Rules
 from socks5.protocol.address import UNSPECIFIED
@@ -72,7 +72,7 @@ class ServerFactory(Factory):
         Clients should come with one, and must unless there is an *authenticator*.
     :param rules: who may do what; default: :class:`socks5.policy.rules.Rules`.
     :param resolver: names to addresses; default: :class:`socks5.net.resolver.Resolver`.
-    :param dialer: how targets are reached; default: :class:`socks5.outbound.direct.Dialer`.
+    :param dialer: how targets are reached; default: :class:`socks5.outbound.direct.DirectDialer`.
     :param access_log: takes a record for each session; default: none.
     :param commands: what serves each CMD octet; default: :data:`COMMANDS`.
     :param bans: remembers failed logins; default: :class:`socks5.policy.bans.Bans`, where there are logins and
@@ -120,7 +120,7 @@ class ServerFactory(Factory):
             Resolver(reactor, self.settings) if resolver is None else resolver
         )
         self.dialer: IDialer = (
-            Dialer(reactor, self.settings, self.resolver) if dialer is None else dialer
+            DirectDialer(reactor, self.settings, self.resolver) if dialer is None else dialer
         )
         self.listeners = OwnListeners()
         """Where clients come in, as far as :meth:`listens_on` has been told."""

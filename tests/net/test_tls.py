@@ -17,7 +17,7 @@ from socks5.app import service
 from socks5.app.options import Options
 from socks5.app.service import is_authenticated, is_exposed
 from socks5.net.certificates import NAMES, Files, Unusable
-from socks5.net.tls import FORM, TLSEndpoint, TLSFactory, endpoint_from
+from socks5.net.tls import FORM, TLSEndpoint, TLSFactory, tls_endpoint
 from tests import sessions
 from tests.certificates import Authority
 from tests.fakes import CLIENT, SERVER, FakeTransport
@@ -33,7 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def endpoint(description: str, reactor: Any = None) -> TLSEndpoint:
-    made = endpoint_from(reactor or MemoryReactorClock(), description)
+    made = tls_endpoint(reactor or MemoryReactorClock(), description)
     assert made is not None
     return made
 
@@ -89,7 +89,7 @@ def test_it_listens_by_tcp(option: str, interface: str) -> None:
 )
 def test_another_string_is_for_twisted(description: str, here: Path) -> None:
     (here / "folder.pem").mkdir()
-    assert endpoint_from(MemoryReactorClock(), description) is None
+    assert tls_endpoint(MemoryReactorClock(), description) is None
 
 
 # ---------------------------------------------------------------- what is refused
@@ -131,7 +131,7 @@ def test_another_string_is_for_twisted(description: str, here: Path) -> None:
 def test_what_is_wrong_is_said(description: str, sentence: str, here: Path) -> None:
     expected = sentence.replace("{here}", str(here))
     with pytest.raises(Unusable) as raised:
-        endpoint_from(MemoryReactorClock(), description)
+        tls_endpoint(MemoryReactorClock(), description)
     assert str(raised.value).startswith(expected)
     with pytest.raises(usage.UsageError) as refused:
         Options().parseOptions(["--listen", description])

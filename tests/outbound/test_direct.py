@@ -26,7 +26,7 @@ from zope.interface.verify import verifyObject
 from socks5.interfaces import IDialer, IStream
 from socks5.outbound import direct as dial
 from socks5.outbound.attempts import Stream
-from socks5.outbound.direct import Dialer, interleaved
+from socks5.outbound.direct import DirectDialer, interleaved
 from socks5.outbound.failures import reply_for
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import NotAllowed, TTLExpired
@@ -49,7 +49,7 @@ class World:
     def __init__(self, hosts: Sequence[str] | None = None, **settings: Any) -> None:
         self.reactor = FakeReactor()
         self.resolver = FakeResolver({} if hosts is None else {b"example.org": hosts})
-        self.dialer = Dialer(self.reactor, Settings(**settings), self.resolver)
+        self.dialer = DirectDialer(self.reactor, Settings(**settings), self.resolver)
         self.asked: list[str] = []
         self.given: list[Any] = []
         self.dialling: Deferred[IStream] = Deferred()

@@ -22,7 +22,7 @@ from socks5.auth import CheckFailed, Known, LoginNotJudged, User
 from socks5.interfaces import Access, ICommand, ISession, Record
 from socks5.net import crowds
 from socks5.net.resolver import Resolver
-from socks5.outbound.direct import Dialer
+from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused
 from socks5.protocol.messages import Command, Credentials, Method, ReplyCode
@@ -1229,7 +1229,7 @@ def test_factory_makes_do_with_a_reactor() -> None:
     assert isinstance(factory.authenticator, NoAuthentication)
     assert isinstance(factory.rules, Rules)
     assert isinstance(factory.resolver, Resolver)
-    assert isinstance(factory.dialer, Dialer)
+    assert isinstance(factory.dialer, DirectDialer)
     assert factory.settings == Settings()
     assert factory.access_log is None
 
@@ -1264,7 +1264,7 @@ def test_connection_error_without_a_code_of_its_own_gets_reply_1() -> None:
 def test_how_long_a_session_was_or_a_dial_is_does_not_depend_on_the_time_of_day() -> None:
     factory = ServerFactory(TimeOfDay())
     assert factory.now is time.monotonic
-    assert isinstance(factory.dialer, Dialer)
+    assert isinstance(factory.dialer, DirectDialer)
     assert factory.dialer.now is time.monotonic
 
 

@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 
 from socks5.interfaces import IResolver, IStream
 from socks5.net.poller import poller_of
-from socks5.outbound.direct import Dialer
+from socks5.outbound.direct import DirectDialer
 from socks5.outbound.failures import reply_for
 from socks5.protocol.address import Address
 from socks5.protocol.errors import NotAllowed, TTLExpired
@@ -30,16 +30,16 @@ from tests.sockets.wires import FarEnd, WithoutPoller, free_port, turn, until
 NAME = b"example.org"
 
 
-def sockets(settings: Settings, resolver: IResolver) -> Dialer:
+def sockets(settings: Settings, resolver: IResolver) -> DirectDialer:
     from twisted.internet import reactor
 
-    return Dialer(reactor, settings, resolver)
+    return DirectDialer(reactor, settings, resolver)
 
 
-def endpoints(settings: Settings, resolver: IResolver) -> Dialer:
+def endpoints(settings: Settings, resolver: IResolver) -> DirectDialer:
     from twisted.internet import reactor
 
-    return Dialer(WithoutPoller(reactor), settings, resolver)
+    return DirectDialer(WithoutPoller(reactor), settings, resolver)
 
 
 @pytest.fixture(params=[sockets, endpoints])
@@ -153,7 +153,7 @@ async def dial(make_dialer: Any, targets: Targets) -> Any:
         return len([call for call in reactor.getDelayedCalls() if call.getTime() > soon])
 
     before = descriptors(), calls()
-    dialers: list[Dialer] = []
+    dialers: list[DirectDialer] = []
     made: list[Dialling] = []
 
     def dial(

@@ -26,7 +26,7 @@ from socks5.net.connection import Connection
 from socks5.net.poller import poller_of
 from socks5.net.tcp_options import prepare
 from socks5.outbound.attempts import Stream
-from socks5.outbound.direct import Dialer
+from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.relay import relay
 from socks5.relay import sockets as splice
@@ -222,7 +222,9 @@ async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
     from twisted.internet import reactor
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        dialer = Dialer(reactor if is_plain else WithoutPoller(reactor), Settings(), FakeResolver())
+        dialer = DirectDialer(
+            reactor if is_plain else WithoutPoller(reactor), Settings(), FakeResolver()
+        )
         far = await dialer.dial(ASKER, Address(*listener.getsockname()), lambda host: True)
         assert isinstance(far, Connection if is_plain else Stream)
         return FarEnd(listener.accept()[0]), far

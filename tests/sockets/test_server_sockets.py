@@ -17,7 +17,7 @@ from socks5 import Settings
 from socks5.interfaces import Access, IDialer
 from socks5.net.ports import Port
 from socks5.outbound.attempts import Stream
-from socks5.outbound.direct import Dialer
+from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from tests.certificates import self_signed
 from tests.fakes import FakeResolver
@@ -285,7 +285,7 @@ class Held:
     def __init__(self, dialer: IDialer | None) -> None:
         from twisted.internet import reactor
 
-        self._dialer = dialer or Dialer(reactor, Settings(), FakeResolver())
+        self._dialer = dialer or DirectDialer(reactor, Settings(), FakeResolver())
         self.go: Deferred[None] = Deferred()
 
     def dial(

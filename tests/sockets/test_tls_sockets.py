@@ -20,7 +20,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
-from socks5.net.tls import TLSEndpoint, endpoint_from
+from socks5.net.tls import TLSEndpoint, tls_endpoint
 from tests.certificates import DAY, Authority, self_signed
 from tests.sessions import (
     GREETING,
@@ -453,7 +453,7 @@ async def test_another_factory_can_stand_between_tcp_and_tls(
     certified: Certified, is_glued: bool
 ) -> None:
     def endpoint(listener: Any) -> BehindHeader:
-        made = endpoint_from(listener, certified.description())
+        made = tls_endpoint(listener, certified.description())
         assert made is not None
         return BehindHeader(made)
 

@@ -1,0 +1,27 @@
+"""The package's own names: each is there, and costs nothing until it is asked for."""
+
+import subprocess
+import sys
+
+import pytest
+
+import socks5
+
+
+@pytest.mark.parametrize("name", socks5.__all__)
+def test_a_public_name_is_what_its_module_defines(name: str) -> None:
+    found = getattr(socks5, name)
+    assert found.__name__ == name if hasattr(found, "__name__") else found is not None
+    assert name in dir(socks5)
+
+
+def test_there_is_no_other_name() -> None:
+    assert set(socks5._HOMES) == set(socks5.__all__)
+    with pytest.raises(AttributeError, match="module 'socks5' has no attribute 'Proxy'"):
+        socks5.Proxy  # noqa: B018
+
+
+def test_the_package_alone_imports_nothing() -> None:
+    code = "import sys, socks5; print(any(name.startswith('twisted') for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
