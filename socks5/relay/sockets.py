@@ -367,7 +367,7 @@ class SocketSide(Side):
         return int(self.peer.held) + unacknowledged(self._socket)
 
     def empty_pipe(self) -> None:
-        """Give the pipe back; octets in it, :data:`PIPE_SIZE` at the most, wait here instead."""
+        """Give the pipe back; octets in it, :data:`~socks5.relay.pipes.PIPE_SIZE` at the most, wait here instead."""
         pipe = self._pipe
         assert pipe is not None
         if pipe.octets:
