@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-DRAWING = Path(__file__).resolve().parent.parent / "docs/_ext/house.py"
-SPECIFICATION = importlib.util.spec_from_file_location("house", DRAWING)
+DRAWING = Path(__file__).resolve().parent.parent / "docs/_ext/rooms.py"
+SPECIFICATION = importlib.util.spec_from_file_location("rooms", DRAWING)
 assert SPECIFICATION is not None
 assert SPECIFICATION.loader is not None
-house = importlib.util.module_from_spec(SPECIFICATION)
-SPECIFICATION.loader.exec_module(house)
-folder_of, graph_of, module_name = house.folder_of, house.graph_of, house.module_name
-PACKAGE: Path = house.PACKAGE
-ROOT: str = house.ROOT
-DOORS: set[str] = house.DOORS
+rooms = importlib.util.module_from_spec(SPECIFICATION)
+SPECIFICATION.loader.exec_module(rooms)
+folder_of, graph_of, module_name = rooms.folder_of, rooms.graph_of, rooms.module_name
+PACKAGE: Path = rooms.PACKAGE
+ROOT: str = rooms.ROOT
+DOORS: set[str] = rooms.DOORS
 
 CONTRACTS = {"protocol", ROOT}
 

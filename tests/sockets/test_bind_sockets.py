@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from socks5 import bind
+from socks5.server import bind
 from tests import sessions
 from tests.sockets.clients import Far, Proxy, family_of, packed
 from tests.sockets.wires import turn, until
