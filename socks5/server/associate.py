@@ -146,6 +146,7 @@ class Associate:
         self._names: set[Deferred[Any]] = set()
         self._has_choice = False
         self._fragments = Reassembler(session.settings.max_fragments)
+        self._fragments_of: Peer = ("", 0)
         self._fragment_timer: IDelayedCall | None = None
         self._idle: IdleTimer | None = None
         self.is_stopped = False
@@ -295,6 +296,9 @@ class Associate:
         return announced.port if is_credible else 0
 
     def _from_client_in_fragments(self, datagram: Datagram, client: Peer) -> None:
+        if client != self._fragments_of and self._fragment_timer is not None:
+            self._abandon_fragments(self._fragment_timer)
+        self._fragments_of = client
         whole, dropped = self._fragments.receive(datagram)
         self._drop("fragment", dropped)
         is_pending = self._fragments.is_pending
@@ -591,7 +595,7 @@ class Associate:
         self._drop("unsendable", count)
 
     def _abandon_fragments(self, timer: IDelayedCall) -> None:
-        """Datagrams that stand alone came in a batch: that ends a sequence, as one that comes singly does."""
+        """Something else came: datagrams that stand alone, in a batch, or a fragment from another port of the client's."""
         timer.cancel()
         self._forget_fragments()
 

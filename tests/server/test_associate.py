@@ -1007,6 +1007,14 @@ def test_fragments_make_one_datagram() -> None:
     assert association.dropped == {}
 
 
+def test_fragments_of_two_ports_make_no_datagram() -> None:
+    association = Association()
+    association.near.receive(to(TARGET, b"1", 1), FROM)
+    association.near.receive(to(TARGET, b"2", 0x80 | 2), (FROM[0], FROM[1] + 1))
+    assert association.sent == []
+    assert association.dropped == {"fragment": 2}
+
+
 def test_a_whole_datagram_between_fragments_drops_the_sequence() -> None:
     association = Association()
     fragments(association, 1)
