@@ -41,17 +41,8 @@ from zope.interface import implementer
 from socks5.deadlines import IdleTimer
 from socks5.interfaces import ICommand, ISession, IStreamReceiver
 from socks5.net.addresses import address_of
-from socks5.net.batch import (
-    MAX_DATAGRAM,
-    BatchPort,
-    Port,
-    Route,
-    SinglePort,
-    header_key,
-    is_available,
-    sender_key,
-    sockaddr,
-)
+from socks5.net.batch import BatchPort, Route, header_key, is_available, sender_key, sockaddr
+from socks5.net.datagram_ports import MAX_DATAGRAM, DatagramPort, SinglePort
 from socks5.net.names import without_false_name
 from socks5.net.own import is_own_address, ports_of
 from socks5.net.poller import poller_of
@@ -441,7 +432,7 @@ class Associate:
             return "ourselves"
         try:
             side = self._target_side(":" in host)
-            if self._has_choice and isinstance(side, Port):
+            if self._has_choice and isinstance(side, DatagramPort):
                 side.hear_errors()
             side.write(payload, peer)
         except UNSENDABLE as error:
@@ -521,7 +512,7 @@ class Associate:
     def _count_lost(self) -> None:
         """What the kernel dropped is told by its sockets, now and then, for nobody sees it happen."""
         for side in (self._client_side, *self._target_sides.values()):
-            if isinstance(side, Port):
+            if isinstance(side, DatagramPort):
                 self._drop("receive buffer", side.take_lost())
 
     def _is_ourselves(self, peer: Peer) -> bool:
@@ -548,8 +539,8 @@ class Associate:
         return self._is_advertised(host) or is_own_address(host, unknown=True)
 
     def ports_changed(self) -> None:
-        """See :class:`socks5.net.batch.Owner`. If a port on this machine that we send to is a socket of the proxy's
-        now, everything is looked at anew.
+        """See :class:`socks5.net.datagram_ports.DatagramOwner`. If a port on this machine that we send to is a socket
+        of the proxy's now, everything is looked at anew.
         """
         if any(port in self._own_ports for port in self._local_ports):
             self._forget_routes()
@@ -560,7 +551,7 @@ class Associate:
         self._local_ports.clear()
 
     def missed(self, is_up: bool, data: bytes, sender: Peer) -> None:
-        """See :class:`socks5.net.batch.Owner`. A bug ends the association: it would meet every
+        """See :class:`socks5.net.datagram_ports.DatagramOwner`. A bug ends the association: it would meet every
         datagram.
         """
         if self.is_stopped:  # by a datagram before this one, in the same reading
@@ -572,7 +563,7 @@ class Associate:
             self.session.crashed(Failure())
 
     def moved(self, is_up: bool, count: int, octets: int) -> None:
-        """See :class:`socks5.net.batch.Owner`."""
+        """See :class:`socks5.net.datagram_ports.DatagramOwner`."""
         self._valid += count
         if is_up:
             if self._fragment_timer is not None:
@@ -584,18 +575,20 @@ class Associate:
             self.session.counters.datagrams_down += count
 
     def unreachable(self, target: Peer) -> None:
-        """See :class:`socks5.net.batch.Owner`."""
+        """See :class:`socks5.net.datagram_ports.DatagramOwner`."""
         if self._targets.unreached(target):
             self._forget_routes()
 
     def unsendable(self, is_up: bool, count: int) -> None:
-        """See :class:`socks5.net.batch.Owner`."""
+        """See :class:`socks5.net.datagram_ports.DatagramOwner`."""
         if is_up and self._fragment_timer is not None:
             self._abandon_fragments(self._fragment_timer)
         self._drop("unsendable", count)
 
     def _abandon_fragments(self, timer: IDelayedCall) -> None:
-        """Something else came: datagrams that stand alone, in a batch, or a fragment from another port of the client's."""
+        """Something else came: datagrams that stand alone, in a batch, or a fragment from another port of the
+        client's.
+        """
         timer.cancel()
         self._forget_fragments()
 

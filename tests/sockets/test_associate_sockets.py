@@ -11,7 +11,8 @@ from twisted.internet.task import Clock
 
 from socks5 import PerFamily, Settings, UDPFiltering, UDPPin
 from socks5.net import batch as datagrams
-from socks5.net.batch import BatchPort, SinglePort
+from socks5.net.batch import BatchPort
+from socks5.net.datagram_ports import SinglePort
 from socks5.net.own import OwnPorts, ports_of
 from socks5.net.turns import turns_of
 from socks5.protocol.address import Address

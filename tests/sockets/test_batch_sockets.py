@@ -14,17 +14,9 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 
 from socks5.net import batch as datagrams
-from socks5.net import slots, turns
-from socks5.net.batch import (
-    SINGLES,
-    BatchPort,
-    Route,
-    SinglePort,
-    header_key,
-    is_available,
-    sender_key,
-    sockaddr,
-)
+from socks5.net import datagram_ports, slots, turns
+from socks5.net.batch import BatchPort, Route, header_key, is_available, sender_key, sockaddr
+from socks5.net.datagram_ports import SINGLES, SinglePort
 from socks5.net.poller import Poller
 from socks5.net.slots import HEADER, SLOTS
 from socks5.net.turns import SHARE, SINGLE, Turns
@@ -506,7 +498,7 @@ def test_a_port_of_single_datagrams_stops_at_the_clients_share(world: World, is_
 def test_a_port_of_single_datagrams_lets_others_have_their_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datagrams, "SINGLES", 3)
+    monkeypatch.setattr(datagram_ports, "SINGLES", 3)
     port = SinglePort(world.poller, HOST, 0, True, world, world.share, BUFFER)
     for number in range(5):
         world.client.send(b"%d" % number, host(port))
@@ -575,14 +567,14 @@ def test_what_the_kernel_drops_is_counted_beyond_its_number_s_32_bits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dropped = iter([0xFFFFFFFE, 3])
-    monkeypatch.setattr(datagrams, "kernel_drops", lambda sock: next(dropped))
+    monkeypatch.setattr(datagram_ports, "kernel_drops", lambda sock: next(dropped))
     assert [world.near.take_lost() for _ in range(2)] == [0xFFFFFFFE, 5]
 
 
 def test_a_kernel_that_does_not_say_what_it_drops_has_dropped_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datagrams, "_SO_MEMINFO", 32767)
+    monkeypatch.setattr(datagram_ports, "_SO_MEMINFO", 32767)
     assert world.near.take_lost() == 0
 
 
@@ -1008,7 +1000,7 @@ def test_an_error_is_read_before_what_has_arrived(world: World) -> None:
 def test_a_datagram_that_is_too_large_for_its_way_leads_nowhere_else(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datagrams, "errno", Errors(EMSGSIZE=errno.ECONNREFUSED))
+    monkeypatch.setattr(datagram_ports, "errno", Errors(EMSGSIZE=errno.ECONNREFUSED))
     world.far.hear_errors()
     world.far.write(b"lost", closed_port())
     world.poller.doRead()
@@ -1023,7 +1015,7 @@ class Errors:
 
 
 def test_so_many_errors_are_read_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "MOST_ERRORS", 2)
+    monkeypatch.setattr(datagram_ports, "MOST_ERRORS", 2)
     world.far.hear_errors()
     nowhere = closed_port()
     for _ in range(5):
