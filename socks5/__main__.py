@@ -15,7 +15,8 @@ from twisted.python import usage
 
 from socks5.app import passwd
 from socks5.app.inherit import VARIABLE
-from socks5.app.options import Options, makeService, this_reactor
+from socks5.app.options import Options
+from socks5.app.plugin import makeService, this_reactor
 from socks5.app.service import refusal_of
 from socks5.app.signals import hold
 

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.python import usage
 from zope.interface import implementer
 
-from socks5.app.service import LOOPBACK, Listener, is_authenticated, is_exposed, is_loopback
+from socks5.app.exposure import LOOPBACK, Listener, is_authenticated, is_exposed, is_loopback
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import NO_NETWORKS, Networks
 from socks5.settings import METHOD_NAMES, ListenerPolicy

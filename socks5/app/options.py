@@ -1,4 +1,4 @@
-"""``twistd socks5``: the command line as Settings and a service.
+"""The command line of ``twistd socks5``, as settings.
 
 Every option is checked here, and whatever is wrong is one sentence that names the option and what
 was expected.
@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import sys
-from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
-from twisted.application.service import IService, MultiService
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import (
     AuthOptionMixin,
@@ -28,115 +25,49 @@ from twisted.logger import Logger
 from twisted.python import usage
 from typing_extensions import override
 
-from socks5.app.gssapi_options import KerberosOptions
-from socks5.app.heartbeat import Heart
-from socks5.app.inherit import Inheriting, NextInherited, Opening, Worker, worker_count
-from socks5.app.listen_options import ListenOptions, Place, networks, with_policy
-from socks5.app.reread import Rereading, Source
-from socks5.app.service import (
+from socks5.app.exposure import (
     LOOPBACK,
-    Announcer,
     Listener,
-    LogAnnouncer,
-    ProxyService,
     believes_headers,
     is_exposed,
     kind_of,
     listeners_at,
     listeners_on,
 )
+from socks5.app.gssapi_options import KerberosOptions
+from socks5.app.inherit import NextInherited, Worker
+from socks5.app.listen_options import ListenOptions, Place, networks, with_policy
+from socks5.app.reread import Source
 from socks5.app.sources import SOURCES
+from socks5.app.values import COMMANDS, choice, commands, number, ports, seconds, workers
 from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
 from socks5.interfaces import IAuthenticator
 from socks5.net.certificates import Unusable
-from socks5.net.descriptors import raise_descriptor_limit
 from socks5.net.haproxy import HeaderReactor
-from socks5.net.listening import ListeningReactor, QuietReactor
-from socks5.net.own import OwnPorts, is_own_address, share_ports
+from socks5.net.own import is_own_address
 from socks5.net.resolvconf import sources_beside_dns
 from socks5.net.tls import TLSEndpoint
 from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import Networks
 from socks5.server.factory import ServerFactory
-from socks5.server.session import COMMAND_NAMES
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 
 MAX_KEEPALIVE = 32_767
 """Seconds; Linux takes no more (tcp(7), TCP_KEEPIDLE)."""
 
-_COMMANDS = {name: command for command, name in COMMAND_NAMES.items()}
+
 _DEFAULTS = Settings()
+
+
 _log = Logger()
+
+
 _MEMORY_WARNING = (
     "--auth memory: every user of this machine can read these passwords in the list of processes; "
     "better: --auth htpasswd:FILE, or htpasswd:credential=NAME in a systemd service"
 )
-
-
-def _seconds(name: str, minimum: float = 0.0) -> Callable[[str], float]:
-    """A checker for options that are times."""
-
-    def check(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not minimum <= value <= 31_536_000:
-            raise usage.UsageError(f"--{name}: expected seconds, {minimum:g} or more, got {text!r}")
-        return value
-
-    return check
-
-
-def _number(name: str, first: int, last: int) -> Callable[[str], int]:
-    """A checker for options that are whole numbers."""
-
-    def check(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and first <= int(text) <= last):
-            raise usage.UsageError(
-                f"--{name}: expected a whole number from {first} to {last}, got {text!r}"
-            )
-        return int(text)
-
-    return check
-
-
-def _choice(name: str, choices: Sequence[str]) -> Callable[[str], str]:
-    """A checker for options with a few values."""
-
-    def check(text: str) -> str:
-        if text not in choices:
-            raise usage.UsageError(f"--{name}: expected {' or '.join(choices)}, got {text!r}")
-        return text
-
-    return check
-
-
-def _ports(text: str) -> tuple[int, int]:
-    first, dash, last = text.partition("-")
-    numbers = [int(n) for n in (first, last if dash else first) if n.isascii() and n.isdigit()]
-    if not (len(numbers) == 2 and 1 <= numbers[0] <= numbers[1] <= 65535):
-        raise usage.UsageError(
-            f"--udp-ports: expected FIRST-LAST, from 1 to 65535, the lower one first, got {text!r}"
-        )
-    return numbers[0], numbers[1]
-
-
-def _commands(text: str) -> str:
-    if not set(text.split(",")) <= set(_COMMANDS):
-        raise usage.UsageError(f"--commands: expected some of {','.join(_COMMANDS)}, got {text!r}")
-    return text
-
-
-def _workers(text: str) -> int:
-    try:
-        return worker_count(text)
-    except ValueError:
-        raise usage.UsageError(
-            f"--workers: expected a whole number from 1 to 1024 or auto, got {text!r}"
-        ) from None
 
 
 def _colon_advice(endpoint: str) -> str:
@@ -177,13 +108,13 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
     ]
 
     optParameters: ClassVar = [
-        ["port", "p", 1080, "TCP port to listen on.", _number("port", 0, 65535)],
+        ["port", "p", 1080, "TCP port to listen on.", number("port", 0, 65535)],
         [
             "commands",
             None,
-            ",".join(_COMMANDS),
+            ",".join(COMMANDS),
             "Commands to serve; others get reply 7.",
-            _commands,
+            commands,
         ],
         [
             "outgoing-family",
@@ -193,14 +124,14 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
                 "Reach targets over any family, one first (prefer-ipv4, prefer-ipv6) or one only (ipv4, ipv6). "
                 "[default: any, or that of a single --outgoing]"
             ),
-            _choice("outgoing-family", [family.value for family in OutgoingFamily]),
+            choice("outgoing-family", [family.value for family in OutgoingFamily]),
         ],
         [
             "udp-ports",
             None,
             None,
             "UDP ports FIRST-LAST that clients send to, for a firewall. [default: any]",
-            _ports,
+            ports,
         ],
         [
             "udp-pin",
@@ -210,7 +141,7 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
                 "Which datagrams are a client's: those from its address (ip), from its first port there "
                 "(ip+port), or from the address and port that it announced (announced)."
             ),
-            _choice("udp-pin", [pin.value for pin in UDPPin]),
+            choice("udp-pin", [pin.value for pin in UDPPin]),
         ],
         [
             "udp-filtering",
@@ -220,42 +151,42 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
                 "Who may send datagrams to a client: anyone (endpoint-independent), hosts it has sent to "
                 "(address-dependent), or exactly where it has sent to (address-and-port-dependent)."
             ),
-            _choice("udp-filtering", [filtering.value for filtering in UDPFiltering]),
+            choice("udp-filtering", [filtering.value for filtering in UDPFiltering]),
         ],
         [
             "handshake-timeout",
             None,
             _DEFAULTS.handshake_timeout,
             "Seconds from a client's connection to the end of greeting and login.",
-            _seconds("handshake-timeout", 0.1),
+            seconds("handshake-timeout", 0.1),
         ],
         [
             "request-timeout",
             None,
             _DEFAULTS.request_timeout,
             "Seconds from then to a client's complete request.",
-            _seconds("request-timeout", 0.1),
+            seconds("request-timeout", 0.1),
         ],
         [
             "ban-after",
             None,
             _DEFAULTS.ban_after,
             "Failed logins until an address is banned; 0: never, and answers are not delayed.",
-            _number("ban-after", 0, 1_000_000),
+            number("ban-after", 0, 1_000_000),
         ],
         [
             "ban-time",
             None,
             _DEFAULTS.ban_time,
             "Seconds of a first ban, the next is twice as long; 0: no bans.",
-            _seconds("ban-time"),
+            seconds("ban-time"),
         ],
         [
             "resolve-timeout",
             None,
             _DEFAULTS.resolve_timeout,
             "Seconds to resolve a name.",
-            _seconds("resolve-timeout", 0.1),
+            seconds("resolve-timeout", 0.1),
         ],
         [
             "resolver",
@@ -265,98 +196,98 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
                 "Who turns names into addresses, after the hosts file: the name servers of resolv.conf (dns), or "
                 "the system's resolver with all that nsswitch.conf names, in threads (system)."
             ),
-            _choice("resolver", [source.value for source in NameSource]),
+            choice("resolver", [source.value for source in NameSource]),
         ],
         [
             "connect-timeout",
             None,
             _DEFAULTS.connect_timeout,
             "Seconds to reach a target.",
-            _seconds("connect-timeout", 0.1),
+            seconds("connect-timeout", 0.1),
         ],
         [
             "idle-timeout",
             None,
             _DEFAULTS.idle_timeout,
             "Seconds of silence that end a TCP relay; 0: never.",
-            _seconds("idle-timeout"),
+            seconds("idle-timeout"),
         ],
         [
             "keepalive",
             None,
             _DEFAULTS.keepalive,
             "Whole seconds of silence until a TCP peer is asked whether it is there; 0: never.",
-            _number("keepalive", 0, MAX_KEEPALIVE),
+            number("keepalive", 0, MAX_KEEPALIVE),
         ],
         [
             "linger-timeout",
             None,
             _DEFAULTS.linger_timeout,
             "Seconds of silence that end a half-closed TCP relay.",
-            _seconds("linger-timeout", 0.1),
+            seconds("linger-timeout", 0.1),
         ],
         [
             "bind-timeout",
             None,
             _DEFAULTS.bind_timeout,
             "Seconds for the peer of a BIND to connect.",
-            _seconds("bind-timeout", 0.1),
+            seconds("bind-timeout", 0.1),
         ],
         [
             "udp-targets",
             None,
             _DEFAULTS.udp_targets,
             "UDP targets remembered for a client address; a new one beyond is dropped until another is silent.",
-            _number("udp-targets", 1, 10_000_000),
+            number("udp-targets", 1, 10_000_000),
         ],
         [
             "max-associations",
             None,
             _DEFAULTS.associations_per_client,
             "UDP associations of a client address at a time.",
-            _number("max-associations", 1, 1_000_000),
+            number("max-associations", 1, 1_000_000),
         ],
         [
             "udp-idle-timeout",
             None,
             _DEFAULTS.udp_idle_timeout,
             "Seconds of silence that end a UDP association.",
-            _seconds("udp-idle-timeout", 0.1),
+            seconds("udp-idle-timeout", 0.1),
         ],
         [
             "max-sessions",
             None,
             _DEFAULTS.max_sessions,
             "Clients at a time, others wait; 0: what the limit of open files allows.",
-            _number("max-sessions", 0, 10_000_000),
+            number("max-sessions", 0, 10_000_000),
         ],
         [
             "max-sessions-wait",
             None,
             _DEFAULTS.max_sessions_wait,
             "Seconds that clients wait if there are that many; then they are closed.",
-            _seconds("max-sessions-wait", 0.1),
+            seconds("max-sessions-wait", 0.1),
         ],
         [
             "handshakes-per-client",
             None,
             _DEFAULTS.handshakes_per_client,
             "Connections of one client address that negotiate at a time; others of it wait for their turn.",
-            _number("handshakes-per-client", 1, 1_000_000),
+            number("handshakes-per-client", 1, 1_000_000),
         ],
         [
             "waiting-per-client",
             None,
             _DEFAULTS.waiting_per_client,
             "Connections of one client address that wait for their turn; more are closed.",
-            _number("waiting-per-client", 0, 1_000_000),
+            number("waiting-per-client", 0, 1_000_000),
         ],
         [
             "workers",
             None,
             1,
             "Processes on the same ports; auto: one for each processor.",
-            _workers,
+            workers,
         ],
         [
             "access-log",
@@ -369,7 +300,7 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
             None,
             None,
             "json or text. [default: text on a terminal, else json]",
-            _choice("access-log-format", list(FORMATS)),
+            choice("access-log-format", list(FORMATS)),
         ],
     ]
 
@@ -566,7 +497,7 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
     def settings(self) -> Settings:
         """The options as :class:`~socks5.settings.Settings`."""
         return Settings(
-            commands=frozenset(_COMMANDS[name] for name in self["commands"].split(",")),
+            commands=frozenset(COMMANDS[name] for name in self["commands"].split(",")),
             outgoing=self["outgoing"],
             outgoing_family=self._family,
             advertise=self["advertise"],
@@ -643,79 +574,3 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
         if isinstance(endpoint, TLSEndpoint):
             self.sources.append(endpoint.certificates)
         return with_policy(listener, policy)
-
-
-def this_reactor() -> Any:
-    """The process's reactor. Installs one that waits in our poller, if there is none yet and the system has epoll."""
-    if hasattr(select, "epoll") and "twisted.internet.reactor" not in sys.modules:
-        from socks5.net.reactor import install
-
-        install()
-    from twisted.internet import reactor
-
-    return reactor
-
-
-def makeService(options: Options, reactor: Any = None) -> IService:
-    """The service for a command line.
-
-    :param reactor: runs it; default: the installed one.
-    """
-    if reactor is None:
-        reactor = this_reactor()
-    raise_descriptor_limit()
-    worker = options.worker
-    if worker is None:
-        options.warn()
-    if worker is None and options["workers"] > 1:
-        return _parent(options, reactor)
-    access_log = options.access_log(reactor, worker)
-    factory = ServerFactory(
-        QuietReactor(reactor),
-        settings=options.settings,
-        authenticator=options.authenticator,
-        gssapi=options.contexts(reactor),
-        access_log=access_log,
-        worker=None if worker is None else worker.number,
-    )
-    listening: Any = ListeningReactor(reactor, factory.limit)
-    announcer: Announcer = LogAnnouncer()
-    if worker is not None:
-        worker.watch_parent(reactor)
-        share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
-        listening = Inheriting(reactor, factory.limit, worker.sockets)
-        announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
-    required, optional = options.listeners(listening, factory)
-    rereading = Rereading(reactor, options.sources, access_log)
-    if options.sources:
-        reactor.callWhenRunning(rereading.watch)
-    return ProxyService(
-        reactor, factory, required, optional, access_log, announcer, rereading.begin
-    )
-
-
-def _parent(options: Options, reactor: Any) -> IService:
-    """The service of a parent: its workers, and the sockets that they inherit."""
-    from socks5.app.workers import Workers, WorkersFiles, WorkersLog
-
-    count = options["workers"]
-    opening = Opening(count)
-    factory = ServerFactory(  # serves nobody
-        reactor,
-        settings=options.settings,
-        authenticator=options.authenticator,
-        gssapi=options.contexts(reactor),
-    )
-    required, optional = options.listeners(opening, factory)
-
-    def give_up(reason: str) -> None:
-        front.give_up(reason)
-
-    workers = Workers(reactor, opening, options.arguments, count, give_up)
-    reread = Rereading(reactor, (), WorkersFiles(workers)).begin
-    log = WorkersLog(workers)
-    front = ProxyService(reactor, factory, required, optional, log, workers, reread)
-    family = MultiService()
-    front.setServiceParent(family)
-    workers.setServiceParent(family)
-    return family

@@ -1,5 +1,4 @@
-"""The service that ``twistd socks5`` and ``python -m socks5`` run: listeners, sessions, access log,
-signals.
+"""The service that ``twistd socks5`` and ``python -m socks5`` run: listeners, sessions, access log, signals.
 
 Starts completely or not at all: what cannot be listened on is one sentence and a non-zero exit. Listens before
 privileges are dropped, and says so once the reactor runs.
@@ -11,39 +10,26 @@ from __future__ import annotations
 
 import errno
 import gc
-import os
-import re
 import signal
-import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 from typing import Any, Protocol
 
-from OpenSSL.crypto import Error as PEMError
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from socks5.app.exposure import NO_SUCH_ADDRESS, Listener, where_of
 from socks5.app.signals import Signals
-from socks5.net.addresses import address_of
-from socks5.net.certificates import Unusable
-from socks5.net.tls import TLSEndpoint, tls_endpoint
-from socks5.protocol.address import unmap
 from socks5.server.factory import ServerFactory
 
 STOP_GRACE = 2.0
 """Seconds in which sessions may still send what is written, at the end."""
 
-LOOPBACK = ("127.0.0.1", "::1")
-"""The interfaces of the default."""
 
 _ADVICE = {
     errno.EADDRINUSE: "something listens there already, perhaps this proxy",
@@ -51,8 +37,6 @@ _ADVICE = {
     errno.EACCES: "ports below 1024 are for root, with twistd --uid USER, or for CAP_NET_BIND_SERVICE",
 }
 """What an operator can make of the system's word, of a port; of a path it says enough."""
-
-_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class StartRefused(SystemExit, Exception):
@@ -65,145 +49,6 @@ class StartRefused(SystemExit, Exception):
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.code = 1
-
-
-class _Surveyed(Exception):
-    """Ends an endpoint's attempt to listen once it has said on what."""
-
-
-class _Survey:
-    """Stands in for a reactor to learn where an endpoint would listen, without listening."""
-
-    def __init__(self) -> None:
-        self.hosts: list[str] = []
-        self.is_local = False
-
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
-        self.hosts.append(interface)
-        raise _Surveyed
-
-    def listenSSL(
-        self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
-    ) -> Any:
-        self.hosts.append(interface)
-        raise _Surveyed
-
-    def listenUNIX(self, *arguments: Any, **options: Any) -> Any:
-        self.is_local = True
-        raise _Surveyed
-
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
-        with socket.socket(fileno=os.dup(fileDescriptor)) as inherited:
-            if inherited.family == socket.AF_UNIX:
-                self.is_local = True
-            else:
-                self.hosts.append(inherited.getsockname()[0])
-        raise _Surveyed
-
-
-def is_loopback(interface: str) -> bool:
-    """Whether only this host can reach a listener on *interface*: an IP literal, ``localhost``, or
-    "" for all.
-    """
-    try:
-        return interface == "localhost" or ip_address(unmap(interface)).is_loopback
-    except ValueError:
-        return False
-
-
-def is_exposed(description: str) -> bool:
-    """Whether others than this host can reach the endpoint that a string describes; when in doubt,
-    yes. What listens with ``haproxy:`` serves a balancer's clients, wherever it listens.
-
-    :param description: see :func:`endpoint_at`.
-    :raises ValueError: it describes no endpoint; :exc:`~socks5.net.certificates.Unusable` if it is one
-        for TLS that has no usable certificates.
-    """
-    survey = _Survey()
-    try:
-        endpoint = endpoint_at(survey, description)
-    except Unusable:
-        raise
-    except Exception as error:
-        raise ValueError(_what_is_wrong(error)) from error
-    maybeDeferred(endpoint.listen, Factory()).addErrback(lambda _: None)
-    if believes_headers(description):
-        return True
-    if survey.hosts:
-        return not all(is_loopback(host) for host in survey.hosts)
-    return not survey.is_local
-
-
-def believes_headers(description: str) -> bool:
-    """Whether a string describes Twisted's ``haproxy:``, in whatever spelling Twisted takes for it."""
-    return kind_of(description) == "haproxy"
-
-
-def kind_of(description: str) -> str:
-    """The word before the first colon, as Twisted takes it: in lower case, without backslashes."""
-    kind = re.match(r"(?:\\.|[^\\:])*", description)
-    return "" if kind is None else re.sub(r"\\(.)", r"\1", kind[0]).lower()
-
-
-def is_authenticated(description: str) -> bool:
-    """Whether the endpoint itself lets nobody in whom it does not know: it wants certificates.
-
-    :param description: one that :func:`is_exposed` has judged.
-    """
-    endpoint = endpoint_at(_Survey(), description)
-    return isinstance(endpoint, TLSEndpoint) and endpoint.is_authenticated
-
-
-def endpoint_at(listening: Any, description: str) -> IStreamServerEndpoint:
-    """The endpoint for a string: ours (:mod:`socks5.net.tls`) or one of Twisted's.
-
-    :param listening: the reactor that it listens with.
-    """
-    return tls_endpoint(listening, description) or serverFromString(listening, description)
-
-
-def _what_is_wrong(error: Exception) -> str:
-    """What Twisted's parsers raise, in words."""
-    if isinstance(error, LookupError):
-        return "no such socket is inherited"  # systemd:
-    if isinstance(error, OSError):
-        return f"{error.strerror}: {error.filename}"
-    if isinstance(error, PEMError):
-        return "no PEM key and certificate in that file"
-    text = str(error) or type(error).__name__
-    return re.sub(r"^\w+\(\) ", "", text)  # the name of the parser's function
-
-
-def _where(port: IListeningPort) -> str:
-    """What listens where, for people."""
-    host: Any = port.getHost()
-    is_unix = isinstance(host, UNIXAddress)
-    return f"unix:{os.fsdecode(host.name)}" if is_unix else str(address_of(host))
-
-
-Listener = tuple[str, IStreamServerEndpoint]
-"""How an operator calls a place to listen, and the endpoint."""
-
-
-def listeners_on(listening: Any, port: int, interfaces: Sequence[str]) -> list[Listener]:
-    """One TCP port of some interfaces.
-
-    :param listening: the reactor that the endpoints listen with.
-    """
-
-    def listener(interface: str) -> Listener:
-        kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
-        return f"{interface} port {port}", kind(listening, port, interface=interface)
-
-    return [listener(interface) for interface in interfaces]
-
-
-def listeners_at(listening: Any, descriptions: Sequence[str]) -> list[Listener]:
-    """Endpoints given as strings.
-
-    :param listening: the reactor that they listen with.
-    """
-    return [(text, endpoint_at(listening, text)) for text in descriptions]
 
 
 class Log(Protocol):
@@ -303,7 +148,7 @@ class ProxyService(Service):
         for name, endpoint in self._listeners:
             self._listen(name, endpoint, ())
         for name, endpoint in self._optional:
-            self._listen(name, endpoint, _NO_SUCH_ADDRESS)
+            self._listen(name, endpoint, NO_SUCH_ADDRESS)
         self._is_listening = True
 
     def _listen(self, name: str, endpoint: IStreamServerEndpoint, missing: Sequence[int]) -> None:
@@ -325,7 +170,7 @@ class ProxyService(Service):
     def _listening(self, port: IListeningPort) -> None:
         self.ports.append(self.factory.listens_on(port))
         if self._is_announced:  # an endpoint that took its time
-            self._announcer.begins([_where(port)])
+            self._announcer.begins([where_of(port)])
 
     def give_up(self, reason: str) -> None:
         """End the process: something that the service needs is not to be had after all."""
@@ -364,7 +209,7 @@ class ProxyService(Service):
         self._signals.take_from_reactor()
         if self.running:
             self._is_announced = True
-            self._announcer.begins([_where(port) for port in self.ports])
+            self._announcer.begins([where_of(port) for port in self.ports])
 
     def _reopen(self) -> None:
         if self.access_log is None:

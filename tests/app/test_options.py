@@ -18,7 +18,9 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 
 from socks5.app import options as tap
-from socks5.app.options import Options, makeService
+from socks5.app import plugin
+from socks5.app.options import Options
+from socks5.app.plugin import makeService
 from socks5.app.service import ProxyService
 from socks5.interfaces import Record
 from socks5.net.haproxy import HeaderFactory
@@ -524,8 +526,8 @@ def test_of_passwords_on_the_command_line_the_workers_say_nothing(
     worker = SimpleNamespace(
         number=1, sockets=0, output=1, heart=1, ports=1, watch_parent=lambda reactor: None
     )
-    monkeypatch.setattr(tap, "share_ports", lambda *arguments: None)
-    monkeypatch.setattr(tap.OwnPorts, "inherited", lambda *arguments: None)
+    monkeypatch.setattr(plugin, "share_ports", lambda *arguments: None)
+    monkeypatch.setattr(plugin.OwnPorts, "inherited", lambda *arguments: None)
     monkeypatch.setattr(tap.Worker, "from_environment", lambda: worker)
     assert warnings_of("--auth", "memory:alice:secret", "--access-log", "x") == []
 
@@ -637,7 +639,7 @@ def test_a_daemon_has_no_output() -> None:
 def raised(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """How often the limit of open files was raised; the real one stays."""
     calls: list[None] = []
-    monkeypatch.setattr(tap, "raise_descriptor_limit", lambda: calls.append(None))
+    monkeypatch.setattr(plugin, "raise_descriptor_limit", lambda: calls.append(None))
     return calls
 
 
@@ -748,5 +750,5 @@ def test_a_reactor_is_installed_where_there_is_none(
         monkeypatch.delitem(sys.modules, "twisted.internet.reactor")
     if not has_epoll:
         monkeypatch.delattr(select, "epoll")
-    assert tap.this_reactor() is reactor
+    assert plugin.this_reactor() is reactor
     assert len(installed) == installs

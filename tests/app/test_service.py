@@ -20,9 +20,11 @@ from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from socks5.app import service
-from socks5.app.options import Options, makeService
-from socks5.app.service import ProxyService, StartRefused, is_exposed, is_loopback, refusal_of
+from socks5.app import exposure, service
+from socks5.app.exposure import is_exposed, is_loopback
+from socks5.app.options import Options
+from socks5.app.plugin import makeService
+from socks5.app.service import ProxyService, StartRefused, refusal_of
 from socks5.app.signals import held, hold
 from socks5.interfaces import Record
 from socks5.observe.accesslog import AccessLog
@@ -124,7 +126,7 @@ def test_an_inherited_socket_is_looked_at(
         inherited.bind(address)
         inherited.listen()
         monkeypatch.setattr(
-            service,
+            exposure,
             "serverFromString",
             lambda survey, _: AdoptedStreamServerEndpoint(survey, inherited.fileno(), family),
         )
@@ -137,7 +139,7 @@ def test_an_endpoint_that_does_not_say_counts_as_exposed(monkeypatch: pytest.Mon
         def listen(self, factory: object) -> None:
             raise AttributeError("it wants another reactor")
 
-    monkeypatch.setattr(service, "serverFromString", lambda survey, _: Elsewhere())
+    monkeypatch.setattr(exposure, "serverFromString", lambda survey, _: Elsewhere())
     assert is_exposed("elsewhere:")
 
 
@@ -169,7 +171,7 @@ def test_an_error_without_words_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     def crash(*arguments: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(service, "serverFromString", crash)
+    monkeypatch.setattr(exposure, "serverFromString", crash)
     with pytest.raises(ValueError, match=r"^AssertionError$"):
         is_exposed("odd:")
 

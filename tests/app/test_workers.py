@@ -36,7 +36,8 @@ from socks5.app.inherit import (
     Worker,
     worker_count,
 )
-from socks5.app.options import Options, makeService
+from socks5.app.options import Options
+from socks5.app.plugin import makeService
 from socks5.app.service import refusal_of
 from socks5.app.workers import Workers, WorkersFiles, WorkersLog
 from socks5.net.own import OwnPorts

@@ -13,9 +13,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 from zope.interface.verify import verifyObject
 
-from socks5.app import service
+from socks5.app import exposure
+from socks5.app.exposure import is_authenticated, is_exposed
 from socks5.app.options import Options
-from socks5.app.service import is_authenticated, is_exposed
 from socks5.net.certificates import NAMES, Files, Unusable
 from socks5.net.tls import FORM, TLSEndpoint, TLSFactory, tls_endpoint
 from tests import sessions
@@ -175,7 +175,7 @@ def test_without_them_another_decision_is_needed(description: str) -> None:
 
 
 def test_the_service_listens_there() -> None:
-    [(name, made)] = service.listeners_at(MemoryReactorClock(), [OPEN])
+    [(name, made)] = exposure.listeners_at(MemoryReactorClock(), [OPEN])
     assert name == OPEN
     assert isinstance(made, TLSEndpoint)
 

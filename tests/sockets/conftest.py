@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from socks5.app.service import endpoint_at
+from socks5.app.exposure import endpoint_at
 from socks5.net.haproxy import HeaderReactor
 from socks5.net.listening import ListeningReactor
 from socks5.settings import ListenerPolicy, Settings

@@ -1,0 +1,97 @@
+"""What the plugin for twistd names: the options of a command line, and the service that they ask for."""
+
+from __future__ import annotations
+
+import select
+import sys
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+
+from socks5.app.heartbeat import Heart
+from socks5.app.inherit import Inheriting, Opening
+from socks5.app.options import Options
+from socks5.app.reread import Rereading
+from socks5.app.service import Announcer, LogAnnouncer, ProxyService
+from socks5.net.descriptors import raise_descriptor_limit
+from socks5.net.listening import ListeningReactor, QuietReactor
+from socks5.net.own import OwnPorts, share_ports
+from socks5.server.factory import ServerFactory
+
+__all__ = ["Options", "makeService", "this_reactor"]
+
+
+def this_reactor() -> Any:
+    """The process's reactor. Installs one that waits in our poller, if there is none yet and the system has epoll."""
+    if hasattr(select, "epoll") and "twisted.internet.reactor" not in sys.modules:
+        from socks5.net.reactor import install
+
+        install()
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """The service for a command line.
+
+    :param reactor: runs it; default: the installed one.
+    """
+    if reactor is None:
+        reactor = this_reactor()
+    raise_descriptor_limit()
+    worker = options.worker
+    if worker is None:
+        options.warn()
+    if worker is None and options["workers"] > 1:
+        return _parent(options, reactor)
+    access_log = options.access_log(reactor, worker)
+    factory = ServerFactory(
+        QuietReactor(reactor),
+        settings=options.settings,
+        authenticator=options.authenticator,
+        gssapi=options.contexts(reactor),
+        access_log=access_log,
+        worker=None if worker is None else worker.number,
+    )
+    listening: Any = ListeningReactor(reactor, factory.limit)
+    announcer: Announcer = LogAnnouncer()
+    if worker is not None:
+        worker.watch_parent(reactor)
+        share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
+        listening = Inheriting(reactor, factory.limit, worker.sockets)
+        announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
+    required, optional = options.listeners(listening, factory)
+    rereading = Rereading(reactor, options.sources, access_log)
+    if options.sources:
+        reactor.callWhenRunning(rereading.watch)
+    return ProxyService(
+        reactor, factory, required, optional, access_log, announcer, rereading.begin
+    )
+
+
+def _parent(options: Options, reactor: Any) -> IService:
+    """The service of a parent: its workers, and the sockets that they inherit."""
+    from socks5.app.workers import Workers, WorkersFiles, WorkersLog
+
+    count = options["workers"]
+    opening = Opening(count)
+    factory = ServerFactory(  # serves nobody
+        reactor,
+        settings=options.settings,
+        authenticator=options.authenticator,
+        gssapi=options.contexts(reactor),
+    )
+    required, optional = options.listeners(opening, factory)
+
+    def give_up(reason: str) -> None:
+        front.give_up(reason)
+
+    workers = Workers(reactor, opening, options.arguments, count, give_up)
+    reread = Rereading(reactor, (), WorkersFiles(workers)).begin
+    log = WorkersLog(workers)
+    front = ProxyService(reactor, factory, required, optional, log, workers, reread)
+    family = MultiService()
+    front.setServiceParent(family)
+    workers.setServiceParent(family)
+    return family
