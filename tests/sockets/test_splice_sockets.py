@@ -366,13 +366,12 @@ def test_octets_in_a_pipe_outlast_every_sweep(wire: Any, reactor: Reactor) -> No
 
 
 @needs_splice
-@pytest.mark.parametrize("window", [1 << 18, None])
 def test_where_pipes_are_short_they_go_to_who_moves_bulk(
-    window: int | None, wire: Any, reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+    wire: Any, reactor: Reactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who does not loses none of its octets."""
     monkeypatch.setattr(pipes, "PIPES", 2)
-    stalled, busy, other = wire(window), wire(), wire()
+    stalled, busy, other = wire(window=1 << 18), wire(), wire()
     stalled.flood()
     stalled.clear()
     sent = stalled.stuff(stalled.target, len(NUMBERED))
