@@ -95,7 +95,7 @@ class DatagramOwner(Protocol):
         """ICMP says that a datagram has not reached *target*; only after :meth:`DatagramPort.hear_errors`."""
 
     def ports_changed(self) -> None:
-        """What was asked to be watched has changed: see :meth:`BatchPort.watch`. Routes may have to go."""
+        """What was asked to be watched has changed (:meth:`socks5.net.batch.BatchPort.watch`): routes may go."""
 
 
 class DatagramPort:
@@ -138,10 +138,10 @@ class DatagramPort:
         poller.add(self.fd, self)
 
     def ready(self, events: int) -> None:
-        """See :class:`socks5.net.poller.DatagramOwner`: take what has arrived. Each kind has its own way."""
+        """See :class:`socks5.net.poller.Owner`: take what has arrived. Each kind has its own way."""
 
     def crashed(self, failure: Failure) -> None:
-        """See :class:`socks5.net.poller.DatagramOwner`: a datagram that hits a bug is dropped; the socket
+        """See :class:`socks5.net.poller.Owner`: a datagram that hits a bug is dropped; the socket
         lives.
         """
         self._log.failure("a datagram was dropped", failure=failure)
