@@ -30,6 +30,7 @@ from socks5.interfaces import Record
 from socks5.observe.accesslog import AccessLog
 from socks5.server.factory import ServerFactory
 from tests.certificates import self_signed
+from tests.sockets.wires import descriptors
 
 pytestmark = pytest.mark.usefixtures("handlers")
 
@@ -705,7 +706,7 @@ def test_it_can_start_again(fake: FakeReactor) -> None:
 
 def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
-    before = os.listdir("/dev/fd")
+    before = descriptors()
     log = AccessLog(fake, str(path), lambda record: record.reason)
     proxy = service_on(fake, access_log=log)
     proxy.startService()
@@ -724,7 +725,7 @@ def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_
     assert stopped == []
     ended.callback(None)
     assert path.read_text() == "shutdown\n"
-    assert (stopped, os.listdir("/dev/fd")) == ([None], before)
+    assert (stopped, descriptors()) == ([None], before)
     assert fake.getDelayedCalls() == []
 
 

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from socks5.interfaces import IAccessLog, Record
 from socks5.observe import accesslog
 from socks5.observe.accesslog import LOOK_INTERVAL, RETRY_INTERVAL, AccessLog, as_json, as_text
+from tests.sockets.wires import descriptors
 
 WHEN = "2023-11-14T22:13:20.999Z"
 
@@ -245,11 +246,11 @@ def test_closing_twice_is_harmless(log: AccessLog, path: Path) -> None:
 
 
 def test_closing_gives_the_descriptor_back(clock: Clock, path: Path) -> None:
-    before = os.listdir("/dev/fd")
+    before = descriptors()
     log = AccessLog(clock, str(path), name_of)
     write(log, "one")
     log.close()
-    assert os.listdir("/dev/fd") == before
+    assert descriptors() == before
 
 
 # ---------------------------------------------------------------- files

@@ -3,7 +3,6 @@ Twisted's endpoints where there is no poller.
 """
 
 import gc
-import os
 import random
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ from socks5.protocol.address import Address
 from socks5.protocol.errors import NotAllowed, TTLExpired
 from socks5.settings import PerFamily, Settings
 from tests.fakes import ASKER, FakeResolver
-from tests.sockets.wires import FarEnd, WithoutPoller, free_port, turn, until
+from tests.sockets.wires import FarEnd, WithoutPoller, descriptors, free_port, turn, until
 
 NAME = b"example.org"
 
@@ -373,19 +372,15 @@ async def test_cancelling_gives_up_every_attempt(
 ) -> None:
     for host in ("127.0.0.1", "127.0.0.2"):
         targets.hang(host)
-
-    def sockets() -> int:
-        return len(os.listdir("/dev/fd"))
-
-    before = sockets()
+    before = len(descriptors())
     dialling = dial("127.0.0.1", "127.0.0.2", attempt_delay=0.0)
     for _ in range(turns):
         await turn()
-    assert sockets() == before + attempts
+    assert len(descriptors()) == before + attempts
     dialling.dialling.cancel()
     assert dialling.failure.check(CancelledError)
     await turn()
-    assert sockets() == before
+    assert len(descriptors()) == before
 
 
 @pytest.mark.parametrize("host", [b"fe80::1%lo", "fe80::1"])

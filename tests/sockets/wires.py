@@ -3,6 +3,8 @@
 Every wait is for something to become true, in as many turns of the reactor as that takes.
 """
 
+import gc
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -39,6 +41,12 @@ class WithoutPoller:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
+
+
+def descriptors() -> list[str]:
+    """Those of this process that are open, once what earlier tests have left is collected."""
+    gc.collect()
+    return os.listdir("/proc/self/fd")
 
 
 def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
