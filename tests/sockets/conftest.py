@@ -1,8 +1,7 @@
 """``serve`` starts servers on real sockets, and sees to it that they leave none behind."""
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from socks5.settings import ListenerPolicy, Settings
 from tests.fakes import FakeResolver
 from tests.sessions import Records
 from tests.sockets.clients import Factory, Proxy
-from tests.sockets.wires import until
+from tests.sockets.wires import open_sockets, until
 
 
 class OnClock:
@@ -30,15 +29,6 @@ class OnClock:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.wrapped, name)
-
-
-def open_sockets() -> set[str]:
-    """The sockets of this process, by the names that the system gives them."""
-    names = set()
-    for descriptor in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            names.add(os.readlink(f"/proc/self/fd/{descriptor}"))
-    return {name for name in names if name.startswith("socket:")}
 
 
 @pytest_twisted.async_yield_fixture(params=["twisted", "own"])

@@ -24,7 +24,7 @@ from socks5.protocol.address import Address
 from socks5.protocol.errors import NotAllowed, TTLExpired
 from socks5.settings import PerFamily, Settings
 from tests.fakes import ASKER, FakeResolver
-from tests.sockets.wires import FarEnd, WithoutPoller, descriptors, free_port, turn, until
+from tests.sockets.wires import FarEnd, WithoutPoller, free_port, open_sockets, turn, until
 
 NAME = b"example.org"
 
@@ -372,15 +372,16 @@ async def test_cancelling_gives_up_every_attempt(
 ) -> None:
     for host in ("127.0.0.1", "127.0.0.2"):
         targets.hang(host)
-    before = len(descriptors())
+    before = open_sockets()
     dialling = dial("127.0.0.1", "127.0.0.2", attempt_delay=0.0)
     for _ in range(turns):
         await turn()
-    assert len(descriptors()) == before + attempts
+    made = open_sockets() - before
+    assert len(made) == attempts
     dialling.dialling.cancel()
     assert dialling.failure.check(CancelledError)
     await turn()
-    assert len(descriptors()) == before
+    assert not open_sockets() & made
 
 
 @pytest.mark.parametrize("host", [b"fe80::1%lo", "fe80::1"])

@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.task import deferLater
@@ -47,6 +48,15 @@ def descriptors() -> list[str]:
     """Those of this process that are open, once what earlier tests have left is collected."""
     gc.collect()
     return os.listdir("/proc/self/fd")
+
+
+def open_sockets() -> set[str]:
+    """The sockets of this process, by the names that the system gives them."""
+    names = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            names.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return {name for name in names if name.startswith("socket:")}
 
 
 def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
