@@ -25,7 +25,6 @@ from socks5.protocol.address import unmap
 LOOPBACK = ("127.0.0.1", "::1")
 """The interfaces of the default."""
 
-
 NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 

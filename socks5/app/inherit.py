@@ -36,7 +36,6 @@ from socks5.net.ports import BACKLOG, Port, prepare_listening
 FIRST_DESCRIPTOR = 3
 """Where a worker's inherited sockets begin; before them are the standard streams."""
 
-
 VARIABLE = "SOCKS5_WORKER"
 """The environment variable by which a parent tells a process that it is a worker."""
 

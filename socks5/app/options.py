@@ -57,12 +57,9 @@ from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDP
 MAX_KEEPALIVE = 32_767
 """Seconds; Linux takes no more (tcp(7), TCP_KEEPIDLE)."""
 
-
 _DEFAULTS = Settings()
 
-
 _log = Logger()
-
 
 _MEMORY_WARNING = (
     "--auth memory: every user of this machine can read these passwords in the list of processes; "

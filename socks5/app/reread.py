@@ -23,7 +23,6 @@ from socks5.threads import forget_unstarted
 _Read = tuple[list[str], list[str]]
 """What was read, and the sentences of what failed."""
 
-
 LOOK_INTERVAL = 2.0
 """Seconds between two looks whether files have changed."""
 

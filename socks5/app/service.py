@@ -30,7 +30,6 @@ from socks5.server.factory import ServerFactory
 STOP_GRACE = 2.0
 """Seconds in which sessions may still send what is written, at the end."""
 
-
 _ADVICE = {
     errno.EADDRINUSE: "something listens there already, perhaps this proxy",
     errno.EADDRNOTAVAIL: "this machine does not have that address",

@@ -44,7 +44,6 @@ KILL_TIME = 4.0
 what is written.
 """
 
-
 RESTART_DELAY = 0.1
 """Seconds until a worker that died at once is started again; doubled each time it does, to an hour
 at the most.
@@ -55,7 +54,6 @@ REFUSALS = (1, 2)
 
 LOOK_INTERVAL = 0.02
 """Seconds between looks whether all workers are gone."""
-
 
 MAX_LINE = 16384
 """Octets of a line of a worker's output; longer ones are cut into several."""

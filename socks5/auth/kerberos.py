@@ -33,7 +33,6 @@ PROTECTIONS = (Protection.INTEGRITY, Protection.CONFIDENTIALITY)
 ANONYMOUS = "WELLKNOWN/ANONYMOUS@"
 """What the name of a client without one begins with (RFC 8062 section 3.1)."""
 
-
 _NO_KEY = 2529638957
 """The minor status where the keytab has gone, or is empty (KRB5KRB_AP_ERR_NOKEY)."""
 

@@ -25,25 +25,13 @@ from typing_extensions import override
 
 from socks5.net.datagram_ports import SINGLES, DatagramOwner, DatagramPort
 from socks5.net.poller import FAILED, Poller
-from socks5.net.slots import (
-    HEADER,
-    MAX_SEGMENTS,
-    NAME,
-    PIECE,
-    ROOM,
-    SLOTS,
-    SOL_UDP,
-    STRIDE,
-    Slots,
-)
+from socks5.net.slots import HEADER, MAX_SEGMENTS, NAME, PIECE, ROOM, SLOTS, SOL_UDP, STRIDE, Slots
 from socks5.net.turns import SINGLE, Share
 
 ROUNDS = 4
 """Batches of one socket before others get their turn."""
 
-
 _UDP_GRO = 104
-
 
 _MAX_SIZE = 65507
 

@@ -20,12 +20,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import (
-    IConsumer,
-    IPushProducer,
-    ISystemHandle,
-    ITCPTransport,
-)
+from twisted.internet.interfaces import IConsumer, IPushProducer, ISystemHandle, ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -38,27 +33,21 @@ from socks5.protocol.address import UNSPECIFIED, Address
 READ_SIZE = 65536
 """Octets taken from the kernel at a time."""
 
-
 TURNS = range(16)
 """Full reads of one connection before others get their turn."""
 
-
 FULL = 65536
 """Octets waiting to be sent beyond which a producer is paused."""
-
 
 DONE, LOST, ABORTED = (
     Failure(kind()) for kind in (ConnectionDone, ConnectionLost, ConnectionAborted)
 )
 """Why a connection is over, made once: it closed in order, it was reset or failed, we reset it."""
 
-
 _log = Logger()
-
 
 _NUMBER = bytearray(4)
 """An int of the kernel's."""
-
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 

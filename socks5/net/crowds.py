@@ -36,7 +36,6 @@ LOOK = 0.05
 TURN = 4
 """Clients that begin, and requests that have waited, at a time, before the established ones get their turn."""
 
-
 REQUESTS = 16
 """Requests of one address that are served at once in a round, about two milliseconds of work, after as many of all
 addresses together, which nobody counts. A round that ends by the clock may follow another one, so one address may have

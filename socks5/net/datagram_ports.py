@@ -26,28 +26,21 @@ SINGLES = 32
 that have to be handled so.
 """
 
-
 MAX_DATAGRAM = 65536
 """What a socket is read with: nothing that UDP can carry is cut."""
-
 
 MOST_ERRORS = 512
 """Errors of one socket that are read at a time: more than its queue has room for by default."""
 
-
 _RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 """IP_RECVERR (ip(7)) and IPV6_RECVERR."""
-
 
 _ERROR_SIZE = 512
 """Octets for what the kernel says of an error, beside the datagram's own."""
 
-
 _SO_MEMINFO = 55
 
-
 _DROPS = struct.Struct("32xI")  # SK_MEMINFO_DROPS is the last of nine numbers
-
 
 _MOST_DROPS = 0xFFFFFFFF  # it begins anew behind that
 

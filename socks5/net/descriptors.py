@@ -24,10 +24,8 @@ sockets take the places of the connections to targets that they are for; those t
 server, may find none, and fail as if no name server answered.
 """
 
-
 DESCRIPTORS_PER_SESSION = 2
 """A client's and its target's."""
-
 
 MOST_DESCRIPTORS = 1_048_576
 """What "unlimited" is taken for: Linux' own most (fs.nr_open), as long as nobody changes it."""

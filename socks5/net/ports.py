@@ -39,33 +39,25 @@ BACKLOG = 65535
 """Clients in the kernel's queue; the system allows fewer (net.core.somaxconn). Who finds it full comes again after a
 second, whoever has filled it."""
 
-
 RETRY_DELAY = 0.5
 """Seconds without accepting after the system could not give us a client."""
-
 
 BATCH = 4
 """Clients that are served with Twisted's transports, over TLS for example, or peers looked at, at a time before others
 get their turn."""
 
-
 LEAN_BATCH = 16
 """Clients that are served with our own: each costs a fraction."""
-
 
 LOOK = 1024
 """Clients that are accepted at a time, those that have to wait included: for them next to nothing is done."""
 
-
 DATAGRAMS = 32
 """Datagrams of one socket taken at a time before others get their turn."""
 
-
 _STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
-
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
-
 
 _THAT_CLIENT_ONLY = frozenset(
     {
@@ -81,7 +73,6 @@ _THAT_CLIENT_ONLY = frozenset(
     }
 )
 """What accept() reports of a client that is gone already (accept(2), "Error handling")."""
-
 
 _WITHOUT_TEXT = {"log_format": "", "log_level": LogLevel.debug}
 """Makes a log event one that observers leave out, having nothing to write."""

@@ -7,12 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.interfaces import (
-    ITCPTransport,
-)
+from twisted.internet.interfaces import ITCPTransport
 
 _FIRST_PROBE = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
-
 
 _NEXT_PROBE = getattr(socket, "TCP_KEEPINTVL", None)
 """How these options of tcp(7) are called here; None where there is no such thing."""

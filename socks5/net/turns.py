@@ -34,7 +34,6 @@ millisecond."""
 ROUND = 4 * SHARE
 """What those who wait may use together until the others are served."""
 
-
 _log = Logger()
 
 

@@ -58,7 +58,6 @@ BESIDE_OTHERS = 64
 every session has one of its own, and these are for all.
 """
 
-
 _A_MOMENT = 0.001
 """Seconds by which a clock's tick may come too early."""
 

@@ -37,11 +37,9 @@ _BY_NAME = {
 become GENERAL_FAILURE.
 """
 
-
 _BY_ERRNO: dict[object, ReplyCode] = {
     getattr(errno, name): code for name, code in _BY_NAME.items() if hasattr(errno, name)
 }
-
 
 _BY_TYPE: tuple[tuple[type[BaseException], ReplyCode], ...] = (
     (error.DNSLookupError, ReplyCode.HOST_UNREACHABLE),
@@ -53,7 +51,6 @@ _BY_TYPE: tuple[tuple[type[BaseException], ReplyCode], ...] = (
     (error.TimeoutError, ReplyCode.TTL_EXPIRED),
     (error.TCPTimedOutError, ReplyCode.TTL_EXPIRED),
 )
-
 
 MOST_TELLING_FIRST = (
     ReplyCode.CONNECTION_REFUSED,

@@ -46,7 +46,6 @@ SPECIAL_NETWORKS = tuple(
 )
 """Destinations for clients on this host only."""
 
-
 _SPECIAL = Networks(SPECIAL_NETWORKS)
 
 

@@ -21,7 +21,6 @@ from socks5.protocol.errors import (
 MAX_NAME = 255
 """The longest name, user name or password, in octets: its length is one octet."""
 
-
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 
 

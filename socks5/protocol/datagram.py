@@ -10,7 +10,6 @@ from socks5.protocol.errors import RemoteProtocolError
 MAX_UDP_PAYLOAD = 65507
 """The most octets that one IPv4 datagram carries: 65535 - 20 (IP header) - 8 (UDP header)."""
 
-
 MAX_UDP_HEADER = 4 + 1 + MAX_NAME + 2
 """The longest header of a UDP request, in octets (RFC 1928 section 7)."""
 

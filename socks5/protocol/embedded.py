@@ -23,7 +23,6 @@ def _behind(length: int) -> _Reading:
 
 _LAST = _at(0)
 
-
 _CARRIERS: tuple[tuple[str, tuple[_Reading, ...]], ...] = (
     ("::/96", (_LAST,)),  # IPv4-compatible (RFC 4291 section 2.5.5.1)
     ("::ffff:0:0/96", (_LAST,)),  # IPv4-mapped (section 2.5.5.2)
@@ -35,15 +34,12 @@ _CARRIERS: tuple[tuple[str, tuple[_Reading, ...]], ...] = (
 )
 """Where an IPv6 address carries IPv4 ones."""
 
-
 _LOCAL_NAT64 = "64:ff9b:1::/48"  # RFC 8215
-
 
 _LOCAL_READINGS = (_behind(48), _behind(56), _behind(64), _LAST)
 """Which prefix of that network a NAT64 has, and so where the IPv4 address is, cannot be told (RFC 6052 section 2.2
 has these within it).
 """
-
 
 _ISATAP = 0x5EFE  # RFC 5214 section 6.1: under any prefix, with any value of the bits "u" and "g"
 
@@ -56,7 +52,6 @@ def _prefix(network: str) -> tuple[int, int]:
 
 
 _PREFIXES = tuple((*_prefix(network), readings) for network, readings in _CARRIERS)
-
 
 _LOCAL_SHIFT, _LOCAL_PREFIX = _prefix(_LOCAL_NAT64)
 

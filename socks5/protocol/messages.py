@@ -19,7 +19,6 @@ from socks5.protocol.errors import LocalProtocolError, NotSOCKS5, RemoteProtocol
 VERSION = 5
 """VER of every message of RFC 1928."""
 
-
 AUTH_VERSION = 1
 """VER of the user name/password sub-negotiation (RFC 1929)."""
 

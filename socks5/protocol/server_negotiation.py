@@ -47,9 +47,7 @@ _AFTER_METHOD: Mapping[int, Stage] = {
     Method.GSSAPI: Stage.CONTEXT,
 }
 
-
 _Found = TypeVar("_Found")
-
 
 REMEMBERED = 1024
 """Messages of a kind that are not decoded again: a few programs make most of the clients, and they
@@ -80,7 +78,6 @@ class _Memory(dict[bytes, "tuple[_Found, int] | None"], Generic[_Found]):
 
 _SELECTION = {method: MethodSelection(method).encode() for method in _AFTER_METHOD}
 
-
 HTTP_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
     b"this is a SOCKS5 proxy: configure it as socks5://, not as an HTTP proxy\n"
@@ -109,9 +106,7 @@ def _requested(buffer: bytes) -> tuple[CommandRequested, int] | None:
 
 _GREETINGS = _Memory(Greeting.decode)
 
-
 _REQUESTS = _Memory(_requested)
-
 
 ServerEvent = CredentialsReceived | TokenReceived | ProtectionReceived | CommandRequested | Rejected
 

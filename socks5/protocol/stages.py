@@ -23,10 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
 
-from socks5.protocol.errors import (
-    LocalProtocolError,
-    SOCKSError,
-)
+from socks5.protocol.errors import LocalProtocolError, SOCKSError
 from socks5.protocol.gssapi import Message, MessageType, size_of
 
 
@@ -60,9 +57,7 @@ COMMAND, SECOND_REPLY, ESTABLISHED, CLOSED = (
     Stage.CLOSED,
 )
 
-
 Table = Mapping[Stage, frozenset[Stage]]
-
 
 SERVER_NEXT: Table = {
     Stage.GREETING: frozenset({Stage.CREDENTIALS, Stage.CONTEXT, Stage.REQUEST, Stage.CLOSED}),
@@ -80,7 +75,6 @@ SERVER_NEXT: Table = {
 """The server's stages, and the stages that may follow each. The one circle, from CONTEXT to CHECKING and back,
 is walked :data:`~socks5.protocol.gssapi.MAX_TOKENS` times at the most.
 """
-
 
 CLIENT_NEXT: Table = {
     Stage.METHOD: frozenset({Stage.CHECKING, Stage.TOKEN, Stage.COMMAND, Stage.CLOSED}),

@@ -10,10 +10,8 @@ from typing import Any, Protocol
 PIPE_SIZE = 1 << 20
 """Octets that a pipe is asked to hold; the kernel may grant less."""
 
-
 PIPES = 64
 """Pipes at the most: 64 MiB of kernel memory."""
-
 
 BULK = 1 << 20
 """Octets in full reads after which a direction is spliced."""

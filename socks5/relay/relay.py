@@ -30,7 +30,6 @@ RESET_DELAYS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.46)
 each time, for readers that stand still come in thousands; so a reset is late by no more than it had to wait.
 """
 
-
 RESET_PATIENCE = sum(RESET_DELAYS)
 """Seconds that a slow reader has for the octets before a reset."""
 

@@ -33,25 +33,19 @@ from socks5.settings import Settings
 BUFFER_SIZE = 262144
 """Octets of the shared buffer: what one read can move."""
 
-
 TURNS = range(4)
 """Full reads of one socket before others get their turn."""
-
 
 BULKY = 65536
 """Octets of one read that count as bulk."""
 
-
 SMALL_TURNS = 32
 """Smaller reads in a row after which a direction is copied again."""
 
-
 _FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
-
 
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 """What splice(2) says where it, or a filter of system calls, does not let us: nothing was moved."""
-
 
 _BUFFER = memoryview(bytearray(BUFFER_SIZE))
 

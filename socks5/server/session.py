@@ -13,17 +13,8 @@ from typing import Any, Protocol
 from OpenSSL.SSL import Error as TLSError
 from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import (
-    BindError,
-    ConnectError,
-    ConnectionClosed,
-    ConnectionDone,
-)
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    IHandshakeListener,
-    IProtocol,
-)
+from twisted.internet.error import BindError, ConnectError, ConnectionClosed, ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
