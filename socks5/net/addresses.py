@@ -22,7 +22,7 @@ def address_from(name: Any) -> Address:
     return Address(sys.intern(host), name[1])
 
 
-def _twisted_address(name: Any) -> IPv4Address | IPv6Address:
+def twisted_address(name: Any) -> IPv4Address | IPv6Address:
     """A socket's address as Twisted has it, with the IPv6 zone that the socket module leaves out."""
     if ":" not in name[0]:
         return IPv4Address("TCP", *name)

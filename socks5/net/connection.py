@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.interfaces import IStream
-from socks5.net.addresses import _twisted_address, address_from, address_of
+from socks5.net.addresses import address_from, address_of, twisted_address
 from socks5.net.poller import FAILED, HUNG_UP, WRITABLE, Owner, Poller
 from socks5.protocol.address import UNSPECIFIED, Address
 
@@ -379,11 +379,11 @@ class Connection:
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getHost`."""
-        return _twisted_address(self.socket.getsockname())
+        return twisted_address(self.socket.getsockname())
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getPeer`."""
-        return _twisted_address(self._far_name())
+        return twisted_address(self._far_name())
 
     def getHandle(self) -> socket.SocketType:
         """The socket."""

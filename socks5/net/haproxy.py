@@ -138,7 +138,7 @@ class HeaderProtocol(ProtocolWrapper):
 class HeaderFactory(WrappingFactory[HeaderProtocol]):
     """A factory for a listener of balancers.
 
-    :param factory: whose protocols stand behind the header: an entrance
+    :param factory: whose protocols stand behind the header: a listener's factory
         (:meth:`ServerFactory.at <socks5.server.factory.ServerFactory.at>`), or TLS around one. Its policy must have the
         same *proxies*, so that it waits with its judgement for the header.
     :param proxies: who is heard.

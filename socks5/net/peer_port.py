@@ -13,9 +13,11 @@ from socks5.interfaces import IStream
 from socks5.net.addresses import address_from
 from socks5.net.connection import Connection
 from socks5.net.poller import Poller
-from socks5.net.ports import _STREAM, _THAT_CLIENT_ONLY, BATCH, RETRY_DELAY, Port
+from socks5.net.ports import BATCH, RETRY_DELAY, THAT_CLIENT_ONLY, Port
 from socks5.net.tcp_options import prepare
 from socks5.protocol.address import Address
+
+_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
 
 class PeerPort:
@@ -75,7 +77,7 @@ class PeerPort:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _THAT_CLIENT_ONLY:
+                if error.errno in THAT_CLIENT_ONLY:
                     continue
                 self._poller.again_later(self._socket.fileno(), RETRY_DELAY)
                 return

@@ -55,11 +55,9 @@ LOOK = 1024
 DATAGRAMS = 32
 """Datagrams of one socket taken at a time before others get their turn."""
 
-_STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
-
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
-_THAT_CLIENT_ONLY = frozenset(
+THAT_CLIENT_ONLY = frozenset(
     {
         errno.ECONNABORTED,
         errno.EPERM,  # the firewall's word
@@ -250,7 +248,7 @@ class Port(QuietPort):
                 self._queued = self._late = 0
                 return
             except OSError as error:
-                if error.errno in _THAT_CLIENT_ONLY or self._turns_one_away(error):
+                if error.errno in THAT_CLIENT_ONLY or self._turns_one_away(error):
                     continue
                 self._wait(error)
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -37,35 +36,30 @@ def keep_alive(sock: Any, keepalive: int) -> None:
 
 
 def prepare_transport(transport: Any) -> None:
-    """:func:`prepare` for a transport of any kind; one that is not over TCP is left as it is."""
-    _tell(transport, prepare, lambda: transport.setTcpNoDelay(True))
+    """:func:`prepare` for a transport of any kind; one on a UNIX socket has urgent octets, too."""
+    if not ITCPTransport.providedBy(transport):
+        return
+    sock = _socket_of(transport)
+    if sock is None:
+        transport.setTcpNoDelay(True)
+    elif sock.family != socket.AF_UNIX:
+        prepare(sock)
+    else:
+        with suppress(OSError):  # Linux before 5.15 has none there
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
 def keep_transport_alive(transport: Any, keepalive: int) -> None:
     """:func:`keep_alive` for a transport of any kind; one that is not over TCP is left as it is."""
-
-    def probe(sock: Any) -> None:
+    if not ITCPTransport.providedBy(transport):
+        return
+    sock = _socket_of(transport)
+    if sock is None:
+        transport.setTcpKeepAlive(keepalive > 0)
+    elif sock.family != socket.AF_UNIX:  # whose transports say that they are for TCP, too
         keep_alive(sock, keepalive)
 
-    _tell(transport, probe, lambda: transport.setTcpKeepAlive(keepalive > 0))
 
-
-def _prepare_unix(sock: Any) -> None:
-    """What :func:`prepare` says that concerns a UNIX socket, too; it does not inherit that."""
-    with suppress(OSError):  # Linux before 5.15 has no urgent octets there
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-
-
-def _tell(transport: Any, options: Callable[[Any], None], otherwise: Callable[[], None]) -> None:
-    """Set options of a transport's socket, whatever lies between the two.
-
-    :param otherwise: sets them for one that is over TCP, but shows no socket.
-    """
-    if ITCPTransport.providedBy(transport):
-        sock = getattr(transport, "socket", None)  # over TLS: that of the transport below
-        if sock is None:
-            otherwise()
-        elif sock.family != socket.AF_UNIX:  # whose transports say that they are for TCP, too
-            options(sock)
-        elif options is prepare:
-            _prepare_unix(sock)
+def _socket_of(transport: Any) -> Any:
+    """The socket below a transport, over TLS that of the transport below; None if it shows none."""
+    return getattr(transport, "socket", None)

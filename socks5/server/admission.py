@@ -209,7 +209,7 @@ class GuardedSession(ServerProtocol):
 
 
 class Admitting(Protocol):
-    """The part of a :class:`~socks5.server.factory.ServerFactory` that an entrance needs."""
+    """The part of a :class:`~socks5.server.factory.ServerFactory` that a listener's factory needs."""
 
     settings: Settings
 

@@ -52,9 +52,9 @@ class Balanced:
     def __init__(self, policy: ListenerPolicy = POLICY, **parameters: Any) -> None:
         self.server = Server(**parameters)
         self.reactor, self.counters = self.server.reactor, self.server.counters
-        entrance = self.server.factory.at(policy)
+        listener = self.server.factory.at(policy)
         assert policy.proxies is not None
-        self.factory = HeaderFactory(entrance, policy.proxies, self.reactor, self.counters)
+        self.factory = HeaderFactory(listener, policy.proxies, self.reactor, self.counters)
 
     def client(self, *sent: bytes, peer: Any = BALANCER, **options: Any) -> Client:
         client = Client(self, peer=peer, **{"host": NEAR, **options})  # type: ignore[arg-type]

@@ -184,11 +184,11 @@ EMPTY = octets("01 00 00")
 def test_an_empty_password_is_no_login_where_none_is_required(sent: bytes, in_pieces: bool) -> None:
     logins = Logins()
     server = Server(Settings(ban_after=1), authenticator=logins)
-    entrance = ListenerFactory(server, ListenerPolicy(methods=(PASSWORD, NONE)))
+    listener = ListenerFactory(server, ListenerPolicy(methods=(PASSWORD, NONE)))
     data = BOTH_GREETING + sent + CONNECT
     pieces = [data[at : at + 1] for at in range(len(data))] if in_pieces else [data]
     for _ in range(2):
-        client = entrance.client(*pieces)
+        client = listener.client(*pieces)
         assert client.received() == PASSWORD_CHOSEN + LOGIN_RIGHT
         assert client.session.request.command == 1
         client.end()
@@ -285,9 +285,9 @@ def test_octets_that_come_before_the_close_are_not_answered() -> None:
 
 def test_a_door_keeps_the_session_limit() -> None:
     server = Server(Settings(max_sessions=1))
-    entrance = ListenerFactory(server, INSIDE)
-    entrance.client()
-    assert entrance.factory.buildProtocol(None) is None
+    listener = ListenerFactory(server, INSIDE)
+    listener.client()
+    assert listener.factory.buildProtocol(None) is None
 
 
 def test_a_door_without_anything_lets_everybody_in() -> None:
@@ -535,8 +535,8 @@ def test_few_sessions_of_an_address_wait_at_a_time() -> None:
 
 def test_bans_hold_at_every_door_of_a_factory(guesses: Guesses) -> None:
     guesses.ban()
-    entrance = ListenerFactory(guesses.server, ListenerPolicy(methods=(NONE,)))
-    assert not entrance.client(GREETING).is_connected
+    listener = ListenerFactory(guesses.server, ListenerPolicy(methods=(NONE,)))
+    assert not listener.client(GREETING).is_connected
 
 
 @pytest.mark.parametrize(

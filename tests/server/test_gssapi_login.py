@@ -430,8 +430,8 @@ def test_without_an_acceptor_nobody_pays_for_contexts() -> None:
 
 @pytest.mark.parametrize("method", [Method.GSSAPI, Method.NO_AUTHENTICATION])
 def test_a_door_may_want_a_context_or_not(method: Method, server: Server) -> None:
-    entrance = server.factory.at(ListenerPolicy(methods=(method,)))
-    session = entrance.buildProtocol(None)
+    listener = server.factory.at(ListenerPolicy(methods=(method,)))
+    session = listener.buildProtocol(None)
     assert isinstance(session, GSSAPISession)
     assert session._negotiation.methods == (method,)
 
