@@ -20,11 +20,9 @@ from zope.interface.verify import verifyObject
 
 from socks5.interfaces import IStream
 from socks5.net import connection as transport
-from socks5.net import tcp_options
 from socks5.net.addresses import address_from
 from socks5.net.connection import Connection, far_end, near_end, unacknowledged
 from socks5.net.poller import WRITABLE, poller_of
-from socks5.net.tcp_options import keep_alive
 from socks5.outbound.attempts import Stream
 from socks5.protocol.address import Address
 from tests.sessions import Failures
@@ -650,27 +648,6 @@ async def test_options_are_the_socket_s(wire: Wire) -> None:
         assert (near.getTcpNoDelay(), near.getTcpKeepAlive()) == (enabled, enabled)
         assert bool(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is enabled
         assert bool(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is enabled
-
-
-@pytest.mark.parametrize(("keepalive", "between"), [(180, 18), (5, 1)])
-def test_a_silent_peer_is_asked_after_so_long_and_then_ten_times_as_often(
-    keepalive: int, between: int
-) -> None:
-    with socket.socket() as sock:
-        keep_alive(sock, keepalive)
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == keepalive
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == between
-
-
-def test_a_system_that_has_one_time_for_all_asks_at_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_FIRST_PROBE", "_NEXT_PROBE"):
-        monkeypatch.setattr(tcp_options, name, None)
-    with socket.socket() as sock:
-        usual = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
-        keep_alive(sock, 4321)
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == usual
 
 
 @pytest_twisted.ensureDeferred
