@@ -13,14 +13,15 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from socks5.protocol.networks import Networks
 from socks5.server import factory as server
-from tests import sessions, skips
+from tests.support import failures as guard
+from tests.support import skips
 
 # In CI the examples are the same in every run: a red build is then about the change under test.
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
-failures = sessions.failures
+failures = guard.failures
 pytest_runtest_makereport = skips.pytest_runtest_makereport
 
 

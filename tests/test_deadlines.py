@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 
 from socks5 import deadlines as module
 from socks5.deadlines import YOUNG, Deadlines, IdleTimers, Young, clock_of
-from tests.fakes import TimeOfDay
-from tests.sessions import Failures
+from tests.support.failures import Failures
+from tests.support.reactor import TimeOfDay
 
 LENGTH = 10.0
 

@@ -19,9 +19,9 @@ from socks5.interfaces import Record
 from socks5.observe.accesslog import as_json
 from socks5.protocol import stages
 from socks5.settings import Settings
-from tests.kerberos import write_keytab
-from tests.readme import Block, blocks
-from tests.skips import needs_gssapi
+from tests.support.kerberos import write_keytab
+from tests.support.readme import Block, blocks
+from tests.support.skips import needs_gssapi
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = (ROOT / "docs/server.rst").read_text()

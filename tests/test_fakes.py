@@ -55,9 +55,18 @@ from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.relay.transports import can_half_close
 from socks5.settings import Settings
-from tests import fakes
-from tests.certificates import self_signed
 from tests.sockets.wires import FarEnd, free_port, until
+from tests.support.certificates import self_signed
+from tests.support.providers import ASKER, FakeDialer, FakeLookup, FakeResolver
+from tests.support.reactor import FakeReactor
+from tests.support.transports import (
+    BUFFER_SIZE,
+    CLIENT,
+    FakeTLSTransport,
+    FakeTransport,
+    fake_stream,
+    join,
+)
 
 MUCH = bytes(8 << 20)
 """More than every buffer between two sockets holds."""
@@ -116,7 +125,7 @@ class Producer:
 class FakeFar:
     """The far end of a fake transport, as :class:`tests.sockets.wires.FarEnd` is a real one's."""
 
-    def __init__(self, transport: fakes.FakeTransport) -> None:
+    def __init__(self, transport: FakeTransport) -> None:
         self._transport = transport
         transport.window = 0
         self.send = transport.deliver
@@ -147,8 +156,8 @@ class Link:
 
 
 async def fake_link(protocol: Protocol) -> tuple[Link, Callable[[], Any]]:
-    reactor = fakes.FakeReactor()
-    transport = fakes.FakeTransport(reactor).connect(protocol)
+    reactor = FakeReactor()
+    transport = FakeTransport(reactor).connect(protocol)
 
     async def soon(condition: Callable[[], object]) -> None:
         reactor.turn()
@@ -401,7 +410,7 @@ async def test_a_closing_transport_reads_no_more(link: Link) -> None:
 async def test_a_full_buffer_pauses_its_producer_until_it_is_empty(link: Link) -> None:
     producer = Producer()
     link.transport.registerProducer(producer, True)
-    link.transport.write(bytes(fakes.BUFFER_SIZE))
+    link.transport.write(bytes(BUFFER_SIZE))
     assert producer.calls == []
     link.transport.write(MUCH)
     assert producer.calls == ["pause"]
@@ -470,8 +479,8 @@ async def test_a_transport_stopped_as_a_producer_closes(link: Link) -> None:
 
 
 def test_a_fake_transport_remembers_what_was_asked_of_it() -> None:
-    reactor = fakes.FakeReactor()
-    stream, transport = fakes.fake_stream(reactor, window=3)
+    reactor = FakeReactor()
+    stream, transport = fake_stream(reactor, window=3)
     assert verifyObject(IStream, stream)
     transport.write(b"octets")
     reactor.turn()
@@ -490,11 +499,9 @@ def test_a_fake_transport_remembers_what_was_asked_of_it() -> None:
 
 @pytest.mark.parametrize("how", ["end", "close", "abort"])
 def test_joined_transports_are_one_connection(how: str) -> None:
-    reactor = fakes.FakeReactor()
+    reactor = FakeReactor()
     one, other = Halves(), Halves()
-    fakes.join(
-        fakes.FakeTransport(reactor).connect(one), fakes.FakeTransport(reactor).connect(other)
-    )
+    join(FakeTransport(reactor).connect(one), FakeTransport(reactor).connect(other))
     one.transport.write(b"there")
     other.transport.write(b"back")
     reactor.turn()
@@ -537,18 +544,18 @@ def server_context(tmp_path_factory: pytest.TempPathFactory) -> SSL.Context:
 
 def tls_link(
     kind: str, server_context: SSL.Context
-) -> tuple[fakes.FakeReactor, Halves, Callable[[], object]]:
+) -> tuple[FakeReactor, Halves, Callable[[], object]]:
     """A protocol at the server's end of a TLS connection, and how the client ends it."""
-    reactor, near = fakes.FakeReactor(), Halves()
+    reactor, near = FakeReactor(), Halves()
     if kind == "fake":
-        return reactor, near, fakes.FakeTLSTransport(reactor).connect(near).deliver_end
+        return reactor, near, FakeTLSTransport(reactor).connect(near).deliver_end
     far = Halves()
     ends = []
     for protocol, context in ((near, server_context), (far, SSL.Context(SSL.TLS_METHOD))):
         factory = Factory.forProtocol(lambda protocol=protocol: protocol)
         wrapper = TLSMemoryBIOFactory(Connections(context), protocol is far, factory, clock=reactor)
-        ends.append((fakes.FakeTransport(reactor), wrapper.buildProtocol(None)))
-    fakes.join(ends[0][0], ends[1][0])
+        ends.append((FakeTransport(reactor), wrapper.buildProtocol(None)))
+    join(ends[0][0], ends[1][0])
     for transport, protocol in ends:
         transport.connect(protocol)
     reactor.turn()
@@ -604,7 +611,7 @@ def test_tls_that_is_gone_cannot_be_aborted(kind: str, server_context: SSL.Conte
 
 def test_a_fake_tls_transport_refuses_to_half_close() -> None:
     with pytest.raises(AssertionError):
-        fakes.FakeTLSTransport(fakes.FakeReactor()).loseWriteConnection()
+        FakeTLSTransport(FakeReactor()).loseWriteConnection()
 
 
 # ---------------------------------------------------------------- ports
@@ -635,7 +642,7 @@ class World:
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
-        self.is_fake = isinstance(reactor, fakes.FakeReactor)
+        self.is_fake = isinstance(reactor, FakeReactor)
 
     async def until(self, condition: Callable[[], object]) -> None:
         if not self.is_fake:
@@ -656,7 +663,7 @@ class World:
 def world(request: pytest.FixtureRequest) -> World:
     from twisted.internet import reactor
 
-    return World(fakes.FakeReactor() if request.param == "fake" else reactor)
+    return World(FakeReactor() if request.param == "fake" else reactor)
 
 
 @pytest.mark.parametrize(("interface", "kind"), [("127.0.0.1", IPv4Address), ("::1", IPv6Address)])
@@ -761,7 +768,7 @@ async def test_a_taken_port_cannot_be_listened_on(world: World, kind: str) -> No
 
 
 def test_nothing_can_be_listened_on_while_the_fake_says_so() -> None:
-    reactor = fakes.FakeReactor()
+    reactor = FakeReactor()
     reactor.listen_error = OSError(errno.EADDRNOTAVAIL, "")
     with pytest.raises(CannotListenError) as caught:
         reactor.listenUDP(0, Datagrams(), interface="192.0.2.1")
@@ -819,7 +826,7 @@ async def test_datagrams_go_to_literals_of_the_port_s_family_only(
 
 def test_a_fake_udp_port_fails_as_told() -> None:
     """As ``udp.Port.write`` raises EAGAIN when the send buffer is full."""
-    port = fakes.FakeReactor().listenUDP(0, Datagrams(), interface="127.0.0.1")
+    port = FakeReactor().listenUDP(0, Datagrams(), interface="127.0.0.1")
     port.error = BlockingIOError(errno.EAGAIN, "")
     with pytest.raises(BlockingIOError):
         port.write(b"datagram", ("127.0.0.1", 9))
@@ -931,7 +938,7 @@ async def test_an_attempt_that_takes_too_long(world: World) -> None:
 
 
 def test_a_fake_connection_comes_from_its_family_s_source_address() -> None:
-    reactor = fakes.FakeReactor()
+    reactor = FakeReactor()
     for host, source in (("192.0.2.1", "192.0.2.10"), ("2001:db8::1", "2001:db8::10")):
         transport = reactor.connectTCP(host, 80, Outgoing()).succeed()
         assert transport.getHost().host == source
@@ -994,7 +1001,7 @@ def real_lookup(answers: dict[str, list[str]]) -> IHostnameResolver:
 
 
 def fake_lookup(answers: dict[str, list[str]]) -> IHostnameResolver:
-    return fakes.FakeLookup({**answers, "unknown.example": []})
+    return FakeLookup({**answers, "unknown.example": []})
 
 
 @pytest.mark.parametrize("make", [fake_lookup, real_lookup])
@@ -1009,7 +1016,7 @@ def test_a_lookup_tells_its_addresses_in_order(make: Any) -> None:
 
 
 def test_a_fake_lookup_answers_when_told() -> None:
-    lookup, one, other = fakes.FakeLookup(), Found(), Found()
+    lookup, one, other = FakeLookup(), Found(), Found()
     resolution = lookup.resolveHostName(one, "one.example")
     lookup.resolveHostName(other, "other.example")
     lookup.answer("one.example", ["192.0.2.1"])
@@ -1020,13 +1027,13 @@ def test_a_fake_lookup_answers_when_told() -> None:
 
 
 def fake_resolver() -> tuple[IResolver, Callable[..., None]]:
-    resolver = fakes.FakeResolver()
+    resolver = FakeResolver()
     return resolver, resolver.answer
 
 
 def real_resolver() -> tuple[IResolver, Callable[..., None]]:
-    lookup = fakes.FakeLookup()
-    resolver = Resolver(fakes.FakeReactor(), Settings(), lookup)
+    lookup = FakeLookup()
+    resolver = Resolver(FakeReactor(), Settings(), lookup)
     return resolver, lambda name, hosts=(): lookup.answer(name.decode(), hosts)
 
 
@@ -1046,8 +1053,8 @@ def test_a_name_has_addresses(resolver: Any) -> None:
     resolver, answer = resolver
     assert verifyObject(IResolver, resolver)
     one, other = (
-        outcome(resolver.resolve(b"one.example", fakes.CLIENT.host)),
-        outcome(resolver.resolve(b"other", fakes.CLIENT.host)),
+        outcome(resolver.resolve(b"one.example", CLIENT.host)),
+        outcome(resolver.resolve(b"other", CLIENT.host)),
     )
     answer(b"one.example", ["2001:db8::1", "192.0.2.1"])
     assert (one, other) == ([("2001:db8::1", "192.0.2.1")], [])
@@ -1055,14 +1062,14 @@ def test_a_name_has_addresses(resolver: Any) -> None:
 
 def test_an_unknown_name_fails(resolver: Any) -> None:
     resolver, answer = resolver
-    unknown = outcome(resolver.resolve(b"unknown.example", fakes.CLIENT.host))
+    unknown = outcome(resolver.resolve(b"unknown.example", CLIENT.host))
     answer(b"unknown.example")
     assert unknown[0].check(DNSLookupError)
 
 
 def test_a_cancelled_name_is_forgotten(resolver: Any) -> None:
     resolver, answer = resolver
-    wait = resolver.resolve(b"one.example", fakes.CLIENT.host)
+    wait = resolver.resolve(b"one.example", CLIENT.host)
     given = outcome(wait)
     wait.cancel()
     assert given[0].check(CancelledError)
@@ -1072,18 +1079,18 @@ def test_a_cancelled_name_is_forgotten(resolver: Any) -> None:
 
 def test_a_fake_resolver_answers_from_memory() -> None:
     error = DNSLookupError("told so")
-    resolver = fakes.FakeResolver({b"known": ["192.0.2.1"], b"broken": error})
-    assert outcome(resolver.resolve(b"known", fakes.CLIENT.host)) == [("192.0.2.1",)]
-    assert outcome(resolver.resolve(b"broken", fakes.CLIENT.host))[0].value is error
-    wait = resolver.resolve(b"later", fakes.CLIENT.host)
+    resolver = FakeResolver({b"known": ["192.0.2.1"], b"broken": error})
+    assert outcome(resolver.resolve(b"known", CLIENT.host)) == [("192.0.2.1",)]
+    assert outcome(resolver.resolve(b"broken", CLIENT.host))[0].value is error
+    wait = resolver.resolve(b"later", CLIENT.host)
     given = outcome(wait)
     resolver.answer(b"later", error)
     assert given[0].value is error
-    gone = resolver.resolve(b"gone", fakes.CLIENT.host)
+    gone = resolver.resolve(b"gone", CLIENT.host)
     outcome(gone)
     gone.cancel()
     assert resolver.asked == [b"known", b"broken", b"later", b"gone"]
-    assert resolver.askers == [fakes.CLIENT.host] * 4
+    assert resolver.askers == [CLIENT.host] * 4
     assert resolver.cancelled == [b"gone"]
 
 
@@ -1098,13 +1105,13 @@ class Dialling:
 
 
 def fake_dialer() -> Dialling:
-    dialer = fakes.FakeDialer(fakes.FakeReactor())
+    dialer = FakeDialer(FakeReactor())
     return Dialling(dialer, dialer.succeed, dialer.fail)
 
 
 def real_dialer() -> Dialling:
-    reactor = fakes.FakeReactor()
-    dialer = DirectDialer(reactor, Settings(), fakes.FakeResolver())
+    reactor = FakeReactor()
+    dialer = DirectDialer(reactor, Settings(), FakeResolver())
     return Dialling(
         dialer,
         lambda: reactor.connectors[-1].succeed(),  # noqa: PLW0108 - it is not there yet
@@ -1122,7 +1129,7 @@ TARGET = Address("192.0.2.80", 80)
 
 def test_a_dial_that_succeeds_gives_a_stream_without_receiver(dialling: Dialling) -> None:
     assert verifyObject(IDialer, dialling.dialer)
-    given = outcome(dialling.dialer.dial(fakes.ASKER, TARGET, lambda host: True))
+    given = outcome(dialling.dialer.dial(ASKER, TARGET, lambda host: True))
     assert given == []
     transport = dialling.succeed()
     [stream] = given
@@ -1132,23 +1139,23 @@ def test_a_dial_that_succeeds_gives_a_stream_without_receiver(dialling: Dialling
 
 
 def test_a_dial_that_fails(dialling: Dialling) -> None:
-    given = outcome(dialling.dialer.dial(fakes.ASKER, TARGET, lambda host: True))
+    given = outcome(dialling.dialer.dial(ASKER, TARGET, lambda host: True))
     dialling.fail(ConnectionRefusedError())
     assert given[0].check(ConnectionRefusedError)
 
 
 def test_a_dial_that_is_cancelled(dialling: Dialling) -> None:
-    dial = dialling.dialer.dial(fakes.ASKER, TARGET, lambda host: True)
+    dial = dialling.dialer.dial(ASKER, TARGET, lambda host: True)
     given = outcome(dial)
     dial.cancel()
     assert given[0].check(CancelledError)
 
 
 def test_a_fake_dialer_remembers() -> None:
-    dialer = fakes.FakeDialer(fakes.FakeReactor())
+    dialer = FakeDialer(FakeReactor())
     assert dialer.is_allowed("192.0.2.1")
-    outcome(dial := dialer.dial(fakes.ASKER, TARGET, lambda host: host == "allowed"))
+    outcome(dial := dialer.dial(ASKER, TARGET, lambda host: host == "allowed"))
     dial.cancel()
-    assert (dialer.askers, dialer.targets, dialer.cancelled) == ([fakes.ASKER], [TARGET], [TARGET])
+    assert (dialer.askers, dialer.targets, dialer.cancelled) == ([ASKER], [TARGET], [TARGET])
     assert dialer.is_allowed("allowed")
     assert not dialer.is_allowed("192.0.2.1")

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from socks5.files import LOOK_AFTER, Kept, Stamp, read
-from tests.fakes import unreadable
+from tests.support.files import unreadable
 
 
 def test_a_file_is_read_as_far_as_asked(tmp_path: Path) -> None:

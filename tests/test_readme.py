@@ -10,10 +10,10 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from tests.auth.test_hashes import KNOWN
-from tests.certificates import Authority
-from tests.kerberos import write_keytab
-from tests.readme import README, Block, blocks
-from tests.skips import needs_gssapi
+from tests.support.certificates import Authority
+from tests.support.kerberos import write_keytab
+from tests.support.readme import README, Block, blocks
+from tests.support.skips import needs_gssapi
 
 TEXT = README.read_text()
 BLOCKS = blocks(TEXT)

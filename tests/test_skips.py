@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.skips import SKIP_NOTHING, judge
+from tests.support.skips import SKIP_NOTHING, judge
 
 
 def skipped() -> pytest.TestReport:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.certificates import Authority, shake_hands
+from tests.support.certificates import Authority, shake_hands
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from socks5.auth.kerberos import PROTECTIONS
 from socks5.auth.users import WrongSource
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Method
-from tests.kerberos import write_keytab
-from tests.skips import needs_gssapi
+from tests.support.kerberos import write_keytab
+from tests.support.skips import needs_gssapi
 
 NONE, INTEGRITY, CONFIDENTIALITY = (
     Protection.NONE,

@@ -11,7 +11,7 @@ from socks5 import ListenerPolicy, Networks
 from socks5.app.listen_options import PolicyEndpoint, with_policy
 from socks5.app.options import Options
 from socks5.protocol.messages import Method
-from tests.certificates import self_signed
+from tests.support.certificates import self_signed
 
 AUTH = ["--auth", "memory:alice:secret"]
 PASSWORD, NONE = Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION

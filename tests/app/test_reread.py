@@ -15,7 +15,7 @@ from twisted.python.threadpool import ThreadPool
 from socks5.app.options import Options
 from socks5.app.reread import LOOK_INTERVAL, Rereading, reopen_program_log
 from socks5.server.factory import ServerFactory
-from tests.certificates import self_signed
+from tests.support.certificates import self_signed
 
 
 class Kept:

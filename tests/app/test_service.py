@@ -29,8 +29,8 @@ from socks5.app.signals import held, hold
 from socks5.interfaces import Record
 from socks5.observe.accesslog import AccessLog
 from socks5.server.factory import ServerFactory
-from tests.certificates import self_signed
 from tests.sockets.wires import descriptors
+from tests.support.certificates import self_signed
 
 pytestmark = pytest.mark.usefixtures("handlers")
 

@@ -42,9 +42,10 @@ from socks5.app.service import refusal_of
 from socks5.app.workers import Workers, WorkersFiles, WorkersLog
 from socks5.net.own import OwnPorts
 from socks5.server.factory import ServerFactory
-from tests.certificates import self_signed
-from tests.sessions import Failures, session_limit
 from tests.sockets.wires import until
+from tests.support.certificates import self_signed
+from tests.support.failures import Failures
+from tests.support.sessions import session_limit
 
 pytestmark = pytest.mark.usefixtures("handlers")
 

@@ -7,7 +7,7 @@ import pytest
 
 from socks5.auth.directory import Directory
 from socks5.auth.users import WrongSource
-from tests.certificates import self_signed
+from tests.support.certificates import self_signed
 
 USER_DN = 'user_dn = "uid={name},dc=test"\n'
 

@@ -18,7 +18,7 @@ from socks5.auth.hashes import make_hash
 from socks5.auth.users import WrongSource, parse_hash, parse_plain
 from socks5.files import Stamp
 from tests.auth.test_hashes import little_memory
-from tests.fakes import unreadable
+from tests.support.files import unreadable
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ from socks5.auth import Known, Login, LoginNotJudged, ldap
 from socks5.auth.directory import Directory
 from socks5.auth.ldap import LDAPChecker
 from socks5.auth.users import WrongSource
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 
 PLAIN = Directory(
     uri="ldap://127.0.0.1", start_tls=False, user_dn="uid={name},dc=test", timeout=5.0

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import self_signed, strict_client
 from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import run, running, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import Proxy, has_ipv6
 from tests.interop.servers import SECONDS, Echo, Web, fetch
+from tests.support.certificates import self_signed, strict_client
 
 PROXY_ERROR = 97
 CLIENT = "127.0.0.2"

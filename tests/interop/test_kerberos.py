@@ -34,9 +34,9 @@ from tests.interop.ticket import (
     initiator,
     message,
 )
-from tests.kerberos import PASSWORD, REALM, Realm, running_realm
-from tests.readme import named
-from tests.skips import needs_gssapi
+from tests.support.kerberos import PASSWORD, REALM, Realm, running_realm
+from tests.support.readme import named
+from tests.support.skips import needs_gssapi
 
 pytestmark = needs_gssapi
 

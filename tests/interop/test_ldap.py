@@ -16,11 +16,11 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.directory import Directory
 from socks5.auth.ldap import LDAPChecker
-from tests.certificates import self_signed
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import require_program
 from tests.interop.servers import Web, free_port
+from tests.support.certificates import self_signed
 
 REJECTED = 97
 

@@ -13,8 +13,8 @@ from socks5.net.lookups import NameServerLookups, Outcome
 from socks5.net.nameservers import DatagramChannel
 from socks5.net.resolvconf import ResolvConf
 from tests.interop.conftest import NameServer
-from tests.nameserver import kind_of
 from tests.sockets.wires import until
+from tests.support.nameserver import kind_of
 
 
 class NoIPv6(DatagramChannel):

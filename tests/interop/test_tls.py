@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.certificates import Authority, shake_hands
 from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import needs, require_program
 from tests.interop.proxy import SOURCES, Proxy, has_ipv6
 from tests.interop.servers import Echo, Web, free_port, payload, sha256
-from tests.readme import named
+from tests.support.certificates import Authority, shake_hands
+from tests.support.readme import named
 
 PROXY_ERROR = 97
 SIZE = 5_000_000

@@ -11,7 +11,7 @@ from tests.interop.processes import run, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import SOURCES, Proxy
 from tests.interop.servers import Web
-from tests.readme import named
+from tests.support.readme import named
 
 REJECTED = 97
 

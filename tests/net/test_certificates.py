@@ -24,9 +24,9 @@ from zope.interface.verify import verifyObject
 
 from socks5.net import certificates as module
 from socks5.net.certificates import LOOK_INTERVAL, Certificates, Files, Unusable, name_in, reason_of
-from tests.certificates import DAY, Authority, key_pem, new_key, pem
-from tests.fakes import unreadable
-from tests.sessions import Failures
+from tests.support.certificates import DAY, Authority, key_pem, new_key, pem
+from tests.support.failures import Failures
+from tests.support.files import unreadable
 
 
 @pytest.fixture

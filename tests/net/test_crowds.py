@@ -8,7 +8,7 @@ import pytest
 from socks5.net import crowds
 from socks5.net.crowds import HOLD, LOOK, REQUESTS, ROUND, TURN, Crowds
 from socks5.settings import Settings
-from tests.fakes import SteppedClock
+from tests.support.reactor import SteppedClock
 
 HOST, OTHER = "192.0.2.1", "192.0.2.2"
 SHARE, MOST, PATIENCE = 2, 3, 5.0

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from socks5.loglimit import Sparing
 from socks5.net.descriptors import SessionLimit, raise_descriptor_limit, sessions_within
-from tests.sessions import session_limit
+from tests.support.sessions import session_limit
 
 
 class Listener:

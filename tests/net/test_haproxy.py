@@ -17,10 +17,10 @@ from socks5 import ListenerPolicy, Networks, Settings
 from socks5.counters import Counters
 from socks5.interfaces import ClaimedAccess
 from socks5.net.haproxy import HeaderFactory, HeaderProtocol, HeaderReactor, is_own
-from tests.fakes import FakeTransport, address
 from tests.protocol.test_negotiation import Octet
 from tests.protocol.test_proxy_header import BLOCK4, line, version_2
-from tests.sessions import (
+from tests.support.providers import Allow, Logins
+from tests.support.sessions import (
     BIND,
     CONNECT,
     CONNECTED,
@@ -30,12 +30,11 @@ from tests.sessions import (
     NO_AUTHENTICATION,
     PASSWORD_CHOSEN,
     PASSWORD_GREETING,
-    Allow,
     Client,
-    Logins,
     Server,
     octets,
 )
+from tests.support.transports import FakeTransport, address
 
 BALANCERS = Networks.parse("203.0.113.0/24,127.0.0.1")
 POLICY = ListenerPolicy(proxies=BALANCERS)

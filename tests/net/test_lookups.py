@@ -22,8 +22,9 @@ from socks5.net.lookups import (
 )
 from socks5.protocol.dns import wire_name
 from socks5.settings import OutgoingFamily
-from tests.fakes import FakeLookup, FakeReactor, FakeTransport, address
-from tests.nameserver import (
+from tests.sockets.wires import until
+from tests.support.failures import Failures
+from tests.support.nameserver import (
     CNAME,
     NO_SUCH_NAME,
     REFUSED,
@@ -34,8 +35,9 @@ from tests.nameserver import (
     message,
     record,
 )
-from tests.sessions import Failures
-from tests.sockets.wires import until
+from tests.support.providers import FakeLookup
+from tests.support.reactor import FakeReactor
+from tests.support.transports import FakeTransport, address
 
 NAME = "www.example.org"
 FIRST, SECOND = "192.0.2.53", "2001:db8::53"

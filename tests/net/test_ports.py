@@ -55,8 +55,9 @@ from socks5.net.shortage import NO_ROOM
 from socks5.protocol.address import Address
 from socks5.server.factory import ServerFactory
 from socks5.settings import ListenerPolicy, Settings
-from tests.certificates import self_signed
-from tests.sessions import Failures, session_limit
+from tests.support.certificates import self_signed
+from tests.support.failures import Failures
+from tests.support.sessions import session_limit
 
 WAIT = 5.0
 """Seconds that a client may wait for room."""

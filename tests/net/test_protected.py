@@ -17,8 +17,9 @@ from socks5.net.protected import Envelope, ProtectedTransport
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens
 from socks5.relay.transports import can_half_close
-from tests.contexts import SECRET, FakeAcceptor, FakeContext, FakeInitiator, Half
-from tests.fakes import FakeReactor, FakeTLSTransport, FakeTransport
+from tests.support.contexts import SECRET, FakeAcceptor, FakeContext, FakeInitiator, Half
+from tests.support.reactor import FakeReactor
+from tests.support.transports import FakeTLSTransport, FakeTransport
 
 INTEGRITY, CONFIDENTIALITY = Protection.INTEGRITY, Protection.CONFIDENTIALITY
 

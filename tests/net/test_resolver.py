@@ -17,7 +17,9 @@ from socks5.net.lookups import GIVEN_UP, Done, Outcome
 from socks5.net.resolver import Resolver
 from socks5.outbound.failures import reply_for
 from socks5.settings import NameSource, Settings
-from tests.fakes import CLIENT, FakeLookup, FakeReactor
+from tests.support.providers import FakeLookup
+from tests.support.reactor import FakeReactor
+from tests.support.transports import CLIENT
 
 # ---------------------------------------------------------------- lookups
 

@@ -18,9 +18,9 @@ from socks5.app.exposure import is_authenticated, is_exposed
 from socks5.app.options import Options
 from socks5.net.certificates import NAMES, Files, Unusable
 from socks5.net.tls import FORM, TLSEndpoint, TLSFactory, tls_endpoint
-from tests import sessions
-from tests.certificates import Authority
-from tests.fakes import CLIENT, SERVER, FakeTransport
+from tests.support import sessions
+from tests.support.certificates import Authority
+from tests.support.transports import CLIENT, SERVER, FakeTransport
 
 
 @pytest.fixture(autouse=True)

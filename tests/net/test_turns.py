@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 
 from socks5.net import turns
 from socks5.net.turns import ROUND, SHARE, Share, Turns, turns_of
-from tests.fakes import SteppedClock
-from tests.sessions import Failures
+from tests.support.failures import Failures
+from tests.support.reactor import SteppedClock
 
 CLIENT, OTHER = "198.51.100.7", "198.51.100.8"
 

@@ -31,7 +31,9 @@ from socks5.outbound.failures import reply_for
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import NotAllowed, TTLExpired
 from socks5.settings import OutgoingFamily, PerFamily, Settings
-from tests.fakes import ASKER, FakeConnector, FakeReactor, FakeResolver, FakeTransport, fake_stream
+from tests.support.providers import ASKER, FakeResolver
+from tests.support.reactor import FakeConnector, FakeReactor
+from tests.support.transports import FakeTransport, fake_stream
 
 NAME = Address(b"example.org", 80)
 IPV4 = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]

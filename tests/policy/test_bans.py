@@ -13,7 +13,7 @@ from socks5.policy import bans as module
 from socks5.policy.bans import FORGET, FORGET_BAN, LONGEST_BAN, PARDON_INTERVAL, Bans
 from socks5.protocol.networks import Networks
 from socks5.settings import Settings
-from tests.fakes import TimeOfDay
+from tests.support.reactor import TimeOfDay
 
 ATTACKER = "198.51.100.7"
 OTHER = "198.51.100.8"

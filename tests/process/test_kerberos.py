@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.kerberos import write_keytab
 from tests.process.program import (
     COMMANDS,
     MODULE,
@@ -22,7 +21,8 @@ from tests.process.program import (
     receive,
     running,
 )
-from tests.skips import needs_gssapi
+from tests.support.kerberos import write_keytab
+from tests.support.skips import needs_gssapi
 
 OPTIONS = ["--gssapi", "rcmd", "--keytab", "keytab"]
 LISTEN = ["--listen", "tcp:0:interface=127.0.0.1"]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import self_signed, strict_client
 from tests.process.program import (
     COMMANDS,
     MODULE,
@@ -25,6 +24,7 @@ from tests.process.program import (
     running,
     target,
 )
+from tests.support.certificates import self_signed, strict_client
 
 EVERY_COMMAND = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import self_signed
 from tests.process.program import (
     ASSOCIATE,
     BIND,
@@ -30,6 +29,7 @@ from tests.process.program import (
     until_end,
 )
 from tests.process.program import COMMANDS as EVERY
+from tests.support.certificates import self_signed
 
 # The program itself, where one name's lookup hangs. Changed before Twisted takes the function.
 HANGING_NAME = "hangs.example"

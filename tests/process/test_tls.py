@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.certificates import Authority, strict_client
 from tests.process.program import (
     COMMANDS,
     CONNECT,
@@ -21,6 +20,7 @@ from tests.process.program import (
     request,
     running,
 )
+from tests.support.certificates import Authority, strict_client
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from socks5.protocol.dns import (
     read_answer,
     wire_name,
 )
-from tests.nameserver import AAAA, CNAME, SOA, A, message, record
+from tests.support.nameserver import AAAA, CNAME, SOA, A, message, record
 
 NAME = wire_name("www.example.org")
 ASKED = question(0x1234, NAME, Kind.A)

@@ -16,8 +16,9 @@ from socks5.outbound.attempts import Stream
 from socks5.relay.relay import RESET_DELAYS, RESET_PATIENCE, Relay
 from socks5.relay.transports import TransportSide, can_half_close
 from socks5.settings import Settings
-from tests.fakes import BUFFER_SIZE, FakeReactor, FakeTLSTransport, FakeTransport
-from tests.sessions import Ends
+from tests.support.reactor import FakeReactor
+from tests.support.sessions import Ends
+from tests.support.transports import BUFFER_SIZE, FakeTLSTransport, FakeTransport
 
 MUCH = bytes(range(256)) * 1024
 """More than a send buffer."""

@@ -21,9 +21,9 @@ from socks5.protocol.errors import LocalProtocolError
 from socks5.protocol.messages import Method
 from socks5.server import factory
 from socks5.server.session import ServerProtocol
-from tests import sessions
-from tests.fakes import SERVER, FakeTLSTransport, address
-from tests.sessions import (
+from tests.support.failures import Failures
+from tests.support.providers import Logins
+from tests.support.sessions import (
     CONNECT,
     GREETING,
     LOGIN,
@@ -32,10 +32,10 @@ from tests.sessions import (
     PASSWORD_CHOSEN,
     PASSWORD_GREETING,
     Client,
-    Logins,
     Server,
     octets,
 )
+from tests.support.transports import SERVER, FakeTLSTransport, address
 
 ROOT = Path(__file__).parents[2]
 BOTH_GREETING = octets("05 02 00 02")
@@ -45,7 +45,7 @@ PASSWORD, NONE = Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION
 
 
 class ListenerFactory:
-    """A server's listener under a listener policy, to be used like a :class:`~tests.sessions.Server`."""
+    """A server's listener under a listener policy, to be used like a :class:`~tests.support.sessions.Server`."""
 
     def __init__(self, server: Server, policy: ListenerPolicy) -> None:
         self.reactor = server.reactor
@@ -458,7 +458,7 @@ def test_a_ban_of_its_network_leaves_the_login_of_an_exempt_client_alone() -> No
 
 
 def test_a_check_that_is_cancelled_without_a_ban_is_a_fault_of_the_checker(
-    guesses: Guesses, failures: sessions.Failures
+    guesses: Guesses, failures: Failures
 ) -> None:
     client = guesses.guess(CancelledError())
     assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
@@ -484,7 +484,7 @@ def test_a_login_that_succeeds_counts(guesses: Guesses) -> None:
     assert guesses.counters.bans == 1
 
 
-def test_a_broken_checker_bans_nobody(guesses: Guesses, failures: sessions.Failures) -> None:
+def test_a_broken_checker_bans_nobody(guesses: Guesses, failures: Failures) -> None:
     for _ in range(5):
         client = guesses.guess(RuntimeError("no file"))
         assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
@@ -632,7 +632,7 @@ from socks5.auth import PasswordAuthentication
 from socks5.app.sources import passwords_on_command_line
 from socks5.protocol.server_negotiation import CredentialsReceived
 from socks5.protocol.messages import Credentials
-from tests.sessions import PASSWORD_CHOSEN, PASSWORD_GREETING, Server
+from tests.support.sessions import PASSWORD_CHOSEN, PASSWORD_GREETING, Server
 
 authenticator = PasswordAuthentication.over(passwords_on_command_line("user:secret"))
 server = Server(Settings(ban_after=3), authenticator=authenticator)

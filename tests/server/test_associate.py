@@ -19,19 +19,20 @@ from socks5.protocol.datagram import Datagram
 from socks5.protocol.messages import Command
 from socks5.server import associate
 from socks5.server.associate import Associate
-from tests import sessions
-from tests.fakes import FakeTLSTransport, FakeTransport, FakeUDPPort, address
-from tests.sessions import (
+from tests.support import sessions
+from tests.support.failures import Failures
+from tests.support.providers import Allow, Logins
+from tests.support.reactor import FakeUDPPort
+from tests.support.sessions import (
     ASSOCIATE,
     GREETING,
     NO_AUTHENTICATION,
-    Allow,
     Client,
-    Failures,
     Server,
     octets,
     refusal,
 )
+from tests.support.transports import CLIENT, SERVER, FakeTLSTransport, FakeTransport, address
 
 HOST = "198.51.100.7"  # the control connection's peer
 FROM = (HOST, 5000)
@@ -53,7 +54,7 @@ def to(target: tuple[str | bytes, int], payload: bytes = b"ping", fragment: int 
 class Association:
     """A client with an association.
 
-    :param parameters: as for :class:`~tests.sessions.Server`.
+    :param parameters: as for :class:`~tests.support.sessions.Server`.
     :param announced: DST.ADDR and DST.PORT of the request.
     """
 
@@ -61,8 +62,8 @@ class Association:
         self,
         settings: Settings | None = None,
         announced: tuple[str, int] = ("0.0.0.0", 0),
-        host: Any = sessions.SERVER,
-        peer: Any = sessions.CLIENT,
+        host: Any = SERVER,
+        peer: Any = CLIENT,
         kind: type[FakeTransport] = FakeTransport,
         server: Server | None = None,
         **parameters: Any,
@@ -1224,7 +1225,7 @@ def test_end_behind_the_request_ends_the_association() -> None:
 
 
 def test_end_before_the_verdict_ends_the_association() -> None:
-    logins = sessions.Logins()
+    logins = Logins()
     server = Server(authenticator=logins)
     client = server.client(sessions.PASSWORD_GREETING, sessions.LOGIN, ASSOCIATE)
     client.end()

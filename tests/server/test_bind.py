@@ -11,19 +11,20 @@ from socks5 import OutgoingFamily, PerFamily, Settings
 from socks5.protocol.networks import socket_name
 from socks5.relay.relay import RESET_DELAYS
 from socks5.server import bind
-from tests.fakes import CLIENT, FakeTCPPort, FakeTransport, address
-from tests.sessions import (
+from tests.support.failures import Failures
+from tests.support.providers import Allow
+from tests.support.reactor import FakeTCPPort
+from tests.support.sessions import (
     BIND,
     GREETING,
     NO_AUTHENTICATION,
     TARGET,
-    Allow,
     Client,
-    Failures,
     Server,
     octets,
     refusal,
 )
+from tests.support.transports import CLIENT, FakeTransport, address
 
 ANYONE = octets("01 00000000 0000")
 NAME = octets("03 0b 6578616d706c652e6f7267 0050")  # example.org:80

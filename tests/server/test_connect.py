@@ -17,19 +17,20 @@ from socks5 import PerFamily, Settings
 from socks5.protocol.address import Address
 from socks5.protocol.errors import LocalProtocolError
 from socks5.relay.relay import RESET_DELAYS
-from tests.fakes import FakeConnector, FakeTransport, address
-from tests.sessions import (
+from tests.support.failures import Failures
+from tests.support.providers import Allow
+from tests.support.reactor import FakeConnector
+from tests.support.sessions import (
     CONNECT,
     CONNECTED,
     GREETING,
     NO_AUTHENTICATION,
-    Allow,
     Client,
-    Failures,
     Server,
     octets,
     refusal,
 )
+from tests.support.transports import FakeTransport, address
 
 NAME = octets("05 01 00 03 0b 6578616d706c652e6f7267 0050")  # example.org:80
 IPV6 = octets("05 01 00 04 20010db8000000000000000000000050 0050")  # [2001:db8::50]:80

@@ -1,6 +1,6 @@
 """Sessions that log in by a security context, in memory: what a client sees at every level, and what bad input does.
 
-The mechanism is :mod:`tests.contexts`'; the real one is tried in tests/interop/.
+The mechanism is :mod:`tests.support.contexts`'; the real one is tried in tests/interop/.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,10 @@ from socks5.protocol.gssapi import ABORT, MAX_TOKENS, Message, Protection
 from socks5.protocol.messages import Method, Request
 from socks5.server.gssapi_login import GSSAPISession
 from socks5.server.session import ServerProtocol
-from tests import sessions
-from tests.contexts import SECRET, ContextClient, FakeAcceptor, FakeContext, FakeInitiator
-from tests.fakes import FakeTLSTransport, FakeTransport, address
-from tests.sessions import (
+from tests.support.contexts import SECRET, ContextClient, FakeAcceptor, FakeContext, FakeInitiator
+from tests.support.failures import Failures
+from tests.support.providers import Allow, Logins
+from tests.support.sessions import (
     CONNECT,
     CONNECTED,
     LOGIN,
@@ -33,12 +33,11 @@ from tests.sessions import (
     PASSWORD_CHOSEN,
     TARGET,
     Client,
-    Failures,
-    Logins,
     Server,
     octets,
     refusal,
 )
+from tests.support.transports import FakeTLSTransport, FakeTransport, address
 
 N, I, C = Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY  # noqa: E741
 ALL = (N, I, C)
@@ -569,7 +568,7 @@ def test_contexts_that_are_accepted_count_as_logins() -> None:
 
 
 def test_rules_see_the_user(server: Server) -> None:
-    rules = sessions.Allow()
+    rules = Allow()
     server = Server(gssapi=FakeAcceptor(), rules=rules)
     Connected(server, initiator=FakeInitiator("bob@EXAMPLE.ORG"))
     assert rules.asked[0][0].user.name == "bob@EXAMPLE.ORG"  # type: ignore[union-attr]
@@ -866,7 +865,7 @@ def test_an_end_that_overtakes_the_level_is_one_behind_the_tokens(
     either.
     """
     monkeypatch.setattr(
-        "tests.contexts._keys", repeat(7)
+        "tests.support.contexts._keys", repeat(7)
     )  # what the client of a real context knows before
     side, example = ContextClient(TO_TARGET, FakeInitiator(), I), server.client()
     sent = b""

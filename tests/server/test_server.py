@@ -27,9 +27,11 @@ from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused
 from socks5.protocol.messages import Command, Credentials, Method, ReplyCode
 from socks5.server.session import ServerProtocol
-from tests import sessions
-from tests.fakes import ASKER, FakeReactor, FakeResolver, FakeTLSTransport, TimeOfDay, address
-from tests.sessions import (
+from tests.support import sessions
+from tests.support.failures import Failures
+from tests.support.providers import ASKER, Allow, FakeCommand, FakeDialer, FakeResolver, Logins
+from tests.support.reactor import FakeReactor, TimeOfDay
+from tests.support.sessions import (
     BIND,
     CONNECT,
     CONNECTED,
@@ -40,15 +42,12 @@ from tests.sessions import (
     PASSWORD_CHOSEN,
     PASSWORD_GREETING,
     TARGET,
-    Allow,
     Client,
-    Failures,
-    FakeCommand,
-    Logins,
     Server,
     octets,
     refusal,
 )
+from tests.support.transports import CLIENT, FakeTLSTransport, FakeTransport, address
 
 LOGIN_WRONG = octets("01 01")
 
@@ -396,8 +395,8 @@ def test_tls_client_is_closed_after_a_failure() -> None:
     assert client.sees == "end"
 
 
-@pytest.mark.parametrize("kind", [sessions.FakeTransport, FakeTLSTransport])
-def test_client_that_takes_nothing_is_reset_in_time(kind: type[sessions.FakeTransport]) -> None:
+@pytest.mark.parametrize("kind", [FakeTransport, FakeTLSTransport])
+def test_client_that_takes_nothing_is_reset_in_time(kind: type[FakeTransport]) -> None:
     server = Server()
     client = server.client(GREETING, CONNECT, kind=kind, window=0)
     server.dialer.fail(ConnectionRefused())
@@ -539,7 +538,7 @@ def test_clients_end_behind_early_octets_is_passed_on_after_the_check() -> None:
 
 
 def test_clients_end_is_passed_on_to_a_target_that_is_there_at_once() -> None:
-    class Immediate(sessions.FakeDialer):
+    class Immediate(FakeDialer):
         def dial(self, *arguments: Any) -> Any:
             dialling = super().dial(*arguments)
             self.target = self.succeed()
@@ -744,7 +743,7 @@ def test_end_of_a_command_closes_in_order() -> None:
 # ---------------------------------------------------------------- bugs end one session
 
 
-def relaying_client(server: Server) -> tuple[sessions.Client, sessions.FakeTransport]:
+def relaying_client(server: Server) -> tuple[sessions.Client, FakeTransport]:
     client = server.client(GREETING, CONNECT)
     target = server.dialer.succeed()
     client.received()
@@ -1105,18 +1104,18 @@ def test_session_that_has_not_begun_can_be_listed() -> None:
 def test_session_limit_turns_clients_away_until_there_is_room() -> None:
     server = Server(Settings(max_sessions=2))
     first, _ = server.client(GREETING, CONNECT), server.client()
-    assert server.factory.buildProtocol(sessions.CLIENT) is None
+    assert server.factory.buildProtocol(CLIENT) is None
     assert server.counters.connections == 2
     first.end()
-    assert IProtocol.providedBy(server.factory.buildProtocol(sessions.CLIENT))
+    assert IProtocol.providedBy(server.factory.buildProtocol(CLIENT))
 
 
 def test_a_session_that_cannot_be_built_does_not_count() -> None:
     server = Server(Settings(max_sessions=1))
     with pytest.raises(ZeroDivisionError):
-        server.factory.buildProtocol(sessions.CLIENT, lambda server, number: 1 // 0)  # type: ignore[arg-type, return-value]
+        server.factory.buildProtocol(CLIENT, lambda server, number: 1 // 0)  # type: ignore[arg-type, return-value]
     assert server.counters.connections == server.counters.open_connections == 0
-    assert server.factory.buildProtocol(sessions.CLIENT) is not None
+    assert server.factory.buildProtocol(CLIENT) is not None
 
 
 class Empty:
@@ -1150,10 +1149,7 @@ def test_tls_that_fails_has_a_few_lines_and_all_are_counted() -> None:
         server.reactor.advance(60)
         server.client().session.connectionLost(Failure(TLSError([])))
     lines = [formatEvent(event) for event in events]
-    assert (
-        lines[:10]
-        == [f"no TLS with {sessions.CLIENT.host}:{sessions.CLIENT.port}: no shared cipher"] * 10
-    )
+    assert lines[:10] == [f"no TLS with {CLIENT.host}:{CLIENT.port}: no shared cipher"] * 10
     assert lines[10:] == ["no TLS with 198.51.100.7:51234: ; 20 more had none without a line"]
     assert server.counters.turned_away == {"TLS": 31}
 
@@ -1162,11 +1158,11 @@ def test_session_counts_until_its_connection_is_gone() -> None:
     server = Server(Settings(max_sessions=1))
     client = server.client(GREETING, CONNECT)
     server.dialer.fail(ConnectionRefused())
-    assert server.factory.buildProtocol(sessions.CLIENT) is None
+    assert server.factory.buildProtocol(CLIENT) is None
     assert server.counters.open_connections == 1
     client.end()
     assert server.counters.open_connections == 0
-    assert server.factory.buildProtocol(sessions.CLIENT) is not None
+    assert server.factory.buildProtocol(CLIENT) is not None
 
 
 def closing(server: Server, grace: float = 5) -> list[None]:

@@ -18,8 +18,10 @@ from socks5.protocol.datagram import Datagram
 from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.gssapi import Protection
 from socks5.server.verdicts import StrictBans, StrictRules
-from tests.fakes import FakeReactor, address
-from tests.sessions import (
+from tests.support.failures import Failures
+from tests.support.providers import Allow, Logins
+from tests.support.reactor import FakeReactor
+from tests.support.sessions import (
     ASSOCIATE,
     BIND,
     CONNECT,
@@ -30,13 +32,11 @@ from tests.sessions import (
     PASSWORD_CHOSEN,
     PASSWORD_GREETING,
     TARGET,
-    Allow,
-    Failures,
-    Logins,
     Server,
     octets,
     refusal,
 )
+from tests.support.transports import address
 
 LOGIN_WRONG = octets("01 01")
 CLIENT_UDP = ("198.51.100.7", 5000)

@@ -12,8 +12,8 @@ from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.server.factory import ServerFactory
 from socks5.server.session import ServerProtocol
-from tests.sessions import GREETING, NO_AUTHENTICATION
 from tests.sockets.wires import FarEnd, until
+from tests.support.sessions import GREETING, NO_AUTHENTICATION
 
 
 def family_of(host: str) -> socket.AddressFamily:

@@ -12,10 +12,9 @@ from socks5.app.exposure import endpoint_at
 from socks5.net.haproxy import HeaderReactor
 from socks5.net.listening import ListeningReactor
 from socks5.settings import ListenerPolicy, Settings
-from tests.fakes import FakeResolver
-from tests.sessions import Records
 from tests.sockets.clients import Factory, Proxy
 from tests.sockets.wires import open_sockets, until
+from tests.support.providers import FakeResolver, Records
 
 
 class OnClock:

@@ -8,22 +8,21 @@ import pytest_twisted
 
 from socks5 import ListenerPolicy, Networks
 from socks5.protocol.messages import Method
-from tests.certificates import Authority, self_signed
 from tests.protocol.test_proxy_header import line
-from tests.sessions import (
+from tests.sockets.clients import Far, Proxy, UDPClient, packed
+from tests.sockets.tls import TLS
+from tests.sockets.wires import until
+from tests.support.certificates import Authority, self_signed
+from tests.support.providers import Allow, Logins
+from tests.support.sessions import (
     ASSOCIATE,
     GREETING,
     NO_AUTHENTICATION,
     PASSWORD_CHOSEN,
     PASSWORD_GREETING,
-    Allow,
-    Logins,
     octets,
     refusal,
 )
-from tests.sockets.clients import Far, Proxy, UDPClient, packed
-from tests.sockets.tls import TLS
-from tests.sockets.wires import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
 

@@ -18,11 +18,11 @@ from socks5.net.turns import turns_of
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.server import associate
-from tests import sessions
-from tests.fakes import FakeResolver
-from tests.sessions import Allow, Failures
 from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient, packed
 from tests.sockets.wires import turn, until
+from tests.support import sessions
+from tests.support.failures import Failures
+from tests.support.providers import Allow, FakeResolver
 
 
 @pytest.fixture(autouse=True, params=["batches", "one by one"])

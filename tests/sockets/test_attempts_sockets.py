@@ -16,8 +16,8 @@ from socks5.net.poller import READABLE, Poller
 from socks5.outbound import attempts
 from socks5.outbound.attempts import SocketAttempt
 from socks5.outbound.failures import reply_for
-from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, descriptors, free_port
+from tests.support.failures import Failures
 
 IP_BIND_ADDRESS_NO_PORT = 24
 

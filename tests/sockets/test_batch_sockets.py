@@ -22,9 +22,9 @@ from socks5.net.slots import HEADER, SLOTS
 from socks5.net.turns import SHARE, SINGLE, Turns
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
-from tests.fakes import SteppedClock
-from tests.sessions import Failures
 from tests.sockets.clients import Datagrams, Network
+from tests.support.failures import Failures
+from tests.support.reactor import SteppedClock
 
 HOST = "127.0.0.1"
 UDP_SEGMENT, UDP_GRO = 103, 104

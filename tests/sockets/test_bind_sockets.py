@@ -8,9 +8,10 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from socks5.server import bind
-from tests import sessions
 from tests.sockets.clients import Far, Proxy, family_of, packed
 from tests.sockets.wires import turn, until
+from tests.support import sessions
+from tests.support.failures import Failures
 
 BOTH_FAMILIES = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 
@@ -90,7 +91,7 @@ async def test_stranger_is_closed_and_the_wait_goes_on(serve: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_bug_once_the_peer_is_there_leaves_nothing_open(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, failures: sessions.Failures
+    serve: Any, monkeypatch: pytest.MonkeyPatch, failures: Failures
 ) -> None:
     monkeypatch.setattr(bind, "far_end", lambda _: 1 / 0)
     proxy = await serve()

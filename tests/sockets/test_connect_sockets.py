@@ -8,10 +8,10 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from socks5 import PerFamily, Settings
-from tests import sessions
-from tests.sessions import Allow
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.wires import turn, until
+from tests.support import sessions
+from tests.support.providers import Allow
 
 BOTH_FAMILIES = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 

@@ -25,8 +25,8 @@ from socks5.net.connection import Connection, far_end, near_end, unacknowledged
 from socks5.net.poller import WRITABLE, poller_of
 from socks5.outbound.attempts import Stream
 from socks5.protocol.address import Address
-from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, turn, until
+from tests.support.failures import Failures
 
 SMALL = 1 << 14
 """Octets asked for as a socket's buffer."""

@@ -14,12 +14,12 @@ from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Request
-from tests.certificates import Authority
-from tests.contexts import ContextClient, FakeAcceptor, FakeInitiator
-from tests.sessions import Allow
 from tests.sockets.clients import Datagrams, Far, Proxy
 from tests.sockets.tls import TLS
 from tests.sockets.wires import turn, until
+from tests.support.certificates import Authority
+from tests.support.contexts import ContextClient, FakeAcceptor, FakeInitiator
+from tests.support.providers import Allow
 
 N, I, C = Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY  # noqa: E741
 SIZE = 16_000_000

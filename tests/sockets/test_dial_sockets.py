@@ -25,8 +25,8 @@ from socks5.outbound.failures import reply_for
 from socks5.protocol.address import Address
 from socks5.protocol.errors import NotAllowed, TTLExpired
 from socks5.settings import PerFamily, Settings
-from tests.fakes import ASKER, FakeResolver
 from tests.sockets.wires import FarEnd, WithoutPoller, free_port, open_sockets, turn, until
+from tests.support.providers import ASKER, FakeResolver
 
 NAME = b"example.org"
 

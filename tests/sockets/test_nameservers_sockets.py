@@ -11,8 +11,8 @@ import pytest_twisted
 from socks5.net.nameservers import DatagramChannel, Inquiry
 from socks5.net.resolvconf import ResolvConf
 from socks5.protocol.dns import Answer, Kind, wire_name
-from tests.nameserver import A, message
 from tests.sockets.wires import turn, until
+from tests.support.nameserver import A, message
 
 NAME = wire_name("www.example.org")
 

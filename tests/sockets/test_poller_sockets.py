@@ -17,8 +17,8 @@ from zope.interface.verify import verifyObject
 from socks5.net import poller as poll
 from socks5.net.listening import QuietReactor
 from socks5.net.poller import FAILED, HUNG_UP, READABLE, WRITABLE, Poller, poller_of
-from tests.sessions import Failures
 from tests.sockets.wires import FarEnd, turn, until
+from tests.support.failures import Failures
 
 
 class Nobody(Clock):

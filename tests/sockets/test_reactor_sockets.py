@@ -17,8 +17,8 @@ from socks5.net import reactor as reactor_module
 from socks5.net.listening import QuietReactor
 from socks5.net.poller import READABLE, poller_of
 from socks5.net.reactor import PollerReactor, install
-from tests.sessions import Failures
 from tests.sockets.test_poller_sockets import Watched, Wires
+from tests.support.failures import Failures
 
 PATIENCE = 5.0
 

@@ -32,10 +32,10 @@ from socks5.relay import relay
 from socks5.relay import sockets as splice
 from socks5.relay.relay import RESET_PATIENCE
 from socks5.settings import Settings
-from tests.certificates import self_signed
-from tests.fakes import ASKER, FakeResolver
-from tests.sessions import Ends
 from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
+from tests.support.certificates import self_signed
+from tests.support.providers import ASKER, FakeResolver
+from tests.support.sessions import Ends
 
 SMALL = 1 << 17
 """Octets asked for as a socket's buffer, where a test must fill it."""

@@ -19,21 +19,19 @@ from socks5.net.ports import Port
 from socks5.outbound.attempts import Stream
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
-from tests.certificates import self_signed
-from tests.fakes import FakeResolver
-from tests.sessions import (
+from tests.sockets.clients import Far, Proxy, packed
+from tests.sockets.tls import TLS
+from tests.sockets.wires import PATIENCE, turn, until
+from tests.support.certificates import self_signed
+from tests.support.providers import Allow, FakeResolver, Logins
+from tests.support.sessions import (
     GREETING,
     LOGIN,
     NO_AUTHENTICATION,
     PASSWORD_GREETING,
-    Allow,
-    Logins,
     octets,
     refusal,
 )
-from tests.sockets.clients import Far, Proxy, packed
-from tests.sockets.tls import TLS
-from tests.sockets.wires import PATIENCE, turn, until
 
 
 async def echoed(proxy: Proxy, client: Far, host: str = "127.0.0.1") -> tuple[Far, Far]:

@@ -31,8 +31,9 @@ from socks5.relay.relay import RESET_DELAYS, RESET_PATIENCE, Relay
 from socks5.relay.sockets import BUFFER_SIZE, BULK, SMALL_TURNS, join
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
-from tests.sessions import Ends, Failures
 from tests.sockets.wires import FarEnd, descriptors, turn
+from tests.support.failures import Failures
+from tests.support.sessions import Ends
 
 LINGER = 240.0
 
@@ -789,7 +790,8 @@ def test_one_whose_peer_is_full_does_not_begin_yet(wire: Any) -> None:
 
 
 def test_streams_that_are_not_ours_are_joined_by_transports(reactor: Reactor) -> None:
-    from tests.fakes import FakeReactor, fake_stream
+    from tests.support.reactor import FakeReactor
+    from tests.support.transports import fake_stream
 
     fake = FakeReactor()
     near, far = fake_stream(fake)[0], fake_stream(fake)[0]

@@ -21,21 +21,20 @@ from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
 from socks5.net.tls import TLSEndpoint, tls_endpoint
-from tests.certificates import DAY, Authority, self_signed
-from tests.sessions import (
+from tests.sockets.clients import Far, Proxy, packed
+from tests.sockets.tls import TLS
+from tests.sockets.wires import turn, until
+from tests.support.certificates import DAY, Authority, self_signed
+from tests.support.providers import Allow, Logins
+from tests.support.sessions import (
     GREETING,
     LOGIN,
     LOGIN_RIGHT,
     NO_AUTHENTICATION,
     PASSWORD_CHOSEN,
     PASSWORD_GREETING,
-    Allow,
-    Logins,
     octets,
 )
-from tests.sockets.clients import Far, Proxy, packed
-from tests.sockets.tls import TLS
-from tests.sockets.wires import turn, until
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 BOTH_METHODS = octets("05 02 02 00")

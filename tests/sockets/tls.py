@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import strict_client
 from tests.sockets.clients import Far
 from tests.sockets.wires import until
+from tests.support.certificates import strict_client
 
 
 class TLS:

@@ -1,4 +1,4 @@
-"""The README's code blocks: for the tests, and as ``python tests/readme.py NAME`` for CI."""
+"""The README's code blocks: for the tests, and as ``python tests/support/readme.py NAME`` for CI."""
 
 import itertools
 import re
@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-README = Path(__file__).resolve().parent.parent / "README.rst"
+README = Path(__file__).resolve().parent.parent.parent / "README.rst"
 
 
 @dataclass(frozen=True)

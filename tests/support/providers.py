@@ -1,0 +1,261 @@
+"""What a factory is given, in memory: a resolver, a dialer, rules, an access log ...; a test gives the answers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+)
+from zope.interface import implementer
+
+from socks5.auth import User
+from socks5.interfaces import (
+    Access,
+    IAccessLog,
+    IAuthenticator,
+    ICommand,
+    IDialer,
+    IResolver,
+    IRules,
+    ISession,
+    IStream,
+    IUser,
+    Record,
+)
+from socks5.protocol.address import Address
+from socks5.protocol.messages import Command, Credentials, Method
+from tests.support.reactor import OUTGOING
+from tests.support.transports import CLIENT, SERVER, FakeTransport, address, fake_stream
+
+ASKER = Access(CLIENT.host, SERVER.host, None, Command.CONNECT, Address(b"example.org", 80))
+"""Somebody who asks for a target, as a dialer is told."""
+
+
+@implementer(IResolver)
+class FakeResolver:
+    """Answers from ``answers`` at once; other names wait for :meth:`answer`.
+
+    ``asked`` holds every name asked for, ``askers`` the client of each, ``cancelled`` those whose asker left,
+    ``distrusted`` those whose addresses were said not to work.
+
+    :param answers: IP literals, or an exception, for each name.
+    """
+
+    def __init__(self, answers: dict[bytes, Sequence[str] | Exception] | None = None) -> None:
+        self.answers = dict(answers or {})
+        self.asked: list[bytes] = []
+        self.askers: list[str] = []
+        self.cancelled: list[bytes] = []
+        self.distrusted: list[bytes] = []
+        self._waiting: list[tuple[bytes, Deferred[Sequence[str]]]] = []
+
+    def resolve(self, name: bytes, client: str) -> Deferred[Sequence[str]]:
+        self.asked.append(name)
+        self.askers.append(client)
+        known = self.answers.get(name)
+        if isinstance(known, Exception):
+            return fail(known)
+        if known is not None:
+            return succeed(tuple(known))
+        wait: Deferred[Sequence[str]] = Deferred(lambda _: self.cancelled.append(name))
+        self._waiting.append((name, wait))
+        return wait
+
+    def failed(self, name: bytes) -> None:
+        self.distrusted.append(name)
+
+    def answer(self, name: bytes, hosts: Sequence[str] | Exception = ()) -> None:
+        """Tell everybody who waits for *name*; without hosts it is unknown."""
+        waiting, self._waiting = self._waiting, []
+        for each, wait in waiting:
+            if each != name:
+                self._waiting.append((each, wait))
+            elif not wait.called:
+                self._tell(wait, hosts)
+
+    @staticmethod
+    def _tell(wait: Deferred[Sequence[str]], hosts: Sequence[str] | Exception) -> None:
+        if isinstance(hosts, Exception):
+            wait.errback(hosts)
+        elif hosts:
+            wait.callback(tuple(hosts))
+        else:
+            wait.errback(DNSLookupError("no address found"))
+
+
+@implementer(IDialer)
+class FakeDialer:
+    """Every dial waits for :meth:`succeed` or :meth:`fail`.
+
+    ``targets`` holds what was dialled, ``askers`` who asked for each, ``cancelled`` what was given up,
+    ``is_allowed`` the question that the last dial brought.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._waiting: list[Deferred[IStream]] = []
+        self.targets: list[Address] = []
+        self.askers: list[Access] = []
+        self.cancelled: list[Address] = []
+        self.is_allowed: Callable[[str], bool] = lambda host: True
+
+    def dial(
+        self, access: Access, target: Address, is_allowed: Callable[[str], bool]
+    ) -> Deferred[IStream]:
+        self.askers.append(access)
+        self.targets.append(target)
+        self.is_allowed = is_allowed
+        dialling: Deferred[IStream] = Deferred(lambda _: self.cancelled.append(target))
+        self._waiting.append(dialling)
+        return dialling
+
+    def succeed(self, **options: Any) -> FakeTransport:
+        """The latest dial connects.
+
+        :param options: for :class:`FakeTransport`.
+        :returns: the transport towards the target.
+        """
+        options.setdefault("host", address(OUTGOING[False], 40001))
+        options.setdefault("peer", address("192.0.2.80", 80))
+        stream, transport = fake_stream(self._reactor, **options)
+        self._waiting.pop().callback(stream)
+        return transport
+
+    def fail(self, error: Exception) -> None:
+        """The latest dial fails."""
+        self._waiting.pop().errback(error)
+
+
+@implementer(IHostnameResolver)
+class FakeLookup:
+    """A system's resolver in memory; what ``answers`` does not know waits for :meth:`answer`.
+
+    ``asked`` holds every lookup begun, in order.
+    """
+
+    def __init__(self, answers: dict[str, Sequence[str]] | None = None) -> None:
+        self.answers = dict(answers or {})
+        self.asked: list[str] = []
+        self._waiting: list[tuple[str, IResolutionReceiver]] = []
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,  # noqa: N803
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        self.asked.append(hostName)
+        resolution = _FakeResolution(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+        if hostName in self.answers:
+            self._tell(resolutionReceiver, self.answers[hostName])
+        else:
+            self._waiting.append((hostName, resolutionReceiver))
+        return resolution
+
+    def answer(self, name: str, hosts: Sequence[str] = ()) -> None:
+        """Tell the receivers of *name*; without hosts it is unknown."""
+        due = [receiver for each, receiver in self._waiting if each == name]
+        self._waiting = [each for each in self._waiting if each[0] != name]
+        for receiver in due:
+            self._tell(receiver, hosts)
+
+    @staticmethod
+    def _tell(receiver: IResolutionReceiver, hosts: Sequence[str]) -> None:
+        for host in hosts:
+            receiver.addressResolved(address(host, 0))
+        receiver.resolutionComplete()
+
+
+@implementer(IHostResolution)
+class _FakeResolution:
+    """One lookup, which cannot be cancelled: the system's cannot either."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cancel(self) -> None:
+        raise NotImplementedError
+
+
+@implementer(IAccessLog)
+class Records:
+    """The access log."""
+
+    def __init__(self) -> None:
+        self.written: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.written.append(record)
+
+
+@implementer(IRules)
+class Allow:
+    """Rules made of one function; what it raises, they raise. ``asked`` holds every question."""
+
+    def __init__(self, decide: Callable[[Access, str | None], bool] = lambda *_: True) -> None:
+        self._decide = decide
+        self.asked: list[tuple[Access, str | None]] = []
+
+    def allows(self, access: Access, address: str | None) -> bool:
+        self.asked.append((access, address))
+        return self._decide(access, address)
+
+
+@implementer(IAuthenticator)
+class Logins:
+    """Asks for user name and password; a test gives the verdict."""
+
+    methods = (Method.USERNAME_PASSWORD,)
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Credentials, str]] = []
+        self.cancelled = 0
+        self._verdict: Deferred[IUser] = Deferred()
+
+    def authenticate(self, credentials: Credentials, client: str) -> Deferred[IUser]:
+        self.asked.append((credentials, client))
+        self._verdict = Deferred(self._cancel)
+        return self._verdict
+
+    def _cancel(self, verdict: Deferred[IUser]) -> None:
+        self.cancelled += 1
+
+    def accept(self, name: str = "user") -> None:
+        self._verdict.callback(User(name))
+
+    def refuse(self, error: Exception | None = None) -> None:
+        self._verdict.errback(error or UnauthorizedLogin())
+
+
+@implementer(ICommand)
+class FakeCommand:
+    """A command that does nothing by itself. ``stopped`` holds the reasons it was stopped for."""
+
+    bytes_up = 11
+    bytes_down = 22
+    dropped = 33
+    drops: ClassVar = {"malformed": 33}
+    goes_on = False
+
+    def __init__(self, session: ISession) -> None:
+        self.session = session
+        self.is_started = False
+        self.stopped: list[str] = []
+
+    def start(self) -> None:
+        self.is_started = True
+
+    def client_ended(self) -> bool:
+        return self.goes_on
+
+    def stop(self, reason: str) -> None:
+        self.stopped.append(reason)
