@@ -7,20 +7,16 @@ import errno
 import gc
 import socket
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import pytest_twisted
-from OpenSSL import SSL
 from twisted.internet._resolver import GAIResolver
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     CannotListenError,
-    ConnectionAborted,
-    ConnectionDone,
-    ConnectionLost,
     ConnectionRefusedError,
     DNSLookupError,
     InvalidAddressError,
@@ -30,20 +26,13 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import (
     IConnector,
-    IConsumer,
     IHalfCloseableProtocol,
     IHostnameResolver,
     IListeningPort,
-    INegotiated,
-    IOpenSSLClientConnectionCreator,
-    IOpenSSLServerConnectionCreator,
-    IPushProducer,
     IReactorTCP,
     IReactorUDP,
-    ITCPTransport,
 )
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
@@ -53,14 +42,12 @@ from socks5.interfaces import IDialer, IResolver, IStream
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
-from socks5.relay.transports import can_half_close
 from socks5.settings import Settings
+from tests.sockets.streams import FakeFar
 from tests.sockets.wires import FarEnd, free_port, until
-from tests.support.certificates import self_signed
 from tests.support.providers import ASKER, FakeDialer, FakeLookup, FakeResolver
 from tests.support.reactor import FakeReactor
 from tests.support.transports import (
-    BUFFER_SIZE,
     CLIENT,
     FakeTLSTransport,
     FakeTransport,
@@ -105,377 +92,17 @@ class Halves(Plain):
         self.events.append("write ended")
 
 
-@implementer(IPushProducer)
-class Producer:
-    """Records what a consumer asks for."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.calls.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.calls.append("resume")
-
-    def stopProducing(self) -> None:
-        self.calls.append("stop")
-
-
-class FakeFar:
-    """The far end of a fake transport, as :class:`tests.sockets.wires.FarEnd` is a real one's."""
-
-    def __init__(self, transport: FakeTransport) -> None:
-        self._transport = transport
-        transport.window = 0
-        self.send = transport.deliver
-        self.end = transport.deliver_end
-        self.reset = transport.deliver_reset
-
-    def value(self) -> bytes:
-        self._transport.accept()
-        return self._transport.value()
-
-    def sees_now(self) -> str:
-        self.value()
-        return self._transport.far_sees
-
-
-class Link:
-    """A connection with a Twisted protocol at its near end, and at the far end nobody who reads
-    unless he is asked.
-    """
-
-    def __init__(
-        self, protocol: Any, far: Any, until: Callable[[Callable[[], object]], Any]
-    ) -> None:
-        self.protocol = protocol
-        self.transport = protocol.transport
-        self.far = far
-        self.until = until
-
-
-async def fake_link(protocol: Protocol) -> tuple[Link, Callable[[], Any]]:
-    reactor = FakeReactor()
-    transport = FakeTransport(reactor).connect(protocol)
-
-    async def soon(condition: Callable[[], object]) -> None:
-        reactor.turn()
-        assert condition()
-
-    return Link(protocol, FakeFar(transport), soon), lambda: None
-
-
-async def real_link(protocol: Protocol) -> tuple[Link, Callable[[], Any]]:
-    from twisted.internet import reactor
-
-    factory = Factory.forProtocol(lambda: protocol)
-    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-    connection = socket.create_connection(("127.0.0.1", port.getHost().port))
-    await until(lambda: protocol.transport is not None)
-    await port.stopListening()
-
-    async def close() -> None:
-        connection.close()
-        protocol.transport.abortConnection()
-        await until(lambda: protocol.reason is not None)
-
-    return Link(protocol, FarEnd(connection), until), close
-
-
-@pytest.fixture(params=[fake_link, real_link], ids=["fake", "real"])
-def make_link(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest_twisted.async_yield_fixture
-async def link(make_link: Any) -> AsyncIterator[Link]:
-    made, close = await make_link(Halves())
-    yield made
-    await_ = close()
-    if await_ is not None:
-        await await_
-
-
-@pytest_twisted.async_yield_fixture
-async def plain_link(make_link: Any) -> AsyncIterator[Link]:
-    made, close = await make_link(Plain())
-    yield made
-    await_ = close()
-    if await_ is not None:
-        await await_
-
-
 # ---------------------------------------------------------------- streams
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_transport_offers_what_tcp_offers(link: Link) -> None:
-    for interface in (ITCPTransport, IConsumer, IPushProducer):
-        assert verifyObject(interface, link.transport)
-    assert not INegotiated.providedBy(link.transport)
-    assert isinstance(link.transport.getHost(), IPv4Address)
-    assert isinstance(link.transport.getPeer(), IPv4Address)
-
-
-@pytest.mark.parametrize("value", [True, False])
-@pytest_twisted.ensureDeferred
-async def test_options_are_kept(link: Link, value: bool) -> None:
-    link.transport.setTcpNoDelay(value)
-    link.transport.setTcpKeepAlive(value)
-    assert (link.transport.getTcpNoDelay(), link.transport.getTcpKeepAlive()) == (value, value)
-
-
-@pytest_twisted.ensureDeferred
-async def test_what_is_written_arrives(link: Link) -> None:
-    link.transport.write(b"one ")
-    link.transport.writeSequence([b"two ", b"three"])
-    await link.until(lambda: link.far.value() == b"one two three")
-    assert link.far.sees_now() == ""
-
-
-@pytest_twisted.ensureDeferred
-async def test_only_octets_can_be_written(link: Link) -> None:
-    with pytest.raises(TypeError):
-        link.transport.write("text")
-
-
-@pytest_twisted.ensureDeferred
-async def test_what_the_far_end_sends_is_received(link: Link) -> None:
-    link.far.send(b"one ")
-    link.far.send(b"two")
-    await link.until(lambda: link.protocol.octets == b"one two")
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_close_comes_later_and_behind_what_is_written(link: Link) -> None:
-    link.transport.write(b"last")
-    link.transport.loseConnection()
-    assert link.protocol.events == ["made"]
-    await link.until(lambda: link.far.sees_now() == "end")
-    assert link.far.value() == b"last"
-    await link.until(lambda: link.protocol.events == ["made", "lost"])
-    assert link.protocol.reason.check(ConnectionDone)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_close_waits_for_a_slow_reader(link: Link) -> None:
-    link.transport.write(MUCH)
-    link.transport.loseConnection()
-    await link.until(lambda: True)
-    assert link.protocol.events == ["made"]
-    await link.until(lambda: link.far.sees_now() == "end")
-    assert link.far.value() == MUCH
-
-
-@pytest_twisted.ensureDeferred
-async def test_nothing_is_received_after_a_close(link: Link) -> None:
-    link.transport.loseConnection()
-    link.far.send(b"too late")
-    await link.until(lambda: link.protocol.events == ["made", "lost"])
-    assert link.protocol.octets == b""
-
-
-@pytest_twisted.ensureDeferred
-async def test_our_end_leaves_the_other_direction_open(link: Link) -> None:
-    link.transport.write(b"last")
-    link.transport.loseWriteConnection()
-    assert link.protocol.events == ["made"]
-    await link.until(lambda: link.far.sees_now() == "end")
-    assert link.far.value() == b"last"
-    assert link.protocol.events == ["made", "write ended"]
-    link.transport.write(b"too late")
-    link.far.send(b"still here")
-    await link.until(lambda: link.protocol.octets == b"still here")
-    assert link.far.value() == b"last"
-
-
-@pytest_twisted.ensureDeferred
-async def test_our_end_waits_for_a_slow_reader(link: Link) -> None:
-    link.transport.write(MUCH)
-    link.transport.loseWriteConnection()
-    await link.until(lambda: True)
-    assert link.protocol.events == ["made"]
-    await link.until(lambda: link.far.sees_now() == "end")
-    assert link.far.value() == MUCH
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_close_after_our_end_is_at_once(link: Link) -> None:
-    """Even before the call returns."""
-    link.transport.loseWriteConnection()
-    await link.until(lambda: link.protocol.events == ["made", "write ended"])
-    link.transport.loseConnection()
-    assert link.protocol.events == ["made", "write ended", "lost"]
-    assert link.protocol.reason.check(ConnectionDone)
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_abort_is_a_reset_and_comes_later(link: Link) -> None:
-    link.transport.write(MUCH)
-    link.transport.abortConnection()
-    link.transport.abortConnection()
-    assert link.protocol.events == ["made"]
-    await link.until(lambda: link.protocol.events == ["made", "lost"])
-    assert link.protocol.reason.check(ConnectionAborted)
-    await link.until(lambda: link.far.sees_now() == "reset")
-    assert len(link.far.value()) < len(MUCH)
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_abort_overtakes_a_close(link: Link) -> None:
-    link.transport.loseConnection()
-    link.transport.abortConnection()
-    await link.until(lambda: link.protocol.events == ["made", "lost"])
-    assert link.protocol.reason.check(ConnectionAborted)
-
-
-@pytest_twisted.ensureDeferred
-async def test_after_the_connection_nothing_happens(link: Link) -> None:
-    link.transport.abortConnection()
-    await link.until(lambda: "lost" in link.protocol.events)
-    link.transport.write(b"nobody")
-    link.transport.loseConnection()
-    link.transport.abortConnection()
-    link.transport.unregisterProducer()
-    await link.until(lambda: link.protocol.events == ["made", "lost"])
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_far_end_s_end_leaves_our_direction_open(link: Link) -> None:
-    link.far.send(b"last")
-    link.far.end()
-    await link.until(lambda: link.protocol.events == ["made", "read ended"])
-    assert link.protocol.octets == b"last"
-    link.transport.write(b"answer")
-    await link.until(lambda: link.far.value() == b"answer")
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_far_end_s_end_is_all_for_a_protocol_without_halves(plain_link: Link) -> None:
-    plain_link.far.end()
-    await plain_link.until(lambda: plain_link.protocol.events == ["made", "lost"])
-    assert plain_link.protocol.reason.check(ConnectionDone)
-
-
-@pytest_twisted.ensureDeferred
-async def test_our_end_says_nothing_to_a_protocol_without_halves(plain_link: Link) -> None:
-    plain_link.transport.loseWriteConnection()
-    await plain_link.until(lambda: plain_link.far.sees_now() == "end")
-    assert plain_link.protocol.events == ["made"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_reading_on_after_the_end_tells_of_the_end_again(link: Link) -> None:
-    """Nobody should: a socket at its end is readable for ever."""
-    link.far.end()
-    await link.until(lambda: link.protocol.events == ["made", "read ended"])
-    link.transport.resumeProducing()
-    await link.until(lambda: link.protocol.events == ["made", "read ended", "read ended"])
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_reset_is_a_loss(link: Link) -> None:
-    link.far.reset()
-    await link.until(lambda: link.protocol.events == ["made", "lost"])
-    assert link.protocol.reason.check(ConnectionLost)
-    assert not link.protocol.reason.check(ConnectionDone)
-
-
-@pytest_twisted.ensureDeferred
-async def test_octets_and_the_end_wait_while_reading_is_paused(link: Link) -> None:
-    link.transport.pauseProducing()
-    link.far.send(b"first")
-    link.far.end()
-    link.transport.write(b"still writing")
-    await link.until(lambda: link.far.value() == b"still writing")
-    assert (link.protocol.octets, link.protocol.events) == (b"", ["made"])
-    link.transport.resumeProducing()
-    assert link.protocol.octets == b""
-    await link.until(lambda: link.protocol.octets == b"first")
-    await link.until(lambda: link.protocol.events == ["made", "read ended"])
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_closing_transport_reads_no_more(link: Link) -> None:
-    link.transport.write(MUCH)
-    link.transport.loseConnection()
-    link.transport.resumeProducing()
-    link.far.send(b"too late")
-    await link.until(lambda: "end" in link.far.sees_now() or link.far.sees_now() == "reset")
-    assert link.protocol.octets == b""
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_full_buffer_pauses_its_producer_until_it_is_empty(link: Link) -> None:
-    producer = Producer()
-    link.transport.registerProducer(producer, True)
-    link.transport.write(bytes(BUFFER_SIZE))
-    assert producer.calls == []
-    link.transport.write(MUCH)
-    assert producer.calls == ["pause"]
-    await link.until(lambda: True)
-    assert producer.calls == ["pause"]
-    await link.until(lambda: link.far.value() and producer.calls == ["pause", "resume"])
-    link.transport.unregisterProducer()
-    link.transport.write(MUCH)
-    assert producer.calls == ["pause", "resume"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_pull_producer_is_asked_whenever_the_buffer_is_empty(link: Link) -> None:
-    producer = Producer()
-    link.transport.registerProducer(producer, False)
-    assert producer.calls == ["resume"]
-    link.transport.write(b"piece")
-    await link.until(lambda: link.far.value() == b"piece" and producer.calls == ["resume"] * 2)
-    link.transport.unregisterProducer()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_transport_has_one_producer(link: Link) -> None:
-    link.transport.registerProducer(Producer(), True)
-    with pytest.raises(RuntimeError):
-        link.transport.registerProducer(Producer(), True)
-    link.transport.unregisterProducer()
-    link.transport.registerProducer(Producer(), True)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_close_waits_for_a_paused_producer(link: Link) -> None:
-    producer = Producer()
-    link.transport.registerProducer(producer, True)
-    link.transport.write(MUCH)
-    link.transport.loseConnection()
-    await link.until(lambda: link.far.value() and producer.calls == ["pause", "resume"])
-    assert link.protocol.events == ["made"]
-    link.transport.unregisterProducer()
-    await link.until(lambda: link.protocol.events == ["made", "lost"])
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_producer_is_stopped_before_the_protocol_hears_of_the_loss(link: Link) -> None:
-    producer = Producer()
-    producer.calls = link.protocol.events
-    link.transport.registerProducer(producer, True)
-    link.far.reset()
-    await link.until(lambda: link.protocol.events == ["made", "stop", "lost"])
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_producer_registered_too_late_is_stopped(link: Link) -> None:
-    link.far.reset()
-    await link.until(lambda: "lost" in link.protocol.events)
-    producer = Producer()
-    link.transport.registerProducer(producer, True)
-    assert producer.calls == ["stop"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_transport_stopped_as_a_producer_closes(link: Link) -> None:
-    link.transport.stopProducing()
-    await link.until(lambda: link.protocol.events == ["made", "lost"])
-    assert link.protocol.reason.check(ConnectionDone)
+def test_the_far_end_s_end_is_all_for_a_protocol_without_halves() -> None:
+    reactor, protocol = FakeReactor(), Plain()
+    transport = FakeTransport(reactor).connect(protocol)
+    transport.loseWriteConnection()
+    reactor.turn()
+    assert (transport.far_sees, protocol.events) == ("end", ["made"])
+    transport.deliver_end()
+    assert protocol.events == ["made", "lost"]
 
 
 def test_a_fake_transport_remembers_what_was_asked_of_it() -> None:
@@ -514,99 +141,6 @@ def test_joined_transports_are_one_connection(how: str) -> None:
     reactor.turn()
     assert other.events == ["made", "lost" if how == "abort" else "read ended"]
     assert one.events == ["made", "write ended" if how == "end" else "lost"]
-
-
-# ---------------------------------------------------------------- TLS
-
-
-@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
-class Connections:
-    """Makes TLS connections for Twisted."""
-
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
-
-    def clientConnectionForTLS(self, tls: Any) -> SSL.Connection:  # noqa: N802
-        return SSL.Connection(self._context, None)
-
-    serverConnectionForTLS = clientConnectionForTLS
-
-
-@pytest.fixture(scope="module")
-def server_context(tmp_path_factory: pytest.TempPathFactory) -> SSL.Context:
-    """Of a server with a certificate of its own making."""
-    pem = self_signed(tmp_path_factory.mktemp("certificate"))
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.use_certificate_file(str(pem))
-    context.use_privatekey_file(str(pem))
-    return context
-
-
-def tls_link(
-    kind: str, server_context: SSL.Context
-) -> tuple[FakeReactor, Halves, Callable[[], object]]:
-    """A protocol at the server's end of a TLS connection, and how the client ends it."""
-    reactor, near = FakeReactor(), Halves()
-    if kind == "fake":
-        return reactor, near, FakeTLSTransport(reactor).connect(near).deliver_end
-    far = Halves()
-    ends = []
-    for protocol, context in ((near, server_context), (far, SSL.Context(SSL.TLS_METHOD))):
-        factory = Factory.forProtocol(lambda protocol=protocol: protocol)
-        wrapper = TLSMemoryBIOFactory(Connections(context), protocol is far, factory, clock=reactor)
-        ends.append((FakeTransport(reactor), wrapper.buildProtocol(None)))
-    join(ends[0][0], ends[1][0])
-    for transport, protocol in ends:
-        transport.connect(protocol)
-    reactor.turn()
-    far.transport.write(b"hello")
-    reactor.turn()
-    assert near.octets == b"hello"
-    return reactor, near, far.transport.loseConnection
-
-
-@pytest.mark.parametrize("kind", ["fake", "real"])
-def test_tls_has_no_halves(kind: str, server_context: SSL.Context) -> None:
-    """The client's end is the end of both directions, and the transport says that it is TLS."""
-    reactor, near, end = tls_link(kind, server_context)
-    assert INegotiated.providedBy(near.transport)
-    assert not can_half_close(near.transport)
-    end()
-    reactor.turn()
-    assert near.events == ["made", "lost"]
-    assert near.reason is not None
-    assert near.reason.check(ConnectionDone)
-
-
-@pytest.mark.parametrize("kind", ["fake", "real"])
-def test_tls_receives_on_while_it_closes(kind: str, server_context: SSL.Context) -> None:
-    """Until the far end has closed too, which it may never do."""
-    reactor, near, end = tls_link(kind, server_context)
-    if kind == "fake":
-        near.transport.answers_close = False
-        near.transport.loseConnection()
-        reactor.turn()
-        near.transport.deliver(b"late")
-        assert (near.transport.far_sees, near.events) == ("end", ["made"])
-        end()
-    else:
-        end.__self__.write(b"late")
-        near.transport.loseConnection()
-    reactor.turn()
-    assert near.octets.endswith(b"late")
-    assert near.events == ["made", "lost"]
-    assert near.reason is not None
-    assert near.reason.check(ConnectionDone)
-
-
-@pytest.mark.parametrize("kind", ["fake", "real"])
-def test_tls_that_is_gone_cannot_be_aborted(kind: str, server_context: SSL.Context) -> None:
-    reactor, near, end = tls_link(kind, server_context)
-    end()
-    reactor.turn()
-    assert near.events == ["made", "lost"]
-    with pytest.raises(AttributeError):
-        near.transport.abortConnection()
 
 
 def test_a_fake_tls_transport_refuses_to_half_close() -> None:
