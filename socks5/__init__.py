@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from socks5.access import Access
     from socks5.auth import NoAuthentication, PasswordAuthentication
     from socks5.auth.kerberos import Acceptor
     from socks5.interfaces import (
-        Access,
         IAcceptor,
         IAccessLog,
         IAuthenticator,

@@ -8,124 +8,28 @@ replaces.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.python.failure import Failure
-from typing_extensions import override
 from zope.interface import Attribute, Interface
 
+from socks5.access import Access, IUser, SessionInfo
 from socks5.counters import Counters
 from socks5.deadlines import IdleTimers
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.gssapi import Protection
-from socks5.protocol.messages import Command, Credentials, Request
+from socks5.protocol.messages import Credentials, Request
 from socks5.settings import Settings
-
-
-class IUser(Interface):
-    """The avatar of somebody who is logged in: what :mod:`twisted.cred` gives for accepted
-    credentials.
-    """
-
-    name: str = Attribute("The user's name, for rules and logs.")
-    groups: frozenset[str] = Attribute("The groups that the user belongs to, for rules.")
-    settings: Mapping[str, str] = Attribute(
-        "What else the source of users says of this one, for rules."
-    )
-
-
-class Access(NamedTuple):
-    """Who asks for what: the facts that rules decide on.
-
-    :param client: the client's IP literal, never IPv4-mapped; "" for a client on a UNIX socket or
-        in memory.
-    :param server: the IP literal on which the client reached us, likewise.
-    :param user: the avatar, or None without authentication.
-    :param command: the CMD octet.
-    :param target: DST.ADDR and DST.PORT as the client sent them; for a datagram, the datagram's.
-    :param listeners: holds every IP literal and port at which a connection comes to this proxy.
-    """
-
-    client: str
-    server: str
-    user: object | None
-    command: int
-    target: Address
-    listeners: Container[tuple[str, int]] = ()
-
-    def leads_to_us(self, address: str) -> bool:
-        """Whether a CONNECT to this IP literal, and the target's port, would come to the proxy itself."""
-        return (address, self.target.port) in self.listeners and self.command == Command.CONNECT
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the client certainly runs on this host: it comes from loopback or a UNIX socket.
-
-        A client with this host's own address may be the proxy itself, on behalf of anybody.
-        """
-        return self.client in ("", "::1") or self.client.startswith("127.")
-
-
-class ClaimedAccess(Access):
-    """The same for a client of which only a balancer knows: whatever address it is said to have, it does
-    not certainly run on this host.
-    """
-
-    __slots__ = ()
-
-    @property
-    @override
-    def is_local(self) -> bool:
-        """Never."""
-        return False
-
-
-@dataclass(slots=True)
-class Record:
-    """What the access log says of one session; filled in while it lasts.
-
-    :param session: number of the session in this process, from 1.
-    :param user: the user's name, or None.
-    :param client: the client's address and port.
-    :param command: "connect", "bind", "udp", a number for an unknown command, or None before a
-        request.
-    :param target: the requested address and port, or None.
-    :param bound: BND.ADDR and BND.PORT of the last reply that succeeded, or None.
-    :param reply: the REP octet of the last reply, or None before one.
-    :param bytes_up: octets relayed towards the target, payload only.
-    :param bytes_down: octets relayed towards the client.
-    :param seconds: from accepted to closed.
-    :param reason: why the session ended, in a few words.
-    :param dropped: datagrams dropped.
-    :param drops: how many of them for which reason.
-    :param worker: number of the process, from 1, where there are several; else None.
-    """
-
-    session: int
-    client: str
-    user: str | None = None
-    command: str | None = None
-    target: str | None = None
-    bound: str | None = None
-    reply: int | None = None
-    bytes_up: int = 0
-    bytes_down: int = 0
-    seconds: float = 0.0
-    reason: str = ""
-    dropped: int = 0
-    drops: Mapping[str, int] = field(default_factory=dict)
-    worker: int | None = None
 
 
 class IAccessLog(Interface):
     """Takes one record for each session, when it ends."""
 
-    def write(record: Record) -> None:
+    def write(record: SessionInfo) -> None:
         """Keep *record*; must not block and must not raise."""
 
 

@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
+from socks5.access import SessionInfo
 from socks5.app.options import Options
 from socks5.auth.directory import Directory
-from socks5.interfaces import Record
 from socks5.observe.accesslog import as_json
 from socks5.protocol import stages
 from socks5.settings import Settings
@@ -125,13 +125,13 @@ def test_an_image_gets_what_its_build_copies_and_nothing_else() -> None:
 
 def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
     documented = [name for cells in rows("Field") for name in re.findall(r"``(\w+)``", cells[0])]
-    written = json.loads(as_json(Record(session=1, client="192.0.2.1:50000", worker=1)))
+    written = json.loads(as_json(SessionInfo(session=1, client="192.0.2.1:50000", worker=1)))
     assert documented == list(written)
 
 
 def test_the_example_of_the_access_log_has_the_fields_of_the_code() -> None:
     [example] = (json.loads(block.text) for block in blocks(SERVER) if block.language == "json")
-    assert list(example) == list(json.loads(as_json(Record(session=1, client=""))))
+    assert list(example) == list(json.loads(as_json(SessionInfo(session=1, client=""))))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
-from socks5.interfaces import IAuthenticator, IFromClient, IMemory, IUser
+from socks5.access import IUser
+from socks5.interfaces import IAuthenticator, IFromClient, IMemory
 from socks5.loglimit import Sparing
 from socks5.protocol.messages import Credentials, Method
 
@@ -77,7 +78,7 @@ class Known(bytes):
     """The avatar ID of a checker that knows more of a user than the name, which it is.
 
     :param name: the user's name, octets.
-    :param groups: see :class:`~socks5.interfaces.IUser`.
+    :param groups: see :class:`~socks5.access.IUser`.
     :param settings: likewise.
     """
 
@@ -100,7 +101,7 @@ class Known(bytes):
 @implementer(IUser)
 @dataclass(frozen=True, slots=True)
 class User:
-    """The avatar of :class:`Realm`, for rules and logs; see :class:`~socks5.interfaces.IUser`."""
+    """The avatar of :class:`Realm`, for rules and logs; see :class:`~socks5.access.IUser`."""
 
     name: str
     groups: frozenset[str] = frozenset()
@@ -118,7 +119,7 @@ class Realm:
     ) -> tuple[Any, Any, Any]:
         """See :meth:`twisted.cred.portal.IRealm.requestAvatar`.
 
-        :raises NotImplementedError: none of *interfaces* is :class:`~socks5.interfaces.IUser`.
+        :raises NotImplementedError: none of *interfaces* is :class:`~socks5.access.IUser`.
         :raises twisted.cred.error.UnauthorizedLogin: the avatar ID is none, or Twisted's for anonymous ones.
         """
         if IUser not in interfaces:
@@ -212,7 +213,7 @@ class NoAuthentication:
 class PasswordAuthentication:
     """Only those with a right user name and password: METHOD 2, and no other.
 
-    :param portal: its realm gives avatars for :class:`~socks5.interfaces.IUser`.
+    :param portal: its realm gives avatars for :class:`~socks5.access.IUser`.
     """
 
     methods = (Method.USERNAME_PASSWORD,)

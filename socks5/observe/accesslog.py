@@ -23,7 +23,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from socks5.interfaces import IAccessLog, Record
+from socks5.access import SessionInfo
+from socks5.interfaces import IAccessLog
 
 STANDARD_OUTPUT = "-"
 """The path that stands for the standard output."""
@@ -49,8 +50,8 @@ def _timestamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
 
 
-def as_json(record: Record) -> str:
-    """A JSON object on one line; the fields of :class:`~socks5.interfaces.Record`, and ``time``."""
+def as_json(record: SessionInfo) -> str:
+    """A JSON object on one line; the fields of :class:`~socks5.access.SessionInfo`, and ``time``."""
     return json.dumps(
         {
             "time": _timestamp(),
@@ -82,7 +83,7 @@ def _word(text: str) -> str:
     return _readable(text).replace(" ", "\\x20")
 
 
-def as_text(record: Record) -> str:
+def as_text(record: SessionInfo) -> str:
     """A line for a person: when, who, what, how it went, how much, how long, why it ended."""
     who = record.client if record.user is None else f"{_word(record.user)}@{record.client}"
     what = f"{record.command} {_word(record.target or '')}" if record.command else "no request"
@@ -98,7 +99,7 @@ def as_text(record: Record) -> str:
 
 _STANDARD_OUTPUT_DESCRIPTOR = 1
 
-FORMATS: dict[str, Callable[[Record], str]] = {"json": as_json, "text": as_text}
+FORMATS: dict[str, Callable[[SessionInfo], str]] = {"json": as_json, "text": as_text}
 """What ``--access-log-format`` offers."""
 
 
@@ -118,7 +119,7 @@ class AccessLog:
         self,
         reactor: Any,
         path: str,
-        form: Callable[[Record], str] = as_json,
+        form: Callable[[SessionInfo], str] = as_json,
         output: int | None = None,
     ) -> None:
         self._reactor = reactor
@@ -156,7 +157,7 @@ class AccessLog:
             self._poll = select.poll()
             self._poll.register(descriptor, select.POLLOUT)
 
-    def write(self, record: Record) -> None:
+    def write(self, record: SessionInfo) -> None:
         """See :meth:`socks5.interfaces.IAccessLog.write`."""
         line = (self._form(record) + "\n").encode("utf-8", "backslashreplace")
         if self._retrying is None:

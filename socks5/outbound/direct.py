@@ -22,8 +22,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socks5.access import Access
 from socks5.deadlines import Deadlines, clock_of
-from socks5.interfaces import Access, IDialer, IResolver, IStream
+from socks5.interfaces import IDialer, IResolver, IStream
 from socks5.net.names import without_false_name
 from socks5.net.poller import poller_of
 from socks5.outbound.attempts import Attempt, EndpointAttempt, SocketAttempt

@@ -16,7 +16,8 @@ from typing import ClassVar
 
 from zope.interface import implementer
 
-from socks5.interfaces import Access, IRules
+from socks5.access import Access
+from socks5.interfaces import IRules
 from socks5.protocol.embedded import carried
 from socks5.protocol.networks import Networks
 

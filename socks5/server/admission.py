@@ -24,8 +24,8 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from socks5.access import Access, ClaimedAccess, IUser
 from socks5.auth import LoginNotJudged
-from socks5.interfaces import Access, ClaimedAccess, IUser
 from socks5.net.connection import far_host
 from socks5.protocol.messages import Method
 from socks5.protocol.server_negotiation import CredentialsReceived

@@ -20,12 +20,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socks5.access import Access, IUser, SessionInfo
 from socks5.auth import LoginNotJudged, User, without_words
 from socks5.auth.users import shown
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines, IdleTimers
 from socks5.interfaces import (
-    Access,
     IAcceptor,
     IAccessLog,
     IAuthenticator,
@@ -38,8 +38,6 @@ from socks5.interfaces import (
     ISession,
     IStream,
     IStreamReceiver,
-    IUser,
-    Record,
 )
 from socks5.loglimit import Sparing
 from socks5.net.certificates import reason_of
@@ -209,7 +207,7 @@ class ServerProtocol:
         self._checking: Deferred[IUser] | None = None
         self._user: IUser | None = None
         self._name_sent: bytes | None = None
-        self._record: Record | None = None
+        self._record: SessionInfo | None = None
         self._began = 0.0 if factory.access_log is None else factory.now()
         self._is_over = False
         self._is_connected = True
@@ -370,7 +368,7 @@ class ServerProtocol:
                 self.server_interface = transport.getHost().host
         if self.factory.access_log is not None:
             peer = str(far_end(transport))
-            self._record = Record(self._number, peer, worker=self.factory.worker)
+            self._record = SessionInfo(self._number, peer, worker=self.factory.worker)
 
     def _handle(self, event: ServerEvent | None) -> None:
         output = self._negotiation.take_output()
@@ -637,7 +635,7 @@ class ServerProtocol:
 
     # The record
 
-    def _note_request(self, record: Record, request: Request) -> None:
+    def _note_request(self, record: SessionInfo, request: Request) -> None:
         record.command = COMMAND_NAMES.get(request.command, str(request.command))  # type: ignore[call-overload]
         record.target = str(request.address)
 
@@ -648,7 +646,7 @@ class ServerProtocol:
             if code == ReplyCode.SUCCEEDED:
                 self._record.bound = str(address)
 
-    def _write_record(self, record: Record, command: ICommand | None, reason: str) -> None:
+    def _write_record(self, record: SessionInfo, command: ICommand | None, reason: str) -> None:
         log = self.factory.access_log
         if self._negotiation.stage is Stage.GREETING:
             return

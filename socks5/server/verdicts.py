@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from socks5.interfaces import Access, IBans, IRules, IUser
+from socks5.access import Access, IUser
+from socks5.interfaces import IBans, IRules
 
 _Object = TypeVar("_Object")
 

@@ -17,12 +17,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 
+from socks5.access import SessionInfo
 from socks5.app import options as tap
 from socks5.app import plugin
 from socks5.app.options import Options
 from socks5.app.plugin import makeService
 from socks5.app.service import ProxyService
-from socks5.interfaces import Record
 from socks5.net.haproxy import HeaderFactory
 from socks5.protocol.messages import Command, Credentials, Method
 from socks5.protocol.networks import Networks
@@ -567,7 +567,7 @@ def lines_of(options: Options, capfd: pytest.CaptureFixture[str]) -> list[str]:
     """What a session leaves on the standard output."""
     log = options.access_log(Clock())
     if log is not None:
-        log.write(Record(1, "192.0.2.7:4000", reason="idle"))
+        log.write(SessionInfo(1, "192.0.2.7:4000", reason="idle"))
         log.close()
     return capfd.readouterr().out.splitlines()
 
@@ -702,7 +702,7 @@ def test_the_service_has_the_access_log(tmp_path: Path) -> None:
     clock = Clock()
     factory = served(parse("--access-log", str(path)), clock).factory
     assert factory.access_log is not None
-    factory.access_log.write(Record(1, "192.0.2.7:4000"))
+    factory.access_log.write(SessionInfo(1, "192.0.2.7:4000"))
     clock.advance(1)
     assert path.read_text().startswith("{")
 

@@ -20,13 +20,13 @@ from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
+from socks5.access import SessionInfo
 from socks5.app import exposure, service
 from socks5.app.exposure import is_exposed, is_loopback
 from socks5.app.options import Options
 from socks5.app.plugin import makeService
 from socks5.app.service import ProxyService, StartRefused, refusal_of
 from socks5.app.signals import held, hold
-from socks5.interfaces import Record
 from socks5.observe.accesslog import AccessLog
 from socks5.server.factory import ServerFactory
 from tests.sockets.wires import descriptors
@@ -524,11 +524,11 @@ def test_sigusr1_reopens_the_access_log(fake: FakeReactor, tmp_path: Path) -> No
     path = tmp_path / "access.log"
     log = AccessLog(fake, str(path), lambda record: record.reason)
     service_on(fake, access_log=log).startService()
-    log.write(Record(1, "192.0.2.7:1", reason="one"))
+    log.write(SessionInfo(1, "192.0.2.7:1", reason="one"))
     path.rename(tmp_path / "access.log.1")
     path.touch()
     signal.raise_signal(signal.SIGUSR1)
-    log.write(Record(2, "192.0.2.7:2", reason="two"))
+    log.write(SessionInfo(2, "192.0.2.7:2", reason="two"))
     assert (tmp_path / "access.log.1").read_text() == "one\n"
     assert path.read_text() == "two\n"
     log.close()
@@ -721,7 +721,7 @@ def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_
     stopped: list[object] = []
     proxy.stopService().addCallback(stopped.append)
     assert asked == [("shutdown", service.STOP_GRACE)]
-    log.write(Record(1, "192.0.2.7:1", reason="shutdown"))
+    log.write(SessionInfo(1, "192.0.2.7:1", reason="shutdown"))
     assert stopped == []
     ended.callback(None)
     assert path.read_text() == "shutdown\n"
@@ -734,7 +734,7 @@ def test_the_access_log_is_closed_even_if_sessions_fail(fake: FakeReactor, tmp_p
     log = AccessLog(fake, str(path), lambda record: record.reason)
     proxy = service_on(fake, access_log=log)
     proxy.startService()
-    log.write(Record(1, "192.0.2.7:1", reason="one"))
+    log.write(SessionInfo(1, "192.0.2.7:1", reason="one"))
     proxy.factory.close_sessions = lambda *_: fail(RuntimeError("a bug"))  # type: ignore[method-assign]
     failures: list[Any] = []
     proxy.stopService().addErrback(failures.append)

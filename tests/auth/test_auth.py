@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 from zope.interface.verify import verifyObject
 
+from socks5.access import IUser
 from socks5.auth import (
     AnyOf,
     Known,
@@ -39,7 +40,7 @@ from socks5.auth import (
     User,
     client_of,
 )
-from socks5.interfaces import IAuthenticator, IFromClient, IMemory, IUser
+from socks5.interfaces import IAuthenticator, IFromClient, IMemory
 from socks5.loglimit import Monotonic
 from socks5.protocol.messages import Credentials, Method
 

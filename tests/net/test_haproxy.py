@@ -14,8 +14,8 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from socks5 import ListenerPolicy, Networks, Settings
+from socks5.access import ClaimedAccess
 from socks5.counters import Counters
-from socks5.interfaces import ClaimedAccess
 from socks5.net.haproxy import HeaderFactory, HeaderProtocol, HeaderReactor, is_own
 from tests.protocol.test_negotiation import Octet
 from tests.protocol.test_proxy_header import BLOCK4, line, version_2

@@ -15,7 +15,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import IAccessLog, Record
+from socks5.access import SessionInfo
+from socks5.interfaces import IAccessLog
 from socks5.observe import accesslog
 from socks5.observe.accesslog import LOOK_INTERVAL, RETRY_INTERVAL, AccessLog, as_json, as_text
 from tests.sockets.wires import descriptors
@@ -23,13 +24,13 @@ from tests.sockets.wires import descriptors
 WHEN = "2023-11-14T22:13:20.999Z"
 
 
-def name_of(record: Record) -> str:
+def name_of(record: SessionInfo) -> str:
     """A form that is short enough to compare."""
     return record.reason
 
 
-def record(reason: str = "client closed") -> Record:
-    return Record(1, "192.0.2.7:4000", reason=reason)
+def record(reason: str = "client closed") -> SessionInfo:
+    return SessionInfo(1, "192.0.2.7:4000", reason=reason)
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fixed_time")
 def test_a_json_line_holds_every_field_of_the_record() -> None:
     line = as_json(
-        Record(
+        SessionInfo(
             session=7,
             client="[2001:db8::7]:4000",
             user="alice",
@@ -159,7 +160,7 @@ TEXTS = [
         "#1 192.0.2.7:4000 no request up 0 down 0 0.000 s: client closed",
     ),
     (
-        Record(
+        SessionInfo(
             2,
             "192.0.2.7:4000",
             command="connect",
@@ -173,7 +174,7 @@ TEXTS = [
         "#2 192.0.2.7:4000 connect example.org:443 reply 0 up 517 down 4096 12.346 s: target closed",
     ),
     (
-        Record(
+        SessionInfo(
             3,
             "[::1]:4000",
             user="alice",
@@ -186,7 +187,7 @@ TEXTS = [
         "#3 alice@[::1]:4000 udp 0.0.0.0:0 reply 0 up 0 down 0 2 dropped (stranger 1, malformed 1) 0.000 s: ",
     ),
     (
-        Record(4, "192.0.2.7:4000", command="9", reply=7),
+        SessionInfo(4, "192.0.2.7:4000", command="9", reply=7),
         "#4 192.0.2.7:4000 9  reply 7 up 0 down 0 0.000 s: ",
     ),
 ]
@@ -194,20 +195,22 @@ TEXTS = [
 
 @pytest.mark.usefixtures("fixed_time")
 @pytest.mark.parametrize(("record", "text"), TEXTS)
-def test_a_readable_line(record: Record, text: str) -> None:
+def test_a_readable_line(record: SessionInfo, text: str) -> None:
     assert as_text(record) == f"{WHEN} {text}"
 
 
 @pytest.mark.parametrize("form", [as_json, as_text])
-def test_a_name_cannot_forge_a_line(form: Callable[[Record], str]) -> None:
+def test_a_name_cannot_forge_a_line(form: Callable[[SessionInfo], str]) -> None:
     name = "a b\nc\x1b[2J\u2028d"
-    line = form(Record(1, "192.0.2.7:1", user=name, command="connect", target=name, reason=name))
+    line = form(
+        SessionInfo(1, "192.0.2.7:1", user=name, command="connect", target=name, reason=name)
+    )
     assert line.isprintable()
 
 
 @pytest.mark.usefixtures("fixed_time")
 def test_a_name_is_one_word_of_a_readable_line() -> None:
-    line = as_text(Record(1, "192.0.2.7:1", user="a b", command="connect", target="c\td:1"))
+    line = as_text(SessionInfo(1, "192.0.2.7:1", user="a b", command="connect", target="c\td:1"))
     assert line.startswith(f"{WHEN} #1 a\\x20b@192.0.2.7:1 connect c\\x09d:1 up")
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import Access, IRules
+from socks5.access import Access
+from socks5.interfaces import IRules
 from socks5.policy.rules import SPECIAL_NETWORKS, Rules, is_special
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command

@@ -18,8 +18,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5 import NoAuthentication, PasswordAuthentication, Rules, ServerFactory, Settings
+from socks5.access import Access, SessionInfo
 from socks5.auth import CheckFailed, Known, LoginNotJudged, User
-from socks5.interfaces import Access, ICommand, ISession, Record
+from socks5.interfaces import ICommand, ISession
 from socks5.net import crowds
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
@@ -980,7 +981,7 @@ def test_record_says_who_did_what() -> None:
     server.reactor.advance(2)
     client.reset()
     assert server.records == [
-        Record(
+        SessionInfo(
             session=1,
             client="198.51.100.7:51234",
             user="somebody",

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.interfaces import IListeningPort
 from typing_extensions import override
 
-from socks5.interfaces import Record
+from socks5.access import SessionInfo
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.server.factory import ServerFactory
@@ -199,10 +199,10 @@ class Proxy(Network):
         self.address: Any = getattr(host, "name", None) or (host.host, host.port)
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[SessionInfo]:
         """The access log so far."""
         log: Any = self.factory.access_log
-        written: list[Record] = log.written
+        written: list[SessionInfo] = log.written
         return written
 
     async def client(

@@ -14,7 +14,8 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from socks5 import Settings
-from socks5.interfaces import Access, IDialer
+from socks5.access import Access
+from socks5.interfaces import IDialer
 from socks5.net.ports import Port
 from socks5.outbound.attempts import Stream
 from socks5.outbound.direct import DirectDialer

@@ -14,9 +14,9 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from socks5.access import Access, IUser, SessionInfo
 from socks5.auth import User
 from socks5.interfaces import (
-    Access,
     IAccessLog,
     IAuthenticator,
     ICommand,
@@ -25,8 +25,6 @@ from socks5.interfaces import (
     IRules,
     ISession,
     IStream,
-    IUser,
-    Record,
 )
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Credentials, Method
@@ -191,9 +189,9 @@ class Records:
     """The access log."""
 
     def __init__(self) -> None:
-        self.written: list[Record] = []
+        self.written: list[SessionInfo] = []
 
-    def write(self, record: Record) -> None:
+    def write(self, record: SessionInfo) -> None:
         self.written.append(record)
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from socks5.access import SessionInfo
 from socks5.counters import Counters
-from socks5.interfaces import Record
 from socks5.net.descriptors import SessionLimit
 from socks5.server.factory import ServerFactory
 from socks5.settings import Settings
@@ -62,7 +62,7 @@ class Server:
         return client
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[SessionInfo]:
         """The access log so far."""
         return self.log.written
 

@@ -1,0 +1,191 @@
+"""Who asks for what, whether that is allowed, and what became of it: plain values that pass between the rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from typing_extensions import override
+from zope.interface import Attribute, Interface
+
+from socks5.protocol.address import Address
+from socks5.protocol.messages import Command
+
+
+class IUser(Interface):
+    """The avatar of somebody who is logged in: what :mod:`twisted.cred` gives for accepted
+    credentials.
+    """
+
+    name: str = Attribute("The user's name, for rules and logs.")
+    groups: frozenset[str] = Attribute("The groups that the user belongs to, for rules.")
+    settings: Mapping[str, str] = Attribute(
+        "What else the source of users says of this one, for rules."
+    )
+
+
+class Access(NamedTuple):
+    """Who asks for what: the facts that rules decide on.
+
+    :param client: the client's IP literal, never IPv4-mapped; "" for a client on a UNIX socket or
+        in memory.
+    :param server: the IP literal on which the client reached us, likewise.
+    :param user: the avatar, or None without authentication.
+    :param command: the CMD octet.
+    :param target: DST.ADDR and DST.PORT as the client sent them; for a datagram, the datagram's.
+    :param listeners: holds every IP literal and port at which a connection comes to this proxy.
+    """
+
+    client: str
+    server: str
+    user: IUser | None
+    command: int
+    target: Address
+    listeners: Container[tuple[str, int]] = ()
+
+    def leads_to_us(self, address: str) -> bool:
+        """Whether a CONNECT to this IP literal, and the target's port, would come to the proxy itself."""
+        return (address, self.target.port) in self.listeners and self.command == Command.CONNECT
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the client certainly runs on this host: it comes from loopback or a UNIX socket.
+
+        A client with this host's own address may be the proxy itself, on behalf of anybody.
+        """
+        return self.client in ("", "::1") or self.client.startswith("127.")
+
+
+class ClaimedAccess(Access):
+    """The same for a client of which only a balancer knows: whatever address it is said to have, it does
+    not certainly run on this host.
+    """
+
+    __slots__ = ()
+
+    @property
+    @override
+    def is_local(self) -> bool:
+        """Never."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What rules say of one access.
+
+    :param is_allowed: whether it may be.
+    :param rule: the name of the rule that decided, for the record; "" for one without a name.
+    """
+
+    is_allowed: bool
+    rule: str = ""
+
+    def __bool__(self) -> bool:
+        """A verdict is not true or false: a refusal that is taken for an object that is there would let everybody in.
+
+        :raises TypeError: always.
+        """
+        raise TypeError("a Verdict has no truth value: ask for its is_allowed")
+
+
+ALLOWED = Verdict(True)
+DENIED = Verdict(False)
+"""Those of rules without names."""
+
+
+class Reason(StrEnum):
+    """Why a session ended. The value is what the access log shows, unless there is a text that says it better."""
+
+    CLIENT_CLOSED = "client closed"
+    """The client sent its end, or closed."""
+
+    CLIENT_RESET = "reset by client"
+    """The client's connection was reset, or lost."""
+
+    TARGET_CLOSED = "target closed"
+    """The target's connection ended in order."""
+
+    TARGET_RESET = "reset by target"
+    """The target's connection was reset, or lost."""
+
+    IDLE = "idle"
+    """Nothing came for too long: :attr:`~socks5.settings.Settings.idle_timeout`, or
+    :attr:`~socks5.settings.Settings.udp_idle_timeout` of an association."""
+
+    HALF_CLOSED = "half-closed and silent"
+    """One side had sent its end, and the other nothing for :attr:`~socks5.settings.Settings.linger_timeout`."""
+
+    CLOSING = "closing and silent"
+    """The last octets were not taken within :attr:`~socks5.settings.Settings.linger_timeout`."""
+
+    NO_HANDSHAKE = "handshake timed out"
+    """See :attr:`~socks5.settings.Settings.handshake_timeout`."""
+
+    NO_REQUEST = "no request in time"
+    """See :attr:`~socks5.settings.Settings.request_timeout`."""
+
+    REFUSED = "refused"
+    """A failure reply, or a failed negotiation. The log shows the error: its class, and what it says."""
+
+    NO_HEADER = "no PROXY header"
+    """Who listens for balancers hears nobody else."""
+
+    NETWORK = "network"
+    """The listener's policy does not list the client."""
+
+    BANNED = "banned"
+    """Too many failed logins came from the client's address."""
+
+    NOT_ALLOWED = "no longer allowed"
+    """The rules were replaced, and the new ones do not allow what the session is about."""
+
+    KICKED = "ended by the operator"
+    """Somebody closed the session from outside."""
+
+    SHUTDOWN = "shutdown"
+    """The proxy stops."""
+
+    CRASHED = "internal error"
+    """A bug, which the program's log tells."""
+
+
+@dataclass(slots=True)
+class SessionInfo:
+    """What there is to say of one session at a moment; at its end, what the access log says.
+
+    :param session: number of the session in this process, from 1.
+    :param user: the user's name, or None.
+    :param client: the client's address and port.
+    :param command: "connect", "bind", "udp", a number for an unknown command, or None before a
+        request.
+    :param target: the requested address and port, or None.
+    :param bound: BND.ADDR and BND.PORT of the last reply that succeeded, or None.
+    :param reply: the REP octet of the last reply, or None before one.
+    :param bytes_up: octets relayed towards the target, payload only.
+    :param bytes_down: octets relayed towards the client.
+    :param seconds: from accepted to closed.
+    :param reason: why the session ended, in a few words (:class:`Reason`); "" while it lasts.
+    :param rule: the name of the rule that decided, or None if that had no name.
+    :param dropped: datagrams dropped.
+    :param drops: how many of them for which reason.
+    :param worker: number of the process, from 1, where there are several; else None.
+    """
+
+    session: int
+    client: str
+    user: str | None = None
+    command: str | None = None
+    target: str | None = None
+    bound: str | None = None
+    reply: int | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    dropped: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)
+    worker: int | None = None
+    rule: str | None = None
