@@ -3,6 +3,7 @@
 What every relay must do on real sockets is in ``tests/sockets/test_relay_sockets.py``.
 """
 
+import errno
 from typing import Any
 
 import pytest
@@ -195,6 +196,18 @@ def test_a_target_that_is_gone_already_is_not_probed() -> None:
     assert world.done == []
     world.reactor.pump([YOUNG, YOUNG])
     assert not world.far.keepalive
+
+
+def test_a_target_lost_at_the_moment_it_would_be_probed_harms_nobody() -> None:
+    def refuse(enabled: bool) -> None:
+        raise OSError(errno.EINVAL, "the connection is gone")
+
+    world = World().start()
+    world.far.setTcpKeepAlive = refuse  # type: ignore[method-assign]
+    world.reactor.pump([YOUNG, YOUNG])
+    world.near.deliver(b"octets")
+    world.turn()
+    assert world.far.value() == b"octets"
 
 
 # ---------------------------------------------------------------- back pressure

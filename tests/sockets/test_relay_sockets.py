@@ -20,18 +20,17 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import Clock
 
-from socks5.deadlines import YOUNG, IdleTimers
+from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStream
 from socks5.net.connection import Connection
 from socks5.net.poller import poller_of
-from socks5.net.tcp_options import prepare
 from socks5.outbound.attempts import Stream
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
-from socks5.relay import relay
 from socks5.relay import sockets as splice
 from socks5.relay.relay import RESET_PATIENCE
 from socks5.settings import Settings
+from tests.sockets.streams import accepted, own, twisted
 from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
 from tests.support.certificates import self_signed
 from tests.support.providers import ASKER, FakeResolver
@@ -115,58 +114,20 @@ def one(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-async def connected(listen: Callable[[Factory], Any], connect: Callable[[Any], Any]) -> Any:
-    """A client of a Twisted port: its socket, and the stream that it got."""
-    streams: list[Stream] = []
-
-    class Streams(Factory):
-        noisy = False
-
-        def buildProtocol(self, addr: Any) -> Stream:
-            streams.append(Stream())
-            return streams[-1]
-
-    port = listen(Streams())
-    client = connect(port.getHost())
-    await until(lambda: streams and streams[0].transport)
-    await port.stopListening()
-    return FarEnd(client), streams[0]
-
-
-async def tcp_client() -> tuple[FarEnd, Stream]:
-    from twisted.internet import reactor
-
-    return await connected(
-        lambda factory: reactor.listenTCP(0, factory, interface="127.0.0.1"),
-        lambda host: socket.create_connection((host.host, host.port)),
-    )
-
-
-async def plain_client() -> tuple[FarEnd, Connection]:
-    """A client on a socket of our own."""
-    from twisted.internet import reactor
-
+async def client_of(accept: Callable[[socket.socket], Any]) -> tuple[FarEnd, IStream]:
+    """A client whose connection is accepted so."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = FarEnd(socket.create_connection(listener.getsockname()))
-        accepted, peer = listener.accept()
-    accepted.setblocking(False)
-    prepare(accepted)
-    poller = poller_of(reactor)
-    assert poller is not None
-    near = Connection(poller, accepted, None, peer)
-    poller.add(near.fd, near)
-    return client, near
+        return client, await accept(listener)
 
 
 async def unix_client(path: Path) -> tuple[FarEnd, Stream]:
-    from twisted.internet import reactor
-
-    def connect(host: Any) -> socket.socket:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
         client = socket.socket(socket.AF_UNIX)
-        client.connect(host.name)
-        return client
-
-    return await connected(lambda factory: reactor.listenUNIX(str(path), factory), connect)
+        client.connect(str(path))
+        return FarEnd(client), await twisted(listener)
 
 
 class TLSSocket:
@@ -209,12 +170,16 @@ async def tls_client(directory: Path) -> tuple[FarEnd, Stream]:
     from twisted.internet import reactor
 
     options = PrivateCertificate.loadPEM(self_signed(directory).read_bytes()).options()
-    client, near = await connected(
-        lambda factory: reactor.listenSSL(0, factory, options, interface="127.0.0.1"),
-        lambda host: TLSSocket(socket.create_connection((host.host, host.port))),
-    )
-    await until(client.socket.has_shaken_hands)
-    return client, near
+    made: list[TLSSocket] = []
+
+    def listen(factory: Factory) -> Any:
+        port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
+        made.append(TLSSocket(socket.create_connection(("127.0.0.1", port.getHost().port))))
+        return port
+
+    near = await accepted(listen)
+    await until(made[0].has_shaken_hands)
+    return FarEnd(made[0]), near  # type: ignore[arg-type]
 
 
 async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
@@ -245,7 +210,7 @@ async def join(path: str, tmp_path: Path) -> AsyncIterator[Any]:
 
     async def join(kind: str = "tcp", clock: Clock | None = None, **settings: Any) -> Joined:
         clients = {
-            "tcp": tcp_client if path == "transports" else plain_client,
+            "tcp": lambda: client_of(twisted if path == "transports" else own),
             "tls": lambda: tls_client(tmp_path),
             "unix": lambda: unix_client(tmp_path / "socket"),
         }
@@ -275,69 +240,7 @@ async def joined(join: Any) -> Joined:
     return made
 
 
-def probes(stream: Any) -> list[int]:
-    """Seconds of silence until the system asks a stream's peer for the first time, and between further times."""
-    sock = stream.transport.getHandle()
-    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
-        return []
-    names = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL]
-    return [sock.getsockopt(socket.IPPROTO_TCP, name) for name in names]
-
-
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
-@pytest_twisted.ensureDeferred
-async def test_a_target_is_probed_once_the_relay_lasts(join: Any, kind: str) -> None:
-    clock = Clock()
-    joined = await join(kind, clock=clock, keepalive=60)
-    joined.relay.start()
-    assert probes(joined.far) == []
-    clock.pump([YOUNG, YOUNG])
-    assert probes(joined.far) == [60, 6]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_target_lost_at_the_moment_it_would_be_probed_harms_nobody(
-    join: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*arguments: Any) -> None:
-        raise OSError(errno.EINVAL, "the connection is gone")
-
-    monkeypatch.setattr(relay, "keep_transport_alive", refuse)
-    clock = Clock()
-    joined = await join(clock=clock)
-    joined.relay.start()
-    clock.pump([YOUNG, YOUNG])
-    joined.client.send(b"octets")
-    await until(lambda: joined.target.value() == b"octets")
-
-
 # ---------------------------------------------------------------- octets
-
-
-@pytest_twisted.ensureDeferred
-async def test_octets_go_both_ways_and_are_counted(joined: Joined) -> None:
-    joined.client.send(b"request")
-    await until(lambda: joined.target.value() == b"request")
-    joined.target.send(b"the answer")
-    await until(lambda: joined.client.value() == b"the answer")
-    assert (joined.relay.bytes_up, joined.relay.bytes_down) == (7, 10)
-    assert joined.done == []
-
-
-@pytest_twisted.ensureDeferred
-async def test_much_goes_both_ways_at_once(joined: Joined) -> None:
-    up, down = pattern(3 << 20), pattern(2 << 20)
-    sent = [0, 0]
-
-    def all_there() -> bool:
-        sent[0] += joined.client.push(up[sent[0] : sent[0] + 100_000])
-        sent[1] += joined.target.push(down[sent[1] : sent[1] + 100_000])
-        return joined.target.count == len(up) and joined.client.count == len(down)
-
-    await until(all_there)
-    assert joined.target.value() == up
-    assert joined.client.value() == down
-    assert (joined.relay.bytes_up, joined.relay.bytes_down) == (len(up), len(down))
 
 
 class Flood:
@@ -370,8 +273,8 @@ class Flood:
 
 
 @pytest_twisted.ensureDeferred
-async def test_fifty_megabytes_each_way_at_once(joined: Joined) -> None:
-    octets = 50_000_000
+async def test_much_goes_both_ways_at_once_and_is_counted(joined: Joined) -> None:
+    octets = 8_000_000
     up = Flood(joined.client, joined.target, octets)
     down = Flood(joined.target, joined.client, octets)
     while up.goes_on() | down.goes_on():
@@ -381,38 +284,8 @@ async def test_fifty_megabytes_each_way_at_once(joined: Joined) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_octets_keep_their_order_through_buffers_that_are_always_full(
-    join: Any, one: str
-) -> None:
-    joined = await join()
-    joined.shrink()
-    joined.relay.start()
-    sender, reader = joined.sides(one)
-    data = pattern(3 << 20)
-    sent = 0
-    while reader_is_behind(reader, data):
-        sent += sender.push(data[sent : sent + 54_321])
-        reader.read(43_210)
-        await turn()
-    assert reader.value() == data
-
-
-def reader_is_behind(reader: FarEnd, data: bytes) -> bool:
-    return len(reader.octets) < len(data)
-
-
-@pytest_twisted.ensureDeferred
 async def test_what_the_client_sent_before_goes_first(join: Any) -> None:
-    joined = await join()
-    joined.client.send(b"second")
-    joined.relay.start(b"first ")
-    await until(lambda: joined.target.value() == b"first second")
-    assert joined.relay.bytes_up == 12
-
-
-@pytest_twisted.ensureDeferred
-async def test_much_that_the_client_sent_before_goes_first_too(join: Any) -> None:
-    """More than the kernel takes; and what has arrived meanwhile is not forgotten."""
+    """Even if it is more than the kernel takes; and what has arrived meanwhile is not forgotten."""
     joined = await join()
     limit = joined.shrink()
     joined.client.send(b"the rest")
@@ -425,34 +298,26 @@ async def test_much_that_the_client_sent_before_goes_first_too(join: Any) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_end_may_come_behind_more_than_the_kernel_takes(join: Any) -> None:
+async def test_the_client_s_end_may_have_come_before(join: Any) -> None:
     joined = await join()
     first = pattern(joined.shrink() * 2)
     joined.client.end()
     joined.relay.start(first, True)
     await until(lambda: joined.target.sees_now() == "end")
     assert joined.target.value() == first
+    joined.target.send(b"answer")
+    await until(lambda: joined.client.value() == b"answer")
     assert joined.done == []
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
 @pytest_twisted.ensureDeferred
-async def test_a_target_may_speak_first(join: Any) -> None:
+async def test_a_target_may_speak_first(join: Any, kind: str) -> None:
     """So early that its octets are there when the relay begins."""
-    joined = await join()
+    joined = await join(kind)
     joined.target.send(b"220 hello")
     joined.relay.start()
     await until(lambda: joined.client.value() == b"220 hello")
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_client_s_end_may_have_come_before(join: Any) -> None:
-    joined = await join()
-    joined.client.end()
-    joined.relay.start(b"all there is", True)
-    await until(lambda: joined.target.sees_now() == "end")
-    assert joined.target.value() == b"all there is"
-    joined.target.send(b"answer")
-    await until(lambda: joined.client.value() == b"answer")
 
 
 @pytest_twisted.ensureDeferred
@@ -465,20 +330,14 @@ async def test_an_urgent_octet_is_passed_on_in_its_place(joined: Joined, one: st
     await until(lambda: reader.value() == b"before ! after")
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_target_speaks_first_to_clients_on_other_transports(join: Any) -> None:
-    joined = await join("unix")
-    joined.target.send(b"220 hello")
-    joined.relay.start()
-    await until(lambda: joined.client.value() == b"220 hello")
-
-
 # ---------------------------------------------------------------- back pressure
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_stalled_reader_stops_the_sender_and_loses_nothing(join: Any, one: str) -> None:
-    """What is on the way is bounded: not by what is sent, but by the buffers."""
+    """What is on the way is bounded: not by what is sent, but by the buffers. Meanwhile the other direction goes
+    on; and so does this one, once it is read.
+    """
     joined = await join()
     limit = joined.shrink()
     joined.relay.start()
@@ -486,36 +345,14 @@ async def test_a_stalled_reader_stops_the_sender_and_loses_nothing(join: Any, on
     data = pattern(limit * 8)
     sent = await joined.stuff(sender, data)
     assert 0 < sent <= limit
-    while reader.read(1000) or reader.count < sent:
-        await turn()
-    assert reader.value() == data[:sent]
-    assert joined.count(one) == sent
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_stalled_reader_does_not_hold_up_the_other_direction(join: Any, one: str) -> None:
-    joined = await join()
-    joined.shrink()
-    joined.relay.start()
-    sender, reader = joined.sides(one)
-    await joined.stuff(sender, pattern(1 << 22))
     reader.send(b"still here")
     await until(lambda: sender.value() == b"still here")
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_reader_that_stalls_and_goes_on_gets_everything(join: Any, one: str) -> None:
-    joined = await join()
-    limit = joined.shrink()
-    joined.relay.start()
-    sender, reader = joined.sides(one)
-    data = pattern(limit * 3)
-    sent = 0
-    while sent < len(data):
-        sent += await joined.stuff(sender, data[sent:])
-        reader.value()
-    await until(lambda: reader.count == len(data))
+    while len(reader.octets) < len(data):
+        sent += sender.push(data[sent : sent + 54_321])
+        reader.read(43_210)
+        await turn()
     assert reader.value() == data
+    assert joined.count(one) == len(data)
 
 
 # ---------------------------------------------------------------- ends
@@ -538,17 +375,6 @@ async def test_an_end_is_passed_on_and_the_other_direction_goes_on(
     await until(lambda: sender.sees_now() == "end")
     await until(lambda: joined.done)
     assert joined.done == ["target closed" if one == "client" else "client closed"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_both_ends_at_once_end_the_relay(joined: Joined) -> None:
-    for each, octets in ((joined.client, b"request"), (joined.target, b"answer")):
-        each.send(octets)
-        each.end()
-    await until(lambda: joined.client.sees_now() and joined.target.sees_now())
-    assert (joined.client.sees, joined.target.sees) == ("end", "end")
-    assert (joined.client.value(), joined.target.value()) == (b"answer", b"request")
-    await until(lambda: joined.done)
 
 
 @pytest_twisted.ensureDeferred
@@ -590,17 +416,6 @@ async def test_an_end_waits_behind_octets_that_a_stalled_reader_has_not_read(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_target_that_answers_and_closes_is_heard_to_the_end(joined: Joined) -> None:
-    answer = pattern(1 << 16)
-    joined.client.send(b"request")
-    await until(lambda: joined.target.value() == b"request")
-    joined.target.send(answer)
-    joined.target.close()
-    await until(lambda: joined.client.sees_now() == "end")
-    assert joined.client.value() == answer
-
-
-@pytest_twisted.ensureDeferred
 async def test_a_client_on_a_unix_socket_ends_its_half(join: Any) -> None:
     joined = await join("unix")
     joined.relay.start()
@@ -634,46 +449,19 @@ async def test_a_tls_client_gets_the_whole_answer_however_late_it_reads(join: An
     await until(lambda: joined.done == ["target closed"])
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_tls_client_s_end_closes_both_sides_once_all_is_sent(join: Any) -> None:
-    joined = await join("tls")
-    joined.relay.start()
-    request = pattern(1 << 16)
-    joined.client.send(request)
-    joined.client.end()
-    await until(lambda: joined.target.sees_now() == "end")
-    assert joined.target.value() == request
-    await until(lambda: joined.done == ["client closed"])
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_reset_of_the_target_s_reaches_a_tls_client(join: Any) -> None:
-    joined = await join("tls")
-    joined.relay.start()
-    joined.target.reset()
-    await until(lambda: joined.client.sees_now() == "reset")
-    await until(lambda: joined.done == ["reset by target"])
-
-
 # ---------------------------------------------------------------- resets
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_a_reset_is_passed_on_as_a_reset(joined: Joined, one: str) -> None:
+async def test_a_reset_is_passed_on_as_a_reset(joined: Joined, one: str, has_ended: bool) -> None:
+    """Whether or not the other side has sent its end."""
     sender, reader = joined.sides(one)
     sender.send(b"octets")
     await until(lambda: reader.value() == b"octets")
-    sender.reset()
-    await until(lambda: reader.sees_now() == "reset")
-    await until(lambda: joined.done)
-    assert joined.done == [f"reset by {one}"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_reset_after_the_other_side_s_end_is_passed_on(joined: Joined, one: str) -> None:
-    sender, reader = joined.sides(one)
-    reader.end()
-    await until(lambda: sender.sees_now() == "end")
+    if has_ended:
+        reader.end()
+        await until(lambda: sender.sees_now() == "end")
     sender.reset()
     await until(lambda: reader.sees_now() == "reset")
     await until(lambda: joined.done)
@@ -728,30 +516,21 @@ async def test_a_reset_behind_octets_that_a_slow_reader_has_not_read(join: Any, 
     assert joined.done == [f"reset by {one}"]
 
 
+@pytest.mark.parametrize("sends", ["client", "target"])
 @pytest_twisted.ensureDeferred
-async def test_a_reset_in_the_midst_of_bulk_is_passed_on(joined: Joined, one: str) -> None:
-    sender, reader = joined.sides(one)
-    flood = Flood(sender, reader, 1 << 40)
-    while flood.received < 1 << 23:
+async def test_a_reset_in_the_midst_of_bulk_is_passed_on(
+    joined: Joined, one: str, sends: str
+) -> None:
+    """Of the sender as of the reader."""
+    breaks, other = joined.sides(one)
+    flood = Flood(*joined.sides(sends), 1 << 40)
+    while flood.received < 1 << 22:
         flood.goes_on()
         await turn()
-    sender.reset()
-    await until(lambda: reader.sees_now() == "reset")
+    breaks.reset()
+    await until(lambda: other.sees_now() == "reset")
     await until(lambda: joined.done)
     assert joined.done == [f"reset by {one}"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_reader_s_reset_in_the_midst_of_bulk_is_passed_on(joined: Joined, one: str) -> None:
-    sender, reader = joined.sides(one)
-    flood = Flood(sender, reader, 1 << 40)
-    while flood.received < 1 << 23:
-        flood.goes_on()
-        await turn()
-    reader.reset()
-    await until(lambda: sender.sees_now() == "reset")
-    await until(lambda: joined.done)
-    assert joined.done == ["reset by target" if one == "client" else "reset by client"]
 
 
 @pytest_twisted.ensureDeferred
@@ -800,25 +579,6 @@ async def test_a_slow_but_steady_reader_is_not_cut_off(join: Any, one: str) -> N
     assert joined.done == ["shutdown"]
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_reader_that_stands_still_is_cut_off(join: Any, one: str) -> None:
-    clock = Clock()
-    joined = await join(clock=clock, linger_timeout=LINGER)
-    joined.shrink()
-    joined.relay.start()
-    sender, reader = joined.sides(one)
-    await joined.stuff(sender, pattern(1 << 22))
-    joined.relay.stop("shutdown")
-    for _ in range(6):
-        await turn()
-        clock.advance(LINGER / 4)
-    await until(lambda: joined.done)
-    assert joined.done == ["closing and silent"]
-    await until(lambda: reader.sees_now() == "reset")
-    clock.advance(LINGER / 4)
-    assert clock.getDelayedCalls() == []
-
-
 async def a_fresh(joined: Joined) -> None:
     pass
 
@@ -861,51 +621,18 @@ async def test_stopping_ends_a_relay_in_any_state(join: Any, state: Any) -> None
     assert len(joined.done) == 1
 
 
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"idle_timeout": 0.01}, "idle"), ({"linger_timeout": 0.01}, "half-closed and silent")],
+)
 @pytest_twisted.ensureDeferred
-async def test_half_closed_and_silent_is_given_up(join: Any, one: str) -> None:
-    joined = await join(linger_timeout=0.01)
-    joined.relay.start()
-    sender, _ = joined.sides(one)
-    sender.end()
-    await until(lambda: joined.done)
-    assert joined.done == ["half-closed and silent"]
-    assert sender.sees_now() == "reset"
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_idle_relay_is_given_up(join: Any) -> None:
-    joined = await join(idle_timeout=0.01)
-    joined.relay.start()
-    await until(lambda: joined.done)
-    assert joined.done == ["idle"]
-    assert (joined.client.sees_now(), joined.target.sees_now()) == ("reset", "reset")
-
-
-@pytest_twisted.ensureDeferred
-async def test_stopping_closes_both_sides_in_order(joined: Joined) -> None:
-    joined.client.send(b"octets")
-    await until(lambda: joined.relay.bytes_up)
-    joined.relay.stop("shutdown")
-    await until(lambda: joined.done == ["shutdown"])
-    assert (joined.client.sees_now(), joined.target.sees_now()) == ("end", "end")
-    assert joined.target.value() == b"octets"
-    joined.relay.stop("again")
-    await turn()
-    assert joined.done == ["shutdown"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_stopping_sends_what_is_written_first(join: Any, one: str) -> None:
-    joined = await join()
-    joined.shrink()
+async def test_silence_is_given_up(join: Any, one: str, limits: Any, reason: str) -> None:
+    joined = await join(**limits)
     joined.relay.start()
     sender, reader = joined.sides(one)
-    data = pattern(1 << 22)
-    await joined.stuff(sender, data)
-    joined.relay.stop("shutdown")
-    await turn()
-    assert joined.done == []
-    received = joined.count(one)
-    await until(lambda: reader.sees_now() == "end")
-    assert reader.value() == data[:received]
-    await until(lambda: joined.done == ["shutdown"])
+    if reason != "idle":
+        sender.end()
+        await until(lambda: reader.sees_now() == "end")
+    await until(lambda: joined.done)
+    assert joined.done == [reason]
+    assert sender.sees_now() == "reset"
