@@ -38,13 +38,8 @@ def test_a_message_is_so_in_octets(message: Message, encoded: str) -> None:
     assert message.encode() == data
     assert Message.decode(data, kind) == (message, len(data))
     assert Message.decode(bytearray(data) + b"behind", kind) == (message, len(data))
-
-
-@pytest.mark.parametrize(("message", "encoded"), MESSAGES[:3])
-def test_a_part_of_a_message_is_none_yet(message: Message, encoded: str) -> None:
-    data = octets(encoded)
-    for end in range(len(data)):
-        assert Message.decode(data[:end], MessageType(message.kind)) is None
+    for end in range(min(len(data), 300)):
+        assert Message.decode(data[:end], kind) is None
 
 
 @pytest.mark.parametrize("expected", list(MessageType)[:3])

@@ -5,7 +5,7 @@ octet and in odd cuts, and the caller answers at once or as late as it can. Noth
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import FrozenInstanceError, dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -57,6 +57,11 @@ NAMED = Address(b"example.org", 80)
 NAMED_OCTETS = "03 0b 6578616d706c652e6f7267 0050"
 NOWHERE_OCTETS = "01 00000000 0000"
 
+ASK = f"05 01 00 {TARGET_OCTETS}"
+BIND = f"05 02 00 {TARGET_OCTETS}"
+OK = f"05 00 00 {BOUND_OCTETS}"
+CAME = f"05 00 00 {PEER_OCTETS}"
+
 USER = Credentials(b"user", b"secret")
 USER_OCTETS = "01 04 75736572 06 736563726574"
 
@@ -70,6 +75,12 @@ TOKEN, MORE, DONE, LEVEL, BARE = (
     "01 02 0005 6c6576656c",
     "01 02 0001 00",
 )
+
+
+def refused(code: int) -> str:
+    """A failure reply, which carries no address."""
+    return f"05 {code:02x} 00 {NOWHERE_OCTETS}"
+
 
 # ---------------------------------------------------------------- how octets come in pieces
 
@@ -232,43 +243,30 @@ RELAY = Stage.ESTABLISHED
 
 SERVER_FLOWS = {
     "nothing at all": ServerFlow("", [], "", Stage.GREETING),
-    "CONNECT": ServerFlow(
-        f"05 01 00  05 01 00 {TARGET_OCTETS}",
-        [asked(1)],
-        f"05 00  05 00 00 {BOUND_OCTETS}",
-        RELAY,
-    ),
+    "CONNECT": ServerFlow(f"05 01 00  {ASK}", [asked(1)], f"05 00  {OK}", RELAY),
     "CONNECT to a name, answered with IPv6": ServerFlow(
         f"05 01 00  05 01 00 {NAMED_OCTETS}",
         [asked(1, NAMED)],
-        f"05 00  05 00 00 {PEER_OCTETS}",
+        f"05 00  {CAME}",
         RELAY,
         replies=[(0, PEER)],
     ),
     "CONNECT, octets glued behind it": ServerFlow(
-        f"05 01 00  05 01 00 {TARGET_OCTETS} {HELLO}",
-        [asked(1)],
-        f"05 00  05 00 00 {BOUND_OCTETS}",
-        RELAY,
-        b"hello",
+        f"05 01 00  {ASK} {HELLO}", [asked(1)], f"05 00  {OK}", RELAY, b"hello"
     ),
     "what looks like a message behind it is relayed": ServerFlow(
-        f"05 01 00  05 01 00 {TARGET_OCTETS} 05 01 00",
-        [asked(1)],
-        f"05 00  05 00 00 {BOUND_OCTETS}",
-        RELAY,
-        b"\x05\x01\x00",
+        f"05 01 00  {ASK} 05 01 00", [asked(1)], f"05 00  {OK}", RELAY, b"\x05\x01\x00"
     ),
     "CONNECT with a password": ServerFlow(
-        f"05 02 00 02  {USER_OCTETS}  05 01 00 {TARGET_OCTETS} {HELLO}",
+        f"05 02 00 02  {USER_OCTETS}  {ASK} {HELLO}",
         [CredentialsReceived(USER), asked(1)],
-        f"05 02  01 00  05 00 00 {BOUND_OCTETS}",
+        f"05 02  01 00  {OK}",
         RELAY,
         b"hello",
         methods=PASSWORD,
     ),
     "a wrong password": ServerFlow(
-        f"05 01 02  {USER_OCTETS}  05 01 00 {TARGET_OCTETS} {HELLO}",
+        f"05 01 02  {USER_OCTETS}  {ASK} {HELLO}",
         [CredentialsReceived(USER), AuthenticationFailed],
         "05 02  01 01",
         OVER,
@@ -291,11 +289,7 @@ SERVER_FLOWS = {
         methods=PASSWORD,
     ),
     "a request where credentials are due": ServerFlow(
-        f"05 02 00 02  05 01 00 {TARGET_OCTETS}",
-        [RemoteProtocolError],
-        "05 02",
-        OVER,
-        methods=PASSWORD,
+        f"05 02 00 02  {ASK}", [RemoteProtocolError], "05 02", OVER, methods=PASSWORD
     ),
     "the server prefers a password": ServerFlow(
         "05 02 00 02", [], "05 02", Stage.CREDENTIALS, methods=(2, 0)
@@ -313,20 +307,20 @@ SERVER_FLOWS = {
         "05 01 00", [NoAcceptableMethod], "05 ff", OVER, methods=PASSWORD
     ),
     "no acceptable method, the rest glued": ServerFlow(
-        f"05 01 02  {USER_OCTETS}  05 01 00 {TARGET_OCTETS}", [NoAcceptableMethod], "05 ff", OVER
+        f"05 01 02  {USER_OCTETS}  {ASK}", [NoAcceptableMethod], "05 ff", OVER
     ),
     "no method offered": ServerFlow("05 00", [NoAcceptableMethod], "05 ff", OVER),
     "the method that means none": ServerFlow("05 01 ff", [NoAcceptableMethod], "05 ff", OVER),
     "GSSAPI": ServerFlow(
-        f"05 02 00 01  {TOKEN}  {LEVEL}  05 01 00 {TARGET_OCTETS} {HELLO}",
+        f"05 02 00 01  {TOKEN}  {LEVEL}  {ASK} {HELLO}",
         [TokenReceived(b"secret"), ProtectionReceived(b"level"), asked(1)],
-        f"05 01  {DONE}  01 02 0002 6f6b  05 00 00 {BOUND_OCTETS}",
+        f"05 01  {DONE}  01 02 0002 6f6b  {OK}",
         RELAY,
         b"hello",
         methods=GSSAPI,
     ),
     "GSSAPI, several tokens, a bare level": ServerFlow(
-        f"05 01 01  {TOKEN} 01 01 0000 {TOKEN}  {BARE}  05 01 00 {TARGET_OCTETS}",
+        f"05 01 01  {TOKEN} 01 01 0000 {TOKEN}  {BARE}  {ASK}",
         [
             TokenReceived(b"secret"),
             TokenReceived(b""),
@@ -334,7 +328,7 @@ SERVER_FLOWS = {
             ProtectionReceived(b"\0"),
             asked(1),
         ],
-        f"05 01  {MORE} {MORE} {DONE}  01 02 0002 6f6b  05 00 00 {BOUND_OCTETS}",
+        f"05 01  {MORE} {MORE} {DONE}  01 02 0002 6f6b  {OK}",
         RELAY,
         methods=GSSAPI,
         legs=3,
@@ -348,7 +342,7 @@ SERVER_FLOWS = {
         accepted=False,
     ),
     "GSSAPI, a level that will not do": ServerFlow(
-        f"05 01 01  {TOKEN}  {LEVEL}  05 01 00 {TARGET_OCTETS}",
+        f"05 01 01  {TOKEN}  {LEVEL}  {ASK}",
         [TokenReceived(b"secret"), ProtectionReceived(b"level"), NoAcceptableProtection],
         f"05 01  {DONE}  01 ff",
         OVER,
@@ -366,17 +360,13 @@ SERVER_FLOWS = {
         methods=GSSAPI,
     ),
     "GSSAPI, a token of another version": ServerFlow(
-        f"05 01 01  05 01 00 {TARGET_OCTETS}",
-        [RemoteProtocolError],
-        "05 01  01 ff",
-        OVER,
-        methods=GSSAPI,
+        f"05 01 01  {ASK}", [RemoteProtocolError], "05 01  01 ff", OVER, methods=GSSAPI
     ),
     "GSSAPI, a level where a token is due": ServerFlow(
         f"05 01 01  {LEVEL}", [RemoteProtocolError], "05 01  01 ff", OVER, methods=GSSAPI
     ),
     "GSSAPI, a request where a level is due": ServerFlow(
-        f"05 01 01  {TOKEN}  05 01 00 {TARGET_OCTETS}",
+        f"05 01 01  {TOKEN}  {ASK}",
         [TokenReceived(b"secret"), RemoteProtocolError],
         f"05 01  {DONE}  01 ff",
         OVER,
@@ -401,91 +391,62 @@ SERVER_FLOWS = {
         methods=GSSAPI,
     ),
     "BIND": ServerFlow(
-        f"05 01 00  05 02 00 {TARGET_OCTETS} {HELLO}",
+        f"05 01 00  {BIND} {HELLO}",
         [asked(2)],
-        f"05 00  05 00 00 {BOUND_OCTETS}  05 00 00 {PEER_OCTETS}",
+        f"05 00  {OK}  {CAME}",
         RELAY,
         b"hello",
         replies=[(0, BOUND), (0, PEER)],
     ),
     "BIND refused": ServerFlow(
-        f"05 01 00  05 02 00 {TARGET_OCTETS} {HELLO}",
-        [asked(2)],
-        f"05 00  05 02 00 {NOWHERE_OCTETS}",
-        OVER,
-        replies=[(2, BOUND)],
+        f"05 01 00  {BIND} {HELLO}", [asked(2)], f"05 00  {refused(2)}", OVER, replies=[(2, BOUND)]
     ),
     "BIND, nobody came": ServerFlow(
-        f"05 01 00  05 02 00 {TARGET_OCTETS} {HELLO}",
+        f"05 01 00  {BIND} {HELLO}",
         [asked(2)],
-        f"05 00  05 00 00 {BOUND_OCTETS}  05 06 00 {NOWHERE_OCTETS}",
+        f"05 00  {OK}  {refused(6)}",
         OVER,
         replies=[(0, BOUND), (6, PEER)],
     ),
     "BIND, still listening": ServerFlow(
-        f"05 01 00  05 02 00 {TARGET_OCTETS} {HELLO}",
-        [asked(2)],
-        f"05 00  05 00 00 {BOUND_OCTETS}",
-        Stage.SECOND_REPLY,
+        f"05 01 00  {BIND} {HELLO}", [asked(2)], f"05 00  {OK}", Stage.SECOND_REPLY
     ),
     "UDP ASSOCIATE": ServerFlow(
-        f"05 01 00  05 03 00 {NOWHERE_OCTETS}",
-        [asked(3, UNSPECIFIED)],
-        f"05 00  05 00 00 {BOUND_OCTETS}",
-        RELAY,
+        f"05 01 00  05 03 00 {NOWHERE_OCTETS}", [asked(3, UNSPECIFIED)], f"05 00  {OK}", RELAY
     ),
     "an unknown command is the caller's to refuse": ServerFlow(
         f"05 01 00  05 f0 00 {NAMED_OCTETS} {HELLO}",
         [asked(0xF0, NAMED)],
-        f"05 00  05 07 00 {NOWHERE_OCTETS}",
+        f"05 00  {refused(7)}",
         OVER,
         replies=[(7, UNSPECIFIED)],
     ),
     "a failure carries no address": ServerFlow(
-        f"05 01 00  05 01 00 {TARGET_OCTETS}",
-        [asked(1)],
-        f"05 00  05 05 00 {NOWHERE_OCTETS}",
-        OVER,
-        replies=[(5, PEER)],
+        f"05 01 00  {ASK}", [asked(1)], f"05 00  {refused(5)}", OVER, replies=[(5, PEER)]
     ),
     "RSV is not read": ServerFlow(
-        f"05 01 00  05 01 ff {TARGET_OCTETS}",
-        [asked(1)],
-        f"05 00  05 00 00 {BOUND_OCTETS}",
-        RELAY,
+        f"05 01 00  05 01 ff {TARGET_OCTETS}", [asked(1)], f"05 00  {OK}", RELAY
     ),
     "an unknown address type": ServerFlow(
-        "05 01 00  05 01 00 02 c0000201 0050",
-        [RemoteProtocolError],
-        f"05 00  05 08 00 {NOWHERE_OCTETS}",
-        OVER,
+        "05 01 00  05 01 00 02 c0000201 0050", [RemoteProtocolError], f"05 00  {refused(8)}", OVER
     ),
     "a zero octet in a name": ServerFlow(
-        "05 01 00  05 01 00 03 03 610062 0050",
-        [RemoteProtocolError],
-        f"05 00  05 01 00 {NOWHERE_OCTETS}",
-        OVER,
+        "05 01 00  05 01 00 03 03 610062 0050", [RemoteProtocolError], f"05 00  {refused(1)}", OVER
     ),
     "a request of another version": ServerFlow(
-        f"05 01 00  04 01 00 {TARGET_OCTETS}",
-        [RemoteProtocolError],
-        f"05 00  05 01 00 {NOWHERE_OCTETS}",
-        OVER,
+        f"05 01 00  04 01 00 {TARGET_OCTETS}", [RemoteProtocolError], f"05 00  {refused(1)}", OVER
     ),
     "a bad request behind credentials": ServerFlow(
         f"05 01 02  {USER_OCTETS}  05 01 00 07",
         [CredentialsReceived(USER), RemoteProtocolError],
-        f"05 02  01 00  05 08 00 {NOWHERE_OCTETS}",
+        f"05 02  01 00  {refused(8)}",
         OVER,
         methods=PASSWORD,
     ),
     "SOCKS4": ServerFlow("04 01 0050 c0000201 00", [NotSOCKS5], "", OVER),
     "TLS ClientHello": ServerFlow("16 0301 0200 01 0001fc 0303", [NotSOCKS5], "", OVER),
     "HTTP CONNECT": ServerFlow(
-        b"CONNECT example.org:443 HTTP/1.1\r\n\r\n".hex(),
-        [NotSOCKS5],
-        HTTP_ANSWER.hex(),
-        OVER,
+        b"CONNECT example.org:443 HTTP/1.1\r\n\r\n".hex(), [NotSOCKS5], HTTP_ANSWER.hex(), OVER
     ),
     "HTTP GET": ServerFlow(b"GET / HTTP/1.0\r\n".hex(), [NotSOCKS5], HTTP_ANSWER.hex(), OVER),
     "HTTP's letters begin with A": ServerFlow("41", [NotSOCKS5], HTTP_ANSWER.hex(), OVER),
@@ -529,7 +490,7 @@ def test_the_server_keeps_the_longest_messages_whole(cut: Cut) -> None:
 
 
 def test_a_context_that_is_not_complete_is_not_accepted() -> None:
-    machine = server_with_context(Stage.CONTEXT)
+    machine = server_at(Stage.CONTEXT)
     machine.receive(octets(TOKEN))
     with pytest.raises(LocalProtocolError, match="the context is not complete"):
         machine.accept_credentials()
@@ -540,7 +501,7 @@ def test_a_context_that_is_not_complete_is_not_accepted() -> None:
 
 def test_the_longest_token_is_taken_whole() -> None:
     """And while it is gathered, the machine says so: its caller must not stop reading."""
-    machine = server_with_context(Stage.CONTEXT)
+    machine = server_at(Stage.CONTEXT)
     token = bytes(MAX_TOKEN)
     assert machine.receive(octets("01 01 ffff") + token[1:]) is None
     assert machine.is_gathering
@@ -548,82 +509,19 @@ def test_the_longest_token_is_taken_whole() -> None:
     assert not machine.is_gathering
 
 
+def test_a_level_of_one_octet_has_no_token_around_it() -> None:
+    assert ProtectionReceived(b"\0").is_bare
+    assert not ProtectionReceived(b"level").is_bare
+
+
 @pytest.mark.parametrize("stage", [Stage.CHECKING, Stage.CHOICE], ids=stage_names)
 def test_an_answer_that_is_too_long_changes_nothing(stage: Stage) -> None:
-    machine = server_with_context(Stage.CHOICE if stage is Stage.CHOICE else Stage.CONTEXT)
+    machine = server_at(Stage.CHOICE if stage is Stage.CHOICE else Stage.CONTEXT)
     machine.receive(octets(TOKEN if stage is Stage.CHECKING else ""))
     answer = machine.continue_context if stage is Stage.CHECKING else machine.accept_protection
     with pytest.raises(LocalProtocolError, match="65536 octets"):
         answer(bytes(65536))
     assert (machine.stage, machine.take_output()) == (stage, b"")
-
-
-CLIENT_CALLS: dict[str, tuple[Stage, Callable[[ClientNegotiation], object]]] = {
-    "send_token": (Stage.TOKEN, lambda machine: machine.send_token(b"secret")),
-    "require_protection": (Stage.TOKEN, lambda machine: machine.require_protection(b"level")),
-    "accept_protection": (Stage.CHOICE, ClientNegotiation.accept_protection),
-}
-
-
-@pytest.mark.parametrize("call", CLIENT_CALLS)
-@pytest.mark.parametrize("stage", CLIENT_NEXT, ids=stage_names)
-def test_every_call_at_every_stage_of_a_client(stage: Stage, call: str) -> None:
-    machine = client_at(stage)
-    place, make = CLIENT_CALLS[call]
-    if stage is place:
-        make(machine)
-        assert machine.stage is not stage
-        return
-    with pytest.raises(LocalProtocolError):
-        make(machine)
-    assert (machine.stage, machine.take_output()) == (stage, b"")
-
-
-@pytest.mark.parametrize("level", [0, 1])
-def test_two_machines_with_a_context_understand_each_other(level: int) -> None:
-    """The machines do not see the level; what waits behind it comes out, on both sides."""
-    client = ClientNegotiation(Request(1, NAMED), has_context=True)
-    server = ServerNegotiation(GSSAPI)
-    server.receive(client.take_output())
-    assert client.receive(server.take_output()) == [TokenReceived(b"")]
-    client.send_token(b"first")
-    assert server.receive(client.take_output()) == TokenReceived(b"first")
-    server.continue_context(b"second")
-    assert client.receive(server.take_output()) == [TokenReceived(b"second")]
-    client.send_token(b"third")
-    assert server.receive(client.take_output()) == TokenReceived(b"third")
-    server.complete_context(b"")
-    server.accept_credentials()
-    assert client.receive(server.take_output()) == [TokenReceived(b"")]
-    client.require_protection(bytes((level,)))
-    required = server.receive(client.take_output() + b"behind it")
-    assert required == ProtectionReceived(bytes((level,)))
-    assert isinstance(required, ProtectionReceived)
-    assert required.is_bare
-    assert server.accept_protection(bytes((level,))) == b"behind it"
-    [chosen] = client.receive(server.take_output() + b"and here")
-    assert chosen == ProtectionReceived(bytes((level,)))
-    assert client.accept_protection() == b"and here"
-    assert server.receive(client.take_output()) == asked(1, NAMED)
-    server.reply(0, BOUND)
-    assert client.receive(server.take_output()) == [got(BOUND)]
-
-
-@pytest.mark.parametrize("code", [*range(1, 10), 255])
-def test_a_failure_reply_is_full_length(code: int) -> None:
-    """Ten octets, whatever address came with it, then the end."""
-    machine = server_at(Stage.COMMAND)
-    machine.reply(code, PEER)
-    assert machine.take_output() == bytes((5, code, 0, 1, 0, 0, 0, 0, 0, 0))
-    assert machine.stage is Stage.CLOSED
-
-
-@pytest.mark.parametrize("command", [1, 3, 0x80])
-def test_only_bind_has_two_replies(command: int) -> None:
-    machine = ServerNegotiation()
-    machine.receive(octets(f"05 01 00 05 {command:02x} 00 {TARGET_OCTETS}"))
-    machine.reply(0, BOUND)
-    assert machine.stage is Stage.ESTABLISHED
 
 
 def test_the_answer_to_http_says_what_this_is() -> None:
@@ -650,22 +548,17 @@ def test_the_server_takes_no_method_that_it_cannot_carry_out(method: int) -> Non
         ServerNegotiation((method,))
 
 
-def test_an_address_that_cannot_be_sent_changes_nothing() -> None:
-    """The caller can still send another reply."""
+@pytest.mark.parametrize(
+    ("code", "address"), [(0, Address("example.org", 80)), (-1, BOUND), (256, BOUND)]
+)
+def test_a_reply_that_cannot_be_sent_changes_nothing(code: int, address: Address) -> None:
+    """The caller can still send another one."""
     machine = server_at(Stage.COMMAND)
     with pytest.raises(LocalProtocolError):
-        machine.reply(0, Address("example.org", 80))
+        machine.reply(code, address)
     assert (machine.stage, machine.take_output()) == (Stage.COMMAND, b"")
     machine.reply(1)
-    assert machine.take_output() == octets(f"05 01 00 {NOWHERE_OCTETS}")
-
-
-@pytest.mark.parametrize("code", [-1, 256])
-def test_a_code_that_is_no_octet_changes_nothing(code: int) -> None:
-    machine = server_at(Stage.COMMAND)
-    with pytest.raises(LocalProtocolError):
-        machine.reply(code)
-    assert (machine.stage, machine.take_output()) == (Stage.COMMAND, b"")
+    assert machine.take_output() == octets(refused(1))
 
 
 # ================================================================ the client
@@ -743,8 +636,8 @@ def got(address: Address, code: int = 0) -> ReplyReceived:
 
 
 GREETED = "05 01 00"
-ASKED = f"05 01 00  05 01 00 {TARGET_OCTETS}"
-BIND_ASKED = f"05 01 00  05 02 00 {TARGET_OCTETS}"
+ASKED = f"05 01 00  {ASK}"
+BIND_ASKED = f"05 01 00  {BIND}"
 OFFERED = "05 02 00 02"
 LOGGED_IN = f"05 02 00 02  {USER_OCTETS}"
 OFFERED_CONTEXT = "05 02 01 00"
@@ -754,17 +647,17 @@ CLIENT_FLOWS = {
     "nothing at all, with a password to offer": ClientFlow(
         "", [], OFFERED, Stage.METHOD, credentials=USER
     ),
-    "CONNECT": ClientFlow(f"05 00  05 00 00 {BOUND_OCTETS}", [got(BOUND)], ASKED, RELAY),
+    "CONNECT": ClientFlow(f"05 00  {OK}", [got(BOUND)], ASKED, RELAY),
     "CONNECT, octets glued behind the reply": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS} {HELLO}", [got(BOUND)], ASKED, RELAY, b"hello"
+        f"05 00  {OK} {HELLO}", [got(BOUND)], ASKED, RELAY, b"hello"
     ),
     "what looks like a reply behind the reply is relayed": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS} 05 01 00 03", [got(BOUND)], ASKED, RELAY, b"\5\1\0\3"
+        f"05 00  {OK} 05 01 00 03", [got(BOUND)], ASKED, RELAY, b"\5\1\0\3"
     ),
     "the end after the reply is the relay's": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS}", [got(BOUND)], ASKED, RELAY, closes=True
+        f"05 00  {OK}", [got(BOUND)], ASKED, RELAY, closes=True
     ),
-    "IPv6 in BND.ADDR": ClientFlow(f"05 00  05 00 00 {PEER_OCTETS}", [got(PEER)], ASKED, RELAY),
+    "IPv6 in BND.ADDR": ClientFlow(f"05 00  {CAME}", [got(PEER)], ASKED, RELAY),
     "a name in BND.ADDR": ClientFlow(
         f"05 00  05 00 00 {NAMED_OCTETS} {HELLO}", [got(NAMED)], ASKED, RELAY, b"hello"
     ),
@@ -773,33 +666,21 @@ CLIENT_FLOWS = {
     ),
     "RSV is not read": ClientFlow(f"05 00  05 00 01 {BOUND_OCTETS}", [got(BOUND)], ASKED, RELAY),
     "UDP ASSOCIATE": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS}",
-        [got(BOUND)],
-        f"05 01 00  05 03 00 {TARGET_OCTETS}",
-        RELAY,
-        command=3,
+        f"05 00  {OK}", [got(BOUND)], f"05 01 00  05 03 00 {TARGET_OCTETS}", RELAY, command=3
     ),
     "a password": ClientFlow(
-        f"05 02  01 00  05 00 00 {BOUND_OCTETS} {HELLO}",
+        f"05 02  01 00  {OK} {HELLO}",
         [got(BOUND)],
-        f"{LOGGED_IN}  05 01 00 {TARGET_OCTETS}",
+        f"{LOGGED_IN}  {ASK}",
         RELAY,
         b"hello",
         credentials=USER,
     ),
     "a password, its status with VER 5": ClientFlow(
-        f"05 02  05 00  05 00 00 {BOUND_OCTETS}",
-        [got(BOUND)],
-        f"{LOGGED_IN}  05 01 00 {TARGET_OCTETS}",
-        RELAY,
-        credentials=USER,
+        f"05 02  05 00  {OK}", [got(BOUND)], f"{LOGGED_IN}  {ASK}", RELAY, credentials=USER
     ),
     "a password offered and not wanted": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS}",
-        [got(BOUND)],
-        f"{OFFERED}  05 01 00 {TARGET_OCTETS}",
-        RELAY,
-        credentials=USER,
+        f"05 00  {OK}", [got(BOUND)], f"{OFFERED}  {ASK}", RELAY, credentials=USER
     ),
     "a wrong password": ClientFlow(
         "05 02  01 01", [AuthenticationFailed], LOGGED_IN, OVER, credentials=USER
@@ -811,15 +692,15 @@ CLIENT_FLOWS = {
         "05 02  02 00", [RemoteProtocolError], LOGGED_IN, OVER, credentials=USER
     ),
     "GSSAPI": ClientFlow(
-        f"05 01  {DONE}  {LEVEL}  05 00 00 {BOUND_OCTETS} {HELLO}",
+        f"05 01  {DONE}  {LEVEL}  {OK} {HELLO}",
         [TokenReceived(b""), TokenReceived(b"done"), ProtectionReceived(b"level"), got(BOUND)],
-        f"{OFFERED_CONTEXT}  {TOKEN}  {LEVEL}  05 01 00 {TARGET_OCTETS}",
+        f"{OFFERED_CONTEXT}  {TOKEN}  {LEVEL}  {ASK}",
         RELAY,
         b"hello",
         has_context=True,
     ),
     "GSSAPI, several tokens": ClientFlow(
-        f"05 01  {MORE} 01 01 0000  {BARE}  05 00 00 {BOUND_OCTETS}",
+        f"05 01  {MORE} 01 01 0000  {BARE}  {OK}",
         [
             TokenReceived(b""),
             TokenReceived(b"more"),
@@ -827,7 +708,7 @@ CLIENT_FLOWS = {
             ProtectionReceived(b"\0"),
             got(BOUND),
         ],
-        f"05 03 01 00 02  {TOKEN} {TOKEN}  {LEVEL}  05 01 00 {TARGET_OCTETS}",
+        f"05 03 01 00 02  {TOKEN} {TOKEN}  {LEVEL}  {ASK}",
         RELAY,
         credentials=USER,
         has_context=True,
@@ -848,14 +729,14 @@ CLIENT_FLOWS = {
         has_context=True,
     ),
     "GSSAPI, a token of another version": ClientFlow(
-        f"05 01  05 00 00 {BOUND_OCTETS}",
+        f"05 01  {OK}",
         [TokenReceived(b""), RemoteProtocolError],
         f"{OFFERED_CONTEXT}  {TOKEN}",
         OVER,
         has_context=True,
     ),
     "GSSAPI, a reply where a level is due": ClientFlow(
-        f"05 01  {DONE}  05 00 00 {BOUND_OCTETS}",
+        f"05 01  {DONE}  {OK}",
         [TokenReceived(b""), TokenReceived(b"done"), RemoteProtocolError],
         f"{OFFERED_CONTEXT}  {TOKEN}  {LEVEL}",
         OVER,
@@ -905,7 +786,7 @@ CLIENT_FLOWS = {
         "05 ff", [NoAcceptableMethod], OFFERED, OVER, credentials=USER
     ),
     "no acceptable method, the rest glued": ClientFlow(
-        f"05 ff  05 00 00 {BOUND_OCTETS}", [NoAcceptableMethod], GREETED, OVER
+        f"05 ff  {OK}", [NoAcceptableMethod], GREETED, OVER
     ),
     "a password wanted and not offered": ClientFlow(
         "05 02  01 00", [RemoteProtocolError], GREETED, OVER
@@ -927,18 +808,12 @@ CLIENT_FLOWS = {
     "success with a zero octet in a name": ClientFlow(
         "05 00  05 00 00 03 02 6100 0000", [RemoteProtocolError], ASKED, OVER
     ),
-    "refused": ClientFlow(
-        f"05 00  05 05 00 {NOWHERE_OCTETS} {HELLO}", [ConnectionRefused], ASKED, OVER, code=5
-    ),
+    "refused": ClientFlow(f"05 00  {refused(5)} {HELLO}", [ConnectionRefused], ASKED, OVER, code=5),
     "refused, with a name": ClientFlow(
         f"05 00  05 05 00 {NAMED_OCTETS}", [ConnectionRefused], ASKED, OVER, code=5
     ),
-    "unassigned REP 9": ClientFlow(
-        f"05 00  05 09 00 {NOWHERE_OCTETS}", [ReplyError], ASKED, OVER, code=9
-    ),
-    "unassigned REP 255": ClientFlow(
-        f"05 00  05 ff 00 {NOWHERE_OCTETS}", [ReplyError], ASKED, OVER, code=255
-    ),
+    "unassigned REP 9": ClientFlow(f"05 00  {refused(9)}", [ReplyError], ASKED, OVER, code=9),
+    "unassigned REP 255": ClientFlow(f"05 00  {refused(255)}", [ReplyError], ASKED, OVER, code=255),
     "refused shortly, VER and REP": ClientFlow(
         "05 00  05 05", [ConnectionRefused], ASKED, OVER, code=5, closes=True
     ),
@@ -974,7 +849,7 @@ CLIENT_FLOWS = {
         "05 ff", [NoAcceptableMethod], GREETED, OVER, closes=True
     ),
     "BIND": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS}  05 00 00 {PEER_OCTETS} {HELLO}",
+        f"05 00  {OK}  {CAME} {HELLO}",
         [got(BOUND), got(PEER)],
         BIND_ASKED,
         RELAY,
@@ -982,10 +857,10 @@ CLIENT_FLOWS = {
         command=2,
     ),
     "BIND refused": ClientFlow(
-        f"05 00  05 01 00 {NOWHERE_OCTETS}", [GeneralFailure], BIND_ASKED, OVER, command=2, code=1
+        f"05 00  {refused(1)}", [GeneralFailure], BIND_ASKED, OVER, command=2, code=1
     ),
     "BIND, nobody came": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS}  05 05 00 {NOWHERE_OCTETS}",
+        f"05 00  {OK}  {refused(5)}",
         [got(BOUND), ConnectionRefused],
         BIND_ASKED,
         OVER,
@@ -993,7 +868,7 @@ CLIENT_FLOWS = {
         code=5,
     ),
     "BIND, nobody came, said shortly": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS}  05 05",
+        f"05 00  {OK}  05 05",
         [got(BOUND), ConnectionRefused],
         BIND_ASKED,
         OVER,
@@ -1002,19 +877,10 @@ CLIENT_FLOWS = {
         closes=True,
     ),
     "BIND, the end instead of a peer": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS}",
-        [got(BOUND), RemoteProtocolError],
-        BIND_ASKED,
-        OVER,
-        command=2,
-        closes=True,
+        f"05 00  {OK}", [got(BOUND), RemoteProtocolError], BIND_ASKED, OVER, command=2, closes=True
     ),
     "BIND, still listening": ClientFlow(
-        f"05 00  05 00 00 {BOUND_OCTETS}  05 00",
-        [got(BOUND)],
-        BIND_ASKED,
-        Stage.SECOND_REPLY,
-        command=2,
+        f"05 00  {OK}  05 00", [got(BOUND)], BIND_ASKED, Stage.SECOND_REPLY, command=2
     ),
 }
 
@@ -1027,21 +893,6 @@ def test_client_flow(flow: ClientFlow, cut: Cut) -> None:
     assert [e.code for e in outcome.errors if isinstance(e, ReplyError)] == (
         [] if flow.code is None else [flow.code]
     )
-
-
-def test_both_replies_of_a_bind_in_one_piece_are_two_events() -> None:
-    machine = client_at(Stage.COMMAND, command=2)
-    events = machine.receive(octets(f"05 00 00 {BOUND_OCTETS}  05 00 00 {PEER_OCTETS}"))
-    assert events == [got(BOUND), got(PEER)]
-
-
-def test_the_client_survives_every_unassigned_code() -> None:
-    for code in range(9, 256):
-        machine = client_at(Stage.COMMAND)
-        [event] = machine.receive(octets(f"05 {code:02x} 00 {NOWHERE_OCTETS}"))
-        assert isinstance(event, Rejected)
-        assert type(event.error) is ReplyError
-        assert event.error.code == code
 
 
 @pytest.mark.parametrize("address", ["00 00000000 0000", "03 02 6100 0000"])
@@ -1181,9 +1032,9 @@ def client_at(stage: Stage, command: int = 1) -> ClientNegotiation:
         Stage.METHOD: "",
         Stage.CHECKING: "05 02",
         Stage.COMMAND: "05 00",
-        Stage.SECOND_REPLY: f"05 00  05 00 00 {BOUND_OCTETS}",
-        Stage.ESTABLISHED: f"05 00  05 00 00 {BOUND_OCTETS}",
-        Stage.CLOSED: f"05 00  05 01 00 {NOWHERE_OCTETS}",
+        Stage.SECOND_REPLY: f"05 00  {OK}",
+        Stage.ESTABLISHED: f"05 00  {OK}",
+        Stage.CLOSED: f"05 00  {refused(1)}",
     }
     command = 2 if stage is Stage.SECOND_REPLY else command
     machine = ClientNegotiation(Request(command, TARGET), USER)
@@ -1193,32 +1044,45 @@ def client_at(stage: Stage, command: int = 1) -> ClientNegotiation:
     return machine
 
 
-@pytest.mark.parametrize("call", SERVER_CALLS)
-@pytest.mark.parametrize("stage", SERVER_NEXT, ids=stage_names)
-def test_every_call_at_every_stage_of_a_server(stage: Stage, call: str) -> None:
+CLIENT_CALLS: dict[str, Callable[[ClientNegotiation], object]] = {
+    "send_token": lambda machine: machine.send_token(b"secret"),
+    "require_protection": lambda machine: machine.require_protection(b"level"),
+    "accept_protection": ClientNegotiation.accept_protection,
+    "take_trailing": ClientNegotiation.take_trailing,
+}
+
+CLIENT_ALLOWED = {
+    (Stage.TOKEN, "send_token"): Stage.CONTEXT,
+    (Stage.TOKEN, "require_protection"): Stage.PROTECTION,
+    (Stage.CHOICE, "accept_protection"): Stage.COMMAND,
+    (Stage.ESTABLISHED, "take_trailing"): Stage.ESTABLISHED,
+}
+
+
+def check_call(machine: Any, call: Callable[[Any], object], after: Stage | None) -> None:
     """A call in its place leads on; any other raises, and nothing has changed."""
-    machine = server_at(stage)
-    machine.receive(octets(SERVER_WAITING[stage]))
-    waiting = machine.pending
-    after = SERVER_ALLOWED.get((stage, call))
+    before = machine.stage, machine.pending, b""
     if after is not None:
-        SERVER_CALLS[call](machine)
+        call(machine)
         assert machine.stage is after
         return
     with pytest.raises(LocalProtocolError):
-        SERVER_CALLS[call](machine)
-    assert (machine.stage, machine.pending, machine.take_output()) == (stage, waiting, b"")
+        call(machine)
+    assert (machine.stage, machine.pending, machine.take_output()) == before
 
 
+@pytest.mark.parametrize("call", SERVER_CALLS)
+@pytest.mark.parametrize("stage", SERVER_NEXT, ids=stage_names)
+def test_every_call_at_every_stage_of_a_server(stage: Stage, call: str) -> None:
+    machine = server_at(stage)
+    machine.receive(octets(SERVER_WAITING[stage]))
+    check_call(machine, SERVER_CALLS[call], SERVER_ALLOWED.get((stage, call)))
+
+
+@pytest.mark.parametrize("call", CLIENT_CALLS)
 @pytest.mark.parametrize("stage", CLIENT_NEXT, ids=stage_names)
-def test_a_client_has_trailing_octets_only_when_established(stage: Stage) -> None:
-    machine = client_at(stage)
-    if stage is Stage.ESTABLISHED:
-        assert machine.take_trailing() == b""
-        return
-    with pytest.raises(LocalProtocolError):
-        machine.take_trailing()
-    assert (machine.stage, machine.pending, machine.take_output()) == (stage, 0, b"")
+def test_every_call_at_every_stage_of_a_client(stage: Stage, call: str) -> None:
+    check_call(client_at(stage), CLIENT_CALLS[call], CLIENT_ALLOWED.get((stage, call)))
 
 
 @pytest.mark.parametrize("stage", CLIENT_NEXT, ids=stage_names)
@@ -1238,43 +1102,12 @@ def test_the_servers_end_at_every_stage_of_a_client(stage: Stage) -> None:
     assert machine.receive_end() is None
 
 
-@pytest.mark.parametrize(
-    ("stage", "message", "event", "after"),
-    [
-        (Stage.GREETING, "05 01 00", None, Stage.REQUEST),
-        (Stage.CREDENTIALS, USER_OCTETS, CredentialsReceived(USER), Stage.CHECKING),
-        (Stage.CONTEXT, TOKEN, TokenReceived(b"secret"), Stage.CHECKING),
-        (Stage.PROTECTION, BARE, ProtectionReceived(b"\0"), Stage.CHOICE),
-        (Stage.REQUEST, f"05 01 00 {TARGET_OCTETS}", asked(1), Stage.COMMAND),
-    ],
-    ids=stage_names,
-)
-def test_a_server_understands_the_message_that_it_awaits(
-    stage: Stage, message: str, event: object, after: Stage
-) -> None:
-    machine = server_at(stage)
-    assert machine.receive(octets(message)) == event
-    assert (machine.stage, machine.pending) == (after, 0)
+Make = Callable[[Stage], ServerNegotiation | ClientNegotiation]
+both_machines = pytest.mark.parametrize("make", [server_at, client_at])
 
 
-@pytest.mark.parametrize("message", ["04", "05 01 00", USER_OCTETS, f"05 01 00 {TARGET_OCTETS}"])
-@pytest.mark.parametrize(
-    "stage",
-    [Stage.CHECKING, Stage.CHOICE, Stage.COMMAND, Stage.SECOND_REPLY, Stage.ESTABLISHED],
-    ids=stage_names,
-)
-def test_while_a_server_awaits_no_message_octets_gather(stage: Stage, message: str) -> None:
-    """However much they look like a message; nothing is answered to them."""
-    data = octets(message)
-    machine = server_at(stage)
-    assert [machine.receive(data), machine.receive(data)] == [None, None]
-    assert (machine.stage, machine.pending, machine.take_output()) == (stage, 2 * len(data), b"")
-
-
-@pytest.mark.parametrize("make", [server_at, client_at])
-def test_octets_behind_the_last_message_are_kept_once(
-    make: Callable[[Stage], ServerNegotiation | ClientNegotiation],
-) -> None:
+@both_machines
+def test_octets_behind_the_last_message_are_kept_once(make: Make) -> None:
     machine = make(Stage.ESTABLISHED)
     machine.receive(b"one ")
     machine.receive(b"two")
@@ -1285,42 +1118,13 @@ def test_octets_behind_the_last_message_are_kept_once(
     assert machine.take_trailing() == b"three"
 
 
-@pytest.mark.parametrize("make", [server_at, client_at])
-def test_after_the_end_octets_lead_to_nothing(
-    make: Callable[[Stage], ServerNegotiation | ClientNegotiation],
-) -> None:
-    machine = make(Stage.CLOSED)
-    for piece in (b"\x05", b"\x05\x01\x00", b"\x04", b""):
-        assert not machine.receive(piece)
-    assert (machine.stage, machine.take_output()) == (Stage.CLOSED, b"")
-
-
-@pytest.mark.parametrize("make", [server_at, client_at])
-def test_after_the_end_octets_are_not_kept(
-    make: Callable[[Stage], ServerNegotiation | ClientNegotiation],
-) -> None:
+@both_machines
+def test_after_the_end_octets_lead_to_nothing(make: Make) -> None:
     """Nobody will ever take them, and a peer may send on while the connection is being closed."""
     machine = make(Stage.CLOSED)
-    machine.receive(b"x" * 1000)
-    assert machine.pending == 0
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        CredentialsReceived(USER),
-        TokenReceived(b"secret"),
-        ProtectionReceived(b"level"),
-        asked(1),
-        got(BOUND),
-        Rejected(GeneralFailure()),
-    ],
-    ids=lambda event: type(event).__name__,
-)
-def test_an_event_cannot_be_changed(event: Any) -> None:
-    for each in fields(event):
-        with pytest.raises(FrozenInstanceError):
-            setattr(event, each.name, None)
+    for piece in (b"\x05\x01\x00", b"\x04", b"", b"x" * 1000):
+        assert not machine.receive(piece)
+    assert (machine.stage, machine.pending, machine.take_output()) == (Stage.CLOSED, 0, b"")
 
 
 # ---------------------------------------------------------------- work
@@ -1339,56 +1143,27 @@ class Octet(bytes):
         return before + bytes(self)
 
 
-def checking() -> ServerNegotiation:
-    server = ServerNegotiation(PASSWORD)
-    server.receive(octets("05 01 02" + USER_OCTETS))
-    return server
-
-
-def commanded() -> ServerNegotiation:
-    server = ServerNegotiation()
-    server.receive(octets("05 01 00  05 01 00" + TARGET_OCTETS))
-    return server
-
-
-def choosing() -> ServerNegotiation:
-    server = ServerNegotiation(GSSAPI)
-    server.receive(octets("05 01 01" + TOKEN))
-    server.complete_context(b"")
-    server.accept_credentials()
-    server.receive(octets(LEVEL))
-    return server
-
-
-def awaiting_a_token() -> ServerNegotiation:
-    server = ServerNegotiation(GSSAPI)
-    server.receive(octets("05 01 01  01 01 ffff"))
-    return server
-
-
-def established() -> ClientNegotiation:
-    client = ClientNegotiation(Request(1, TARGET))
-    client.receive(octets("05 00  05 00 00" + BOUND_OCTETS))
-    return client
-
-
-def with_a_token_to_come() -> ClientNegotiation:
-    client = ClientNegotiation(Request(1, TARGET), has_context=True)
-    client.receive(octets("05 01"))
-    client.send_token(b"first")
-    client.receive(octets("01 01 ffff"))
-    return client
+def with_a_long_token_to_come(make: Make) -> ServerNegotiation | ClientNegotiation:
+    machine = make(Stage.CONTEXT)
+    machine.receive(octets("01 01 ffff"))
+    return machine
 
 
 @pytest.mark.parametrize(
-    "made",
-    [checking, commanded, choosing, awaiting_a_token, established, with_a_token_to_come],
-    ids=lambda made: made.__name__,
+    "make",
+    [
+        lambda: server_at(Stage.CHECKING),
+        lambda: server_at(Stage.CHOICE),
+        lambda: server_at(Stage.COMMAND),
+        lambda: client_at(Stage.ESTABLISHED),
+        lambda: with_a_long_token_to_come(server_at),
+        lambda: with_a_long_token_to_come(client_at),
+    ],
 )
 def test_octets_that_wait_are_not_copied_for_each_that_comes(
-    made: Callable[[], ServerNegotiation | ClientNegotiation], monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], ServerNegotiation | ClientNegotiation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = made()
+    machine = make()
     before = machine.pending
     monkeypatch.setattr(Octet, "copied", 0)
     for _ in range(MANY):
@@ -1397,11 +1172,11 @@ def test_octets_that_wait_are_not_copied_for_each_that_comes(
     assert Octet.copied <= MANY
 
 
-@pytest.mark.parametrize("made", [awaiting_a_token, with_a_token_to_come])
+@both_machines
 def test_a_long_message_is_looked_at_when_it_is_whole(
-    made: Callable[[], ServerNegotiation | ClientNegotiation], monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = made()
+    machine = with_a_long_token_to_come(make)
     looks: list[int] = []
     decode = Message.decode
 
@@ -1420,55 +1195,47 @@ def test_a_long_message_is_looked_at_when_it_is_whole(
 # ---------------------------------------------------------------- what is remembered
 
 
-class Decoding:
-    """Requests, decoded with a memory; ``decoded`` is what was not in it."""
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The requests that were decoded, for they were not remembered."""
+    found: list[bytes] = []
+    decode = Request.decode
 
-    def __init__(self) -> None:
-        self.decoded: list[bytes] = []
-        self.decode = server_negotiation._Memory(self._decode).__getitem__
+    def note(buffer: bytes) -> tuple[Request, int] | None:
+        found.append(bytes(buffer))
+        return decode(buffer)
 
-    def _decode(self, buffer: bytes) -> tuple[Request, int] | None:
-        self.decoded.append(buffer)
-        return Request.decode(buffer)
-
-
-WHOLE = octets(f"05 01 00 {TARGET_OCTETS}")
-
-
-def test_a_message_that_came_before_is_not_decoded_again() -> None:
-    decoding = Decoding()
-    first, again = decoding.decode(WHOLE), decoding.decode(WHOLE)
-    assert first == again == (Request(1, TARGET), len(WHOLE))
-    assert decoding.decoded == [WHOLE]
+    monkeypatch.setattr(Request, "decode", note)
+    return found
 
 
-@pytest.mark.parametrize(
-    "buffer",
-    [WHOLE + b"secret", WHOLE[:-1], WHOLE + bytes(300)],
-    ids=["more behind it", "a part", "much behind it"],
-)
-def test_only_whole_messages_are_remembered(buffer: bytes) -> None:
+def ask(*requests: bytes) -> None:
+    """Each in a conversation of its own."""
+    for request in requests:
+        machine = ServerNegotiation()
+        machine.receive(octets("05 01 00"))
+        machine.receive(request)
+
+
+def test_a_message_that_came_before_is_not_decoded_again(decoded: list[bytes]) -> None:
+    request = octets("05 01 00 01 c6336401 0001")
+    ask(request, request)
+    assert decoded == [request]
+
+
+@pytest.mark.parametrize("more", [b"secret", bytes(300)], ids=["more behind it", "much behind it"])
+def test_only_whole_messages_are_remembered(decoded: list[bytes], more: bytes) -> None:
     """What came behind one may be a password or payload, and is nobody else's business."""
-    decoding = Decoding()
-    assert decoding.decode(buffer) == decoding.decode(buffer) == Request.decode(buffer)
-    assert decoding.decoded == [buffer, buffer]
+    request = octets("05 01 00 01 c6336401 0002") + more
+    ask(request, request)
+    assert decoded == [request, request]
 
 
-def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_is_bounded(decoded: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_negotiation, "REMEMBERED", 2)
-    decoding = Decoding()
-    several = [octets(f"05 01 00 01 c0000201 00{port:02x}") for port in range(3)]
-    for each in (*several, several[0]):
-        decoding.decode(each)
-    assert decoding.decoded == [*several, several[0]]
-
-
-def test_output_is_taken_once() -> None:
-    machine = ServerNegotiation()
-    machine.receive(octets(f"05 01 00  05 01 00 {TARGET_OCTETS}"))
-    machine.reply(0, BOUND)
-    assert machine.take_output() == octets(f"05 00  05 00 00 {BOUND_OCTETS}")
-    assert machine.take_output() == b""
+    requests = [octets(f"05 01 00 01 c6336402 00{port:02x}") for port in range(3)]
+    ask(*requests, requests[0])
+    assert decoded == [*requests, requests[0]]
 
 
 # ================================================================ the tables
@@ -1483,25 +1250,10 @@ both_tables = pytest.mark.parametrize(
 
 
 @both_tables
-def test_every_stage_that_may_follow_is_in_the_table(table: Table, first: Stage) -> None:
-    assert frozenset().union(*table.values()) == table.keys() - {first}
-
-
-@both_tables
 def test_only_the_last_stages_lead_nowhere(table: Table, first: Stage) -> None:
     ends = {stage for stage, following in table.items() if not following}
     assert ends == {Stage.ESTABLISHED, Stage.CLOSED}
     assert first not in ends
-
-
-@both_tables
-def test_every_stage_is_reached_from_the_first(table: Table, first: Stage) -> None:
-    reached: set[Stage] = set()
-    ahead = {first}
-    while ahead:
-        reached |= ahead
-        ahead = set().union(*(table[stage] for stage in ahead)) - reached
-    assert reached == table.keys()
 
 
 @both_tables
@@ -1520,19 +1272,11 @@ def test_no_stage_is_entered_twice(table: Table, first: Stage) -> None:
     longest(first, ())
 
 
-@pytest.mark.parametrize("make", [server_at, client_at])
-@pytest.mark.parametrize("after", Stage, ids=stage_names)
-def test_no_stage_is_entered_against_the_table(
-    make: Callable[[Stage], ServerNegotiation | ClientNegotiation], after: Stage
-) -> None:
+def test_no_stage_is_entered_against_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is not a drawing: whatever a step would do, it is asked."""
-    table = SERVER_NEXT if make is server_at else CLIENT_NEXT
-    for stage, following in table.items():
-        if after not in following:
-            machine = make(stage)
-            with pytest.raises(LocalProtocolError):
-                machine._enter(after)
-            assert machine.stage is stage
+    monkeypatch.setitem(SERVER_NEXT, Stage.GREETING, frozenset())  # type: ignore[arg-type]
+    with pytest.raises(LocalProtocolError, match="REQUEST cannot follow GREETING"):
+        ServerNegotiation().receive(octets("05 01 00"))
 
 
 def transitions(outcomes: Iterable[Outcome]) -> set[tuple[Stage, Stage]]:
@@ -1614,7 +1358,7 @@ from_clients = st.tuples(
         TOKEN,
         LEVEL,
         "01 ff",
-        f"05 01 00 {TARGET_OCTETS}",
+        f"{ASK}",
         f"05 02 00 {NAMED_OCTETS}",
         f"05 03 00 {PEER_OCTETS}",
         "05 01 00 03 01 00 0050",
@@ -1633,10 +1377,10 @@ from_servers = st.tuples(
         LEVEL,
         "01 ff",
         "05 ff",
-        f"05 00 00 {BOUND_OCTETS}",
+        f"{OK}",
         f"05 00 00 {NAMED_OCTETS}",
-        f"05 00 00 {PEER_OCTETS}",
-        f"05 05 00 {NOWHERE_OCTETS}",
+        f"{CAME}",
+        refused(5),
         "05 ff 00 07",
     ),
 ).map(b"".join)

@@ -1,7 +1,7 @@
 """PROXY headers as octets: every kind, cut and glued everywhere, and what is none."""
 
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from socks5.protocol.address import Address
 from socks5.protocol.errors import RemoteProtocolError
+from socks5.protocol.networks import packed
 from socks5.protocol.proxy_header import MAX_LENGTH, SIGNATURE, Header, decode
 
 CLIENT4, SERVER4 = Address("198.51.100.7", 51234), Address("203.0.113.1", 1080)
@@ -126,30 +127,25 @@ def test_what_is_no_header_is_an_error(octets: bytes) -> None:
 PORTS = st.integers(0, 0xFFFF)
 
 
-@given(st.ip_addresses(v=4), st.ip_addresses(v=4), PORTS, PORTS, st.binary(max_size=300))
-def test_every_ipv4_header_is_read(
-    source: IPv4Address, to: IPv4Address, port: int, to_port: int, tlvs: bytes
-) -> None:
-    expected = Header(False, Address(str(source), port), Address(str(to), to_port))
-    octets = line(f"TCP4 {source} {to} {port} {to_port}")
-    assert decode(octets + tlvs) == (expected, len(octets))
-    block = source.packed + to.packed + struct.pack(">HH", port, to_port) + tlvs
-    octets = version_2(1, 0x11, block)
-    assert decode(octets + b"\5") == (expected, len(octets))
+PAIRS = st.one_of(*(st.tuples(*[st.ip_addresses(v=version)] * 2) for version in (4, 6)))
 
 
-@given(st.ip_addresses(v=6), st.ip_addresses(v=6), PORTS, PORTS)
-def test_every_ipv6_header_is_read(
-    source: IPv6Address, to: IPv6Address, port: int, to_port: int
+@given(PAIRS, PORTS, PORTS, st.binary(max_size=300))
+def test_every_header_is_read(
+    addresses: tuple[Any, Any], port: int, to_port: int, tlvs: bytes
 ) -> None:
-    octets = line(f"TCP6 {source} {to} {port} {to_port}")
-    block = source.packed + to.packed + struct.pack(">HH", port, to_port)
-    again = version_2(1, 0x21, block)
-    found = decode(octets)
+    source, to = addresses
+    octets = line(f"TCP{source.version} {source} {to} {port} {to_port}")
+    found = decode(octets + tlvs)
     assert found is not None
-    assert decode(again) == (found[0], len(again))
-    assert found[0].source is not None
-    assert found[0].source.port == port
+    header, used = found
+    assert used == len(octets)
+    assert header.source is not None
+    assert packed(str(header.source.host)) == packed(str(source))
+    assert header.source.port == port
+    block = source.packed + to.packed + struct.pack(">HH", port, to_port) + tlvs
+    octets = version_2(1, 0x11 if source.version == 4 else 0x21, block)
+    assert decode(octets + b"\5") == (header, len(octets))
 
 
 @given(
