@@ -1,7 +1,5 @@
 """curl: every way to name the proxy and the target, credentials, errors, and volume."""
 
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -70,14 +68,6 @@ def test_the_environment_names_the_proxy(curl: tuple[str, ...], proxy: Proxy, we
     assert {proxy.session().bound} == web.clients
 
 
-def test_twistd_serves_as_well(curl: tuple[str, ...], start_proxy: StartProxy, web: Web) -> None:
-    twistd = shutil.which("twistd", path=Path(sys.executable).parent)
-    assert twistd is not None
-    proxy = start_proxy(command=(twistd, "-n", "--pidfile=", "socks5"))
-    assert succeed(*curl, "--socks5", proxy.url, f"http://{web.address}/") == b"a page"
-    assert {proxy.session().bound} == web.clients
-
-
 def test_user_and_password(curl: tuple[str, ...], start_proxy: StartProxy, web: Web) -> None:
     proxy = start_proxy(*AUTH)
     url = f"http://{web.address}/"
@@ -95,22 +85,6 @@ def test_a_wrong_password(curl: tuple[str, ...], start_proxy: StartProxy, web: W
     assert b"User was rejected by the SOCKS5 server" in done.stderr
     assert not web.requests
     assert "mistaken" not in proxy.access_log + proxy.log
-
-
-def test_no_credentials_where_some_are_due(
-    curl: tuple[str, ...], start_proxy: StartProxy, web: Web
-) -> None:
-    proxy = start_proxy(*AUTH)
-    done = run(*curl, "--socks5", proxy.url, f"http://{web.address}/")
-    assert done.returncode == PROXY_ERROR
-    assert b"No authentication method was acceptable" in done.stderr
-    assert not web.requests
-
-
-def test_credentials_where_none_are_due(curl: tuple[str, ...], proxy: Proxy, web: Web) -> None:
-    url = f"http://{web.address}/"
-    assert succeed(*curl, "-x", f"socks5h://anna:secret@{proxy.url}", url) == b"a page"
-    assert proxy.session().user is None
 
 
 def test_a_refused_target(curl: tuple[str, ...], proxy: Proxy, closed_port: int) -> None:
@@ -131,30 +105,16 @@ def test_a_name_that_cannot_be(curl: tuple[str, ...], proxy: Proxy) -> None:
     assert (session.target, session.reply) == (f"{name}:80", 4)
 
 
-def test_a_large_download(curl: tuple[str, ...], proxy: Proxy, web: Web, tmp_path: Path) -> None:
+def test_volume_both_ways(curl: tuple[str, ...], proxy: Proxy, web: Web, tmp_path: Path) -> None:
     web.pages["/large"] = ("application/octet-stream", payload(SIZE))
-    file = tmp_path / "large"
-    succeed(*curl, "-o", file, "--socks5", proxy.url, f"http://{web.address}/large")
+    file, url = tmp_path / "large", f"http://{web.address}/large"
+    succeed(*curl, "-o", file, "--socks5", proxy.url, url)
     assert sha256(file.read_bytes()) == sha256(payload(SIZE))
-    assert proxy.session().bytes_down > SIZE
-
-
-def test_a_large_upload(curl: tuple[str, ...], proxy: Proxy, web: Web, tmp_path: Path) -> None:
-    file = tmp_path / "large"
-    file.write_bytes(payload(SIZE))
-    url = f"http://{web.address}/large"
     checksum = succeed(*curl, "-T", file, "--socks5", proxy.url, url)
     assert checksum.decode() == sha256(payload(SIZE))
-    assert proxy.session().bytes_up > SIZE
-
-
-def test_several_requests_over_one_connection(
-    curl: tuple[str, ...], proxy: Proxy, web: Web
-) -> None:
-    urls = [f"http://{web.address}/"] * 5
-    assert succeed(*curl, "--socks5", proxy.url, *urls) == b"a page" * 5
-    assert len(web.requests) == 5
-    assert {proxy.session().bound} == web.clients
+    down, up = proxy.sessions(2)
+    assert down.bytes_down > SIZE
+    assert up.bytes_up > SIZE
 
 
 def test_many_connections_at_once(curl: tuple[str, ...], proxy: Proxy, web: Web) -> None:
@@ -173,10 +133,4 @@ def test_http_is_told_what_this_is(curl: tuple[str, ...], how: str, proxy: Proxy
     answer = succeed(*curl, "-w", "%{http_code}", *arguments)
     assert answer.startswith(READABLE)
     assert answer.endswith(b"400")
-    assert not web.requests
-
-
-def test_socks4_is_turned_away(curl: tuple[str, ...], proxy: Proxy, web: Web) -> None:
-    done = run(*curl, "--socks4", proxy.url, f"http://{web.address}/")
-    assert done.returncode == PROXY_ERROR
     assert not web.requests

@@ -1,6 +1,5 @@
 """HAProxy in front, in TCP mode, with PROXY headers of both versions: curl and datagrams through it."""
 
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ import pytest
 
 from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
-from tests.interop.processes import run, running, succeed
+from tests.interop.processes import running, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import Proxy, has_ipv6
 from tests.interop.servers import SECONDS, Echo, Web, fetch
@@ -108,17 +107,6 @@ def test_datagrams_go_past_the_balancer(
     assert proxy.session().bytes_up == 3
 
 
-@pytest.mark.parametrize("options", VERSIONS[:2])
-def test_a_large_page_and_its_end_come_through(
-    options: str, curl: tuple[str, ...], proxy: Proxy, start_balancer: StartBalancer, web: Web
-) -> None:
-    balancer = start_balancer(proxy.url, options)
-    web.pages["/large"] = ("application/octet-stream", bytes(5_000_000))
-    url = f"http://{web.address}/large"
-    page = succeed(*curl, "--http1.0", "--socks5", balancer.url, url)
-    assert page == bytes(5_000_000)
-
-
 def test_the_balancers_health_checks_are_no_sessions(
     curl: tuple[str, ...], proxy: Proxy, start_balancer: StartBalancer, web: Web
 ) -> None:
@@ -127,64 +115,6 @@ def test_the_balancers_health_checks_are_no_sessions(
     url = f"http://{web.address}/"
     assert succeed(*curl, "--socks5", balancer.url, url) == b"a page"
     assert proxy.session().client.startswith(f"{CLIENT}:")
-
-
-@pytest.mark.parametrize("options", VERSIONS[:2])
-def test_a_client_behind_a_balancer_on_this_host_is_not_local(
-    options: str,
-    curl: tuple[str, ...],
-    start_proxy: StartProxy,
-    start_balancer: StartBalancer,
-    web: Web,
-) -> None:
-    proxy = start_proxy(*FROM_BALANCER, "--open")
-    balancer = start_balancer(proxy.url, options)
-    done = run(*curl, "--socks5", balancer.url, f"http://{web.address}/")
-    assert done.returncode == PROXY_ERROR
-    assert proxy.session().reply == 2
-    assert not web.requests
-
-
-def test_without_a_header_nobody_is_served(
-    curl: tuple[str, ...], proxy: Proxy, start_balancer: StartBalancer, web: Web
-) -> None:
-    balancer = start_balancer(proxy.url, "")
-    url = f"http://{web.address}/"
-    assert run(*curl, "--socks5", balancer.url, url).returncode == PROXY_ERROR
-    assert "no PROXY header" in proxy.log
-    assert run(*curl, "--socks5", proxy.url, url).returncode == PROXY_ERROR
-    assert f"from {CLIENT}:" in proxy.log
-    assert "--proxy-from does not list it" in proxy.log
-    assert not web.requests
-
-
-def test_networks_of_clients_are_the_true_ones(
-    curl: tuple[str, ...], start_proxy: StartProxy, start_balancer: StartBalancer, web: Web
-) -> None:
-    proxy = start_proxy(*FROM_BALANCER, "--clients", "127.0.0.3", command=ANYWHERE)
-    balancer = start_balancer(proxy.url, "send-proxy-v2")
-    url = f"http://{web.address}/"
-    assert run(*curl, "--socks5", balancer.url, url).returncode == PROXY_ERROR
-    again = [*curl[:-1], "127.0.0.3"]
-    assert succeed(*again, "--socks5", balancer.url, url) == b"a page"
-    assert proxy.session().client.startswith("127.0.0.3:")
-
-
-def test_twistd_serves_behind_a_balancer(
-    curl: tuple[str, ...], start_proxy: StartProxy, start_balancer: StartBalancer
-) -> None:
-    twistd = shutil.which("twistd", path=Path(sys.executable).parent)
-    assert twistd is not None
-    command = (twistd, "-n", "--pidfile=", "socks5")
-    proxy = start_proxy(*FROM_BALANCER, "--auth", "memory:anna:secret", command=command)
-    balancer = start_balancer(proxy.url, "send-proxy-v2")
-    url = "http://127.0.0.1:9/"
-    assert run(*curl, "-x", f"socks5h://anna:no@{balancer.url}", url).returncode == PROXY_ERROR
-    assert run(*curl, "-x", f"socks5h://anna:secret@{balancer.url}", url).returncode == PROXY_ERROR
-    wrong, right = proxy.sessions(2)
-    assert wrong.reason.startswith("AuthenticationFailed")
-    assert (right.user, right.reply) == ("anna", 2)
-    assert wrong.client.startswith(f"{CLIENT}:")
 
 
 def test_the_header_stands_before_tls(

@@ -1,12 +1,9 @@
 """Kerberos: MIT's KDC on loopback, curl, and a client of our own for what curl cannot do."""
 
-import select
 import shlex
 import socket
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,7 +25,6 @@ from tests.interop.ticket import (
     FLAGS_FOR_DATAGRAMS,
     INTEGRITY,
     NONE,
-    SELECTIVE,
     Aborted,
     Client,
     initiator,
@@ -115,11 +111,10 @@ def by(proxy: Proxy) -> tuple[str, str]:
 
 Curl = tuple[str | Path, ...]
 NO_LEVEL = ("--gssapi-protection", "none")
-NEC = pytest.mark.parametrize("more", [[], ["--socks5-gssapi-nec"]], ids=["RFC", "NEC"])
 REFUSED = b"Failed to receive GSS-API authentication response"
 
 
-@NEC
+@pytest.mark.parametrize("more", [[], ["--socks5-gssapi-nec"]], ids=["RFC", "NEC"])
 def test_curl_fetches_a_page(
     more: list[str], curl: Curl, start: StartProxy, web: Web, alice: dict[str, str]
 ) -> None:
@@ -131,130 +126,17 @@ def test_curl_fetches_a_page(
     assert {session.bound} == web.clients
 
 
-def test_curl_moves_volume(curl: Curl, start: StartProxy, web: Web, alice: dict[str, str]) -> None:
-    proxy = start(*NO_LEVEL)
-    web.pages["/large"] = ("application/octet-stream", payload(SIZE))
-    page = succeed(*curl, *by(proxy), f"http://{web.address}/large", env=alice)
-    assert sha256(page) == sha256(payload(SIZE))
-    assert proxy.session().user == ALICE
-
-
-def test_the_keytab_of_the_environment(
-    curl: Curl,
-    start_proxy: StartProxy,
-    realm: Realm,
-    web: Web,
-    alice: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("KRB5_KTNAME", str(realm.directory / "keytab"))
-    proxy = start_proxy("--gssapi", "rcmd@localhost", *NO_LEVEL)
-    assert succeed(*curl, *by(proxy), f"http://{web.address}/", env=alice) == b"a page"
-
-
-def test_a_local_user(curl: Curl, start: StartProxy, web: Web, alice: dict[str, str]) -> None:
-    proxy = start(*NO_LEVEL, "--gssapi-local-realm", "ANOTHER", "--gssapi-local-realm", REALM)
-    assert succeed(*curl, *by(proxy), f"http://{web.address}/", env=alice) == b"a page"
-    assert proxy.session().user == "alice"
-
-
-@NEC
 def test_curl_cannot_protect(
-    more: list[str], curl: Curl, start: StartProxy, web: Web, alice: dict[str, str]
+    curl: Curl, start: StartProxy, web: Web, alice: dict[str, str]
 ) -> None:
     """It requires what it cannot do, and finds out when it gets that."""
     proxy = start()
-    done = run(*curl, *more, *by(proxy), f"http://{web.address}/", env=alice)
+    done = run(*curl, *by(proxy), f"http://{web.address}/", env=alice)
     assert done.returncode == REJECTED
     assert b"SOCKS5 access with GSS-API confidentiality protection granted." in done.stderr
     assert b"SOCKS5 GSS-API protection not yet implemented." in done.stderr
     assert not web.requests
     assert (proxy.session().user, proxy.session().command) == (ALICE, None)
-
-
-class Prompt(threading.Thread):
-    """Stands between clients and a proxy, one after the other, and says METHOD 1 to a client before it is asked.
-
-    curl from 7.69 on, until some version after 7.88, forgets that it may use GSSAPI if the answer to its greeting
-    is not there at once.
-    """
-
-    def __init__(self, proxy: Proxy) -> None:
-        super().__init__(daemon=True)
-        self._proxy = proxy
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        self.start()
-
-    def run(self) -> None:
-        with suppress(OSError):  # as it is closed
-            while True:
-                client, _ = self._listening.accept()
-                client.sendall(b"\5\1")
-                with client, socket.create_connection(self._proxy.address, 10) as server:
-                    server.sendall(client.recv(257))
-                    if server.recv(2, socket.MSG_WAITALL) == b"\5\1":
-                        _join(client, server)
-
-    def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self.join(10)
-        assert not self.is_alive()
-
-
-def _join(one: socket.socket, other: socket.socket) -> None:
-    """Move octets both ways until either end ends."""
-    ends = {one: other, other: one}
-    octets = b"some"
-    while octets:
-        readable, _, _ = select.select([*ends], [], [], 10)
-        octets = readable[0].recv(65536) if readable else b""
-        ends[(readable or [one])[0]].sendall(octets)
-
-
-@NEC
-def test_the_systems_curl_logs_in(
-    more: list[str], start: StartProxy, web: Web, alice: dict[str, str]
-) -> None:
-    """As far as it goes: versions from 7.69 on, until some version after 7.88, give up behind the login."""
-    proxy = start(*NO_LEVEL)
-    curl = (require_program("curl"), "-q", "-sSv", "--max-time", "20", "--socks5-gssapi")
-    prompt = Prompt(proxy)
-    way = ("--socks5-hostname", f"localhost:{prompt.port}")
-    for _ in range(300):  # most of them are not fast enough
-        done = run(*curl, *more, *way, f"http://{web.address}/", env=alice)
-        if b"SOCKS5 GSSAPI per-message authentication is not supported." not in done.stderr:
-            break
-    prompt.close()
-    said = done.stderr.decode()
-    assert f"SOCKS5 server authenticated user {ALICE} with GSS-API." in said
-    assert "SOCKS5 access without GSS-API data protection granted." in said
-    [session] = poll(lambda: [each for each in proxy.records if each.user], "the session ends")
-    assert session.user == ALICE
-    if "Undocumented SOCKS5 mode attempted to be used by server." in said:
-        assert (done.returncode, session.command) == (REJECTED, None)
-    else:
-        assert (done.stdout, session.command) == (b"a page", "connect")
-
-
-def test_a_password_where_tickets_are_taken_too(
-    curl: Curl, start: StartProxy, web: Web, alice: dict[str, str]
-) -> None:
-    proxy = start(*NO_LEVEL, "--auth", "memory:anna:secret")
-    url = f"http://{web.address}/"
-    login = ("--socks5-basic", "--proxy-user", "anna:secret")
-    assert succeed(*curl, *login, *by(proxy), url, env=alice) == b"a page"
-    assert succeed(*curl[:2], *login, *by(proxy), url) == b"a page"
-    assert [session.user for session in proxy.sessions(2)] == [ALICE, "anna"]
-
-
-def test_no_ticket(curl: Curl, proxy: Proxy, realm: Realm, web: Web) -> None:
-    done = run(*curl, *by(proxy), f"http://{web.address}/", env=realm.env)
-    assert done.returncode == REJECTED
-    assert b"No Kerberos credentials available" in done.stderr
-    assert not web.requests
-    assert proxy.session().user is None
 
 
 def test_an_expired_ticket(curl: Curl, proxy: Proxy, web: Web, expired: dict[str, str]) -> None:
@@ -265,17 +147,6 @@ def test_an_expired_ticket(curl: Curl, proxy: Proxy, web: Web, expired: dict[str
     session = proxy.session()
     assert session.user is None
     assert session.reason.startswith("AuthenticationFailed")
-
-
-def test_many_sessions_with_workers(
-    curl: Curl, start: StartProxy, web: Web, alice: dict[str, str]
-) -> None:
-    proxy = start(*NO_LEVEL, "--workers", "2")
-    urls = [f"http://{web.address}/"] * 40
-    assert succeed(*curl, *by(proxy), *urls, env=alice) == b"a page" * 40
-    sessions = proxy.sessions(40)
-    assert {session.user for session in sessions} == {ALICE}
-    assert {session.worker for session in sessions} == {1, 2}
 
 
 # ---------------------------------------------------------------- a client for every level
@@ -312,57 +183,21 @@ def test_another_service(
     assert proxy.session().user == ALICE
 
 
-@pytest.mark.parametrize(
-    ("allowed", "proposed", "chosen"),
-    [
-        ("integrity", INTEGRITY, INTEGRITY),
-        ("integrity", SELECTIVE, INTEGRITY),
-        ("confidentiality", SELECTIVE, CONFIDENTIALITY),
-        ("integrity,confidentiality", SELECTIVE, CONFIDENTIALITY),
-        ("none,integrity,confidentiality", NONE, NONE),
-        ("confidentiality", INTEGRITY, CONFIDENTIALITY),
-        ("integrity", CONFIDENTIALITY, None),
-        ("none", CONFIDENTIALITY, NONE),
-        ("none,integrity", CONFIDENTIALITY, None),
-        ("none,integrity", SELECTIVE, INTEGRITY),
-        ("integrity,confidentiality", NONE, None),
-        ("none,integrity,confidentiality", 4, None),
-    ],
-)
-def test_which_level_is_agreed(
-    allowed: str, proposed: int, chosen: int | None, start: StartProxy, alice: dict[str, str]
-) -> None:
-    proxy = start("--gssapi-protection", allowed)
-    with Client(proxy.address, initiator(alice)) as client:
-        if chosen is None:
-            with pytest.raises(Aborted):
-                client.log_in(proposed)
-        else:
-            assert client.log_in(proposed) == chosen
-
-
 @LEVEL
-def test_volume_up(level: int, proxy: Proxy, web: Web, alice: dict[str, str]) -> None:
+def test_volume_both_ways(level: int, proxy: Proxy, web: Web, alice: dict[str, str]) -> None:
     data = payload(SIZE)
+    web.pages["/large"] = ("application/octet-stream", data)
+    put = f"PUT / HTTP/1.1\r\nContent-Length: {SIZE}\r\n\r\n".encode()
     with Client(proxy.address, initiator(alice)) as client:
         client.log_in(level)
         assert client.request(CONNECT, *web.server_address[:2])[0] == 0
-        client.send(f"PUT / HTTP/1.0\r\nContent-Length: {SIZE}\r\n\r\n".encode())
-        client.send(data)
-        assert client.receive_all().decode().endswith(f"\r\n\r\n{sha256(data)}")
-    assert proxy.session().bytes_up > SIZE
-
-
-@LEVEL
-def test_volume_down(level: int, proxy: Proxy, web: Web, alice: dict[str, str]) -> None:
-    data = web.pages["/large"] = ("application/octet-stream", payload(SIZE))
-    with Client(proxy.address, initiator(alice)) as client:
-        client.log_in(level)
-        assert client.request(CONNECT, *web.server_address[:2])[0] == 0
-        client.send(b"GET /large HTTP/1.0\r\n\r\n")
-        answer = client.receive_all()
-    assert sha256(answer.partition(b"\r\n\r\n")[2]) == sha256(data[1])
-    assert proxy.session().bytes_down == len(answer)
+        client.send(put + data + b"GET /large HTTP/1.0\r\n\r\n")
+        up, _, down = client.receive_all().rpartition(b"HTTP/1.1 200 OK")
+        assert sha256(data).encode() in up
+        assert sha256(down.partition(b"\r\n\r\n")[2]) == sha256(data)
+    session = proxy.session()
+    assert session.bytes_up > SIZE
+    assert session.bytes_down > SIZE
 
 
 @pytest.fixture
@@ -371,40 +206,6 @@ def target() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
         yield listening
-
-
-@LEVEL
-def test_each_direction_ends_by_itself(
-    level: int, proxy: Proxy, target: socket.socket, alice: dict[str, str]
-) -> None:
-    with Client(proxy.address, initiator(alice)) as client:
-        client.log_in(level)
-        assert client.request(CONNECT, *target.getsockname())[0] == 0
-        served, _ = target.accept()
-        with served:
-            client.send(b"a question")
-            client.socket.shutdown(socket.SHUT_WR)
-            assert receive_all(served) == b"a question"
-            served.sendall(b"an answer")
-            served.shutdown(socket.SHUT_WR)
-            assert client.receive_all() == b"an answer"
-
-
-@LEVEL
-def test_the_other_direction_ends_first(
-    level: int, proxy: Proxy, target: socket.socket, alice: dict[str, str]
-) -> None:
-    with Client(proxy.address, initiator(alice)) as client:
-        client.log_in(level)
-        assert client.request(CONNECT, *target.getsockname())[0] == 0
-        served, _ = target.accept()
-        with served:
-            served.sendall(b"a word")
-            served.shutdown(socket.SHUT_WR)
-            assert client.receive_all() == b"a word"
-            client.send(b"an answer")
-            client.socket.shutdown(socket.SHUT_WR)
-            assert receive_all(served) == b"an answer"
 
 
 @LEVEL
@@ -453,36 +254,6 @@ def test_associate(
     assert session.bytes_up == session.bytes_down == 20_005
 
 
-@pytest.mark.parametrize("level", [INTEGRITY, CONFIDENTIALITY])
-def test_datagrams_without_protection_are_dropped(
-    level: int, proxy: Proxy, echo: Echo, alice: dict[str, str]
-) -> None:
-    with (
-        Client(proxy.address, initiator(alice)) as client,
-        socket.socket(type=socket.SOCK_DGRAM) as datagrams,
-    ):
-        datagrams.settimeout(10)
-        client.log_in(level)
-        _, relay = client.request(ASSOCIATE)
-        request = b"\0\0\0" + address(*echo.server_address) + b"hello"
-        right = client.wrapped(request)
-        wrong = [request, b"", right[:-1], right + b"x", b"\1\2" + right[2:]]
-        wrong += [right[:-1] + bytes([right[-1] ^ 1]), message(ENCAPSULATED, b"nonsense")]
-        for datagram in wrong:
-            datagrams.sendto(datagram, relay)
-        datagrams.sendto(right, relay)
-        datagrams.sendto(right, relay)  # a second time
-        answer, _ = datagrams.recvfrom(65535)
-        assert client.unwrapped(answer[4:]) == request
-        last = client.wrapped(request + b"!")
-        datagrams.sendto(last, relay)
-        answer, _ = datagrams.recvfrom(65535)
-        assert client.unwrapped(answer[4:]) == request + b"!"
-    session = proxy.session()
-    assert session.bytes_up == len(b"hellohello!")
-    assert session.dropped == len(wrong) + 1
-
-
 def test_datagrams_may_be_lost_and_overtake_each_other_but_come_once(
     proxy: Proxy, echo: Echo, alice: dict[str, str]
 ) -> None:
@@ -508,15 +279,8 @@ def test_datagrams_may_be_lost_and_overtake_each_other_but_come_once(
 
 # ---------------------------------------------------------------- what is wrong
 
-GARBAGE = {
-    "nothing": b"",
-    "an octet": b"\0",
-    "noise": payload(300),
-    "the longest": payload(65535),
-}
 
-
-@pytest.mark.parametrize("token", GARBAGE.values(), ids=GARBAGE)
+@pytest.mark.parametrize("token", [b"", payload(300), payload(65535)], ids=len)
 def test_a_token_of_garbage(token: bytes, proxy: Proxy) -> None:
     with Client(proxy.address) as client:
         assert client.greet(1) == 1
@@ -524,50 +288,6 @@ def test_a_token_of_garbage(token: bytes, proxy: Proxy) -> None:
         with pytest.raises(Aborted):
             client.token(CONTEXT)
     assert proxy.session().user is None
-
-
-@pytest.mark.parametrize(
-    "octets",
-    [b"\0\1\0\1x", b"\1\2\0\1\1", b"\1\3\0\1x", b"\5\1\0\1"],
-    ids=lambda octets: octets.hex(),
-)
-def test_no_message_where_a_token_is_due(octets: bytes, proxy: Proxy) -> None:
-    with Client(proxy.address) as client:
-        assert client.greet(1) == 1
-        client.socket.sendall(octets)
-        with pytest.raises(Aborted):
-            client.token(CONTEXT)
-
-
-def test_a_client_that_gives_up(proxy: Proxy, alice: dict[str, str]) -> None:
-    for stage in range(2):
-        with Client(proxy.address, initiator(alice)) as client:
-            if stage:
-                client.establish()
-            else:
-                assert client.greet(1) == 1
-            client.socket.sendall(b"\1\xff")
-            assert client.socket.recv(10) in (b"", b"\1\xff")
-
-
-def test_a_token_that_comes_octet_by_octet(proxy: Proxy, web: Web, alice: dict[str, str]) -> None:
-    with Client(proxy.address, initiator(alice)) as client:
-        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        whole = client.socket
-
-        class Slowly:
-            def sendall(self, data: bytes) -> None:
-                for octet in data:
-                    whole.sendall(bytes([octet]))
-
-            def __getattr__(self, name: str) -> object:
-                return getattr(whole, name)
-
-        client.socket = Slowly()  # type: ignore[assignment]
-        client.log_in(CONFIDENTIALITY)
-        assert client.request(CONNECT, *web.server_address[:2])[0] == 0
-        client.send(b"GET / HTTP/1.0\r\n\r\n")
-        assert client.receive_all().endswith(b"a page")
 
 
 @pytest.mark.parametrize("service", ["other", "socks"])
@@ -579,20 +299,6 @@ def test_a_ticket_for_another_service(service: str, proxy: Proxy, alice: dict[st
     ):
         client.log_in(CONFIDENTIALITY)
     assert proxy.session().reason.startswith("AuthenticationFailed")
-
-
-def test_a_token_is_taken_once(proxy: Proxy, alice: dict[str, str]) -> None:
-    token = message(CONTEXT, initiator(alice).step())
-    with Client(proxy.address) as first:
-        assert first.greet(1) == 1
-        first.socket.sendall(token)
-        assert first.token(CONTEXT)
-    with Client(proxy.address) as second:
-        assert second.greet(1) == 1
-        second.socket.sendall(token)
-        with pytest.raises(Aborted):
-            second.token(CONTEXT)
-    assert proxy.sessions(2)[1].reason.startswith("AuthenticationFailed")
 
 
 def test_a_token_is_taken_once_by_all_workers(start: StartProxy, alice: dict[str, str]) -> None:
@@ -611,32 +317,8 @@ def test_a_token_is_taken_once_by_all_workers(start: StartProxy, alice: dict[str
     assert len({session.worker for session in proxy.sessions(40)}) == 2
 
 
-def test_a_context_that_never_completes(start: StartProxy, alice: dict[str, str]) -> None:
-    proxy = start("--handshake-timeout", "0.5")
-    token = message(CONTEXT, initiator(alice).step())
-    for octets in (b"", token[:100], token):
-        with Client(proxy.address) as client:
-            assert client.greet(1) == 1
-            client.socket.sendall(octets)
-            answer = receive_all(client.socket)
-            assert answer[:2] == (b"\1\1" if octets == token else answer[:2])
-    assert len(proxy.sessions(3)) == 3
-
-
-def tampered(wrapped: bytes) -> dict[str, bytes]:
-    """What may not come instead of a message."""
-    return {
-        "another octet": wrapped[:-1] + bytes([wrapped[-1] ^ 1]),
-        "another version": b"\2" + wrapped[1:],
-        "another type": b"\1\1" + wrapped[2:],
-        "plain octets": b"GET / HTTP/1.0\r\n\r\n",
-        "no token": message(ENCAPSULATED, b""),
-        "garbage": message(ENCAPSULATED, payload(100)),
-    }
-
-
 @pytest.mark.parametrize("level", [INTEGRITY, CONFIDENTIALITY])
-@pytest.mark.parametrize("what", [*tampered(b"1234"), "the same twice", "out of order"])
+@pytest.mark.parametrize("what", ["another octet", "the same twice", "out of order"])
 def test_a_message_that_is_not_the_clients_ends_the_session(
     level: int, what: str, proxy: Proxy, target: socket.socket, alice: dict[str, str]
 ) -> None:
@@ -650,7 +332,8 @@ def test_a_message_that_is_not_the_clients_ends_the_session(
             if what == "out of order":
                 client.socket.sendall(second)
             else:
-                wrong = first if what == "the same twice" else tampered(second)[what]
+                changed = second[:-1] + bytes([second[-1] ^ 1])
+                wrong = first if what == "the same twice" else changed
                 client.socket.sendall(first)
                 served.settimeout(10)
                 assert served.recv(100) == b"right"
@@ -670,51 +353,6 @@ def _until_end(connection: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return octets
-
-
-def test_only_tickets(proxy: Proxy) -> None:
-    for methods in ((0,), (2,), (0, 2)):
-        with Client(proxy.address) as client:
-            assert client.greet(*methods) == 255
-
-
-def test_who_guesses_is_banned(
-    start_proxy: StartProxy, realm: Realm, alice: dict[str, str]
-) -> None:
-    keytab = str(realm.directory / "keytab")
-    options = ["--gssapi", "rcmd", "--keytab", keytab, "--ban-after", "2"]
-    proxy = start_proxy(*options, "--proxy-from", "127.0.0.1")
-
-    def answer(host: str, octets: bytes) -> bytes:
-        with socket.create_connection(proxy.address, 10) as client:
-            header = f"PROXY TCP4 {host} 192.0.2.1 5000 1080\r\n"
-            client.sendall(header.encode() + b"\5\1\1" + octets)
-            client.shutdown(socket.SHUT_WR) if not octets else None
-            return _until_end(client) if octets else client.recv(2)
-
-    wrong = message(CONTEXT, b"nonsense")
-    assert answer("198.51.100.7", wrong) == b"\5\1\1\xff"
-    assert answer("198.51.100.7", wrong) == b"\5\1\1\xff"
-    assert "refused: not a token" in proxy.log
-    assert "failed logins: 198.51.100.7 is banned for 60 s" in proxy.log
-    assert answer("198.51.100.7", b"") == b""
-    assert answer("198.51.100.8", b"") == b"\5\1"
-
-
-def test_no_log_has_tokens(proxy: Proxy, web: Web, alice: dict[str, str]) -> None:
-    with Client(proxy.address, initiator(alice)) as client:
-        client.log_in(CONFIDENTIALITY)
-        client.request(CONNECT, *web.server_address[:2])
-    proxy.session()
-    wrong = b"this is no token of anybody's"
-    with Client(proxy.address) as client:
-        assert client.greet(1) == 1
-        client.socket.sendall(message(CONTEXT, wrong))
-        with pytest.raises(Aborted):
-            client.token(CONTEXT)
-    proxy.sessions(2)
-    for text in (wrong.decode(), wrong.hex(), repr(wrong)[2:-1]):
-        assert text not in proxy.log + proxy.access_log
 
 
 # ---------------------------------------------------------------- the README

@@ -11,7 +11,6 @@ import pytest_twisted
 from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet import reactor
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.directory import Directory
@@ -139,19 +138,6 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     shutil.rmtree(directory)
 
 
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is logged."""
-    found: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        found.append(formatEvent(event) or "")
-
-    globalLogPublisher.addObserver(observe)
-    yield found
-    globalLogPublisher.removeObserver(observe)
-
-
 TEMPLATE = {"user_dn": "uid={name},ou=people,dc=test"}
 SEARCH: dict[str, Any] = {
     "search_base": "ou=people,dc=test",
@@ -236,12 +222,6 @@ async def test_groups_are_those_that_name_the_user(how: dict[str, Any], slapd: S
     assert (await log_in(slapd, b"anna", b"secret", group_base=base, **how)).groups == {"staff"}
     other = await log_in(slapd, b"comma, and (star*)", b"secret", group_base=base, **how)
     assert other.groups == frozenset()
-
-
-@pytest_twisted.ensureDeferred
-async def test_clear_text_on_loopback_if_asked_for(slapd: Slapd) -> None:
-    how = {"uri": slapd.plain, "start_tls": False, **TEMPLATE}
-    assert await log_in(slapd, b"anna", b"secret", **how) == b"anna"
 
 
 @pytest.mark.parametrize(

@@ -50,16 +50,6 @@ def test_a_name_that_the_proxy_resolves(pysocks: Open, proxy: Proxy, web: Web) -
     assert {session.bound} == {text(connection.get_proxy_sockname())} == web.clients
 
 
-def test_a_name_that_the_client_resolves(pysocks: Open, proxy: Proxy, localhost_web: Web) -> None:
-    connection = pysocks(proxy, rdns=False)
-    connection.connect(("localhost", localhost_web.port))
-    assert fetch(connection) == b"a page"
-    connection.close()
-    session = proxy.session()
-    assert session.target == localhost_web.address
-    assert {session.bound} == localhost_web.clients
-
-
 def test_an_ipv6_target(pysocks: Open, proxy: Proxy, web6: Web) -> None:
     connection = pysocks(proxy)
     connection.connect(("::1", web6.port))
@@ -85,15 +75,6 @@ def test_a_login_that_fails(
 ) -> None:
     connection = pysocks(start_proxy(*AUTH), user=user, password=password)
     with pytest.raises(socks.ProxyError, match="authentication failed"):
-        connection.connect(("127.0.0.1", web.port))
-    assert not web.requests
-
-
-def test_no_credentials_where_some_are_due(
-    pysocks: Open, start_proxy: StartProxy, web: Web
-) -> None:
-    connection = pysocks(start_proxy(*AUTH))
-    with pytest.raises(socks.ProxyError, match=r"[Aa]ll offered .*authentication methods"):
         connection.connect(("127.0.0.1", web.port))
     assert not web.requests
 
@@ -156,15 +137,3 @@ def test_many_datagrams(
     session = proxy.session()
     assert session.bytes_up == session.bytes_down == 190
     assert session.dropped == 0
-
-
-def test_datagrams_with_user_and_password(
-    pysocks: Open, start_proxy: StartProxy, echo: Echo
-) -> None:
-    proxy = start_proxy(*AUTH)
-    datagrams = pysocks(proxy, socket.SOCK_DGRAM, user="anna", password="secret")
-    datagrams.sendto(b"hello", echo.server_address)
-    assert datagrams.recvfrom(100) == (b"hello", echo.server_address)
-    datagrams.close()
-    session = proxy.session()
-    assert (session.user, session.command, session.bytes_down) == ("anna", "udp", 5)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.interop import listener
 from tests.interop.conftest import NameServer, StartProxy
-from tests.interop.processes import poll, run, running, succeed
+from tests.interop.processes import poll, running, succeed
 from tests.interop.programs import needs, require_program
 from tests.interop.proxy import Proxy
 from tests.interop.servers import FTP, SECONDS, TFTP, Web, free_port, payload, receive_all, serving
@@ -76,13 +76,6 @@ def test_curl(socksify: Socksify, proxy: Proxy, web: Web) -> None:
     assert {session.bound} == web.clients
 
 
-def test_netcat(socksify: Socksify, proxy: Proxy, web: Web) -> None:
-    command = socksify.command("nc", "127.0.0.1", str(web.port))
-    answer = succeed(*command, stdin=b"GET / HTTP/1.0\r\n\r\n", env=socksify.env)
-    assert answer.endswith(b"\r\n\r\na page")
-    assert {proxy.session().bound} == web.clients
-
-
 def test_user_and_password(start_proxy: StartProxy, web: Web, tmp_path: Path) -> None:
     proxy = start_proxy("--auth", "memory:anna:secret")
     socksify = Socksify(proxy, tmp_path, login=("anna", "secret"))
@@ -91,20 +84,6 @@ def test_user_and_password(start_proxy: StartProxy, web: Web, tmp_path: Path) ->
     session = proxy.session()
     assert session.user == "anna"
     assert {session.bound} == web.clients
-
-
-def test_a_wrong_password(start_proxy: StartProxy, web: Web, tmp_path: Path) -> None:
-    proxy = start_proxy("--auth", "memory:anna:secret")
-    socksify = Socksify(proxy, tmp_path, login=("anna", "mistaken"))
-    command = socksify.command("curl", "-q", "-sS", f"http://{web.address}/")
-    assert run(*command, env=socksify.env).returncode == 7  # "failed to connect"
-    assert not web.requests
-
-
-def test_a_refused_target(socksify: Socksify, proxy: Proxy, closed_port: int) -> None:
-    command = socksify.command("curl", "-q", "-sS", f"http://127.0.0.1:{closed_port}/")
-    assert run(*command, env=socksify.env).returncode == 7
-    assert proxy.session().reply == 5
 
 
 # BIND
@@ -129,39 +108,6 @@ def test_active_ftp_download(
     assert succeed(*command, env=socksify.env) == payload(SIZE)
     assert verb in ftp.verbs
     _transfers(proxy, ftp)
-
-
-def test_active_ftp_upload(socksify: Socksify, proxy: Proxy, ftp: FTP, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(payload(SIZE))
-    url = f"ftp://{ftp.address}/file"
-    how = ("-q", "-sS", "--ftp-port", "-", "-T", tmp_path / "file")
-    succeed(*socksify.command("curl", *how, url), env=socksify.env)
-    assert ftp.files["file"] == payload(SIZE)
-    _transfers(proxy, ftp)
-
-
-def test_a_stranger_who_is_faster_gets_nothing(socksify: Socksify, proxy: Proxy, ftp: FTP) -> None:
-    ftp.files["file"] = payload(SIZE)
-    heard: list[bytes] = []
-
-    def intrude(address: tuple[str, int]) -> None:
-        with socket.create_connection(address, SECONDS, (STRANGER, 0)) as stranger:
-            heard.append(_last_words(stranger))
-
-    ftp.before_data = intrude
-    url = f"ftp://{ftp.address}/file"
-    command = socksify.command("curl", "-q", "-sS", "--ftp-port", "-", url)
-    assert succeed(*command, env=socksify.env) == payload(SIZE)
-    assert heard == [b""]
-    _transfers(proxy, ftp)
-
-
-def _last_words(connection: socket.socket) -> bytes:
-    """What the other side sends before it closes, in order or with a reset."""
-    try:
-        return receive_all(connection)
-    except ConnectionResetError:
-        return b""
 
 
 def _said(log: Path, word: str) -> Callable[[], str | None]:

@@ -139,30 +139,6 @@ def test_a_certificate_names_the_user(curl: tuple[str, ...], tls: TLS, web: Web)
     assert {session.bound} == web.clients
 
 
-def test_without_a_certificate_nobody_gets_in(curl: tuple[str, ...], tls: TLS, web: Web) -> None:
-    proxy = tls.proxy()
-    tunnel = tls.tunnel(proxy)
-    assert run(*curl, "--socks5", tunnel.url, f"http://{web.address}/").returncode == PROXY_ERROR
-    assert (web.requests, proxy.records) == ([], [])
-
-
-def test_a_password_serves_where_certificates_are_optional(
-    curl: tuple[str, ...], tls: TLS, web: Web
-) -> None:
-    proxy = tls.proxy(*AUTH, clients="optional")
-    tunnel, url = tls.tunnel(proxy), f"http://{web.address}/"
-    assert succeed(*curl, "-x", f"socks5h://bert:secret@{tunnel.url}", url) == b"a page"
-    assert run(*curl, "--socks5", tunnel.url, url).returncode == PROXY_ERROR
-    assert [session.user for session in proxy.sessions(2)] == ["bert", None]
-
-
-def test_tls_without_certificates_of_clients(curl: tuple[str, ...], tls: TLS, web: Web) -> None:
-    proxy = tls.proxy(clients=None)
-    tunnel = tls.tunnel(proxy, tls.anna)
-    assert succeed(*curl, "--socks5", tunnel.url, f"http://{web.address}/") == b"a page"
-    assert proxy.session().user is None
-
-
 def test_volume_both_ways(curl: tuple[str, ...], tls: TLS, web: Web, tmp_path: Path) -> None:
     proxy = tls.proxy()
     tunnel, url = tls.tunnel(proxy, tls.anna), f"http://{web.address}/large"
