@@ -79,18 +79,6 @@ def test_hostile_octets_end_themselves_alone(program: Program, echo: tuple[str, 
         program.terminate()
 
 
-def test_half_messages_end_by_themselves(program: Program, echo: tuple[str, int]) -> None:
-    """Every prefix of a right handshake, and nothing more."""
-    handshake = GREETING + octets("05 01 00 03 09") + b"localhost" + octets("0050")
-    clients = [client_of(("127.0.0.1", program.port)) for _ in handshake]
-    for length, client in enumerate(clients):
-        client.sendall(handshake[:length])
-    for length, client in enumerate(clients):
-        assert until_end(client) == (CHOSEN if length >= len(GREETING) else b"")
-        client.close()
-    program.terminate()
-
-
 def test_clients_that_leave_at_any_moment_leave_nothing_behind(
     program: Program, echo: tuple[str, int]
 ) -> None:
@@ -111,30 +99,3 @@ def test_clients_that_leave_at_any_moment_leave_nothing_behind(
 
 def descriptors(program: Program) -> int:
     return len(os.listdir(f"/proc/{program.process.pid}/fd"))
-
-
-def test_datagrams_without_sense_are_dropped(program: Program) -> None:
-    with client_of(("127.0.0.1", program.port)) as control:
-        control.sendall(GREETING + octets("05 03 00 01 00000000 0000"))
-        answer = b""
-        while len(answer) < 12:
-            answer += control.recv(12 - len(answer))
-        relay = ("127.0.0.1", int.from_bytes(answer[10:12], "big"))
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            hostile = [b"", b"\x00", b"\xff" * 100, bytes(65000), *(bytes(n) for n in range(12))]
-            hostile += [octets("0000 ff 01 7f000001 0050 00"), octets("0000 00 03 ff 61")]
-            hostile += [
-                octets("0000 00 01 7f000001 0000 00"),
-                octets("0000 00 01 ffffffff 0050 00"),
-            ]
-            for datagram in hostile:
-                client.sendto(datagram, relay)
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-                server.bind(("127.0.0.1", 0))
-                server.settimeout(10)
-                port = server.getsockname()[1].to_bytes(2, "big")
-                client.sendto(octets("0000 00 01 7f000001") + port + b"sense", relay)
-                assert server.recv(100) == b"sense"
-    program.terminate()
-    [record] = program.records
-    assert record["dropped"] >= 10

@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.process.program import (
-    COMMANDS,
     MODULE,
     TWISTD,
-    TWISTD_TELLS,
     client_of,
     poll,
     receive,
@@ -65,22 +63,3 @@ def test_a_daemon_in_another_directory_has_its_keytab(tmp_path: Path) -> None:
         with suppress(FileNotFoundError, ProcessLookupError):
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
             poll(lambda: not pid_file.exists(), "its end")
-
-
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_wrong_keytab_is_one_sentence(command: list[str], tmp_path: Path) -> None:
-    with running(tmp_path, [*command, *OPTIONS]) as program:
-        assert program.wait() != 0 or not TWISTD_TELLS
-        assert "--keytab: expected a file that can be read, got 'keytab' (No such file" in (
-            program.output
-        )
-        assert "Traceback" not in program.output
-
-
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_service_without_a_key_is_one_sentence(command: list[str], tmp_path: Path) -> None:
-    write_keytab(tmp_path / "keytab", "HTTP/localhost")
-    with running(tmp_path, [*command, *OPTIONS]) as program:
-        assert program.wait() != 0 or not TWISTD_TELLS
-        assert f"--gssapi rcmd, --keytab {tmp_path / 'keytab'}: " in program.output
-        assert "Traceback" not in program.output

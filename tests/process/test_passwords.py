@@ -3,7 +3,6 @@
 import os
 import select
 import subprocess
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -68,60 +67,11 @@ def test_users_of_a_file_of_hashes_come_in(workers: str, tmp_path: Path, users: 
         poll(each_worker_has_said_so, "a line of each worker")
 
 
-def test_a_credential_of_systemd_is_a_source(tmp_path: Path, users: Path) -> None:
-    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    with proxy(tmp_path, "--auth", "htpasswd:credential=users", environment=environment) as program:
-        assert log_in(program, b"alice", RIGHT) == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "password"),
-    [
-        (b"", b""),
-        (b"alice", b""),
-        (b"", RIGHT),
-        (b"\xff\xfe", b"\x80" * 255),
-        (b"a" * 255, b"b" * 255),
-        (b"alice", b"\0" * 255),
-        (b"alice\0", RIGHT),
-    ],
-)
-@pytest.mark.parametrize("kind", KNOWN)
-def test_strange_logins_get_an_answer(
-    kind: str, name: bytes, password: bytes, world: "World"
-) -> None:
-    assert log_in(world.program(kind), name, password) == 1
-
-
-class World:
-    """A proxy for each kind of hash, as long as the module's tests run."""
-
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
-        self._directory = directory
-        self._stack = stack
-        self._programs: dict[str, Program] = {}
-
-    def program(self, kind: str) -> Program:
-        if kind not in self._programs:
-            directory = self._directory / kind
-            directory.mkdir()
-            (directory / "users").write_text(f"alice:{KNOWN[kind]}\n")
-            program = self._stack.enter_context(proxy(directory, "--auth", "htpasswd:users"))
-            self._programs[kind] = program
-        return self._programs[kind]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    with ExitStack() as stack:
-        yield World(tmp_path_factory.mktemp("world"), stack)
-
-
 def test_a_hash_that_takes_long_holds_nobody_up(tmp_path: Path, users: Path) -> None:
     """While it is computed, others get their answers."""
     slow = KNOWN["bcrypt"].replace(
-        "$04$", "$13$"
-    )  # half a second, on a machine with nothing else to do
+        "$04$", "$12$"
+    )  # a quarter of a second, on a machine with nothing else to do
     users.write_text(f"slow:{slow}\n{LINE}")
     with (
         proxy(tmp_path, "--auth", "htpasswd:users", "--handshake-timeout", "60") as program,
@@ -224,7 +174,7 @@ def test_passwd_on_a_terminal_shows_nothing_and_is_no_argument(tmp_path: Path) -
 
 
 def test_commands_that_run_together_lose_no_entry(tmp_path: Path) -> None:
-    names = [f"user{number}" for number in range(6)]
+    names = [f"user{number}" for number in range(3)]
     processes = [
         subprocess.Popen(
             [*MODULE, "passwd", "users", name],

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.process.program import (
+    ASSOCIATE,
+    BIND,
     COMMANDS,
     MODULE,
     SOURCES,
@@ -21,10 +23,9 @@ from tests.process.program import (
     proxy,
     receive,
     reply,
+    request,
     running,
-    target,
 )
-from tests.support.certificates import self_signed, strict_client
 
 EVERY_COMMAND = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 
@@ -44,18 +45,6 @@ def output_of(command: Sequence[str], directory: Path) -> tuple[int, str]:
 
 
 # ---------------------------------------------------------------- every way to start it
-
-
-@EVERY_COMMAND
-def test_every_command_runs_the_same_service(
-    command: Sequence[str], tmp_path: Path, echo: tuple[str, int]
-) -> None:
-    with proxy(tmp_path, command=command) as program:
-        with connected(("127.0.0.1", program.port), echo) as client:
-            assert echoes(client)
-        program.terminate()
-        [record] = program.records
-    assert (record["command"], record["bytes_up"], record["reply"]) == ("connect", 5, 0)
 
 
 @EVERY_COMMAND
@@ -109,7 +98,7 @@ def test_it_listens_on_the_loopback(tmp_path: Path) -> None:
 
 
 @EVERY_COMMAND
-def test_it_says_what_is_useful_and_no_more(
+def test_every_command_runs_the_same_service_and_says_what_is_useful_and_no_more(
     command: Sequence[str], tmp_path: Path, echo: tuple[str, int]
 ) -> None:
     """Also while sessions listen and dial."""
@@ -117,17 +106,15 @@ def test_it_says_what_is_useful_and_no_more(
         proxy_address = ("127.0.0.1", program.port)
         with connected(proxy_address, echo) as client:
             assert echoes(client)
-        for octets in (
-            b"\x05\x01\x00\x05\x02\x00",
-            b"\x05\x01\x00\x05\x03\x00",
-        ):  # BIND, UDP ASSOCIATE
+        for number in (BIND, ASSOCIATE):
             with client_of(proxy_address) as client:
-                client.sendall(octets + target("0.0.0.0", 0))
-                assert receive(client, 2) == b"\x05\x00"
+                request(client, number)
                 assert reply(client)[0] == 0
         program.terminate()
         frame = ("twistd ", "reactor class:", "Starting reactor", "Main loop", "Server Shut Down")
         ours = [message for message in program.messages if not message.startswith(frame)]
+        assert [record["command"] for record in program.records] == ["connect", "bind", "udp"]
+        assert program.records[0]["bytes_up"] == 5
     assert ours[0] == f"SOCKS5 proxy listens on 127.0.0.1:{proxy_address[1]}"
     assert ours[1].startswith("SOCKS5 proxy stops; open sessions: ")
     assert len(ours) == 2
@@ -152,56 +139,28 @@ def test_it_listens_in_several_places_at_once(tmp_path: Path, echo: tuple[str, i
         assert not path.exists()
 
 
-def test_it_listens_with_tls(tmp_path: Path, echo: tuple[str, int]) -> None:
-    pem = self_signed(tmp_path)
-    endpoint = f"ssl:0:privateKey={pem}:interface=127.0.0.1"
-    with running(tmp_path, [*MODULE, "--listen", endpoint]) as program:
-        plain = client_of(("127.0.0.1", program.port))
-        with strict_client(pem).wrap_socket(plain, server_hostname="localhost") as client:
-            client.sendall(b"\x05\x01\x00\x05\x01\x00" + target(*echo) + b"hello")
-            assert receive(client, 2) == b"\x05\x00"
-            assert reply(client)[0] == 0
-            assert receive(client, 5) == b"hello"
-        program.terminate()
-
-
-def test_behind_a_balancer_it_knows_the_client(tmp_path: Path, echo: tuple[str, int]) -> None:
-    """A client from elsewhere does not count as local because its balancer is."""
-    options = ["--proxy-from", "127.0.0.1", "--open", "--access-log", "access.log"]
-    endpoint = "tcp:0:interface=127.0.0.1"
-    header = b"PROXY TCP4 203.0.113.9 198.51.100.1 4444 1080\r\n"
-    with running(tmp_path, [*MODULE, "--listen", endpoint, *options]) as program:
-        with client_of(("127.0.0.1", program.port)) as client:
-            client.sendall(header + b"\x05\x01\x00\x05\x01\x00" + target(*echo))
-            assert receive(client, 2) == b"\x05\x00"
-            assert reply(client)[0] == 2  # not allowed: this machine's loopback
-        program.terminate()
-        [record] = program.records
-    assert record["client"] == "203.0.113.9:4444"
-
-
-def test_it_listens_on_an_inherited_socket(tmp_path: Path, echo: tuple[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("options", "header"),
+    [
+        ([], b""),
+        (
+            ["--proxy-from", "127.0.0.1", "--clients", "203.0.113.9"],
+            b"PROXY TCP4 203.0.113.9 198.51.100.1 4444 1080\r\n",
+        ),
+    ],
+    ids=["directly", "behind a balancer"],
+)
+def test_it_listens_on_an_inherited_socket(
+    tmp_path: Path, options: Sequence[str], header: bytes
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as inherited:
         script = 'exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=proxy LISTEN_PID=$$ exec "$@"'
-        options = ["--listen", "systemd:domain=INET:name=proxy"]
-        command = ["sh", "-c", script, "sh", *MODULE, *options]
-        with running(tmp_path, command, stdin=inherited) as program:
-            assert program.port == inherited.getsockname()[1]
-            with connected(inherited.getsockname(), echo) as client:
-                assert echoes(client)
-            program.terminate()
-
-
-def test_a_balancer_is_heard_on_an_inherited_socket(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as inherited:
-        script = 'exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=proxy LISTEN_PID=$$ exec "$@"'
-        options = ["--listen", "systemd:domain=INET:name=proxy", "--proxy-from", "127.0.0.1"]
-        options += ["--clients", "203.0.113.9"]
-        command = ["sh", "-c", script, "sh", *MODULE, *options]
+        listen = ["--listen", "systemd:domain=INET:name=proxy", *options]
+        command = ["sh", "-c", script, "sh", *MODULE, *listen]
         with running(tmp_path, command, stdin=inherited) as program:
             assert program.port == inherited.getsockname()[1]
             with client_of(inherited.getsockname()) as client:
-                client.sendall(b"PROXY TCP4 203.0.113.9 198.51.100.1 4444 1080\r\n\x05\x01\x00")
+                client.sendall(header + b"\x05\x01\x00")
                 assert receive(client, 2) == b"\x05\x00"
             program.terminate()
 
@@ -209,59 +168,46 @@ def test_a_balancer_is_heard_on_an_inherited_socket(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- authentication
 
 
-def test_with_auth_only_users_come_in(tmp_path: Path, echo: tuple[str, int]) -> None:
-    (tmp_path / "users.txt").write_bytes(b"alice:\xff\xfe\n")
-    with proxy(tmp_path, "--auth", "file:users.txt", "--auth", "memory:bob:hunter2") as program:
-        address = ("127.0.0.1", program.port)
-        with client_of(address) as client:
-            client.sendall(b"\x05\x01\x00")
-            assert receive(client, 10) == b"\x05\xff"
-        for login, status in [
-            (b"\x01\x05alice\x02\xff\xfe", 0),
-            (b"\x01\x03bob\x07hunter2", 0),
-            (b"\x01\x03bob\x07Hunter2", 1),
-        ]:
-            with client_of(address) as client:
-                client.sendall(b"\x05\x02\x00\x02" + login)
-                assert receive(client, 4) == bytes((5, 2, 1, status))
-        program.terminate()
-        output = program.output + (tmp_path / "access.log").read_text()
-    assert "unter2" not in output
-
-
 # ---------------------------------------------------------------- why it does not start
-
-EXPOSED = [
-    ["--interface", "0.0.0.0"],
-    ["--interface", "::"],
-    ["--listen", "tcp:1080"],
-    ["-i", "127.0.0.1", "--clients", "127.0.0.1", "--interface", "0.0.0.0"],
-]
 
 
 @EVERY_COMMAND
-@pytest.mark.parametrize("options", EXPOSED)
 def test_what_others_can_reach_does_not_start_without_a_decision(
-    options: Sequence[str], command: Sequence[str], tmp_path: Path
+    command: Sequence[str], tmp_path: Path
 ) -> None:
+    options = ["-i", "127.0.0.1", "--clients", "127.0.0.1", "--interface", "0.0.0.0"]
     status, text = output_of([*command, *options], tmp_path)
     assert status != 0 or (list(command) == COMMANDS["twistd"] and not TWISTD_TELLS)
-    [sentence] = [line for line in text.splitlines() if f"could reach {options[-1]}, " in line]
+    [sentence] = [line for line in text.splitlines() if "could reach 0.0.0.0, " in line]
     assert "--auth TYPE:ARGS" in sentence
     assert "--open" in sentence
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ["--port", "{taken}"],
+            "socks5 does not start: cannot listen on 127.0.0.1 port {taken}: Address already in use",
+        ),
+        (
+            ["-p", "0", "--access-log", "missing/access.log"],
+            "--access-log missing/access.log: No such file or directory",
+        ),
+    ],
+    ids=["port", "access log"],
+)
 @EVERY_COMMAND
-def test_a_port_that_is_taken_is_one_sentence(command: Sequence[str], tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        status, text = output_of([*command, "--port", str(port)], tmp_path)
+def test_what_keeps_it_from_starting_is_one_sentence(
+    command: Sequence[str], tmp_path: Path, options: Sequence[str], sentence: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        taken = listening.getsockname()[1]
+        words = [option.format(taken=taken) for option in options]
+        status, text = output_of([*command, *words], tmp_path)
     assert status == 1
-    expected = (
-        f"socks5 does not start: cannot listen on 127.0.0.1 port {port}: Address already in use"
-    )
-    assert text.count(expected) == 1
+    assert text.count(sentence.format(taken=taken)) == 1
     assert "Traceback" not in text
 
 
@@ -271,24 +217,6 @@ def test_a_second_proxy_with_workers_is_the_same_sentence(tmp_path: Path) -> Non
         status, text = output_of([*MODULE, "--port", str(port), "--workers=2"], tmp_path)
     assert status == 1
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in text
-
-
-@EVERY_COMMAND
-def test_an_access_log_that_cannot_be_written_is_one_sentence(
-    command: Sequence[str], tmp_path: Path
-) -> None:
-    status, text = output_of([*command, "-p", "0", "--access-log", "missing/access.log"], tmp_path)
-    assert status == 1
-    assert text.count("--access-log missing/access.log: No such file or directory") == 1
-    assert "Traceback" not in text
-
-
-def test_a_start_that_was_refused_leaves_no_pid_file(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        status, _ = output_of([str(TWISTD), "-n", "socks5", "--port", port], tmp_path)
-    assert status == 1
-    assert not (tmp_path / "twistd.pid").exists()
 
 
 def test_a_wrong_option_is_one_sentence_and_status_2(tmp_path: Path) -> None:

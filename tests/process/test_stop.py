@@ -224,12 +224,6 @@ main()
             program.must_not_complain()
 
 
-def test_a_second_sigterm_changes_nothing(tmp_path: Path, flood: tuple[str, int]) -> None:
-    with proxy(tmp_path) as program, connected(("127.0.0.1", program.port), flood):
-        program.signal(signal.SIGTERM)
-        program.terminate()
-
-
 @pytest.mark.parametrize(("command", "number"), FIRST.values(), ids=FIRST)
 def test_signals_until_it_is_gone_change_nothing(
     command: Sequence[str], number: signal.Signals, tmp_path: Path
@@ -244,22 +238,4 @@ def test_signals_until_it_is_gone_change_nothing(
             for each in others:
                 program.process.send_signal(each)
             time.sleep(0.0005)
-        assert program.wait(STOP_SECONDS) == 0
-
-
-def test_it_stops_by_keyboard_as_well(tmp_path: Path, echo: tuple[str, int]) -> None:
-    with proxy(tmp_path) as program, connected(("127.0.0.1", program.port), echo) as client:
-        program.signal(signal.SIGINT)
-        assert program.wait(STOP_SECONDS) == 0
-        assert is_over(client)
-        assert len(program.records) == 1
-
-
-def test_what_is_on_its_way_still_arrives(tmp_path: Path, echo: tuple[str, int]) -> None:
-    """The end is an orderly one: a client that reads gets what the target had sent."""
-    with proxy(tmp_path) as program, connected(("127.0.0.1", program.port), echo) as client:
-        client.sendall(b"x" * 50_000)
-        poll(lambda: client.recv(1, socket.MSG_PEEK), "the echo begins")
-        program.signal(signal.SIGTERM)
-        assert receive(client, 50_000) == b"x" * 50_000
         assert program.wait(STOP_SECONDS) == 0
