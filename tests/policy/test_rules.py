@@ -2,6 +2,7 @@
 form that leads there.
 """
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
@@ -80,60 +81,6 @@ SPECIAL_IPV4 = [host for host in SPECIAL if ":" not in host]
 ORDINARY_IPV4 = [host for host in ORDINARY if ":" not in host]
 
 
-def mapped(host: str) -> str:
-    """RFC 4291 section 2.5.5.2."""
-    return f"::ffff:{host}"
-
-
-def mapped_in_hexadecimal(host: str) -> str:
-    return str(IPv6Address(0xFFFF << 32 | int(IPv4Address(host))))
-
-
-def compatible(host: str) -> str:
-    """RFC 4291 section 2.5.5.1."""
-    return str(IPv6Address(int(IPv4Address(host))))
-
-
-def six_to_four(host: str) -> str:
-    """RFC 3056: 2002:V4ADDR::/48, whatever follows."""
-    return str(IPv6Address(0x2002 << 112 | int(IPv4Address(host)) << 80 | 0xABCD))
-
-
-def nat64(host: str) -> str:
-    """RFC 6052, the well-known prefix."""
-    return str(IPv6Address(0x64FF9B << 96 | int(IPv4Address(host))))
-
-
-def local_nat64(host: str) -> str:
-    """RFC 8215, the prefix for local use, with a /96 of it."""
-    return str(IPv6Address(0x64FF9B0001 << 80 | 0x77 << 32 | int(IPv4Address(host))))
-
-
-def translated(host: str) -> str:
-    """RFC 2765 section 2.1 (SIIT)."""
-    return str(IPv6Address(0xFFFF << 48 | int(IPv4Address(host))))
-
-
-def teredo(host: str) -> str:
-    """RFC 4380 section 4: a client of the server 192.0.2.1, behind a NAT with that address."""
-    client = ~int(IPv4Address(host)) & 0xFFFFFFFF
-    return str(IPv6Address(0x20010000_C0000201_8000F227 << 32 | client))
-
-
-def teredo_server(host: str) -> str:
-    """The same of the client 192.0.2.45."""
-    return str(IPv6Address(0x20010000 << 96 | int(IPv4Address(host)) << 64 | 0x3FFFFDD2))
-
-
-def isatap(host: str) -> str:
-    """RFC 5214 section 6.1."""
-    return str(IPv6Address(0x20010DB8_0000_0001_00005EFE << 32 | int(IPv4Address(host))))
-
-
-def isatap_of_a_unique_address(host: str) -> str:
-    return str(IPv6Address(0x20010DB8_0000_0001_02005EFE << 32 | int(IPv4Address(host))))
-
-
 def behind(prefix: int, length: int, host: str, u: int = 0, suffix: int = 0) -> str:
     """RFC 6052 section 2.2: an IPv4 address behind a prefix, with the octet "u" at bit 64."""
     bits = f"{prefix >> 128 - length:0{length}b}{int(IPv4Address(host)):032b}"
@@ -142,33 +89,36 @@ def behind(prefix: int, length: int, host: str, u: int = 0, suffix: int = 0) -> 
 
 
 LOCAL = 0x64FF9B0001 << 80
+"""RFC 8215: the prefix for local use."""
 
 
-def local_nat64_48(host: str) -> str:
-    return behind(LOCAL, 48, host)
+def ipv6(prefix: int, host: str, shift: int = 0, suffix: int = 0) -> str:
+    """An IPv4 address among the bits of an IPv6 one."""
+    return str(IPv6Address(prefix | int(IPv4Address(host)) << shift | suffix))
 
 
-def local_nat64_56(host: str) -> str:
-    return behind(LOCAL, 56, host)
+Form = Callable[[str], str]
 
-
-def local_nat64_64(host: str) -> str:
-    return behind(LOCAL, 64, host)
-
-
-FORMS = [
-    mapped,
-    mapped_in_hexadecimal,
-    compatible,
-    six_to_four,
-    nat64,
-    translated,
-    teredo,
-    teredo_server,
-    isatap,
-    isatap_of_a_unique_address,
-]
-LOCAL_FORMS = [local_nat64, local_nat64_48, local_nat64_56, local_nat64_64]
+FORMS: dict[str, Form] = {
+    "mapped (RFC 4291 section 2.5.5.2)": lambda host: f"::ffff:{host}",
+    "mapped, in hexadecimal": lambda host: ipv6(0xFFFF << 32, host),
+    "compatible (RFC 4291 section 2.5.5.1)": lambda host: ipv6(0, host),
+    "6to4 (RFC 3056), whatever follows": lambda host: ipv6(0x2002 << 112, host, 80, 0xABCD),
+    "NAT64 (RFC 6052), the well-known prefix": lambda host: ipv6(0x64FF9B << 96, host),
+    "translated (RFC 2765 section 2.1, SIIT)": lambda host: ipv6(0xFFFF << 48, host),
+    "a client of Teredo (RFC 4380 section 4)": lambda host: str(
+        IPv6Address(0x20010000_C0000201_8000F227 << 32 | ~int(IPv4Address(host)) & 0xFFFFFFFF)
+    ),
+    "a server of Teredo": lambda host: ipv6(0x20010000 << 96, host, 64, 0x3FFFFDD2),
+    "ISATAP (RFC 5214 section 6.1)": lambda host: ipv6(0x20010DB8_0000_0001_00005EFE << 32, host),
+    "ISATAP, unique": lambda host: ipv6(0x20010DB8_0000_0001_02005EFE << 32, host),
+}
+LOCAL_FORMS: dict[str, Form] = {
+    "NAT64 of one's own, /96": lambda host: ipv6(LOCAL | 0x77 << 32, host),
+    "NAT64 of one's own, /48": lambda host: behind(LOCAL, 48, host),
+    "NAT64 of one's own, /56": lambda host: behind(LOCAL, 56, host),
+    "NAT64 of one's own, /64": lambda host: behind(LOCAL, 64, host),
+}
 """Whether an address has one of them cannot be told, so the readings are mixed up."""
 
 
@@ -182,9 +132,9 @@ def test_ordinary_addresses(host: str) -> None:
     assert not is_special(host)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("host", SPECIAL_IPV4)
-def test_a_special_address_is_special_in_every_form(host: str, form: object) -> None:
+def test_a_special_address_is_special_in_every_form(host: str, form: Form) -> None:
     assert is_special(form(host))
 
 
@@ -192,15 +142,15 @@ def test_a_special_address_is_special_in_every_form(host: str, form: object) -> 
 LED_TO = [host for host in SPECIAL_IPV4 if not host.startswith("0.")]
 
 
-@pytest.mark.parametrize("form", LOCAL_FORMS)
+@pytest.mark.parametrize("form", LOCAL_FORMS.values(), ids=LOCAL_FORMS)
 @pytest.mark.parametrize("host", LED_TO)
-def test_what_a_nat64_of_ones_own_leads_to_is_special(host: str, form: object) -> None:
+def test_what_a_nat64_of_ones_own_leads_to_is_special(host: str, form: Form) -> None:
     assert is_special(form(host))
 
 
-@pytest.mark.parametrize("form", [*FORMS, *LOCAL_FORMS])
+@pytest.mark.parametrize("form", (FORMS | LOCAL_FORMS).values(), ids=FORMS | LOCAL_FORMS)
 @pytest.mark.parametrize("host", ORDINARY_IPV4)
-def test_an_ordinary_address_is_ordinary_in_every_form(host: str, form: object) -> None:
+def test_an_ordinary_address_is_ordinary_in_every_form(host: str, form: Form) -> None:
     assert not is_special(form(host))
 
 
@@ -212,7 +162,7 @@ def test_each_network_is_special_from_end_to_end(network: object) -> None:
 
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_has_one_verdict_in_all_its_forms(host: IPv4Address) -> None:
-    assert {is_special(form(str(host))) for form in FORMS} == {is_special(str(host))}
+    assert {is_special(form(str(host))) for form in FORMS.values()} == {is_special(str(host))}
 
 
 @given(
@@ -309,20 +259,18 @@ def test_the_tables_of_this_module_are_addresses() -> None:
     """A slip in them would make a test pass that tests nothing."""
     for host in (*SPECIAL, *ORDINARY):
         ip_address(host)
-    assert ip_address(local_nat64("1.2.3.4")) in ip_network("64:ff9b:1::/48")
-    assert ip_address(six_to_four("1.2.3.4")).sixtofour == IPv4Address("1.2.3.4")
-    assert ip_address(mapped_in_hexadecimal("1.2.3.4")).ipv4_mapped == IPv4Address("1.2.3.4")
-    # The examples of RFC 4380 section 4, RFC 2765, RFC 5214 and RFC 6052 section 2.4
-    assert ip_address(teredo("1.2.3.4")).teredo == (
-        IPv4Address("192.0.2.1"),
-        IPv4Address("1.2.3.4"),
-    )
-    assert ip_address(teredo_server("1.2.3.4")).teredo[0] == IPv4Address("1.2.3.4")
-    assert ip_address(translated("1.2.3.4")) == ip_address("::ffff:0:1.2.3.4")
-    assert ip_address(isatap("1.2.3.4")) == ip_address("2001:db8:0:1:0:5efe:1.2.3.4")
-    assert ip_address(isatap_of_a_unique_address("1.2.3.4")) == ip_address(
-        "2001:db8:0:1:200:5efe:1.2.3.4"
-    )
+    # The examples of the RFCs, in the order of the tables
+    forms = [ip_address(form("1.2.3.4")) for form in (*FORMS.values(), *LOCAL_FORMS.values())]
+    assert forms[0] == forms[1] == ip_address("::ffff:1.2.3.4")
+    assert forms[2] == ip_address("::1.2.3.4")
+    assert forms[3].sixtofour == IPv4Address("1.2.3.4")
+    assert forms[4] == ip_address("64:ff9b::1.2.3.4")
+    assert forms[5] == ip_address("::ffff:0:1.2.3.4")
+    assert forms[6].teredo == (IPv4Address("192.0.2.1"), IPv4Address("1.2.3.4"))
+    assert forms[7].teredo[0] == IPv4Address("1.2.3.4")
+    assert forms[8] == ip_address("2001:db8:0:1:0:5efe:1.2.3.4")
+    assert forms[9] == ip_address("2001:db8:0:1:200:5efe:1.2.3.4")
+    assert all(form in ip_network("64:ff9b:1::/48") for form in forms[10:])
     example = int(ip_address("2001:db8:122:344::"))
     assert behind(example, 48, "192.0.2.33") == "2001:db8:122:c000:2:2100::"
     assert behind(example, 56, "192.0.2.33") == "2001:db8:122:3c0:0:221::"
