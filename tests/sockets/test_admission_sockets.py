@@ -18,28 +18,13 @@ from tests.support.sessions import (
     ASSOCIATE,
     GREETING,
     NO_AUTHENTICATION,
-    PASSWORD_CHOSEN,
-    PASSWORD_GREETING,
     octets,
-    refusal,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
 
 OURS = ListenerPolicy(clients=Networks.parse("127.0.0.1"))
 OTHERS = ListenerPolicy(clients=Networks.parse("127.0.0.2"))
-
-
-@pytest_twisted.ensureDeferred
-async def test_client_of_the_networks_is_served(serve: Any) -> None:
-    proxy = await serve(policy=OURS)
-    target = proxy.listen()
-    client = await proxy.client(1, packed(*target.host), b"up")
-    far, source = await target.accept()
-    assert await client.reply() == (0, source)
-    assert await far.receive(2) == b"up"
-    client.end()
-    assert await far.rest() == b""
 
 
 @pytest.mark.parametrize("sent", [b"", GREETING])
@@ -111,14 +96,6 @@ async def test_client_behind_a_balancer_is_served(serve: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_loopback_is_not_for_a_client_behind_a_balancer(serve: Any) -> None:
-    proxy = await serve(policy=BALANCED)
-    target = proxy.listen()
-    client = behind(proxy, GREETING + TO_SERVER + packed(*target.host))
-    assert await client.rest() == NO_AUTHENTICATION + refusal(2)
-
-
-@pytest_twisted.ensureDeferred
 async def test_stranger_is_closed_before_a_header(serve: Any) -> None:
     proxy = await serve(policy=BALANCED)
     client = proxy.connect(proxy.address, source="127.0.0.2")
@@ -126,43 +103,6 @@ async def test_stranger_is_closed_before_a_header(serve: Any) -> None:
     await until(client.sees_now)
     assert proxy.counters.turned_away == {"stranger": 1}
     assert proxy.counters.connections == 0
-
-
-@pytest_twisted.ensureDeferred
-async def test_header_comes_before_tls(serve: Any, tmp_path: Path) -> None:
-    pem = self_signed(tmp_path)
-    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
-    logins = Logins()
-    proxy = await serve(endpoint=endpoint, policy=BALANCED, authenticator=logins, rules=Allow())
-    connection = behind(proxy, b"")
-    client = TLS(connection, pem)
-    await client.handshake()
-    client.send(PASSWORD_GREETING + octets("01 04 75736572 06 736563726574"))
-    assert await client.receive(2) == PASSWORD_CHOSEN
-    await until(lambda: logins.asked)
-    assert logins.asked[0][1] == "127.0.0.9"
-    logins.accept()
-    assert await client.receive(2) == octets("01 00")
-    target = proxy.listen()
-    client.send(TO_SERVER + packed(*target.host) + b"up")
-    far, _ = await target.accept()
-    assert await far.receive(2) == b"up"
-    connection.close()
-    assert await far.rest() == b""
-    await proxy.gone()
-    assert [record.client for record in proxy.records] == ["127.0.0.9:5000"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_client_over_tls_behind_a_balancer_is_not_local(serve: Any, tmp_path: Path) -> None:
-    pem = self_signed(tmp_path)
-    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
-    proxy = await serve(endpoint=endpoint, policy=BALANCED)
-    client = TLS(behind(proxy, b""), pem)
-    await client.handshake()
-    target = proxy.listen()
-    client.send(GREETING + TO_SERVER + packed(*target.host))
-    assert await client.receive(12) == NO_AUTHENTICATION + refusal(2)
 
 
 @pytest_twisted.ensureDeferred

@@ -16,6 +16,7 @@ from socks5.net.poller import READABLE, Poller
 from socks5.outbound import attempts
 from socks5.outbound.attempts import SocketAttempt
 from socks5.outbound.failures import reply_for
+from tests.sockets.streams import Receiver
 from tests.sockets.wires import FarEnd, descriptors, free_port
 from tests.support.failures import Failures
 
@@ -27,23 +28,6 @@ class Nobody(Clock):
 
     def addReader(self, reader: Any) -> None:
         pass
-
-
-class Receiver:
-    """Records the events of a connection."""
-
-    def __init__(self) -> None:
-        self.octets = b""
-        self.events: list[str] = []
-
-    def dataReceived(self, data: bytes) -> None:
-        self.octets += data
-
-    def readConnectionLost(self) -> None:
-        self.events.append("end")
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.events.append("lost")
 
 
 class World:
@@ -145,15 +129,6 @@ def test_who_gets_the_connection_may_close_it_at_once(world: World) -> None:
 
 
 # ---------------------------------------------------------------- failed
-
-
-def test_a_refusal_is_a_refusal(world: World) -> None:
-    before = len(descriptors())
-    world.attempt(("127.0.0.1", free_port()))
-    world.go()
-    [failure] = world.outcomes
-    assert failure.check(ConnectionRefusedError)
-    assert len(descriptors()) == before
 
 
 def test_a_reset_before_it_is_noticed_to_be_connected_is_a_failure(world: World) -> None:

@@ -49,28 +49,6 @@ async def echoed(proxy: Proxy, client: Far, host: str = "127.0.0.1") -> tuple[Fa
     return client, far
 
 
-# ---------------------------------------------------------------- the handshake's deadline
-
-
-@pytest.mark.parametrize("sent", [b"", GREETING[:1], GREETING, GREETING + octets("05 01")])
-@pytest_twisted.ensureDeferred
-async def test_slow_client_is_closed(serve: Any, sent: bytes) -> None:
-    clock = Clock()
-    proxy = await serve(clock=clock)
-    client = proxy.connect(proxy.address)
-    client.send(sent)
-    answer = NO_AUTHENTICATION if sent.startswith(GREETING) else b""
-    await until(lambda: proxy.counters.open_connections)
-    assert await client.receive(len(answer)) == answer
-    clock.advance(119.99 if answer else 9.99)
-    await turn()
-    assert client.sees_now() == ""
-    clock.advance(0.01)
-    assert await client.rest() == b""
-    assert client.sees == "end"
-    await proxy.gone()
-
-
 # ---------------------------------------------------------------- kinds of transport
 
 
@@ -157,35 +135,20 @@ async def test_tls_client_is_served(serve: Any, certificate: Path) -> None:
 
 
 @BY_ENDPOINT
-@pytest.mark.parametrize("has_handshake", [False, True])
+@pytest.mark.parametrize(("is_refused", "seconds"), [(False, 12), (True, 2)])
 @pytest_twisted.ensureDeferred
-async def test_tls_client_that_is_silent_is_gone_in_time(
-    serve: Any, certificate: Path, has_handshake: bool
+async def test_tls_client_that_does_not_answer_the_close_is_gone_in_time(
+    serve: Any, certificate: Path, is_refused: bool, seconds: float
 ) -> None:
-    """Also if it does not answer the alert with which TLS closes."""
-    clock = Clock()
-    proxy = await serve(endpoint=over_tls(certificate), clock=clock)
-    if has_handshake:
-        await tls_client(proxy, certificate)
-    else:
-        proxy.connect(proxy.address)
-    await until(lambda: proxy.counters.open_connections)
-    clock.advance(10)
-    await turn()
-    clock.advance(2)
-    await proxy.gone()
-
-
-@BY_ENDPOINT
-@pytest_twisted.ensureDeferred
-async def test_tls_client_that_stays_after_a_failure_is_gone_in_time(
-    serve: Any, certificate: Path
-) -> None:
+    """Whether it was silent from the start, or has got its failure."""
     clock = Clock()
     proxy = await serve(endpoint=over_tls(certificate), clock=clock)
     client = await tls_client(proxy, certificate)
-    client.send(GREETING + octets("05 01 00") + packed(*proxy.refusing()))
-    assert await client.receive(12) == NO_AUTHENTICATION + refusal(5)
+    if is_refused:
+        client.send(GREETING + octets("05 01 00") + packed(*proxy.refusing()))
+        assert await client.receive(12) == NO_AUTHENTICATION + refusal(5)
+    clock.advance(seconds - 2)
+    await turn()
     clock.advance(2)
     await proxy.gone()
 

@@ -10,15 +10,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 from cryptography import x509
-from service_identity import VerificationError
-from twisted.internet import reactor
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.protocols.haproxy import proxyEndpoint
-from twisted.python.failure import Failure
 
 from socks5.net.tls import TLSEndpoint, tls_endpoint
 from tests.sockets.clients import Far, Proxy, packed
@@ -36,7 +30,6 @@ from tests.support.sessions import (
     octets,
 )
 
-VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 BOTH_METHODS = octets("05 02 02 00")
 SERVER = x509.ExtendedKeyUsageOID.SERVER_AUTH
 EMAIL = x509.RFC822Name("anna@example.org")
@@ -100,30 +93,31 @@ async def lines_of(step: Callable[[], Any]) -> list[tuple[LogLevel, str]]:
 # ---------------------------------------------------------------- who has shown a certificate
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("clients", "version", "greeting", "user"),
+    [
+        ("", ssl.TLSVersion.TLSv1_2, GREETING, "anna@example.org"),
+        ("", ssl.TLSVersion.TLSv1_3, BOTH_METHODS, "anna@example.org"),
+        (":client-certificates=optional", ssl.TLSVersion.TLSv1_3, GREETING, "anna@example.org"),
+        (":client-name=cn", ssl.TLSVersion.TLSv1_3, GREETING, "anna"),
+    ],
+    ids=["TLS 1.2", "preferred to a password", "optional", "by its common name"],
+)
 @pytest_twisted.ensureDeferred
 async def test_a_certificate_is_its_users_login(
-    certified: Certified, version: ssl.TLSVersion
+    certified: Certified, clients: str, version: ssl.TLSVersion, greeting: bytes, user: str
 ) -> None:
     rules = Allow()
-    proxy = await certified.serve(authenticator=Logins(), rules=rules)
+    proxy = await certified.serve(clients, authenticator=Logins(), rules=rules)
     client = await certified.connect(proxy, certified.anna, maximum_version=version)
-    far = await connect(proxy, client, GREETING, NO_AUTHENTICATION)
+    far = await connect(proxy, client, greeting, NO_AUTHENTICATION)
     client.send(b"up")
     far.send(b"down")
     assert await far.receive(2) == b"up"
     assert await client.receive(4) == b"down"
     await over(proxy, client)
-    assert {access.user.name for access, _ in rules.asked} == {"anna@example.org"}
-    assert [record.user for record in proxy.records] == ["anna@example.org"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_certificate_is_preferred_to_a_password(certified: Certified) -> None:
-    proxy = await certified.serve(authenticator=Logins())
-    client = await certified.connect(proxy, certified.anna)
-    await connect(proxy, client, BOTH_METHODS, NO_AUTHENTICATION)
-    await over(proxy, client)
+    assert {access.user.name for access, _ in rules.asked} == {user}
+    assert [record.user for record in proxy.records] == [user]
 
 
 @pytest_twisted.ensureDeferred
@@ -142,15 +136,6 @@ async def test_who_logs_in_all_the_same_is_who_logged_in(certified: Certified) -
 
 
 @pytest_twisted.ensureDeferred
-async def test_without_logins_the_user_is_known_too(certified: Certified) -> None:
-    proxy = await certified.serve(":client-name=cn")
-    client = await certified.connect(proxy, certified.anna)
-    await connect(proxy, client, GREETING, NO_AUTHENTICATION)
-    await over(proxy, client)
-    assert [record.user for record in proxy.records] == ["anna"]
-
-
-@pytest_twisted.ensureDeferred
 async def test_without_a_certificate_passwords_hold(certified: Certified) -> None:
     proxy = await certified.serve(":client-certificates=optional", authenticator=Logins())
     client = await certified.connect(proxy)
@@ -161,15 +146,6 @@ async def test_without_a_certificate_passwords_hold(certified: Certified) -> Non
     client.send(PASSWORD_GREETING)
     assert await client.receive(2) == PASSWORD_CHOSEN
     await over(proxy, client)
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_optional_certificate_counts_like_a_required_one(certified: Certified) -> None:
-    proxy = await certified.serve(":client-certificates=optional", authenticator=Logins())
-    client = await certified.connect(proxy, certified.anna)
-    await connect(proxy, client, GREETING, NO_AUTHENTICATION)
-    await over(proxy, client)
-    assert [record.user for record in proxy.records] == ["anna@example.org"]
 
 
 @pytest_twisted.ensureDeferred
@@ -196,58 +172,6 @@ async def test_without_authorities_no_certificate_is_asked_for(serve: Any, tmp_p
     client.send(GREETING)
     assert await client.receive(2) == octets("05 ff")
     await over(proxy, client)
-
-
-# ---------------------------------------------------------------- a client of Twisted's
-
-
-class Answers(Protocol):
-    """Sends a greeting, keeps what comes, and why it ended."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.reason: BaseException | None = None
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.write(GREETING)
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.reason = reason.value
-
-
-async def by_twisted(certified: Certified, proxy: Proxy, name: str) -> Answers:
-    """A client that verifies the proxy's name, and shows a certificate."""
-    own = PrivateCertificate.loadPEM(certified.anna.read_bytes())
-    trusted = Certificate.loadPEM(certified.authority.path.read_bytes())
-    options = optionsForClientTLS(name, trustRoot=trusted, clientCertificate=own)
-    plain = TCP4ClientEndpoint(reactor, *proxy.address)
-    client: Answers = await connectProtocol(wrapClientTLS(options, plain), Answers())
-    return client
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_client_of_twisteds_gets_in(certified: Certified) -> None:
-    proxy = await certified.serve(authenticator=Logins())
-    client = await by_twisted(certified, proxy, "localhost")
-    await until(lambda: client.received == NO_AUTHENTICATION)
-    assert client.transport is not None
-    client.transport.loseConnection()
-    await until(lambda: client.reason)
-    await proxy.gone()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_proxy_of_another_name_is_noticed(certified: Certified) -> None:
-    proxy = await certified.serve()
-    client = await by_twisted(certified, proxy, "another.example")
-    await until(lambda: client.reason)
-    assert isinstance(client.reason, VerificationError)
-    assert client.received == b""
-    await proxy.gone()
 
 
 # ---------------------------------------------------------------- who is turned away
@@ -363,17 +287,6 @@ async def test_what_is_no_tls_is_closed_at_once(certified: Certified, sent: byte
     other.send(GREETING)
     assert await other.receive(2) == NO_AUTHENTICATION
     await over(proxy, other)
-
-
-@pytest_twisted.ensureDeferred
-async def test_tls_on_a_plain_port_is_closed_at_once(serve: Any, tmp_path: Path) -> None:
-    proxy = await serve(clock=Clock())
-    client = TLS(proxy.connect(proxy.address), self_signed(tmp_path))
-    client.start()
-    lines = await lines_of(lambda: until(client.far.sees_now))
-    client.far.close()
-    await proxy.gone()
-    assert lines == []
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 60])
