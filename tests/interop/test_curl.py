@@ -6,7 +6,6 @@ import pytest
 
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import run, succeed
-from tests.interop.programs import require_program
 from tests.interop.proxy import Proxy
 from tests.interop.servers import Web, payload, sha256
 
@@ -14,12 +13,6 @@ PROXY_ERROR = 97
 SIZE = 20_000_000
 AUTH = ("--auth", "memory:anna:secret")
 READABLE = b"this is a SOCKS5 proxy"
-
-
-@pytest.fixture
-def curl() -> tuple[str, ...]:
-    """curl without anybody's configuration, silent unless something fails."""
-    return (require_program("curl"), "-q", "-sS", "--max-time", "20")
 
 
 def test_a_page(curl: tuple[str, ...], proxy: Proxy, web: Web) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from tests.interop.association import address
 from tests.interop.conftest import StartProxy
-from tests.interop.driven import Driven
 from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import SOURCES, Proxy, Since, running_proxy
@@ -152,16 +151,12 @@ def test_an_expired_ticket(curl: Curl, proxy: Proxy, web: Web, expired: dict[str
 # ---------------------------------------------------------------- a client for every level
 
 LEVEL = pytest.mark.parametrize("level", LEVELS, ids=["none", "integrity", "confidentiality"])
-KIND = pytest.mark.parametrize("kind", [Client, Driven], ids=["by hand", "our half"])
 
 
 @LEVEL
 @pytest.mark.parametrize("is_nec", [False, True], ids=["RFC", "NEC"])
-@KIND
-def test_connect(
-    kind: type[Client], level: int, is_nec: bool, proxy: Proxy, web: Web, alice: dict[str, str]
-) -> None:
-    with kind(proxy.address, initiator(alice)) as client:
+def test_connect(level: int, is_nec: bool, proxy: Proxy, web: Web, alice: dict[str, str]) -> None:
+    with Client(proxy.address, initiator(alice)) as client:
         assert client.log_in(level, is_nec) == level
         code, bound = client.request(CONNECT, *web.server_address[:2])
         assert code == 0
@@ -209,9 +204,8 @@ def target() -> Iterator[socket.socket]:
 
 
 @LEVEL
-@KIND
-def test_bind(kind: type[Client], level: int, proxy: Proxy, alice: dict[str, str]) -> None:
-    with kind(proxy.address, initiator(alice)) as client, socket.socket() as peer:
+def test_bind(level: int, proxy: Proxy, alice: dict[str, str]) -> None:
+    with Client(proxy.address, initiator(alice)) as client, socket.socket() as peer:
         client.log_in(level)
         code, bound = client.request(BIND, "127.0.0.1")
         assert code == 0
@@ -227,12 +221,9 @@ def test_bind(kind: type[Client], level: int, proxy: Proxy, alice: dict[str, str
 
 
 @LEVEL
-@KIND
-def test_associate(
-    kind: type[Client], level: int, proxy: Proxy, echo: Echo, alice: dict[str, str]
-) -> None:
+def test_associate(level: int, proxy: Proxy, echo: Echo, alice: dict[str, str]) -> None:
     with (
-        kind(proxy.address, initiator(alice)) as client,
+        Client(proxy.address, initiator(alice)) as client,
         socket.socket(type=socket.SOCK_DGRAM) as datagrams,
     ):
         datagrams.settimeout(10)

@@ -15,8 +15,8 @@ from twisted.internet import reactor
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.directory import Directory
 from socks5.auth.ldap import LDAPChecker
-from tests.interop.conftest import StartProxy
-from tests.interop.processes import poll, run, running, succeed
+from tests.interop.conftest import StartProxy, page
+from tests.interop.processes import poll, running, succeed
 from tests.interop.programs import require_program
 from tests.interop.servers import Web, free_port
 from tests.support.certificates import self_signed
@@ -259,10 +259,7 @@ def test_curl_logs_in_with_a_user_of_the_directory(
         'user_dn = "uid={name},ou=people,dc=test"\n'
     )
     proxy = start_proxy("--auth", f"ldap:{path}")
-    curl = (require_program("curl"), "-q", "-sS", "--max-time", "20")
-    page = f"http://{web.address}/"
-    for user, status in [("anna:secret", 0), ("anna:mistaken", REJECTED)]:
-        done = run(*curl, "--socks5-hostname", proxy.url, "--proxy-user", user, page)
-        assert done.returncode == status, done.stderr
+    assert page(proxy, web, "anna:secret") == (0, b"a page")
+    assert page(proxy, web, "anna:mistaken")[0] == REJECTED
     assert proxy.sessions(2)[0].user == "anna"
     assert "mistaken" not in proxy.log + proxy.access_log

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.conftest import StartProxy
-from tests.interop.processes import run, succeed
+from tests.interop.conftest import StartProxy, page
+from tests.interop.processes import succeed
 from tests.interop.programs import require_program
-from tests.interop.proxy import Proxy
 from tests.interop.servers import Web
 
 REJECTED = 97
@@ -44,14 +43,6 @@ def service(tmp_path: Path) -> Iterator[Configure]:
         yield configure
     finally:
         path.unlink(missing_ok=True)
-
-
-def page(proxy: Proxy, web: Web, user: str) -> tuple[int, bytes]:
-    curl = (require_program("curl"), "-q", "-sS", "--max-time", "20")
-    done = run(
-        *curl, "--socks5-hostname", proxy.url, "--proxy-user", user, f"http://{web.address}/"
-    )
-    return done.returncode, done.stdout
 
 
 def test_pam_says_who_comes_in(service: Configure, start_proxy: StartProxy, web: Web) -> None:

@@ -93,10 +93,9 @@ def _ncat(proxy: Proxy, *options: str) -> str:
 THROUGH = [pytest.param(_nc, marks=needs("nc")), pytest.param(_ncat, marks=needs("ncat"))]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("through", THROUGH)
-def test_a_command(proxy: Proxy, sshd: SSHServer, through: Through, host: str) -> None:
-    line = sshd.command(through(proxy), host, "echo $((6 * 7)) $SSH_CLIENT")
+def test_a_command(proxy: Proxy, sshd: SSHServer, through: Through) -> None:
+    line = sshd.command(through(proxy), "localhost", "echo $((6 * 7)) $SSH_CLIENT")
     answer, client, port, _ = succeed(*line).decode().split()
     assert answer == "42"
     session = proxy.session()

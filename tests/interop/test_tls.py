@@ -122,11 +122,6 @@ def tls(request: pytest.FixtureRequest, tmp_path: Path, start_proxy: StartProxy)
         yield TLS(tmp_path, start_proxy, tunnels, request.param)
 
 
-@pytest.fixture
-def curl() -> tuple[str, ...]:
-    return (require_program("curl"), "-q", "-sS", "--max-time", "20")
-
-
 # ---------------------------------------------------------------- curl through a tunnel
 
 

@@ -6,33 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.conftest import StartProxy
-from tests.interop.processes import run, succeed
+from tests.interop.conftest import StartProxy, page
+from tests.interop.processes import succeed
 from tests.interop.programs import require_program
-from tests.interop.proxy import SOURCES, Proxy
+from tests.interop.proxy import SOURCES
 from tests.interop.servers import Web
 from tests.support.readme import named
 
 REJECTED = 97
 
 
-@pytest.fixture
-def curl() -> tuple[str, ...]:
-    """curl without anybody's configuration, silent unless something fails."""
-    return (require_program("curl"), "-q", "-sS", "--max-time", "20")
-
-
-def page(curl: tuple[str, ...], proxy: Proxy, web: Web, user: str) -> tuple[int, bytes]:
-    """What curl ends with, and what it shows."""
-    done = run(
-        *curl, "--socks5-hostname", proxy.url, "--proxy-user", user, f"http://{web.address}/"
-    )
-    return done.returncode, done.stdout
-
-
-def test_the_recipe_of_the_readme(
-    curl: tuple[str, ...], start_proxy: StartProxy, web: Web, tmp_path: Path
-) -> None:
+def test_the_recipe_of_the_readme(start_proxy: StartProxy, web: Web, tmp_path: Path) -> None:
     make, serve, fetch = (shlex.split(line) for line in named("users").commands)
     users = tmp_path / "users.txt"
     user = fetch[fetch.index("--proxy-user") + 1]
@@ -43,23 +27,23 @@ def test_the_recipe_of_the_readme(
     options = serve[serve.index("socks5") + 1 :]
     proxy = start_proxy(*(option.replace("users.txt", str(users)) for option in options))
     assert fetch[:3] == ["curl", "--socks5-hostname", "127.0.0.1:1080"]
-    assert page(curl, proxy, web, user) == (0, b"a page")
+    assert page(proxy, web, user) == (0, b"a page")
     assert proxy.session().user == "alice"
-    assert page(curl, proxy, web, user + "s")[0] == REJECTED
+    assert page(proxy, web, user + "s")[0] == REJECTED
 
 
 @pytest.mark.parametrize("option", ["-B", "-m"])
 def test_apaches_htpasswd_makes_users(
-    option: str, curl: tuple[str, ...], start_proxy: StartProxy, web: Web, tmp_path: Path
+    option: str, start_proxy: StartProxy, web: Web, tmp_path: Path
 ) -> None:
     htpasswd = require_program("htpasswd")
     users = tmp_path / "users"
     succeed(htpasswd, "-i", "-c", option, users, "anna", stdin=b"secret")
     proxy = start_proxy("--auth", f"htpasswd:{users}")
-    assert page(curl, proxy, web, "anna:secret") == (0, b"a page")
-    assert page(curl, proxy, web, "anna:Secret")[0] == REJECTED
+    assert page(proxy, web, "anna:secret") == (0, b"a page")
+    assert page(proxy, web, "anna:Secret")[0] == REJECTED
     succeed(htpasswd, "-i", option, users, "bob", stdin=b"another")
-    assert page(curl, proxy, web, "bob:another") == (0, b"a page")
+    assert page(proxy, web, "bob:another") == (0, b"a page")
 
 
 def test_apaches_htpasswd_understands_ours(tmp_path: Path) -> None:
@@ -75,11 +59,11 @@ def test_apaches_htpasswd_understands_ours(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["-6", "-5", "-apr1"])
 def test_openssl_makes_hashes(
-    method: str, curl: tuple[str, ...], start_proxy: StartProxy, web: Web, tmp_path: Path
+    method: str, start_proxy: StartProxy, web: Web, tmp_path: Path
 ) -> None:
     made = succeed(require_program("openssl"), "passwd", method, "-stdin", stdin=b"secret\n")
     users = tmp_path / "users"
     users.write_bytes(b"anna:" + made)
     proxy = start_proxy("--auth", f"htpasswd:{users}")
-    assert page(curl, proxy, web, "anna:secret") == (0, b"a page")
-    assert page(curl, proxy, web, "anna:Secret")[0] == REJECTED
+    assert page(proxy, web, "anna:secret") == (0, b"a page")
+    assert page(proxy, web, "anna:Secret")[0] == REJECTED
