@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -93,35 +94,18 @@ BY_ERRNO = {
 }
 
 
-def as_it_is(number: int) -> Exception:
-    return OSError(number, "")
+WAYS: dict[str, Callable[[int], Exception]] = {
+    "as it is": lambda number: OSError(number, ""),
+    "a connection": lambda number: error.getConnectError((number, "")),
+    "a source address": lambda number: error.ConnectBindError(number, ""),
+    "a port": lambda number: error.CannotListenError("127.0.0.1", 0, OSError(number, "")),
+}
 
 
-def as_a_connection_fails(number: int) -> Exception:
-    return error.getConnectError((number, ""))
-
-
-def as_a_source_address_cannot_be_had(number: int) -> Exception:
-    return error.ConnectBindError(number, "")
-
-
-def as_a_port_cannot_be_opened(number: int) -> Exception:
-    """TCP's of a BIND, and UDP's."""
-    return error.CannotListenError("127.0.0.1", 0, OSError(number, ""))
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        as_it_is,
-        as_a_connection_fails,
-        as_a_source_address_cannot_be_had,
-        as_a_port_cannot_be_opened,
-    ],
-)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("number", sorted(errno.errorcode), ids=errno.errorcode.get)
-def test_every_number_of_the_system_has_its_code(number: int, wrap: Any) -> None:
-    assert reply_for(Failure(wrap(number))) == BY_ERRNO.get(errno.errorcode[number], 1)
+def test_every_number_of_the_system_has_its_code(number: int, way: str) -> None:
+    assert reply_for(Failure(WAYS[way](number))) == BY_ERRNO.get(errno.errorcode[number], 1)
 
 
 @pytest.mark.parametrize("text", ["Connection refused", "Network is unreachable", "timed out"])
