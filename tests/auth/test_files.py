@@ -227,17 +227,17 @@ def test_only_a_changed_file_takes_a_thread(path: Path, monkeypatch: pytest.Monk
 def test_the_users_of_before_are_not_those_of_now_while_a_file_is_read_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kernel = Ticks(monkeypatch)
+    kernel, meanwhile = Ticks(monkeypatch), []
     kernel.now += 3600
-    file = UserFile(str(path), parse_plain)
-    read, meanwhile = file._read, []
 
-    def reading() -> bool:
-        meanwhile.append(file.current())
-        return read()
+    def parse(line: bytes) -> Any:
+        if kernel.stamp.inode == 7:
+            meanwhile.append(file.current())
+        return parse_plain(line)
 
-    monkeypatch.setattr(file, "_read", reading)
-    kernel.stamp = Stamp(1, 2, 3, 5, kernel.stamp.changed)
+    file = UserFile(str(path), parse)
+    path.write_text("bob:word\n")
+    kernel.stamp = kernel.stamp._replace(inode=7)
     file.reread()
     assert meanwhile == [None]
     assert file.current() is not None

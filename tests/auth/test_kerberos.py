@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
@@ -19,6 +20,7 @@ from socks5.auth import LoginNotJudged, User
 from socks5.auth.kerberos import Acceptor, Context, local_name
 from socks5.auth.users import WrongSource
 from socks5.interfaces import IAcceptor, IContext, Step
+from socks5.loglimit import Monotonic
 from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.gssapi import Protection
 
@@ -249,8 +251,10 @@ def test_contexts_are_of_one_client_each(library: Library) -> None:
 
 
 def test_what_the_library_refuses_is_a_failed_login(
-    library: Library, log: list[tuple[LogLevel, str]]
+    library: Library, log: list[tuple[LogLevel, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock()
+    monkeypatch.setattr(Monotonic, "seconds", clock.seconds)
     acceptor = acceptor_of(library)
     for _ in range(12):  # strangers do not fill the log with it
         library.answers.append(GSSError(text="Request is\na replay"))
@@ -258,7 +262,7 @@ def test_what_the_library_refuses_is_a_failed_login(
         assert failure.type is UnauthorizedLogin
     expected = "a security context was refused: Request is\\na replay"
     assert log == [(LogLevel.debug, expected)] * 10
-    acceptor._refusals._end = 0.0
+    clock.advance(60)
     library.answers.append(GSSError())
     outcome(acceptor.accept(CLIENT).step(b"secret"))
     assert log[-1][1] == "a security context was refused: wrong; 2 more without a line"

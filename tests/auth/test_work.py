@@ -1,11 +1,9 @@
 """Slow checks: in threads, bounded, shared, remembered - and cancelled."""
 
-import gc
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
-from types import FunctionType, ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from zope.interface.verify import verifyObject
 from socks5.auth import Login, LoginNotJudged, work
 from socks5.auth.users import keyed
 from socks5.auth.work import Direct, Remembered, Threaded, Work
+from tests.support.memory import holds
 
 CLIENT = "198.51.100.7"
 OTHER = "198.51.100.8"
@@ -190,10 +189,13 @@ def test_without_a_thread_a_login_is_not_judged_and_the_turn_goes_on(
         "no thread to check logins in: can't start new thread; times: 1"
     ]
 
-    outcome = told(busy.run(CLIENT, str, "b"))
-    [thread] = busy._pool.threads  # type: ignore[union-attr]
+    begun: list[threading.Thread] = []
+    start = threading.Thread.start
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda each: begun.append(each) or start(each))
+        outcome = told(busy.run(CLIENT, str, "b"))
     busy.close()
-    thread.join(5)
+    begun[0].join(5)
     for function, *arguments in calls:
         function(*arguments)
     assert outcome == ["b"]
@@ -464,26 +466,6 @@ def test_a_checker_may_answer_at_once(verdict: Callable[[bytes], Deferred[Any]])
     checker = Remembered(Direct(lambda name, _: verdict(name)))
     [given] = told(checker.requestAvatarId(UsernamePassword(b"alice", b"secret")))
     assert given == b"alice" or given.check(UnauthorizedLogin)
-
-
-def held_by(root: object) -> Iterator[object]:
-    """All that an object keeps alive, but for modules, classes and what functions find in them."""
-    seen: dict[int, object] = {}
-    left = [root]
-    while left:
-        each = left.pop()
-        if id(each) in seen or isinstance(each, ModuleType | type):
-            continue
-        seen[id(each)] = each
-        if isinstance(each, FunctionType):
-            left += [each.__closure__, each.__defaults__]
-        else:
-            left += gc.get_referents(each)
-    yield from seen.values()
-
-
-def holds(root: object, password: bytes) -> bool:
-    return any(isinstance(each, bytes) and password in each for each in held_by(root))
 
 
 def test_no_password_is_kept() -> None:

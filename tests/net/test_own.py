@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from itertools import count
 from typing import Any
 
 import pytest
@@ -78,9 +79,15 @@ class Kernel:
         return self._address, 50000
 
 
+PERIODS = count(2, 2)
+
+
 @pytest.fixture(autouse=True)
-def forget() -> None:
-    own._is_ours.cache_clear()
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which is another one for each test: what was found out for one is not believed in the next."""
+    now = [next(PERIODS) * own.LIFETIME]
+    monkeypatch.setattr(own.time, "monotonic", lambda: now[0])
+    return now
 
 
 @pytest.mark.parametrize(
@@ -128,7 +135,6 @@ def test_an_address_without_a_route_is_not_own(
 def test_what_cannot_be_found_out_now_is_what_the_caller_says_and_is_asked_again(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(own.time, "monotonic", lambda: 1000.0)
     with monkeypatch.context() as patched:
         patched.setattr(socket, "socket", Kernel("", number))
         assert is_own_address("198.51.100.1", unknown=True)
@@ -138,15 +144,15 @@ def test_what_cannot_be_found_out_now_is_what_the_caller_says_and_is_asked_again
     assert is_own_address("198.51.100.1", unknown=False)
 
 
-def test_the_kernel_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
+def test_the_kernel_is_asked_once_in_a_while(
+    monkeypatch: pytest.MonkeyPatch, now: list[float]
+) -> None:
     kernel = Kernel("198.51.100.1")
     monkeypatch.setattr(socket, "socket", kernel)
-    monkeypatch.setattr(own.time, "monotonic", lambda: now)
     for _ in range(3):
         assert is_own_address("198.51.100.1", unknown=False)
     assert len(kernel.asked) == 1
-    now += own.LIFETIME
+    now[0] += own.LIFETIME
     assert is_own_address("198.51.100.1", unknown=False)
     assert len(kernel.asked) == 2
 
