@@ -11,7 +11,7 @@ import sys
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint
 
-from socks5 import Access, Rules, ServerFactory
+from socks5 import Access, Rules, ServerFactory, Verdict
 
 
 class PortsOnly(Rules):
@@ -20,13 +20,13 @@ class PortsOnly(Rules):
     def __init__(self, *ports: int) -> None:
         self.ports = ports
 
-    def allows(self, access: Access, address: str | None) -> bool:
+    def judge(self, access: Access, address: str | None) -> Verdict:
         """Asked for each request, with *address* None, and again for each address behind a name."""
-        return (
-            access.target.port in self.ports
-            and not access.target.text.lower().rstrip(".").endswith(".internal")
-            and super().allows(access, address)
-        )
+        if access.target.port not in self.ports:
+            return Verdict(False, "ports")
+        if access.target.text.lower().rstrip(".").endswith(".internal"):
+            return Verdict(False, "internal")
+        return super().judge(access, address)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from socks5.access import Access
+    from socks5.access import Access, Verdict
     from socks5.auth import NoAuthentication, PasswordAuthentication
     from socks5.auth.kerberos import Acceptor
     from socks5.interfaces import (
@@ -70,6 +70,7 @@ __all__ = [
     "Settings",
     "UDPFiltering",
     "UDPPin",
+    "Verdict",
     "as_json",
     "tls_endpoint",
 ]
@@ -104,6 +105,7 @@ _HOMES = {
     "Settings": "socks5.settings",
     "UDPFiltering": "socks5.settings",
     "UDPPin": "socks5.settings",
+    "Verdict": "socks5.access",
     "as_json": "socks5.observe.accesslog",
     "tls_endpoint": "socks5.net.tls",
 }

@@ -8,8 +8,9 @@ replaces.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
@@ -17,12 +18,12 @@ from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
-from socks5.access import Access, IUser, SessionInfo
+from socks5.access import Access, IUser, Reason, SessionInfo, Verdict
 from socks5.counters import Counters
 from socks5.deadlines import IdleTimers
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.gssapi import Protection
-from socks5.protocol.messages import Credentials, Request
+from socks5.protocol.messages import Credentials
 from socks5.settings import Settings
 
 
@@ -34,12 +35,13 @@ class IAccessLog(Interface):
 
 
 class IRules(Interface):
-    """Decides who may do what. Pure: no I/O, no waiting; called for each request, address and UDP
-    target. Only the value True allows (:mod:`socks5.server.verdicts`).
+    """Decides who may do what. Only a :class:`~socks5.access.Verdict` that says so lets anybody through
+    (:mod:`socks5.server.verdicts`).
     """
 
-    def allows(access: Access, address: str | None) -> bool:
-        """Judge one access.
+    def judge(access: Access, address: str | None) -> Verdict | Awaitable[Verdict]:
+        """Judge one access. Asked for each request, address and UDP target, so it must be quick; what takes
+        longer gives something to await, as an ``async def`` does, and is cancelled when the client leaves.
 
         :param access: who asks for what.
         :param address: the IP literal about to be dialled, sent to, or (BIND) that of the peer that
@@ -199,23 +201,102 @@ class IStream(Interface):
 
     transport: ITransport = Attribute("The transport.")
     receiver: IStreamReceiver | None = Attribute("Who takes the events from now on.")
+    bound: Address = Attribute(
+        "What the client is told when it gets the stream: our address towards the target, or (BIND) the peer's."
+    )
+    far: Address | None = Attribute(
+        "Whom it leads to, as the rules were asked; None where that has no address of its own. Only until the stream "
+        "is given a receiver."
+    )
+
+
+Judge = Callable[..., "Verdict | Deferred[Verdict]"]
+"""How a way asks the session's rules of that moment: :meth:`ISession.judge`."""
 
 
 class IDialer(Interface):
-    """Connects to targets: directly, or one day through other proxies."""
+    """How targets are reached: directly, or through others. A way is told for each of its clients
+
+    - *access*, who asks for what; ``access.client`` is whose share of what is bounded it takes
+    - *judge*, to be asked for every IP literal before anything is sent there (:meth:`ISession.judge`)
+    - *settings*, those that the client's session has
+    - *near*, the IP literal of our end of the control connection, with its zone if it is link-local
+    """
 
     def dial(
-        access: Access, target: Address, is_allowed: Callable[[str], bool]
+        access: Access, target: Address, judge: Judge, *, settings: Settings, near: str
     ) -> Deferred[IStream]:
-        """Connect to *target*.
+        """Connect to *target* (CONNECT).
 
-        :param access: who asks; ``access.client`` is whose share of what is bounded it takes.
-        :param is_allowed: asked for every IP literal before it is dialled; the others are not
-            tried.
+        :param target: an IP literal is never sent as a name.
         :returns: a connected stream without a receiver, which must be given one before control
             returns to the reactor; or a failure, which :func:`socks5.outbound.failures.reply_for` turns into
-            a REP octet. Cancelling gives up every attempt.
+            a REP octet, :exc:`~socks5.protocol.errors.ReplyError` into its own. Cancelling gives up every attempt.
         """
+
+    def await_peer(
+        access: Access, expected: Address, judge: Judge, *, settings: Settings, near: str
+    ) -> Deferred[IPeerPort]:
+        """Listen for one peer (BIND).
+
+        :param expected: the request's address: only that host may come, zeros stand for any. The way resolves it,
+            and chooses the port; beside zeros it may be a port that the client would like.
+        :returns: a port that listens, or a failure as of :meth:`dial`. Cancelling gives up.
+        """
+
+
+class IPeerPort(Interface):
+    """Where the peer of a BIND is awaited."""
+
+    bound: Address = Attribute("Where it may connect to: what the first reply says.")
+    peer: Deferred[IStream] = Attribute(
+        "The peer's stream, under the conditions of IDialer.dial, or a failure: no peer came in time."
+    )
+
+    def close() -> None:
+        """Wait no longer, and for nobody any more; may be called twice."""
+
+
+class IDatagrams(Interface):
+    """The targets' side of an association."""
+
+    def send(target: Address, payload: bytes, client: Hashable) -> None:
+        """Send a datagram, now or when its name is resolved and its address judged; or drop it, and say so.
+
+        :param client: whom answers of that target are for, from now on; the receiver gets it with each of them.
+        """
+
+    def join(port: Any) -> None:
+        """The client's datagrams come from *port*, plain. Where both sides can, they go in batches from there on."""
+
+    def rejudge() -> None:
+        """The rules are others now: whatever was judged is judged anew."""
+
+    def close() -> None:
+        """The association is over. Nobody is told anything any more, but what was dropped until now."""
+
+
+class IDatagramReceiver(Interface):
+    """The client's side of an association."""
+
+    def received(payload: bytes, sender: Address, client: Hashable) -> bool:
+        """A datagram has come from a target.
+
+        :param client: whom it is for: see :meth:`IDatagrams.send`.
+        :returns: whether it went there.
+        """
+
+    def sent(octets: int) -> None:
+        """A datagram has left for its target."""
+
+    def moved(is_up: bool, count: int, octets: int) -> None:
+        """That many datagrams, with that many octets of payload, have passed in a batch."""
+
+    def dropped(why: str, count: int = 1) -> None:
+        """That many datagrams were dropped, for that reason: a few words."""
+
+    def crashed(failure: Failure) -> None:
+        """A bug, which would meet every datagram."""
 
 
 class ICommand(Interface):
@@ -225,6 +306,9 @@ class ICommand(Interface):
     bytes_down: int = Attribute("Octets towards the client so far.")
     dropped: int = Attribute("Datagrams dropped so far.")
     drops: Mapping[str, int] = Attribute("How many of them for which reason.")
+    far: Address | None = Attribute(
+        "Whom it is connected to, as the rules were asked; None before, or if there is nobody."
+    )
 
     def start() -> None:
         """Begin; leads to ``session.reply`` or ``session.fail``, then or later."""
@@ -235,31 +319,38 @@ class ICommand(Interface):
         :returns: whether the command goes on all the same; if not, the session ends.
         """
 
-    def stop(reason: str) -> None:
-        """End at once, give back every port, timer and connection. Called at most once, by the
-        session.
+    def rejudge() -> bool | Deferred[bool]:
+        """The session's rules are others now, and allow the request itself.
+
+        :returns: whether what the command is doing now is still allowed.
+        """
+
+    def stop(reason: Reason, within: float) -> None:
+        """End. Gives everything back, and leads to ``session.end(reason)`` once its streams are gone: at once where
+        there are none, else when their readers have what is written.
+
+        :param within: seconds that this may take. 0: it is done now, by force. The session says so itself when the
+            time is over; it also says so when the session is over by other means, and hears no ``end`` then.
         """
 
 
 class ISession(Interface):
     """What a command may do to its client and may know of its server."""
 
-    reactor: IReactorTime = Attribute("The clock and, where the command needs them, TCP and UDP.")
+    reactor: IReactorTime = Attribute("The clock and, where the command needs them, sockets.")
     idle_timers: IdleTimers = Attribute("Those who notice silence.")
     settings: Settings = Attribute("The settings this session began with.")
-    rules: IRules = Attribute("Who may do what.")
-    resolver: IResolver = Attribute("Names to addresses.")
     dialer: IDialer = Attribute("How targets are reached.")
     counters: Counters = Attribute("The process's totals.")
-    stream: IStream = Attribute("The control connection; setting its receiver takes it over.")
-    request: Request = Attribute("What the client asked for.")
-    access: Access = Attribute("The same with the client, for the rules.")
+    access: Access = Attribute(
+        "Who asks for what. Its target is the request's; an IP literal that was sent as a name is one here."
+    )
+    control: IStream = Attribute("The control connection; setting its receiver takes it over.")
     client_host: str = Attribute(
         "The IP literal of the control connection's far end; loopback for a UNIX socket."
     )
-    server_host: str = Attribute("The IP literal of the control connection's near end, likewise.")
-    server_interface: str = Attribute(
-        "The same, with an IPv6 zone where it needs one: what to listen on."
+    near: str = Attribute(
+        "The IP literal of its near end, likewise, with an IPv6 zone where it needs one: what to listen on."
     )
 
     protection: IProtection | None = Attribute(
@@ -270,6 +361,14 @@ class ISession(Interface):
         "How many octets came behind the request and have not been taken."
     )
     has_client_ended: bool = Attribute("Whether the client has sent its end already.")
+
+    def judge(address: str | None, target: Address | None = None) -> Verdict | Deferred[Verdict]:
+        """Ask the rules of now. What they answer with besides a verdict refuses; what they raise is raised.
+
+        :param address: the IP literal; None: only what is asked for.
+        :param target: a datagram's; None: the request's.
+        :returns: the verdict, if it is there at once.
+        """
 
     def reply(code: int, address: Address = UNSPECIFIED) -> None:
         """Send a reply. After a success the next octets are the command's business."""
@@ -287,7 +386,9 @@ class ISession(Interface):
     def take_optimistic() -> bytes:
         """The octets that came behind the request; only after a reply that succeeded."""
 
-    def end(reason: str) -> None:
+    def end(reason: Reason, text: str = "") -> None:
         """The session is over: closes the control connection in order, once everything written is
-        sent.
+        sent. Called again, it does nothing.
+
+        :param text: what the record shows instead of the reason.
         """

@@ -38,6 +38,7 @@ from typing_extensions import override
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from socks5.access import ALLOWED
 from socks5.interfaces import IDialer, IResolver, IStream
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
@@ -45,7 +46,7 @@ from socks5.protocol.address import Address
 from socks5.settings import Settings
 from tests.sockets.streams import FakeFar
 from tests.sockets.wires import FarEnd, free_port, until
-from tests.support.providers import ASKER, FakeDialer, FakeLookup, FakeResolver
+from tests.support.providers import ASKER, FakeDialer, FakeLookup, FakeResolver, begin_dial
 from tests.support.reactor import FakeReactor
 from tests.support.transports import (
     CLIENT,
@@ -645,7 +646,7 @@ def fake_dialer() -> Dialling:
 
 def real_dialer() -> Dialling:
     reactor = FakeReactor()
-    dialer = DirectDialer(reactor, Settings(), FakeResolver())
+    dialer = DirectDialer(reactor, FakeResolver())
     return Dialling(
         dialer,
         lambda: reactor.connectors[-1].succeed(),  # noqa: PLW0108 - it is not there yet
@@ -663,7 +664,7 @@ TARGET = Address("192.0.2.80", 80)
 
 def test_a_dial_that_succeeds_gives_a_stream_without_receiver(dialling: Dialling) -> None:
     assert verifyObject(IDialer, dialling.dialer)
-    given = outcome(dialling.dialer.dial(ASKER, TARGET, lambda host: True))
+    given = outcome(begin_dial(dialling.dialer, TARGET))
     assert given == []
     transport = dialling.succeed()
     [stream] = given
@@ -673,23 +674,22 @@ def test_a_dial_that_succeeds_gives_a_stream_without_receiver(dialling: Dialling
 
 
 def test_a_dial_that_fails(dialling: Dialling) -> None:
-    given = outcome(dialling.dialer.dial(ASKER, TARGET, lambda host: True))
+    given = outcome(begin_dial(dialling.dialer, TARGET))
     dialling.fail(ConnectionRefusedError())
     assert given[0].check(ConnectionRefusedError)
 
 
 def test_a_dial_that_is_cancelled(dialling: Dialling) -> None:
-    dial = dialling.dialer.dial(ASKER, TARGET, lambda host: True)
-    given = outcome(dial)
-    dial.cancel()
+    began = begin_dial(dialling.dialer, TARGET)
+    given = outcome(began)
+    began.cancel()
     assert given[0].check(CancelledError)
 
 
 def test_a_fake_dialer_remembers() -> None:
     dialer = FakeDialer(FakeReactor())
-    assert dialer.is_allowed("192.0.2.1")
-    outcome(dial := dialer.dial(ASKER, TARGET, lambda host: host == "allowed"))
-    dial.cancel()
+    assert dialer.judge("192.0.2.1") is ALLOWED
+    outcome(began := begin_dial(dialer, TARGET, lambda host: host))
+    began.cancel()
     assert (dialer.askers, dialer.targets, dialer.cancelled) == ([ASKER], [TARGET], [TARGET])
-    assert dialer.is_allowed("allowed")
-    assert not dialer.is_allowed("192.0.2.1")
+    assert dialer.judge("asked") == "asked"

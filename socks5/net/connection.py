@@ -362,6 +362,9 @@ class Connection:
             self._near = address_from(self.socket.getsockname())
         return self._near
 
+    bound = near
+    """See :class:`socks5.interfaces.IStream`."""
+
     @property
     def far(self) -> Address:
         """The far end."""

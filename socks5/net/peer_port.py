@@ -20,6 +20,14 @@ from socks5.protocol.address import Address
 _STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 
 
+class PeerConnection(Connection):
+    """The peer's connection: a client is told where it comes from."""
+
+    __slots__ = ()
+
+    bound = Connection.far
+
+
 class PeerPort:
     """A listening TCP socket in a poller, for the peer of a BIND.
 
@@ -95,7 +103,7 @@ class PeerPort:
                 sock.close()
         if is_awaited:
             sock.setblocking(False)
-            connection = Connection(self._poller, sock, None, name)
+            connection = PeerConnection(self._poller, sock, None, name)
             self._poller.add(connection.fd, connection)
             self._connected(connection)
 

@@ -26,9 +26,10 @@ from zope.interface import implementer
 
 from socks5.interfaces import IStream, IStreamReceiver
 from socks5.net.addresses import address_from
-from socks5.net.connection import Connection
+from socks5.net.connection import Connection, far_end, near_end
 from socks5.net.poller import HUNG_UP, WRITABLE, Poller
 from socks5.net.tcp_options import prepare, prepare_transport
+from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.networks import socket_name
 
 _IP_BIND_ADDRESS_NO_PORT = 24
@@ -65,6 +66,17 @@ class Stream(protocol.Protocol):
     """
 
     receiver: IStreamReceiver | None = None
+
+    @property
+    def bound(self) -> Address:
+        """See :class:`socks5.interfaces.IStream`."""
+        return near_end(self.transport)
+
+    @property
+    def far(self) -> Address | None:
+        """See :class:`socks5.interfaces.IStream`. A UNIX socket, for example, has no address."""
+        far = far_end(self.transport)
+        return None if far is UNSPECIFIED else far
 
     @override
     def makeConnection(self, transport: Any) -> None:

@@ -5,15 +5,14 @@ The families' addresses are interleaved, in the resolver's order or with the fam
 prefer. The next attempt begins when the one before failed or has not answered for
 :attr:`~socks5.settings.Settings.attempt_delay`; the first that connects wins, the others are given up. A few
 are under way at a time, and the oldest makes room for the next: addresses that never answer do not keep one
-that works from being tried. Only addresses that were asked for are dialled, so a name cannot lead past the
-rules.
+that works from being tried. Only addresses that the rules allow are dialled, so a name cannot lead past them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import chain, islice, zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -22,13 +21,14 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.access import Access
+from socks5.access import Access, Verdict
 from socks5.deadlines import Deadlines, clock_of
-from socks5.interfaces import IDialer, IResolver, IStream
-from socks5.net.names import without_false_name
+from socks5.interfaces import IDialer, IPeerPort, IResolver, IStream, Judge
 from socks5.net.poller import poller_of
 from socks5.outbound.attempts import Attempt, EndpointAttempt, SocketAttempt
 from socks5.outbound.failures import most_telling
+from socks5.outbound.judging import allowed
+from socks5.outbound.peers import await_peer
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed, TTLExpired
 from socks5.protocol.networks import subscriber
@@ -66,18 +66,19 @@ _A_MOMENT = 0.001
 class _Single:
     """The attempt at a target that has one address."""
 
-    __slots__ = ("_attempt", "_dialer", "_winner")
+    __slots__ = ("_attempt", "_dialer", "_settings", "_winner")
 
-    def __init__(self, dialer: DirectDialer) -> None:
+    def __init__(self, dialer: DirectDialer, settings: Settings) -> None:
         self._dialer = dialer
+        self._settings = settings
         self._attempt: Attempt | None = None
         self._winner: Deferred[IStream] | None = Deferred(self._cancelled)
 
     def start(self, host: str, port: int) -> Deferred[IStream]:
-        winner, dialer = self._winner, self._dialer
+        winner, dialer, settings = self._winner, self._dialer, self._settings
         assert winner is not None
-        dialer.deadlines.set(self, self._too_long)
-        self._attempt = attempt = dialer.attempt(host, port, self._done)
+        dialer.deadlines.set(self, settings.connect_timeout, self._too_long)
+        self._attempt = attempt = dialer.attempt(host, port, settings, self._done)
         attempt.start()
         return winner
 
@@ -92,7 +93,7 @@ class _Single:
         self._give_up()
 
     def _too_long(self) -> None:
-        self._give_up().errback(self._dialer.silence())
+        self._give_up().errback(silence(self._settings))
 
     def _give_up(self) -> Deferred[IStream]:
         attempt = self._attempt
@@ -121,14 +122,26 @@ class _Race:
         "_hosts",
         "_is_beginning",
         "_next",
+        "_patience",
         "_port",
         "_running",
+        "_settings",
         "_whose",
         "_winner",
     )
 
-    def __init__(self, dialer: DirectDialer, client: str, hosts: Sequence[str], port: int) -> None:
+    def __init__(
+        self,
+        dialer: DirectDialer,
+        settings: Settings,
+        client: str,
+        hosts: Sequence[str],
+        port: int,
+    ) -> None:
         self._dialer = dialer
+        self._settings = settings
+        self._patience = AT_ONCE * settings.attempt_delay
+        """Seconds that an attempt has before it may be given up for another, while the time of all is not over."""
         self._whose = client
         self._hosts = list(hosts)
         self._hosts.reverse()
@@ -143,7 +156,7 @@ class _Race:
     def start(self) -> Deferred[IStream]:
         winner = self._winner
         assert winner is not None
-        self._dialer.deadlines.set(self, self._too_long)
+        self._dialer.deadlines.set(self, self._settings.connect_timeout, self._too_long)
         self._begin()
         return winner
 
@@ -164,7 +177,7 @@ class _Race:
         if self._winner is None:
             return
         if self._hosts:
-            self._begin_later(0.0 if has_failed else self._dialer.settings.attempt_delay)
+            self._begin_later(0.0 if has_failed else self._settings.attempt_delay)
         elif not self._running:
             self._end().errback(most_telling(self._failures))
 
@@ -174,7 +187,7 @@ class _Race:
         :returns: whether it has failed already.
         """
         failures = len(self._failures)
-        attempt = self._dialer.attempt(self._hosts.pop(), self._port, self._done)
+        attempt = self._dialer.attempt(self._hosts.pop(), self._port, self._settings, self._done)
         self._running[attempt] = self._dialer.now()
         attempt.start()
         return len(self._failures) > failures
@@ -191,14 +204,14 @@ class _Race:
         oldest = next(iter(self._running))
         del self._running[oldest]  # whose share goes to the one that follows
         oldest.cancel()
-        silence = f"no answer within {self._dialer.patience:g} s, and others were to be tried"
+        silence = f"no answer within {self._patience:g} s, and others were to be tried"
         self._failures.append(Failure(TTLExpired(silence)))
         return True
 
     def _oldest_has(self) -> float:
         """Seconds that the oldest attempt has left before it may have to make room."""
         began = next(iter(self._running.values()))
-        return began + self._dialer.patience - self._dialer.now()
+        return began + self._patience - self._dialer.now()
 
     def _begin_later(self, delay: float) -> None:
         """Set the time for the next attempt."""
@@ -224,7 +237,7 @@ class _Race:
         self._end()
 
     def _too_long(self) -> None:
-        self._end().errback(most_telling([*self._failures, self._dialer.silence()]))
+        self._end().errback(most_telling([*self._failures, silence(self._settings)]))
 
     def _end(self) -> Deferred[IStream]:
         """Stop the clock and every attempt that still runs.
@@ -272,29 +285,51 @@ class _Shares:
             del self._taken[whose]
 
 
+def silence(settings: Settings) -> Failure:
+    """What it is when no address has answered in time."""
+    return Failure(TTLExpired(f"no answer within {settings.connect_timeout:g} s"))
+
+
+class _Deadlines:
+    """To be replaced by Deadlines, once they are of any length."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._queues: dict[float, Deadlines] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def set(self, key: object, seconds: float, callback: Callable[[], object]) -> None:
+        """Call *callback* in so many seconds."""
+        if seconds not in self._queues:
+            self._queues[seconds] = Deadlines(self._reactor, seconds)
+        self._queues[seconds].set(key, callback)
+
+    def clear(self, key: object) -> None:
+        """Do not."""
+        for queue in self._queues.values():
+            queue.clear(key)
+
+
 @implementer(IDialer)
 class DirectDialer:
-    """Connects to targets directly.
+    """Reaches targets directly.
 
     :param reactor: provides IReactorTCP and the clock; with a poller, sockets are our own.
-    :param settings: time-outs and source addresses.
     :param resolver: asked for targets that are names.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, resolver: IResolver) -> None:
+    def __init__(self, reactor: Any, resolver: IResolver) -> None:
         self.reactor = reactor
         self.now = clock_of(reactor)
-        self.settings = settings
-        self.deadlines = Deadlines(reactor, settings.connect_timeout)
         self.shares = _Shares()
-        self.patience = AT_ONCE * settings.attempt_delay
-        """Seconds that an attempt has before it may be given up for another, while the time of all is not over."""
-        self._family = settings.family
+        self.deadlines = _Deadlines(reactor)
         self._resolver = resolver
         self._poller = poller_of(reactor)
 
     def dial(
-        self, access: Access, target: Address, is_allowed: Callable[[str], bool]
+        self, access: Access, target: Address, judge: Judge, *, settings: Settings, near: str
     ) -> Deferred[IStream]:
         """See :meth:`socks5.interfaces.IDialer.dial`.
 
@@ -306,38 +341,56 @@ class DirectDialer:
         """
         host = target.host
         if isinstance(host, bytes):
-            target = without_false_name(target)
-            host = target.host
-        if isinstance(host, str):
-            host = unmap(host)
-            if not self._family.allows(host):
-                return fail(AddressTypeNotSupported("targets of this family are not reached"))
-            if is_allowed(host) is not True:
-                return fail(NotAllowed("the target is not allowed"))
-            return _Single(self).start(host, target.port)
-        if target.is_unspecified:
+            return self._dial_name(access, host, target.port, judge, settings)
+        host = unmap(host)
+        if not settings.family.allows(host):
+            return fail(AddressTypeNotSupported("targets of this family are not reached"))
+        verdict = judge(host)
+        if isinstance(verdict, Deferred):
+            return verdict.addCallback(self._dial_judged, host, target.port, settings)
+        if verdict.is_allowed is not True:
+            return fail(NotAllowed("the target is not allowed"))
+        return _Single(self, settings).start(host, target.port)
+
+    def _dial_judged(
+        self, verdict: Verdict, host: str, port: int, settings: Settings
+    ) -> Deferred[IStream]:
+        return self._dial_all("", (host,) if verdict.is_allowed is True else (), port, settings)
+
+    def _dial_name(
+        self, access: Access, name: bytes, port: int, judge: Judge, settings: Settings
+    ) -> Deferred[IStream]:
+        if not name:
             return fail(DNSLookupError("an empty name"))
-        lookup = self._resolver.resolve(host, access.client)
+        client = access.client
+        lookup = self._resolver.resolve(name, client)
         dialled: Deferred[IStream] = lookup.addCallback(
-            lambda hosts: self._race(access.client, hosts, target.port, is_allowed).addErrback(
-                self._failed, host
+            lambda hosts: self._race(client, hosts, port, judge, settings).addErrback(
+                self._failed, name
             )
         )
         return dialled
 
     def _race(
-        self, client: str, hosts: Sequence[str], port: int, is_allowed: Callable[[str], bool]
+        self, client: str, hosts: Sequence[str], port: int, judge: Judge, settings: Settings
     ) -> Deferred[IStream]:
-        reachable = self._family.in_order(hosts)
+        reachable = settings.family.in_order(hosts)
         if not reachable:
             return fail(HostUnreachable("the name has no address of a family that is reached"))
         asked = interleaved(reachable)[:MOST_ADDRESSES]
-        allowed = list(islice((host for host in asked if is_allowed(host) is True), MOST_ATTEMPTS))
-        if not allowed:
+        found = allowed(asked, judge, MOST_ATTEMPTS)
+        if isinstance(found, Deferred):
+            return found.addCallback(lambda later: self._dial_all(client, later, port, settings))
+        return self._dial_all(client, found, port, settings)
+
+    def _dial_all(
+        self, client: str, hosts: Sequence[str], port: int, settings: Settings
+    ) -> Deferred[IStream]:
+        if not hosts:
             return fail(NotAllowed("no address of the target is allowed"))
-        if len(allowed) == 1:
-            return _Single(self).start(allowed[0], port)
-        return _Race(self, client, allowed, port).start()
+        if len(hosts) == 1:
+            return _Single(self, settings).start(hosts[0], port)
+        return _Race(self, settings, client, hosts, port).start()
 
     def _failed(self, failure: Failure, name: bytes) -> Failure:
         """Not one address of a name could be reached, unless none was to be tried."""
@@ -345,14 +398,18 @@ class DirectDialer:
             self._resolver.failed(name)
         return failure
 
-    def silence(self) -> Failure:
-        """What it is when no address has answered in time."""
-        return Failure(TTLExpired(f"no answer within {self.settings.connect_timeout:g} s"))
-
-    def attempt(self, host: str, port: int, done: Callable[[Attempt, Any], None]) -> Attempt:
+    def attempt(
+        self, host: str, port: int, settings: Settings, done: Callable[[Attempt, Any], None]
+    ) -> Attempt:
         """An attempt at one address, to be started."""
-        settings = self.settings
         source = settings.outgoing.like(host)
         if self._poller is not None:
             return SocketAttempt(self._poller, host, port, source, done)
         return EndpointAttempt(self.reactor, host, port, source, settings.connect_timeout, done)
+
+    def await_peer(
+        self, access: Access, expected: Address, judge: Judge, *, settings: Settings, near: str
+    ) -> Deferred[IPeerPort]:
+        """See :meth:`socks5.interfaces.IDialer.await_peer`."""
+        asking = (access, expected, judge, settings, near)
+        return Deferred.fromCoroutine(await_peer(self.reactor, self._resolver, *asking))

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from zope.interface import implementer
 
-from socks5.access import Access
+from socks5.access import ALLOWED, DENIED, Access, Verdict
 from socks5.interfaces import IRules
 from socks5.protocol.embedded import carried
 from socks5.protocol.networks import Networks
@@ -70,10 +70,19 @@ class Rules:
     reaches_itself: ClassVar[bool] = False
     """Whether clients may connect to the proxy's own listeners through it."""
 
-    def allows(self, access: Access, address: str | None) -> bool:
-        """See :meth:`socks5.interfaces.IRules.allows`."""
+    def judge(self, access: Access, address: str | None) -> Verdict:
+        """See :meth:`socks5.interfaces.IRules.judge`. These verdicts are there at once, and their rules have no
+        names.
+        """
         if address is None:
-            return True
+            return ALLOWED
         if is_special(address) and not access.is_local:
-            return False
-        return self.reaches_itself or not access.leads_to_us(address)
+            return DENIED
+        is_open = self.reaches_itself or not access.leads_to_us(address)
+        return ALLOWED if is_open else DENIED
+
+    def allows(self, access: Access, address: str | None) -> bool:
+        """The verdict as True or False, for rules that were written before there were verdicts: they override this
+        one, and ask it by ``super()``.
+        """
+        return self.judge(access, address).is_allowed

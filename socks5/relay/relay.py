@@ -20,6 +20,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from socks5.access import Reason
 from socks5.deadlines import IdleTimer, IdleTimers
 from socks5.interfaces import IStream
 from socks5.net.tcp_options import keep_transport_alive
@@ -101,7 +102,7 @@ class Side(ABC):
 class Owner(Protocol):
     """Whose relay it is."""
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: Reason) -> None:
         """Both streams are gone."""
 
 
@@ -112,7 +113,7 @@ class Relay:
     :param settings: the idle and linger limits, and when a silent target is probed.
     :param near: the client's stream; ours from :meth:`start` on.
     :param far: the target's, likewise.
-    :param owner: told once, with the reason in a few words, when both are gone.
+    :param owner: told once, with the reason, when both are gone.
     :param kind: what moves the octets.
     """
 
@@ -143,7 +144,7 @@ class Relay:
         self._far = kind(self, far)
         self._near.peer, self._far.peer = self._far, self._near
         self._owner: Owner | None = owner
-        self._reason = ""
+        self._reason: Reason | None = None
         self.is_closing = False
         self._timer: IdleTimer | None = None
         self._resetting: IDelayedCall | None = None
@@ -168,7 +169,7 @@ class Relay:
         if self._settings.keepalive:
             self._timers.young.add(self)
         if self._settings.idle_timeout > 0:
-            self._watch(self._settings.idle_timeout, "idle")
+            self._watch(self._settings.idle_timeout, Reason.IDLE)
         near, far = self._near, self._far
         near.attach()
         far.attach()
@@ -190,15 +191,24 @@ class Relay:
             with suppress(OSError):  # it is about to be lost
                 keep_transport_alive(self._far.stream.transport, self._settings.keepalive)
 
-    def stop(self, reason: str) -> None:
-        """Close both sides, in order; what does not close within the linger limit is aborted.
-        Harmless when over, and while a reset is being passed on.
+    def stop(self, reason: Reason, by_force: bool = False) -> None:
+        """End it, in order: close both sides, each once it has taken what is written; what does not close within
+        the linger limit is aborted. Harmless when over, and while a reset is being passed on.
+
+        :param by_force: abort both sides.
         """
-        if self._owner is not None and self._resetting is None:
+        if self._owner is None:
+            return
+        if by_force:
+            self._abort(reason)
+        elif self._resetting is None:
             self._finish(reason)
 
-    def _name(self, side: Side) -> str:
-        return "client" if side is self._near else "target"
+    def _closed(self, side: Side) -> Reason:
+        return Reason.CLIENT_CLOSED if side is self._near else Reason.TARGET_CLOSED
+
+    def _reset_by(self, side: Side) -> Reason:
+        return Reason.CLIENT_RESET if side is self._near else Reason.TARGET_RESET
 
     def half_closed(self, side: Side) -> None:
         """*side* will send nothing more: its peer is told so once it has all; both ends make an end
@@ -208,16 +218,16 @@ class Relay:
         if peer.is_lost:
             return  # by a reset, which is about to be passed on
         if peer.has_ended or not (side.can_half_close and peer.can_half_close):
-            self._finish(f"{self._name(side)} closed")
+            self._finish(self._closed(side))
         else:
-            self._watch(self._settings.linger_timeout, "half-closed and silent")
+            self._watch(self._settings.linger_timeout, Reason.HALF_CLOSED)
             peer.end()
 
     def failing(self, side: Side) -> None:
         """*side* was reset, but octets that came before have still to be read, once its peer has
         taken others. That may take a while, not for ever.
         """
-        self._watch(RESET_PATIENCE, f"reset by {self._name(side)}")
+        self._watch(RESET_PATIENCE, self._reset_by(side))
 
     def lost(self, side: Side, reason: Failure) -> None:
         """*side*'s transport is gone: its peer follows, in order after an orderly end, else with a
@@ -227,9 +237,9 @@ class Relay:
         if peer.is_lost:
             self._conclude()
         elif isinstance(reason.value, ConnectionDone):
-            self._finish(f"{self._name(side)} closed")
+            self._finish(self._closed(side))
         else:
-            self._reason = self._reason or f"reset by {self._name(side)}"
+            self._reason = self._reason or self._reset_by(side)
             self.is_closing = True
             if self._timer is not None:
                 self._stop_watching()
@@ -253,7 +263,7 @@ class Relay:
         first, *others = delays
         self._resetting = self._timers.reactor.callLater(first, self._reset, side, others)
 
-    def _finish(self, reason: str) -> None:
+    def _finish(self, reason: Reason) -> None:
         """Close what is still open once everything written is sent."""
         self._reason = self._reason or reason
         self.is_closing = True
@@ -261,9 +271,9 @@ class Relay:
             if not side.is_lost:
                 side.close()
         if self._owner is not None:
-            self._watch(self._settings.linger_timeout, "closing and silent")
+            self._watch(self._settings.linger_timeout, Reason.CLOSING)
 
-    def _watch(self, seconds: float, reason: str) -> None:
+    def _watch(self, seconds: float, reason: Reason) -> None:
         """Abort both sides after that much silence."""
         self._stop_watching()
         # As if nothing were unsent, which would have to be asked: most are over before the first look.
@@ -284,7 +294,7 @@ class Relay:
             moved += side.octets - (0 if side.is_lost else side.unsent())
         return moved
 
-    def _abort(self, reason: str) -> None:
+    def _abort(self, reason: Reason) -> None:
         self._reason = reason
         for side in (self._near, self._far):
             if not side.is_lost:
@@ -302,4 +312,5 @@ class Relay:
         if resetting is not None:
             resetting.cancel()
         assert owner is not None
+        assert self._reason is not None
         owner.end(self._reason)

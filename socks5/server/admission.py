@@ -151,10 +151,10 @@ class GuardedSession(ServerProtocol):
         return self.factory.now() - self._asked_at >= self.settings.handshake_timeout / 2
 
     @override
-    def _over(self, reason: str) -> None:
+    def _over(self, reason: str, within: float = 0.0) -> None:
         if self._end_asking():  # there was no verdict yet
             self._count(is_judged=False)
-        super()._over(reason)
+        super()._over(reason, within)
 
     @override
     def _accepted(self, user: IUser) -> None:

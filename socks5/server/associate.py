@@ -38,6 +38,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
+from socks5.access import Reason, Verdict
 from socks5.deadlines import IdleTimer
 from socks5.interfaces import ICommand, ISession, IStreamReceiver
 from socks5.net.addresses import address_of
@@ -112,10 +113,11 @@ class _Control:
         """RFC 1928 gives octets here no meaning: dropped."""
 
     def readConnectionLost(self) -> None:
-        self._session.end("client closed")
+        self._session.end(Reason.CLIENT_CLOSED)
 
     def connectionLost(self, reason: Failure) -> None:
-        self._session.end("client closed" if reason.check(ConnectionDone) else "reset by client")
+        is_orderly = reason.check(ConnectionDone)
+        self._session.end(Reason.CLIENT_CLOSED if is_orderly else Reason.CLIENT_RESET)
 
 
 @implementer(ICommand)
@@ -155,7 +157,7 @@ class Associate:
         self._routes_up: dict[int, Route] = {}
         self._routes_down: dict[int, Route] = {}
         self._own_ports = ports_of(session.reactor)
-        self._zone = "".join(session.server_interface.partition("%")[1:])
+        self._zone = "".join(session.near.partition("%")[1:])
         self._local_ports: set[int] = set()
 
     def start(self) -> None:
@@ -175,23 +177,23 @@ class Associate:
         self._idle = session.idle_timers.start(
             self._settings.udp_idle_timeout,
             self._look,
-            lambda: session.end("idle"),
+            lambda: session.end(Reason.IDLE),
             self._looks,
         )
         bound = address_of(self._client_side.getHost())
         host = self._settings.advertise.like(bound.text) or bound.host
         session.reply(ReplyCode.SUCCEEDED, Address(host, bound.port))
         session.take_optimistic()
-        session.stream.receiver = _Control(session)
+        session.control.receiver = _Control(session)
         if session.has_client_ended:
-            session.end("client closed")
+            session.end(Reason.CLIENT_CLOSED)
 
     def _bind_client_side(self) -> Any:
         """Listen on the control connection's local address, on a port of the configured range.
 
         :raises CannotListenError: every port of the range is taken.
         """
-        interface = self.session.server_interface
+        interface = self.session.near
         if self._settings.udp_ports is None:
             return self._listen(True, 0, interface)
         first, last = self._settings.udp_ports
@@ -282,7 +284,7 @@ class Associate:
         """The port that the request named; 0 for unknown, as it is behind an address that is not
         the client's.
         """
-        announced = self.session.request.address
+        announced = self.session.access.target
         is_credible = announced.is_unspecified or unmap(announced.text) == self.session.client_host
         return announced.port if is_credible else 0
 
@@ -360,7 +362,7 @@ class Associate:
             done(hosts)
 
         host = cast("bytes", name.host)
-        wait = self.session.resolver.resolve(host, self.session.access.client)
+        wait = cast("Any", self.session).resolver.resolve(host, self.session.access.client)
         self._names.add(wait)
         wait.addBoth(over).addErrback(self.session.crashed)
 
@@ -393,7 +395,7 @@ class Associate:
         self._has_choice = self._has_choice or len(reachable) > 1
         ordered = self._targets.in_order(reachable, target.port)
         if self._targets.is_unreached((ordered[0], target.port)):  # so none of them was reached
-            self.session.resolver.failed(cast("bytes", target.host))
+            cast("Any", self.session).resolver.failed(cast("bytes", target.host))
         self._send_to_first(target, ordered, payload, client)
 
     def _own_family_first(self, hosts: Sequence[str]) -> Sequence[str]:
@@ -417,10 +419,13 @@ class Associate:
 
     def _allowed(self, target: Address, hosts: Sequence[str]) -> Iterator[str]:
         """Those of *hosts* that the rules allow for *target*; they are asked for one when it is wanted."""
-        session = self.session
-        access = session.access._replace(target=target)
-        if session.rules.allows(access, None):
-            yield from (host for host in map(unmap, hosts) if session.rules.allows(access, host))
+
+        def is_allowed(host: str | None) -> bool:
+            verdict = self.session.judge(host, target)
+            return isinstance(verdict, Verdict) and verdict.is_allowed is True
+
+        if is_allowed(None):
+            yield from (host for host in map(unmap, hosts) if is_allowed(host))
 
     def _send(self, target: Address, host: str, payload: bytes, client: Peer) -> str:
         """Send to *host*, which has been judged, and remember it.
@@ -633,9 +638,23 @@ class Associate:
         """
         return False
 
-    def stop(self, reason: str) -> None:
+    far = None
+    """It is connected to nobody."""
+
+    def rejudge(self) -> bool:
+        """See :meth:`socks5.interfaces.ICommand.rejudge`."""
+        self._targets.clear()
+        self._forget_routes()
+        return True
+
+    def stop(self, reason: Reason, within: float) -> None:
         """See :meth:`socks5.interfaces.ICommand.stop`."""
-        self.is_stopped = True
+        if not self.is_stopped:
+            self.is_stopped = True
+            self._give_back()
+            self.session.end(reason)
+
+    def _give_back(self) -> None:
         if self._is_counted:
             associations = self.session.counters.open_associations
             associations[self.session.client_host] -= 1

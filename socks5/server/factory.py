@@ -51,7 +51,7 @@ from socks5.server.bind import Bind
 from socks5.server.connect import Connect
 from socks5.server.gssapi_login import GSSAPISession
 from socks5.server.session import ServerProtocol
-from socks5.server.verdicts import StrictBans, StrictRules
+from socks5.server.verdicts import StrictBans, strict_rules
 from socks5.settings import ListenerPolicy, Settings
 
 COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
@@ -115,13 +115,11 @@ class ServerFactory(Factory):
         if gssapi is not None:
             others = () if authenticator is None else authenticator.methods
             self.methods = (Method.GSSAPI, *others)
-        self.rules: IRules = Rules() if rules is None else StrictRules(rules)
+        self.rules: IRules = strict_rules(Rules() if rules is None else rules)
         self.resolver: IResolver = (
             Resolver(reactor, self.settings) if resolver is None else resolver
         )
-        self.dialer: IDialer = (
-            DirectDialer(reactor, self.settings, self.resolver) if dialer is None else dialer
-        )
+        self.dialer: IDialer = DirectDialer(reactor, self.resolver) if dialer is None else dialer
         self.listeners = OwnListeners()
         """Where clients come in, as far as :meth:`listens_on` has been told."""
         self.access_log = access_log

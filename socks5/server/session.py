@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.access import Access, IUser, SessionInfo
+from socks5.access import Access, IUser, SessionInfo, Verdict
 from socks5.auth import LoginNotJudged, User, without_words
 from socks5.auth.users import shown
 from socks5.counters import Counters
@@ -177,10 +177,10 @@ class ServerProtocol:
         "client_host",
         "factory",
         "has_client_ended",
+        "near",
         "receiver",
         "request",
         "server_host",
-        "server_interface",
         "settings",
         "transport",
     )
@@ -198,13 +198,13 @@ class ServerProtocol:
         self.request: Request = None  # type: ignore[assignment]
         self.access: Access = None  # type: ignore[assignment]
         self.receiver: IStreamReceiver | None = None
-        self.client_host = self.server_host = self.server_interface = "127.0.0.1"
+        self.client_host = self.server_host = self.near = "127.0.0.1"
         self._client = ""
         self._number = number
         self._negotiation = ServerNegotiation(factory.methods)
         self._command: ICommand | None = None
         self._deadlines = factory.handshakes  # which of them hold, until the request
-        self._checking: Deferred[IUser] | None = None
+        self._checking: Deferred[Any] | None = None
         self._user: IUser | None = None
         self._name_sent: bytes | None = None
         self._record: SessionInfo | None = None
@@ -215,9 +215,19 @@ class ServerProtocol:
         self.has_client_ended = False
 
     @property
-    def stream(self) -> IStream:
+    def control(self) -> IStream:
         """See :class:`socks5.interfaces.ISession`."""
         return self
+
+    @property
+    def bound(self) -> Address:
+        """See :class:`socks5.interfaces.IStream`."""
+        return near_end(self.transport)
+
+    @property
+    def far(self) -> Address:
+        """See :class:`socks5.interfaces.IStream`."""
+        return far_end(self.transport)
 
     @property
     def protection(self) -> IProtection | None:
@@ -235,13 +245,8 @@ class ServerProtocol:
         return self.factory.idle_timers
 
     @property
-    def rules(self) -> IRules:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self.factory.rules
-
-    @property
     def resolver(self) -> IResolver:
-        """See :class:`socks5.interfaces.ISession`."""
+        """For BIND and UDP ASSOCIATE, until the dialer serves them, too."""
         return self.factory.resolver
 
     @property
@@ -342,6 +347,8 @@ class ServerProtocol:
         """With a reply, if one is awaited."""
         if self._negotiation.stage in (Stage.COMMAND, Stage.SECOND_REPLY):
             self._refuse(ReplyCode.GENERAL_FAILURE, reason)
+        elif self._is_over:
+            self.abort()
         else:
             self.end(reason)
 
@@ -363,9 +370,9 @@ class ServerProtocol:
         if client:
             self._client = self.client_host = client
             near: str = near_end(transport).text
-            self.server_host = self.server_interface = near
+            self.server_host = self.near = near
             if near.startswith("fe80:"):
-                self.server_interface = transport.getHost().host
+                self.near = transport.getHost().host
         if self.factory.access_log is not None:
             peer = str(far_end(transport))
             self._record = SessionInfo(self._number, peer, worker=self.factory.worker)
@@ -518,11 +525,28 @@ class ServerProtocol:
         serve = factory.commands.get(request.command)
         if serve is None or request.command not in self.settings.commands:
             self.fail(Failure(CommandNotSupported("this command is not served")))
-        elif not factory.rules.allows(self.access, None):
+        else:
+            verdict = self.judge(None)
+            if isinstance(verdict, Deferred):
+                self._checking = verdict
+                verdict.addCallback(self._judged, serve).addErrback(self.crashed)
+            else:
+                self._judged(verdict, serve)
+
+    def _judged(self, verdict: Verdict, serve: Callable[[ISession], ICommand]) -> None:
+        self._checking = None
+        if self._is_over:
+            return
+        if verdict.is_allowed is not True:
             self.fail(Failure(NotAllowed("the rules forbid it")))
         else:
             self._command = serve(self)
             self._command.start()
+
+    def judge(self, address: str | None, target: Address | None = None) -> Any:
+        """See :meth:`socks5.interfaces.ISession.judge`."""
+        access = self.access if target is None else self.access._replace(target=target)
+        return self.factory.rules.judge(access, address)
 
     def reply(self, code: int, address: Address = UNSPECIFIED) -> None:
         """See :meth:`socks5.interfaces.ISession.reply`."""
@@ -568,9 +592,11 @@ class ServerProtocol:
 
     # The end
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, text: str = "") -> None:
         """See :meth:`socks5.interfaces.ISession.end`."""
-        self._over(reason)
+        if self._is_over:
+            return
+        self._over(text or reason)
         if self._is_connected:
             self.receiver = self.receiver or _Ignore(self)
             self._lose()
@@ -579,7 +605,7 @@ class ServerProtocol:
         """End the session from outside, whatever it is doing: what is written is still sent, for as
         long as that takes; see :meth:`abort`.
         """
-        self._over(reason)
+        self._over(reason, self.settings.close_timeout or 1.0)
         if not isinstance(self.receiver, Side):  # a relay closes by itself, behind its octets
             self.receiver = self.receiver or _Ignore(self)
             self.transport.loseConnection()
@@ -614,7 +640,7 @@ class ServerProtocol:
         transport.loseWriteConnection()
         self.factory.closing.set(self, self.drop)
 
-    def _over(self, reason: str) -> None:
+    def _over(self, reason: str, within: float = 0.0) -> None:
         """The session's business is done: stop everything, write the record. Happens once."""
         if self._is_over:
             return
@@ -627,7 +653,7 @@ class ServerProtocol:
             checking.cancel()
         command, self._command = self._command, None
         if command is not None:
-            command.stop(reason)
+            command.stop(reason, within)  # type: ignore[arg-type]
         if self._record is not None:
             self._write_record(self._record, command, reason)
         if not self._is_connected:

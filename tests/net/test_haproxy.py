@@ -14,7 +14,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from socks5 import ListenerPolicy, Networks, Settings
-from socks5.access import ClaimedAccess
+from socks5.access import DENIED, ClaimedAccess
 from socks5.counters import Counters
 from socks5.net.haproxy import HeaderFactory, HeaderProtocol, HeaderReactor, is_own
 from tests.protocol.test_negotiation import Octet
@@ -230,9 +230,8 @@ def test_no_header_makes_a_client_local(header: bytes, peer: Any) -> None:
     balanced = Balanced()
     client = balanced.client(header, GREETING, TO_LOOPBACK, peer=peer)
     assert client.session.wrappedProtocol.access.is_local is False
-    assert not balanced.server.factory.rules.allows(
-        client.session.wrappedProtocol.access, "127.0.0.1"
-    )
+    rules = balanced.server.factory.rules
+    assert rules.judge(client.session.wrappedProtocol.access, "127.0.0.1") is DENIED
 
 
 @pytest.mark.parametrize("peer", [address("127.0.0.1", 5000), UNIXAddress(None)])
@@ -327,7 +326,7 @@ def test_peers_are_awaited_on_an_address_of_this_host(
     client = balanced.client(
         header, GREETING, BIND + octets("01 00000000 0000"), host=host, peer=peer
     )
-    assert client.session.wrappedProtocol.server_interface == bound
+    assert client.session.wrappedProtocol.near == bound
     assert {access.server for access, _ in rules.asked} == {bound}
 
 

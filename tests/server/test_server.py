@@ -30,7 +30,14 @@ from socks5.protocol.messages import Command, Credentials, Method, ReplyCode
 from socks5.server.session import ServerProtocol
 from tests.support import sessions
 from tests.support.failures import Failures
-from tests.support.providers import ASKER, Allow, FakeCommand, FakeDialer, FakeResolver, Logins
+from tests.support.providers import (
+    Allow,
+    FakeCommand,
+    FakeDialer,
+    FakeResolver,
+    Logins,
+    begin_dial,
+)
 from tests.support.reactor import FakeReactor, TimeOfDay
 from tests.support.sessions import (
     BIND,
@@ -80,7 +87,7 @@ def test_negotiation_does_not_depend_on_segments(cut: Callable[[bytes], list[byt
     server = Server()
     client = server.client(*cut(GREETING + CONNECT + b"first octets"))
     assert server.dialer.targets == [Address("192.0.2.80", 80)]
-    assert [access.client for access in server.dialer.askers] == [ASKER.client]
+    assert [access.client for access in server.dialer.askers] == [CLIENT.host]
     assert client.received() == NO_AUTHENTICATION
     target = server.dialer.succeed()
     assert client.received() == CONNECTED
@@ -464,7 +471,7 @@ def test_client_that_leaves_stops_its_command(
     server = Server(commands=commands)
     client = server.client(GREETING, CONNECT)
     leave(client)
-    assert [command.stopped for command in commands.begun] == [[reason]]
+    assert [command.stopped for command in commands.begun] == [[(reason, 0)]]
     assert not client.is_connected
     assert [record.reason for record in server.records] == [reason]
     assert (server.counters.open_connections, server.factory.limit.open) == (0, 0)
@@ -475,7 +482,7 @@ def test_tls_client_that_leaves_stops_its_command() -> None:
     server = Server(commands=commands)
     client = server.client(GREETING, CONNECT, kind=FakeTLSTransport)
     client.end()
-    assert [command.stopped for command in commands.begun] == [["client closed"]]
+    assert [command.stopped for command in commands.begun] == [[("client closed", 0)]]
     assert list(server.factory.sessions) == []
 
 
@@ -540,8 +547,8 @@ def test_clients_end_behind_early_octets_is_passed_on_after_the_check() -> None:
 
 def test_clients_end_is_passed_on_to_a_target_that_is_there_at_once() -> None:
     class Immediate(FakeDialer):
-        def dial(self, *arguments: Any) -> Any:
-            dialling = super().dial(*arguments)
+        def dial(self, *arguments: Any, **keywords: Any) -> Any:
+            dialling = super().dial(*arguments, **keywords)
             self.target = self.succeed()
             return dialling
 
@@ -694,7 +701,7 @@ def test_only_the_commands_of_the_settings_are_served(command: int, name: str) -
         refused = b"" if each == command else refusal(7)
         assert client.received() == NO_AUTHENTICATION + refused
         client.end()
-    assert [command.session.request.command for command in begun] == [command]
+    assert [command.session.access.command for command in begun] == [command]
     assert [record.command for record in server.records if record.reply is None] == [name]
 
 
@@ -718,10 +725,9 @@ def test_command_sees_its_session() -> None:
     client = server.client(GREETING, CONNECT, b"early")
     session = commands.begun[0].session
     assert commands.begun[0].is_started
-    assert session.stream is session
-    assert (session.client_host, session.server_host) == ("198.51.100.7", "203.0.113.1")
-    assert session.server_interface == "203.0.113.1"
-    assert session.request.address == Address("192.0.2.80", 80)
+    assert session.control is session
+    assert (session.client_host, session.near) == ("198.51.100.7", "203.0.113.1")
+    assert session.access.target == Address("192.0.2.80", 80)
     assert session.pending_octets == 5
     assert not session.has_client_ended
     session.reply(ReplyCode.SUCCEEDED, Address("192.0.2.10", 40001))
@@ -737,7 +743,7 @@ def test_end_of_a_command_closes_in_order() -> None:
     commands.begun[0].session.end("idle")
     assert client.received() == NO_AUTHENTICATION + refusal(0)
     assert client.sees == "end"
-    assert commands.begun[0].stopped == ["idle"]
+    assert commands.begun[0].stopped == [("idle", 0)]
     assert [record.reason for record in server.records] == ["idle"]
 
 
@@ -751,7 +757,7 @@ def relaying_client(server: Server) -> tuple[sessions.Client, FakeTransport]:
     return client, target
 
 
-def raise_bug(*_: object) -> Any:
+def raise_bug(*_: object, **__: object) -> Any:
     raise RuntimeError("a bug")
 
 
@@ -929,7 +935,7 @@ def test_unix_client_is_local_and_has_no_address() -> None:
     access = accesses(server, peer=UNIXAddress(None), host=UNIXAddress("socks"))
     assert (access.client, access.server, access.is_local) == ("", "127.0.0.1", True)
     session = commands.begun[0].session
-    assert (session.client_host, session.server_interface) == ("127.0.0.1", "127.0.0.1")
+    assert (session.client_host, session.near) == ("127.0.0.1", "127.0.0.1")
 
 
 def test_mapped_addresses_are_unmapped() -> None:
@@ -938,7 +944,7 @@ def test_mapped_addresses_are_unmapped() -> None:
     access = accesses(server, peer=MAPPED_CLIENT, host=MAPPED_SERVER)
     assert (access.client, access.server) == ("198.51.100.7", "203.0.113.1")
     session = commands.begun[0].session
-    assert (session.client_host, session.server_interface) == ("198.51.100.7", "203.0.113.1")
+    assert (session.client_host, session.near) == ("198.51.100.7", "203.0.113.1")
 
 
 def test_zone_stays_in_the_interface_only() -> None:
@@ -947,7 +953,7 @@ def test_zone_stays_in_the_interface_only() -> None:
     client, host = address("fe80::7%eth0", 51234), address("fe80::1%eth0", 1080)
     access = accesses(server, peer=client, host=host)
     assert (access.client, access.server) == ("fe80::7", "fe80::1")
-    assert commands.begun[0].session.server_interface == "fe80::1%eth0"
+    assert commands.begun[0].session.near == "fe80::1%eth0"
 
 
 def test_client_behind_a_balancer_is_the_one_that_its_header_names() -> None:
@@ -1127,10 +1133,10 @@ class Empty:
     def __len__(self) -> int:
         return 0
 
-    def allows(self, *_: object) -> bool:
+    def judge(self, *_: object) -> bool:
         return False
 
-    is_banned = failed = succeeded = allows
+    is_banned = failed = succeeded = judge
 
 
 @pytest.mark.parametrize("name", ["authenticator", "rules", "resolver", "dialer", "bans"])
@@ -1231,11 +1237,11 @@ def test_factory_makes_do_with_a_reactor() -> None:
     assert factory.access_log is None
 
 
-def test_factorys_own_dialer_uses_the_resolver_and_the_settings_that_it_is_given() -> None:
+def test_factorys_own_dialer_uses_the_resolver_that_it_is_given() -> None:
     reactor = FakeReactor()
     resolver = FakeResolver({b"example.org": ["192.0.2.80"]})
-    factory = ServerFactory(reactor, settings=Settings(connect_timeout=7), resolver=resolver)
-    dialling = factory.dialer.dial(ASKER, Address(b"example.org", 80), lambda host: True)
+    factory = ServerFactory(reactor, resolver=resolver)
+    dialling = begin_dial(factory.dialer, Address(b"example.org", 80), connect_timeout=7)
     dialling.addErrback(lambda _: None)
     assert resolver.asked == [b"example.org"]
     assert [client[0] for client in reactor.tcpClients] == ["192.0.2.80"]

@@ -16,6 +16,7 @@ from twisted.internet.tcp import BaseClient
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from socks5.access import Verdict
 from socks5.interfaces import IResolver, IStream
 from socks5.net.poller import poller_of
 from socks5.outbound import direct
@@ -23,29 +24,28 @@ from socks5.outbound.direct import DirectDialer
 from socks5.outbound.failures import reply_for
 from socks5.protocol.address import Address
 from socks5.protocol.errors import TTLExpired
-from socks5.settings import PerFamily, Settings
+from socks5.settings import PerFamily
 from tests.sockets.streams import Receiver
 from tests.sockets.wires import FarEnd, WithoutPoller, free_port, open_sockets, turn, until
-from tests.support.providers import ASKER, FakeResolver
+from tests.support.providers import FakeResolver, begin_dial
 
 NAME = b"example.org"
 
 
-def sockets(settings: Settings, resolver: IResolver) -> DirectDialer:
+def sockets(resolver: IResolver) -> DirectDialer:
     from twisted.internet import reactor
 
-    return DirectDialer(reactor, settings, resolver)
+    return DirectDialer(reactor, resolver)
 
 
-def endpoints(settings: Settings, resolver: IResolver) -> DirectDialer:
+def endpoints(resolver: IResolver) -> DirectDialer:
     from twisted.internet import reactor
 
-    return DirectDialer(WithoutPoller(reactor), settings, resolver)
+    return DirectDialer(WithoutPoller(reactor), resolver)
 
 
 @pytest.fixture(params=[sockets, endpoints])
-def make_dialer(request: pytest.FixtureRequest) -> Callable[[Settings, IResolver], Any]:
-    """Takes the settings and the resolver."""
+def make_dialer(request: pytest.FixtureRequest) -> Callable[[IResolver], Any]:
     return request.param
 
 
@@ -148,9 +148,12 @@ async def dial(make_dialer: Any, targets: Targets) -> Any:
         target = hosts[0]
         if len(hosts) > 1:
             answers, target = {NAME: [str(host) for host in hosts]}, NAME
-        dialer = make_dialer(Settings(**settings), FakeResolver(answers))
+        dialer = make_dialer(FakeResolver(answers))
         dialers.append(dialer)
-        made.append(Dialling(dialer.dial(ASKER, Address(target, targets.port), allowed)))
+        where = Address(target, targets.port)
+        made.append(
+            Dialling(begin_dial(dialer, where, lambda host: Verdict(allowed(host)), **settings))
+        )
         return made[-1]
 
     yield dial
@@ -270,7 +273,7 @@ async def test_cancelling_gives_up_every_attempt(
     assert not open_sockets() & made
 
 
-@pytest.mark.parametrize("host", [b"fe80::1%lo", "fe80::1"])
+@pytest.mark.parametrize("host", ["fe80::1%lo", "fe80::1"])
 @pytest_twisted.ensureDeferred
 async def test_a_link_local_address_that_leads_nowhere_has_its_reply(
     dial: Any, targets: Targets, host: str | bytes

@@ -33,7 +33,7 @@ from socks5.settings import Settings
 from tests.sockets.streams import accepted, own, twisted
 from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
 from tests.support.certificates import self_signed
-from tests.support.providers import ASKER, FakeResolver
+from tests.support.providers import FakeResolver, begin_dial
 from tests.support.sessions import Ends
 
 SMALL = 1 << 17
@@ -187,10 +187,8 @@ async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
     from twisted.internet import reactor
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        dialer = DirectDialer(
-            reactor if is_plain else WithoutPoller(reactor), Settings(), FakeResolver()
-        )
-        far = await dialer.dial(ASKER, Address(*listener.getsockname()), lambda host: True)
+        dialer = DirectDialer(reactor if is_plain else WithoutPoller(reactor), FakeResolver())
+        far = await begin_dial(dialer, Address(*listener.getsockname()))
         assert isinstance(far, Connection if is_plain else Stream)
         return FarEnd(listener.accept()[0]), far
 

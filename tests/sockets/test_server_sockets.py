@@ -1,28 +1,21 @@
 """The server's face on real sockets: transports of every kind, and how the system sees a session end."""
 
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import protocol
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import Clock
-from zope.interface import implementer
+from typing_extensions import override
 
 from socks5 import Settings
-from socks5.access import Access
-from socks5.interfaces import IDialer
 from socks5.net.ports import Port
-from socks5.outbound.attempts import Stream
 from socks5.outbound.direct import DirectDialer
-from socks5.protocol.address import Address
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.tls import TLS
-from tests.sockets.wires import PATIENCE, turn, until
+from tests.sockets.wires import PATIENCE, WithoutPoller, turn, until
 from tests.support.certificates import self_signed
 from tests.support.providers import Allow, FakeResolver, Logins
 from tests.support.sessions import (
@@ -227,42 +220,23 @@ async def test_shutdown_sends_a_slow_client_what_came_for_it(serve: Any) -> None
 # ---------------------------------------------------------------- many early octets
 
 
-@implementer(IDialer)
-class TwistedDialer:
-    """Dials by an endpoint, so that the stream has Twisted's transport."""
-
-    def dial(
-        self, access: Access, target: Address, is_allowed: Callable[[str], bool]
-    ) -> Deferred[Any]:
-        from twisted.internet import reactor
-
-        endpoint = TCP4ClientEndpoint(reactor, target.text, target.port)
-        return endpoint.connect(protocol.Factory.forProtocol(Stream))
-
-
-@implementer(IDialer)
-class Held:
+class Held(DirectDialer):
     """Dials when it is let go."""
 
-    def __init__(self, dialer: IDialer | None) -> None:
-        from twisted.internet import reactor
+    go: Deferred[None]
 
-        self._dialer = dialer or DirectDialer(reactor, Settings(), FakeResolver())
-        self.go: Deferred[None] = Deferred()
-
-    def dial(
-        self, access: Access, target: Address, is_allowed: Callable[[str], bool]
-    ) -> Deferred[Any]:
-        dialling: Deferred[Any] = self.go.addCallback(
-            lambda _: self._dialer.dial(access, target, is_allowed)
-        )
-        return dialling
+    @override
+    def dial(self, *arguments: Any, **keywords: Any) -> Deferred[Any]:
+        self.go = Deferred()
+        return self.go.addCallback(lambda _: super(Held, self).dial(*arguments, **keywords))
 
 
-@pytest.mark.parametrize("dialer", [None, TwistedDialer()])
+@pytest.mark.parametrize("has_poller", [True, False])
 @pytest_twisted.ensureDeferred
-async def test_many_early_octets_pass_whole(serve: Any, dialer: IDialer | None) -> None:
-    held = Held(dialer)
+async def test_many_early_octets_pass_whole(serve: Any, has_poller: bool) -> None:
+    from twisted.internet import reactor
+
+    held = Held(reactor if has_poller else WithoutPoller(reactor), FakeResolver())
     proxy = await serve(Settings(max_optimistic=10_000), dialer=held)
     target = proxy.listen()
     client = await proxy.client(1, packed(*target.host))

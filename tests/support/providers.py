@@ -12,22 +12,25 @@ from twisted.internet.interfaces import (
     IHostResolution,
     IResolutionReceiver,
 )
+from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.access import Access, IUser, SessionInfo
+from socks5.access import ALLOWED, Access, IUser, Reason, SessionInfo, Verdict
 from socks5.auth import User
 from socks5.interfaces import (
     IAccessLog,
     IAuthenticator,
     ICommand,
-    IDialer,
     IResolver,
     IRules,
     ISession,
     IStream,
+    Judge,
 )
+from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Credentials, Method
+from socks5.settings import Settings
 from tests.support.reactor import OUTGOING
 from tests.support.transports import CLIENT, SERVER, FakeTransport, address, fake_stream
 
@@ -87,28 +90,28 @@ class FakeResolver:
             wait.errback(DNSLookupError("no address found"))
 
 
-@implementer(IDialer)
-class FakeDialer:
-    """Every dial waits for :meth:`succeed` or :meth:`fail`.
+class FakeDialer(DirectDialer):
+    """Every dial waits for :meth:`succeed` or :meth:`fail`; the rest is done directly.
 
     ``targets`` holds what was dialled, ``askers`` who asked for each, ``cancelled`` what was given up,
-    ``is_allowed`` the question that the last dial brought.
+    ``judge`` the question that the last dial brought.
     """
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Any, resolver: IResolver | None = None) -> None:
+        super().__init__(reactor, resolver or FakeResolver())
         self._waiting: list[Deferred[IStream]] = []
         self.targets: list[Address] = []
         self.askers: list[Access] = []
         self.cancelled: list[Address] = []
-        self.is_allowed: Callable[[str], bool] = lambda host: True
+        self.judge: Judge = lambda host: ALLOWED
 
+    @override
     def dial(
-        self, access: Access, target: Address, is_allowed: Callable[[str], bool]
+        self, access: Access, target: Address, judge: Judge, *, settings: Settings, near: str
     ) -> Deferred[IStream]:
         self.askers.append(access)
         self.targets.append(target)
-        self.is_allowed = is_allowed
+        self.judge = judge
         dialling: Deferred[IStream] = Deferred(lambda _: self.cancelled.append(target))
         self._waiting.append(dialling)
         return dialling
@@ -121,7 +124,7 @@ class FakeDialer:
         """
         options.setdefault("host", address(OUTGOING[False], 40001))
         options.setdefault("peer", address("192.0.2.80", 80))
-        stream, transport = fake_stream(self._reactor, **options)
+        stream, transport = fake_stream(self.reactor, **options)
         self._waiting.pop().callback(stream)
         return transport
 
@@ -195,17 +198,34 @@ class Records:
         self.written.append(record)
 
 
+def let_in(host: str, target: Address | None = None) -> Verdict:
+    """A question that is always answered with yes."""
+    return ALLOWED
+
+
+def begin_dial(
+    dialer: Any, target: Address, judge: Judge = let_in, asker: Access = ASKER, **settings: Any
+) -> Deferred[IStream]:
+    """Have a dialer dial for *asker*, who has these settings."""
+    chosen = Settings(**settings)
+    dialling: Deferred[IStream] = dialer.dial(asker, target, judge, settings=chosen, near="::1")
+    return dialling
+
+
 @implementer(IRules)
 class Allow:
-    """Rules made of one function; what it raises, they raise. ``asked`` holds every question."""
+    """Rules made of one function, which may say True and False instead of a verdict; what it raises, they raise.
+    ``asked`` holds every question.
+    """
 
-    def __init__(self, decide: Callable[[Access, str | None], bool] = lambda *_: True) -> None:
+    def __init__(self, decide: Callable[[Access, str | None], Any] = lambda *_: ALLOWED) -> None:
         self._decide = decide
         self.asked: list[tuple[Access, str | None]] = []
 
-    def allows(self, access: Access, address: str | None) -> bool:
+    def judge(self, access: Access, address: str | None) -> Any:
         self.asked.append((access, address))
-        return self._decide(access, address)
+        answer = self._decide(access, address)
+        return Verdict(answer) if isinstance(answer, bool) else answer
 
 
 @implementer(IAuthenticator)
@@ -236,8 +256,9 @@ class Logins:
 
 @implementer(ICommand)
 class FakeCommand:
-    """A command that does nothing by itself. ``stopped`` holds the reasons it was stopped for."""
+    """A command that does nothing by itself. ``stopped`` holds the reasons it was stopped for, and the seconds."""
 
+    far = None
     bytes_up = 11
     bytes_down = 22
     dropped = 33
@@ -247,7 +268,8 @@ class FakeCommand:
     def __init__(self, session: ISession) -> None:
         self.session = session
         self.is_started = False
-        self.stopped: list[str] = []
+        self.stopped: list[tuple[str, float]] = []
+        self.allowed: Any = True
 
     def start(self) -> None:
         self.is_started = True
@@ -255,5 +277,8 @@ class FakeCommand:
     def client_ended(self) -> bool:
         return self.goes_on
 
-    def stop(self, reason: str) -> None:
-        self.stopped.append(reason)
+    def rejudge(self) -> Any:
+        return self.allowed
+
+    def stop(self, reason: Reason, within: float) -> None:
+        self.stopped.append((reason, within))

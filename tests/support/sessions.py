@@ -49,7 +49,7 @@ class Server:
     def __init__(self, settings: Settings | None = None, **parameters: Any) -> None:
         self.reactor = FakeReactor()
         self.resolver = parameters.setdefault("resolver", FakeResolver())
-        self.dialer = parameters.setdefault("dialer", FakeDialer(self.reactor))
+        self.dialer = parameters.setdefault("dialer", FakeDialer(self.reactor, self.resolver))
         self.log = parameters.setdefault("access_log", Records())
         settings = settings or Settings(ban_after=0)  # a refused login is told so at once
         self.factory = ServerFactory(self.reactor, settings=settings, **parameters)

@@ -1,0 +1,129 @@
+"""What CONNECT and BIND have in common: they wait for one stream, and join it to the client's.
+
+While they wait the client is still read, so that its leaving is noticed; what it sends already is kept, bounded, and
+goes to the other side first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from socks5.access import ALLOWED, Reason, Verdict
+from socks5.interfaces import ISession, IStream
+from socks5.outbound.judging import judged
+from socks5.protocol.address import Address
+from socks5.protocol.errors import NotAllowed
+from socks5.protocol.messages import ReplyCode
+from socks5.relay.relay import Relay
+from socks5.relay.sockets import join
+
+
+class StreamCommand:
+    """One command that ends in a relay. A subclass starts it, and says :meth:`came` or :meth:`failed`."""
+
+    __slots__ = ("_has_new_rules", "_is_stopped", "_relay", "_stream", "session", "waiting")
+
+    dropped = 0
+    drops: Mapping[str, int] = {}
+
+    def __init__(self, session: ISession) -> None:
+        self.session = session
+        self.waiting: Deferred[Any] | None = None
+        """What is cancelled if the client leaves."""
+        self._stream: IStream | None = None
+        self._relay: Relay | None = None
+        self._has_new_rules = False
+        self._is_stopped = False
+
+    @property
+    def bytes_up(self) -> int:
+        """See :class:`socks5.interfaces.ICommand`."""
+        return 0 if self._relay is None else self._relay.bytes_up
+
+    @property
+    def bytes_down(self) -> int:
+        """See :class:`socks5.interfaces.ICommand`."""
+        return 0 if self._relay is None else self._relay.bytes_down
+
+    @property
+    def far(self) -> Address | None:
+        """See :class:`socks5.interfaces.ICommand`. Known before the reply that says so is sent."""
+        return None if self._stream is None else self._stream.far
+
+    def came(self, stream: IStream) -> None:
+        """The stream is there. Rules that were replaced since are asked once more."""
+        self.waiting, self._stream = None, stream
+        try:
+            if self._has_new_rules:
+                self._judge_again(stream)
+            else:
+                self._join(stream)
+        except Exception:  # here, for whoever calls knows nothing of the session
+            self._crashed(Failure())
+
+    def failed(self, failure: Failure) -> None:
+        """There will be none."""
+        if not self._is_stopped:
+            self.session.fail(failure)
+
+    def _crashed(self, failure: Failure) -> None:
+        self.session.crashed(failure)
+        if self._stream is not None:
+            transport: Any = self._stream.transport
+            transport.abortConnection()
+
+    def _join(self, stream: IStream) -> None:
+        session = self.session
+        relay = join(session.idle_timers, session.settings, session.control, stream, session)
+        session.reply(ReplyCode.SUCCEEDED, stream.bound)
+        self._relay = relay
+        relay.start(session.take_optimistic(), session.has_client_ended)
+
+    def _judge_again(self, stream: IStream) -> None:
+        verdict = self._ask()
+        if isinstance(verdict, Deferred):
+            self.waiting = verdict
+        judged(stream, verdict, self._join, self._refused)
+        if isinstance(verdict, Deferred):
+            verdict.addErrback(self._crashed)
+
+    def _refused(self) -> None:
+        self.failed(Failure(NotAllowed("the rules were replaced, and forbid it")))
+
+    def _ask(self) -> Verdict | Deferred[Verdict]:
+        """What the rules of now say of whom the stream leads to, if that has an address to ask about."""
+        far = self.far
+        return ALLOWED if far is None else self.session.judge(far.text)
+
+    def rejudge(self) -> bool | Deferred[bool]:
+        """See :meth:`socks5.interfaces.ICommand.rejudge`. Who is not there yet is judged once more when he is."""
+        self._has_new_rules = True
+        verdict = ALLOWED if self._relay is None else self._ask()
+        if isinstance(verdict, Deferred):
+            return verdict.addCallback(lambda later: later.is_allowed)
+        return verdict.is_allowed
+
+    # The end
+
+    def client_ended(self) -> bool:
+        """See :meth:`socks5.interfaces.ICommand.client_ended`.
+
+        A client that has sent octets and then its end waits for an answer to them; one that has
+        sent nothing has left.
+        """
+        return self.session.pending_octets > 0
+
+    def stop(self, reason: Reason, within: float) -> None:
+        """See :meth:`socks5.interfaces.ICommand.stop`."""
+        self._is_stopped = True
+        if self._relay is not None:
+            self._relay.stop(reason, by_force=within <= 0)
+            return
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.cancel()
+        self.session.end(reason)
