@@ -4,6 +4,7 @@ What every relay must do on real sockets is in ``tests/sockets/test_relay_socket
 """
 
 import errno
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -113,7 +114,9 @@ def begin(request: pytest.FixtureRequest) -> Any:
 
 
 def test_octets_go_both_ways_and_are_counted() -> None:
-    world = World().start()
+    world = World(keepalive=0)
+    assert (world.relay.bytes_up, world.relay.bytes_down) == (0, 0)
+    world.start()
     world.near.deliver(b"request")
     world.far.deliver(b"the ")
     world.far.deliver(b"answer")
@@ -121,11 +124,7 @@ def test_octets_go_both_ways_and_are_counted() -> None:
     assert (world.far.value(), world.near.value()) == (b"request", b"the answer")
     assert (world.relay.bytes_up, world.relay.bytes_down) == (7, 10)
     assert (world.done, world.seen) == ([], ("", ""))
-
-
-def test_before_anything_is_sent_the_counts_are_nought() -> None:
-    world = World()
-    assert (world.relay.bytes_up, world.relay.bytes_down) == (0, 0)
+    assert world.reactor.getDelayedCalls() == []  # for there is no limit
 
 
 def test_what_the_client_sent_before_goes_first() -> None:
@@ -164,13 +163,6 @@ def test_each_side_receives_and_is_the_other_s_producer(begin: Any) -> None:
     assert verifyObject(IPushProducer, world.one.producer)
     assert world.one.producer is world.other.protocol.receiver
     assert world.one.streaming
-
-
-def test_without_an_idle_limit_nothing_ticks() -> None:
-    world = World(keepalive=0).start()
-    world.near.deliver(b"octets")
-    world.turn()
-    assert world.reactor.getDelayedCalls() == []
 
 
 # ---------------------------------------------------------------- a target that is gone
@@ -276,52 +268,36 @@ def test_an_end_is_passed_on_and_the_other_direction_goes_on(begin: Any) -> None
     assert (world.one.connected, world.other.connected) == (True, True)
 
 
-def test_both_ends_end_the_relay(begin: Any) -> None:
+@pytest.mark.parametrize("is_at_once", [False, True])
+def test_both_ends_end_the_relay(begin: Any, is_at_once: bool) -> None:
     world = begin()
     world.one.deliver_end()
-    world.turn()
-    world.other.deliver(b"answer")
+    if not is_at_once:
+        world.turn()
+        world.other.deliver(b"answer")
     world.other.deliver_end()
     world.turn()
-    assert (world.one.value(), world.seen) == (b"answer", ("end", "end"))
+    assert (world.one.value(), world.seen) == (b"" if is_at_once else b"answer", ("end", "end"))
     world.assert_over(f"{world.other_name} closed")
 
 
-def test_both_ends_in_one_turn_end_the_relay(begin: Any) -> None:
-    world = begin()
-    world.one.deliver_end()
-    world.other.deliver_end()
-    world.turn()
-    assert world.seen == ("end", "end")
-    world.assert_over(f"{world.other_name} closed")
-
-
-@pytest.mark.parametrize("octets", [b"octets", MUCH])
-def test_an_end_waits_behind_what_is_not_sent(begin: Any, octets: bytes) -> None:
+@pytest.mark.parametrize("pieces", [[b"octets"], [MUCH], [MUCH, b"which are not read"]])
+def test_an_end_waits_behind_what_is_not_sent(begin: Any, pieces: list[bytes]) -> None:
+    """Nor is the side read again that has ended: a socket at its end is readable for ever."""
     world = begin(other_window=0)
-    world.one.deliver(octets)
+    for octets in pieces:
+        world.one.deliver(octets)
     world.one.deliver_end()
-    world.other.accept(len(octets) - 1)
+    world.other.accept(len(pieces[0]) - 1)
     world.turn()
     assert world.seen == ("", "")
     world.other.accept()
     world.turn()
-    assert (world.other.value(), world.seen) == (octets, ("", "end"))
+    assert (world.other.value(), world.seen) == (b"".join(pieces), ("", "end"))
+    assert not world.one.is_reading
     world.other.deliver(b"answer")
     world.turn()
     assert world.one.value() == b"answer"
-
-
-def test_an_end_waits_behind_octets_that_were_not_read(begin: Any) -> None:
-    """The side that ends is not read while the buffer towards the other is full."""
-    world = begin(other_window=0)
-    world.one.deliver(MUCH)
-    world.one.deliver(b"the rest")
-    world.one.deliver_end()
-    world.turn()
-    world.other.accept()
-    world.turn()
-    assert (world.other.value(), world.seen) == (MUCH + b"the rest", ("", "end"))
 
 
 def test_both_ends_wait_behind_full_buffers(begin: Any) -> None:
@@ -365,64 +341,48 @@ def test_an_end_is_passed_on_once(begin: Any) -> None:
     assert world.done == []
 
 
-@pytest.mark.parametrize("octets", [b"octets", MUCH])
-def test_a_side_that_has_ended_is_not_read_again(begin: Any, octets: bytes) -> None:
-    """A socket at its end is readable for ever."""
-    world = begin(other_window=0)
-    world.one.deliver(octets)
-    world.one.deliver_end()
-    world.other.accept()
-    world.turn()
-    assert world.seen == ("", "end")
-    assert not world.one.is_reading
-
-
 # ---------------------------------------------------------------- resets
 
 
-def test_a_reset_is_passed_on_as_a_reset(begin: Any) -> None:
-    world = begin()
-    world.one.deliver_reset()
-    world.settle()
-    assert world.other.far_sees == "reset"
-    world.assert_over(f"reset by {world.one_name}")
+KINDS = {
+    "TCP": {},
+    "one of TLS": {"one_kind": FakeTLSTransport},
+    "the other of TLS": {"other_kind": FakeTLSTransport},
+    "both of TLS": {"one_kind": FakeTLSTransport, "other_kind": FakeTLSTransport},
+}
+
+BEFORE_A_RESET: dict[str, Callable[[World], None]] = {
+    "nothing": lambda world: None,
+    "octets that a slow reader has not read": lambda world: world.one.deliver(b"octets"),
+    "its own end": lambda world: world.one.deliver_end(),
+    "the other side's end": lambda world: world.other.deliver_end(),
+}
 
 
-def test_a_reset_does_not_wait_for_a_slow_reader(begin: Any) -> None:
-    world = begin(other_window=0)
-    world.one.deliver(b"octets")
-    world.one.deliver_reset()
-    world.settle()
-    assert (world.other.value(), world.other.far_sees) == (b"", "reset")
-    world.assert_over(f"reset by {world.one_name}")
-
-
-def test_a_reset_after_the_same_side_s_end_is_a_reset_still(begin: Any) -> None:
-    """And not one more orderly end: the other is still sending into the void."""
-    world = begin()
-    world.one.deliver_end()
+@pytest.mark.parametrize("before", BEFORE_A_RESET)
+@pytest.mark.parametrize("are_both", [False, True])
+def test_a_reset_is_passed_on_as_a_reset_whatever_was_before(
+    begin: Any, before: str, are_both: bool
+) -> None:
+    """And not as one more orderly end: the other is still sending into the void."""
+    world = begin(other_window=0, idle=IDLE)
+    BEFORE_A_RESET[before](world)
     world.turn()
     world.one.deliver_reset()
+    if are_both:
+        world.other.deliver_reset()
     world.settle()
-    assert world.other.far_sees == "reset"
+    assert world.other.value() == b""
+    assert are_both or world.other.far_sees == "reset"
     world.assert_over(f"reset by {world.one_name}")
 
 
-def test_a_reset_after_the_other_side_s_end_is_a_reset_still(begin: Any) -> None:
-    world = begin()
-    world.other.deliver_end()
-    world.turn()
+@pytest.mark.parametrize("kinds", KINDS.values(), ids=KINDS)
+def test_a_reset_is_a_reset_with_tls_too(begin: Any, kinds: Any) -> None:
+    world = begin(**kinds)
     world.one.deliver_reset()
     world.settle()
     assert world.other.far_sees == "reset"
-    world.assert_over(f"reset by {world.one_name}")
-
-
-def test_resets_from_both_sides_are_one_end(begin: Any) -> None:
-    world = begin()
-    world.one.deliver_reset()
-    world.other.deliver_reset()
-    world.settle()
     world.assert_over(f"reset by {world.one_name}")
 
 
@@ -441,30 +401,17 @@ def test_a_reset_while_the_last_octets_are_sent_ends_the_relay(begin: Any) -> No
 # ---------------------------------------------------------------- TLS
 
 
-@pytest.mark.parametrize(("kind", "can"), [(FakeTransport, True), (FakeTLSTransport, False)])
-def test_tls_has_no_half_close(kind: type[FakeTransport], can: bool) -> None:
-    assert can_half_close(kind(FakeReactor())) is can
-
-
-def test_a_connection_that_turned_to_tls_has_none_either() -> None:
-    """As after ``startTLS``, and on reactors whose TLS transports provide nothing but an attribute."""
+def test_tls_has_no_half_close() -> None:
+    """Nor has TLS as after ``startTLS``, and on reactors whose TLS transports provide nothing but an attribute."""
     transport = FakeTransport(FakeReactor())
+    assert can_half_close(transport)
     transport.TLS = True  # type: ignore[attr-defined]
     assert not can_half_close(transport)
-
-
-def test_a_transport_without_the_method_has_none_either() -> None:
+    assert not can_half_close(FakeTLSTransport(FakeReactor()))
     assert not can_half_close(object())
 
 
-TLS_SIDES = [
-    {"one_kind": FakeTLSTransport},
-    {"other_kind": FakeTLSTransport},
-    {"one_kind": FakeTLSTransport, "other_kind": FakeTLSTransport},
-]
-
-
-@pytest.mark.parametrize("kinds", TLS_SIDES, ids=["one", "other", "both"])
+@pytest.mark.parametrize("kinds", [*KINDS.values()][1:], ids=[*KINDS][1:])
 def test_with_tls_an_end_is_a_close_once_all_is_sent(begin: Any, kinds: Any) -> None:
     world = begin(other_window=0, **kinds)
     world.one.deliver(b"octets")
@@ -475,15 +422,6 @@ def test_with_tls_an_end_is_a_close_once_all_is_sent(begin: Any, kinds: Any) -> 
     world.turn()
     assert (world.other.value(), world.seen) == (b"octets", ("end", "end"))
     world.assert_over(f"{world.one_name} closed")
-
-
-@pytest.mark.parametrize("kinds", TLS_SIDES, ids=["one", "other", "both"])
-def test_with_tls_a_reset_is_a_reset(begin: Any, kinds: Any) -> None:
-    world = begin(**kinds)
-    world.one.deliver_reset()
-    world.settle()
-    assert world.other.far_sees == "reset"
-    world.assert_over(f"reset by {world.one_name}")
 
 
 def test_a_side_that_is_gone_is_not_touched_when_the_other_is_given_up(begin: Any) -> None:
@@ -530,29 +468,6 @@ def test_a_peer_that_sends_on_does_not_keep_a_closing_relay_open(begin: Any) -> 
 # ---------------------------------------------------------------- silence
 
 
-def test_half_closed_and_silent_is_given_up(begin: Any) -> None:
-    world = begin()
-    world.one.deliver_end()
-    world.wait(LINGER - 1)
-    assert world.done == []
-    world.wait(1)
-    world.turn()
-    assert world.seen == ("reset", "reset")
-    world.assert_over("half-closed and silent")
-
-
-def test_octets_keep_a_half_closed_relay_open(begin: Any) -> None:
-    world = begin()
-    world.one.deliver_end()
-    for _ in range(5):
-        world.wait(LINGER - 1)
-        world.other.deliver(b"still here")
-    world.turn()
-    assert (world.done, world.one.value()) == ([], b"still here" * 5)
-    world.wait(LINGER * 1.25)
-    assert world.done == ["half-closed and silent"]
-
-
 def test_a_reader_that_does_not_read_the_last_octets_is_given_up(begin: Any) -> None:
     world = begin(one_window=0)
     world.one.deliver_end()
@@ -565,66 +480,57 @@ def test_a_reader_that_does_not_read_the_last_octets_is_given_up(begin: Any) -> 
     world.assert_over("closing and silent")
 
 
-def test_an_idle_relay_is_given_up(begin: Any) -> None:
-    world = begin(idle=IDLE)
-    world.wait(IDLE - 1)
-    assert world.done == []
-    world.wait(1)
-    world.turn()
-    assert world.seen == ("reset", "reset")
-    world.assert_over("idle")
-
-
-def test_octets_of_either_side_keep_it_open(begin: Any) -> None:
-    world = begin(idle=IDLE)
-    for _ in range(5):
-        world.wait(IDLE - 1)
-        world.one.deliver(b"still here")
-    assert world.done == []
-    world.wait(IDLE * 1.25)
-    assert world.done == ["idle"]
-
-
-def test_the_linger_limit_takes_the_idle_limit_s_place(begin: Any) -> None:
+@pytest.mark.parametrize(
+    ("idle", "has_ended", "limit", "reason"),
+    [
+        (IDLE, False, IDLE, "idle"),
+        (0, True, LINGER, "half-closed and silent"),
+        (IDLE, True, LINGER, "half-closed and silent"),
+    ],
+    ids=["idle", "half-closed", "half-closed, in the idle limit's place"],
+)
+def test_a_silent_relay_is_given_up_and_octets_keep_it_open(
+    begin: Any, idle: float, has_ended: bool, limit: float, reason: str
+) -> None:
     """The answer to a last request may take longer than a pause between two."""
-    world = begin(idle=IDLE)
-    world.one.deliver_end()
-    world.wait(LINGER - 1)
-    assert world.done == []
-    world.wait(1)
-    world.turn()
-    world.assert_over("half-closed and silent")
-
-
-def test_a_relay_with_an_idle_limit_that_ends_leaves_nothing_behind(begin: Any) -> None:
-    world = begin(idle=IDLE)
-    world.one.deliver_reset()
-    world.settle()
-    world.assert_over(f"reset by {world.one_name}")
+    silent, open_still = begin(idle=idle), begin(idle=idle)
+    for world in (silent, open_still):
+        if has_ended:
+            world.one.deliver_end()
+        world.wait(limit - 1)
+        assert world.done == []
+    silent.wait(1)
+    silent.turn()
+    assert silent.seen == ("reset", "reset")
+    silent.assert_over(reason)
+    for _ in range(5):
+        open_still.other.deliver(b"still here")
+        open_still.wait(limit - 1)
+    assert (open_still.done, open_still.one.value()) == ([], b"still here" * 5)
+    open_still.wait(limit * 1.25)
+    assert open_still.done == [reason]
 
 
 # ---------------------------------------------------------------- stopped from outside
 
 
-def test_stopping_closes_both_sides_in_order(begin: Any) -> None:
-    world = begin()
-    world.one.deliver(b"octets")
+@pytest.mark.parametrize("octets", [b"octets", MUCH])
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_stopping_closes_what_is_open_behind_what_is_written(
+    begin: Any, octets: bytes, has_ended: bool
+) -> None:
+    world = begin(other_window=0)
+    world.one.deliver(octets)
+    if has_ended:
+        world.other.deliver_end()
+    world.turn()
     world.relay.stop("shutdown")
     assert world.done == []
-    world.turn()
-    assert (world.other.value(), world.seen) == (b"octets", ("end", "end"))
-    world.assert_over("shutdown")
-
-
-def test_stopping_sends_what_is_written_first(begin: Any) -> None:
-    world = begin(other_window=0)
-    world.one.deliver(MUCH)
-    world.relay.stop("shutdown")
     world.turn()
     assert world.other.far_sees == ""
     world.other.accept()
     world.turn()
-    assert (world.other.value(), world.seen) == (MUCH, ("end", "end"))
+    assert (world.other.value(), world.seen) == (octets, ("end", "end"))
     world.assert_over("shutdown")
 
 
@@ -635,16 +541,6 @@ def test_stopping_waits_for_a_stalled_reader_only_so_long(begin: Any) -> None:
     world.wait(LINGER + 1)
     assert world.seen == ("end", "reset")
     world.assert_over("closing and silent")
-
-
-def test_stopping_a_half_closed_relay_closes_what_is_open(begin: Any) -> None:
-    world = begin()
-    world.one.deliver_end()
-    world.turn()
-    world.relay.stop("shutdown")
-    world.turn()
-    assert world.seen == ("end", "end")
-    world.assert_over("shutdown")
 
 
 def test_stopping_what_is_closing_already_does_not_change_why(begin: Any) -> None:
@@ -768,29 +664,17 @@ def test_a_reset_waits_for_the_octets_before_it() -> None:
     world.assert_over("reset by target")
 
 
-def test_a_reset_does_not_wait_for_a_reader_that_stands_still() -> None:
-    world = World()
-    near, _ = scripted(world)
-    world.start()
-    near.left = 1
-    world.far.deliver_reset()
-    world.reactor.pump(RESET_DELAYS[:-1])
-    world.reactor.advance(RESET_DELAYS[-1] - 0.01)
-    assert world.near.far_sees == ""
-    world.reactor.advance(0.02)
-    world.turn()
-    assert world.near.far_sees == "reset"
-    world.assert_over("reset by target")
-
-
-def test_a_reader_that_stands_still_is_looked_at_ever_more_rarely() -> None:
+def test_a_reset_does_not_wait_for_a_reader_that_stands_still_and_looks_ever_more_rarely() -> None:
     world = World()
     near, _ = scripted(world)
     world.start()
     near.left = 1
     world.far.deliver_reset()
     world.reactor.pump([0.01] * int(RESET_PATIENCE / 0.01))
-    assert near.looks == len(RESET_DELAYS) - 1
+    assert (world.near.far_sees, near.looks) == ("", len(RESET_DELAYS) - 1)
+    world.reactor.pump([0.01] * len(RESET_DELAYS))
+    assert world.near.far_sees == "reset"
+    world.assert_over("reset by target")
 
 
 def test_stopping_leaves_a_reset_that_waits_to_itself() -> None:
