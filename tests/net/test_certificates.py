@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa, x25519
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
@@ -169,60 +169,64 @@ def test_a_file_without_a_certificate_is_named(authority: Authority, option: str
     assert sentence.startswith(f"{option}={empty}: no whole certificate in it; expected PEM")
 
 
-def test_a_certificate_that_is_cut_is_named(authority: Authority) -> None:
+Pair = Callable[[Authority, bytes, bytes], tuple[bytes, bytes]]
+
+
+def issued_for(key: Any) -> Pair:
+    return lambda authority, *_: (pem(authority.issue_for(key)), key_pem(key))
+
+
+def with_key(change: Callable[[bytes], bytes]) -> Pair:
+    return lambda _, cert, key: (cert, change(key))
+
+
+BROKEN_KEY = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+ENCRYPTED = (
+    "it is encrypted; expected a key without a passphrase, as openssl pkey -in {key} -out NEW"
+)
+
+PAIRS: dict[str, tuple[Pair, str]] = {
+    "a certificate that is cut": (
+        lambda _, cert, key: (cert[:-40], key),
+        "cert={cert}: no whole certificate",
+    ),
+    "an issuer that is cut": (
+        lambda authority, cert, key: (cert + authority.path.read_bytes()[:-40], key),
+        "cert={cert}: a certificate in it is cut; expected whole ones",
+    ),
+    "no key": (with_key(lambda key: b""), "key={key}: no whole key in it"),
+    "a key that is cut": (with_key(lambda key: key[:40]), "key={key}: no whole key in it"),
+    "a key that is cut late": (with_key(lambda key: key[:150]), "key={key}: no whole key in it"),
+    "a broken key": (with_key(lambda key: BROKEN_KEY), "key={key}: no whole key in it"),
+    "an encrypted key": (
+        with_key(lambda key: key_pem(load_pem_private_key(key, None), b"secret")),
+        "key={key}: " + ENCRYPTED,
+    ),
+    "a key that does not fit": (
+        with_key(lambda key: key_pem(new_key())),
+        "key={key}: it does not fit the first certificate in {cert}",
+    ),
+    "a key that is too weak": (
+        issued_for(rsa.generate_private_key(65537, 1024)),
+        "cert={cert}: TLS does not take it: ee key too small",
+    ),
+    "a key that does not sign": (
+        issued_for(x25519.X25519PrivateKey.generate()),
+        "cert={cert}: TLS does not take it: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_certificate_or_a_key_that_is_of_no_use_is_named(authority: Authority, pair: str) -> None:
+    make, expected = PAIRS[pair]
     certificate, key = authority.issue("localhost")
-    assert "no whole certificate" in unusable(
-        files_of(authority, pem(certificate)[:-40], key_pem(key))
-    )
-
-
-def test_a_certificate_that_is_cut_behind_another_is_named(authority: Authority) -> None:
-    certificate, key = authority.issue("localhost")
-    issuer = authority.path.read_bytes()[:-40]
-    sentence = unusable(files_of(authority, pem(certificate) + issuer, key_pem(key)))
-    assert sentence.endswith("a certificate in it is cut; expected whole ones")
-
-
-@pytest.mark.parametrize("cut", [0, 40, 150])
-def test_a_key_that_is_cut_is_named(authority: Authority, cut: int) -> None:
-    certificate, key = authority.issue("localhost")
-    text = key_pem(key)
-    sentence = unusable(files_of(authority, pem(certificate), text[:cut]))
-    assert not any(line in sentence for line in text.decode().splitlines()[1:-1])
-    assert sentence.startswith(f"key={authority.directory}/key.pem: no whole key in it")
-
-
-def test_a_broken_key_is_named(authority: Authority) -> None:
-    certificate, _ = authority.issue("localhost")
-    broken = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
-    assert "no whole key in it" in unusable(files_of(authority, pem(certificate), broken))
-
-
-def test_an_encrypted_key_is_named_with_the_remedy(authority: Authority) -> None:
-    certificate, key = authority.issue("localhost")
-    sentence = unusable(files_of(authority, pem(certificate), key_pem(key, b"secret")))
-    assert "it is encrypted" in sentence
-    assert f"openssl pkey -in {authority.directory}/key.pem -out NEW" in sentence
+    made = make(authority, pem(certificate), key_pem(key))
+    files = files_of(authority, *made)
+    sentence = unusable(files)
+    assert sentence.startswith(expected.format(cert=files.cert, key=files.key))
+    assert not any(line in sentence for line in made[1].decode().splitlines()[1:-1])
     assert "secret" not in sentence
-
-
-def test_a_key_that_does_not_fit_is_named(authority: Authority) -> None:
-    certificate, _ = authority.issue("localhost")
-    sentence = unusable(files_of(authority, pem(certificate), key_pem(new_key())))
-    assert f"does not fit the first certificate in {authority.directory}/cert.pem" in sentence
-
-
-def test_a_key_that_is_too_weak_is_told_by_openssl(authority: Authority) -> None:
-    weak = rsa.generate_private_key(65537, 1024)
-    issued = authority.issue_for(weak)
-    sentence = unusable(files_of(authority, pem(issued), key_pem(weak)))
-    assert sentence.endswith("cert.pem: TLS does not take it: ee key too small")
-
-
-def test_a_key_of_a_kind_without_signatures_is_told(authority: Authority) -> None:
-    key = x25519.X25519PrivateKey.generate()
-    issued = authority.issue_for(key)
-    assert "TLS does not take it: " in unusable(files_of(authority, pem(issued), key_pem(key)))
 
 
 @pytest.mark.parametrize(
@@ -254,16 +258,16 @@ def test_nothing_is_said_of_a_good_certificate(authority: Authority) -> None:
     assert said(Certificates(one_file(authority.server()), Clock()).warn) == []
 
 
-def test_a_certificate_that_has_expired_is_told(authority: Authority) -> None:
-    path = authority.server(since=-2 * DAY, until=timedelta(0))
+@pytest.mark.parametrize(
+    ("since", "until", "words"),
+    [(-2 * DAY, timedelta(0), "expired "), (DAY, 2 * DAY, "valid from ")],
+)
+def test_a_certificate_that_is_not_valid_now_is_told(
+    authority: Authority, since: timedelta, until: timedelta, words: str
+) -> None:
+    path = authority.server(since=since, until=until)
     [line] = said(Certificates(one_file(path), Clock()).warn)
-    assert line.startswith(f"TLS: cert={path}: expired ")
-
-
-def test_a_certificate_that_is_not_valid_yet_is_told(authority: Authority) -> None:
-    path = authority.server(since=DAY, until=2 * DAY)
-    [line] = said(Certificates(one_file(path), Clock()).warn)
-    assert line.startswith(f"TLS: cert={path}: valid from ")
+    assert line.startswith(f"TLS: cert={path}: {words}")
 
 
 def test_a_key_that_everybody_can_read_is_told(authority: Authority) -> None:
@@ -399,11 +403,11 @@ def test_without_memory_for_a_new_certificate_it_is_tried_again(
     listener = Listener(one_file(path))
     authority.server()
 
-    def refuse(*_: Any) -> None:
+    def refuse(**_: Any) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_context", refuse)
+        patched.setattr(module, "CertificateOptions", refuse)
         complaint = "TLS certificates stay as they were: MemoryError"
         assert listener.serve() == (first, [complaint])
         assert listener.serve() == (first, [])
@@ -431,7 +435,7 @@ def test_what_nobody_thought_of_keeps_the_old_certificate(
     first = serial_number(path)
     listener = Listener(one_file(path))
     authority.server()
-    monkeypatch.setattr(module, "_private_key", lambda path: 1 / 0)
+    monkeypatch.setattr(module, "load_pem_private_key", lambda *_: 1 / 0)
     assert listener.serve() == (first, ["TLS certificates stay as they were"])
     assert failures.take(ZeroDivisionError) == ["division by zero"]
 
