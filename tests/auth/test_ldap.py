@@ -154,40 +154,36 @@ def test_who_binds_comes_in(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind",
+    ("error", "verdict", "words"),
     [
-        ldaperrors.LDAPInvalidCredentials,
-        ldaperrors.LDAPNoSuchObject,
-        ldaperrors.LDAPInvalidDNSyntax,
-        ldaperrors.LDAPUnwillingToPerform,
+        (ldaperrors.LDAPInvalidCredentials(), UnauthorizedLogin, ""),
+        (ldaperrors.LDAPNoSuchObject(), UnauthorizedLogin, ""),
+        (ldaperrors.LDAPInvalidDNSyntax(), UnauthorizedLogin, ""),
+        (ldaperrors.LDAPUnwillingToPerform(), UnauthorizedLogin, ""),
+        (ldaperrors.LDAPBusy(b"come back"), LoginNotJudged, "LDAPBusy"),
+        (ConnectionRefusedError(b"no"), LoginNotJudged, "Connect"),
+        (ZeroDivisionError(), ZeroDivisionError, ""),  # a bug comes out as it is
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-def test_who_may_not_does_not(world: World, kind: type[Exception], log: list[str]) -> None:
-    outcome = world.log_in()
-    world.clients[0].verdict.errback(kind())
-    assert outcome[0].check(UnauthorizedLogin)
-    assert log == []
-
-
-@pytest.mark.parametrize(
-    "error", [ldaperrors.LDAPBusy(b"come back"), ConnectionRefusedError(b"no")]
-)
-def test_a_directory_out_of_order_judges_nobody_and_it_is_said_once(
-    world: World, error: Exception, log: list[str]
+def test_what_a_directory_fails_with_is_a_verdict_or_is_said_once(
+    world: World, error: Exception, verdict: type[Exception], words: str, log: list[str]
 ) -> None:
-    for number in range(3):
+    for _ in range(3):
         outcome = world.log_in()
-        world.clients[number].verdict.errback(error)
-        assert outcome[0].check(LoginNotJudged)
-    [line] = log
-    assert line.startswith("ldap://127.0.0.1 cannot judge logins: ")
-    assert line.endswith("; times: 1")
+        world.clients[-1].verdict.errback(error)
+        assert outcome[0].check(verdict)
+    assert len(log) == bool(words)
+    for line in log:
+        assert line.startswith("ldap://127.0.0.1 cannot judge logins: ")
+        assert words in line
+        assert line.endswith("; times: 1")
 
 
 def test_a_directory_that_cannot_be_reached_judges_nobody(world: World, log: list[str]) -> None:
     world.connect = lambda: fail(ConnectionRefusedError())
     assert world.log_in()[0].check(LoginNotJudged)
-    assert "ConnectionRefused" in log[0] or "ConnectError" in log[0]
+    assert "Connect" in log[0]
 
 
 def test_a_directory_that_is_silent_judges_nobody(world: World, log: list[str]) -> None:
@@ -197,12 +193,6 @@ def test_a_directory_that_is_silent_judges_nobody(world: World, log: list[str]) 
     world.clock.advance(0)
     assert world.clients[0].is_aborted
     assert "TimeoutError" in log[0]
-
-
-def test_a_bug_comes_out_as_it_is(world: World) -> None:
-    outcome = world.log_in()
-    world.clients[0].verdict.errback(ZeroDivisionError())
-    assert outcome[0].check(ZeroDivisionError)
 
 
 def test_one_that_leaves_gives_its_connection_back(world: World, log: list[str]) -> None:

@@ -114,30 +114,21 @@ def test_a_service_whose_file_cannot_be_read_is_not_trusted(
 
 
 def test_a_name_is_looked_up_as_pam_does_in_small_letters(system: PAM, tmp_path: Path) -> None:
+    assert sources.pam("proxy")
+    assert system.asked == []
     Service("Proxy").judge(b"alice", b"secret")
     assert system.asked[0][2] == "proxy"
-    (tmp_path / "Capital").touch()
-    with pytest.raises(WrongSource, match="expected a service that has a file"):
-        Service("Capital")
+    for name in ("Capital", "other"):  # which is PAM's for all that have none
+        (tmp_path / name).touch()
+        with pytest.raises(WrongSource, match="expected a service that has a file"):
+            Service(name)
 
 
-def test_the_service_for_all_others_is_none(system: PAM, tmp_path: Path) -> None:
-    (tmp_path / "other").touch()
-    with pytest.raises(WrongSource, match="expected a service that has a file"):
-        Service("other")
-
-
-@pytest.mark.parametrize("code", [6, 7, 8, 10, 11, 12, 13])
-def test_whom_it_refuses_does_not(system: PAM, code: int) -> None:
-    system.code = code
-    with pytest.raises(UnauthorizedLogin):
-        Service("proxy").judge(b"alice", b"secret")
-
-
-@pytest.mark.parametrize("code", [0, 7])
-def test_an_answer_that_is_not_true_lets_nobody_in(system: PAM, code: int) -> None:
-    """python-pam 2.0.0 gives PAM's code: 0 for a right password."""
-    system.gives_code, system.code = True, code
+@pytest.mark.parametrize("gives_code", [False, True])
+@pytest.mark.parametrize("code", [0, 6, 7, 8, 10, 11, 12, 13])
+def test_whom_it_refuses_does_not(system: PAM, code: int, gives_code: bool) -> None:
+    """Nor whom it does not accept with True: python-pam 2.0.0 gives PAM's code, 0 for a right password."""
+    system.gives_code, system.code = gives_code or not code, code
     with pytest.raises(UnauthorizedLogin):
         Service("proxy").judge(b"alice", b"secret")
 
@@ -172,11 +163,6 @@ def test_without_python_pam_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pam", None)
     with pytest.raises(WrongSource, match=r"pip install 'txsocks5\[pam\]'"):
         sources.pam("proxy")
-
-
-def test_the_source_is_made_without_asking(system: PAM) -> None:
-    assert sources.pam("proxy")
-    assert system.asked == []
 
 
 @pytest.mark.parametrize("error", [OSError("no libpam"), AttributeError("pam_start")])

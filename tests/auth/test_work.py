@@ -103,11 +103,6 @@ def told(deferred: Deferred[Any]) -> list[Any]:
 # ---------------------------------------------------------------- the threads and their queue
 
 
-def test_no_thread_before_the_first_check(pools: list[Pool]) -> None:
-    Work(lambda: pytest.fail("asked for the reactor too early"))
-    assert pools == []
-
-
 def test_a_cancelled_check_leaves_the_queue(pools: list[Pool]) -> None:
     asked: list[str] = []
     busy = Work(Reactor, threads=1, waiting=2)
@@ -124,20 +119,14 @@ def test_a_cancelled_check_leaves_the_queue(pools: list[Pool]) -> None:
 
 def test_a_cancelled_check_that_runs_keeps_its_thread_until_it_is_over(pools: list[Pool]) -> None:
     busy = Work(Reactor, threads=1, waiting=2)
-    running, waiting = busy.run(CLIENT, str, "a"), busy.run(CLIENT, str, "b")
+    running, waiting = busy.run(CLIENT, str, "a"), busy.run(CLIENT, int, "no number")
     outcome = told(running)
     running.cancel()
     assert outcome[0].check(CancelledError)
     assert len(pools[0].calls) == 1
     pools[0].run()
     pools[0].run()
-    assert told(waiting) == ["b"]
-
-
-def test_what_a_check_raises_is_its_outcome(pools: list[Pool]) -> None:
-    outcome = told(Work(Reactor).run(CLIENT, int, "no number"))
-    pools[0].run()
-    assert outcome[0].check(ValueError)
+    assert told(waiting)[0].check(ValueError)  # what a check raises is its outcome
 
 
 def test_at_the_end_the_threads_go(pools: list[Pool]) -> None:
@@ -167,8 +156,8 @@ def test_at_the_end_one_that_fails_may_cancel_another(pools: list[Pool]) -> None
     assert outcomes[1][0].check(CancelledError)
 
 
-def test_before_the_first_check_there_is_nothing_to_end(pools: list[Pool]) -> None:
-    Work(Reactor).close()
+def test_before_the_first_check_there_is_no_thread_and_nothing_to_end(pools: list[Pool]) -> None:
+    Work(lambda: pytest.fail("asked for the reactor too early")).close()
     assert pools == []
 
 
@@ -311,23 +300,15 @@ class Memory:
         return False
 
 
-def test_200_equal_logins_are_one_check() -> None:
+@pytest.mark.parametrize("verdict", [b"alice", UnauthorizedLogin()])
+def test_200_equal_logins_are_one_check_and_a_right_one_is_remembered(verdict: Any) -> None:
     memory = Memory()
     assert verifyObject(ICredentialsChecker, memory.checker)
     outcomes = [told(memory.log_in()) for _ in range(200)]
     [wait] = memory.slow.waits
-    wait.callback(b"alice")
-    assert outcomes == [[b"alice"]] * 200
-    assert memory.is_remembered()
-
-
-def test_200_equal_wrong_logins_are_one_check_that_is_not_remembered() -> None:
-    memory = Memory()
-    outcomes = [told(memory.log_in()) for _ in range(200)]
-    [wait] = memory.slow.waits
-    wait.errback(UnauthorizedLogin())
-    assert all(failure.check(UnauthorizedLogin) for [failure] in outcomes)
-    assert not memory.is_remembered()
+    give(wait, verdict)
+    assert all(is_like(outcome, verdict) for outcome in outcomes)
+    assert memory.is_remembered() is (verdict == b"alice")
 
 
 def test_logins_that_differ_are_not_shared() -> None:
@@ -337,22 +318,15 @@ def test_logins_that_differ_are_not_shared() -> None:
     assert len(memory.slow.waits) == 3
 
 
-def test_it_forgets_in_time() -> None:
+def test_it_forgets_in_time_and_with_a_change() -> None:
     memory = Memory()
-    memory.log_in()
-    memory.slow.waits[0].callback(b"alice")
-    memory.clock.advance(59)
-    assert memory.is_remembered()
-    memory.clock.advance(1)
-    assert not memory.is_remembered()
-
-
-def test_it_forgets_with_a_change() -> None:
-    memory = Memory()
-    memory.log_in()
-    memory.slow.waits[0].callback(b"alice")
-    memory.stamp = 1
-    assert not memory.is_remembered()
+    for forget in (lambda: memory.clock.advance(1), lambda: setattr(memory, "stamp", 1)):
+        memory.log_in()
+        memory.slow.waits[-1].callback(b"alice")
+        memory.clock.advance(59)
+        assert memory.is_remembered()
+        forget()
+        assert not memory.is_remembered()
 
 
 def test_a_check_from_before_a_change_is_not_for_those_who_come_after() -> None:
