@@ -10,15 +10,11 @@ its hands (:meth:`Connection.detach`) and gives it back only to be closed.
 
 from __future__ import annotations
 
-import fcntl
 import socket
 import struct
-import sys
-import termios
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, ISystemHandle, ITCPTransport
 from twisted.logger import Logger
@@ -26,8 +22,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.interfaces import IStream
-from socks5.net.addresses import address_from, address_of, twisted_address
+from socks5.net.addresses import address_of
 from socks5.net.poller import FAILED, HUNG_UP, WRITABLE, Owner, Poller
+from socks5.net.tcp_socket import TCPSocket, unacknowledged
 from socks5.protocol.address import UNSPECIFIED, Address
 
 READ_SIZE = 65536
@@ -46,19 +43,7 @@ DONE, LOST, ABORTED = (
 
 _log = Logger()
 
-_NUMBER = bytearray(4)
-"""An int of the kernel's."""
-
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-def unacknowledged(sock: socket.SocketType) -> int:
-    """Octets in a socket's send queue (tcp(7), SIOCOUTQ); 0 where that cannot be asked."""
-    try:
-        fcntl.ioctl(sock, termios.TIOCOUTQ, _NUMBER)
-    except (OSError, ValueError):  # the latter of a closed socket
-        return 0
-    return int.from_bytes(_NUMBER, sys.byteorder)
 
 
 def near_end(transport: Any) -> Address:
@@ -80,7 +65,7 @@ def far_end(transport: Any) -> Address:
 
 
 @implementer(IStream, ITCPTransport, IConsumer, IPushProducer, ISystemHandle)
-class Connection:
+class Connection(TCPSocket):
     """One connected, non-blocking TCP socket.
 
     :param poller: tells us when it is ready.
@@ -90,14 +75,12 @@ class Connection:
     """
 
     __slots__ = (
-        "_far",
         "_has_ended",
         "_is_broken",
         "_is_ending",
         "_is_full",
         "_is_paused",
         "_is_reading",
-        "_near",
         "_producer",
         "_waiting",
         "connected",
@@ -106,7 +89,6 @@ class Connection:
         "is_readable",
         "poller",
         "receiver",
-        "socket",
     )
 
     def __init__(
@@ -117,10 +99,8 @@ class Connection:
         self.fd = sock.fileno()
         self.receiver: Any = None
         """Who takes the events; see :class:`socks5.interfaces.IStream`."""
-        self._near: Address | None = near
-        self._far = (
-            far  # as the socket module has it: made an address for who asks, and with its zone
-        )
+        self._near = near
+        self._far = far
         self._waiting: bytearray | None = None
         self._producer: Any = None
         self._is_full = False
@@ -352,58 +332,3 @@ class Connection:
         if self.connected:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._close(ABORTED)
-
-    # Who and how
-
-    @property
-    def near(self) -> Address:
-        """The near end."""
-        if self._near is None:
-            self._near = address_from(self.socket.getsockname())
-        return self._near
-
-    bound = near
-    """See :class:`socks5.interfaces.IStream`."""
-
-    @property
-    def far(self) -> Address:
-        """The far end."""
-        return address_from(self._far_name())
-
-    def _far_name(self) -> Any:
-        """The far end as the socket module has it."""
-        return self._far or self.socket.getpeername()
-
-    @property
-    def far_host(self) -> str:
-        """The far end's IP literal, as in :attr:`far`."""
-        host: str = self._far_name()[0]
-        return self.far.text if ":" in host else sys.intern(host)
-
-    def getHost(self) -> IPv4Address | IPv6Address:
-        """See :meth:`twisted.internet.interfaces.ITCPTransport.getHost`."""
-        return twisted_address(self.socket.getsockname())
-
-    def getPeer(self) -> IPv4Address | IPv6Address:
-        """See :meth:`twisted.internet.interfaces.ITCPTransport.getPeer`."""
-        return twisted_address(self._far_name())
-
-    def getHandle(self) -> socket.SocketType:
-        """The socket."""
-        return self.socket
-
-    def getTcpNoDelay(self) -> bool:
-        """See :meth:`twisted.internet.interfaces.ITCPTransport.getTcpNoDelay`."""
-        return bool(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """See :meth:`twisted.internet.interfaces.ITCPTransport.setTcpNoDelay`."""
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
-
-    def getTcpKeepAlive(self) -> bool:
-        """See :meth:`twisted.internet.interfaces.ITCPTransport.getTcpKeepAlive`."""
-        return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """See :meth:`twisted.internet.interfaces.ITCPTransport.setTcpKeepAlive`."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)

@@ -23,8 +23,9 @@ from zope.interface import implementer
 
 from socks5.deadlines import IdleTimers
 from socks5.interfaces import IStream, IStreamReceiver
-from socks5.net.connection import Connection, unacknowledged
+from socks5.net.connection import Connection
 from socks5.net.poller import FAILED, HUNG_UP, WRITABLE
+from socks5.net.tcp_socket import unacknowledged
 from socks5.relay.pipes import BULK, PIPE_SIZE, Pipe, PipePool
 from socks5.relay.relay import Owner, Relay, Side
 from socks5.relay.transports import TransportSide

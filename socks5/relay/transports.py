@@ -9,8 +9,9 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.interfaces import IStream, IStreamReceiver
-from socks5.net.connection import Connection, unacknowledged
+from socks5.net.connection import Connection
 from socks5.net.protected import ProtectedTransport
+from socks5.net.tcp_socket import unacknowledged
 from socks5.relay.relay import Relay, Side
 
 

@@ -1,0 +1,92 @@
+"""A connected TCP socket apart from its octets: who is at its ends, how it is set, what is under way."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import sys
+import termios
+from socket import SocketType
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+
+from socks5.net.addresses import address_from, twisted_address
+from socks5.protocol.address import Address
+
+_NUMBER = bytearray(4)
+"""An int of the kernel's."""
+
+
+def unacknowledged(sock: SocketType) -> int:
+    """Octets in a socket's send queue (tcp(7), SIOCOUTQ); 0 where that cannot be asked."""
+    try:
+        fcntl.ioctl(sock, termios.TIOCOUTQ, _NUMBER)
+    except (OSError, ValueError):  # the latter of a closed socket
+        return 0
+    return int.from_bytes(_NUMBER, sys.byteorder)
+
+
+class TCPSocket:
+    """What a transport says of its socket, which sets ``socket``, ``_near`` and ``_far``."""
+
+    __slots__ = ("_far", "_near", "socket")
+
+    socket: SocketType
+    _near: Address | None
+    """None: the socket is asked when somebody is."""
+    _far: Any
+    """As the socket module has it, with its zone; None: the socket is asked."""
+
+    @property
+    def near(self) -> Address:
+        """The near end."""
+        if self._near is None:
+            self._near = address_from(self.socket.getsockname())
+        return self._near
+
+    bound = near
+    """See :class:`socks5.interfaces.IStream`."""
+
+    @property
+    def far(self) -> Address:
+        """The far end."""
+        return address_from(self._far_name())
+
+    def _far_name(self) -> Any:
+        """The far end as the socket module has it."""
+        return self._far or self.socket.getpeername()
+
+    @property
+    def far_host(self) -> str:
+        """The far end's IP literal, as in :attr:`far`."""
+        host: str = self._far_name()[0]
+        return self.far.text if ":" in host else sys.intern(host)
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """See :meth:`twisted.internet.interfaces.ITCPTransport.getHost`."""
+        return twisted_address(self.socket.getsockname())
+
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        """See :meth:`twisted.internet.interfaces.ITCPTransport.getPeer`."""
+        return twisted_address(self._far_name())
+
+    def getHandle(self) -> SocketType:
+        """The socket."""
+        return self.socket
+
+    def getTcpNoDelay(self) -> bool:
+        """See :meth:`twisted.internet.interfaces.ITCPTransport.getTcpNoDelay`."""
+        return bool(self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See :meth:`twisted.internet.interfaces.ITCPTransport.setTcpNoDelay`."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """See :meth:`twisted.internet.interfaces.ITCPTransport.getTcpKeepAlive`."""
+        return bool(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """See :meth:`twisted.internet.interfaces.ITCPTransport.setTcpKeepAlive`."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
