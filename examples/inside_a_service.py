@@ -15,45 +15,54 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.protocols.wire import Echo
 
-from socks5 import ServerFactory
+from socks5 import ServerFactory, listen
 
 
-class Listener(Service):
-    """Any factory on any endpoint, as a part of an application."""
+class EchoServer(Service):
+    """What was there before."""
 
-    def __init__(self, name: str, endpoint: str, factory: Factory) -> None:
-        self.name, self.factory = name, factory
+    def __init__(self, endpoint: str) -> None:
         self.endpoint = serverFromString(reactor, endpoint)
 
     @inlineCallbacks
     def startService(self) -> Any:
         """Listen, and say where."""
         super().startService()
-        self.listening = yield self.endpoint.listen(self.factory)
-        if isinstance(self.factory, ServerFactory):
-            self.factory.listens_on(
-                self.listening
-            )  # so that no client connects to it through itself
-        print(self.name, self.listening.getHost().port, flush=True)
+        self.port = yield self.endpoint.listen(Factory.forProtocol(Echo))
+        print("echo", self.port.getHost().port, flush=True)
+
+    def stopService(self) -> Any:
+        """Stop listening."""
+        super().stopService()
+        return self.port.stopListening()
+
+
+class Proxy(Service):
+    """The proxy, as a part of the application."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint, self.factory = endpoint, ServerFactory(reactor)
+
+    @inlineCallbacks
+    def startService(self) -> Any:
+        """Listen, and say where."""
+        super().startService()
+        self.port = yield listen(reactor, self.endpoint, self.factory)
+        print("proxy", self.port.getHost().port, flush=True)
 
     @inlineCallbacks
     def stopService(self) -> Any:
         """Stop listening, and let the proxy end its sessions: what has been sent still arrives."""
         super().stopService()
-        yield self.listening.stopListening()
-        if isinstance(self.factory, ServerFactory):
-            yield self.factory.close_sessions("shutdown", grace=2)
+        yield self.port.stopListening()
+        yield self.factory.close_sessions("shutdown", grace=2)
 
 
 def application(proxy_port: str = "1080", echo_port: str = "7777") -> MultiService:
     """The application: an echo server, and now a proxy as well."""
     application = MultiService()
-    for name, port, factory in [
-        ("echo", echo_port, Factory.forProtocol(Echo)),
-        ("proxy", proxy_port, ServerFactory(reactor)),
-    ]:
-        endpoint = f"tcp:{port}:interface=127.0.0.1"
-        Listener(name, endpoint, factory).setServiceParent(application)
+    EchoServer(f"tcp:{echo_port}:interface=127.0.0.1").setServiceParent(application)
+    Proxy(f"tcp:{proxy_port}:interface=127.0.0.1").setServiceParent(application)
     return application
 
 

@@ -9,9 +9,8 @@ Listens on 127.0.0.1; port 0 is one that is free. Lets clients connect to the po
 import sys
 
 from twisted.internet import reactor
-from twisted.internet.endpoints import TCP4ServerEndpoint
 
-from socks5 import Access, Rules, ServerFactory, Verdict
+from socks5 import TCP, Access, Listen, Rules, ServerFactory, Verdict, listen
 
 
 class PortsOnly(Rules):
@@ -32,7 +31,6 @@ class PortsOnly(Rules):
 if __name__ == "__main__":
     proxy_port, *ports = map(int, sys.argv[1:])
     factory = ServerFactory(reactor, rules=PortsOnly(*ports))
-    listening = TCP4ServerEndpoint(reactor, proxy_port, interface="127.0.0.1").listen(factory)
-    listening.addCallback(factory.listens_on)
+    listening = listen(reactor, Listen(TCP(proxy_port, "127.0.0.1")), factory)
     listening.addCallback(lambda port: print("proxy", port.getHost().port, flush=True))
     reactor.run()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         IRules,
         IStream,
     )
+    from socks5.net.listening import listen, listen_from
+    from socks5.net.places import TCP, UNIX, Inherited, Listen
     from socks5.net.resolver import Resolver
     from socks5.net.tls import tls_endpoint
     from socks5.observe.accesslog import AccessLog, as_json
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "TCP",
+    "UNIX",
     "Acceptor",
     "Access",
     "AccessLog",
@@ -55,6 +59,8 @@ __all__ = [
     "IResolver",
     "IRules",
     "IStream",
+    "Inherited",
+    "Listen",
     "ListenerPolicy",
     "Networks",
     "NoAuthentication",
@@ -72,10 +78,14 @@ __all__ = [
     "UDPPin",
     "Verdict",
     "as_json",
+    "listen",
+    "listen_from",
     "tls_endpoint",
 ]
 
 _HOMES = {
+    "TCP": "socks5.net.places",
+    "UNIX": "socks5.net.places",
     "Acceptor": "socks5.auth.kerberos",
     "Access": "socks5.interfaces",
     "AccessLog": "socks5.observe.accesslog",
@@ -90,6 +100,8 @@ _HOMES = {
     "IResolver": "socks5.interfaces",
     "IRules": "socks5.interfaces",
     "IStream": "socks5.interfaces",
+    "Inherited": "socks5.net.places",
+    "Listen": "socks5.net.places",
     "ListenerPolicy": "socks5.settings",
     "Networks": "socks5.protocol.networks",
     "NoAuthentication": "socks5.auth",
@@ -107,6 +119,8 @@ _HOMES = {
     "UDPPin": "socks5.settings",
     "Verdict": "socks5.access",
     "as_json": "socks5.observe.accesslog",
+    "listen": "socks5.net.listening",
+    "listen_from": "socks5.net.listening",
     "tls_endpoint": "socks5.net.tls",
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from socks5.protocol.networks import Networks
@@ -58,3 +59,15 @@ def handlers() -> Iterator[None]:
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryReactorClock:
+    """A reactor in memory, which is what a program imports, and where it listens."""
+    reactor = MemoryReactorClock()
+    monkeypatch.setattr("twisted.internet.reactor", reactor)
+    monkeypatch.setattr(
+        "socks5.net.openers.PortOpener.open",
+        lambda _, where, factory: reactor.listenTCP(where.port, factory, interface=where.interface),
+    )
+    return reactor

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from twisted.internet.testing import MemoryReactorClock
 
 from socks5.access import SessionInfo
 from socks5.app.options import Options
@@ -141,16 +141,15 @@ def test_the_example_of_the_access_log_has_the_fields_of_the_code() -> None:
         for each in PYTHON
     ],
 )
-def test_its_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reactor = MemoryReactorClock()
-    monkeypatch.setattr("twisted.internet.reactor", reactor)
-    monkeypatch.setattr("socks5.net.listening.ListeningReactor", lambda reactor, limit: reactor)
+def test_its_python_runs(
+    block: Block, tmp_path: Path, memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_keytab(tmp_path / "socks5.keytab", "rcmd/proxy.example")
     names: dict[str, object] = {"__name__": "docs"}
     exec(compile(block.text, f"embedding.rst:{block.line}", "exec"), names)
     assert "factory" in names
-    reactor.triggers.get("after", {}).get("shutdown", [(lambda: None, (), {})])[0][0]()
+    memory.triggers.get("after", {}).get("shutdown", [(lambda: None, (), {})])[0][0]()
 
 
 PACKAGE = ROOT / "socks5"

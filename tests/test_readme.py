@@ -5,9 +5,9 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from twisted.internet.testing import MemoryReactorClock
 
 from tests.auth.test_hashes import KNOWN
 from tests.support.certificates import Authority
@@ -101,9 +101,7 @@ def test_an_option_in_its_prose_exists(option: str) -> None:
 
 
 @pytest.mark.parametrize("block", in_language("python"), ids=str)
-def test_its_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    reactor = MemoryReactorClock()
-    monkeypatch.setattr("twisted.internet.reactor", reactor)
+def test_its_python_runs(block: Block, memory: Any) -> None:
     exec(compile(block.text, f"{README}:{block.line}", "exec"), {"__name__": "readme"})
-    assert reactor.tcpServers
-    assert reactor.hasRun
+    assert memory.tcpServers
+    assert memory.hasRun

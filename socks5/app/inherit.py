@@ -1,37 +1,28 @@
-"""One of several processes on the same ports: what a worker inherits, and how the parent opens it.
+"""One of several processes on the same ports: what a worker inherits.
 
-For every worker the parent opens a socket of its own at each address (SO_REUSEPORT: the kernel
-spreads clients over them) and never accepts on any. No other process shares the port. What cannot be
-opened twice - a UNIX socket, one inherited from systemd - is shared by all workers. A worker whose
-parent is gone ends itself.
+Every listener of a worker takes the socket that the parent has opened for the like of it, whatever the order. A
+worker whose parent is gone ends itself.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IProtocolFactory,
-    IReadDescriptor,
-    IStreamServerEndpoint,
-)
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
 from socks5.net.descriptors import SessionLimit
-from socks5.net.listening import adopted
-from socks5.net.ports import BACKLOG, Port, prepare_listening
+from socks5.net.openers import IPortOpener, Where, adopted
+from socks5.net.ports import Port
 
 FIRST_DESCRIPTOR = 3
 """Where a worker's inherited sockets begin; before them are the standard streams."""
@@ -52,178 +43,41 @@ def worker_count(text: str) -> int:
     return int(text)
 
 
-@implementer(IListeningPort)
-class _Opened:
-    """What an endpoint gets for a port, where only the workers accept."""
-
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        self._sockets = sockets
-
-    def getHost(self) -> Any:
-        """See :meth:`twisted.internet.interfaces.IListeningPort.getHost`."""
-        name = self._sockets[0].getsockname()
-        if isinstance(name, (str, bytes)):
-            return UNIXAddress(os.fsencode(name))
-        return IPv4Address("TCP", *name[:2]) if len(name) == 2 else IPv6Address("TCP", *name)
-
-    def startListening(self) -> None:
-        """It listens already."""
-
-    def stopListening(self) -> None:
-        """Give up what the parent holds; a worker closes its own."""
-        name = self._sockets[0].getsockname()
-        for sock in self._sockets:
-            sock.close()
-        if isinstance(name, str) and name:
-            with suppress(OSError):
-                os.unlink(name)
+def name_of(where: Where) -> str:
+    """What parent and worker call a place. Those of one name, as several free ports are, are all alike."""
+    return repr(where)
 
 
-class Opening:
-    """Stands in for a parent's reactor: opens the sockets of an endpoint, for every worker, and
-    accepts nobody.
+@implementer(IPortOpener)
+class InheritedPorts:
+    """A worker's opener: each listener takes the socket that the parent has opened for it.
 
-    :param count: how many workers there will be.
+    :param reactor: reads them.
+    :param limit: of the factory that they are for.
+    :param names: what was inherited, see :attr:`Worker.sockets`.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self.sockets: list[list[socket.socket]] = []
-        """For every listener, each worker's socket."""
-
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> _Opened:
-        """See :meth:`twisted.internet.interfaces.IReactorTCP.listenTCP`."""
-        opened: list[socket.socket] = []
-        try:
-            for number in range(self._count):
-                opened.append(self._open(interface, port, max(backlog, BACKLOG), number == 0))
-                prepare_listening(opened[-1], factory)
-                port = opened[0].getsockname()[1]
-        except OSError as error:
-            for sock in opened:
-                sock.close()
-            raise CannotListenError(interface, port, error) from None
-        self.sockets.append(opened)
-        return _Opened(opened)
-
-    def listenSSL(
-        self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
-    ) -> _Opened:
-        """See :meth:`twisted.internet.interfaces.IReactorSSL.listenSSL`; the workers do the TLS."""
-        return self.listenTCP(port, factory, backlog, interface)
-
-    def listenUNIX(
-        self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
-    ) -> _Opened:
-        """See :meth:`twisted.internet.interfaces.IReactorUNIX.listenUNIX`."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.bind(address)
-            os.chmod(address, mode)
-            sock.listen(max(backlog, BACKLOG))
-        except OSError as error:
-            sock.close()
-            raise CannotListenError(None, address, error) from None
-        return self._share(sock)
-
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> _Opened:
-        """See :meth:`twisted.internet.interfaces.IReactorSocket.adoptStreamPort`."""
-        return self._share(socket.socket(fileno=os.dup(fileDescriptor)))
-
-    def _share(self, sock: socket.socket) -> _Opened:
-        self.sockets.append([sock] * self._count)
-        return _Opened([sock])
-
-    @staticmethod
-    def _open(interface: str, port: int, backlog: int, is_first: bool) -> socket.socket:
-        """One worker's socket.
-
-        The first one of an address shares its port from the moment on when it has it, and not before: else the
-        system would let it in beside whoever shares that port already, another proxy of the same user's.
-
-        :raises OSError: the system does not let us.
-        """
-        host = interface or "0.0.0.0"
-        family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, not is_first)
-            sock.bind(name)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.listen(backlog)
-        except OSError:
-            sock.close()
-            raise
-        return sock
-
-
-class Inheriting:
-    """A worker's reactor: each listener takes the next inherited socket, in the parent's order.
-
-    :param count: how many were inherited.
-    """
-
-    def __init__(self, reactor: Any, limit: SessionLimit, count: int) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Any, limit: SessionLimit, names: Sequence[str]) -> None:
+        self.reactor = reactor
         self._limit = limit
-        # At other numbers, for an endpoint that adopts a descriptor closes it by its number.
-        numbers = range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + count)
-        self._sockets = [socket.socket(fileno=os.dup(number)) for number in numbers]
-        for number in numbers:
-            os.close(number)
+        self._sockets: dict[str, deque[socket.socket]] = {}
+        for number, name in enumerate(names, FIRST_DESCRIPTOR):
+            sock = socket.socket(fileno=number)
+            sock.set_inheritable(False)
+            self._sockets.setdefault(name, deque()).append(sock)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
+    def open(self, where: Where, factory: Any) -> Port:
+        """See :meth:`socks5.net.openers.IPortOpener.open`.
 
-    def _next(self, interface: str, port: Any) -> socket.socket:
-        """:raises CannotListenError: the parent has opened no more: it had no such address."""
-        if not self._sockets:
+        :raises twisted.internet.error.CannotListenError: the parent has opened no such socket, or no more: this machine
+            does not have that address.
+        """
+        name = name_of(where)
+        sockets = self._sockets.get(name)
+        if not sockets:
             reason = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-            raise CannotListenError(interface, port, reason)
-        return self._sockets.pop(0)
-
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
-        """See :meth:`twisted.internet.interfaces.IReactorTCP.listenTCP`."""
-        sock = self._next(interface, port)
-        listening = Port(port, factory, backlog, interface, self._reactor, limit=self._limit)
-        listening.adopt(sock)
-        return listening
-
-    def listenSSL(
-        self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
-    ) -> Port:
-        """See :meth:`twisted.internet.interfaces.IReactorSSL.listenSSL`."""
-        over_tls = TLSMemoryBIOFactory(contextFactory, False, factory)
-        return self.listenTCP(port, over_tls, backlog, interface)
-
-    def listenUNIX(self, address: str, factory: Any, *arguments: Any, **options: Any) -> Any:
-        """See :meth:`twisted.internet.interfaces.IReactorUNIX.listenUNIX`."""
-        return self.adoptStreamPort(-1, socket.AF_UNIX, factory)
-
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
-        """See :meth:`twisted.internet.interfaces.IReactorSocket.adoptStreamPort`."""
-        sock = self._next("", fileDescriptor)
-        if sock.family != socket.AF_UNIX:
-            return adopted(sock, factory, self._reactor, self._limit)
-        with sock:
-            sock.setblocking(False)
-            return self._reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
-
-
-@implementer(IStreamServerEndpoint)
-class NextInherited:
-    """A worker's endpoint for ``systemd:``, whose variables name the parent.
-
-    :param listening: its reactor; see :class:`Inheriting`.
-    """
-
-    def __init__(self, listening: Any) -> None:
-        self._listening = listening
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """See :meth:`twisted.internet.interfaces.IStreamServerEndpoint.listen`."""
-        return execute(self._listening.adoptStreamPort, -1, socket.AF_UNSPEC, protocolFactory)
+            raise CannotListenError(None, name, reason)
+        return adopted(sockets.popleft(), factory, self.reactor, self._limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,14 +85,14 @@ class Worker:
     """What a worker learns from its parent.
 
     :param number: from 1.
-    :param sockets: how many it inherits.
+    :param sockets: which it inherits, see :func:`name_of`: from :data:`FIRST_DESCRIPTOR` on, in this order.
     :param output: the descriptor of the parent's standard output, for the access log.
     :param heart: that of the pipe for signs of life, see :mod:`socks5.app.heartbeat`.
     :param ports: that of the table of ports that all workers share, see :class:`socks5.net.own.OwnPorts`.
     """
 
     number: int
-    sockets: int
+    sockets: Sequence[str]
     output: int
     heart: int
     ports: int
@@ -247,7 +101,12 @@ class Worker:
     def from_environment(cls) -> Worker | None:
         """This process as a worker, or None if it is none."""
         text = os.environ.pop(VARIABLE, None)
-        return None if text is None else cls(*(int(part) for part in text.split(",")))
+        return None if text is None else cls(**json.loads(text))
+
+    @property
+    def environment(self) -> str:
+        """What stands in :data:`VARIABLE` for this worker."""
+        return json.dumps(asdict(self))
 
     def watch_parent(self, reactor: Any) -> None:
         """End this process in order when the parent is gone, which its end of our standard input

@@ -6,16 +6,20 @@ default for listeners without their own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.python import usage
-from zope.interface import implementer
 
-from socks5.app.exposure import LOOPBACK, Listener, is_authenticated, is_exposed, is_loopback
+from socks5.app.inherit import Worker
+from socks5.app.listeners import LOOPBACK, Listener
+from socks5.net.certificates import Certificates
+from socks5.net.foreign import kind_of
+from socks5.net.listening import listen_from
+from socks5.net.places import TCP, Inherited, Listen
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import NO_NETWORKS, Networks
 from socks5.settings import METHOD_NAMES, ListenerPolicy
@@ -45,30 +49,25 @@ def networks(option: str, text: str) -> Networks:
     raise usage.UsageError(f"--{option}: {_EXPECTED_NETWORKS}, got {wrong!r}{meant}")
 
 
+def _colon_advice(endpoint: str) -> str:
+    """What to do if an IPv6 address stands in an endpoint as it is elsewhere."""
+    if re.search(r"interface=\[?([0-9A-Fa-f]{0,4}:){2}", endpoint):
+        return r"; a colon inside a value needs a backslash, all in quotes: 'interface=\:\:1'"
+    return ""
+
+
 class Place:
     """A ``--listen`` or ``--interface``, and what was said behind it.
 
-    :param option: which of the two.
     :param text: its value.
+    :param at: what a ``--listen`` describes; None for an ``--interface``, whose port may be said later.
     """
 
-    def __init__(self, option: str, text: str) -> None:
-        self.option = option
+    def __init__(self, text: str, at: Listen | None = None) -> None:
         self.text = text
+        self.at = at
         self.said: dict[str, Any] = {}
         """Fields of its :class:`~socks5.settings.ListenerPolicy`."""
-
-    @property
-    def is_exposed(self) -> bool:
-        """Whether others than this machine can reach it, without a certificate."""
-        if self.option == "interface":
-            return not is_loopback(self.text)
-        return is_exposed(self.text) and not self.is_authenticated
-
-    @property
-    def is_authenticated(self) -> bool:
-        """Whether nobody gets in without a certificate."""
-        return self.option == "listen" and is_authenticated(self.text)
 
 
 class ListenOptions(usage.Options):
@@ -79,15 +78,59 @@ class ListenOptions(usage.Options):
         self._common: dict[str, Any] = {}
         self._said = self._common
         self.places: list[Place] = []
+        self.worker = Worker.from_environment()
+        """This process as a worker, whose parent has opened the listeners."""
 
-    def add_place(self, option: str, text: str) -> None:
+    def add_place(self, place: Place) -> None:
         """From here on, options are this listener's."""
-        self.places.append(Place(option, text))
-        self._said = self.places[-1].said
+        self.places.append(place)
+        self._said = place.said
 
-    def places_of(self, option: str) -> list[Place]:
-        """The listeners that were given by one of the two options."""
-        return [place for place in self.places if place.option == option]
+    def opt_listen(self, endpoint: str) -> None:
+        """Twisted server endpoint, or tls:PORT:cert=FILE, instead of --port and --interface; repeatable."""
+        if kind_of(endpoint) == "haproxy":
+            raise usage.UsageError(
+                f"--listen {endpoint}: expected {endpoint.partition(':')[2]} and behind it "
+                "--proxy-from NETWORK, for haproxy: believes the PROXY header of whoever connects"
+            )
+        try:
+            at = self._described(endpoint)
+            if at.tls is not None:
+                Certificates(at.tls, None)
+        except ValueError as error:
+            raise usage.UsageError(
+                f"--listen {endpoint}: {error}{_colon_advice(endpoint)}"
+            ) from None
+        self.add_place(Place(endpoint, at))
+
+    opt_l = opt_listen
+
+    def _described(self, endpoint: str) -> Listen:
+        """:raises ValueError: the string describes no listener."""
+        if self.worker is not None and kind_of(endpoint) == "systemd":
+            return Listen(Inherited(endpoint))  # the parent alone can find it
+        return listen_from(endpoint)
+
+    def listen_at(self, place: Place) -> Listen:
+        """The listener, under its policy."""
+        at = Listen(TCP(self["port"], place.text)) if place.at is None else place.at
+        return replace(at, policy=self.policy(place))
+
+    def listeners(self, clock: Any) -> list[Listener]:
+        """Where to listen.
+
+        :param clock: IReactorTime, for the certificates.
+        :raises socks5.net.certificate_files.Unusable: they are not what they were when the options were read.
+        """
+        if self.places:
+            return [self._listener(place, clock) for place in self.places]
+        return [self._listener(Place(host), clock, is_optional=":" in host) for host in LOOPBACK]
+
+    def _listener(self, place: Place, clock: Any, is_optional: bool = False) -> Listener:
+        at = self.listen_at(place)
+        certificates = None if at.tls is None else Certificates(at.tls, clock)
+        name = f"{place.text} port {self['port']}" if place.at is None else place.text
+        return Listener(name, at, certificates, is_optional)
 
     def policy(self, place: Place | None = None) -> ListenerPolicy:
         """What a listener lets in; None: the listeners of the default."""
@@ -114,20 +157,19 @@ class ListenOptions(usage.Options):
         present = self._said.get(what, NO_NETWORKS)
         self._said[what] = present | networks(option, text)
 
-    def check_doors(self, methods: Sequence[int]) -> None:
+    def check_listeners(self, methods: Sequence[int]) -> None:
         """Refuse a policy that cannot be, or that is open by mistake.
 
         :param methods: what the proxy accepts where nothing else is said.
         :raises twisted.python.usage.UsageError: says what to do.
         """
-        places = self.places or [Place("interface", LOOPBACK[0])]
-        for place in places:
-            policy = self.policy(place)
+        for place in self.places or [Place(LOOPBACK[0])]:
+            at = self.listen_at(place)
             for method, sentence in _WANTED.items():
-                if method in (policy.methods or ()) and method not in methods:
+                if method in (at.policy.methods or ()) and method not in methods:
                     raise usage.UsageError(sentence)
             if not self["open"]:
-                self._check_exposure(place, policy, methods)
+                self._check_exposure(place.text, at, methods)
 
     def unused(self, methods: Sequence[Method]) -> list[Method]:
         """The logins among *methods* that no listener accepts."""
@@ -139,48 +181,23 @@ class ListenOptions(usage.Options):
             if method in _WANTED and not any(method in each for each in accepted)
         ]
 
-    def _check_exposure(self, place: Place, policy: ListenerPolicy, methods: Sequence[int]) -> None:
+    def _check_exposure(self, name: str, at: Listen, methods: Sequence[int]) -> None:
+        policy = at.policy
         accepted = methods if policy.methods is None else policy.methods
         is_limited = policy.clients is not None and not policy.clients.is_everything
-        if Method.NO_AUTHENTICATION not in accepted or is_limited:
-            return
-        is_behind = policy.proxies is not None
-        if place.is_exposed or (is_behind and not place.is_authenticated):
+        is_guarded = Method.NO_AUTHENTICATION not in accepted or is_limited or at.is_authenticated
+        if at.is_exposed and not is_guarded:
             logins = [
                 name for name, method in METHOD_NAMES.items() if method in {*methods} & {*_WANTED}
             ]
             login = f"--methods {','.join(logins)}" if logins else "--auth TYPE:ARGS"
-            by = ", for --proxy-from brings them in" if is_behind and not place.is_exposed else ""
+            by = "" if at.where.is_exposed else ", for --proxy-from brings them in"
             certificates = (
-                " clients=FILE in it, so that certificates are required;"
-                if place.text.startswith("tls:")
-                else ""
+                "" if at.tls is None else " clients=FILE in it, so that certificates are required;"
             )
             raise usage.UsageError(
-                f"others than this machine could reach {place.text}{by}, and the proxy would serve anyone. "
+                f"others than this machine could reach {name}{by}, and the proxy would serve anyone. "
                 f"Choose one: {login}, so that users log in (see --help-auth, or --gssapi for Kerberos);"
                 f"{certificates} --clients NETWORK behind it, so that only those networks come in; or --open, "
                 "if that is what you want"
             )
-
-
-@implementer(IStreamServerEndpoint)
-class PolicyEndpoint:
-    """An endpoint whose clients come in under a listener policy."""
-
-    def __init__(self, endpoint: IStreamServerEndpoint, policy: ListenerPolicy) -> None:
-        self._endpoint = endpoint
-        self._policy = policy
-
-    def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
-        """See :meth:`twisted.internet.interfaces.IStreamServerEndpoint.listen`.
-
-        :param protocolFactory: a :class:`~socks5.server.factory.ServerFactory`.
-        """
-        return self._endpoint.listen(protocolFactory.at(self._policy))
-
-
-def with_policy(listener: Listener, policy: ListenerPolicy) -> Listener:
-    """Put a policy on a listener, if there is one: what lets in everybody costs nothing."""
-    name, endpoint = listener
-    return listener if policy == ListenerPolicy() else (name, PolicyEndpoint(endpoint, policy))

@@ -7,7 +7,6 @@ was expected.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from ipaddress import ip_address
 from typing import Any, ClassVar
@@ -25,33 +24,20 @@ from twisted.logger import Logger
 from twisted.python import usage
 from typing_extensions import override
 
-from socks5.app.exposure import (
-    LOOPBACK,
-    Listener,
-    believes_headers,
-    is_exposed,
-    kind_of,
-    listeners_at,
-    listeners_on,
-)
 from socks5.app.gssapi_options import KerberosOptions
-from socks5.app.inherit import NextInherited, Worker
-from socks5.app.listen_options import ListenOptions, Place, networks, with_policy
+from socks5.app.inherit import Worker
+from socks5.app.listen_options import ListenOptions, Place, networks
 from socks5.app.reread import Source
 from socks5.app.sources import SOURCES
 from socks5.app.values import COMMANDS, choice, commands, number, ports, seconds, workers
 from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
 from socks5.interfaces import IAuthenticator
-from socks5.net.certificates import Unusable
-from socks5.net.haproxy import HeaderReactor
 from socks5.net.own import is_own_address
 from socks5.net.resolvconf import sources_beside_dns
-from socks5.net.tls import TLSEndpoint
 from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import Networks
-from socks5.server.factory import ServerFactory
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
 
 MAX_KEEPALIVE = 32_767
@@ -65,13 +51,6 @@ _MEMORY_WARNING = (
     "--auth memory: every user of this machine can read these passwords in the list of processes; "
     "better: --auth htpasswd:FILE, or htpasswd:credential=NAME in a systemd service"
 )
-
-
-def _colon_advice(endpoint: str) -> str:
-    """What to do if an IPv6 address stands in an endpoint as it is elsewhere."""
-    if re.search(r"interface=\[?([0-9A-Fa-f]{0,4}:){2}", endpoint):
-        return r"; a colon inside a value needs a backslash, all in quotes: 'interface=\:\:1'"
-    return ""
 
 
 def _types() -> list[str]:
@@ -309,10 +288,8 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
         self["advertise"] = PerFamily()
         self.arguments: list[str] = []
         """The command line, for the workers."""
-        self.worker = Worker.from_environment()
-        """This process as a worker, whose parent has opened the listeners."""
         self.sources: list[Source] = []
-        """What is read again for SIGHUP, once there are listeners."""
+        """What is read again for SIGHUP, beside the certificates of listeners."""
 
     @override
     def parseOptions(self, options: Any = None) -> None:
@@ -328,36 +305,9 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
     def opt_interface(self, address: str) -> None:
         """IP address to listen on, :: for all; repeatable. [default: 127.0.0.1 and ::1]"""
         self._ip("interface", address)
-        self.add_place("interface", address)
+        self.add_place(Place(address))
 
     opt_i = opt_interface
-
-    def opt_listen(self, endpoint: str) -> None:
-        """Twisted server endpoint, or tls:PORT:cert=FILE, instead of --port and --interface; repeatable."""
-        if believes_headers(endpoint):
-            raise usage.UsageError(
-                f"--listen {endpoint}: expected {endpoint.partition(':')[2]} and behind it "
-                "--proxy-from NETWORK, for haproxy: believes the PROXY header of whoever connects"
-            )
-        try:
-            if not self._is_given(endpoint):
-                is_exposed(endpoint)
-        except Unusable as error:
-            raise usage.UsageError(
-                f"--listen {endpoint}: {error}{_colon_advice(endpoint)}"
-            ) from None
-        except ValueError as error:
-            raise usage.UsageError(
-                f"--listen {endpoint}: expected a Twisted server endpoint, such as "
-                f"tcp:1080:interface=127.0.0.1: {error}{_colon_advice(endpoint)}"
-            ) from None
-        self.add_place("listen", endpoint)
-
-    opt_l = opt_listen
-
-    def _is_given(self, endpoint: str) -> bool:
-        """Whether this is a worker, and the endpoint one that the parent alone can find."""
-        return self.worker is not None and kind_of(endpoint) == "systemd"
 
     def opt_ban_exempt(self, text: str) -> None:
         """Networks that are never banned; repeatable. [default: none but this machine]"""
@@ -423,7 +373,7 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
     @override
     def postOptions(self) -> None:
         """Check what concerns several options."""
-        if self.places_of("listen") and self.places_of("interface"):
+        if len({place.at is None for place in self.places}) > 1:
             raise usage.UsageError(
                 "--interface does not go with --listen: expected it in the endpoint, tcp:PORT:interface=ADDRESS"
             )
@@ -431,7 +381,7 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
         self._check_access_log()
         self.check_gssapi()
         if self.worker is None:  # else the parent has, and a worker has no other sockets than those
-            self.check_doors(self._methods)
+            self.check_listeners(self._methods)
 
     @property
     def _methods(self) -> list[Method]:
@@ -540,34 +490,3 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
         default = "text" if path == STANDARD_OUTPUT and is_terminal else "json"
         form = FORMATS[self["access-log-format"] or default]
         return AccessLog(reactor, path, form, None if worker is None else worker.output)
-
-    def listeners(
-        self, listening: Any, factory: ServerFactory
-    ) -> tuple[list[Listener], list[Listener]]:
-        """Where to listen, and where if this machine has that address at all.
-
-        :param listening: the reactor that they listen with.
-        :param factory: what they will listen for.
-        """
-        if self.places:
-            return [self._listener(listening, factory, place) for place in self.places], []
-        ipv4, ipv6 = (
-            [self._listener(listening, factory, Place("interface", host))] for host in LOOPBACK
-        )
-        return ipv4, ipv6
-
-    def _listener(self, listening: Any, factory: ServerFactory, place: Place) -> Listener:
-        """One of those places, under its policy."""
-        policy = self.policy(place)
-        if policy.proxies is not None:
-            listening = HeaderReactor(listening, policy.proxies, factory.reactor, factory.counters)
-        if place.option == "interface":
-            [listener] = listeners_on(listening, self["port"], [place.text])
-        elif self._is_given(place.text):
-            listener = place.text, NextInherited(listening)
-        else:
-            [listener] = listeners_at(listening, [place.text])
-        endpoint = listener[1]
-        if isinstance(endpoint, TLSEndpoint):
-            self.sources.append(endpoint.certificates)
-        return with_policy(listener, policy)

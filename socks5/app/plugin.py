@@ -9,12 +9,13 @@ from typing import Any
 from twisted.application.service import IService, MultiService
 
 from socks5.app.heartbeat import Heart
-from socks5.app.inherit import Inheriting, Opening
+from socks5.app.inherit import InheritedPorts
+from socks5.app.listeners import certificates_of
 from socks5.app.options import Options
 from socks5.app.reread import Rereading
 from socks5.app.service import Announcer, LogAnnouncer, ProxyService
 from socks5.net.descriptors import raise_descriptor_limit
-from socks5.net.listening import ListeningReactor, QuietReactor
+from socks5.net.openers import IPortOpener, PortOpener
 from socks5.net.own import OwnPorts, share_ports
 from socks5.server.factory import ServerFactory
 
@@ -47,50 +48,49 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         return _parent(options, reactor)
     access_log = options.access_log(reactor, worker)
     factory = ServerFactory(
-        QuietReactor(reactor),
+        reactor,
         settings=options.settings,
         authenticator=options.authenticator,
         gssapi=options.contexts(reactor),
         access_log=access_log,
         worker=None if worker is None else worker.number,
     )
-    listening: Any = ListeningReactor(reactor, factory.limit)
+    opener: IPortOpener = PortOpener(reactor, factory.limit)
     announcer: Announcer = LogAnnouncer()
     if worker is not None:
         worker.watch_parent(reactor)
         share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
-        listening = Inheriting(reactor, factory.limit, worker.sockets)
+        opener = InheritedPorts(reactor, factory.limit, worker.sockets)
         announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
-    required, optional = options.listeners(listening, factory)
-    rereading = Rereading(reactor, options.sources, access_log)
-    if options.sources:
+    listeners = options.listeners(reactor)
+    sources = [*options.sources, *certificates_of(listeners)]
+    rereading = Rereading(reactor, sources, access_log)
+    if sources:
         reactor.callWhenRunning(rereading.watch)
-    return ProxyService(
-        reactor, factory, required, optional, access_log, announcer, rereading.begin
-    )
+    return ProxyService(reactor, factory, opener, listeners, access_log, announcer, rereading.begin)
 
 
 def _parent(options: Options, reactor: Any) -> IService:
     """The service of a parent: its workers, and the sockets that they inherit."""
+    from socks5.app.sharing import PortsForWorkers
     from socks5.app.workers import Workers, WorkersFiles, WorkersLog
 
     count = options["workers"]
-    opening = Opening(count)
+    opener = PortsForWorkers(reactor, count)
     factory = ServerFactory(  # serves nobody
         reactor,
         settings=options.settings,
         authenticator=options.authenticator,
         gssapi=options.contexts(reactor),
     )
-    required, optional = options.listeners(opening, factory)
 
     def give_up(reason: str) -> None:
         front.give_up(reason)
 
-    workers = Workers(reactor, opening, options.arguments, count, give_up)
+    workers = Workers(reactor, opener, options.arguments, count, give_up)
     reread = Rereading(reactor, (), WorkersFiles(workers)).begin
     log = WorkersLog(workers)
-    front = ProxyService(reactor, factory, required, optional, log, workers, reread)
+    front = ProxyService(reactor, factory, opener, options.listeners(reactor), log, workers, reread)
     family = MultiService()
     front.setServiceParent(family)
     workers.setServiceParent(family)

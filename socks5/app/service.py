@@ -18,13 +18,15 @@ from typing import Any, Protocol
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.app.exposure import NO_SUCH_ADDRESS, Listener, where_of
+from socks5.app.listeners import NO_SUCH_ADDRESS, Listener, place_of
 from socks5.app.signals import Signals
+from socks5.net.listening import listen_with
+from socks5.net.openers import IPortOpener
 from socks5.server.factory import ServerFactory
 
 STOP_GRACE = 2.0
@@ -102,8 +104,8 @@ class ProxyService(Service):
 
     :param reactor: runs everything.
     :param factory: serves the clients.
+    :param opener: opens the ports.
     :param listeners: where to listen.
-    :param optional: places that this machine may not have (IPv6 loopback): left out silently if so.
     :param access_log: opened at the start, written out at the end.
     :param announcer: tells the operator of the beginning and the end.
     :param reread: what SIGHUP asks for.
@@ -115,16 +117,16 @@ class ProxyService(Service):
         self,
         reactor: Any,
         factory: ServerFactory,
+        opener: IPortOpener,
         listeners: Sequence[Listener],
-        optional: Sequence[Listener] = (),
         access_log: Log | None = None,
         announcer: Announcer | None = None,
         reread: Callable[[], object] = lambda: None,
     ) -> None:
         self._reactor = reactor
         self.factory = factory
+        self._opener = opener
         self._listeners = listeners
-        self._optional = optional
         self.access_log = access_log
         self._announcer: Announcer = LogAnnouncer() if announcer is None else announcer
         also = {signal.SIGUSR1: self._reopen, signal.SIGHUP: reread}
@@ -144,32 +146,33 @@ class ProxyService(Service):
         """
         self._signals.take()
         super().privilegedStartService()  # type: ignore[no-untyped-call]
-        for name, endpoint in self._listeners:
-            self._listen(name, endpoint, ())
-        for name, endpoint in self._optional:
-            self._listen(name, endpoint, NO_SUCH_ADDRESS)
+        for listener in self._listeners:
+            self._listen(listener)
         self._is_listening = True
 
-    def _listen(self, name: str, endpoint: IStreamServerEndpoint, missing: Sequence[int]) -> None:
-        def not_listening(failure: Failure) -> None:
-            error = getattr(failure.value, "socketError", failure.value)
-            number = getattr(error, "errno", None)
-            if number not in missing:
-                reason = getattr(error, "strerror", None) or str(error)
-                is_port = isinstance(getattr(failure.value, "port", None), int)
-                advice = f" ({_ADVICE[number]})" if is_port and number in _ADVICE else ""
-                self._refuse(f"cannot listen on {name}: {reason}{advice}")
-                if self._is_listening:  # an endpoint that took its time
-                    self._stop()
-
-        endpoint.listen(self.factory).addCallbacks(self._listening, not_listening)
+    def _listen(self, listener: Listener) -> None:
+        """:raises StartRefused: it cannot be listened on."""
+        port = listen_with(self._opener, listener.at, self.factory, listener.certificates)
+        port.addCallbacks(self._listening, self._not_listening, errbackArgs=(listener,))
         if self.refusal is not None:
             raise self.refusal
 
     def _listening(self, port: IListeningPort) -> None:
-        self.ports.append(self.factory.listens_on(port))
+        self.ports.append(port)
         if self._is_announced:  # an endpoint that took its time
-            self._announcer.begins([where_of(port)])
+            self._announcer.begins([place_of(port)])
+
+    def _not_listening(self, failure: Failure, listener: Listener) -> None:
+        error = getattr(failure.value, "socketError", failure.value)
+        number = getattr(error, "errno", None)
+        if listener.is_optional and number in NO_SUCH_ADDRESS:
+            return
+        reason = getattr(error, "strerror", None) or str(error)
+        is_port = isinstance(getattr(failure.value, "port", None), int)
+        advice = f" ({_ADVICE[number]})" if is_port and number in _ADVICE else ""
+        self._refuse(f"cannot listen on {listener.name}: {reason}{advice}")
+        if self._is_listening:  # an endpoint that took its time
+            self._stop()
 
     def give_up(self, reason: str) -> None:
         """End the process: something that the service needs is not to be had after all."""
@@ -208,7 +211,7 @@ class ProxyService(Service):
         self._signals.take_from_reactor()
         if self.running:
             self._is_announced = True
-            self._announcer.begins([where_of(port) for port in self.ports])
+            self._announcer.begins([place_of(port) for port in self.ports])
 
     def _reopen(self) -> None:
         if self.access_log is None:
@@ -246,8 +249,6 @@ class ProxyService(Service):
         :returns: fires when nothing listens any more.
         """
         ports, self.ports = self.ports, []
-        for port in ports:
-            self.factory.listens_no_more_on(port)
         closing = [maybeDeferred(port.stopListening) for port in ports]
         return DeferredList(closing, consumeErrors=True)
 

@@ -31,8 +31,9 @@ from typing_extensions import override
 from zope.interface import directlyProvides, providedBy
 
 from socks5.app.heartbeat import INTERVAL, Pulse
-from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Opening
+from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker
 from socks5.app.service import Announcer, LogAnnouncer
+from socks5.app.sharing import PortsForWorkers
 from socks5.app.signals import held
 from socks5.net.own import OwnPorts
 
@@ -172,7 +173,7 @@ class Workers(ProcessMonitor):
     :class:`socks5.app.service.Announcer`.
 
     :param reactor: runs the parent.
-    :param opening: what the workers inherit.
+    :param opener: what the workers inherit.
     :param arguments: a worker's command line, behind ``python -m socks5``.
     :param count: how many.
     :param give_up: ends the parent; told why.
@@ -185,7 +186,7 @@ class Workers(ProcessMonitor):
     def __init__(
         self,
         reactor: Any,
-        opening: Opening,
+        opener: PortsForWorkers,
         arguments: Sequence[str],
         count: int,
         give_up: Callable[[str], object],
@@ -195,7 +196,7 @@ class Workers(ProcessMonitor):
         self._is_giving_up = False
         self._started: Counter[str] = Counter()
         self._lives: dict[str, Life] = {}
-        self._opening = opening
+        self._opener = opener
         self._command = [sys.executable, "-m", "socks5", *arguments]
         self._count = count
         self._announcer: Announcer = LogAnnouncer()
@@ -207,18 +208,18 @@ class Workers(ProcessMonitor):
     @property
     def heart(self) -> int:
         """The number that the pipe for signs of life has in a worker: behind what it inherits."""
-        return FIRST_DESCRIPTOR + len(self._opening.sockets) + 2
+        return FIRST_DESCRIPTOR + len(self._opener.sockets) + 2
 
     @override
     def startService(self) -> None:
         self._ports = OwnPorts.file_for(self._count)
         path = os.pathsep.join(filter(None, [_SOURCES, os.environ.get("PYTHONPATH")]))
-        sockets = len(self._opening.sockets)
+        names = [name for name, _ in self._opener.sockets]
+        output = FIRST_DESCRIPTOR + len(names)
         # Without systemd's word on sockets, which is for the parent alone (sd_listen_fds(3)).
         inherited = {key: text for key, text in os.environ.items() if not key.startswith("LISTEN_")}
         for number in range(1, self._count + 1):
-            output = FIRST_DESCRIPTOR + sockets
-            about = f"{number},{sockets},{output},{self.heart},{output + 1}"
+            about = Worker(number, names, output, self.heart, output + 1).environment
             environment = {**inherited, "PYTHONPATH": path, VARIABLE: about}
             self.addProcess(f"worker-{number}", self._command, env=environment)
         super().startService()
@@ -247,7 +248,7 @@ class Workers(ProcessMonitor):
     def descriptors_of(self, name: str) -> list[int]:
         """What a worker inherits beside its streams: its sockets, our output, and the table of ports."""
         number = int(name.rpartition("-")[2]) - 1
-        sockets = (each[number].fileno() for each in self._opening.sockets)
+        sockets = (each[number].fileno() for _, each in self._opener.sockets)
         return [*sockets, 1, self._ports.fileno()]
 
     def _life_ended(self, life: Life, reason: Failure) -> None:

@@ -7,245 +7,19 @@ for names who its user is, or it is none. Looks for no revocation.
 
 from __future__ import annotations
 
-import os
-import re
-import stat
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
-from OpenSSL.crypto import X509, PKey
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.deadlines import clock_of
-from socks5.files import Stamp, is_of_the_file, read
-from socks5.protocol.address import MAX_NAME
+from socks5.files import Stamp
+from socks5.net.certificate_files import Files, Loaded, Unread, Unusable
 
 LOOK_INTERVAL = 2.0
 """Seconds between looks whether the files have changed; a look takes a new connection."""
-
-_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
-
-
-class Unusable(ValueError):
-    """A listener's certificates, or what is said of them, cannot be used: names the option, the file,
-    and what was expected.
-    """
-
-
-class Unread(Unusable):
-    """A file cannot be read now, which says nothing of what is in it: descriptors have run out, or the like."""
-
-
-# Whom a client's certificate names
-
-
-def _alternatives(kind: type[Any]) -> Callable[[x509.Certificate], Iterable[str]]:
-    """Looks up the subjectAltName of one kind (RFC 5280 section 4.2.1.6)."""
-
-    def names(certificate: x509.Certificate) -> Iterable[str]:
-        for extension in certificate.extensions:
-            if isinstance(extension.value, x509.SubjectAlternativeName):
-                yield from extension.value.get_values_for_type(kind)
-
-    return names
-
-
-def _common_names(certificate: x509.Certificate) -> Iterable[str]:
-    """The subject's CN, if it has one.
-
-    :raises ValueError: it has two that differ: which of them is meant is anybody's guess.
-    """
-    attributes = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    names = {str(attribute.value) for attribute in attributes}
-    if len(names) > 1:
-        raise ValueError("several common names")
-    return names
-
-
-NAMES: dict[str, Callable[[x509.Certificate], Iterable[str]]] = {
-    "email": _alternatives(x509.RFC822Name),
-    "dns": _alternatives(x509.DNSName),
-    "uri": _alternatives(x509.UniformResourceIdentifier),
-    "cn": _common_names,
-}
-"""What a certificate may name somebody by, in the order in which it is looked for."""
-
-
-def name_in(certificate: X509, kinds: Sequence[str] = tuple(NAMES)) -> str | None:
-    """Whom a certificate names: the first name of the first of these kinds that it has.
-
-    :param kinds: some of :data:`NAMES`.
-    :returns: None if it has none, or that cannot be read or printed, is empty or longer than
-        :data:`~socks5.protocol.address.MAX_NAME`; or if it is a common name, and another one stands beside it. A name
-        with a NUL or another control character would be a different one to whoever stops there.
-    """
-    try:
-        parsed = certificate.to_cryptography()
-        name = next((name for kind in kinds for name in NAMES[kind](parsed)), "")
-    except Exception:  # of a foreign parser, about what a stranger sent
-        return None
-    is_name = name.isprintable() and name.strip() and 0 < len(name.encode()) <= MAX_NAME
-    return name if is_name else None
-
-
-# What is in the files
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Where a listener's certificates are.
-
-    :param cert: PEM file with the certificate, behind it those of its issuers.
-    :param key: PEM file with the key, not encrypted; may be the same file.
-    :param clients: PEM file with the authorities of clients' certificates; None: clients are not
-        asked for one.
-    :param is_required: a client must show one.
-    :param names: what a client's certificate names its user by; see :data:`NAMES`.
-    """
-
-    cert: str
-    key: str
-    clients: str | None = None
-    is_required: bool = True
-    names: Sequence[str] = tuple(NAMES)
-
-    def look(self) -> list[Stamp | None]:
-        """Something that differs once a file is another one or was written to. Never raises."""
-        return [Stamp.of(path) for path in (self.cert, self.key, self.clients) if path is not None]
-
-
-def _read(option: str, path: str) -> bytes:
-    try:
-        return read(path)
-    except OSError as error:
-        kind = Unusable if is_of_the_file(error) else Unread
-        raise kind(
-            f"{option}={path}: {error.strerror}; expected a PEM file that the proxy's user can read"
-        ) from None
-
-
-def _certificates(option: str, path: str) -> list[x509.Certificate]:
-    data = _read(option, path)
-    try:
-        found = x509.load_pem_x509_certificates(data)
-    except ValueError:
-        raise Unusable(
-            f"{option}={path}: no whole certificate in it; expected PEM (-----BEGIN CERTIFICATE-----)"
-        ) from None
-    if len(found) < data.count(b"-----BEGIN CERTIFICATE-----"):
-        raise Unusable(f"{option}={path}: a certificate in it is cut; expected whole ones")
-    return found
-
-
-def _private_key(path: str) -> Any:
-    found = _KEY.search(_read("key", path))
-    try:
-        return load_pem_private_key(found[0] if found else b"", None)
-    except TypeError:
-        raise Unusable(
-            f"key={path}: it is encrypted; expected a key without a passphrase, "
-            f"as openssl pkey -in {path} -out NEW makes it"
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise Unusable(
-            f"key={path}: no whole key in it; expected PEM (-----BEGIN PRIVATE KEY-----)"
-        ) from None
-
-
-def _warnings(files: Files, certificate: x509.Certificate, now: datetime) -> Iterable[str]:
-    if certificate.not_valid_after_utc < now:
-        until = certificate.not_valid_after_utc
-        yield f"cert={files.cert}: expired {until:%Y-%m-%d %H:%M} UTC; clients will refuse it"
-    if certificate.not_valid_before_utc > now:
-        since = certificate.not_valid_before_utc
-        yield f"cert={files.cert}: valid from {since:%Y-%m-%d %H:%M} UTC; clients will refuse it"
-    if os.stat(files.key).st_mode & stat.S_IROTH:
-        yield f"key={files.key}: every user of the machine can read it; chmod o= {files.key}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """What was in the files at one time."""
-
-    context: SSL.Context
-    warnings: Sequence[str]
-
-    @classmethod
-    def from_files(cls, files: Files) -> _Loaded:
-        """:raises Unusable: with these files there can be no TLS."""
-        chain, key = _certificates("cert", files.cert), _private_key(files.key)
-        authorities = [] if files.clients is None else _certificates("clients", files.clients)
-        try:
-            is_pair = chain[0].public_key() == key.public_key()
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise Unusable(f"cert={files.cert}: TLS does not take its key: {error}") from None
-        if not is_pair:
-            raise Unusable(
-                f"key={files.key}: it does not fit the first certificate in {files.cert}; "
-                "expected the key that this certificate was made for"
-            )
-        try:
-            context = _context(files, chain, key, authorities)
-        except (SSL.Error, TypeError) as error:
-            raise Unusable(f"cert={files.cert}: TLS does not take it: {reason_of(error)}") from None
-        return cls(context, tuple(_warnings(files, chain[0], datetime.now(UTC))))
-
-
-def _context(
-    files: Files, chain: Sequence[x509.Certificate], key: Any, authorities: Sequence[Any]
-) -> SSL.Context:
-    """TLS 1.2 or later, Twisted's choice of ciphers, no session to resume: every client is verified.
-
-    :raises OpenSSL.SSL.Error: OpenSSL finds the certificate or the key too weak.
-    :raises TypeError: the key is of a kind that TLS does not know.
-    """
-    own, *issuers = (X509.from_cryptography(each) for each in chain)
-    trusted = [X509.from_cryptography(each) for each in authorities]
-    options = CertificateOptions(
-        privateKey=PKey.from_cryptography_key(key),
-        certificate=own,
-        extraCertChain=issuers,
-        raiseMinimumTo=TLSVersion.TLSv1_2,
-        verify=bool(trusted),
-        caCerts=trusted or None,
-        requireCertificate=files.is_required,
-    )
-    context = options.getContext()
-    context.set_options(SSL.OP_NO_RENEGOTIATION)
-    if trusted:
-        for authority in trusted:
-            context.add_client_ca(authority)  # tells clients which certificate to show
-        must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if files.is_required else 0
-        context.set_verify(SSL.VERIFY_PEER | must, _names_somebody(files.names))
-    return context
-
-
-def _names_somebody(kinds: Sequence[str]) -> Callable[..., bool]:
-    """Has OpenSSL refuse a client's certificate that names nobody, too."""
-
-    def verify(
-        connection: Any, certificate: X509, number: int, depth: int, is_valid: object
-    ) -> bool:
-        return bool(is_valid) and (depth > 0 or name_in(certificate, kinds) is not None)
-
-    return verify
-
-
-def reason_of(error: Exception) -> str:
-    """What OpenSSL says, in its words."""
-    stack = error.args[0] if error.args else ""
-    if isinstance(stack, list):
-        return ", ".join(str(entry[-1]) for entry in stack)
-    return str(error)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -268,7 +42,7 @@ class Certificates:
         self._next_look = 0.0
         self._seen: list[Stamp | None] | None = files.look()
         self._complaint = ""
-        self._loaded = _Loaded.from_files(files)
+        self._loaded = Loaded.from_files(files)
 
     def warn(self) -> None:
         """Say in the log what is legal but hardly meant."""
@@ -290,7 +64,7 @@ class Certificates:
         :raises Unusable: says what is wrong; what was read before stays.
         """
         seen = self.files.look()
-        self._loaded = _Loaded.from_files(self.files)
+        self._loaded = Loaded.from_files(self.files)
         self._seen = seen
         self._complaint = ""
         self.warn()
@@ -304,7 +78,7 @@ class Certificates:
             return
         self._seen = seen
         try:
-            self._loaded = _Loaded.from_files(self.files)
+            self._loaded = Loaded.from_files(self.files)
         except (Unread, OSError, MemoryError) as error:  # an OSError of a file that goes just now
             self._seen = None  # the next look reads again
             self._complain(str(error) or type(error).__name__)

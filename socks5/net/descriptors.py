@@ -7,7 +7,9 @@ accepted and closed at once. Established sessions never notice.
 
 from __future__ import annotations
 
+import os
 import resource
+from contextlib import suppress
 from typing import Any
 
 from twisted.logger import Logger
@@ -45,6 +47,31 @@ def sessions_within(descriptors: int) -> int:
     if descriptors == resource.RLIM_INFINITY:
         descriptors = MOST_DESCRIPTORS
     return max(1, (descriptors - RESERVED_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
+
+
+class Spare:
+    """A descriptor that is kept back for the time when there are no others."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def give(self) -> bool:
+        """Make room for another one.
+
+        :returns: False if there was nothing to give.
+        """
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is not None
+
+    def take_back(self) -> None:
+        """Keep one back again, if the system has one."""
+        if self._descriptor is None:
+            with suppress(OSError):
+                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 CROWDED = "crowded"

@@ -16,7 +16,6 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from typing_extensions import override
 from zope.interface import alsoProvides
 
@@ -180,46 +179,3 @@ class HeaderFactory(WrappingFactory[HeaderProtocol]):
                 reason=reason,
                 others=f"; {left_out} more were closed without a line" if left_out else "",
             )
-
-
-class HeaderReactor:
-    """A reactor that listens for balancers: PROXY headers are read below whatever an endpoint puts above its port;
-    everything else is the reactor's.
-
-    For :func:`twisted.internet.endpoints.serverFromString` and the endpoint classes.
-
-    :param listening: what to listen with.
-    :param proxies: who is heard.
-    :param reactor: the clock.
-    :param counters: count who is turned away.
-    """
-
-    def __init__(self, listening: Any, proxies: Networks, reactor: Any, counters: Counters) -> None:
-        self._listening = listening
-        self._parameters = (proxies, reactor, counters)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._listening, name)
-
-    def _below(self, factory: Any) -> HeaderFactory:
-        return HeaderFactory(factory, *self._parameters)
-
-    def listenTCP(self, port: int, factory: Any, *arguments: Any, **options: Any) -> Any:
-        """See :meth:`twisted.internet.interfaces.IReactorTCP.listenTCP`."""
-        return self._listening.listenTCP(port, self._below(factory), *arguments, **options)
-
-    def listenSSL(
-        self, port: int, factory: Any, contextFactory: Any, *arguments: Any, **options: Any
-    ) -> Any:
-        """See :meth:`twisted.internet.interfaces.IReactorSSL.listenSSL`."""
-        over_tls = TLSMemoryBIOFactory(contextFactory, False, factory)
-        return self.listenTCP(port, over_tls, *arguments, **options)
-
-    def listenUNIX(self, address: str, factory: Any, *arguments: Any, **options: Any) -> Any:
-        """See :meth:`twisted.internet.interfaces.IReactorUNIX.listenUNIX`."""
-        return self._listening.listenUNIX(address, self._below(factory), *arguments, **options)
-
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
-        """See :meth:`twisted.internet.interfaces.IReactorSocket.adoptStreamPort`."""
-        below = self._below(factory)
-        return self._listening.adoptStreamPort(fileDescriptor, addressFamily, below)

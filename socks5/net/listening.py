@@ -1,123 +1,116 @@
-"""Reactors whose listening ports are ours, for endpoints that ask them.
+"""Listening: a string becomes a :class:`~socks5.net.places.Listen`, and that a port for the clients of a factory.
 
-:class:`ListeningReactor` puts ports that keep to the session limit under every endpoint that listens by TCP, TLS or
-UNIX socket, and under an inherited TCP socket (``systemd:``); an inherited UNIX socket stays Twisted's.
-:class:`QuietReactor` is for sessions.
+Over the port stand, in this order, the PROXY header, TLS, and the listener's policy. Where there is none of the first
+two, and the port is for TCP, clients are on a :class:`~socks5.net.connection.Connection`.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
-from twisted.internet import tcp, udp
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from zope.interface import directlyProvides, providedBy
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.components import proxyForInterface
 
+from socks5.counters import Counters
+from socks5.net.certificates import Certificates
 from socks5.net.descriptors import SessionLimit
-from socks5.net.ports import BACKLOG, Port, QuietDatagramPort, QuietPort, UNIXPort
+from socks5.net.foreign import listen_at, where_of
+from socks5.net.haproxy import HeaderFactory
+from socks5.net.openers import IPortOpener, PortOpener
+from socks5.net.places import Foreign, Listen
+from socks5.net.tls import TLSFactory
+from socks5.net.tls_strings import tls_from
+from socks5.settings import ListenerPolicy
+
+_EXPECTED = "expected a Twisted server endpoint, such as tcp:1080:interface=127.0.0.1"
 
 
-def adopted(sock: socket.socket, factory: Any, reactor: Any, limit: SessionLimit) -> Port:
-    """A port for a TCP socket that somebody else has opened, and that listens already."""
-    name = sock.getsockname()
-    port = Port(name[1], factory, BACKLOG, name[0], reactor, limit=limit)
-    port.adopt(sock)
-    return port
+class Served(Protocol):
+    """What listening takes of a :class:`~socks5.server.factory.ServerFactory`."""
+
+    reactor: Any
+    limit: SessionLimit
+    counters: Counters
+
+    def at(self, policy: ListenerPolicy) -> Any:
+        """The factory of a listener under a policy."""
+
+    def listens_on(self, port: IListeningPort) -> IListeningPort:
+        """Clients come in at this port."""
+
+    def listens_no_more_on(self, port: IListeningPort) -> IListeningPort:
+        """That is over."""
 
 
-_AnyPort = TypeVar("_AnyPort", QuietPort, QuietDatagramPort, Port, UNIXPort)
+def listen_from(description: str, policy: ListenerPolicy | None = None) -> Listen:
+    """The listener that a string describes.
 
-
-def _started(port: _AnyPort) -> _AnyPort:
-    port.startListening()
-    return port
-
-
-class QuietReactor:
-    """A reactor whose TCP and UDP ports keep quiet; everything else, and all that it provides, is
-    the reactor's.
+    :param description: ``tls:PORT:cert=FILE`` (:data:`socks5.net.tls_strings.FORM`), or a server endpoint of Twisted's.
+    :param policy: what it lets in; default: everything.
+    :raises ValueError: it describes none; says what was expected.
     """
-
-    def __init__(self, reactor: Any) -> None:
-        self.wrapped = reactor
-        self.seconds, self.callLater = reactor.seconds, reactor.callLater  # often asked for
-        directlyProvides(self, providedBy(reactor))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.wrapped, name)
-
-    def listenTCP(
-        self, port: int, factory: Any, backlog: int = 50, interface: str = ""
-    ) -> tcp.Port:
-        """See :meth:`twisted.internet.interfaces.IReactorTCP.listenTCP`."""
-        return _started(QuietPort(port, factory, backlog, interface, self.wrapped))
-
-    def listenUDP(
-        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
-    ) -> udp.Port:
-        """See :meth:`twisted.internet.interfaces.IReactorUDP.listenUDP`."""
-        return _started(QuietDatagramPort(port, protocol, interface, maxPacketSize, self.wrapped))
+    policy = ListenerPolicy() if policy is None else policy
+    over_tls = tls_from(description)
+    if over_tls is not None:
+        return Listen(*over_tls, policy)
+    try:
+        return Listen(where_of(description), policy=policy)
+    except ValueError as error:
+        raise ValueError(f"{_EXPECTED}: {error}") from error
 
 
-class ListeningReactor:
-    """A reactor whose listening ports are a :class:`~socks5.net.ports.Port` or
-    :class:`~socks5.net.ports.UNIXPort`; everything else is
-    the reactor's.
+class _KnownPort(proxyForInterface(IListeningPort, "port")):  # type: ignore[misc]
+    """A port of which the factory knows until it is closed."""
 
-    For :func:`twisted.internet.endpoints.serverFromString` and the endpoint classes.
+    def __init__(self, port: IListeningPort, factory: Served) -> None:
+        super().__init__(factory.listens_on(port))
+        self._factory = factory
+
+    def stopListening(self) -> Any:
+        """See :meth:`twisted.internet.interfaces.IListeningPort.stopListening`."""
+        self._factory.listens_no_more_on(self.port)
+        return self.port.stopListening()
+
+
+def listen_with(
+    opener: IPortOpener, at: Listen, factory: Served, certificates: Certificates | None = None
+) -> Deferred[IListeningPort]:
+    """Listen for the clients of a factory, which knows of the port until it is closed.
+
+    :param opener: opens the port.
+    :param certificates: those of :attr:`Listen.tls <socks5.net.places.Listen.tls>`, if they were read already.
+    :returns: fires with the port; fails with what the opener raises.
+    :raises ValueError: the factory cannot serve under that policy.
+    :raises socks5.net.certificate_files.Unusable: the certificates cannot be used.
     """
+    served: Any = factory if at.policy == ListenerPolicy() else factory.at(at.policy)
+    if at.tls is not None:
+        own = certificates or Certificates(at.tls, opener.reactor)
+        served = TLSFactory(own, served, opener.reactor)
 
-    def __init__(self, reactor: Any, limit: SessionLimit) -> None:
-        self._reactor = reactor
-        self._limit = limit
+    def below(upper: Any) -> Any:
+        proxies = at.policy.proxies
+        if proxies is None:
+            return upper
+        return HeaderFactory(upper, proxies, factory.reactor, factory.counters)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
+    if isinstance(at.where, Foreign):
+        listening = maybeDeferred(listen_at, at.where, served, opener, below)
+    else:
+        listening = maybeDeferred(opener.open, at.where, below(served))
+    return listening.addCallback(_KnownPort, factory)
 
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
-        """See :meth:`twisted.internet.interfaces.IReactorTCP.listenTCP`."""
-        backlog = max(backlog, BACKLOG)
-        return _started(Port(port, factory, backlog, interface, self._reactor, limit=self._limit))
 
-    def listenSSL(
-        self,
-        port: int,
-        factory: Any,
-        contextFactory: Any,
-        backlog: int = 50,
-        interface: str = "",
-    ) -> Port:
-        """See :meth:`twisted.internet.interfaces.IReactorSSL.listenSSL`."""
-        over_tls = TLSMemoryBIOFactory(contextFactory, False, factory)
-        return self.listenTCP(port, over_tls, backlog, interface)
+def listen(reactor: Any, at: str | Listen, factory: Served) -> Deferred[IListeningPort]:
+    """Listen for the clients of a :class:`~socks5.server.factory.ServerFactory`, with ports that pause at its session
+    limit and, where clients come by plain TCP, put them on the lean path.
 
-    def listenUNIX(
-        self,
-        address: str,
-        factory: Any,
-        backlog: int = 50,
-        mode: int = 0o666,
-        wantPID: int = 0,
-    ) -> UNIXPort:
-        """See :meth:`twisted.internet.interfaces.IReactorUNIX.listenUNIX`."""
-        backlog = max(backlog, BACKLOG)
-        return _started(
-            UNIXPort(
-                address,
-                factory,
-                backlog,
-                mode,
-                self._reactor,
-                wantPID,
-                limit=self._limit,
-            )
-        )
-
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
-        """See :meth:`twisted.internet.interfaces.IReactorSocket.adoptStreamPort`. A UNIX socket stays Twisted's."""
-        if addressFamily == socket.AF_UNIX:
-            return self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
-        sock = socket.socket(fileno=os.dup(fileDescriptor))
-        return adopted(sock, factory, self._reactor, self._limit)
+    :param reactor: reads the port.
+    :param at: where; a string is what ``--listen`` takes.
+    :returns: fires with the port; fails with :exc:`~twisted.internet.error.CannotListenError` if there can be none.
+    :raises ValueError: the string describes no listener, its certificates cannot be used, or the factory has not the
+        methods of the policy; says what was expected.
+    """
+    where = listen_from(at) if isinstance(at, str) else at
+    return listen_with(PortOpener(reactor, factory.limit), where, factory)

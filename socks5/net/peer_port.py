@@ -13,7 +13,8 @@ from socks5.interfaces import IStream
 from socks5.net.addresses import address_from
 from socks5.net.connection import Connection
 from socks5.net.poller import Poller
-from socks5.net.ports import BATCH, RETRY_DELAY, THAT_CLIENT_ONLY, Port
+from socks5.net.ports import RETRY_DELAY, THAT_CLIENT_ONLY, Port
+from socks5.net.serving import BATCH
 from socks5.net.tcp_options import prepare
 from socks5.protocol.address import Address
 

@@ -1,59 +1,38 @@
-"""Ports that stop accepting while there is no room, and ports that keep quiet.
+"""Ports that stop accepting while there is no room.
 
 :class:`Port` and :class:`UNIXPort` are Twisted's own ports with another accept loop. Where
 Twisted's accepts and closes what it has no descriptor for, these leave clients in the kernel's
 queue: while the session limit is reached, and after the system itself has run out. Nobody waits there for long
 (:mod:`socks5.net.shortage`). And of one address only some clients negotiate at a time (:mod:`socks5.net.crowds`).
-
-None of the ports here logs that it starts and ends, as Twisted's do: the service says in a line
-of its own where it listens, and the ports of every BIND and UDP ASSOCIATE are nobody's concern.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-from twisted.internet import tcp, udp, unix
-from twisted.internet.error import ConnectionLost
+from twisted.internet import unix
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger, LogLevel
-from twisted.python import log
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.net.addresses import address_from
-from socks5.net.connection import Connection
-from socks5.net.descriptors import SessionLimit
+from socks5.net.descriptors import SessionLimit, Spare
+from socks5.net.places import BACKLOG
 from socks5.net.poller import Poller, poller_of
+from socks5.net.quiet_ports import QuietPort
+from socks5.net.serving import BATCH, LEAN_BATCH, LeanService, TwistedService
 from socks5.net.tcp_options import keep_alive, prepare
-from socks5.protocol.address import Address
 from socks5.settings import Settings
-
-BACKLOG = 65535
-"""Clients in the kernel's queue; the system allows fewer (net.core.somaxconn). Who finds it full comes again after a
-second, whoever has filled it."""
 
 RETRY_DELAY = 0.5
 """Seconds without accepting after the system could not give us a client."""
 
-BATCH = 4
-"""Clients that are served with Twisted's transports, over TLS for example, or peers looked at, at a time before others
-get their turn."""
-
-LEAN_BATCH = 16
-"""Clients that are served with our own: each costs a fraction."""
-
 LOOK = 1024
 """Clients that are accepted at a time, those that have to wait included: for them next to nothing is done."""
-
-DATAGRAMS = 32
-"""Datagrams of one socket taken at a time before others get their turn."""
 
 _OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -72,83 +51,17 @@ THAT_CLIENT_ONLY = frozenset(
 )
 """What accept() reports of a client that is gone already (accept(2), "Error handling")."""
 
-_WITHOUT_TEXT = {"log_format": "", "log_level": LogLevel.debug}
-"""Makes a log event one that observers leave out, having nothing to write."""
-
 
 def prepare_listening(sock: socket.socket, factory: Any) -> None:
-    """Set the options that the sockets of a factory's clients inherit. The sessions of one that stands behind
-    others, as behind TLS, set theirs themselves.
+    """Set the options that the sockets of a factory's clients inherit; a UNIX socket has none. The sessions of one
+    that stands behind others, as behind TLS, set theirs themselves.
     """
+    if sock.family == socket.AF_UNIX:
+        return
     settings: Settings | None = getattr(factory, "settings", None)
     prepare(sock)
     if settings is not None:
         keep_alive(sock, settings.keepalive)
-
-
-def _innermost(protocol: Any) -> Any:
-    """What stands behind the wrappers that a factory has put around it: TLS, a PROXY header."""
-    while (wrapped := getattr(protocol, "wrappedProtocol", None)) is not None:
-        protocol = wrapped
-    return protocol
-
-
-class _Quiet:
-    """Mixed into a port of Twisted's: what that logs by itself has no text."""
-
-    def startListening(self) -> None:
-        """See :meth:`twisted.internet.interfaces.IListeningPort.startListening`."""
-        log.callWithContext(_WITHOUT_TEXT, super().startListening)  # type: ignore[misc]
-
-    def connectionLost(self, reason: Any = None) -> None:
-        """The port is closed."""
-        log.callWithContext(_WITHOUT_TEXT, super().connectionLost, reason)  # type: ignore[misc]
-
-
-class QuietPort(_Quiet, tcp.Port):
-    """A TCP port."""
-
-
-class QuietDatagramPort(_Quiet, udp.Port):
-    """A UDP port, where there is no poller for one of :mod:`socks5.net.batch`."""
-
-    @override
-    def doRead(self) -> None:
-        """Hand on what has arrived, at most :data:`DATAGRAMS`: Twisted's own goes on until so many octets were
-        read, which datagrams without any never are.
-        """
-        receive: Any = self.socket.recvfrom
-        for _ in range(DATAGRAMS):
-            try:
-                data, name = receive(self.maxPacketSize)
-            except OSError:  # nothing more, or some error, which is about one datagram
-                return
-            self.protocol.datagramReceived(data, name[:2])
-
-
-class _Spare:
-    """A descriptor that is kept back for the time when there are no others."""
-
-    __slots__ = ("_descriptor",)
-
-    def __init__(self) -> None:
-        self._descriptor: int | None = None
-
-    def give(self) -> bool:
-        """Make room for another one.
-
-        :returns: False if there was nothing to give.
-        """
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-        return descriptor is not None
-
-    def take_back(self) -> None:
-        """Keep one back again, if the system has one."""
-        if self._descriptor is None:
-            with suppress(OSError):
-                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 class Port(QuietPort):
@@ -170,25 +83,23 @@ class Port(QuietPort):
         self._late = 0  # at its front, to be turned away
         self._counts_addresses = not getattr(self.factory, "is_behind_balancer", False)
         self._has_addresses = True
-        self._spare = _Spare()
+        self._spare = Spare()
         self._poller: Poller | None = None
-        self._serve: Callable[[Any, Any], None] = self._serve_with_twisted
+        self._serve: Callable[[Any, Any], None] = TwistedService(self).serve
         self._is_watched = False
-        self._family = 0
-        self._near: Address | None = None
 
     @override
     def createInternetSocket(self) -> socket.socket:
         sock: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]
-        if sock.family != socket.AF_UNIX:
-            prepare_listening(sock, self.factory)
+        prepare_listening(sock, self.factory)
         return sock
 
     def adopt(self, sock: socket.socket) -> None:
-        """Listen on a TCP socket that listens already, instead of a new one."""
+        """Listen on a socket that listens already, instead of a new one."""
         sock.setblocking(False)
         prepare_listening(sock, self.factory)
         self._preexistingSocket = sock
+        self._shouldShutdown = False  # others may listen on it, too
         self.startListening()
 
     @override
@@ -201,11 +112,8 @@ class Port(QuietPort):
         if is_tcp and getattr(self.factory, "takes_connections", False):
             self.stopReading()
             self._poller = poller_of(self.reactor)
-            self._family = int(self.addressFamily)
-            near = address_from(self.socket.getsockname())
-            self._near = None if near.is_unspecified else near
             if self._poller is not None:
-                self._serve = self._serve_leanly
+                self._serve = LeanService(self, self._poller).serve
             self.startReading()
 
     @override
@@ -307,51 +215,6 @@ class Port(QuietPort):
         self._close(sock)
         self._limit.turn_away_from_crowd(address[0] if self._has_addresses else "")
         self._limit.leave()
-
-    def _serve_with_twisted(self, connection: socket.socket, address: Any) -> None:
-        """Give one client its session; what goes wrong with that is no other client's concern."""
-        protocol = transport = None
-        try:
-            protocol = self.factory.buildProtocol(self._buildAddr(address))
-            if protocol is None:
-                connection.close()
-                return
-            self.sessionno += 1
-            transport = self.transport(
-                connection, protocol, address, self, self.sessionno, self.reactor
-            )
-            protocol.makeConnection(transport)
-        except Exception:
-            self.log.failure("a client could not be served")
-            if transport is not None:
-                transport.abortConnection()
-                return
-            connection.close()
-            if protocol is not None:
-                _innermost(protocol).connectionLost(Failure(ConnectionLost()))
-
-    def _serve_leanly(self, client: int, address: Any) -> None:
-        """The same, with a :class:`~socks5.net.connection.Connection` for Twisted's transport."""
-        poller = self._poller
-        assert poller is not None
-        sock = socket.SocketType(self._family, socket.SOCK_STREAM, 0, client)
-        connection = None
-        try:
-            protocol = self.factory.buildProtocol(address[0])
-            if protocol is None:
-                sock.close()
-                return
-            sock.setblocking(False)
-            connection = Connection(poller, sock, self._near, address)
-            connection.receiver = protocol
-            poller.add(connection.fd, connection)
-            protocol.makeConnection(connection)
-        except Exception:
-            self.log.failure("a client could not be served")
-            if connection is None:
-                sock.close()
-            else:
-                connection.abortConnection()
 
     def _wait(self, error: OSError) -> None:
         """The system has no client for us now, for want of descriptors as a rule: try again later."""

@@ -27,6 +27,7 @@ from socks5.net.addresses import address_of
 from socks5.net.connection import far_end
 from socks5.net.peer_port import PeerPort
 from socks5.net.poller import poller_of
+from socks5.net.quiet_ports import listen_tcp_quietly
 from socks5.outbound.attempts import Stream
 from socks5.outbound.judging import allowed, judged
 from socks5.protocol.address import Address, unmap
@@ -124,7 +125,7 @@ class DirectPeerPort:
     :param interface: the IP literal to listen on.
     :param port: the one that the client would like. It gets another where that cannot be had, or belongs to the
         system.
-    :raises CannotListenError: the system does not let us.
+    :raises twisted.internet.error.CannotListenError: the system does not let us.
     """
 
     def __init__(
@@ -156,7 +157,7 @@ class DirectPeerPort:
         poller = poller_of(self._reactor)
         if poller is not None:
             return PeerPort(poller, interface, port, self.awaits, self.connected)
-        return self._reactor.listenTCP(port, _Peers(self), interface=interface)
+        return listen_tcp_quietly(self._reactor, port, _Peers(self), interface)
 
     def awaits(self, host: str) -> bool:
         """Whether a peer with this IP literal may come in, as far as that says."""

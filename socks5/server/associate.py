@@ -47,6 +47,7 @@ from socks5.net.datagram_ports import MAX_DATAGRAM, DatagramPort, SinglePort
 from socks5.net.names import without_false_name
 from socks5.net.own import is_own_address, ports_of
 from socks5.net.poller import poller_of
+from socks5.net.quiet_ports import listen_udp_quietly
 from socks5.net.turns import LOOKUP, turns_of
 from socks5.protocol.address import Address, AddressType, unmap
 from socks5.protocol.datagram import Datagram, Reassembler
@@ -225,9 +226,7 @@ class Associate:
                 return SinglePort(*at)
             return BatchPort(*at, self._routes_up if is_up else self._routes_down)
         reactor: Any = self.session.reactor
-        return reactor.listenUDP(
-            port, Side(self, is_up), interface=interface, maxPacketSize=MAX_DATAGRAM
-        )
+        return listen_udp_quietly(reactor, port, Side(self, is_up), interface, MAX_DATAGRAM)
 
     @property
     def _buffer(self) -> int:

@@ -2,11 +2,10 @@
 
 :class:`ServerFactory` is all that an embedding program needs::
 
-    from twisted.internet import endpoints, reactor
-    from socks5 import ServerFactory
+    from twisted.internet import reactor
+    from socks5 import ServerFactory, listen
 
-    endpoint = endpoints.serverFromString(reactor, "tcp:1080:interface=127.0.0.1")
-    endpoint.listen(ServerFactory(reactor))
+    listen(reactor, "tcp:1080:interface=127.0.0.1", ServerFactory(reactor))
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from socks5.interfaces import (
     IStreamReceiver,
 )
 from socks5.loglimit import Sparing
-from socks5.net.certificates import reason_of
+from socks5.net.certificate_files import reason_of
 from socks5.net.connection import Connection, far_end, far_host, near_end
 from socks5.net.crowds import Crowds
 from socks5.net.names import without_false_name

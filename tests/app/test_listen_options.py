@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
 from twisted.python import usage
 
-from socks5 import ListenerPolicy, Networks
-from socks5.app.listen_options import PolicyEndpoint, with_policy
+from socks5 import TCP, Listen, ListenerPolicy, Networks
+from socks5.app.listeners import Listener, certificates_of
 from socks5.app.options import Options
 from socks5.protocol.messages import Method
 from tests.support.certificates import self_signed
@@ -227,27 +227,28 @@ def test_clients_of_another_listener_are_no_excuse() -> None:
 # ---------------------------------------------------------------- listening
 
 
-class Endpoint:
-    """Gives back what it is to listen for."""
-
-    def listen(self, factory: object) -> object:
-        return succeed(factory)
+def listeners(*arguments: str) -> list[Listener]:
+    return parse(*arguments).listeners(Clock())
 
 
-class Factory:
-    def at(self, policy: ListenerPolicy) -> object:
-        return ("behind", policy)
+def test_an_operator_calls_a_listener_as_he_has_said() -> None:
+    found = listeners("--port", "7", *B, "--clients", "192.0.2.0/24")
+    assert found == [
+        Listener("127.0.0.2 port 7", Listen(TCP(7, "127.0.0.2"), None, ListenerPolicy(clients=NET)))
+    ]
+    [plain] = listeners(*A)
+    assert plain == Listener(A[1], Listen(TCP(1, "127.0.0.1", 50)))
 
 
-def test_a_listener_with_a_door_listens_for_its_entrance() -> None:
-    policy = ListenerPolicy(clients=NET)
-    name, endpoint = with_policy(("here", Endpoint()), policy)  # type: ignore[arg-type]
-    assert name == "here"
-    assert isinstance(endpoint, PolicyEndpoint)
-    result: object = endpoint.listen(Factory())
-    assert result.result == ("behind", policy)  # type: ignore[attr-defined]
+def test_without_a_listener_it_is_the_loopback_whose_ipv6_may_be_missing() -> None:
+    found = listeners("--port", "7")
+    assert [(each.name, each.is_optional) for each in found] == [
+        ("127.0.0.1 port 7", False),
+        ("::1 port 7", True),
+    ]
 
 
-def test_a_listener_without_one_is_left_alone() -> None:
-    listener = ("here", Endpoint())
-    assert with_policy(listener, ListenerPolicy()) is listener  # type: ignore[arg-type, comparison-overlap]
+def test_certificates_are_read_for_their_listener(tmp_path: Path) -> None:
+    pem = self_signed(tmp_path)
+    [listener] = listeners("--listen", f"tls:1443:interface=127.0.0.1:cert={pem}")
+    assert [each.files for each in certificates_of([listener])] == [listener.at.tls]

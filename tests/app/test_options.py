@@ -524,7 +524,7 @@ def test_of_passwords_on_the_command_line_the_workers_say_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     worker = SimpleNamespace(
-        number=1, sockets=0, output=1, heart=1, ports=1, watch_parent=lambda reactor: None
+        number=1, sockets=[], output=1, heart=1, ports=1, watch_parent=lambda reactor: None
     )
     monkeypatch.setattr(plugin, "share_ports", lambda *arguments: None)
     monkeypatch.setattr(plugin.OwnPorts, "inherited", lambda *arguments: None)
@@ -683,7 +683,7 @@ async def test_the_service_hears_balancers_where_it_is_told_to() -> None:
     options = ["-p", "0", "-i", "127.0.0.2", "--proxy-from", "192.0.2.9", "-i", "127.0.0.3"]
     service = served(parse(*options, "--open"), reactor)
     service.privilegedStartService()
-    behind, plain = (port.factory for port in service.ports)  # type: ignore[attr-defined]
+    behind, plain = (port.port.factory for port in service.ports)
     assert isinstance(behind, HeaderFactory)
     assert behind.wrappedFactory.policy.proxies == Networks.parse("192.0.2.9")
     assert plain is service.factory

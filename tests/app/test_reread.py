@@ -12,6 +12,7 @@ from twisted.logger import globalLogPublisher, textFileLogObserver
 from twisted.python.logfile import LogFile
 from twisted.python.threadpool import ThreadPool
 
+from socks5.app.listeners import certificates_of
 from socks5.app.options import Options
 from socks5.app.reread import LOOK_INTERVAL, Rereading, reopen_program_log
 from socks5.server.factory import ServerFactory
@@ -209,8 +210,8 @@ def test_users_and_certificates_are_read_again(
             "--listen=tcp:0:interface=127.0.0.1",
         ]
     )
-    options.listeners(reactor, ServerFactory(reactor, authenticator=options.authenticator))
-    rereading = Rereading(threads, options.sources, None)
+    sources = [*options.sources, *certificates_of(options.listeners(reactor))]
+    rereading = Rereading(threads, sources, None)
     users.write_text("alice:secret\ncarol:secret\n")
     rereading.begin()
     threads.run()

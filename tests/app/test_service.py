@@ -1,11 +1,11 @@
-"""The service: what counts as exposed, how it starts or refuses to, signals, and an end that loses nothing."""
+"""The service: how it starts or refuses to, signals, and an end that loses nothing."""
 
 import atexit
 import errno
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,175 +13,37 @@ import pytest
 import pytest_twisted
 from twisted.application.service import MultiService
 from twisted.internet import reactor
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
+from zope.interface import implementer
 
 from socks5.access import SessionInfo
-from socks5.app import exposure, service
-from socks5.app.exposure import is_exposed, is_loopback
+from socks5.app import service
+from socks5.app.listeners import Listener
 from socks5.app.options import Options
 from socks5.app.plugin import makeService
 from socks5.app.service import ProxyService, StartRefused, refusal_of
 from socks5.app.signals import held, hold
+from socks5.net import listening
+from socks5.net.openers import IPortOpener
+from socks5.net.places import TCP, UNIX, Foreign, Listen
 from socks5.observe.accesslog import AccessLog
 from socks5.server.factory import ServerFactory
 from tests.sockets.wires import descriptors
-from tests.support.certificates import self_signed
+from tests.support.transports import address
 
 pytestmark = pytest.mark.usefixtures("handlers")
-
-# ---------------------------------------------------------------- who could reach it
-
-
-@pytest.mark.parametrize(
-    "interface",
-    ["127.0.0.1", "127.255.0.9", "::1", "0:0:0:0:0:0:0:1", "localhost", "::ffff:127.0.0.1"],
-)
-def test_loopback(interface: str) -> None:
-    assert is_loopback(interface)
-
-
-@pytest.mark.parametrize(
-    "interface",
-    [
-        "",
-        "0.0.0.0",
-        "::",
-        "192.0.2.1",
-        "10.0.0.1",
-        "2001:db8::1",
-        "fe80::1%eth0",
-        "::ffff:192.0.2.1",
-        "127.evil.example.org",
-        "example.org",
-    ],
-)
-def test_not_loopback(interface: str) -> None:
-    assert not is_loopback(interface)
-
-
-@pytest.mark.parametrize(
-    "description",
-    [
-        "tcp:1080:interface=127.0.0.1",
-        r"tcp6:1080:interface=\:\:1",
-        "tcp:1080:interface=localhost",
-        "unix:/run/proxy.sock",
-        "ssl:1080:interface=127.0.0.1:privateKey=server.pem",
-    ],
-)
-def test_local_endpoints(description: str, pem_here: Path) -> None:
-    assert not is_exposed(description)
-
-
-@pytest.mark.parametrize(
-    "description",
-    [
-        "tcp:1080",
-        "tcp:port=1080",
-        "tcp:1080:interface=",
-        "tcp:1080:interface=0.0.0.0",
-        "tcp:1080:interface=192.0.2.1",
-        "tcp6:1080",
-        r"tcp6:1080:interface=\:\:",
-        "ssl:1080:privateKey=server.pem",
-        "haproxy:tcp:1080",
-        "haproxy:tcp:1080:interface=127.0.0.1",
-        "HAProxy:tcp:1080:interface=127.0.0.1",
-        "\\h\\aproxy:tcp:1080:interface=127.0.0.1",
-        "haproxy:unix:/run/proxy.sock",
-    ],
-)
-def test_exposed_endpoints(description: str, pem_here: Path) -> None:
-    assert is_exposed(description)
-
-
-@pytest.fixture
-def pem_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A certificate, server.pem, in the working directory."""
-    monkeypatch.chdir(tmp_path)
-    return self_signed(tmp_path)
-
-
-INHERITED = [
-    (socket.AF_INET, ("127.0.0.1", 0), False),
-    (socket.AF_INET, ("0.0.0.0", 0), True),
-    (socket.AF_UNIX, "inherited.sock", False),
-]
-
-
-@pytest.mark.parametrize(("family", "address", "exposed"), INHERITED)
-def test_an_inherited_socket_is_looked_at(
-    family: socket.AddressFamily,
-    address: Any,
-    exposed: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with socket.socket(family) as inherited:
-        inherited.bind(address)
-        inherited.listen()
-        monkeypatch.setattr(
-            exposure,
-            "serverFromString",
-            lambda survey, _: AdoptedStreamServerEndpoint(survey, inherited.fileno(), family),
-        )
-        assert is_exposed("systemd:domain=INET:index=0") is exposed
-        inherited.getsockname()  # is still ours
-
-
-def test_an_endpoint_that_does_not_say_counts_as_exposed(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Elsewhere:
-        def listen(self, factory: object) -> None:
-            raise AttributeError("it wants another reactor")
-
-    monkeypatch.setattr(exposure, "serverFromString", lambda survey, _: Elsewhere())
-    assert is_exposed("elsewhere:")
-
-
-@pytest.mark.parametrize(
-    ("description", "sentence"),
-    [
-        ("xyz", "Unknown endpoint type: 'xyz'"),
-        ("", "Unknown endpoint type: ''"),
-        ("tcp", "missing 1 required positional argument: 'port'"),
-        ("tcp:1:nosuch=1", "got an unexpected keyword argument 'nosuch'"),
-        ("tcp:http", "invalid literal for int() with base 10: 'http'"),
-        ("systemd:domain=INET:index=7", "no such socket is inherited"),
-        ("ssl:1:privateKey=/nonexistent", "No such file or directory: /nonexistent"),
-        ("ssl:1:privateKey=not.pem", "no PEM key and certificate in that file"),
-        ("haproxy:xyz", "Unknown endpoint type: 'xyz'"),
-    ],
-)
-def test_what_is_no_endpoint_is_said_in_words(
-    description: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("not.pem").write_text("nothing\n")
-    with pytest.raises(ValueError) as raised:  # noqa: PT011 - compared below
-        is_exposed(description)
-    assert str(raised.value) == sentence
-
-
-def test_an_error_without_words_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(*arguments: object) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr(exposure, "serverFromString", crash)
-    with pytest.raises(ValueError, match=r"^AssertionError$"):
-        is_exposed("odd:")
-
 
 # ---------------------------------------------------------------- starting
 
 
+@implementer(IListeningPort)
 class FakePort:
-    """What an endpoint gives; ``is_open`` until it is told to stop."""
+    """``is_open`` until it is told to stop."""
 
     def __init__(self, address: object, stopped: Callable[[], Any]) -> None:
         self.is_open = True
@@ -191,40 +53,37 @@ class FakePort:
     def getHost(self) -> object:
         return self._address
 
+    def startListening(self) -> None:
+        """It does."""
+
     def stopListening(self) -> Any:
         self.is_open = False
         return self._stopped()
 
 
-class FakeEndpoint:
-    """Listens, or fails with *error*, at once or when the test says so."""
+@implementer(IPortOpener)
+class FakeOpener:
+    """Opens fake ports.
 
-    def __init__(
-        self,
-        address: object = IPv4Address("TCP", "127.0.0.1", 1080),
-        error: Exception | None = None,
-        is_late: bool = False,
-        stopped: Callable[[], Any] = lambda: None,
-    ) -> None:
-        self.port = FakePort(address, stopped)
-        self.listening = 0
-        self._error = error
-        self._is_late = is_late
-        self._outcome: Deferred[Any] = Deferred()
+    :param errors: what fails, by port.
+    """
 
-    def listen(self, factory: object) -> Deferred[Any]:
-        self.listening += 1
-        self._outcome = Deferred()
-        outcome = self._outcome
-        if not self._is_late:
-            self.conclude()
-        return outcome
+    reactor = None
 
-    def conclude(self) -> None:
-        if self._error is None:
-            self._outcome.callback(self.port)
+    def __init__(self, **errors: Exception) -> None:
+        self._errors = errors
+        self.ports: list[FakePort] = []
+        self.stopped: Callable[[], Any] = lambda: None
+
+    def open(self, where: Any, factory: object) -> FakePort:
+        if isinstance(where, UNIX):
+            host: Any = UNIXAddress(where.path)
+        elif (error := self._errors.get(f"at_{where.port}")) is not None:
+            raise error
         else:
-            self._outcome.errback(self._error)
+            host = address(where.interface, where.port)
+        self.ports.append(FakePort(host, self.stopped))
+        return self.ports[-1]
 
 
 class FakeReactor(Clock):
@@ -269,14 +128,18 @@ def fake() -> FakeReactor:
 
 def service_on(
     fake: FakeReactor,
-    *endpoints: FakeEndpoint,
-    optional: Sequence[FakeEndpoint] = (),
+    *listeners: Listener,
+    opener: FakeOpener | None = None,
     access_log: Any = None,
+    **parameters: Any,
 ) -> ProxyService:
     factory = ServerFactory(fake, access_log=access_log)
-    named = [(f"place {number}", endpoint) for number, endpoint in enumerate(endpoints)]
-    also = [("place X", endpoint) for endpoint in optional]
-    return ProxyService(fake, factory, named, also, access_log)  # type: ignore[arg-type]
+    opener = opener or FakeOpener()
+    return ProxyService(fake, factory, opener, listeners, access_log, **parameters)
+
+
+def listener(number: int, is_optional: bool = False) -> Listener:
+    return Listener(f"place {number}", Listen(TCP(number, "127.0.0.1")), None, is_optional)
 
 
 def cannot_listen(number: int) -> CannotListenError:
@@ -284,29 +147,19 @@ def cannot_listen(number: int) -> CannotListenError:
 
 
 def test_it_listens_once_everywhere(fake: FakeReactor) -> None:
-    endpoints = [FakeEndpoint(), FakeEndpoint()]
-    proxy = service_on(fake, *endpoints)
+    opener = FakeOpener()
+    proxy = service_on(fake, listener(1080), listener(1081), opener=opener)
     proxy.privilegedStartService()
     proxy.startService()
-    assert [endpoint.listening for endpoint in endpoints] == [1, 1]
-    assert proxy.ports == [endpoint.port for endpoint in endpoints]
+    assert [port.getHost().port for port in opener.ports] == [1080, 1081]
+    assert len(proxy.ports) == 2
     assert proxy.running
-
-
-def test_it_listens_without_a_privileged_start(fake: FakeReactor) -> None:
-    endpoint = FakeEndpoint()
-    service_on(fake, endpoint).startService()
-    assert endpoint.listening == 1
 
 
 def test_it_says_where_it_listens_once_the_reactor_runs(fake: FakeReactor) -> None:
     fake.is_running = False
-    proxy = service_on(
-        fake,
-        FakeEndpoint(IPv4Address("TCP", "192.0.2.1", 1080)),
-        FakeEndpoint(IPv6Address("TCP", "::1", 1081)),
-        FakeEndpoint(UNIXAddress("/run/proxy.sock")),
-    )
+    places = [TCP(1080, "192.0.2.1"), TCP(1081, "::1"), UNIX("/run/proxy.sock")]
+    proxy = service_on(fake, *(Listener("", Listen(where)) for where in places))
     with capturedLogs() as events:
         proxy.privilegedStartService()
         proxy.startService()
@@ -322,7 +175,7 @@ def test_it_says_where_it_listens_once_the_reactor_runs(fake: FakeReactor) -> No
 
 def test_it_does_not_say_so_if_it_has_stopped_by_then(fake: FakeReactor) -> None:
     fake.is_running = False
-    proxy = service_on(fake, FakeEndpoint())
+    proxy = service_on(fake, listener(1080))
     proxy.startService()
     proxy.stopService()
     with capturedLogs() as events:
@@ -333,29 +186,29 @@ def test_it_does_not_say_so_if_it_has_stopped_by_then(fake: FakeReactor) -> None
 REFUSALS = [
     (
         cannot_listen(errno.EADDRINUSE),
-        "place 1: Address already in use (something listens there already, perhaps this proxy)",
+        "place 1081: Address already in use (something listens there already, perhaps this proxy)",
     ),
     (
         CannotListenError(None, "/root/x.sock", OSError(errno.EACCES, "Permission denied")),  # type: ignore[arg-type]
-        "place 1: Permission denied",
+        "place 1081: Permission denied",
     ),
     (
         cannot_listen(errno.EACCES),
         (
-            "place 1: Permission denied (ports below 1024 are for root, with twistd --uid USER, "
+            "place 1081: Permission denied (ports below 1024 are for root, with twistd --uid USER, "
             "or for CAP_NET_BIND_SERVICE)"
         ),
     ),
     (
         cannot_listen(errno.EADDRNOTAVAIL),
-        "place 1: Cannot assign requested address (this machine does not have that address)",
+        "place 1081: Cannot assign requested address (this machine does not have that address)",
     ),
-    (cannot_listen(errno.ENOENT), "place 1: No such file or directory"),
+    (cannot_listen(errno.ENOENT), "place 1081: No such file or directory"),
     (
         CannotListenError(None, "/run/proxy.sock", "Cannot acquire lock"),
-        "place 1: Cannot acquire lock",
+        "place 1081: Cannot acquire lock",
     ),
-    (OverflowError("bind(): port must be 0-65535."), "place 1: bind(): port must be 0-65535."),
+    (OverflowError("bind(): port must be 0-65535."), "place 1081: bind(): port must be 0-65535."),
 ]
 
 
@@ -363,14 +216,13 @@ REFUSALS = [
 def test_where_it_cannot_listen_it_does_not_start(
     error: Exception, sentence: str, fake: FakeReactor
 ) -> None:
-    first, third = FakeEndpoint(), FakeEndpoint()
-    proxy = service_on(fake, first, FakeEndpoint(error=error), third)
+    opener = FakeOpener(at_1081=error)
+    proxy = service_on(fake, *map(listener, (1080, 1081, 1082)), opener=opener)
     with capturedLogs() as events, pytest.raises(StartRefused) as raised:
         proxy.privilegedStartService()
     expected = f"socks5 does not start: cannot listen on {sentence}"
     assert str(raised.value) == formatEvent(events[-1]) == expected
-    assert not first.port.is_open
-    assert third.listening == 0
+    assert [port.is_open for port in opener.ports] == [False]
     assert proxy.ports == []
 
 
@@ -383,23 +235,24 @@ def test_a_refusal_ends_the_process_and_is_an_ordinary_exception_to_twistd() -> 
 
 @pytest.mark.parametrize("error", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
 def test_a_place_that_this_machine_may_lack_is_left_out(error: int, fake: FakeReactor) -> None:
-    first = FakeEndpoint()
-    proxy = service_on(fake, first, optional=[FakeEndpoint(error=cannot_listen(error))])
+    opener = FakeOpener(at_1081=cannot_listen(error))
+    proxy = service_on(fake, listener(1080), listener(1081, is_optional=True), opener=opener)
     with capturedLogs() as events:
         proxy.startService()
-    assert proxy.ports == [first.port]
+    assert len(proxy.ports) == 1
     assert len(events) == 1
 
 
 def test_a_place_that_is_taken_is_not_left_out(fake: FakeReactor) -> None:
-    proxy = service_on(fake, optional=[FakeEndpoint(error=cannot_listen(errno.EADDRINUSE))])
-    with pytest.raises(StartRefused, match="place X: Address already in use"):
+    opener = FakeOpener(at_1081=cannot_listen(errno.EADDRINUSE))
+    proxy = service_on(fake, listener(1081, is_optional=True), opener=opener)
+    with pytest.raises(StartRefused, match="place 1081: Address already in use"):
         proxy.privilegedStartService()
 
 
 def test_giving_up_ends_the_process_once_and_says_why(fake: FakeReactor) -> None:
-    endpoint = FakeEndpoint()
-    proxy = service_on(fake, endpoint)
+    opener = FakeOpener()
+    proxy = service_on(fake, listener(1080), opener=opener)
     proxy.privilegedStartService()
     family = MultiService()
     proxy.setServiceParent(family)
@@ -409,30 +262,41 @@ def test_giving_up_ends_the_process_once_and_says_why(fake: FakeReactor) -> None
         proxy.give_up("another one, too")
     assert [formatEvent(event) for event in events] == ["socks5 does not start: a worker ended"]
     assert fake.stops == 1
-    assert not endpoint.port.is_open
+    assert not opener.ports[0].is_open
     assert str(refusal_of(proxy)) == "socks5 does not start: a worker ended"
     assert refusal_of(family) is proxy.refusal
 
 
-def test_an_endpoint_may_take_its_time(fake: FakeReactor) -> None:
-    endpoint = FakeEndpoint(is_late=True)
-    proxy = service_on(fake, endpoint)
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Deferred[Any]:
+    """What the one endpoint, somebody else's, answers in the end."""
+    answer: Deferred[Any] = Deferred()
+    monkeypatch.setattr(listening, "listen_at", lambda *_: answer)
+    return answer
+
+
+FOREIGN = Listener("place 1080", Listen(Foreign("elsewhere:")))
+
+
+def test_an_endpoint_may_take_its_time(fake: FakeReactor, late: Deferred[Any]) -> None:
+    proxy = service_on(fake, FOREIGN)
     proxy.startService()
     assert proxy.ports == []
     with capturedLogs() as events:
-        endpoint.conclude()
-    assert proxy.ports == [endpoint.port]
+        late.callback(FakePort(address("127.0.0.1", 1080), lambda: None))
+    assert len(proxy.ports) == 1
     assert [formatEvent(event) for event in events] == ["SOCKS5 proxy listens on 127.0.0.1:1080"]
     assert fake.stops == 0
 
 
-def test_an_endpoint_that_fails_late_ends_the_service(fake: FakeReactor) -> None:
-    endpoint = FakeEndpoint(is_late=True, error=cannot_listen(errno.EADDRINUSE))
-    service_on(fake, endpoint).startService()
+def test_an_endpoint_that_fails_late_ends_the_service(
+    fake: FakeReactor, late: Deferred[Any]
+) -> None:
+    service_on(fake, FOREIGN).startService()
     with capturedLogs() as events:
-        endpoint.conclude()
+        late.errback(cannot_listen(errno.EADDRINUSE))
     assert formatEvent(events[0]).startswith(
-        "socks5 does not start: cannot listen on place 0: Address"
+        "socks5 does not start: cannot listen on place 1080: Address"
     )
     assert fake.stops == 1
 
@@ -501,13 +365,13 @@ def test_an_access_log_that_cannot_be_opened_refuses_the_start(
     fake: FakeReactor, tmp_path: Path
 ) -> None:
     path = tmp_path / "missing" / "access.log"
-    endpoint = FakeEndpoint()
-    proxy = service_on(fake, endpoint, access_log=AccessLog(fake, str(path)))
+    opener, log = FakeOpener(), AccessLog(fake, str(path))
+    proxy = service_on(fake, listener(1080), opener=opener, access_log=log)
     with capturedLogs() as events, pytest.raises(StartRefused) as raised:
         proxy.startService()
     expected = f"socks5 does not start: --access-log {path}: No such file or directory"
     assert str(raised.value) == formatEvent(events[-1]) == expected
-    assert not endpoint.port.is_open
+    assert not opener.ports[0].is_open
     assert fake.stops == 0
 
 
@@ -552,9 +416,7 @@ def test_sigusr1_says_if_the_access_log_cannot_be_opened_anew(
 def test_sighup_rereads_and_ends_nothing(fake: FakeReactor) -> None:
     told: list[str] = []
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    factory = ServerFactory(fake)
-    proxy = ProxyService(fake, factory, [], reread=lambda: told.append("reread"))
-    proxy.startService()
+    service_on(fake, reread=lambda: told.append("reread")).startService()
     signal.raise_signal(signal.SIGHUP)
     assert (told, fake.stops) == (["reread"], 0)
 
@@ -646,7 +508,7 @@ def test_who_else_takes_sigint_keeps_it(fake: FakeReactor) -> None:
 def test_signals_that_were_held_back_come_once_they_are_taken(fake: FakeReactor) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     told: list[str] = []
-    proxy = ProxyService(fake, ServerFactory(fake), [], reread=lambda: told.append("reread"))
+    proxy = service_on(fake, reread=lambda: told.append("reread"))
     hold()
     signal.raise_signal(signal.SIGHUP)
     proxy.startService()
@@ -661,22 +523,28 @@ def test_signals_that_were_held_back_come_once_they_are_taken(fake: FakeReactor)
 
 
 def test_stopping_closes_every_port_whatever_the_others_do(fake: FakeReactor) -> None:
-    failing = FakeEndpoint(stopped=lambda: fail(RuntimeError("a port that does not close")))
-    raising = FakeEndpoint(stopped=lambda: 1 / 0)
-    sound = FakeEndpoint(stopped=lambda: succeed(None))
-    proxy = service_on(fake, failing, raising, sound)
+    outcomes: list[Callable[[], Any]] = [
+        lambda: fail(RuntimeError("a port that does not close")),
+        lambda: 1 / 0,
+        lambda: succeed(None),
+    ]
+    opener = FakeOpener()
+    opener.stopped = lambda: outcomes.pop(0)()  # noqa: PLW0108
+    proxy = service_on(fake, *map(listener, (1080, 1081, 1082)), opener=opener)
     proxy.startService()
     stopped: list[object] = []
     proxy.stopService().addCallback(stopped.append)
     assert stopped == [None]
-    assert not sound.port.is_open
+    assert [port.is_open for port in opener.ports] == [False] * 3
     assert proxy.ports == []
     assert not proxy.running
 
 
 def test_stopping_waits_for_the_ports(fake: FakeReactor) -> None:
     closed: Deferred[None] = Deferred()
-    proxy = service_on(fake, FakeEndpoint(stopped=lambda: closed))
+    opener = FakeOpener()
+    opener.stopped = lambda: closed
+    proxy = service_on(fake, listener(1080), opener=opener)
     proxy.startService()
     stopped: list[object] = []
     proxy.stopService().addCallback(stopped.append)
@@ -695,13 +563,13 @@ def test_stopping_says_how_many_sessions_it_ends(fake: FakeReactor) -> None:
 
 
 def test_it_can_start_again(fake: FakeReactor) -> None:
-    endpoint = FakeEndpoint()
-    proxy = service_on(fake, endpoint)
+    opener = FakeOpener()
+    proxy = service_on(fake, listener(1080), opener=opener)
     proxy.startService()
     proxy.stopService()
     proxy.startService()
-    assert endpoint.listening == 2
-    assert proxy.ports == [endpoint.port]
+    assert [port.is_open for port in opener.ports] == [False, True]
+    assert len(proxy.ports) == 1
 
 
 def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_path: Path) -> None:

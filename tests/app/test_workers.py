@@ -1,9 +1,8 @@
-"""Several processes: what the parent opens, what a worker inherits, who is started again."""
+"""Several processes: what a worker knows of itself, who is started again, and how they end."""
 
 import errno
 import fcntl
 import os
-import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,10 +13,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IReadDescriptor
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IReactorTime, IReadDescriptor
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
@@ -27,25 +25,16 @@ from zope.interface.verify import verifyObject
 from socks5.app import heartbeat
 from socks5.app import workers as supervisor
 from socks5.app.heartbeat import Heart
-from socks5.app.inherit import (
-    FIRST_DESCRIPTOR,
-    VARIABLE,
-    Inheriting,
-    NextInherited,
-    Opening,
-    Worker,
-    worker_count,
-)
+from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker, name_of, worker_count
 from socks5.app.options import Options
 from socks5.app.plugin import makeService
 from socks5.app.service import refusal_of
+from socks5.app.sharing import PortsForWorkers
 from socks5.app.workers import Workers, WorkersFiles, WorkersLog
 from socks5.net.own import OwnPorts
-from socks5.server.factory import ServerFactory
+from socks5.net.places import TCP, Inherited, Listen
 from tests.sockets.wires import until
-from tests.support.certificates import self_signed
 from tests.support.failures import Failures
-from tests.support.sessions import session_limit
 
 pytestmark = pytest.mark.usefixtures("handlers")
 
@@ -61,218 +50,13 @@ def test_a_number_of_workers_is_sensible(text: str) -> None:
         worker_count(text)
 
 
-# ---------------------------------------------------------------- what the parent opens
-
-
-def opened(opening: Opening, description: str) -> Any:
-    """What an endpoint gives the parent."""
-    ports: list[Any] = []
-    serverFromString(opening, description).listen(Factory()).addCallback(ports.append)
-    return ports[0]
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_every_worker_has_a_socket_of_its_own_at_the_same_address(host: str) -> None:
-    opening = Opening(3)
-    escaped = host.replace(":", "\\:")
-    port = opened(opening, f"tcp:0:interface={escaped}")
-    verifyObject(IListeningPort, port)
-    (sockets,) = opening.sockets
-    assert len({sock.fileno() for sock in sockets}) == 3
-    assert {sock.getsockname()[:2] for sock in sockets} == {(host, port.getHost().port)}
-    assert port.getHost().host == host
-    assert all(sock.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE) for sock in sockets)
-    port.startListening()
-    port.stopListening()
-    assert {sock.fileno() for sock in sockets} == {-1}
-
-
-def test_an_address_that_is_taken_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = taken.getsockname()[1]
-        with pytest.raises(CannotListenError) as caught:
-            Opening(2).listenTCP(number, Factory(), interface="127.0.0.1")
-    assert caught.value.socketError.errno == errno.EADDRINUSE
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("127.0.0.1", "127.0.0.1"),
-        ("127.0.0.1", ""),
-        ("", "127.0.0.1"),
-        ("::1", "::1"),
-        ("::", "::1"),
-        ("::1", "::"),
-        ("::", "127.0.0.1"),
-        ("127.0.0.1", "::"),
-    ],
-)
-def test_a_second_proxy_with_workers_does_not_share_the_port(first: str, second: str) -> None:
-    opened = Opening(2).listenTCP(0, Factory(), interface=first)
-    with pytest.raises(CannotListenError) as caught:
-        Opening(2).listenTCP(opened.getHost().port, Factory(), interface=second)
-    assert caught.value.socketError.errno == errno.EADDRINUSE
-    opened.stopListening()
-
-
-def test_a_port_whose_connections_have_just_ended_is_free_at_once() -> None:
-    opening = Opening(2)
-    first = opening.listenTCP(0, Factory(), interface="127.0.0.1")
-    where = first.getHost()
-    with socket.create_connection((where.host, where.port)):
-        ready = select.select([sock for each in opening.sockets for sock in each], [], [], 10)[0]
-        ready[0].accept()[0].close()  # first, so that this side stays in TIME_WAIT
-    first.stopListening()
-    again = Opening(2).listenTCP(where.port, Factory(), interface="127.0.0.1")
-    again.stopListening()
-
-
-def test_a_port_that_the_second_worker_cannot_have_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made: list[socket.socket] = []
-
-    def once(interface: str, port: int, backlog: int, is_first: bool) -> socket.socket:
-        if made:
-            raise OSError(errno.EMFILE, "Too many open files")
-        made.append(socket.create_server((interface, port), backlog=backlog))
-        return made[0]
-
-    monkeypatch.setattr(Opening, "_open", staticmethod(once))
-    with pytest.raises(CannotListenError):
-        Opening(2).listenTCP(0, Factory(), interface="127.0.0.1")
-    assert made[0].fileno() == -1
-
-
-@pytest_twisted.ensureDeferred
-async def test_tls_is_the_workers_business(inherited: Any, tmp_path: Path) -> None:
-    path = self_signed(tmp_path)
-    opening = Opening(1)
-    description = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
-    parents = opened(opening, description)
-    where = parents.getHost()
-    ((sock,),) = opening.sockets
-    ports: list[Any] = []
-    worker = inherited(sock)
-    factory = Welcoming()
-    serverFromString(worker, description).listen(factory).addCallback(ports.append)
-    with socket.create_connection((where.host, where.port)) as client:
-        client.sendall(b"no TLS")
-        await until(lambda: factory.clients)
-    await ports[0].stopListening()
-
-
-def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
-    path = tmp_path / "proxy"
-    opening = Opening(2)
-    port = opened(opening, f"unix:{path}:mode=600")
-    first, second = opening.sockets[0]
-    assert first is second
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert port.getHost().name == os.fsencode(path)
-    with pytest.raises(CannotListenError):
-        Opening(2).listenUNIX(str(path), Factory())
-    port.stopListening()
-    assert not path.exists()
-
-
-def test_an_inherited_socket_is_shared() -> None:
-    opening = Opening(2)
-    with socket.create_server(("127.0.0.1", 0)) as inherited:
-        port = opening.adoptStreamPort(inherited.fileno(), socket.AF_INET, Factory())
-        assert port.getHost().port == inherited.getsockname()[1]
-    port.stopListening()
-
-
-# ---------------------------------------------------------------- what a worker inherits
-
-
-@pytest.fixture
-def inherited(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes a worker's reactor that inherits the sockets given."""
-
-    def make(*sockets: socket.socket) -> Inheriting:
-        first = os.dup(sockets[0].fileno()) if sockets else 1000
-        for number, sock in enumerate(sockets, first):
-            os.dup2(sock.fileno(), number)
-            sock.close()
-        monkeypatch.setattr("socks5.app.inherit.FIRST_DESCRIPTOR", first)
-        return Inheriting(reactor, session_limit(10), len(sockets))
-
-    return make
-
-
-class Noted(Factory):
-    """Counts its clients and lets none in."""
-
-    def __init__(self) -> None:
-        self.clients = 0
-
-    def buildProtocol(self, addr: Any) -> Protocol | None:
-        self.clients += 1
-        return None
-
-
-class Welcoming(Noted):
-    """Counts its clients and lets them in, for TLS needs somebody behind it."""
-
-    def buildProtocol(self, addr: Any) -> Protocol:
-        super().buildProtocol(addr)
-        return Protocol()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_listener_takes_the_next_inherited_socket(inherited: Any) -> None:
-    sock = socket.create_server(("127.0.0.1", 0))
-    where = sock.getsockname()
-    worker = inherited(sock)
-    factory = Noted()
-    port = worker.listenTCP(1, factory, interface="ignored")
-    assert port.socket.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
-    with socket.create_connection(where):
-        await until(lambda: factory.clients)
-    await port.stopListening()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_unix_socket_is_adopted(inherited: Any, tmp_path: Path) -> None:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.bind(str(tmp_path / "proxy"))
-    sock.listen()
-    factory = Noted()
-    port = inherited(sock).listenUNIX("ignored", factory)
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(tmp_path / "proxy"))
-        await until(lambda: factory.clients)
-    await port.stopListening()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_socket_of_systemd_is_the_next_one(inherited: Any) -> None:
-    """Whose name and number only the parent knows."""
-    sock = socket.create_server(("127.0.0.1", 0))
-    where = sock.getsockname()
-    factory = Noted()
-    port = await NextInherited(inherited(sock)).listen(factory)
-    with socket.create_connection(where):
-        await until(lambda: factory.clients)
-    await port.stopListening()
-
-
-def test_an_address_that_the_parent_had_not_is_missing_here_too(inherited: Any) -> None:
-    with pytest.raises(CannotListenError) as caught:
-        inherited().listenTCP(1080, Factory(), interface="::1")
-    assert caught.value.socketError.errno == errno.EADDRNOTAVAIL
-
-
-def test_the_rest_is_the_reactors(inherited: Any) -> None:
-    assert inherited().seconds == reactor.seconds
+# ---------------------------------------------------------------- what a worker knows
 
 
 def test_a_worker_knows_itself_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "2,3,6,8,7")
-    assert Worker.from_environment() == Worker(2, sockets=3, output=6, heart=8, ports=7)
+    worker = Worker(2, sockets=["a", "b\udcff"], output=5, heart=7, ports=6)
+    monkeypatch.setenv(VARIABLE, worker.environment)
+    assert Worker.from_environment() == worker
     assert Worker.from_environment() is None, "what it starts is no worker"
 
 
@@ -295,7 +79,7 @@ def test_a_worker_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch, by_hang_
             self.is_stopped = True
 
     watching = Watching()
-    Worker(1, 0, 1, 2, 3).watch_parent(watching)
+    Worker(1, [], 1, 2, 3).watch_parent(watching)
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "Ctrl-C is for the parent"
     (watch,) = watching.readers
     verifyObject(IReadDescriptor, watch)
@@ -324,7 +108,7 @@ def test_the_end_of_the_reactor_ends_nothing_twice() -> None:
             del self.reader
 
     stopped = Stopped()
-    Worker(1, 0, 1, 2, 3).watch_parent(stopped)
+    Worker(1, [], 1, 2, 3).watch_parent(stopped)
     stopped.reader.connectionLost(None)
     assert not hasattr(stopped, "reader")
 
@@ -362,9 +146,9 @@ def spawner() -> Spawner:
 
 @pytest.fixture
 def workers(spawner: Spawner) -> Any:
-    opening = Opening(2)
-    port = opening.listenTCP(0, Factory(), interface="127.0.0.1")
-    made = Workers(spawner, opening, ["--port", "1"], 2, spawner.reasons.append)
+    opener = PortsForWorkers(spawner, 2)
+    port = opener.open(TCP(0, "127.0.0.1"), Factory())
+    made = Workers(spawner, opener, ["--port", "1"], 2, spawner.reasons.append)
     made.startService()
     yield made
     if made.running:
@@ -379,7 +163,8 @@ def test_each_worker_gets_its_sockets_our_output_the_table_of_ports_and_a_pipe(
     life, (executable, command), options = first
     output, ports, heart = (FIRST_DESCRIPTOR + number for number in (1, 2, 3))
     assert command == [executable, "-m", "socks5", "--port", "1"]
-    assert options["env"][VARIABLE] == f"1,1,{output},{heart},{ports}"
+    name = name_of(TCP(0, "127.0.0.1"))
+    assert options["env"][VARIABLE] == Worker(1, [name], output, heart, ports).environment
     own, _, table = workers.descriptors_of("worker-1")
     inherited = {3: own, output: 1, ports: table}
     assert options["childFDs"] == {0: "w", 1: "r", 2: "r", **inherited, heart: "r"}
@@ -663,18 +448,17 @@ def test_a_worker_looks_for_no_socket_of_systemd(monkeypatch: pytest.MonkeyPatch
     arguments = ["--listen", "systemd:domain=INET:name=proxy"]
     with pytest.raises(UsageError, match="no such socket is inherited"):
         Options().parseOptions(arguments)
-    monkeypatch.setenv(VARIABLE, "1,1,1,2,3")
+    monkeypatch.setenv(VARIABLE, Worker(1, [], 1, 2, 3).environment)
     options = Options()
     options.parseOptions(arguments)
-    [(_, endpoint)], _ = options.listeners(reactor, ServerFactory(reactor))
-    assert isinstance(endpoint, NextInherited)
+    assert [each.at for each in options.listeners(reactor)] == [Listen(Inherited(arguments[1]))]
 
 
 def test_systemds_word_on_sockets_is_for_the_parent_alone(
     spawner: Spawner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LISTEN_FDNAMES", "proxy")
-    workers = Workers(spawner, Opening(1), [], 1, spawner.reasons.append)
+    workers = Workers(spawner, PortsForWorkers(spawner, 1), [], 1, spawner.reasons.append)
     workers.startService()
     assert "LISTEN_FDNAMES" not in spawner.spawned[0][2]["env"]
     workers.stopService()
@@ -694,14 +478,15 @@ def test_workers_that_cannot_begin_are_a_start_that_is_refused(spawner: Spawner)
 
 @pytest_twisted.ensureDeferred
 async def test_a_worker_serves_and_its_records_say_which(
-    inherited: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sock = socket.create_server(("127.0.0.1", 0))
     first = os.dup(sock.fileno())
     monkeypatch.setattr("socks5.app.inherit.FIRST_DESCRIPTOR", first)
     reading, writing = os.pipe()
     table = OwnPorts.file_for(7)
-    monkeypatch.setenv(VARIABLE, f"7,1,1,{writing},{table.fileno()}")
+    worker = Worker(7, [name_of(TCP(0, "127.0.0.1"))], 1, writing, table.fileno())
+    monkeypatch.setenv(VARIABLE, worker.environment)
     monkeypatch.setattr(Worker, "watch_parent", lambda self, reactor: None)
     where = sock.getsockname()
     sock.close()

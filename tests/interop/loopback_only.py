@@ -13,7 +13,7 @@ from typing_extensions import override
 from socks5 import Access, Rules, ServerFactory
 from socks5.app.options import Options
 from socks5.app.service import ProxyService
-from socks5.net.listening import ListeningReactor
+from socks5.net.openers import PortOpener
 
 
 class LoopbackOnly(Rules):
@@ -31,8 +31,8 @@ def main() -> None:
     options.parseOptions(sys.argv[1:])
     access_log = options.access_log(reactor)
     factory = ServerFactory(reactor, rules=LoopbackOnly(), access_log=access_log)
-    required, optional = options.listeners(ListeningReactor(reactor, factory.limit), factory)
-    service = ProxyService(reactor, factory, required, optional, access_log)
+    opener, listeners = PortOpener(reactor, factory.limit), options.listeners(reactor)
+    service = ProxyService(reactor, factory, opener, listeners, access_log)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

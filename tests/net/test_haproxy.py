@@ -8,15 +8,13 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from socks5 import ListenerPolicy, Networks, Settings
 from socks5.access import DENIED, ClaimedAccess
 from socks5.counters import Counters
-from socks5.net.haproxy import HeaderFactory, HeaderProtocol, HeaderReactor, is_own
+from socks5.net.haproxy import HeaderFactory, HeaderProtocol, is_own
 from tests.protocol.test_negotiation import Octet
 from tests.protocol.test_proxy_header import BLOCK4, line, version_2
 from tests.support.providers import Allow, Logins
@@ -362,42 +360,3 @@ def test_the_end_of_our_sending_is_told() -> None:
     protocol: Any = factory.protocol(factory, Half())
     protocol.writeConnectionLost()
     assert protocol.wrappedProtocol.ended
-
-
-# ---------------------------------------------------------------- below every endpoint
-
-
-class Listening:
-    """Gives back what it was asked to listen for."""
-
-    something = "the reactor's"
-
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
-        return factory, (port, backlog, interface)
-
-    def listenUNIX(self, address: str, factory: Any, backlog: int = 50) -> Any:
-        return factory, (address, backlog)
-
-    def adoptStreamPort(self, descriptor: int, family: Any, factory: Any) -> Any:
-        return factory, (descriptor, family)
-
-
-def test_the_header_is_read_below_everything() -> None:
-    behind = HeaderReactor(Listening(), BALANCERS, Clock(), Server().counters)
-    inner = Factory()
-    for factory, arguments in (
-        behind.listenTCP(1080, inner, 5, interface="127.0.0.1"),
-        behind.listenUNIX("/run/proxy.sock", inner, backlog=5),
-        behind.adoptStreamPort(3, 2, inner),
-    ):
-        assert isinstance(factory, HeaderFactory)
-        assert factory.wrappedFactory is inner
-        assert arguments in [(1080, 5, "127.0.0.1"), ("/run/proxy.sock", 5), (3, 2)]
-    assert behind.something == "the reactor's"
-
-    over_tls, arguments = behind.listenSSL(
-        1080, inner, CertificateOptions(), 5, interface="127.0.0.1"
-    )
-    assert isinstance(over_tls, HeaderFactory)
-    assert isinstance(over_tls.wrappedFactory, TLSMemoryBIOFactory)
-    assert over_tls.wrappedFactory.wrappedFactory is inner

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from socks5.net import tcp_options
 from socks5.net.tcp_options import keep_alive, keep_transport_alive, prepare_transport
-from tests.fakes import FakeTransport
+from tests.support.transports import FakeTransport
 
 
 @implementer(ITCPTransport)

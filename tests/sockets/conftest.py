@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
-from socks5.app.exposure import endpoint_at
-from socks5.net.haproxy import HeaderReactor
-from socks5.net.listening import ListeningReactor
+from socks5.net.foreign import EndpointReactor
+from socks5.net.listening import listen_from, listen_with
+from socks5.net.openers import IPortOpener, PortOpener
+from socks5.net.places import TCP
 from socks5.settings import ListenerPolicy, Settings
 from tests.sockets.clients import Factory, Proxy
 from tests.sockets.wires import open_sockets, until
@@ -28,6 +30,21 @@ class OnClock:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.wrapped, name)
+
+
+@implementer(IPortOpener)
+class TwistedOpener:
+    """Opens Twisted's ports, as a program may that embeds a factory."""
+
+    def __init__(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+
+    def open(self, where: Any, factory: Any) -> Any:
+        if isinstance(where, TCP):
+            return self.reactor.listenTCP(where.port, factory, interface=where.interface)
+        return self.reactor.listenUNIX(where.path, factory)
 
 
 @pytest_twisted.async_yield_fixture(params=["twisted", "own"])
@@ -54,14 +71,14 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             parameters.setdefault("resolver", FakeResolver({b"localhost": ["127.0.0.1", "::1"]}))
             timed = reactor if clock is None else OnClock(clock)
             factory = Factory(timed, settings=settings, **parameters)
-            is_own = request.param == "own"
-            listener: Any = ListeningReactor(reactor, factory.limit) if is_own else reactor
-            served = factory if policy is None else factory.at(policy)
-            if policy is not None and policy.proxies is not None:
-                listener = HeaderReactor(listener, policy.proxies, timed, factory.counters)
-            is_text = isinstance(endpoint, str)
-            place: Any = endpoint_at(listener, endpoint) if is_text else endpoint(listener)
-            port = await place.listen(served)
+            opener: Any = TwistedOpener()
+            if request.param == "own":
+                opener = PortOpener(reactor, factory.limit)
+            if isinstance(endpoint, str):
+                known: Any = await listen_with(opener, listen_from(endpoint, policy), factory)
+                port = known.port
+            else:
+                port = await endpoint(EndpointReactor(opener, "")).listen(factory)
             proxies.append(Proxy(stack, factory, port))
             return proxies[-1]
 

@@ -11,6 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from socks5.net.certificate_files import Files
+
 NAME = "localhost"
 HOSTS: Sequence[x509.GeneralName] = (
     x509.DNSName(NAME),
@@ -143,6 +145,20 @@ class Authority:
         """A file with the authority's own key, and a certificate of it as of :meth:`server`."""
         certificate = self._issue(self._key, self._name, HOSTS, is_authority=True)
         return self.write(path, certificate, self._key)
+
+
+def one_file(path: Path) -> Files:
+    """A certificate and its key in one file."""
+    return Files(cert=str(path), key=str(path))
+
+
+def files_of(authority: Authority, certificate: bytes, key: bytes) -> Files:
+    """A certificate and a key in files of the authority's directory."""
+    cert, private = authority.directory / "cert.pem", authority.directory / "key.pem"
+    private.touch(mode=0o600)
+    cert.write_bytes(certificate)
+    private.write_bytes(key)
+    return Files(cert=str(cert), key=str(private))
 
 
 def self_signed(directory: Path) -> Path:

@@ -1,0 +1,75 @@
+"""Who opens a port: the one seam below every listener.
+
+Here is the opener of a process that listens for itself. Those of several processes on the same ports are in
+:mod:`socks5.app.inherit`.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import IListeningPort
+from zope.interface import Attribute, Interface, implementer
+
+from socks5.net.descriptors import SessionLimit
+from socks5.net.places import BACKLOG, TCP, UNIX, Inherited
+from socks5.net.ports import Port, UNIXPort
+
+Where = TCP | UNIX | Inherited
+"""What can be opened: everything but what only a foreign endpoint knows."""
+
+_NO_FILE = "\0inherited"
+"""A name of no file, so that a port sets the mode of none and deletes none: who has opened a UNIX socket sees to it."""
+
+
+class IPortOpener(Interface):
+    """Opens ports, or stands for who does."""
+
+    reactor: Any = Attribute("The reactor of the ports.")
+
+    def open(where: Where, factory: Any) -> IListeningPort:
+        """Open a port.
+
+        :param where: what clients connect to.
+        :param factory: builds a protocol for each.
+        :raises twisted.internet.error.CannotListenError: the system does not let us, or somebody is there already.
+        """
+
+
+def adopted(sock: socket.socket, factory: Any, reactor: Any, limit: SessionLimit) -> Port:
+    """A port for a socket that somebody else has opened, and that listens already; ours from now on."""
+    if sock.family == socket.AF_UNIX:
+        port: Port = UNIXPort(_NO_FILE, factory, BACKLOG, 0, reactor, limit=limit)
+    else:
+        interface, number = sock.getsockname()[:2]
+        port = Port(number, factory, BACKLOG, interface, reactor, limit=limit)
+    port.adopt(sock)
+    return port
+
+
+@implementer(IPortOpener)
+class PortOpener:
+    """Opens ports in this process that keep to the session limit.
+
+    :param reactor: reads them.
+    :param limit: of the factory that they are for.
+    """
+
+    def __init__(self, reactor: Any, limit: SessionLimit) -> None:
+        self.reactor = reactor
+        self._limit = limit
+
+    def open(self, where: Where, factory: Any) -> Port:
+        """See :meth:`IPortOpener.open`."""
+        if isinstance(where, Inherited):
+            return adopted(where.socket(), factory, self.reactor, self._limit)
+        backlog = max(where.backlog, BACKLOG)
+        if isinstance(where, TCP):
+            at: tuple[Any, ...] = where.port, factory, backlog, where.interface, self.reactor
+            port = Port(*at, limit=self._limit)
+        else:
+            at = where.path, factory, backlog, where.mode, self.reactor, where.is_locked
+            port = UNIXPort(*at, limit=self._limit)
+        port.startListening()
+        return port

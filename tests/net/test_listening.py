@@ -1,0 +1,222 @@
+"""Listening: what a string becomes, what stands over a port, and what the factory knows of it."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    SSL4ClientEndpoint,
+    TCP4ClientEndpoint,
+    UNIXClientEndpoint,
+    connectProtocol,
+)
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from socks5 import TCP, UNIX, Listen, ListenerPolicy, Networks, ServerFactory, Settings
+from socks5 import listen as listen_for
+from socks5.net.certificate_files import Unusable
+from socks5.net.haproxy import HeaderFactory
+from socks5.net.listening import listen_from, listen_with
+from socks5.net.openers import IPortOpener
+from socks5.net.places import Inherited
+from socks5.net.tls import TLSFactory
+from tests.support.certificates import self_signed
+from tests.support.sessions import GREETING, NO_AUTHENTICATION
+
+BALANCERS = ListenerPolicy(proxies=Networks.parse("127.0.0.1"))
+OFFICE = ListenerPolicy(clients=Networks.parse("192.0.2.0/24"))
+
+
+# ---------------------------------------------------------------- what a string becomes
+
+
+def test_a_string_is_a_listener(tmp_path: Path) -> None:
+    pem = self_signed(tmp_path)
+    assert listen_from("unix:/run/a:lockfile=0", OFFICE) == Listen(
+        UNIX("/run/a", is_locked=False, backlog=50), policy=OFFICE
+    )
+    over_tls = listen_from(f"tls:1443:cert={pem}:interface=127.0.0.1")
+    assert over_tls.where == TCP(1443, "127.0.0.1")
+    assert over_tls.tls is not None
+    assert over_tls.tls.cert == str(pem)
+
+
+def test_what_is_wrong_with_a_string_is_said_with_what_was_expected() -> None:
+    expected = r"^expected a Twisted server endpoint, such as tcp:1080:interface=127.0.0.1: Unkn"
+    with pytest.raises(ValueError, match=expected):
+        listen_for(reactor, "tpc:1080", ServerFactory(reactor))
+    with pytest.raises(ValueError, match="cert=FILE is missing: expected tls:PORT:cert=FILE"):
+        listen_for(reactor, "tls:1443", ServerFactory(reactor))
+
+
+# ---------------------------------------------------------------- what stands over a port
+
+
+@implementer(IPortOpener)
+class Noting:
+    """Notes what it is asked to open."""
+
+    reactor = reactor
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.asked: list[Any] = []
+        self._error = error
+
+    def open(self, where: Any, factory: Any) -> Any:
+        if self._error is not None:
+            raise self._error
+        self.asked.append((where, factory))
+        return Closing()
+
+
+@implementer(IListeningPort)
+class Closing:
+    """A port, until it is told to stop."""
+
+    def getHost(self) -> Any:
+        return None
+
+    def startListening(self) -> None:
+        """It does."""
+
+    def stopListening(self) -> Any:
+        return "closed"
+
+
+def stack_of(at: Listen) -> list[Any]:
+    """The factories over a port, from it upwards."""
+    server, opener = ServerFactory(reactor), Noting()
+    listen_with(opener, at, server)
+    [(_, factory)] = opener.asked
+    found = [factory]
+    while (factory := getattr(factory, "wrappedFactory", None)) is not None:
+        found.append(factory)
+    return ["server" if each is server else type(each) for each in found]
+
+
+def test_a_header_stands_next_to_the_port_then_tls_then_the_listener(tmp_path: Path) -> None:
+    tls = listen_from(f"tls:0:cert={self_signed(tmp_path)}").tls
+    assert stack_of(Listen(TCP(0))) == ["server"]
+    listener = type(ServerFactory(reactor).at(OFFICE))
+    assert stack_of(Listen(TCP(0), policy=OFFICE)) == [listener]
+    assert stack_of(Listen(TCP(0), tls)) == [TLSFactory, "server"]
+    assert stack_of(Listen(TCP(0), tls, BALANCERS)) == [HeaderFactory, TLSFactory, listener]
+    above, *_, below = reversed(stack_of(listen_from("haproxy:unix:/run/a", BALANCERS)))
+    assert (above, below) == (listener, HeaderFactory)
+
+
+def test_a_policy_that_the_factory_cannot_keep_is_refused() -> None:
+    with pytest.raises(ValueError, match="the authenticator has"):
+        listen_with(
+            Noting(), Listen(TCP(0), policy=ListenerPolicy(methods=(2,))), ServerFactory(reactor)
+        )
+
+
+def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="No such file"):
+        listen_with(
+            Noting(), listen_from(f"tls:0:cert={tmp_path}/none.pem"), ServerFactory(reactor)
+        )
+
+
+@pytest.mark.parametrize("description", ["tcp:1080", "haproxy:tcp:1080"])
+def test_a_port_that_cannot_be_had_is_a_failure(description: str) -> None:
+    opener = Noting(CannotListenError("", 1080, OSError()))
+    failed: list[Any] = []
+    listen_with(opener, listen_from(description), ServerFactory(reactor)).addErrback(failed.append)
+    assert [failure.type for failure in failed] == [CannotListenError]
+
+
+# ---------------------------------------------------------------- in a program
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_factory_knows_of_a_port_as_long_as_it_is_open() -> None:
+    factory = ServerFactory(reactor)
+    port = await listen_for(reactor, "tcp:0:interface=127.0.0.1", factory)
+    verifyObject(IListeningPort, port)
+    where = port.getHost().host, port.getHost().port
+    assert where in factory.listeners
+    await port.stopListening()
+    assert where not in factory.listeners
+
+
+class Hearer(Protocol):
+    """A client that greets."""
+
+    def __init__(self, greeting: bytes) -> None:
+        self.heard: Deferred[bytes] = Deferred()
+        self.gone: Deferred[None] = Deferred()
+        self._greeting = greeting
+
+    def connectionMade(self) -> None:
+        self.transport.write(self._greeting)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard.callback(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.gone.callback(None)
+
+
+HEADER = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 1080\r\n"
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted does
+@pytest.mark.parametrize(
+    ("kind", "policy"),
+    [
+        *(
+            (kind, ListenerPolicy())
+            for kind in ["tcp", "inherited", "unix", "tls", "ssl", "haproxy"]
+        ),
+        *((kind, BALANCERS) for kind in ["tcp", "inherited", "unix"]),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_every_kind_waits_without_room_and_serves_with_it(
+    kind: str, policy: ListenerPolicy, tmp_path: Path
+) -> None:
+    pem, path = self_signed(tmp_path), str(tmp_path / "socket")
+    factory: Any = ServerFactory(reactor, settings=Settings(max_sessions=1))
+    factory.limit.enter()
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        at = {
+            "tcp": Listen(TCP(0, "127.0.0.1"), policy=policy),
+            "inherited": Listen(Inherited("of us", inherited.fileno()), policy=policy),
+            "unix": Listen(UNIX(path), policy=policy),
+            "tls": f"tls:0:interface=127.0.0.1:cert={pem}",
+            "ssl": f"ssl:0:privateKey={pem}:interface=127.0.0.1",
+            "haproxy": "haproxy:tcp:0:interface=127.0.0.1",
+        }[kind]
+        port = await listen_for(reactor, at, factory)
+    trusting = optionsForClientTLS("localhost", trustRoot=Certificate.loadPEM(pem.read_bytes()))
+    host = port.getHost()
+    target = (
+        UNIXClientEndpoint(reactor, path)
+        if kind == "unix"
+        else SSL4ClientEndpoint(reactor, "127.0.0.1", host.port, trusting)
+        if kind in ("tls", "ssl")
+        else TCP4ClientEndpoint(reactor, "127.0.0.1", host.port)
+    )
+    header = HEADER if kind == "haproxy" or policy.proxies else b""
+    client = await connectProtocol(target, Hearer(header + GREETING))
+    for _ in range(5):
+        await deferLater(reactor, 0)
+    assert not client.heard.called
+    factory.limit.leave()
+    assert await client.heard.addTimeout(10, reactor) == NO_AUTHENTICATION
+    client.transport.loseConnection()
+    await client.gone
+    await port.stopListening()
+    await factory.close_sessions("the test is over", 1)

@@ -1,0 +1,84 @@
+"""Where to listen, as values: who could reach it, and which are the same."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from socks5 import ListenerPolicy, Networks
+from socks5.net.certificate_files import Files
+from socks5.net.places import TCP, UNIX, Foreign, Inherited, Listen, is_loopback
+
+LOCAL = ["127.0.0.1", "127.255.0.9", "::1", "0:0:0:0:0:0:0:1", "localhost", "::ffff:127.0.0.1"]
+REACHABLE = [
+    *("", "0.0.0.0", "::", "192.0.2.1", "10.0.0.1", "2001:db8::1", "fe80::1%eth0"),
+    *("::ffff:192.0.2.1", "127.evil.example.org", "example.org"),
+]
+
+
+@pytest.mark.parametrize("interface", [*LOCAL, *REACHABLE])
+def test_the_loopback_is_what_this_host_alone_can_reach(interface: str) -> None:
+    assert is_loopback(interface) is (interface in LOCAL)
+    assert Listen(TCP(1080, interface)).is_exposed is (interface not in LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("where", "is_exposed"),
+    [
+        (UNIX("/run/proxy.sock"), False),
+        (Foreign("ssl:1080", is_exposed=False), False),
+        (Foreign("elsewhere:"), True),
+        (Inherited("of nobody", 1_000_000), True),
+        (Inherited("of the parent"), True),
+    ],
+)
+def test_when_in_doubt_others_can_reach_it(where: Any, is_exposed: bool) -> None:
+    assert Listen(where).is_exposed is is_exposed
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "is_exposed"),
+    [
+        (socket.AF_INET, ("127.0.0.1", 0), False),
+        (socket.AF_INET, ("0.0.0.0", 0), True),
+        (socket.AF_UNIX, "inherited.sock", False),
+    ],
+)
+def test_an_inherited_socket_is_looked_at(
+    family: int, address: Any, is_exposed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(family) as inherited:
+        inherited.bind(address)
+        assert Listen(Inherited("tcp", inherited.fileno())).is_exposed is is_exposed
+        inherited.getsockname()  # is still ours
+
+
+def test_a_balancer_brings_others_wherever_it_listens() -> None:
+    balancers = ListenerPolicy(proxies=Networks.parse("127.0.0.1"))
+    assert Listen(UNIX("/run/proxy.sock"), policy=balancers).is_exposed
+
+
+@pytest.mark.parametrize(
+    ("tls", "is_authenticated"),
+    [
+        (None, False),
+        (Files("a.pem", "a.pem"), False),
+        (Files("a.pem", "a.pem", "ca.pem"), True),
+        (Files("a.pem", "a.pem", "ca.pem", is_required=False), False),
+    ],
+)
+def test_required_certificates_let_nobody_else_in(
+    tls: Files | None, is_authenticated: bool
+) -> None:
+    assert Listen(TCP(1443), tls).is_authenticated is is_authenticated
+
+
+def test_listeners_can_be_compared() -> None:
+    """A socket that is inherited has another number in another process."""
+    policy = ListenerPolicy(clients=Networks.parse("192.0.2.0/24"))
+    listeners = [Listen(TCP(1080), Files("a", "b"), policy), Listen(Inherited("tcp", 3))]
+    same = [Listen(TCP(1080), Files("a", "b"), policy), Listen(Inherited("tcp"))]
+    assert {*listeners} == {*same}
+    assert Listen(TCP(1080)) not in listeners
