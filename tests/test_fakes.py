@@ -201,71 +201,55 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(FakeReactor() if request.param == "fake" else reactor)
 
 
-@pytest.mark.parametrize(("interface", "kind"), [("127.0.0.1", IPv4Address), ("::1", IPv6Address)])
+@pytest.mark.parametrize(
+    ("interface", "host", "kind"),
+    [
+        ("127.0.0.1", "127.0.0.1", IPv4Address),
+        ("::1", "::1", IPv6Address),
+        ("", "0.0.0.0", IPv4Address),
+    ],
+)
 @pytest_twisted.ensureDeferred
 async def test_a_tcp_port_is_where_it_was_asked_for(
-    world: World, interface: str, kind: Any
+    world: World, interface: str, host: str, kind: Any
 ) -> None:
+    """Its factory is started and stopped with it."""
     assert verifyObject(IReactorTCP, world.reactor)
-    port = world.reactor.listenTCP(0, Factory(), interface=interface)
-    assert verifyObject(IListeningPort, port)
-    host = port.getHost()
-    assert (type(host), host.type, host.host) == (kind, "TCP", interface)
-    assert host.port > 0
-    await world.stopped(port)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_tcp_port_on_every_interface(world: World) -> None:
-    port = world.reactor.listenTCP(0, Factory())
-    assert port.getHost().host == "0.0.0.0"
-    await world.stopped(port)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_factory_is_started_and_stopped_with_its_port(world: World) -> None:
-    events: list[str] = []
-    factory = Factory()
+    factory, events = Factory(), []
     factory.startFactory = lambda: events.append("started")
     factory.stopFactory = lambda: events.append("stopped")
-    port = world.reactor.listenTCP(0, factory, interface="127.0.0.1")
+    port = world.reactor.listenTCP(0, factory, interface=interface)
+    assert verifyObject(IListeningPort, port)
+    where = port.getHost()
+    assert (type(where), where.type, where.host, where.port > 0) == (kind, "TCP", host, True)
     assert events == ["started"]
     await world.stopped(port)
     assert events == ["started", "stopped"]
 
 
+@pytest.mark.parametrize("is_refused", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_connects_gets_a_protocol(world: World) -> None:
-    protocol = Halves()
-    port = world.reactor.listenTCP(0, Factory.forProtocol(lambda: protocol), interface="127.0.0.1")
-    far = dial(world, port)
-    await world.until(lambda: protocol.events == ["made"])
-    assert protocol.transport.getHost() == port.getHost()
-    await world.stopped(port)
-    assert protocol.events == ["made"]
-    protocol.transport.loseConnection()
-    await world.until(lambda: protocol.events == ["made", "lost"])
-    far.close()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_client_that_the_factory_refuses_is_closed(world: World) -> None:
-    factory = Factory()
-    factory.buildProtocol = lambda addr: None
+async def test_a_client_that_connects_gets_a_protocol_or_is_closed(
+    world: World, is_refused: bool
+) -> None:
+    protocol, factory = Halves(), Factory()
+    factory.buildProtocol = lambda addr: None if is_refused else protocol
     port = world.reactor.listenTCP(0, factory, interface="127.0.0.1")
-    far = dial(world, port)
-    await world.until(lambda: far.sees_now() == "end")
-    await world.stopped(port)
-    far.close()
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_stopped_port_takes_nobody(world: World) -> None:
-    port = world.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
     where = port.getHost()
+    far = dial(world, port)
+    if is_refused:
+        await world.until(lambda: far.sees_now() == "end")
+    else:
+        await world.until(lambda: protocol.transport)
+        assert protocol.transport.getHost() == where
     await world.stopped(port)
     with pytest.raises(builtins.ConnectionRefusedError):
         dial(world, port, where)
+    if not is_refused:
+        assert protocol.events == ["made"]
+        protocol.transport.loseConnection()
+        await world.until(lambda: protocol.events == ["made", "lost"])
+    far.close()
 
 
 def dial(world: World, port: Any, where: Any = None) -> Any:

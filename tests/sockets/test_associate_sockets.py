@@ -261,34 +261,22 @@ async def test_a_client_whose_port_becomes_an_associations_gets_no_more(serve: A
     assert proxy.counters.dropped == {}
 
 
+@pytest.mark.parametrize("is_same", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_a_target_may_have_an_associations_port_at_another_address(serve: Any) -> None:
-    proxy = await serve()
-    _, client = await proxy.associate()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
-        plain.bind(("127.0.0.2", client.relay[1]))
-        target = Datagrams(plain)
-        for _ in range(3):  # the second goes by a route
-            client.ask(target.host)
-            _, source = await target.receive()
-            target.send(b"pong", source)
-            assert await client.answer() == (b"pong", target.host)
-    assert proxy.counters.dropped == {}
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_same_port_elsewhere_is_anothers(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, own_ports: OwnPorts
+async def test_another_port_and_the_same_elsewhere_are_anothers(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, own_ports: OwnPorts, is_same: bool
 ) -> None:
+    """Routes are looked at again, and stay."""
     monkeypatch.setattr(associate, "is_own_address", lambda host, unknown: False)
     proxy = await serve()
     client, target, source = await in_use(proxy)
-    own_ports.add(*target.host)
+    new = target.host if is_same else ("127.0.0.1", free_port())
+    own_ports.add(*new)
     client.ask(target.host)
     await target.receive()
     target.send(b"pong", source)
     assert await client.answer() == (b"pong", target.host)
-    own_ports.discard(*target.host)
+    own_ports.discard(*new)
 
 
 @pytest_twisted.ensureDeferred
