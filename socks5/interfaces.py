@@ -234,6 +234,21 @@ class IDialer(Interface):
             a REP octet, :exc:`~socks5.protocol.errors.ReplyError` into its own. Cancelling gives up every attempt.
         """
 
+    def open_datagrams(
+        access: Access,
+        judge: Judge,
+        receiver: IDatagramReceiver,
+        *,
+        settings: Settings,
+        near: str,
+    ) -> IDatagrams:
+        """Exchange datagrams with any number of targets (UDP ASSOCIATE).
+
+        :param judge: asked for every datagram's target that is not known to be allowed, with None and then with the
+            address: ``judge(None, target)``, ``judge(address, target)``.
+        :param receiver: what comes from the targets, and what becomes of what is sent.
+        """
+
     def await_peer(
         access: Access, expected: Address, judge: Judge, *, settings: Settings, near: str
     ) -> Deferred[IPeerPort]:

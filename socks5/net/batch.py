@@ -18,6 +18,7 @@ import errno
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -119,12 +120,13 @@ class BatchPort(DatagramPort):
 
     __slots__ = (
         "_at_once",
+        "_changed",
         "_changes",
         "_is_segmenting",
-        "_routes",
         "_seen",
         "_singles",
         "_slots",
+        "routes",
     )
 
     def __init__(
@@ -144,15 +146,17 @@ class BatchPort(DatagramPort):
             self._socket.setsockopt(SOL_UDP, _UDP_GRO, 1)
         except OSError:
             self._is_segmenting = False
-        self._routes = routes
+        self.routes = routes
         self._slots = _the_slots()
         self._at_once = 1
         self._singles = 0
         self._changes: memoryview | None = None
+        self._changed: Callable[[], None]
         self._seen = 0
 
-    def watch(self, changes: memoryview) -> None:
-        """Tell the owner, before anything leaves by a route, when the number in *changes* is another one."""
+    def watch(self, changes: memoryview, changed: Callable[[], None]) -> None:
+        """Call *changed*, before anything leaves by a route, when the number in *changes* is another one."""
+        self._changed = changed
         if self._changes is None:
             self._changes, self._seen = changes, changes[0]
 
@@ -165,7 +169,7 @@ class BatchPort(DatagramPort):
             self._take_errors()
         if self._changes is not None and self._changes[0] != self._seen:
             self._seen = self._changes[0]
-            self._owner.ports_changed()
+            self._changed()
         move = self._up if self._is_up else self._down
         for _ in range(ROUNDS):
             if share.left <= 0:
@@ -199,7 +203,7 @@ class BatchPort(DatagramPort):
 
     def _up(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
         """Send payloads to where their headers say."""
-        routes, known = self._routes, slots.up_routes
+        routes, known = self.routes, slots.up_routes
         senders, headers, ports, lengths = (
             slots.senders,
             slots.headers,
@@ -228,7 +232,7 @@ class BatchPort(DatagramPort):
 
     def _down(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
         """Put headers before payloads and send them to the client."""
-        routes, known, data = self._routes, slots.down_headers, slots.data
+        routes, known, data = self.routes, slots.down_headers, slots.data
         senders, lengths = slots.senders, slots.down_lengths
         target: BatchPort | None = None
         name: bytes | None = None

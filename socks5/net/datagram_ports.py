@@ -87,9 +87,6 @@ class DatagramOwner(Protocol):
     def unreachable(self, target: tuple[str, int]) -> None:
         """ICMP says that a datagram has not reached *target*; only after :meth:`DatagramPort.hear_errors`."""
 
-    def ports_changed(self) -> None:
-        """What was asked to be watched has changed (:meth:`socks5.net.batch.BatchPort.watch`): routes may go."""
-
 
 class DatagramPort:
     """A UDP socket in a poller; what the ports here have in common.

@@ -23,9 +23,18 @@ from zope.interface import implementer
 
 from socks5.access import Access, Verdict
 from socks5.deadlines import Deadlines, clock_of
-from socks5.interfaces import IDialer, IPeerPort, IResolver, IStream, Judge
+from socks5.interfaces import (
+    IDatagramReceiver,
+    IDatagrams,
+    IDialer,
+    IPeerPort,
+    IResolver,
+    IStream,
+    Judge,
+)
 from socks5.net.poller import poller_of
 from socks5.outbound.attempts import Attempt, EndpointAttempt, SocketAttempt
+from socks5.outbound.datagrams import DirectDatagrams
 from socks5.outbound.failures import most_telling
 from socks5.outbound.judging import allowed
 from socks5.outbound.peers import await_peer
@@ -406,6 +415,19 @@ class DirectDialer:
         if self._poller is not None:
             return SocketAttempt(self._poller, host, port, source, done)
         return EndpointAttempt(self.reactor, host, port, source, settings.connect_timeout, done)
+
+    def open_datagrams(
+        self,
+        access: Access,
+        judge: Judge,
+        receiver: IDatagramReceiver,
+        *,
+        settings: Settings,
+        near: str,
+    ) -> IDatagrams:
+        """See :meth:`socks5.interfaces.IDialer.open_datagrams`."""
+        shared = (self.reactor, self._resolver, self.deadlines)
+        return DirectDatagrams(*shared, access, judge, receiver, settings, near)
 
     def await_peer(
         self, access: Access, expected: Address, judge: Judge, *, settings: Settings, near: str

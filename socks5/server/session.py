@@ -245,11 +245,6 @@ class ServerProtocol:
         return self.factory.idle_timers
 
     @property
-    def resolver(self) -> IResolver:
-        """For BIND and UDP ASSOCIATE, until the dialer serves them, too."""
-        return self.factory.resolver
-
-    @property
     def dialer(self) -> IDialer:
         """See :class:`socks5.interfaces.ISession`."""
         return self.factory.dialer

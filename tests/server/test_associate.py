@@ -8,17 +8,13 @@ from typing import Any
 import pytest
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError, MessageLengthError
-from zope.interface.verify import verifyObject
 
 from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
-from socks5.interfaces import ICommand, ISession
 from socks5.net.own import ports_of
 from socks5.net.turns import LOOKUP, turns_of
+from socks5.outbound import ourselves
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
-from socks5.protocol.messages import Command
-from socks5.server import associate
-from socks5.server.associate import Associate
 from tests.support import sessions
 from tests.support.failures import Failures
 from tests.support.providers import Allow, Logins
@@ -932,7 +928,7 @@ def test_a_link_local_client_is_looked_for_in_its_zone(
     monkeypatch: pytest.MonkeyPatch, is_own: bool
 ) -> None:
     monkeypatch.setattr(
-        associate, "is_own_address", lambda host, unknown: is_own and host == "fe80::7%lo"
+        ourselves, "is_own_address", lambda host, unknown: is_own and host == "fe80::7%lo"
     )
     client = ("fe80::7%lo", 5000)
     association = Association(host=address("fe80::1%lo", 1080), peer=address("fe80::7%lo", 51234))
@@ -1027,19 +1023,13 @@ def test_a_whole_datagram_between_fragments_drops_the_sequence() -> None:
     assert association.sent[1:] == [(b"12", TARGET)]
 
 
-@pytest.mark.parametrize(
-    ("is_up", "dropped"),
-    [(True, {"fragment": 2, "unsendable": 1}), (False, {"unsendable": 1})],
-)
-def test_so_does_one_that_the_kernel_does_not_take_on_its_way_up(
-    is_up: bool, dropped: dict[str, int]
-) -> None:
-    association, command = command_of()
+def test_so_does_one_that_the_kernel_does_not_take_on_its_way_up() -> None:
+    association = Association()
     fragments(association, 1)
-    command.unsendable(is_up, 1)
+    association.server.dialer.receiver.unsendable(True, 1)
     fragments(association, 0x80 | 2)
-    assert association.dropped == dropped
-    assert association.sent == ([] if is_up else [(b"12", TARGET)])
+    assert association.dropped == {"fragment": 2, "unsendable": 1}
+    assert association.sent == []
 
 
 def test_lower_position_starts_anew() -> None:
@@ -1236,32 +1226,19 @@ def test_end_before_the_verdict_ends_the_association() -> None:
     assert [record.reason for record in server.records] == ["client closed"]
 
 
-def command_of(**parameters: Any) -> tuple[Association, Associate]:
-    """An association, and the command behind it."""
-    begun: list[Associate] = []
-
-    def begin(session: ISession) -> Associate:
-        begun.append(Associate(session))
-        return begun[-1]
-
-    return Association(commands={Command.UDP_ASSOCIATE: begin}, **parameters), begun[0]
-
-
-def test_association_does_not_outlive_the_clients_end() -> None:
-    _, command = command_of()
-    assert verifyObject(ICommand, command)
-    assert command.client_ended() is False
-
-
 def test_what_moved_in_batches_is_counted() -> None:
-    association, command = command_of()
-    command.moved(True, 3, 30)
-    command.moved(False, 2, 200)
-    command.unsendable(False, 4)
+    association = Association()
+    both = association.server.dialer.receiver
+    fragments(association, 1)
+    both.moved(False, 2, 200)
+    assert association.dropped == {}
+    both.moved(True, 3, 30)
     counters = association.server.counters
     assert (counters.datagrams_up, counters.datagrams_down) == (3, 2)
-    assert (command.bytes_up, command.bytes_down, command.dropped) == (30, 200, 4)
-    assert association.dropped == {"unsendable": 4}
+    assert association.dropped == {"fragment": 1}
+    association.client.end()
+    [record] = association.server.records
+    assert (record.bytes_up, record.bytes_down, record.dropped) == (30, 200, 1)
 
 
 def test_silence_ends_the_association() -> None:

@@ -8,13 +8,14 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from socks5 import Settings, UDPFiltering, UDPPin
+from socks5.net import datagram_sockets
 from socks5.net.batch import BatchPort
 from socks5.net.datagram_ports import SinglePort
 from socks5.net.own import OwnPorts, ports_of
 from socks5.net.turns import turns_of
+from socks5.outbound import ourselves, routes
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
-from socks5.server import associate
 from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient
 from tests.sockets.wires import turn, until
 from tests.support.providers import FakeResolver
@@ -24,7 +25,7 @@ from tests.support.providers import FakeResolver
 def is_batched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the system has the calls that move batches; to whom it serves that makes no difference."""
     is_available: bool = request.param == "batches"
-    monkeypatch.setattr(associate, "is_available", lambda: is_available)
+    monkeypatch.setattr(datagram_sockets, "is_available", lambda: is_available)
     return is_available
 
 
@@ -267,7 +268,7 @@ async def test_another_port_and_the_same_elsewhere_are_anothers(
     serve: Any, monkeypatch: pytest.MonkeyPatch, own_ports: OwnPorts, is_same: bool
 ) -> None:
     """Routes are looked at again, and stay."""
-    monkeypatch.setattr(associate, "is_own_address", lambda host, unknown: False)
+    monkeypatch.setattr(ourselves, "is_own_address", lambda host, unknown: False)
     proxy = await serve()
     client, target, source = await in_use(proxy)
     new = target.host if is_same else ("127.0.0.1", free_port())
@@ -293,7 +294,7 @@ async def test_a_port_that_becomes_ours_while_its_route_is_made_is_ours(
         return True
 
     with monkeypatch.context() as patched:
-        patched.setattr(associate, "is_own_address", becomes_ours)
+        patched.setattr(ourselves, "is_own_address", becomes_ours)
         client.ask(target.host)
         await target.receive()
     if target.host[1] not in own_ports:  # where there are no batches there are no routes
@@ -504,7 +505,7 @@ async def test_a_client_with_many_associations_has_less_buffer_for_each(
                 asked.append(arguments[6])
                 super().__init__(*arguments)
 
-        monkeypatch.setattr(associate, kind.__name__, Asking)
+        monkeypatch.setattr(datagram_sockets, kind.__name__, Asking)
     proxy = await serve(Settings(udp_buffer=600_000))
     share = turns_of(reactor).share_of("127.0.0.1")
     for others in (0, 64, 700):
@@ -541,7 +542,7 @@ async def test_whoever_may_answer_answers_however_many_they_are(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than are remembered at a time."""
-    monkeypatch.setattr(associate, "MOST_SENDERS", 2)
+    monkeypatch.setattr(routes, "MOST_SENDERS", 2)
     settings = Settings(udp_filtering=UDPFiltering.ENDPOINT_INDEPENDENT, udp_targets=2)
     proxy = await serve(settings)
     client, _, source = await in_use(proxy)

@@ -78,7 +78,6 @@ class World:
         self.left: list[tuple[bool, int, int]] = []
         self.lost = 0
         self.unreached: list[tuple[str, int]] = []
-        self.on_change: Callable[[], object] = lambda: None
         self.on_missed: Callable[[bytes], object] = lambda data: None
         self.clock = SteppedClock()
         self.share = Turns(self.clock).share_of(HOST)
@@ -112,9 +111,6 @@ class World:
 
     def unsendable(self, is_up: bool, count: int) -> None:
         self.lost += count
-
-    def ports_changed(self) -> None:
-        self.on_change()
 
     # What a test does
 
@@ -453,13 +449,12 @@ def test_a_change_of_what_is_watched_is_told_before_anything_leaves(world: World
         told.append(target.all())
         world.up_routes.clear()
 
-    world.on_change = change
     changes[0] = 7
-    world.near.watch(changes)
+    world.near.watch(changes, change)
     world.ask(target, b"1")
     world.go()
     changes[0] = 8
-    world.near.watch(changes)  # still: what was seen then counts
+    world.near.watch(changes, change)  # still: what was seen then counts
     world.ask(target, b"2")
     world.go()
     assert told == [[b"1"]]

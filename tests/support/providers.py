@@ -21,6 +21,7 @@ from socks5.interfaces import (
     IAccessLog,
     IAuthenticator,
     ICommand,
+    IDatagrams,
     IResolver,
     IRules,
     ISession,
@@ -94,8 +95,10 @@ class FakeDialer(DirectDialer):
     """Every dial waits for :meth:`succeed` or :meth:`fail`; the rest is done directly.
 
     ``targets`` holds what was dialled, ``askers`` who asked for each, ``cancelled`` what was given up,
-    ``judge`` the question that the last dial brought.
+    ``judge`` the question that the last dial brought, ``receiver`` who had datagrams opened last.
     """
+
+    receiver: Any
 
     def __init__(self, reactor: Any, resolver: IResolver | None = None) -> None:
         super().__init__(reactor, resolver or FakeResolver())
@@ -115,6 +118,13 @@ class FakeDialer(DirectDialer):
         dialling: Deferred[IStream] = Deferred(lambda _: self.cancelled.append(target))
         self._waiting.append(dialling)
         return dialling
+
+    @override
+    def open_datagrams(
+        self, access: Access, judge: Judge, receiver: Any, **circumstances: Any
+    ) -> IDatagrams:
+        self.receiver = receiver
+        return super().open_datagrams(access, judge, receiver, **circumstances)
 
     def succeed(self, **options: Any) -> FakeTransport:
         """The latest dial connects.

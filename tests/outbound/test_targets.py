@@ -3,8 +3,8 @@
 import pytest
 
 from socks5.net.turns import Budget
+from socks5.outbound.targets import Targets
 from socks5.protocol.address import Address
-from socks5.server.targets import Targets
 
 MINUTE = 60.0
 CLIENT, MOVED = ("198.51.100.7", 5000), ("198.51.100.7", 5001)

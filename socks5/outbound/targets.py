@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -23,8 +23,16 @@ KEPT = 120.0
 MOST_UNREACHED = 64
 """Addresses of one association that are remembered for not having been reached."""
 
+LOOK_INTERVAL = 60.0
+"""Seconds between looks at who is still in use, at the most."""
+
 Peer = tuple[str, int]
 """An IP literal and a port."""
+
+
+def looks_in(seconds: float) -> int:
+    """Into how many parts the silence that ends an association is divided, at the end of which it is looked at."""
+    return max(4, math.ceil(seconds / LOOK_INTERVAL))
 
 
 class Target:
@@ -40,7 +48,7 @@ class Target:
         self.host = host
         self.far = host.partition("%")[0]
         """What its answers come from: the same without a zone, which senders are known without."""
-        self.client: Peer = ("", 0)
+        self.client: Hashable = None
         """The client's port that has last sent there."""
         self.period = 0
         """Of its last use."""
@@ -166,7 +174,7 @@ class Targets:
         self._drop_oldest()
         return True
 
-    def sent(self, name: Address, host: str, client: Peer) -> bool:
+    def sent(self, name: Address, host: str, client: Hashable) -> bool:
         """A datagram for *name* went to *host*, and came from the client's port *client*.
 
         :returns: whether who may answer, or whereto, is no longer what it was.
@@ -235,7 +243,7 @@ class Targets:
 
     # On the way down
 
-    def asked(self, sender: Peer, is_exact: bool) -> Peer | None:
+    def asked(self, sender: Peer, is_exact: bool) -> Hashable:
         """Whom an answer from *sender* is for: the client's port that has last sent to it, or, unless *is_exact*, to
         its host. None if no port has. The target counts as used.
         """

@@ -1,0 +1,101 @@
+"""The UDP sockets of one side of an association, of whatever kind they are: opened, known as ours, closed.
+
+Where the reactor has a poller they are our own, which move batches where that is possible; else the reactor's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import CannotListenError, MessageLengthError
+from twisted.internet.protocol import DatagramProtocol
+from typing_extensions import override
+
+from socks5.net.batch import BatchPort, Route, is_available
+from socks5.net.datagram_ports import MAX_DATAGRAM, DatagramOwner, DatagramPort, SinglePort
+from socks5.net.own import ports_of
+from socks5.net.poller import poller_of
+from socks5.net.quiet_ports import listen_udp_quietly
+from socks5.net.turns import Share
+from socks5.protocol.errors import LocalProtocolError
+
+LEAST_BUFFER = 65536
+"""Octets of receive buffer that a socket asks for at the least."""
+
+UNSENDABLE = (OSError, MessageLengthError, CannotListenError, LocalProtocolError)
+"""Too long, no route, port 0, a full buffer, no socket of that family: the datagram's bad luck."""
+
+
+class _Ordinary(DatagramProtocol):
+    """Hands on what a socket of the reactor's receives."""
+
+    noisy = False
+
+    def __init__(self, owner: DatagramOwner, is_up: bool) -> None:
+        self._owner = owner
+        self._is_up = is_up
+
+    @override
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self._owner.missed(self._is_up, datagram, addr[:2])
+
+
+class DatagramSockets:
+    """Opens them.
+
+    :param is_up: whether they face the client.
+    :param owner: decides about their datagrams.
+    :param share: the client's, what their work is counted against.
+    :param buffer: octets of receive buffer; the kernel's memory for datagrams is everybody's, so those of a client
+        with many associations are smaller.
+    :ivar is_batched: whether those of IPv4 move batches, by :attr:`routes`, where that is possible.
+    """
+
+    def __init__(
+        self, reactor: Any, is_up: bool, owner: DatagramOwner, share: Share, buffer: int
+    ) -> None:
+        self._reactor = reactor
+        self._poller = poller_of(reactor)
+        self._own = ports_of(reactor)
+        self._is_up = is_up
+        self._owner = owner
+        self._share = share
+        self._buffer = buffer
+        self._open: list[Any] = []
+        self.routes: dict[int, Route] = {}
+        self.is_batched = False
+
+    def open(self, interface: str, port: int) -> Any:
+        """Open one, whose port is ours from then on.
+
+        :raises CannotListenError: the port is taken, or this host has no such address.
+        """
+        opened = self._listen(interface, port)
+        bound = opened.getHost()
+        self._own.add(bound.host, bound.port)
+        self._open.append(opened)
+        return opened
+
+    def _listen(self, interface: str, port: int) -> Any:
+        if self._poller is None:
+            receiver = _Ordinary(self._owner, self._is_up)
+            return listen_udp_quietly(self._reactor, port, receiver, interface, MAX_DATAGRAM)
+        buffer = max(LEAST_BUFFER, self._buffer // (1 + self._share.budget.associations // 64))
+        at = (self._poller, interface, port, self._is_up, self._owner, self._share, buffer)
+        if self.is_batched and ":" not in interface and is_available():
+            return BatchPort(*at, self.routes)
+        return SinglePort(*at)
+
+    def take_lost(self) -> int:
+        """How many datagrams the kernel has dropped since this was asked last, as far as it says so: nobody sees it
+        happen.
+        """
+        return sum(each.take_lost() for each in self._open if isinstance(each, DatagramPort))
+
+    def close(self) -> None:
+        """Close them all; may be called twice."""
+        while self._open:
+            each = self._open.pop()
+            bound = each.getHost()
+            self._own.discard(bound.host, bound.port)
+            each.stopListening()

@@ -1,0 +1,333 @@
+"""The targets' side of an association, by sockets of this host's: one for each address family, for all targets, so all
+of them see the same source (RFC 4787: endpoint-independent mapping).
+
+A name is resolved, and an address judged, before anything goes there; meanwhile a datagram waits without holding up
+those behind it. Only those answer whom the client has asked (:class:`~socks5.settings.UDPFiltering`). What cannot be
+resolved, allowed or sent is dropped, and the client's side is told so.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import MessageLengthError
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socks5.access import Access
+from socks5.interfaces import IDatagramReceiver, IDatagrams, IResolver, Judge
+from socks5.net.datagram_ports import DatagramPort
+from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
+from socks5.net.names import without_false_name
+from socks5.net.turns import LOOKUP, turns_of
+from socks5.outbound.departure import Departure
+from socks5.outbound.ourselves import Ourselves
+from socks5.outbound.routes import Routes
+from socks5.outbound.targets import Peer, Target, Targets, looks_in
+from socks5.protocol.address import Address, unmap
+from socks5.settings import Settings, UDPFiltering
+
+_NOT_THE_TARGETS = frozenset(
+    {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EMFILE, errno.ENFILE}
+)
+
+
+def _is_about_the_target(error: Exception) -> bool:
+    """Whether what is :data:`UNSENDABLE` may be sent to another address: not if a buffer is full, it is too long, or
+    there is no descriptor for a socket.
+    """
+    if isinstance(error, MessageLengthError):
+        return False
+    error = getattr(error, "socketError", error)  # as the system said it
+    return getattr(error, "errno", None) not in _NOT_THE_TARGETS
+
+
+@implementer(IDatagrams)
+class DirectDatagrams:
+    """See the module; the parameters are those of :meth:`socks5.interfaces.IDialer.open_datagrams`.
+
+    :param deadlines: serve its looks.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        resolver: IResolver,
+        deadlines: Any,
+        access: Access,
+        judge: Judge,
+        receiver: IDatagramReceiver,
+        settings: Settings,
+        near: str,
+    ) -> None:
+        self._resolver = resolver
+        self._deadlines = deadlines
+        self._client = access.client
+        self._is_ipv6_first = ":" in access.client
+        self.judge = judge
+        self._receiver = receiver
+        self.drop = receiver.dropped
+        self.moved = receiver.moved  # as owner of the sockets: nothing is left to do here
+        self._settings = settings
+        self._family = settings.family
+        self._share = turns_of(reactor).share_of(access.client or "127.0.0.1")
+        self._budget = self._share.budget
+        looks = looks_in(settings.udp_idle_timeout)
+        self._look_interval = settings.udp_idle_timeout / looks
+        self._targets = Targets(self._budget, settings.udp_targets, self._look_interval, looks)
+        self._ourselves = Ourselves(reactor, settings, near)
+        self._sockets = DatagramSockets(reactor, False, self, self._share, settings.udp_buffer)
+        self._socket_for: dict[bool, Any] = {}
+        self._routes = Routes(self._sockets.routes, self._ourselves)
+        self._latest: Any = None
+        self._names: set[Deferred[Any]] = set()
+        self._verdicts: set[Deferred[Any]] = set()
+        self._has_choice = False
+        self._is_closed = False
+        self._lets_strangers_in = settings.udp_filtering is UDPFiltering.ENDPOINT_INDEPENDENT
+        self._is_exact = settings.udp_filtering is not UDPFiltering.ADDRESS_DEPENDENT
+        self._set_look()
+
+    def join(self, port: Any) -> None:
+        """See :meth:`socks5.interfaces.IDatagrams.join`."""
+        self._sockets.is_batched = True
+        self._routes.join(port)
+
+    # To a target
+
+    def send(self, target: Address, payload: bytes, client: Hashable) -> None:
+        """See :meth:`socks5.interfaces.IDatagrams.send`."""
+        if client != self._latest:
+            self._latest = client
+            if (
+                self._lets_strangers_in
+            ):  # whose answers go there from now on, and have to be seen for that
+                self._routes.forget()
+        target = without_false_name(target)
+        host = self._targets.host_of(target)
+        if host is not None:
+            why = self.send_to(target, host, payload, client)
+            if why:
+                self._not_sent(target, payload, client, why)
+        elif target.is_name:
+            self._resolve(target, payload, client)
+        elif not self._family.allows(unmap(target.text)):
+            self.drop("address family")
+        else:
+            Departure(self, target, (unmap(target.text),), payload, client).go_on()
+
+    def _not_sent(self, target: Address, payload: bytes, client: Hashable, why: str) -> None:
+        """Where the last datagram for this target went, none can be sent any more. A name has other addresses."""
+        if target.is_name and self._targets.host_of(target) is None:
+            self._resolve(target, payload, client)
+        else:
+            self.drop(why)
+
+    def send_to(self, target: Address, host: str, payload: bytes, client: Hashable) -> str:
+        """Send to *host*, which has been judged, and remember it.
+
+        :returns: why it was not sent; "" if it was.
+        """
+        peer = (host, target.port)
+        if self._ourselves.has(peer):
+            return "ourselves"
+        try:
+            port = self._socket(":" in host)
+            if self._has_choice and isinstance(port, DatagramPort):
+                port.hear_errors()
+            port.write(payload, peer)
+        except UNSENDABLE as error:
+            if _is_about_the_target(error):
+                self.unreachable(peer)
+                self._forget(target)
+            return "unsendable"
+        if self._targets.sent(target, host, client):
+            self._routes.forget()  # some lead to the port that sent there before, or hide that it does again
+        self._routes.add_up(target, host, client, port)
+        self._receiver.sent(len(payload))
+        return ""
+
+    def _socket(self, is_ipv6: bool) -> Any:
+        """The socket of a family, opened for its first datagram.
+
+        :raises CannotListenError: this host has no such family, or no port left.
+        """
+        port = self._socket_for.get(is_ipv6)
+        if port is None:
+            outgoing = self._settings.outgoing
+            source = (outgoing.ipv6 or "::") if is_ipv6 else (outgoing.ipv4 or "0.0.0.0")
+            port = self._socket_for[is_ipv6] = self._sockets.open(source, 0)
+        return port
+
+    def has_room_for(self, target: Address) -> bool:
+        """Whether there may be a datagram for *target*: its client has only so many targets."""
+        return self._targets.has_room_for(target)
+
+    def _forget(self, target: Address) -> None:
+        """Nobody may answer for that target any more."""
+        if self._targets.forget(target):
+            self._routes.forget()
+
+    # What a datagram waits for
+
+    def wait(
+        self,
+        wait: Deferred[Any],
+        size: int,
+        kind: set[Deferred[Any]],
+        done: Callable[[Any], None],
+    ) -> None:
+        """Tell *done* what comes of *wait*, unless the association is over by then.
+
+        :param size: octets that wait meanwhile.
+        """
+        self._budget.octets_waiting += size
+        kind.add(wait)
+
+        def over(outcome: Any) -> None:
+            self._budget.octets_waiting -= size
+            kind.discard(wait)
+            if not self._is_closed:
+                done(outcome)
+
+        wait.addBoth(over).addErrback(self._receiver.crashed)
+
+    def _has_room_to_wait(self, size: int) -> bool:
+        """Whether one more datagram may."""
+        settings = self._settings
+        return (
+            len(self._names) + len(self._verdicts) < settings.udp_names_waiting
+            and self._budget.octets_waiting + size <= settings.udp_octets_waiting
+        )
+
+    def await_verdict(self, verdict: Deferred[Any], size: int, done: Callable[[Any], None]) -> bool:
+        """Have a datagram wait for its verdict.
+
+        :returns: whether there is room for that; if not, nobody waits for it.
+        """
+        if self._has_room_to_wait(size):
+            self.wait(verdict, size, self._verdicts, done)
+            return True
+        verdict.addErrback(lambda _: None)
+        verdict.cancel()
+        return False
+
+    def rejudge(self) -> None:
+        """See :meth:`socks5.interfaces.IDatagrams.rejudge`. Nobody answers before he is sent to again."""
+        self._targets.clear()
+        self._routes.forget()
+        for verdict in tuple(self._verdicts):
+            verdict.cancel()
+
+    # Names
+
+    def _resolve(self, target: Address, payload: bytes, client: Hashable) -> None:
+        """Send once the name is resolved; until then the datagram waits, and only so many may."""
+        if not self._has_room_to_wait(len(payload)):
+            self.drop("too many names")
+            return
+        self._share.left -= LOOKUP
+        resolved = partial(self._resolved, target, payload, client)
+        self._look_up(target, len(payload), resolved)
+
+    def _look_up(self, name: Address, size: int, done: Callable[[Any], None]) -> None:
+        """Tell *done* a name's addresses, or why there are none."""
+        host = cast("bytes", name.host)
+        self.wait(self._resolver.resolve(host, self._client), size, self._names, done)
+
+    def _resolved(
+        self, target: Address, payload: bytes, client: Hashable, hosts: Sequence[str] | Failure
+    ) -> None:
+        if isinstance(hosts, Failure):
+            self.drop("unknown name")
+            return
+        reachable = self._reachable(hosts)
+        if not reachable:
+            self.drop("address family")
+            return
+        self._has_choice = self._has_choice or len(reachable) > 1
+        ordered = self._targets.in_order(reachable, target.port)
+        if self._targets.is_unreached((ordered[0], target.port)):  # so none of them was reached
+            self._resolver.failed(cast("bytes", target.host))
+        Departure(self, target, ordered, payload, client).go_on()
+
+    def _reachable(self, hosts: Sequence[str]) -> Sequence[str]:
+        """The addresses that may be used: those of the control connection's family first, which has a route as a
+        rule; where it has none, the other follows.
+        """
+        own_first = sorted(map(unmap, hosts), key=lambda host: (":" in host) != self._is_ipv6_first)
+        return self._family.in_order(own_first)
+
+    def _look_up_unheard(self) -> None:
+        """Look up anew the names that datagrams go to while none comes back. Meanwhile they go where they went, and
+        also from then on if that is still an address of the name's: not everybody answers.
+        """
+        for target in self._targets.unheard(self._settings.udp_names_waiting - len(self._names)):
+            self._look_up(target.name, 0, partial(self._looked_up, target))
+
+    def _looked_up(self, target: Target, hosts: Sequence[str] | Failure) -> None:
+        if not isinstance(hosts, Failure) and target.host not in map(unmap, hosts):
+            self._forget(target.name)
+
+    # From a target, and what else the sockets say (socks5.net.datagram_ports.DatagramOwner)
+
+    def missed(self, is_up: bool, data: bytes, sender: Peer) -> None:
+        """A datagram that has no route. A bug ends the association: it would meet every datagram."""
+        if self._is_closed:  # by a datagram before this one, in the same reading
+            return
+        try:
+            self._take(data, (unmap(sender[0].partition("%")[0]), sender[1]))
+        except Exception:
+            self._receiver.crashed(Failure())
+
+    def _take(self, data: bytes, sender: Peer) -> None:
+        client: Any = self._targets.asked(sender, self._is_exact)
+        if client is None and self._lets_strangers_in:
+            client = self._latest
+        if client is None:
+            self.drop("unasked")
+        elif self._ourselves.has(sender):
+            self.drop("ourselves")
+        elif self._receiver.received(data, Address(*sender), client):
+            self._routes.add_down(sender, client, self._socket_for.get(":" in sender[0]))
+
+    def unreachable(self, target: Peer) -> None:
+        """ICMP says that a datagram has not reached *target*."""
+        if self._targets.unreached(target):
+            self._routes.forget()
+
+    def unsendable(self, is_up: bool, count: int) -> None:
+        """That many were not taken by the kernel."""
+        self.drop("unsendable", count)
+
+    # Time
+
+    def _set_look(self) -> None:
+        self._deadlines.set(self, self._look_interval, self._look)
+
+    def _look(self) -> None:
+        """Routes end, so that what is in use is seen to be, and looked at anew, once in a while."""
+        self._set_look()
+        self._routes.forget()
+        self._targets.next_period()
+        self._look_up_unheard()
+        self._count_lost()
+
+    def _count_lost(self) -> None:
+        lost = self._sockets.take_lost()
+        if lost:
+            self.drop("receive buffer", lost)
+
+    def close(self) -> None:
+        """See :meth:`socks5.interfaces.IDatagrams.close`; may be called twice."""
+        self._is_closed = True
+        self._deadlines.clear(self)
+        for wait in (*self._names, *self._verdicts):
+            wait.cancel()
+        self._targets.clear()
+        self._count_lost()
+        self._sockets.close()

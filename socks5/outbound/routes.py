@@ -1,0 +1,78 @@
+"""What of an association goes in batches: routes between the client's socket and the IPv4 socket for its targets.
+
+A route is made for a datagram that has just been let through, and its like go by it unseen. So all of them are
+forgotten whenever who may send, answer or be sent to may have become another, and once in a while.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from socks5.net.batch import BatchPort, Route, header_key, sender_key, sockaddr
+from socks5.outbound.ourselves import Ourselves
+from socks5.outbound.targets import Peer
+from socks5.protocol.address import Address, AddressType
+from socks5.protocol.datagram import Datagram
+
+MOST_SENDERS = 1024
+"""Routes of one association for what its targets send; beyond, all are made anew."""
+
+
+class Routes:
+    """The routes of one association.
+
+    :param down: of the sockets for targets, by sender.
+    """
+
+    def __init__(self, down: dict[int, Route], ourselves: Ourselves) -> None:
+        self._down = down
+        self._up: dict[int, Route] = {}
+        self._near: BatchPort | None = None
+        self._ourselves = ourselves
+        self._local_ports: set[int] = set()
+
+    def join(self, port: Any) -> None:
+        """The client's datagrams come from *port*."""
+        if isinstance(port, BatchPort):
+            self._near, self._up = port, port.routes
+
+    def add_up(self, target: Address, host: str, client: Any, far: Any) -> None:
+        """Let the client's further datagrams for a target that was just approved go in batches.
+
+        :param client: the port that they come from.
+        :param far: the socket that sends them.
+        """
+        near = self._near
+        if near is not None and isinstance(far, BatchPort) and target.type is AddressType.IPV4:
+            key = header_key(Datagram(target, b"").encode())
+            self._up[key] = Route(far, sockaddr(host, target.port), sender_key(*client))
+            self._watch(near, (host, target.port))
+
+    def add_down(self, sender: Peer, client: Any, far: Any) -> None:
+        """Let further datagrams of a sender that was just let through go in batches."""
+        near = self._near
+        if near is not None and isinstance(far, BatchPort) and ":" not in sender[0]:
+            if len(self._down) >= MOST_SENDERS:  # some filters let many in
+                self._down.clear()
+            header = Datagram(Address(*sender), b"").encode()
+            self._down[sender_key(*sender)] = Route(near, sockaddr(*client), header=header)
+            self._watch(far, client)
+
+    def _watch(self, side: BatchPort, peer: Peer) -> None:
+        """Datagrams that reach *side* go to *peer* by a route: keep an eye on its port if it is on this machine."""
+        if self._ourselves.is_local(peer[0]):
+            self._local_ports.add(peer[1])
+            side.watch(self._ourselves.ports.changes, self._ports_changed)
+            if self._ourselves.has(peer):  # since it was approved, a moment ago
+                self.forget()
+
+    def _ports_changed(self) -> None:
+        """If a port on this machine that we send to is a socket of the proxy's now, everything is looked at anew."""
+        if any(port in self._ourselves.ports for port in self._local_ports):
+            self.forget()
+
+    def forget(self) -> None:
+        """Whatever comes next is looked at."""
+        self._up.clear()
+        self._down.clear()
+        self._local_ports.clear()
