@@ -1,10 +1,7 @@
 """Times without room: what the log says of them, and when who waits is turned away."""
 
-from collections.abc import Iterator
-
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs, formatEvent
 
 from socks5.counters import Counters
 from socks5.net.shortage import NO_ROOM, Shortage
@@ -49,36 +46,24 @@ def world() -> World:
     return World()
 
 
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    class Lines(list[str]):
-        def __eq__(self, other: object) -> bool:
-            return [formatEvent(event) for event in events] == other
-
-        __hash__ = None  # type: ignore[assignment]
-
-    with capturedLogs() as events:
-        yield Lines()
-
-
 def test_a_shortage_is_said_when_it_begins_and_when_it_is_over(
-    world: World, said: list[str]
+    world: World, log: list[str]
 ) -> None:
     world.shortage.met("there are 7 sessions", "raise --max-sessions")
     begins = "there are 7 sessions: clients wait, and are closed after 4 s; raise --max-sessions"
-    assert said == [begins]
+    assert log == [begins]
     world.passes(20)
     world.counters.connections += 3
     world.counters.turned_away[NO_ROOM] += 2
     world.is_full = False
     world.passes(2)
     over = "there is room for clients again, after 22 s; 3 came in meanwhile, 2 were closed"
-    assert said == [begins, over]
+    assert log == [begins, over]
     assert world.clock.getDelayedCalls() == []
 
 
 def test_one_that_ends_for_a_moment_only_goes_on_without_a_word(
-    world: World, said: list[str]
+    world: World, log: list[str]
 ) -> None:
     world.shortage.met("full")
     for _ in range(20):
@@ -86,10 +71,10 @@ def test_one_that_ends_for_a_moment_only_goes_on_without_a_word(
         world.passes(1)
         world.is_full = True
         world.shortage.met("full")
-    assert said == ["full: clients wait, and are closed after 4 s"]
+    assert log == ["full: clients wait, and are closed after 4 s"]
 
 
-def test_a_later_one_is_said_anew(world: World, said: list[str]) -> None:
+def test_a_later_one_is_said_anew(world: World, log: list[str]) -> None:
     for _ in range(2):
         world.is_full = True
         world.shortage.met("full")
@@ -97,7 +82,7 @@ def test_a_later_one_is_said_anew(world: World, said: list[str]) -> None:
         world.passes(WAIT)
     begins = "full: clients wait, and are closed after 4 s"
     over = "there is room for clients again, after 2 s; 0 came in meanwhile, 0 were closed"
-    assert said == [begins, over, begins, over]
+    assert log == [begins, over, begins, over]
 
 
 def test_listeners_are_told_twice_in_the_time_that_a_client_may_wait(world: World) -> None:

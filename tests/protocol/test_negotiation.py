@@ -243,7 +243,6 @@ RELAY = Stage.ESTABLISHED
 
 SERVER_FLOWS = {
     "nothing at all": ServerFlow("", [], "", Stage.GREETING),
-    "CONNECT": ServerFlow(f"05 01 00  {ASK}", [asked(1)], f"05 00  {OK}", RELAY),
     "CONNECT to a name, answered with IPv6": ServerFlow(
         f"05 01 00  05 01 00 {NAMED_OCTETS}",
         [asked(1, NAMED)],
@@ -268,14 +267,6 @@ SERVER_FLOWS = {
     "a wrong password": ServerFlow(
         f"05 01 02  {USER_OCTETS}  {ASK} {HELLO}",
         [CredentialsReceived(USER), AuthenticationFailed],
-        "05 02  01 01",
-        OVER,
-        methods=PASSWORD,
-        accepted=False,
-    ),
-    "empty credentials are the caller's to judge": ServerFlow(
-        "05 01 02  01 00 00",
-        [CredentialsReceived(Credentials(b"", b"")), AuthenticationFailed],
         "05 02  01 01",
         OVER,
         methods=PASSWORD,
@@ -423,9 +414,6 @@ SERVER_FLOWS = {
     ),
     "a failure carries no address": ServerFlow(
         f"05 01 00  {ASK}", [asked(1)], f"05 00  {refused(5)}", OVER, replies=[(5, PEER)]
-    ),
-    "RSV is not read": ServerFlow(
-        f"05 01 00  05 01 ff {TARGET_OCTETS}", [asked(1)], f"05 00  {OK}", RELAY
     ),
     "an unknown address type": ServerFlow(
         "05 01 00  05 01 00 02 c0000201 0050", [RemoteProtocolError], f"05 00  {refused(8)}", OVER
@@ -647,7 +635,6 @@ CLIENT_FLOWS = {
     "nothing at all, with a password to offer": ClientFlow(
         "", [], OFFERED, Stage.METHOD, credentials=USER
     ),
-    "CONNECT": ClientFlow(f"05 00  {OK}", [got(BOUND)], ASKED, RELAY),
     "CONNECT, octets glued behind the reply": ClientFlow(
         f"05 00  {OK} {HELLO}", [got(BOUND)], ASKED, RELAY, b"hello"
     ),
@@ -657,16 +644,8 @@ CLIENT_FLOWS = {
     "the end after the reply is the relay's": ClientFlow(
         f"05 00  {OK}", [got(BOUND)], ASKED, RELAY, closes=True
     ),
-    "IPv6 in BND.ADDR": ClientFlow(f"05 00  {CAME}", [got(PEER)], ASKED, RELAY),
     "a name in BND.ADDR": ClientFlow(
         f"05 00  05 00 00 {NAMED_OCTETS} {HELLO}", [got(NAMED)], ASKED, RELAY, b"hello"
-    ),
-    "an empty name in BND.ADDR": ClientFlow(
-        f"05 00  05 00 00 03 00 0000 {HELLO}", [got(Address(b"", 0))], ASKED, RELAY, b"hello"
-    ),
-    "RSV is not read": ClientFlow(f"05 00  05 00 01 {BOUND_OCTETS}", [got(BOUND)], ASKED, RELAY),
-    "UDP ASSOCIATE": ClientFlow(
-        f"05 00  {OK}", [got(BOUND)], f"05 01 00  05 03 00 {TARGET_OCTETS}", RELAY, command=3
     ),
     "a password": ClientFlow(
         f"05 02  01 00  {OK} {HELLO}",
@@ -782,9 +761,6 @@ CLIENT_FLOWS = {
         answered=2,
     ),
     "no acceptable method": ClientFlow("05 ff", [NoAcceptableMethod], GREETED, OVER),
-    "no acceptable method, a password among them": ClientFlow(
-        "05 ff", [NoAcceptableMethod], OFFERED, OVER, credentials=USER
-    ),
     "no acceptable method, the rest glued": ClientFlow(
         f"05 ff  {OK}", [NoAcceptableMethod], GREETED, OVER
     ),
@@ -794,25 +770,16 @@ CLIENT_FLOWS = {
     "GSSAPI was not offered": ClientFlow(
         "05 01", [RemoteProtocolError], OFFERED, OVER, credentials=USER
     ),
-    "a private method was not offered": ClientFlow("05 fe", [RemoteProtocolError], GREETED, OVER),
     "not a SOCKS5 server": ClientFlow(
         b"HTTP/1.1 400 Bad Request\r\n\r\n".hex(), [RemoteProtocolError], GREETED, OVER
     ),
-    "a SOCKS4 server": ClientFlow("00 5b 0000 00000000", [RemoteProtocolError], GREETED, OVER),
     "a reply of another version": ClientFlow(
         f"05 00  04 00 00 {BOUND_OCTETS}", [RemoteProtocolError], ASKED, OVER
     ),
     "success with an unknown address type": ClientFlow(
         "05 00  05 00 00 00 00000000 0000", [RemoteProtocolError], ASKED, OVER
     ),
-    "success with a zero octet in a name": ClientFlow(
-        "05 00  05 00 00 03 02 6100 0000", [RemoteProtocolError], ASKED, OVER
-    ),
     "refused": ClientFlow(f"05 00  {refused(5)} {HELLO}", [ConnectionRefused], ASKED, OVER, code=5),
-    "refused, with a name": ClientFlow(
-        f"05 00  05 05 00 {NAMED_OCTETS}", [ConnectionRefused], ASKED, OVER, code=5
-    ),
-    "unassigned REP 9": ClientFlow(f"05 00  {refused(9)}", [ReplyError], ASKED, OVER, code=9),
     "unassigned REP 255": ClientFlow(f"05 00  {refused(255)}", [ReplyError], ASKED, OVER, code=255),
     "refused shortly, VER and REP": ClientFlow(
         "05 00  05 05", [ConnectionRefused], ASKED, OVER, code=5, closes=True
