@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from twisted.cred.error import UnauthorizedLogin
@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
+from socks5.access import IUser
 from socks5.auth import LoginNotJudged, User
 from socks5.auth.kerberos import Acceptor, Context, local_name
 from socks5.auth.users import WrongSource
@@ -23,6 +24,7 @@ from socks5.interfaces import IAcceptor, IContext, Step
 from socks5.loglimit import Monotonic
 from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.gssapi import Protection
+from tests.support.contexts import FakeAcceptor, FakeInitiator
 
 N, I, C = Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY  # noqa: E741
 
@@ -174,10 +176,57 @@ def complete(library: Library, **options: Any) -> Context:
     return context
 
 
-def test_they_keep_the_contracts(library: Library) -> None:
+# ---------------------------------------------------------------- what every context does
+
+
+class Provider(NamedTuple):
+    """An acceptor; what a client's right or wrong token leads to; what a client sends afterwards."""
+
+    acceptor: IAcceptor
+    step: Callable[[IContext, bool], Any]
+    wrap: Callable[[bytes, bool], bytes]
+
+
+def kerberos(library: Library) -> Provider:
+    def step(context: IContext, is_right: bool) -> Any:
+        library.answer() if is_right else library.answers.append(GSSError())
+        return outcome(context.step(b"token"))
+
     acceptor = acceptor_of(library)
+    return Provider(acceptor, step, lambda data, c: library.wrap("context", data, c).message)
+
+
+def the_fake(library: Library) -> Provider:
+    initiator = FakeInitiator()
+
+    def step(context: IContext, is_right: bool) -> Any:
+        made = outcome(context.step(initiator.step(None) if is_right else b"alice\0wrong"))
+        if is_right:
+            initiator.step(made.token)
+        return made
+
+    return Provider(FakeAcceptor(), step, initiator.wrap)
+
+
+@pytest.mark.parametrize("provider", [kerberos, the_fake])
+def test_a_context_keeps_its_contract(
+    provider: Callable[[Library], Provider], library: Library
+) -> None:
+    acceptor, step, wrap = provider(library)
     assert verifyObject(IAcceptor, acceptor)
-    assert verifyObject(IContext, acceptor.accept(CLIENT))
+    assert step(acceptor.accept(CLIENT), False).type is UnauthorizedLogin
+    context = acceptor.accept(CLIENT)
+    assert verifyObject(IContext, context)
+    assert verifyObject(IUser, step(context, True).user)
+    assert set(context.protections()) == {I, C}  # none is permitted only by choice
+    for is_confidential in (True, False):
+        for data in (b"hello", b""):
+            assert context.unwrap(wrap(data, is_confidential)) == (data, is_confidential)
+            assert len(data) < len(context.wrap(data, is_confidential)) < 65535
+        assert 65000 < context.size_limit(is_confidential) < 65535
+    with pytest.raises(RemoteProtocolError) as caught:
+        context.unwrap(b"secret")
+    assert "secret" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- the keys
@@ -379,21 +428,10 @@ def test_levels_are_what_the_context_can_and_the_proxy_permits(
     assert context.protections() == possible
 
 
-def test_no_protection_is_permitted_only_by_choice(library: Library) -> None:
-    assert complete(library).protections() == {I, C}
-
-
-def test_octets_go_through_the_context(library: Library) -> None:
+def test_octets_go_through_the_library(library: Library) -> None:
     context = complete(library)
     assert (context.size_limit(True), context.size_limit(False)) == (65475, 65507)
-    for is_confidential in (True, False):
-        for data in (b"hello", b""):
-            token = context.wrap(data, is_confidential)
-            assert context.unwrap(token) == (data, is_confidential)
-
-
-def test_what_the_library_does_not_unwrap_is_an_error(library: Library) -> None:
+    assert [context.wrap(b"hello", c) for c in (True, False)] == [b"ehello", b"phello"]
     with pytest.raises(RemoteProtocolError) as caught:
-        complete(library).unwrap(b"secret")
-    assert "secret" not in str(caught.value)
+        context.unwrap(b"secret")
     assert caught.value.__suppress_context__
