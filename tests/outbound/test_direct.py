@@ -104,19 +104,20 @@ def outcome(world: World) -> Failure:
 # ---------------------------------------------------------------- what is dialled
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
-def test_an_address_is_dialled_as_it_is(host: str) -> None:
-    world = World()
-    world.dial(Address(host, 8080))
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_an_address_is_dialled_as_what_it_means(target: str, host: str) -> None:
+    world = World(outgoing_family=ONLY6 if ":" in host else ONLY4)
+    world.dial(Address(target, 8080))
     [attempt] = world.reactor.connectors
     assert (attempt.host, attempt.port) == (host, 8080)
     assert (world.asked, world.resolver.asked) == ([host], [])
-
-
-def test_a_mapped_address_is_the_ipv4_address_that_it_means() -> None:
-    world = World()
-    world.dial(Address("::ffff:192.0.2.1", 80))
-    assert (world.asked, world.dialled) == (["192.0.2.1"], ["192.0.2.1"])
 
 
 def test_a_name_is_resolved_once_and_its_address_dialled() -> None:
@@ -393,25 +394,6 @@ def test_shares_are_given_back(how: str) -> None:
 # ---------------------------------------------------------------- and who fails at once
 
 
-def test_attempts_that_fail_at_once_lead_to_the_next_at_once() -> None:
-    """As a dialer may find out in the very call that there is no route."""
-    world = World(IPV4)
-    connect = world.reactor.connectTCP
-
-    def no_route(host: str, *arguments: Any, **named: Any) -> Any:
-        connector = connect(host, *arguments, **named)
-        if host != IPV4[2]:
-            connector.fail(NoRouteError())
-        return connector
-
-    world.reactor.connectTCP = no_route
-    world.dial()
-    assert (world.dialled, world.running) == (IPV4, IPV4[2:])
-    world.refuse(IPV4[2])
-    assert outcome(world).check(ConnectionRefusedError)
-    world.assert_nothing_is_left()
-
-
 def test_an_attempt_that_connects_at_once_is_the_last() -> None:
     world = World(IPV4)
     connect = world.reactor.connectTCP
@@ -515,24 +497,21 @@ def test_all_attempts_together_have_so_much_time(hosts: list[str]) -> None:
     world.assert_nothing_is_left()
 
 
-def test_the_time_is_not_given_anew_to_each_attempt() -> None:
+@pytest.mark.parametrize(
+    ("error", "outcome_is"), [(NO_ROUTE, TTLExpired), (REFUSED, type(REFUSED))]
+)
+def test_the_time_is_not_given_anew_to_each_attempt(
+    error: Exception, outcome_is: type[Exception]
+) -> None:
+    """At its end, what has failed by then may say more than the silence of the others."""
     world = World(IPV4, connect_timeout=1.0)
     world.dial()
     world.reactor.advance(0.1)
-    world.attempt(IPV4[0]).fail(NO_ROUTE)
+    world.attempt(IPV4[0]).fail(error)
     world.reactor.advance(0.8)
     assert world.given == []
     world.reactor.advance(0.1)
-    assert outcome(world).check(TTLExpired)
-    world.assert_nothing_is_left()
-
-
-def test_what_has_failed_by_then_may_say_more_than_the_silence_of_the_others() -> None:
-    world = World(IPV4, connect_timeout=1.0)
-    world.dial()
-    world.refuse(IPV4[0])
-    world.reactor.advance(1)
-    assert outcome(world).check(ConnectionRefusedError)
+    assert outcome(world).check(outcome_is)
     world.assert_nothing_is_left()
 
 
@@ -631,12 +610,6 @@ def test_an_address_of_another_family_is_reply_8(family: OutgoingFamily, host: s
     world.dial(Address(host, 80))
     assert reply_for(outcome(world)) == 8
     assert (world.asked, world.dialled) == ([], [])
-
-
-def test_an_ipv4_address_in_an_ipv6_form_is_an_ipv4_address() -> None:
-    world = World(outgoing_family=ONLY4)
-    world.dial(Address(f"::ffff:{IPV4[0]}", 80))
-    assert world.dialled == IPV4[:1]
 
 
 def test_a_name_that_has_another_family_only_is_reply_4() -> None:
