@@ -52,29 +52,23 @@ NAMES = [OURS, "microsocks", "dante", "pproxy"]
 # ---------------------------------------------------------------- figures
 
 
-def test_a_figure_is_the_median_with_its_spread() -> None:
-    found = report.figure([run(100), run(140), run(110)])
+@pytest.mark.parametrize(
+    ("measured", "cost", "spread", "others"),
+    [
+        ([run(100), run(140), run(110)], 110, 20 / 110, 0.0),
+        ([run(100)], 100, None, 0.0),
+        ([run(100), run(500, others=0.9), run(600, others=0.9)], 100, None, 0.0),
+        ([run(500, others=0.9)], 500, None, 0.9),
+    ],
+    ids=["median", "one run", "disturbed ones beside a calm one", "disturbed ones alone"],
+)
+def test_a_figure_is_the_median_of_calm_runs_with_its_spread(
+    measured: list[dict[str, Any]], cost: float, spread: float | None, others: float
+) -> None:
+    found = report.figure(measured)
     assert found is not None
-    assert found.cost == 110
-    assert found.spread == pytest.approx(20 / 110)
-
-
-def test_one_run_has_no_spread() -> None:
-    found = report.figure([run(100)])
-    assert found is not None
-    assert found.spread is None
-
-
-def test_disturbed_runs_are_set_aside_where_calm_ones_exist() -> None:
-    found = report.figure([run(100), run(500, others=0.9), run(600, others=0.9, faults=2)])
-    assert found is not None
-    assert (found.cost, found.others, found.faults) == (100, 0.0, 2)
-
-
-def test_disturbed_runs_count_where_there_are_no_others() -> None:
-    found = report.figure([run(500, others=0.9)])
-    assert found is not None
-    assert (found.cost, found.others) == (500, 0.9)
+    assert (found.cost, found.others) == (cost, others)
+    assert found.spread == (spread and pytest.approx(spread))
 
 
 def test_failed_runs_give_no_figure() -> None:
@@ -83,19 +77,11 @@ def test_failed_runs_give_no_figure() -> None:
     assert FIGURES["connrate"]["dante"].cost == 300
 
 
-def test_the_best_peer_is_the_reference() -> None:
+def test_the_best_peer_is_the_reference_or_the_row_beside_it() -> None:
     assert report.reference(ROWS["connrate"], FIGURES) == ("microsocks", 200)
     assert report.reference(ROWS["idle"], FIGURES) == ("", 0.0)
-
-
-def test_a_row_of_ours_alone_is_compared_with_the_one_beside_it() -> None:
     assert report.reference(ROWS["udp-gso"], FIGURES) == ("udp-plain", 10)
     assert report.reference(ROWS["udp-gso"], {"udp-gso": FIGURES["udp-gso"]}) == ("", 0.0)
-
-
-def test_a_ratio_to_nothing_is_none() -> None:
-    assert report.ratio(1.0, 2.0) == 0.5
-    assert report.ratio(1.0, 0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -130,11 +116,6 @@ def test_numbers_have_about_three_digits(value: float | None, text: str) -> None
     assert report.number(value) == text
 
 
-def test_the_tables_are_aligned() -> None:
-    for table in (report.cost_table(FIGURES, NAMES), report.rate_table(FIGURES, NAMES)):
-        assert len({len(line) for line in table.splitlines()}) == 1
-
-
 def test_the_table_of_costs_has_the_ratios() -> None:
     head, _, connrate, gso, plain, idle = report.cost_table(FIGURES, NAMES).splitlines()
     assert head.split()[:3] == ["cost", "unit", OURS]
@@ -165,12 +146,6 @@ def test_the_picture_has_a_bar_for_each_figure() -> None:
     }
 
 
-def test_the_scale_keeps_everything_on_the_picture() -> None:
-    scale = plot.Scale([0.3, 70.0])
-    assert (scale.first, scale.last) == (0.2, 100)
-    assert plot.LEFT == scale(0.0001) < scale(0.3) < scale(1) < scale(70) < scale(10**6)
-
-
 # ---------------------------------------------------------------- choices
 
 
@@ -179,29 +154,20 @@ def test_every_row_has_its_load() -> None:
     assert {row.beside for row in ROWS.values()} <= {"", *ROWS}
 
 
-def test_rows_come_in_order_with_the_one_beside_them() -> None:
+def test_rows_and_bullies_come_in_order_with_those_they_are_compared_with() -> None:
     names = [row.name for row in program.chosen_rows(["udp-gso", "ping1"], is_big=True)]
     assert names == ["ping1", "udp-gso", "udp-plain", "idle10k"]
     assert "idle10k" not in [row.name for row in program.chosen_rows(None, is_big=False)]
+    names = [each.name for each in neighbours.chosen(["storm", "passwords"])]
+    assert names == ["alone", "alone-logins", "storm", "passwords"]
 
 
 def test_nobody_is_asked_for_what_it_cannot_do() -> None:
     assert not CONTENDERS["microsocks"].takes_part_in(ROWS["udp1"])
     assert not CONTENDERS["dante"].takes_part_in(ROWS["idle10k"])
-    assert not CONTENDERS["dante"].takes_part_in(ROWS["udp-gso"])
     assert all(CONTENDERS[OURS].takes_part_in(row) for row in ROWS.values())
-
-
-def test_peers_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CONTENDERS, "nobody", Contender("nobody", (), "no-such-program"))
-    found, missing = program.chosen_contenders(["nobody"])
-    assert ([each.name for each in found], missing) == ([OURS], ["nobody"])
-
-
-def test_an_unknown_row_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        program.parser().parse_args(["--rows", "connrate,ping2"])
-    assert "'ping2', expected some of connrate," in capsys.readouterr().err
+    assert not neighbours.takes_part_in(CONTENDERS["microsocks"], BULLIES["passwords"])
+    assert all(neighbours.takes_part_in(CONTENDERS[OURS], each) for each in BULLIES.values())
 
 
 # ---------------------------------------------------------------- real ones
@@ -297,28 +263,17 @@ def test_a_name_says_how_it_is_answered(name: str, kind: int, code: int, address
     assert (found[:2], found[3] & 15, int.from_bytes(found[6:8], "big")) == (b"id", code, addresses)
 
 
-def test_an_answer_that_does_not_fit_is_cut() -> None:
-    found = nameserver.answer(a_query("a.many.test"))
-    assert (found[2] & 2, int.from_bytes(found[6:8], "big")) == (2, 0)
-    assert len(found) <= nameserver.MOST_OCTETS
-
-
-def test_a_percentile_is_one_of_the_values() -> None:
-    assert waits.percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
-    assert waits.percentile([*map(float, range(100))], 0.99) == 99.0
-    assert waits.percentile([], 0.99) == float("inf")
-
-
 @pytest.mark.parametrize(
     ("name", "kind", "seconds"),
-    [("silent", "session", 0.024), ("silent", "datagram", 0.02), ("storm", "session", 0.1)],
+    [
+        ("silent", "session", 0.024),
+        ("silent", "datagram", 0.02),
+        ("storm", "session", 0.1),
+        ("passwords", "login", 0.22),
+    ],
 )
 def test_the_goal_beside_a_bully(name: str, kind: str, seconds: float) -> None:
     assert waits.goal(BULLIES[name], kind, NEIGHBOUR_RUNS) == pytest.approx(seconds)
-
-
-def test_a_login_may_wait_for_two_hashes_more() -> None:
-    assert waits.goal(BULLIES["passwords"], "login", NEIGHBOUR_RUNS) == pytest.approx(0.22)
 
 
 def test_the_table_of_neighbours_says_what_was_missed() -> None:
@@ -333,19 +288,6 @@ def test_the_table_of_neighbours_says_what_was_missed() -> None:
     text = waits.summary({OURS: NEIGHBOUR_RUNS}, {"commit": "abc"})
     assert "commit: abc" in text
     assert "2 of 3 failed {'reply 4': 2}" in waits.line(NEIGHBOUR_RUNS["storm"])
-
-
-def test_bullies_are_compared_with_the_quiet_runs() -> None:
-    names = [each.name for each in neighbours.chosen(["storm", "passwords"])]
-    assert names == ["alone", "alone-logins", "storm", "passwords"]
-
-
-def test_no_peer_is_measured_beside_a_bully_that_it_cannot_serve() -> None:
-    microsocks = CONTENDERS["microsocks"]
-    assert neighbours.takes_part_in(microsocks, BULLIES["storm"])
-    assert not neighbours.takes_part_in(microsocks, BULLIES["passwords"])
-    assert not neighbours.takes_part_in(microsocks, BULLIES["malformed"])
-    assert all(neighbours.takes_part_in(CONTENDERS[OURS], each) for each in BULLIES.values())
 
 
 @linux

@@ -129,26 +129,3 @@ def test_without_descriptors_clients_wait(
             assert echoes(client)
         program.terminate()
         assert program.output.count("Too many open files") == 1
-
-
-def test_a_limit_of_sessions_holds_for_all_listeners_together(
-    tmp_path: Path, echo: tuple[str, int], stack: ExitStack
-) -> None:
-    path = tmp_path / "proxy.sock"
-    with proxy(tmp_path, "--max-sessions", "2", "--listen", f"unix:{path}") as program:
-        address = ("127.0.0.1", program.port)
-        program.wait_until_it_listens(2)
-        first = stack.enter_context(connected(address, echo))
-        second = stack.enter_context(connected(str(path), echo, socket.AF_UNIX))
-        third = stack.enter_context(client_of(address))
-        fourth = stack.enter_context(client_of(str(path), socket.AF_UNIX))
-        for client in (third, fourth):
-            client.sendall(b"\x05\x01\x00")
-        must_rest(program, [third, fourth])
-        assert echoes(first)
-        assert echoes(second)
-        first.close()
-        second.close()
-        for client in (third, fourth):
-            assert receive(client, 2) == b"\x05\x00"
-        program.terminate()
