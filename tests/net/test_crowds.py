@@ -49,6 +49,10 @@ class World:
             return "begins"
         return "waits" if self.crowds.wait(host, self.listener, client) else "closed"
 
+    def fill(self, count: int) -> list[str]:
+        """So many clients arrive."""
+        return [self.arrives() for _ in range(count)]
+
     def ends(self, *numbers: int, host: str = HOST) -> None:
         for number in numbers:
             self.crowds.end(f"{host} {number}")
@@ -70,20 +74,18 @@ def world() -> World:
 
 
 def test_of_one_address_some_begin_some_wait_and_more_are_closed(world: World) -> None:
-    came = [world.arrives() for _ in range(6)]
+    came = world.fill(6)
     assert came == ["begins", "begins", "waits", "waits", "waits", "closed"]
     assert world.crowds.waiting == 3
 
 
 def test_an_address_that_is_crowded_is_no_other_ones_concern(world: World) -> None:
-    for _ in range(6):
-        world.arrives()
+    world.fill(6)
     assert world.arrives(OTHER) == "begins"
 
 
 def test_who_is_through_makes_room_for_the_first_that_waits(world: World) -> None:
-    for _ in range(5):
-        world.arrives()
+    world.fill(5)
     world.ends(2)
     assert world.taken == [3]
     world.ends(1, 3)
@@ -92,23 +94,20 @@ def test_who_is_through_makes_room_for_the_first_that_waits(world: World) -> Non
 
 
 def test_a_late_comer_does_not_overtake_those_that_wait(world: World) -> None:
-    for _ in range(3):
-        world.arrives()
+    world.fill(3)
     world.ends(1)
     assert world.arrives() == "waits"
     assert world.taken == [3]
 
 
 def test_two_ends_of_one_session_make_room_once(world: World) -> None:
-    for _ in range(4):
-        world.arrives()
+    world.fill(4)
     world.ends(1, 1)
     assert world.taken == [3]
 
 
 def test_nothing_is_remembered_of_those_that_are_gone(world: World) -> None:
-    for _ in range(5):
-        world.arrives()
+    world.fill(5)
     world.ends(1, 2)
     assert world.taken == [3, 4]
     world.ends(3, 4)
@@ -116,7 +115,7 @@ def test_nothing_is_remembered_of_those_that_are_gone(world: World) -> None:
     world.ends(5)
     world.clock.advance(LOOK)
     assert world.clock.getDelayedCalls() == []
-    assert [world.arrives() for _ in range(3)] == ["begins", "begins", "waits"]
+    assert world.fill(3) == ["begins", "begins", "waits"]
 
 
 @pytest.mark.parametrize(
@@ -137,8 +136,7 @@ def test_an_ipv6_network_is_one_client(first: str, second: str, is_one: bool) ->
 
 
 def test_who_is_silent_keeps_others_for_a_moment_only(world: World) -> None:
-    for _ in range(4):
-        world.arrives()
+    world.fill(4)
     world.clock.pump([LOOK] * round(HOLD / LOOK))
     assert world.taken == [3, 4]
     world.ends(1, 2)  # through after all
@@ -147,16 +145,14 @@ def test_who_is_silent_keeps_others_for_a_moment_only(world: World) -> None:
 
 def test_hundreds_of_silent_ones_keep_others_of_their_address_for_a_moment() -> None:
     world = World(handshakes_per_client=64, waiting_per_client=2048, room=10_000)
-    for _ in range(400):
-        world.arrives()
+    world.fill(400)
     world.clock.pump([LOOK / 5] * round(5 / LOOK))
     assert world.taken[-1:] == [400]
 
 
 def test_who_has_waited_for_too_long_is_dropped() -> None:
     world = World(handshake_timeout=LOOK / 2)
-    for _ in range(3):
-        world.arrives()
+    world.fill(3)
     world.clock.advance(LOOK * 0.7)
     world.arrives()
     assert world.dropped == []
@@ -167,16 +163,14 @@ def test_who_has_waited_for_too_long_is_dropped() -> None:
 
 def test_without_a_time_limit_they_wait_on() -> None:
     world = World(handshake_timeout=0)
-    for _ in range(3):
-        world.arrives()
+    world.fill(3)
     world.clock.pump([LOOK] * round(HOLD / LOOK))
     assert (world.dropped, world.taken) == ([], [3])
 
 
 def test_the_clients_of_a_closed_listener_are_dropped(world: World) -> None:
     mine, others = world.listener, Listener(world.crowds)
-    for _ in range(3):
-        world.arrives()
+    world.fill(3)
     world.listener = others
     world.arrives()
     world.crowds.forget(mine)
@@ -187,14 +181,13 @@ def test_the_clients_of_a_closed_listener_are_dropped(world: World) -> None:
 
 def test_those_that_wait_take_a_quarter_of_all_sessions_at_the_most() -> None:
     world = World(room=8)
-    came = [world.arrives() for _ in range(5)]
+    came = world.fill(5)
     assert came == ["begins", "begins", "waits", "waits", "closed"]
 
 
 def test_a_client_that_is_over_at_once_does_not_stop_the_others(world: World) -> None:
     world.listener.serve = lambda host, client: None  # banned, say
-    for _ in range(5):
-        world.arrives()
+    world.fill(5)
     world.ends(1)
     assert world.taken == [3, 4, 5]
 
@@ -204,8 +197,7 @@ def broken(client: Any) -> None:
 
 
 def test_a_listener_that_breaks_at_one_client_does_not_stop_the_others(world: World) -> None:
-    for _ in range(5):
-        world.arrives()
+    world.fill(5)
     take, world.listener.take = world.listener.take, broken  # type: ignore[method-assign]
     world.ends(1, 2)
     with pytest.raises(OSError, match="no memory"):
@@ -216,8 +208,7 @@ def test_a_listener_that_breaks_at_one_client_does_not_stop_the_others(world: Wo
 
 def test_a_listener_that_breaks_at_one_that_is_late_does_not_keep_the_others() -> None:
     world = World(handshake_timeout=LOOK / 2)
-    for _ in range(5):
-        world.arrives()
+    world.fill(5)
     drop, world.listener.drop = world.listener.drop, broken  # type: ignore[method-assign]
     with pytest.raises(OSError, match="no memory"):
         world.clock.advance(LOOK)
@@ -241,8 +232,7 @@ def test_many_addresses_begin_in_turn_some_at_a_time() -> None:
 
 
 def test_whoever_began_elsewhere_counts(world: World) -> None:
-    for _ in range(3):
-        world.arrives()
+    world.fill(3)
     world.ends(1)
     world.crowds.begin(HOST, "at a port that lets everybody begin")
     assert world.taken == []

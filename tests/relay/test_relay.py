@@ -127,14 +127,6 @@ def test_octets_go_both_ways_and_are_counted() -> None:
     assert world.reactor.getDelayedCalls() == []  # for there is no limit
 
 
-def test_what_the_client_sent_before_goes_first() -> None:
-    world = World().start(b"first ")
-    world.near.deliver(b"second")
-    world.turn()
-    assert world.far.value() == b"first second"
-    assert (world.relay.bytes_up, world.relay.bytes_down) == (12, 0)
-
-
 @pytest.mark.parametrize("first", [b"all there is", b""])
 def test_the_client_s_end_may_have_come_before(first: bytes) -> None:
     world = World().start(first, True)
@@ -231,7 +223,7 @@ def test_an_empty_buffer_starts_it_again_and_nothing_is_lost(begin: Any) -> None
     assert world.other.value() == MUCH
 
 
-def test_first_octets_may_fill_the_buffer_too() -> None:
+def test_what_the_client_sent_before_goes_first_and_may_fill_the_buffer() -> None:
     world = World(other_window=0).start(MUCH)
     world.near.deliver(b"next")
     assert (world.far.unsent, world.relay.bytes_up) == (len(MUCH), len(MUCH))
@@ -639,6 +631,16 @@ def scripted(world: World) -> tuple[Scripted, Scripted]:
     return sides[0], sides[1]
 
 
+def with_a_reset_that_waits() -> tuple[World, Scripted]:
+    """The target has reset its connection, and the client has an octet to read first."""
+    world = World()
+    near, _ = scripted(world)
+    world.start()
+    near.left = 1
+    world.far.deliver_reset()
+    return world, near
+
+
 @pytest.mark.parametrize("has_ended", [False, True])
 def test_a_target_that_is_gone_already_when_the_first_octets_are_sent(has_ended: bool) -> None:
     world = World()
@@ -651,11 +653,7 @@ def test_a_target_that_is_gone_already_when_the_first_octets_are_sent(has_ended:
 
 
 def test_a_reset_waits_for_the_octets_before_it() -> None:
-    world = World()
-    near, _ = scripted(world)
-    world.start()
-    near.left = 1
-    world.far.deliver_reset()
+    world, near = with_a_reset_that_waits()
     world.reactor.pump(RESET_DELAYS[:5])
     assert world.near.far_sees == ""
     near.left = 0
@@ -665,11 +663,7 @@ def test_a_reset_waits_for_the_octets_before_it() -> None:
 
 
 def test_a_reset_does_not_wait_for_a_reader_that_stands_still_and_looks_ever_more_rarely() -> None:
-    world = World()
-    near, _ = scripted(world)
-    world.start()
-    near.left = 1
-    world.far.deliver_reset()
+    world, near = with_a_reset_that_waits()
     world.reactor.pump([0.01] * int(RESET_PATIENCE / 0.01))
     assert (world.near.far_sees, near.looks) == ("", len(RESET_DELAYS) - 1)
     world.reactor.pump([0.01] * len(RESET_DELAYS))
@@ -678,11 +672,7 @@ def test_a_reset_does_not_wait_for_a_reader_that_stands_still_and_looks_ever_mor
 
 
 def test_stopping_leaves_a_reset_that_waits_to_itself() -> None:
-    world = World()
-    near, _ = scripted(world)
-    world.start()
-    near.left = 1
-    world.far.deliver_reset()
+    world, near = with_a_reset_that_waits()
     world.relay.stop("shutdown")
     world.turn()
     assert (world.near.far_sees, world.done) == ("", [])
