@@ -206,41 +206,6 @@ class FTP(ThreadingTCPServer):
         return text(self.server_address)
 
 
-class _TFTPHandler(BaseRequestHandler):
-    server: "TFTP"
-
-    def handle(self) -> None:
-        request, _ = self.request
-        code, name = request[:2], request[2:].partition(b"\0")[0].decode()
-        assert code == b"\0\1", request  # a read request; its options need not be understood
-        with socket.socket(type=socket.SOCK_DGRAM) as transfer:
-            transfer.settimeout(SECONDS)
-            transfer.bind((self.server.server_address[0], 0))
-            transfer.connect(self.client_address)
-            self._send(transfer, self.server.files[name])
-
-    def _send(self, transfer: socket.socket, data: bytes) -> None:
-        for number in range(1, len(data) // 512 + 2):
-            block = number.to_bytes(2, "big")
-            transfer.send(b"\0\3" + block + data[512 * (number - 1) : 512 * number])
-            assert transfer.recv(512) == b"\0\4" + block
-
-
-class TFTP(UDPServer):
-    """A TFTP server, which sends every file from a port of its own (RFC 1350), as all of them do.
-
-    :ivar files: octets by name.
-    """
-
-    def __init__(self, host: str) -> None:
-        self.files: dict[str, bytes] = {}
-        super().__init__((host, 0), _TFTPHandler)
-
-    @property
-    def address(self) -> str:
-        return text(self.server_address)
-
-
 def receive_all(connection: socket.socket) -> bytes:
     """What the other side sends until its end."""
     return b"".join(iter(lambda: connection.recv(65536), b""))

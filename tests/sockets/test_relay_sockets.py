@@ -8,7 +8,6 @@ import errno
 import hashlib
 import random
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +15,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.protocol import Factory
-from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import Clock
 
 from socks5.deadlines import IdleTimers
@@ -30,9 +27,8 @@ from socks5.protocol.address import Address
 from socks5.relay import sockets as splice
 from socks5.relay.relay import RESET_PATIENCE
 from socks5.settings import Settings
-from tests.sockets.streams import accepted, own, twisted
+from tests.sockets.streams import own, twisted
 from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
-from tests.support.certificates import self_signed
 from tests.support.providers import FakeResolver, begin_dial
 from tests.support.sessions import Ends
 
@@ -130,58 +126,6 @@ async def unix_client(path: Path) -> tuple[FarEnd, Stream]:
         return FarEnd(client), await twisted(listener)
 
 
-class TLSSocket:
-    """A socket that speaks TLS, as :class:`FarEnd` uses one that does not."""
-
-    def __init__(self, plain: socket.socket) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        plain.setblocking(False)
-        self._socket = context.wrap_socket(
-            plain, do_handshake_on_connect=False, suppress_ragged_eofs=False
-        )
-        self.setblocking = self._socket.setblocking
-        self.setsockopt, self.getsockopt = self._socket.setsockopt, self._socket.getsockopt
-        self.send, self.close = self._socket.send, self._socket.close
-
-    def recv(self, octets: int) -> bytes:
-        try:
-            return self._socket.recv(octets)
-        except ssl.SSLWantReadError:
-            raise BlockingIOError from None
-        except ssl.SSLEOFError:  # so Python calls a reset; an orderly end is an empty string
-            raise ConnectionResetError from None
-
-    def has_shaken_hands(self) -> bool:
-        try:
-            self._socket.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        return True
-
-    def shutdown(self, how: int) -> None:
-        """Send ``close_notify``; the answer to it is the end that :meth:`recv` sees."""
-        with suppress(ssl.SSLWantReadError):
-            self._socket.unwrap()
-
-
-async def tls_client(directory: Path) -> tuple[FarEnd, Stream]:
-    from twisted.internet import reactor
-
-    options = PrivateCertificate.loadPEM(self_signed(directory).read_bytes()).options()
-    made: list[TLSSocket] = []
-
-    def listen(factory: Factory) -> Any:
-        port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
-        made.append(TLSSocket(socket.create_connection(("127.0.0.1", port.getHost().port))))
-        return port
-
-    near = await accepted(listen)
-    await until(made[0].has_shaken_hands)
-    return FarEnd(made[0]), near  # type: ignore[arg-type]
-
-
 async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
     """A target, and our stream to it."""
     from twisted.internet import reactor
@@ -197,7 +141,7 @@ async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
 async def join(path: str, tmp_path: Path) -> AsyncIterator[Any]:
     """Joins a client and a target, and leaves nothing behind.
 
-    Parameters of the function: ``kind`` of client, TLS and UNIX clients being Twisted's on any path;
+    Parameters of the function: ``kind`` of client, UNIX clients being Twisted's on any path;
     ``clock`` of the relay instead of the reactor; those of Settings.
     """
     from twisted.internet import reactor
@@ -209,7 +153,6 @@ async def join(path: str, tmp_path: Path) -> AsyncIterator[Any]:
     async def join(kind: str = "tcp", clock: Clock | None = None, **settings: Any) -> Joined:
         clients = {
             "tcp": lambda: client_of(twisted if path == "transports" else own),
-            "tls": lambda: tls_client(tmp_path),
             "unix": lambda: unix_client(tmp_path / "socket"),
         }
         client, near = await clients[kind]()
@@ -425,26 +368,6 @@ async def test_a_client_on_a_unix_socket_ends_its_half(join: Any) -> None:
     await until(lambda: joined.client.sees_now() == "end")
     assert (joined.target.value(), joined.client.value()) == (b"request", b"answer")
     await until(lambda: joined.done)
-
-
-# ---------------------------------------------------------------- TLS: for relays of any transport
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_tls_client_gets_the_whole_answer_however_late_it_reads(join: Any) -> None:
-    joined = await join("tls")
-    limit = joined.shrink() + READ  # records on their way are held once more
-    joined.relay.start()
-    joined.client.send(b"request")
-    await until(lambda: joined.target.value() == b"request")
-    answer = pattern(limit * 4)
-    sent = await joined.stuff(joined.target, answer)
-    assert 0 < sent <= limit
-    joined.target.close()
-    await until(lambda: joined.client.sees_now() == "end")
-    assert joined.client.value() == answer[:sent]
-    joined.client.close()
-    await until(lambda: joined.done == ["target closed"])
 
 
 # ---------------------------------------------------------------- resets
