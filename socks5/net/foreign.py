@@ -1,7 +1,7 @@
 """Server endpoints that Twisted and its plugins make of a string: ``ssl:``, ``haproxy:``, and whatever is installed.
 
 They ask a reactor for a port. :class:`EndpointReactor` is what they get for one, and it asks an opener: so their
-ports are as ours, with workers, PROXY headers and the session limit. Nothing else here imitates a reactor.
+ports are as ours, with workers, PROXY headers and the session limit. Nothing else that listens imitates a reactor.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """The service: how it starts or refuses to, signals, and an end that loses nothing."""
 
-import atexit
 import errno
 import os
 import signal
@@ -27,7 +26,6 @@ from socks5.app.listeners import Listener
 from socks5.app.options import Options
 from socks5.app.plugin import makeService
 from socks5.app.service import ProxyService, StartRefused, refusal_of
-from socks5.app.signals import held, hold
 from socks5.net import listening
 from socks5.net.openers import IPortOpener
 from socks5.net.places import TCP, UNIX, Foreign, Listen
@@ -92,7 +90,6 @@ class FakeReactor(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.stops = 0
-        self.interrupts = 0
         self.is_running = True
         self._waiting: list[Callable[[], object]] = []
 
@@ -100,12 +97,6 @@ class FakeReactor(Clock):
         self.is_running = True
         for function in self._waiting:
             function()
-
-    def sigInt(self, number: int, frame: object) -> None:  # noqa: N802
-        self.interrupts += 1
-
-    def sigTerm(self, number: int, frame: object) -> None:  # noqa: N802
-        raise AssertionError("the service takes this signal")
 
     def callWhenRunning(self, function: Callable[[], object]) -> None:
         if self.is_running:
@@ -319,43 +310,25 @@ def started(*arguments: str) -> Any:
 
 
 @pytest_twisted.ensureDeferred
-async def test_without_interfaces_it_listens_on_the_loopback() -> None:
+async def test_a_command_line_is_listened_on_and_the_rules_know_where(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.sock"
+    descriptions = ["tcp:0:interface=127.0.0.1", "tcp:0", f"unix:{path}"]
+    proxy = started(*(f"--listen={text}" for text in descriptions), "--open")
+    one, every, _ = (port.getHost() for port in proxy.ports)
+    assert path.is_socket()
+    places = [("127.0.0.1", one.port), ("127.0.0.2", one.port), ("127.0.0.2", every.port)]
+    assert [place in proxy.factory.listeners for place in places] == [True, False, True]
+    await proxy.stopService()
+    assert [place in proxy.factory.listeners for place in places] == [False] * 3
+    assert not path.exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_listeners_it_is_the_loopback() -> None:
     proxy = started("--port", "0")
     hosts = [port.getHost().host for port in proxy.ports]
     assert hosts == ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
     await proxy.stopService()
-
-
-@pytest_twisted.ensureDeferred
-async def test_with_interfaces_it_listens_on_these_only() -> None:
-    proxy = started("--port", "0", "--interface", "127.0.0.2")
-    assert [port.getHost().host for port in proxy.ports] == ["127.0.0.2"]
-    await proxy.stopService()
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_rules_know_where_it_listens_as_long_as_it_does(tmp_path: Path) -> None:
-    descriptions = ["tcp:0:interface=127.0.0.1", "tcp:0", f"unix:{tmp_path / 'proxy.sock'}"]
-    proxy = started(*(f"--listen={text}" for text in descriptions), "--open")
-    one, every, _ = (port.getHost() for port in proxy.ports)
-    listeners = proxy.factory.listeners
-    assert ("127.0.0.1", one.port) in listeners
-    assert ("127.0.0.2", one.port) not in listeners
-    assert ("127.0.0.2", every.port) in listeners
-    await proxy.stopService()
-    assert ("127.0.0.1", one.port) not in listeners
-    assert ("127.0.0.2", every.port) not in listeners
-
-
-@pytest_twisted.ensureDeferred
-async def test_it_listens_on_endpoints(tmp_path: Path) -> None:
-    path = tmp_path / "proxy.sock"
-    descriptions = ["tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1", f"unix:{path}"]
-    proxy = started(*(f"--listen={text}" for text in descriptions))
-    assert len(proxy.ports) == 3
-    assert path.is_socket()
-    await proxy.stopService()
-    assert not path.exists()
 
 
 # ---------------------------------------------------------------- the access log
@@ -384,27 +357,18 @@ def test_the_access_log_is_there_from_the_start(fake: FakeReactor, tmp_path: Pat
 # ---------------------------------------------------------------- signals
 
 
-def test_sigusr1_reopens_the_access_log(fake: FakeReactor, tmp_path: Path) -> None:
-    path = tmp_path / "access.log"
+def test_sigusr1_reopens_the_access_log_or_says_why_not(fake: FakeReactor, tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "access.log"
+    path.parent.mkdir()
     log = AccessLog(fake, str(path), lambda record: record.reason)
     service_on(fake, access_log=log).startService()
     log.write(SessionInfo(1, "192.0.2.7:1", reason="one"))
     path.rename(tmp_path / "access.log.1")
-    path.touch()
     signal.raise_signal(signal.SIGUSR1)
     log.write(SessionInfo(2, "192.0.2.7:2", reason="two"))
+    log.flush()
     assert (tmp_path / "access.log.1").read_text() == "one\n"
     assert path.read_text() == "two\n"
-    log.close()
-
-
-def test_sigusr1_says_if_the_access_log_cannot_be_opened_anew(
-    fake: FakeReactor, tmp_path: Path
-) -> None:
-    (tmp_path / "logs").mkdir()
-    path = tmp_path / "logs" / "access.log"
-    log = AccessLog(fake, str(path))
-    service_on(fake, access_log=log).startService()
     path.parent.rename(tmp_path / "old")
     with capturedLogs() as events:
         signal.raise_signal(signal.SIGUSR1)
@@ -413,110 +377,17 @@ def test_sigusr1_says_if_the_access_log_cannot_be_opened_anew(
     log.close()
 
 
-def test_sighup_rereads_and_ends_nothing(fake: FakeReactor) -> None:
+def test_each_signal_has_its_meaning(fake: FakeReactor) -> None:
     told: list[str] = []
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number in signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1:
+        signal.signal(number, signal.SIG_DFL)
     service_on(fake, reread=lambda: told.append("reread")).startService()
     signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGUSR1)  # there is no access log
     assert (told, fake.stops) == (["reread"], 0)
-
-
-def test_sigusr1_without_an_access_log_is_harmless(fake: FakeReactor) -> None:
-    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-    service_on(fake).startService()
-    signal.raise_signal(signal.SIGUSR1)
-
-
-def test_who_had_sigusr1_before_still_gets_it(fake: FakeReactor) -> None:
-    """twistd rotates its own log file then."""
-    received: list[int] = []
-    signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
-    service_on(fake).startService()
-    signal.raise_signal(signal.SIGUSR1)
-    assert received == [signal.SIGUSR1]
-
-
-def test_sigterm_stops_the_reactor_and_sets_no_exit_signal(fake: FakeReactor) -> None:
-    signal.signal(signal.SIGTERM, fake.sigTerm)
-    service_on(fake).startService()
-    signal.raise_signal(signal.SIGTERM)
+    for _ in range(2):  # the second finds it stopping
+        signal.raise_signal(signal.SIGTERM)
     assert fake.stops == 1
-
-
-def test_a_second_sigterm_finds_it_stopping(fake: FakeReactor) -> None:
-    signal.signal(signal.SIGTERM, fake.sigTerm)
-    service_on(fake).startService()
-    signal.raise_signal(signal.SIGTERM)
-    signal.raise_signal(signal.SIGTERM)
-    assert fake.stops == 1
-
-
-def test_signals_while_python_ends_change_nothing(
-    fake: FakeReactor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Except those that somebody else has taken since."""
-    at_exit: list[Callable[[], None]] = []
-    monkeypatch.setattr(atexit, "register", at_exit.append)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    service_on(fake).startService()
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
-    for each in at_exit:
-        each()
-    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-    found = [signal.getsignal(number) for number in numbers]
-    assert found == [signal.SIG_IGN, signal.SIG_IGN, signal.default_int_handler]
-
-
-def test_who_else_takes_sigterm_keeps_it(fake: FakeReactor) -> None:
-    received: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    service_on(fake).startService()
-    signal.raise_signal(signal.SIGTERM)
-    assert (received, fake.stops) == ([signal.SIGTERM], 0)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_that_comes_before_the_reactor_runs_is_not_lost(
-    number: signal.Signals, fake: FakeReactor
-) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    fake.is_running = False
-    service_on(fake).privilegedStartService()
-    signal.raise_signal(number)
-    assert fake.stops == 0
-    fake.run()
-    assert (fake.stops, fake.interrupts) == ((1, 0) if number == signal.SIGTERM else (0, 1))
-
-
-def test_a_second_sigint_changes_nothing(fake: FakeReactor) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    service_on(fake).startService()
-    signal.raise_signal(signal.SIGINT)
-    signal.raise_signal(signal.SIGINT)
-    assert fake.interrupts == 1
-
-
-def test_who_else_takes_sigint_keeps_it(fake: FakeReactor) -> None:
-    received: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
-    service_on(fake).startService()
-    signal.raise_signal(signal.SIGINT)
-    assert (received, fake.interrupts) == ([signal.SIGINT], 0)
-
-
-def test_signals_that_were_held_back_come_once_they_are_taken(fake: FakeReactor) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    told: list[str] = []
-    proxy = service_on(fake, reread=lambda: told.append("reread"))
-    hold()
-    signal.raise_signal(signal.SIGHUP)
-    proxy.startService()
-    assert told == ["reread"]
-    with held():
-        signal.raise_signal(signal.SIGHUP)
-        assert told == ["reread"]
-    assert told == ["reread", "reread"]
 
 
 # ---------------------------------------------------------------- stopping

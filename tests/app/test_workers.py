@@ -22,7 +22,7 @@ from twisted.python.usage import UsageError
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5.app import heartbeat
+from socks5.app import heartbeat, lives
 from socks5.app import workers as supervisor
 from socks5.app.heartbeat import Heart
 from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker, name_of, worker_count
@@ -244,7 +244,7 @@ def test_the_lines_of_a_worker_are_the_parents_too(
     workers: Any, spawner: Spawner, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without blank ones, whole, and not without end."""
-    monkeypatch.setattr(supervisor, "MAX_LINE", 10)
+    monkeypatch.setattr(lives, "MAX_LINE", 10)
     life, *_ = spawner.spawned[0]
     life.childDataReceived(1, b"one\n\ntw")
     life.childDataReceived(2, b"\tan error \xff\n \n")

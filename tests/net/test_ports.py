@@ -58,9 +58,10 @@ class Sessions(Factory):
 
     noisy = False
 
-    def __init__(self, limit: SessionLimit, takes_connections: bool) -> None:
+    takes_connections = True
+
+    def __init__(self, limit: SessionLimit) -> None:
         self.limit = limit
-        self.takes_connections = takes_connections
         self.sessions: list[Session] = []
 
     def buildProtocol(self, addr: Any) -> Session | None:
@@ -84,7 +85,7 @@ class World:
         self.reactor = SteppedReactor(is_lean)
         self.counters = Counters()
         self.limit = session_limit(maximum, self.reactor, self.counters, **settings)
-        self.factory: Any = Sessions(self.limit, is_lean)
+        self.factory: Any = Sessions(self.limit)
         self.port = self.listen(TCP(0, "127.0.0.1"))
         self._clients: list[socket.socket] = []
 
@@ -256,6 +257,16 @@ def test_clients_are_served_in_the_order_they_came(world: World) -> None:
     assert is_open(second)
     kinds = {isinstance(session.transport, Connection) for session in world.factory.sessions}
     assert kinds == {world.is_lean}
+
+
+def test_a_factory_that_takes_no_connections_has_twisteds_transports(world: World) -> None:
+    world.factory.takes_connections = False
+    world.port.stopListening()
+    world.reactor.advance(0)
+    world.port = world.listen(TCP(0, "127.0.0.1"))
+    world.connect()
+    world.reactor.turn()
+    assert not isinstance(world.factory.sessions[0].transport, Connection)
 
 
 def test_a_port_that_is_called_for_nothing_waits_on(world: World) -> None:

@@ -1,0 +1,99 @@
+"""The life of a worker, as its parent sees it: its signs, its output, its end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from socks5.app.heartbeat import Pulse
+
+MAX_LINE = 16384
+"""Octets of a line of a worker's output; longer ones are cut into several."""
+
+
+class Lines:
+    """The lines of an output, for the log. Blank ones are left out.
+
+    :param name: whose.
+    """
+
+    log = Logger()
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._rest = b""
+
+    def received(self, octets: bytes) -> None:
+        """More of the output."""
+        *lines, self._rest = (self._rest + octets).split(b"\n")
+        for line in lines:
+            self._say(line)
+        while len(self._rest) > MAX_LINE:
+            self._say(self._rest[:MAX_LINE])
+            self._rest = self._rest[MAX_LINE:]
+
+    def ended(self) -> None:
+        """That was all."""
+        self._say(self._rest)
+
+    def _say(self, line: bytes) -> None:
+        text = line.decode("utf-8", "backslashreplace").rstrip()
+        if text:
+            self.log.info("[{name}] {line}", name=self._name, line=text)
+
+
+class Life(ProcessProtocol):
+    """One life of a worker, from its start to its end.
+
+    :param monitored: what the monitor knows it by.
+    :param heart: the number of the pipe for its signs of life.
+    :param noticed: told when there was a sign.
+    :param ended: told of its end, and why.
+    """
+
+    def __init__(
+        self,
+        monitored: Any,
+        heart: int,
+        noticed: Callable[[], None],
+        ended: Callable[[Life, Failure], None],
+    ) -> None:
+        self.monitored = monitored
+        self.name: str = monitored.name
+        self.pulse = Pulse()
+        self.is_given_up = False
+        self._heart = heart
+        self._noticed = noticed
+        self._ended = ended
+        self._lines = {1: Lines(self.name), 2: Lines(self.name)}
+
+    @override
+    def connectionMade(self) -> None:
+        self.monitored.makeConnection(self.transport)
+
+    @override
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        if childFD == self._heart:
+            self.pulse.heard(data)
+            self._noticed()
+        else:
+            self._lines[childFD].received(data)
+
+    @override
+    def processEnded(self, reason: Failure) -> None:
+        for lines in self._lines.values():
+            lines.ended()
+        self._ended(self, reason)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still lives."""
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess(number)  # type: ignore[union-attr]
