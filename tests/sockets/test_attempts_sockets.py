@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from socks5.net.connection import Connection
 from socks5.net.poller import READABLE, Poller
@@ -140,25 +139,6 @@ def test_a_reset_before_it_is_noticed_to_be_connected_is_a_failure(world: World)
     assert reply_for(failure) == 1
 
 
-def test_what_fails_at_once_is_told_at_once(world: World) -> None:
-    before = len(descriptors())
-    world.attempt(("255.255.255.255", 80))
-    [failure] = world.outcomes
-    assert isinstance(failure, Failure)
-    assert len(descriptors()) == before
-
-
-def test_without_descriptors_it_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoSocket(socket.socket):
-        def __init__(self, *arguments: Any) -> None:
-            raise OSError(errno.EMFILE, "")
-
-    monkeypatch.setattr(attempts, "socket", Sockets(NoSocket))
-    world.attempt(("127.0.0.1", 80))
-    [failure] = world.outcomes
-    assert reply_for(failure) == 1
-
-
 def test_a_port_that_connects_to_itself_is_a_refusal(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,11 +186,35 @@ def test_an_older_system_takes_a_port(world: World, monkeypatch: pytest.MonkeyPa
     assert world.outcomes[0].getHost().host == "127.0.0.9"
 
 
-def test_a_source_address_that_is_not_ours_is_a_failure(world: World) -> None:
-    """192.0.2.0/24 is for documentation: nobody has it."""
-    world.attempt(("127.0.0.1", 80), "192.0.2.1")
+class NoSocket(socket.socket):
+    def __init__(self, *arguments: Any) -> None:
+        raise OSError(errno.EMFILE, "")
+
+
+@pytest.mark.parametrize(
+    ("host", "source", "kind", "reply"),
+    [
+        ("127.0.0.1", "192.0.2.1", socket.socket, 3),  # which is for documentation: nobody has it
+        ("fe80::7%no-such-zone", None, socket.socket, 3),
+        ("255.255.255.255", None, socket.socket, 3),
+        ("127.0.0.1", None, NoSocket, 1),
+    ],
+    ids=["source", "zone", "target", "no descriptor"],
+)
+def test_what_fails_at_once_is_told_at_once(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    source: str | None,
+    kind: type[socket.socket],
+    reply: int,
+) -> None:
+    monkeypatch.setattr(attempts, "socket", Sockets(kind))
+    before = len(descriptors())
+    world.attempt((host, 80), source)
     [failure] = world.outcomes
-    assert reply_for(failure) == 3
+    assert reply_for(failure) == reply
+    assert len(descriptors()) == before
 
 
 def test_a_link_local_address_is_reached_in_its_zone(
@@ -233,14 +237,6 @@ def test_a_link_local_address_is_reached_in_its_zone(
     assert asked == [("fe80::7", 80, 0, socket.if_nametoindex("lo"))]
     assert connection.getPeer().host == "fe80::7%lo"
     assert str(connection.far) == "[fe80::7]:80"
-
-
-def test_a_zone_that_is_gone_is_a_failure(world: World) -> None:
-    before = len(descriptors())
-    world.attempt(("fe80::7%no-such-zone", 80))
-    [failure] = world.outcomes
-    assert reply_for(failure) == 3
-    assert len(descriptors()) == before
 
 
 def test_an_event_that_says_nothing_of_the_connection_changes_nothing(world: World) -> None:

@@ -84,47 +84,32 @@ def wires() -> Iterator[Wires]:
 # ---------------------------------------------------------------- who is told
 
 
-def test_what_is_the_case_already_is_told_first(wires: Wires) -> None:
+def test_what_is_the_case_already_is_told_first_and_each_change_once(wires: Wires) -> None:
+    one, other = wires.watch(), wires.watch()
+    other.far.send(b"x")
+    wires.poller.doRead()
+    assert (one.took(), other.took()) == ([WRITABLE], [READABLE | WRITABLE])
+    for octets in (b"x", b"more"):
+        wires.poller.doRead()
+        assert one.took() == []
+        one.far.send(octets)
+        wires.poller.doRead()
+        wires.poller.doRead()
+        assert one.took() == [READABLE | WRITABLE]
+
+
+@pytest.mark.parametrize("how", [FarEnd.end, FarEnd.reset])
+def test_an_end_is_told_with_the_octets_before_it_and_a_reset_as_a_failure(
+    wires: Wires, how: Callable[[FarEnd], None]
+) -> None:
     one = wires.watch()
     one.far.send(b"x")
-    wires.poller.doRead()
-    assert one.took() == [READABLE | WRITABLE]
-
-
-def test_each_change_is_told_once(wires: Wires) -> None:
-    one = wires.watch()
-    wires.poller.doRead()
-    assert one.took() == [WRITABLE]
-    wires.poller.doRead()
-    assert one.took() == []
-    one.far.send(b"x")
-    wires.poller.doRead()
-    wires.poller.doRead()
-    assert one.took() == [READABLE | WRITABLE]
-    one.far.send(b"more")
-    wires.poller.doRead()
-    assert one.took() == [READABLE | WRITABLE]
-
-
-def test_an_end_is_told_with_the_octets_before_it(wires: Wires) -> None:
-    one = wires.watch()
-    one.far.send(b"x")
-    one.far.end()
+    how(one.far)
     wires.poller.doRead()
     [events] = one.took()
     assert events & READABLE
     assert events & HUNG_UP
-    assert not events & FAILED
-
-
-def test_a_reset_is_told_as_a_failure(wires: Wires) -> None:
-    one = wires.watch()
-    wires.poller.doRead()
-    one.took()
-    one.far.reset()
-    wires.poller.doRead()
-    [events] = one.took()
-    assert events & FAILED
+    assert bool(events & FAILED) is (how is FarEnd.reset)
 
 
 def test_an_owner_may_ask_to_be_told_again(wires: Wires) -> None:
@@ -192,18 +177,11 @@ def test_there_is_a_place_for_every_descriptor(
 ) -> None:
     monkeypatch.setattr(poll, "OWNERS", 1)
     wires.poller = Poller(Nobody())
+    with socket.socket() as beyond:
+        wires.poller.forget(beyond.fileno())  # which was never registered
     several = [wires.watch() for _ in range(5)]
     wires.poller.doRead()
     assert [each.told for each in several] == [[WRITABLE]] * 5
-
-
-def test_a_descriptor_that_was_never_registered_is_forgotten_as_well(
-    wires: Wires, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(poll, "OWNERS", 1)
-    wires.poller = Poller(Nobody())
-    with socket.socket() as beyond:
-        wires.poller.forget(beyond.fileno())
 
 
 # ---------------------------------------------------------------- a batch
@@ -300,14 +278,13 @@ def test_a_reactor_has_one_poller() -> None:
     assert poller_of(SimpleNamespace(wrapped=reactor)) is poller
 
 
-def test_a_reactor_in_memory_has_none() -> None:
-    assert poller_of(MemoryReactorClock()) is None
-    assert poller_of(object()) is None
-
-
-def test_a_system_without_epoll_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_epoll_has_none_nor_has_a_reactor_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from twisted.internet import reactor
 
+    assert poller_of(MemoryReactorClock()) is None
+    assert poller_of(object()) is None
     monkeypatch.delattr(select, "epoll")
     assert poller_of(reactor) is None
 
