@@ -75,21 +75,6 @@ def test_a_terminal_shows_readable_lines(
         program.terminate()
 
 
-def test_what_is_no_terminal_shows_no_sessions(tmp_path: Path, echo: tuple[str, int]) -> None:
-    with running(tmp_path, [*MODULE, *LISTEN]) as program:
-        one_session(program, echo)
-        program.terminate()
-        assert "connect" not in program.output
-    assert [path.name for path in tmp_path.iterdir()] == ["output"]
-
-
-def test_the_output_may_be_asked_for(tmp_path: Path, echo: tuple[str, int]) -> None:
-    with running(tmp_path, [*MODULE, *LISTEN, "--access-log", "-"]) as program:
-        one_session(program, echo)
-        program.terminate()
-        assert re.search(r'^\{"time": .*"command": "connect".*\}$', program.output, re.M)
-
-
 # ---------------------------------------------------------------- rotation
 
 

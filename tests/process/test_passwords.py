@@ -17,7 +17,6 @@ from tests.process.program import (
     poll,
     proxy,
     receive,
-    running,
 )
 
 RIGHT, WRONG = b"open sesame", b"hunter2 is wrong"
@@ -43,28 +42,6 @@ def users(tmp_path: Path) -> Path:
 
 
 # ---------------------------------------------------------------- the sources
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_users_of_a_file_of_hashes_come_in(workers: str, tmp_path: Path, users: Path) -> None:
-    with proxy(tmp_path, "--auth", "htpasswd:users", "--workers", workers) as program:
-        for _ in range(8):
-            assert log_in(program, b"alice", RIGHT) == 0
-            assert log_in(program, b"alice", WRONG) == 1
-            assert log_in(program, b"bob", RIGHT) == 1
-        users.write_text(LINE.replace("alice", "bob"))
-        for _ in range(8):
-            assert log_in(program, b"alice", RIGHT) == 1
-            assert log_in(program, b"bob", RIGHT) == 0
-        users.unlink()
-        for _ in range(8):
-            assert log_in(program, b"bob", RIGHT) == 0
-
-        def each_worker_has_said_so() -> bool:  # which it does at a login that comes to it
-            assert log_in(program, b"bob", RIGHT) == 0
-            return program.output.count("users of before stay") == int(workers)
-
-        poll(each_worker_has_said_so, "a line of each worker")
 
 
 def test_a_hash_that_takes_long_holds_nobody_up(tmp_path: Path, users: Path) -> None:
@@ -121,23 +98,6 @@ def test_no_password_shows_anywhere(workers: str, tmp_path: Path, users: Path) -
     assert b"users of before stay" in readable
     for word in (RIGHT, WRONG, b"the plain word"):
         assert word not in readable
-
-
-def test_a_broken_file_does_not_start_and_is_not_quoted(tmp_path: Path, users: Path) -> None:
-    users.write_text("alice:the plain word\n")
-    with running(tmp_path, [*MODULE, "--auth", "htpasswd:users"]) as program:
-        assert program.wait() == 2
-    assert "users line 1: what follows the name is not a hash" in program.output
-    assert "the plain word" not in program.output
-
-
-def test_passwords_on_the_command_line_are_warned_of_once(tmp_path: Path) -> None:
-    with proxy(tmp_path, "--auth", "memory:bob:hunter2", "--workers", "2") as program:
-        assert log_in(program, b"bob", b"hunter2") == 0
-        program.terminate()
-        output = program.output
-    assert output.count("every user of this machine can read these passwords") == 1
-    assert "hunter2" not in output
 
 
 # ---------------------------------------------------------------- passwd

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +50,8 @@ def output_of(command: Sequence[str], directory: Path) -> tuple[int, str]:
 def test_every_command_has_the_same_options(command: Sequence[str], tmp_path: Path) -> None:
     status, text = output_of([*command, "--help"], tmp_path)
     assert status == 0
+    if command == MODULE:
+        assert text.startswith(f"Usage: {Path(sys.executable).name} -m socks5 [options]\n")
     for option in ("--port=", "--interface=", "--listen=", "--auth=", "--open", "--access-log="):
         assert option in text
 
@@ -113,8 +114,8 @@ def test_every_command_runs_the_same_service_and_says_what_is_useful_and_no_more
         program.terminate()
         frame = ("twistd ", "reactor class:", "Starting reactor", "Main loop", "Server Shut Down")
         ours = [message for message in program.messages if not message.startswith(frame)]
-        assert [record["command"] for record in program.records] == ["connect", "bind", "udp"]
-        assert program.records[0]["bytes_up"] == 5
+        records = {record["command"]: record["bytes_up"] for record in program.records}
+        assert records == {"connect": 5, "bind": 0, "udp": 0}
     assert ours[0] == f"SOCKS5 proxy listens on 127.0.0.1:{proxy_address[1]}"
     assert ours[1].startswith("SOCKS5 proxy stops; open sessions: ")
     assert len(ours) == 2
@@ -217,23 +218,3 @@ def test_a_second_proxy_with_workers_is_the_same_sentence(tmp_path: Path) -> Non
         status, text = output_of([*MODULE, "--port", str(port), "--workers=2"], tmp_path)
     assert status == 1
     assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in text
-
-
-def test_a_wrong_option_is_one_sentence_and_status_2(tmp_path: Path) -> None:
-    completed = subprocess.run(
-        [*MODULE, "--udp-ports", "9-5"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(SOURCES)},
-        check=False,
-    )
-    assert completed.returncode == 2
-    assert completed.stdout == ""
-    assert completed.stderr.startswith("socks5: --udp-ports: expected FIRST-LAST")
-
-
-def test_the_help_names_the_command(tmp_path: Path) -> None:
-    _, text = output_of([*MODULE, "--help"], tmp_path)
-    name = Path(sys.executable).name
-    assert text.startswith(f"Usage: {name} -m socks5 [options]\n")
