@@ -392,43 +392,32 @@ async def test_an_attempt_that_succeeds(world: World) -> None:
     await world.stopped(port)
 
 
+@pytest.mark.parametrize("error", [ConnectionRefusedError, TimeoutError, UserError])
 @pytest_twisted.ensureDeferred
-async def test_an_attempt_that_is_refused(world: World) -> None:
+async def test_an_attempt_that_fails(world: World, error: type[Exception]) -> None:
+    """It is refused, or takes too long at a listener whose queue is full, or is given up: then at once, and once."""
     factory = Outgoing()
-    connector = world.reactor.connectTCP("127.0.0.1", free_port(), factory)
-    if world.is_fake:
-        connector.fail(ConnectionRefusedError())
-    await world.until(lambda: factory.events == ["started", "failed"])
-    assert factory.reason.check(ConnectionRefusedError)
-    assert connector.state == "disconnected"
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_attempt_that_is_given_up_fails_at_once(world: World) -> None:
-    """And not twice."""
-    factory = Outgoing()
-    connector = world.reactor.connectTCP("127.0.0.1", free_port(), factory)
-    connector.stopConnecting()
-    assert factory.events == ["started", "failed"]
-    assert factory.reason.check(UserError)
-    with pytest.raises(NotConnectingError):
-        connector.stopConnecting()
-    await world.until(lambda: factory.events == ["started", "failed"])
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_attempt_that_takes_too_long(world: World) -> None:
-    """A listener whose queue is full answers nobody."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)
         with socket.create_connection(silent.getsockname()):
-            factory = Outgoing()
-            world.reactor.connectTCP(*silent.getsockname(), factory, timeout=0.01)
-            if world.is_fake:
+            where = (
+                ("127.0.0.1", free_port()) if error is not TimeoutError else silent.getsockname()
+            )
+            seconds = 0.01 if error is TimeoutError else 30
+            connector = world.reactor.connectTCP(*where, factory, timeout=seconds)
+            if error is UserError:
+                connector.stopConnecting()
+                assert factory.events == ["started", "failed"]
+                with pytest.raises(NotConnectingError):
+                    connector.stopConnecting()
+            elif error is ConnectionRefusedError and world.is_fake:
+                connector.fail(ConnectionRefusedError())
+            elif world.is_fake:
                 world.reactor.advance(0.01)
             await world.until(lambda: factory.events == ["started", "failed"])
-    assert factory.reason.check(TimeoutError)
+    assert factory.reason.check(error)
+    assert connector.state == "disconnected"
 
 
 # ---------------------------------------------------------------- names

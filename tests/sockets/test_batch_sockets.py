@@ -238,19 +238,20 @@ def test_batches_come_down_with_headers_in_order(world: World) -> None:
     assert (world.missing, world.lost) == ([], 0)
 
 
-def test_a_batch_may_be_for_several_targets(world: World) -> None:
+def test_a_batch_may_be_for_and_from_several_targets(world: World) -> None:
     targets = [world.target() for _ in range(3)]
     for turn in range(3):  # the second time over, slots hold what another target left there
+        expected: list[list[bytes]] = [[], [], []]
+        answers = []
         for number, payload in enumerate(PAYLOADS[:SLOTS]):
-            world.ask(targets[(number + turn) % 3], payload)
+            whose = (number + turn) % 3
+            world.ask(targets[whose], payload)
+            targets[whose].send(payload, host(world.far))
+            expected[whose].append(payload)
+            answers.append((payload, targets[whose].host))
         world.go()
-        for number, target in enumerate(targets):
-            expected = [
-                payload
-                for position, payload in enumerate(PAYLOADS[:SLOTS])
-                if (position + turn) % 3 == number
-            ]
-            assert target.all() == expected
+        assert [target.all() for target in targets] == expected
+        assert world.answers() == answers
     assert (world.missing, world.lost) == ([], 0)
 
 
@@ -264,18 +265,6 @@ def test_a_batch_may_leave_by_several_ports(world: World) -> None:
         expected = [(number.encode(), host(port)) for number in numbers]
         assert target.all_with_senders() == expected
     other.stopListening()
-
-
-def test_a_batch_may_come_from_several_targets(world: World) -> None:
-    targets = [world.target() for _ in range(3)]
-    for turn in range(3):
-        expected = []
-        for number, payload in enumerate(PAYLOADS[:SLOTS]):
-            target = targets[(number + turn) % 3]
-            target.send(payload, host(world.far))
-            expected.append((payload, target.host))
-        world.go()
-        assert world.answers() == expected
 
 
 @pytest.mark.parametrize("size", [0, 1, 1200, LARGEST - 10])
@@ -322,26 +311,18 @@ def test_an_owner_may_make_a_route(world: World) -> None:
 
 
 def test_strangers_and_what_has_no_header_go_to_the_owner(world: World) -> None:
+    """A slot keeps what it held: a datagram that is too short must not be read with the octets of another."""
     target, stranger = world.target(), world.plain()
-    garbage = [b"", b"x", header(target)[:9]]
+    world.ask(target, *[b"x"] * SLOTS)
+    world.go(20)
+    garbage = [b"", b"x", header(target)[:5], header(target)[:9]]
     for data in garbage:
         world.client.send(data, host(world.near))
     stranger.send(header(target) + b"mine", host(world.near))
     world.go()
-    assert target.all() == []
+    assert target.all() == [b"x"] * SLOTS
     expected = [(True, data, world.client.host) for data in garbage]
     assert world.missing == [*expected, (True, header(target) + b"mine", stranger.host)]
-
-
-def test_octets_of_another_datagram_are_no_header(world: World) -> None:
-    """A slot keeps what it held: a datagram that is too short must not be read with them."""
-    target = world.target()
-    world.ask(target, b"x")
-    world.go()
-    world.client.send(header(target)[:5], host(world.near))
-    world.go()
-    assert target.all() == [b"x"]
-    assert [data for _, data, _ in world.missing] == [header(target)[:5]]
 
 
 def test_a_route_is_for_one_port_of_the_clients(world: World) -> None:
@@ -569,26 +550,27 @@ def test_a_port_that_waits_and_is_stopped_stays_so(world: World, port: Any) -> N
     assert world.missing == []
 
 
+def no_socket(*arguments: Any) -> Any:
+    raise OSError(errno.EMFILE, "")
+
+
 @pytest.mark.parametrize(
-    ("zone", "number"), [("lo", errno.EADDRNOTAVAIL), ("no-such", errno.ENODEV)]
+    ("host", "make", "number"),
+    [
+        ("fe80::7%lo", socket.socket, errno.EADDRNOTAVAIL),
+        ("fe80::7%no-such", socket.socket, errno.ENODEV),
+        (HOST, no_socket, errno.EMFILE),
+    ],
+    ids=["not ours", "no such zone", "no descriptor"],
 )
-def test_an_address_to_bind_has_its_zone(world: World, zone: str, number: int) -> None:
-    """The system would call one without a zone invalid (EINVAL)."""
-    with pytest.raises(CannotListenError) as raised:
-        SinglePort(world.poller, f"fe80::7%{zone}", 0, True, world, world.share, BUFFER)
-    assert raised.value.socketError.errno == number
-
-
-def test_a_port_for_which_there_is_no_descriptor_is_none(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def test_a_port_that_cannot_be_is_none(
+    world: World, monkeypatch: pytest.MonkeyPatch, host: str, make: Any, number: int
 ) -> None:
-    def refuse(*arguments: Any) -> Any:
-        raise OSError(errno.EMFILE, "")
-
-    monkeypatch.setattr(socket, "socket", refuse)
+    """The system would call an address without its zone invalid (EINVAL)."""
+    monkeypatch.setattr(socket, "socket", make)
     with pytest.raises(CannotListenError) as raised:
-        world.port(True)
-    assert raised.value.socketError.errno == errno.EMFILE
+        SinglePort(world.poller, host, 0, True, world, world.share, BUFFER)
+    assert raised.value.socketError.errno == number
 
 
 def test_what_the_kernel_drops_is_counted(world: World) -> None:

@@ -319,22 +319,6 @@ async def test_an_end_is_passed_on_and_the_other_direction_goes_on(
 
 
 @pytest_twisted.ensureDeferred
-async def test_both_ends_wait_behind_stalled_readers(join: Any) -> None:
-    joined = await join()
-    joined.shrink()
-    joined.relay.start()
-    data = pattern(1 << 22)
-    sent = {each: await joined.stuff(each, data) for each in (joined.client, joined.target)}
-    for each in sent:
-        each.end()
-    await until(lambda: joined.target.sees_now() == "end")
-    assert (joined.target.value(), joined.done) == (data[: sent[joined.client]], [])
-    await until(lambda: joined.client.sees_now() == "end")
-    assert joined.client.value() == data[: sent[joined.target]]
-    await until(lambda: joined.done)
-
-
-@pytest_twisted.ensureDeferred
 async def test_an_end_waits_behind_octets_that_a_stalled_reader_has_not_read(
     join: Any, one: str
 ) -> None:
