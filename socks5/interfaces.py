@@ -210,7 +210,7 @@ class IStream(Interface):
     )
 
 
-Judge = Callable[..., "Verdict | Deferred[Verdict]"]
+Judge = Callable[..., Verdict | Deferred[Verdict]]
 """How a way asks the session's rules of that moment: :meth:`ISession.judge`."""
 
 
@@ -308,7 +308,10 @@ class IDatagramReceiver(Interface):
         """That many datagrams, with that many octets of payload, have passed in a batch."""
 
     def dropped(why: str, count: int = 1) -> None:
-        """That many datagrams were dropped, for that reason: a few words."""
+        """That many datagrams were dropped, for that reason: a few words.
+
+        :param count: may be 0, which is nothing.
+        """
 
     def crashed(failure: Failure) -> None:
         """A bug, which would meet every datagram."""

@@ -48,7 +48,7 @@ class DatagramSockets:
     :param share: the client's, what their work is counted against.
     :param buffer: octets of receive buffer; the kernel's memory for datagrams is everybody's, so those of a client
         with many associations are smaller.
-    :ivar is_batched: whether those of IPv4 move batches, by :attr:`routes`, where that is possible.
+    :ivar is_batched: whether those of IPv4 move batches, by ``routes``, where that is possible.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class DatagramSockets:
     def open(self, interface: str, port: int) -> Any:
         """Open one, whose port is ours from then on.
 
-        :raises CannotListenError: the port is taken, or this host has no such address.
+        :raises twisted.internet.error.CannotListenError: the port is taken, or this host has no such address.
         """
         opened = self._listen(interface, port)
         bound = opened.getHost()

@@ -154,7 +154,7 @@ class DirectDatagrams:
     def _socket(self, is_ipv6: bool) -> Any:
         """The socket of a family, opened for its first datagram.
 
-        :raises CannotListenError: this host has no such family, or no port left.
+        :raises twisted.internet.error.CannotListenError: this host has no such family, or no port left.
         """
         port = self._socket_for.get(is_ipv6)
         if port is None:
@@ -318,9 +318,7 @@ class DirectDatagrams:
         self._count_lost()
 
     def _count_lost(self) -> None:
-        lost = self._sockets.take_lost()
-        if lost:
-            self.drop("receive buffer", lost)
+        self.drop("receive buffer", self._sockets.take_lost())
 
     def close(self) -> None:
         """See :meth:`socks5.interfaces.IDatagrams.close`; may be called twice."""

@@ -64,7 +64,7 @@ class ClientDatagrams:
         """Listen on the control connection's local address, on a port of the configured range.
 
         :returns: what the client is told.
-        :raises CannotListenError: every port of the range is taken.
+        :raises twisted.internet.error.CannotListenError: every port of the range is taken.
         """
         self._port = self._listen()
         bound = address_of(self._port.getHost())

@@ -60,5 +60,5 @@ class Fragments:
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        assert timer is not None
+        timer.cancel()

@@ -63,18 +63,17 @@ class StreamCommand:
             else:
                 self._join(stream)
         except Exception:  # here, for whoever calls knows nothing of the session
-            self._crashed(Failure())
+            self._crashed(Failure(), stream)
 
     def failed(self, failure: Failure) -> None:
         """There will be none."""
         if not self._is_stopped:
             self.session.fail(failure)
 
-    def _crashed(self, failure: Failure) -> None:
+    def _crashed(self, failure: Failure, stream: IStream) -> None:
         self.session.crashed(failure)
-        if self._stream is not None:
-            transport: Any = self._stream.transport
-            transport.abortConnection()
+        transport: Any = stream.transport
+        transport.abortConnection()
 
     def _join(self, stream: IStream) -> None:
         session = self.session
@@ -89,7 +88,7 @@ class StreamCommand:
             self.waiting = verdict
         judged(stream, verdict, self._join, self._refused)
         if isinstance(verdict, Deferred):
-            verdict.addErrback(self._crashed)
+            verdict.addErrback(self._crashed, stream)
 
     def _refused(self) -> None:
         self.failed(Failure(NotAllowed("the rules were replaced, and forbid it")))

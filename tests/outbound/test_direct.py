@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import (
     ConnectError,
     ConnectionLost,
@@ -22,7 +22,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from socks5.access import Verdict
+from socks5.access import ALLOWED, DENIED, Verdict
 from socks5.interfaces import IDialer, IStream
 from socks5.outbound import direct
 from socks5.outbound.attempts import Stream
@@ -194,6 +194,38 @@ def test_a_question_that_raises_fails_the_dial() -> None:
     world.dial(allowed=lambda _: 1 / 0 > 0)
     assert outcome(world).check(ZeroDivisionError)
     assert world.dialled == []
+
+
+def test_addresses_are_judged_one_after_the_other_where_that_takes_a_while() -> None:
+    world, verdicts = World(IPV4), {host: Deferred[Verdict]() for host in IPV4}
+    world.dial(allowed=verdicts.__getitem__)
+    for host, verdict in zip(IPV4, (DENIED, ALLOWED, ALLOWED), strict=True):
+        assert (world.asked[-1], world.dialled) == (host, [])
+        verdicts[host].callback(verdict)
+    assert world.dialled == IPV4[1:2]
+
+
+@pytest.mark.parametrize("target", [NAME, Address(IPV4[0], 80)])
+@pytest.mark.parametrize("verdict", [ALLOWED, DENIED, None])
+def test_an_address_waits_for_its_verdict(target: Address, verdict: Verdict | None) -> None:
+    given_up: list[object] = []
+    world, waiting = World(IPV4[:1]), Deferred[Verdict](given_up.append)
+    world.dial(target, allowed=lambda _: waiting)
+    assert world.dialled == world.given == []
+    if verdict is None:
+        world.dialling.cancel()
+        assert given_up == [waiting]
+        assert outcome(world).check(CancelledError)
+        return
+    waiting.callback(verdict)
+    assert world.dialled == (IPV4[:1] if verdict.is_allowed else [])
+    assert verdict.is_allowed or outcome(world).check(NotAllowed)
+
+
+def test_so_many_are_tried_and_no_more_are_asked_for() -> None:
+    world = World(MANY)
+    world.dial(allowed=lambda _: succeed(ALLOWED))
+    assert len(world.asked) == direct.MOST_ATTEMPTS
 
 
 # ---------------------------------------------------------------- names whose addresses do not work

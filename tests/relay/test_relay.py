@@ -535,6 +535,21 @@ def test_stopping_waits_for_a_stalled_reader_only_so_long(begin: Any) -> None:
     world.assert_over("closing and silent")
 
 
+@pytest.mark.parametrize("before", ["nothing", "a stop", "a reset"])
+def test_stopping_by_force_waits_for_nobody(begin: Any, before: str) -> None:
+    world = begin(other_window=0)
+    world.one.deliver(MUCH)
+    world.turn()
+    if before == "a stop":
+        world.relay.stop("shutdown")
+    elif before == "a reset":
+        world.one.deliver_reset()
+    world.relay.stop("shutdown", by_force=True)
+    world.turn()
+    assert world.other.far_sees == "reset"
+    world.assert_over("shutdown")
+
+
 def test_stopping_what_is_closing_already_does_not_change_why(begin: Any) -> None:
     world = begin(one_window=0)
     world.one.deliver_end()

@@ -7,17 +7,23 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import DNSLookupError, MessageLengthError
+from zope.interface.verify import verifyObject
 
 from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.access import ALLOWED, DENIED, Reason, Verdict
+from socks5.interfaces import ICommand
 from socks5.net.own import ports_of
 from socks5.net.turns import LOOKUP, turns_of
 from socks5.outbound import ourselves
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
+from socks5.protocol.messages import Command
+from socks5.server.associate import Associate
 from tests.support import sessions
 from tests.support.failures import Failures
-from tests.support.providers import Allow, Logins
+from tests.support.providers import Allow, Begun, Logins
 from tests.support.reactor import FakeUDPPort
 from tests.support.sessions import (
     ASSOCIATE,
@@ -983,6 +989,139 @@ def test_a_client_whose_port_becomes_the_proxys_gets_nothing() -> None:
     assert association.received == []
     assert association.sent == [(b"ping", TARGET)]
     assert association.dropped == {"ourselves": 2}
+
+
+# ---------------------------------------------------------------- verdicts that come later, and new rules
+
+
+class Judged(Association):
+    """An association whose targets' verdicts a test gives. They are asked for twice: without and with the address."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.verdicts: list[Deferred[Verdict]] = []
+        rules = Allow(lambda access, _: self._wait() if access.target.port else ALLOWED)
+        super().__init__(Settings(**settings), rules=rules)
+
+    def _wait(self) -> Deferred[Verdict]:
+        self.verdicts.append(Deferred())
+        return self.verdicts[-1]
+
+    def answer(self, *verdicts: Verdict) -> None:
+        for verdict in verdicts:
+            waiting, self.verdicts = self.verdicts, []
+            for each in waiting:
+                each.callback(verdict)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "dropped"),
+    [
+        ([ALLOWED, ALLOWED], {}),
+        ([DENIED], {"not allowed": 1}),
+        ([ALLOWED, DENIED], {"not allowed": 1}),
+    ],
+)
+def test_a_datagram_waits_for_its_verdicts(
+    verdicts: list[Verdict], dropped: dict[str, int]
+) -> None:
+    association = Judged()
+    association.ask()
+    assert association.sent == []
+    association.answer(*verdicts)
+    assert association.dropped == dropped
+    assert association.sent == ([] if dropped else [(b"ping", TARGET)])
+
+
+def test_so_do_a_name_s_addresses() -> None:
+    association = Judged()
+    association.server.resolver.answers[b"example.org"] = [TARGET[0], OTHER[0]]
+    association.ask((b"example.org", 53))
+    association.answer(ALLOWED, DENIED, ALLOWED)
+    assert association.sent == [(b"ping", OTHER)]
+
+
+@pytest.mark.parametrize("bounds", [{"udp_names_waiting": 2}, {"udp_octets_waiting": 8}])
+def test_so_many_wait_and_no_more(bounds: dict[str, int]) -> None:
+    association = Judged(**bounds)
+    association.ask(TARGET, OTHER, SAME_HOST)
+    assert association.dropped == {"too many verdicts": 1}
+    association.answer(*[ALLOWED] * 2)
+    assert association.sent == [(b"ping", TARGET), (b"ping", OTHER)]
+    association.ask(("192.0.2.99", 53))
+    association.answer(*[ALLOWED] * 2)
+    assert len(association.sent) == 3
+
+
+def test_what_waits_is_given_up_with_the_association() -> None:
+    association = Judged()
+    association.ask()
+    [verdict] = association.verdicts
+    association.client.end()
+    assert verdict.called
+    assert turns_of(association.reactor).share_of(HOST).budget.octets_waiting == 0
+    assert association.dropped == {}
+
+
+def test_rules_that_were_replaced_judge_the_next_datagram() -> None:
+    verdicts = {TARGET[0]: True, OTHER[0]: True}
+    commands = Begun(Command.UDP_ASSOCIATE, Associate)
+    rules = Allow(lambda access, _: verdicts.get(access.target.text, True))
+    association = Association(rules=rules, commands=commands)
+    assert verifyObject(ICommand, commands.begun[0])
+    association.ask(TARGET, OTHER)
+    verdicts[TARGET[0]] = False
+    assert commands.begun[0].rejudge() is True
+    association.far[0].receive(b"pong", TARGET)
+    association.ask(TARGET, OTHER)
+    association.far[0].receive(b"pong", OTHER)
+    assert association.sent == [(b"ping", TARGET), (b"ping", OTHER), (b"ping", OTHER)]
+    assert association.received == [(b"pong", OTHER, FROM)]
+    assert association.dropped == {"unasked": 1, "not allowed": 1}
+
+
+def test_a_datagram_behind_the_end_in_one_reading_is_nothing() -> None:
+    association = Association()
+    association.ask()
+    association.client.end()
+    for port in (association.near, *association.far):
+        port.protocol.datagramReceived(b"late", FROM)
+    assert association.dropped == {}
+
+
+def test_what_the_kernel_does_not_take_of_a_batch_is_counted() -> None:
+    association = Association()
+    association.server.dialer.opened.unsendable(False, 2)
+    assert association.dropped == {"unsendable": 2}
+
+
+def test_rules_that_fail_to_give_a_verdict_are_a_bug(failures: Failures) -> None:
+    association = Association()
+    association.client.session.factory.rules = Allow(lambda *_: fail(RuntimeError("a bug")))
+    association.ask()
+    assert failures.take(RuntimeError) == ["a bug"]
+    assert not association.is_alive
+
+
+def test_a_verdict_of_the_rules_before_sends_nothing() -> None:
+    association = Judged()
+    association.ask()
+    association.server.dialer.opened.rejudge()
+    assert association.verdicts[0].called
+    assert association.dropped == {"not allowed": 1}
+
+
+@pytest.mark.parametrize("within", [0.0, 10.0])
+def test_an_end_from_outside_comes_at_once(within: float) -> None:
+    commands = Begun(Command.UDP_ASSOCIATE, Associate)
+    association = Association(commands=commands)
+    association.ask()
+    assert (commands.begun[0].far, commands.begun[0].client_ended()) == (None, False)
+    for _ in range(2):
+        commands.begun[0].stop(Reason.KICKED, within)
+    assert commands.begun[0].rejudge() is True
+    assert not any(port.is_listening for port in (association.near, *association.far))
+    assert [record.reason for record in association.server.records] == [Reason.KICKED]
+    assert not association.client.is_connected
 
 
 # ---------------------------------------------------------------- fragments

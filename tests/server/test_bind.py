@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.internet.error import DNSLookupError
 
 from socks5 import OutgoingFamily, PerFamily, Settings
+from socks5.access import ALLOWED, DENIED, Verdict
 from socks5.outbound import peers
 from socks5.relay.relay import RESET_DELAYS
 from socks5.server import stream_command
@@ -295,6 +297,54 @@ def test_rules_judge_the_peer() -> None:
     assert not comes(port, PEER)
     assert comes(port, STRANGER)
     assert [host for _, host in rules.asked] == [None, "192.0.2.80", "192.0.2.81"]
+
+
+class Waiting:
+    """Peers of one BIND, and the verdicts that they wait for."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.verdicts: list[Deferred[Verdict]] = []
+        self.server = Server(Settings(**settings), rules=Allow(self._judge))
+        self.client, self.port = listening(self.server, ANYONE)
+        self.peers = [self.port.connect(address(f"192.0.2.{host}", 20)) for host in range(8)]
+        self.server.reactor.turn()
+        self.client.received()
+
+    def _judge(self, _: object, host: str | None) -> Any:
+        if host is None:
+            return ALLOWED
+        self.verdicts.append(Deferred())
+        return self.verdicts[-1]
+
+    @property
+    def connected(self) -> list[int]:
+        self.server.reactor.turn()
+        return [host for host, peer in enumerate(self.peers) if peer.connected]
+
+
+def test_peers_wait_for_their_verdicts_and_the_first_that_is_allowed_comes_in() -> None:
+    waiting = Waiting()
+    assert not comes(waiting.port, STRANGER), "no more than eight wait"
+    waiting.peers[1].deliver(b"early")
+    waiting.verdicts[0].callback(DENIED)
+    waiting.peers[2].deliver_reset()
+    waiting.verdicts[1].callback(ALLOWED)
+    assert waiting.client.received() == octets("05 00 00 01 c0000201 0014") + b"early"
+    assert waiting.connected == [1]
+    assert all(verdict.called for verdict in waiting.verdicts)
+    assert not waiting.port.is_listening
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_none_waits_longer_than_the_command(is_late: bool) -> None:
+    waiting = Waiting(bind_timeout=60)
+    if is_late:
+        waiting.server.reactor.advance(60)
+        assert waiting.client.received() == refusal(6)
+    else:
+        waiting.client.end()
+    assert waiting.connected == []
+    assert all(verdict.called for verdict in waiting.verdicts)
 
 
 def test_client_elsewhere_cannot_let_this_host_in() -> None:

@@ -15,7 +15,7 @@ from twisted.internet.error import (
 
 from socks5 import PerFamily, Settings
 from socks5.protocol.address import Address
-from socks5.protocol.errors import LocalProtocolError
+from socks5.protocol.errors import LocalProtocolError, ReplyError
 from socks5.relay.relay import RESET_DELAYS
 from tests.support.failures import Failures
 from tests.support.providers import Allow
@@ -91,6 +91,8 @@ def test_reply_waits_for_the_target() -> None:
         (TCPTimedOutError(), 6),
         (ConnectError(), 1),
         (OSError(), 1),
+        (ReplyError.for_code(4, "said another proxy"), 4),
+        (ReplyError.for_code(0x91, "said another proxy"), 0x91),
     ],
 )
 def test_every_failure_has_its_reply(error: Exception, code: int) -> None:

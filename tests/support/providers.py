@@ -95,10 +95,11 @@ class FakeDialer(DirectDialer):
     """Every dial waits for :meth:`succeed` or :meth:`fail`; the rest is done directly.
 
     ``targets`` holds what was dialled, ``askers`` who asked for each, ``cancelled`` what was given up,
-    ``judge`` the question that the last dial brought, ``receiver`` who had datagrams opened last.
+    ``judge`` the question that the last dial brought, ``receiver`` who had datagrams ``opened`` last.
     """
 
     receiver: Any
+    opened: IDatagrams
 
     def __init__(self, reactor: Any, resolver: IResolver | None = None) -> None:
         super().__init__(reactor, resolver or FakeResolver())
@@ -124,7 +125,8 @@ class FakeDialer(DirectDialer):
         self, access: Access, judge: Judge, receiver: Any, **circumstances: Any
     ) -> IDatagrams:
         self.receiver = receiver
-        return super().open_datagrams(access, judge, receiver, **circumstances)
+        self.opened = super().open_datagrams(access, judge, receiver, **circumstances)
+        return self.opened
 
     def succeed(self, **options: Any) -> FakeTransport:
         """The latest dial connects.
@@ -262,6 +264,22 @@ class Logins:
 
     def refuse(self, error: Exception | None = None) -> None:
         self._verdict.errback(error or UnauthorizedLogin())
+
+
+class Begun(dict[int, Any]):
+    """Serves a command, and keeps what it has ``begun``.
+
+    :param kind: the command's class.
+    """
+
+    def __init__(self, command: int, kind: Callable[[ISession], Any]) -> None:
+        super().__init__({command: self._begin})
+        self._kind = kind
+        self.begun: list[Any] = []
+
+    def _begin(self, session: ISession) -> Any:
+        self.begun.append(self._kind(session))
+        return self.begun[-1]
 
 
 @implementer(ICommand)

@@ -1,0 +1,270 @@
+"""One contract for every way to a target, asked by clients on real sockets: sockets of our own, Twisted's, and a way in
+memory, that has none.
+"""
+
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from zope.interface.verify import verifyObject
+
+from socks5.access import ALLOWED, DENIED, Verdict
+from socks5.interfaces import IDialer
+from socks5.outbound.direct import DirectDialer
+from socks5.protocol.address import Address
+from tests.sockets.clients import Far, Network, Proxy, Target, packed
+from tests.sockets.streams import FakeFar
+from tests.sockets.wires import WithoutPoller, until
+from tests.support.memory import BOUND, MemoryDialer
+from tests.support.providers import Allow, FakeResolver
+
+ELSEWHERE = Address("127.0.0.9", 9)
+"""Whom the rules of a test may single out."""
+
+ANYBODY = packed("0.0.0.0", 0)
+
+
+class Direct(Network):
+    """Targets on this host."""
+
+    def __init__(self, stack: ExitStack, reactor: Any) -> None:
+        super().__init__(stack)
+        self.dialer = DirectDialer(reactor, FakeResolver())
+
+    async def reached(self, target: Target) -> tuple[Any, tuple[str, int]]:
+        """A target's end of the connection to it, and where that comes from."""
+        return await target.accept()
+
+    async def come(self, bound: tuple[str, int], host: str = "127.0.0.1") -> tuple[Any, Any]:
+        """A peer that connects to where it is awaited, and its address."""
+        peer = self.connect(bound, source=host)
+        return peer, peer.host
+
+
+class MemoryTarget:
+    """What listens in memory."""
+
+    host = ("192.0.2.80", 80)
+
+
+class MemoryDatagramTarget:
+    """The same for datagrams; see :class:`Datagrams`."""
+
+    def __init__(self, dialer: MemoryDialer, number: int) -> None:
+        self._dialer = dialer
+        self.host = (f"192.0.2.{number}", 53)
+
+    async def receive(self) -> tuple[bytes, Any]:
+        [datagrams] = self._dialer.datagrams
+        await until(lambda: any(target == Address(*self.host) for _, target in datagrams.sent))
+        return datagrams.sent.pop(0)[0], None
+
+    def send(self, data: bytes, to: object) -> None:
+        self._dialer.datagrams[0].answer(data, Address(*self.host))
+
+
+class FarInMemory(FakeFar):
+    """The far end of a stream in memory, as :class:`Far` is a real one's."""
+
+    async def receive(self, count: int) -> bytes:
+        await until(lambda: self.count >= count or self.sees)
+        return self.value()[:count]
+
+    async def rest(self) -> bytes:
+        await until(self.sees_now)
+        return self.value()
+
+
+class Memory:
+    """Targets in memory."""
+
+    def __init__(self, stack: ExitStack, reactor: Any) -> None:
+        self.dialer = MemoryDialer(reactor)
+        self._numbers = iter(range(53, 60))
+
+    def listen(self) -> MemoryTarget:
+        self.dialer.targets.add(Address(*MemoryTarget.host))
+        return MemoryTarget()
+
+    def refusing(self) -> tuple[str, int]:
+        return "192.0.2.81", 80
+
+    async def reached(self, target: MemoryTarget) -> tuple[Any, tuple[str, int]]:
+        await until(lambda: self.dialer.accepted)
+        return FarInMemory(self.dialer.accepted[0].transport), (BOUND.text, BOUND.port)
+
+    async def come(self, bound: tuple[str, int], host: str = "127.0.0.1") -> tuple[Any, Any]:
+        assert bound == (BOUND.text, BOUND.port)
+        before = len(self.dialer.accepted)
+        self.dialer.ports[0].connect(Address(host, 20))
+        if len(self.dialer.accepted) == before:
+            return None, (host, 20)
+        return FarInMemory(self.dialer.accepted[-1].transport), (host, 20)
+
+    def datagrams(self) -> MemoryDatagramTarget:
+        return MemoryDatagramTarget(self.dialer, next(self._numbers))
+
+
+@pytest.fixture(params=["own", "twisted", "memory"])
+def world(request: pytest.FixtureRequest) -> Any:
+    from twisted.internet import reactor
+
+    kind = Memory if request.param == "memory" else Direct
+    with ExitStack() as stack:
+        yield kind(stack, WithoutPoller(reactor) if request.param == "twisted" else reactor)
+
+
+def judging(verdict: Any) -> Allow:
+    """Rules that say that of some address, and let everybody go anywhere else."""
+    return Allow(lambda _, host: verdict if host == ELSEWHERE.text else ALLOWED)
+
+
+def test_every_way_is_one(world: Any) -> None:
+    assert verifyObject(IDialer, world.dialer)
+
+
+# ---------------------------------------------------------------- CONNECT
+
+
+@pytest_twisted.ensureDeferred
+async def test_octets_and_ends_pass_both_ways(serve: Any, world: Any) -> None:
+    proxy: Proxy = await serve(dialer=world.dialer)
+    target = world.listen()
+    client = await proxy.client(1, packed(*target.host), b"a question")
+    far, source = await world.reached(target)
+    assert await client.reply() == (0, source)
+    client.end()
+    assert await far.rest() == b"a question"
+    far.send(b"an answer")
+    far.end()
+    assert await client.rest() == b"an answer"
+    await proxy.gone()
+    [record] = proxy.records
+    assert (record.bytes_up, record.bytes_down, record.reason) == (10, 9, "target closed")
+    assert record.bound == str(Address(*source))
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_listens(serve: Any, world: Any) -> None:
+    proxy: Proxy = await serve(dialer=world.dialer)
+    client = await proxy.client(1, packed(*world.refusing()))
+    assert (await client.reply())[0] == 5
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("command", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_who_is_refused_is_not_reached(
+    serve: Any, world: Any, command: int, is_late: bool
+) -> None:
+    verdict: Deferred[Verdict] = Deferred()
+    proxy: Proxy = await serve(dialer=world.dialer, rules=judging(verdict if is_late else DENIED))
+    client = await proxy.client(command, ELSEWHERE.encode())
+    if is_late:
+        verdict.callback(DENIED)
+    assert (await client.reply())[0] == 2
+
+
+@pytest.mark.parametrize("command", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_waits_for_no_verdict(
+    serve: Any, world: Any, command: int
+) -> None:
+    given_up: list[object] = []
+    verdict: Deferred[Verdict] = Deferred(given_up.append)
+    proxy: Proxy = await serve(dialer=world.dialer, rules=(rules := judging(verdict)))
+    client = await proxy.client(command, ELSEWHERE.encode())
+    await until(lambda: len(rules.asked) == 2)
+    client.close()
+    await proxy.gone()
+    assert given_up == [verdict]
+
+
+# ---------------------------------------------------------------- BIND
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_is_awaited_and_met(serve: Any, world: Any) -> None:
+    proxy: Proxy = await serve(dialer=world.dialer, rules=Allow())
+    client = await proxy.client(2, packed("127.0.0.2", 0))
+    code, bound = await client.reply()
+    stranger, _ = await world.come(bound, "127.0.0.3")
+    peer, host = await world.come(bound, "127.0.0.2")
+    assert (code, await client.reply()) == (0, (0, host))
+    if stranger is not None:
+        await until(stranger.sees_now)
+    client.send(b"up")
+    assert await peer.receive(2) == b"up"
+    peer.send(b"down")
+    assert await client.receive(4) == b"down"
+    client.close()
+    assert await peer.rest() is not None
+    peer.end()
+    await proxy.gone()
+    assert [record.bound for record in proxy.records] == [str(Address(*host))]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_waits_for_its_verdict(serve: Any, world: Any) -> None:
+    """Unread; whoever is judged at once may come before it."""
+    verdict: Deferred[Verdict] = Deferred()
+    proxy: Proxy = await serve(dialer=world.dialer, rules=(rules := judging(verdict)))
+    client = await proxy.client(2, ANYBODY)
+    _, bound = await client.reply()
+    peer, host = await world.come(bound, ELSEWHERE.text)
+    await until(lambda: rules.asked[-1][1] == ELSEWHERE.text)
+    if peer is not None:
+        peer.send(b"early")
+    verdict.callback(ALLOWED)
+    assert await client.reply() == (0, host)
+    if peer is not None:
+        assert await client.receive(5) == b"early"
+    client.close()
+    await until(lambda: not list(proxy.factory.sessions) or peer is None or peer.sees_now())
+    if peer is not None:
+        peer.close() if isinstance(peer, Far) else peer.end()
+
+
+# ---------------------------------------------------------------- UDP ASSOCIATE
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_datagrams_pass_both_ways(serve: Any, world: Any, is_late: bool) -> None:
+    target, other = world.datagrams(), world.datagrams()
+    verdict: Deferred[Verdict] = Deferred()
+    asked: list[Any] = []
+
+    def decide(access: Any, host: Any) -> Any:
+        if host is None or access.target.port != target.host[1]:
+            return ALLOWED
+        asked.append(host)
+        return verdict if is_late and len(asked) == 1 else ALLOWED
+
+    proxy: Proxy = await serve(dialer=world.dialer, rules=Allow(decide))
+    control, client = await proxy.associate()
+    client.ask(target.host, b"first")
+    if is_late:
+        await until(lambda: asked)
+        verdict.callback(ALLOWED)
+    payload, source = await target.receive()
+    client.ask(target.host, b"second")
+    assert [payload, (await target.receive())[0]] == [b"first", b"second"]
+    target.send(b"pong", source)
+    assert await client.answer() == (b"pong", target.host)
+    client.ask(other.host)
+    await other.receive()
+    control.close()
+    await proxy.gone()
+    [record] = proxy.records
+    assert (record.bytes_up, record.bytes_down, record.drops) == (15, 4, {})
+
+
+@pytest_twisted.ensureDeferred
+async def test_datagrams_that_are_refused_are_dropped(serve: Any, world: Any) -> None:
+    proxy: Proxy = await serve(dialer=world.dialer, rules=judging(DENIED))
+    _, client = await proxy.associate()
+    client.ask((ELSEWHERE.text, 9))
+    await until(lambda: proxy.counters.dropped == {"not allowed": 1})
