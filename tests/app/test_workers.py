@@ -60,57 +60,38 @@ def test_a_worker_knows_itself_by_its_environment(monkeypatch: pytest.MonkeyPatc
     assert Worker.from_environment() is None, "what it starts is no worker"
 
 
-@pytest.mark.parametrize("by_hang_up", [False, True])
-def test_a_worker_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch, by_hang_up: bool) -> None:
-    class Watching:
-        running = True
+class Watching:
+    """A reactor that watches what the parent's end tells."""
 
-        def __init__(self) -> None:
-            self.readers: list[Any] = []
-            self.is_stopped = False
+    def __init__(self, running: bool) -> None:
+        self.running = running
+        self.readers: list[Any] = []
+        self.stops = 0
+        self.addReader, self.removeReader = self.readers.append, self.readers.remove
 
-        def addReader(self, reader: Any) -> None:
-            self.readers.append(reader)
+    def stop(self) -> None:
+        self.stops += 1
 
-        def removeReader(self, reader: Any) -> None:
-            self.readers.remove(reader)
 
-        def stop(self) -> None:
-            self.is_stopped = True
-
-    watching = Watching()
+@pytest.mark.parametrize(("by_hang_up", "running"), [(False, True), (True, True), (True, False)])
+def test_a_worker_ends_with_its_parent_but_not_twice(
+    by_hang_up: bool, running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = Watching(running)
     Worker(1, [], 1, 2, 3).watch_parent(watching)
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "Ctrl-C is for the parent"
     (watch,) = watching.readers
     verifyObject(IReadDescriptor, watch)
-    assert watch.fileno() == 0
-    assert watch.logPrefix() == "parent"
+    assert (watch.fileno(), watch.logPrefix()) == (0, "parent")
     said = [b"x", b""]
     monkeypatch.setattr(os, "read", lambda fd, size: said.pop(0))
     watch.doRead()
-    assert not watching.is_stopped
+    assert watching.readers == [watch]
     if by_hang_up:
         watch.connectionLost(None)
     else:
         watch.doRead()
-    assert watching.is_stopped
-    assert watching.readers == []
-
-
-def test_the_end_of_the_reactor_ends_nothing_twice() -> None:
-    class Stopped:
-        running = False
-
-        def addReader(self, reader: Any) -> None:
-            self.reader = reader
-
-        def removeReader(self, reader: Any) -> None:
-            del self.reader
-
-    stopped = Stopped()
-    Worker(1, [], 1, 2, 3).watch_parent(stopped)
-    stopped.reader.connectionLost(None)
-    assert not hasattr(stopped, "reader")
+    assert (watching.readers, watching.stops) == ([], running)
 
 
 # ---------------------------------------------------------------- starting and ending them
@@ -138,82 +119,80 @@ class Spawner(Clock):
     def signalProcess(self, name: str | int) -> None:
         self.signals.append(name)
 
+    def end(self, number: int, status: int | None = None) -> None:
+        """A process that was started ends with a status, or by a signal."""
+        life = self.spawned[number][0]
+        life.processEnded(Failure(ProcessTerminated(status, None if status else 9)))
+
+
+class Parent(Spawner):
+    """Two workers, and what they do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        opener = PortsForWorkers(self, 2)
+        self.port = opener.open(TCP(0, "127.0.0.1"), Factory())
+        self.workers: Any = Workers(self, opener, ["--port", "1"], 2, self.reasons.append)
+        self.workers.startService()
+
+    def beat(self, number: int, sign: bytes = b"0\n") -> None:
+        """A process that was started gives a sign of life."""
+        self.spawned[number][0].childDataReceived(self.workers.heart, sign)
+
+    def restart(self) -> None:
+        self.advance(supervisor.RESTART_DELAY)
+
 
 @pytest.fixture
-def spawner() -> Spawner:
-    return Spawner()
-
-
-@pytest.fixture
-def workers(spawner: Spawner) -> Any:
-    opener = PortsForWorkers(spawner, 2)
-    port = opener.open(TCP(0, "127.0.0.1"), Factory())
-    made = Workers(spawner, opener, ["--port", "1"], 2, spawner.reasons.append)
-    made.startService()
+def parent() -> Iterator[Parent]:
+    made = Parent()
     yield made
-    if made.running:
-        made.stopService()
-    port.stopListening()
+    if made.workers.running:
+        made.workers.stopService()
+    made.port.stopListening()
 
 
 def test_each_worker_gets_its_sockets_our_output_the_table_of_ports_and_a_pipe(
-    workers: Any, spawner: Spawner
+    parent: Parent,
 ) -> None:
-    (first, second) = spawner.spawned
+    (first, second) = parent.spawned
     life, (executable, command), options = first
     output, ports, heart = (FIRST_DESCRIPTOR + number for number in (1, 2, 3))
     assert command == [executable, "-m", "socks5", "--port", "1"]
     name = name_of(TCP(0, "127.0.0.1"))
     assert options["env"][VARIABLE] == Worker(1, [name], output, heart, ports).environment
-    own, _, table = workers.descriptors_of("worker-1")
+    own, _, table = parent.workers.descriptors_of("worker-1")
     inherited = {3: own, output: 1, ports: table}
     assert options["childFDs"] == {0: "w", 1: "r", 2: "r", **inherited, heart: "r"}
     assert second[2]["childFDs"][ports] == table
-    assert second[2]["childFDs"][3] == workers.descriptors_of("worker-2")[0] != own
+    assert second[2]["childFDs"][3] == parent.workers.descriptors_of("worker-2")[0] != own
     assert life.name == "worker-1"
 
 
-def end(spawner: Spawner, number: int, status: int | None) -> None:
-    """A process that was started ends with a status, or by a signal."""
-    life = spawner.spawned[number][0]
-    life.processEnded(Failure(ProcessTerminated(status, None if status else 9)))
-
-
-def beat(workers: Any, spawner: Spawner, number: int, sign: bytes = b"0\n") -> None:
-    """A process that was started gives a sign of life."""
-    spawner.spawned[number][0].childDataReceived(workers.heart, sign)
-
-
-def test_a_worker_that_dies_is_started_again_with_the_same_sockets(
-    workers: Any, spawner: Spawner
-) -> None:
-    before = spawner.spawned[0]
-    end(spawner, 0, None)
-    spawner.advance(supervisor.RESTART_DELAY)
-    assert len(spawner.spawned) == 3
-    assert spawner.spawned[2][2]["childFDs"] == before[2]["childFDs"]
+def test_a_worker_that_dies_is_started_again_with_the_same_sockets(parent: Parent) -> None:
+    before = parent.spawned[0]
+    parent.end(0)
+    parent.restart()
+    assert len(parent.spawned) == 3
+    assert parent.spawned[2][2]["childFDs"] == before[2]["childFDs"]
 
 
 @pytest.mark.parametrize("status", [1, 2])
-def test_a_worker_that_cannot_begin_ends_the_parent(
-    status: int, workers: Any, spawner: Spawner
-) -> None:
-    end(spawner, 1, status)
-    assert spawner.reasons == [f"worker-2 ended with status {status}; its lines say why"]
-    spawner.advance(supervisor.RESTART_DELAY)
-    assert len(spawner.spawned) == 2
+def test_a_worker_that_cannot_begin_ends_the_parent(status: int, parent: Parent) -> None:
+    parent.end(1, status)
+    assert parent.reasons == [f"worker-2 ended with status {status}; its lines say why"]
+    parent.restart()
+    assert len(parent.spawned) == 2
 
 
-def test_a_worker_that_had_begun_is_started_again_whatever_its_end(
-    workers: Any, spawner: Spawner
-) -> None:
-    end(spawner, 0, None)
-    beat(workers, spawner, 1)
-    end(spawner, 1, 1)
-    spawner.advance(supervisor.RESTART_DELAY)
-    assert len(spawner.spawned) == 4
-    end(spawner, 3, 1)  # a successor that cannot begin: the others serve
-    assert spawner.reasons == []
+def test_a_worker_that_had_begun_is_started_again_whatever_its_end(parent: Parent) -> None:
+    parent.end(0)
+    parent.beat(1)
+    parent.end(1, 1)
+    parent.restart()
+    assert len(parent.spawned) == 4
+    parent.end(3, 1)  # a successor that cannot begin: the others serve
+    assert parent.reasons == []
 
 
 def refuse(*arguments: Any, **options: Any) -> None:
@@ -221,37 +200,37 @@ def refuse(*arguments: Any, **options: Any) -> None:
 
 
 def test_a_worker_that_the_system_cannot_start_is_tried_again(
-    workers: Any, spawner: Spawner, monkeypatch: pytest.MonkeyPatch, failures: Failures
+    parent: Parent, monkeypatch: pytest.MonkeyPatch, failures: Failures
 ) -> None:
-    end(spawner, 0, None)
+    parent.end(0)
     with monkeypatch.context() as patch:
-        patch.setattr(spawner, "spawnProcess", refuse)
-        spawner.advance(supervisor.RESTART_DELAY)
+        patch.setattr(parent, "spawnProcess", refuse)
+        parent.restart()
     assert len(failures.take(BlockingIOError)) == 1
-    assert workers.hand_on(signal.SIGHUP) == 1
-    spawner.pump([supervisor.RESTART_DELAY] * 3)
-    assert len(spawner.spawned) == 3
-    assert workers.hand_on(signal.SIGHUP) == 2
+    assert parent.workers.hand_on(signal.SIGHUP) == 1
+    parent.pump([supervisor.RESTART_DELAY] * 3)
+    assert len(parent.spawned) == 3
+    assert parent.workers.hand_on(signal.SIGHUP) == 2
 
 
-def test_workers_that_end_with_the_parent_are_no_reason(workers: Any, spawner: Spawner) -> None:
-    workers.stopService()
-    end(spawner, 0, 1)
-    assert spawner.reasons == []
+def test_workers_that_end_with_the_parent_are_no_reason(parent: Parent) -> None:
+    parent.workers.stopService()
+    parent.end(0, 1)
+    assert parent.reasons == []
 
 
 def test_the_lines_of_a_worker_are_the_parents_too(
-    workers: Any, spawner: Spawner, log: list[str], monkeypatch: pytest.MonkeyPatch
+    parent: Parent, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without blank ones, whole, and not without end."""
     monkeypatch.setattr(lives, "MAX_LINE", 10)
-    life, *_ = spawner.spawned[0]
+    life, *_ = parent.spawned[0]
     life.childDataReceived(1, b"one\n\ntw")
     life.childDataReceived(2, b"\tan error \xff\n \n")
     life.childDataReceived(1, b"o\n")
     life.childDataReceived(1, b"x" * 25)
     life.childDataReceived(2, b"cut")
-    end(spawner, 0, None)
+    parent.end(0)
     assert log == [
         "[worker-1] one",
         "[worker-1] \tan error \\xff",
@@ -263,130 +242,126 @@ def test_the_lines_of_a_worker_are_the_parents_too(
 
 
 def test_where_it_listens_is_said_once_all_workers_have_begun(
-    workers: Any, spawner: Spawner, log: list[str]
+    parent: Parent, log: list[str]
 ) -> None:
-    beat(workers, spawner, 0)
-    workers.begins(["127.0.0.1:1080"])
+    parent.beat(0)
+    parent.workers.begins(["127.0.0.1:1080"])
     assert log == []
-    beat(workers, spawner, 1)
-    beat(workers, spawner, 1)
+    parent.beat(1)
+    parent.beat(1)
     assert log == ["SOCKS5 proxy listens on 127.0.0.1:1080"]
 
 
 def test_a_worker_that_dies_before_all_have_begun_is_waited_for(
-    workers: Any, spawner: Spawner, log: list[str]
+    parent: Parent, log: list[str]
 ) -> None:
-    workers.begins(["127.0.0.1:1080"])
-    beat(workers, spawner, 0)
-    end(spawner, 0, None)
-    beat(workers, spawner, 1)
-    spawner.advance(supervisor.RESTART_DELAY)
+    parent.workers.begins(["127.0.0.1:1080"])
+    parent.beat(0)
+    parent.end(0)
+    parent.beat(1)
+    parent.restart()
     assert not any("listens" in line for line in log)
-    beat(workers, spawner, 2)
+    parent.beat(2)
     assert log[-1] == "SOCKS5 proxy listens on 127.0.0.1:1080"
 
 
-def test_the_end_says_how_many_sessions_all_workers_had(
-    workers: Any, spawner: Spawner, log: list[str]
-) -> None:
-    beat(workers, spawner, 0, b"7\n")
-    workers.stopService()
-    workers.ends(0)
-    beat(workers, spawner, 0, b"1\n2!\n")
-    beat(workers, spawner, 1, b"3")
+def test_the_end_says_how_many_sessions_all_workers_had(parent: Parent, log: list[str]) -> None:
+    parent.beat(0, b"7\n")
+    parent.workers.stopService()
+    parent.workers.ends(0)
+    parent.beat(0, b"1\n2!\n")
+    parent.beat(1, b"3")
     assert log == []
-    beat(workers, spawner, 1, b"0!\n")
-    end(spawner, 0, None)
-    end(spawner, 1, None)
+    parent.beat(1, b"0!\n")
+    parent.end(0)
+    parent.end(1)
     assert log == ["SOCKS5 proxy stops; open sessions: 32"]
 
 
 def test_a_worker_that_is_killed_at_the_end_is_not_waited_for(
-    workers: Any, spawner: Spawner, log: list[str]
+    parent: Parent, log: list[str]
 ) -> None:
-    beat(workers, spawner, 0, b"7\n")
-    workers.stopService()
-    beat(workers, spawner, 1, b"3!\n")
-    end(spawner, 0, None)
+    parent.beat(0, b"7\n")
+    parent.workers.stopService()
+    parent.beat(1, b"3!\n")
+    parent.end(0)
     assert log == ["SOCKS5 proxy stops; open sessions: 10"]
 
 
-def pass_time(spawner: Spawner, seconds: int) -> None:
+def pass_time(parent: Parent, seconds: int) -> None:
     for _ in range(seconds):
-        spawner.advance(heartbeat.INTERVAL)
+        parent.advance(heartbeat.INTERVAL)
 
 
-def test_a_worker_that_gives_no_sign_of_life_is_killed(
-    workers: Any, spawner: Spawner, log: list[str]
-) -> None:
+def test_a_worker_that_gives_no_sign_of_life_is_killed(parent: Parent, log: list[str]) -> None:
     for _ in range(heartbeat.SILENCE + 5):
-        beat(workers, spawner, 0)
-        spawner.advance(heartbeat.INTERVAL)
+        parent.beat(0)
+        parent.advance(heartbeat.INTERVAL)
     assert log == []
-    beat(workers, spawner, 0)
-    beat(workers, spawner, 1)
+    parent.beat(0)
+    parent.beat(1)
     for _ in range(heartbeat.SILENCE):
-        beat(workers, spawner, 0)
-        spawner.advance(heartbeat.INTERVAL)
-    assert spawner.signals == []
-    pass_time(spawner, 2)
-    assert spawner.signals == [signal.SIGKILL]  # and not again while the system takes its time
+        parent.beat(0)
+        parent.advance(heartbeat.INTERVAL)
+    assert parent.signals == []
+    pass_time(parent, 2)
+    assert parent.signals == [signal.SIGKILL]  # and not again while the system takes its time
     assert log == ["worker-2 gives no sign of life and is killed"]
 
 
-def test_a_worker_has_longer_to_begin(workers: Any, spawner: Spawner) -> None:
-    pass_time(spawner, heartbeat.BEGINNING)
-    assert spawner.signals == []
-    pass_time(spawner, 1)
-    assert spawner.signals == [signal.SIGKILL, signal.SIGKILL]
+def test_a_worker_has_longer_to_begin(parent: Parent) -> None:
+    pass_time(parent, heartbeat.BEGINNING)
+    assert parent.signals == []
+    pass_time(parent, 1)
+    assert parent.signals == [signal.SIGKILL, signal.SIGKILL]
 
 
-def test_a_parent_that_was_stopped_itself_kills_nobody(workers: Any, spawner: Spawner) -> None:
-    beat(workers, spawner, 0)
-    beat(workers, spawner, 1)
-    spawner.advance(1000 * heartbeat.SILENCE)
-    assert spawner.signals == []
+def test_a_parent_that_was_stopped_itself_kills_nobody(parent: Parent) -> None:
+    parent.beat(0)
+    parent.beat(1)
+    parent.advance(1000 * heartbeat.SILENCE)
+    assert parent.signals == []
 
 
-def test_a_rotation_of_the_log_is_every_workers(workers: Any, spawner: Spawner) -> None:
-    log = WorkersLog(workers)
+def test_a_rotation_of_the_log_is_every_workers(parent: Parent) -> None:
+    log = WorkersLog(parent.workers)
     log.open()
     log.reopen()
     log.close()
-    assert spawner.signals == [signal.SIGUSR1, signal.SIGUSR1]
+    assert parent.signals == [signal.SIGUSR1, signal.SIGUSR1]
 
 
-def test_sighup_is_handed_on_to_every_worker(workers: Any, spawner: Spawner) -> None:
-    assert WorkersFiles(workers).reopen() == "what 2 workers say themselves"
-    assert spawner.signals == [signal.SIGHUP, signal.SIGHUP]
+def test_sighup_is_handed_on_to_every_worker(parent: Parent) -> None:
+    assert WorkersFiles(parent.workers).reopen() == "what 2 workers say themselves"
+    assert parent.signals == [signal.SIGHUP, signal.SIGHUP]
 
 
 def test_a_worker_that_is_gone_reopens_nothing(
-    workers: Any, spawner: Spawner, monkeypatch: pytest.MonkeyPatch
+    parent: Parent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(name: str | int) -> None:
         raise ProcessExitedAlready
 
-    monkeypatch.setattr(spawner, "signalProcess", gone)
-    WorkersLog(workers).reopen()
+    monkeypatch.setattr(parent, "signalProcess", gone)
+    WorkersLog(parent.workers).reopen()
 
 
-def test_the_end_waits_for_every_worker(workers: Any, spawner: Spawner) -> None:
+def test_the_end_waits_for_every_worker(parent: Parent) -> None:
     done: list[Any] = []
-    workers.stopService().addCallback(done.append)
-    assert spawner.signals == ["TERM", "TERM"]
-    end(spawner, 0, None)
-    spawner.advance(supervisor.LOOK_INTERVAL)
+    parent.workers.stopService().addCallback(done.append)
+    assert parent.signals == ["TERM", "TERM"]
+    parent.end(0)
+    parent.advance(supervisor.LOOK_INTERVAL)
     assert done == []
-    end(spawner, 1, None)
-    spawner.advance(supervisor.LOOK_INTERVAL)
+    parent.end(1)
+    parent.advance(supervisor.LOOK_INTERVAL)
     assert done == [None]
 
 
-def test_a_worker_that_does_not_end_is_killed(workers: Any, spawner: Spawner) -> None:
-    workers.stopService()
-    spawner.advance(supervisor.KILL_TIME)
-    assert spawner.signals == ["TERM", "TERM", "KILL", "KILL"]
+def test_a_worker_that_does_not_end_is_killed(parent: Parent) -> None:
+    parent.workers.stopService()
+    parent.advance(supervisor.KILL_TIME)
+    assert parent.signals == ["TERM", "TERM", "KILL", "KILL"]
 
 
 # ---------------------------------------------------------------- a worker's signs of life
@@ -455,8 +430,9 @@ def test_a_worker_looks_for_no_socket_of_systemd(monkeypatch: pytest.MonkeyPatch
 
 
 def test_systemds_word_on_sockets_is_for_the_parent_alone(
-    spawner: Spawner, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    spawner = Spawner()
     monkeypatch.setenv("LISTEN_FDNAMES", "proxy")
     workers = Workers(spawner, PortsForWorkers(spawner, 1), [], 1, spawner.reasons.append)
     workers.startService()
@@ -464,13 +440,14 @@ def test_systemds_word_on_sockets_is_for_the_parent_alone(
     workers.stopService()
 
 
-def test_workers_that_cannot_begin_are_a_start_that_is_refused(spawner: Spawner) -> None:
+def test_workers_that_cannot_begin_are_a_start_that_is_refused() -> None:
+    spawner = Spawner()
     options = Options()
     options.parseOptions(["--port", "0", "--workers", "2"])
     family: Any = makeService(options, spawner)
     _, workers = family
     workers.startService()
-    end(spawner, 0, 1)
+    spawner.end(0, 1)
     assert "worker-1 ended with status 1" in str(refusal_of(family))
     assert spawner.stops == 1
     workers.stopService()

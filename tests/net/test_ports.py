@@ -133,6 +133,10 @@ class World:
         self.port.socket = Socket()
         return client
 
+    def pass_time(self, seconds: float) -> None:
+        self.reactor.advance(seconds)
+        self.reactor.turn()
+
     def try_for_a_while(self) -> None:
         """Accept as often as the port tries to, for as long as a client may wait."""
         for _ in range(RETRIES):
@@ -156,10 +160,11 @@ class World:
             client.close()
 
 
+Make = Callable[..., World]
+
+
 @pytest.fixture(params=["twisted", "lean"])
-def make(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., World]]:
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(ports, "poller_of", lambda reactor: reactor.poller)
     made = []
 
@@ -173,7 +178,7 @@ def make(
 
 
 @pytest.fixture
-def world(make: Callable[..., World]) -> World:
+def world(make: Make) -> World:
     return make()
 
 
@@ -269,12 +274,6 @@ def test_a_factory_that_takes_no_connections_has_twisteds_transports(world: Worl
     assert not isinstance(world.factory.sessions[0].transport, Connection)
 
 
-def test_a_port_that_is_called_for_nothing_waits_on(world: World) -> None:
-    world.port.doRead()
-    assert world.factory.sessions == []
-    assert world.is_reading
-
-
 def test_others_get_their_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "LEAN_BATCH" if world.is_lean else "BATCH", 2)
     clients = [world.connect() for _ in range(3)]
@@ -337,7 +336,7 @@ def test_a_port_pauses_and_resumes_however_often_it_is_told(world: World) -> Non
 
 
 @pytest.mark.parametrize("interface", ["127.0.0.1", ""])
-def test_a_connection_knows_both_ends(interface: str, make: Callable[..., World]) -> None:
+def test_a_connection_knows_both_ends(interface: str, make: Make) -> None:
     world = make()
     world.port.stopListening()
     world.port = world.listen(TCP(0, interface))
@@ -358,35 +357,27 @@ def test_a_port_that_hits_a_bug_goes_on_after_a_moment(world: World, failures: F
     assert failures.take(ZeroDivisionError) == ["a bug"]
     assert not world.is_reading
     del world.port.doRead
-    world.reactor.advance(RETRY_DELAY)
-    world.reactor.turn()
+    world.pass_time(RETRY_DELAY)
     assert world.factory.peers == world.ports_of(client)
 
 
 # ---------------------------------------------------------------- the session limit
 
 
-def test_who_does_not_fit_waits_in_the_queue(make: Callable[..., World]) -> None:
+def test_who_does_not_fit_waits_in_the_queue_until_there_is_room(make: Make) -> None:
     world = make(2)
     first, second, third = world.connect(), world.connect(), world.connect()
     world.reactor.turn()
     assert world.factory.peers == world.ports_of(first, second)
-    assert is_open(third)
     assert not world.is_reading
-
-
-def test_who_waits_is_served_when_there_is_room(make: Callable[..., World]) -> None:
-    world = make(1)
-    _, second = world.connect(), world.connect()
-    world.reactor.turn()
     world.end_first_session()
     assert world.is_reading
     world.reactor.turn()
-    assert world.factory.peers == world.ports_of(second)
-    assert is_open(second)
+    assert world.factory.peers == world.ports_of(second, third)
+    assert is_open(third)
 
 
-def test_a_port_that_begins_without_room_waits(make: Callable[..., World]) -> None:
+def test_a_port_that_begins_without_room_waits(make: Make) -> None:
     world = make(1)
     world.limit.enter()
     late = world.listen(TCP(0, "127.0.0.1"))
@@ -398,7 +389,7 @@ def test_a_port_that_begins_without_room_waits(make: Callable[..., World]) -> No
     world.reactor.advance(0)
 
 
-def test_a_closed_port_hears_nothing_from_the_limit(make: Callable[..., World]) -> None:
+def test_a_closed_port_hears_nothing_from_the_limit(make: Make) -> None:
     world = make(1)
     world.port.stopListening()
     world.limit.enter()
@@ -437,8 +428,7 @@ def test_what_the_system_lacks_makes_the_port_wait(error: int, sentence: str, wo
     assert not world.is_reading
     assert is_open(client)
 
-    world.reactor.advance(RETRY_DELAY)
-    world.reactor.turn()
+    world.pass_time(RETRY_DELAY)
     assert world.factory.peers == world.ports_of(client)
 
 
@@ -469,7 +459,7 @@ def test_a_port_that_fails_again_while_it_rests_has_one_rest(world: World) -> No
     assert not world.is_reading
 
 
-def test_the_end_of_a_session_does_not_cut_the_wait_short(make: Callable[..., World]) -> None:
+def test_the_end_of_a_session_does_not_cut_the_wait_short(make: Make) -> None:
     world = make(2)
     world.connect()
     world.reactor.turn()
@@ -482,7 +472,7 @@ def test_the_end_of_a_session_does_not_cut_the_wait_short(make: Callable[..., Wo
     assert world.is_reading
 
 
-def test_the_end_of_the_wait_does_not_pass_the_session_limit(make: Callable[..., World]) -> None:
+def test_the_end_of_the_wait_does_not_pass_the_session_limit(make: Make) -> None:
     world = make(1)
     world.accepting_fails(errno.EMFILE)
     world.reactor.turn()
@@ -507,16 +497,14 @@ def test_closing_ends_the_wait(world: World) -> None:
 
 
 def test_who_finds_no_room_waits_for_some_seconds_and_is_closed(
-    make: Callable[..., World],
+    make: Make,
 ) -> None:
     world = make(1, max_sessions_wait=WAIT)
     first, second, third = world.connect(), world.connect(), world.connect()
     world.reactor.turn()
-    world.reactor.advance(WAIT / 2)
-    world.reactor.turn()
+    world.pass_time(WAIT / 2)
     assert is_open(second)
-    world.reactor.advance(WAIT / 2)
-    world.reactor.turn()
+    world.pass_time(WAIT / 2)
     assert [is_open(client) for client in (first, second, third)] == [True, False, False]
     assert world.counters.turned_away == {NO_ROOM: 2}
 
@@ -529,7 +517,7 @@ def test_who_finds_no_room_waits_for_some_seconds_and_is_closed(
     assert world.factory.peers == world.ports_of(late)
 
 
-def test_a_queue_that_was_empty_meanwhile_is_left_alone(make: Callable[..., World]) -> None:
+def test_a_queue_that_was_empty_meanwhile_is_left_alone(make: Make) -> None:
     world = make(1, max_sessions_wait=WAIT)
     for _ in range(5):
         world.connect()
@@ -541,22 +529,20 @@ def test_a_queue_that_was_empty_meanwhile_is_left_alone(make: Callable[..., Worl
     waits = world.connect()
     world.limit.enter()
     world.reactor.turn()
-    world.reactor.advance(WAIT / 4)
-    world.reactor.turn()
+    world.pass_time(WAIT / 4)
     assert is_open(waits)
     world.limit.leave()
 
 
 def test_of_a_queue_that_moves_only_those_are_closed_that_have_waited_for_long(
-    make: Callable[..., World],
+    make: Make,
 ) -> None:
     """However long it is all the time."""
     world = make(1, max_sessions_wait=WAIT)
     waiting = [world.connect() for _ in range(4)]
     world.reactor.turn()
     for _ in range(6):
-        world.reactor.advance(WAIT / 2)
-        world.reactor.turn()
+        world.pass_time(WAIT / 2)
         for _ in range(3):  # those that waited at the last look, each while a new one comes
             waiting.append(world.connect())
             world.end_first_session()
@@ -565,18 +551,16 @@ def test_of_a_queue_that_moves_only_those_are_closed_that_have_waited_for_long(
     assert world.counters.turned_away == {}
 
     patient = waiting[-3:]
-    world.reactor.advance(WAIT / 2)
-    world.reactor.turn()
+    world.pass_time(WAIT / 2)
     late = world.connect()
     world.end_first_session()
     world.reactor.turn()
-    world.reactor.advance(WAIT / 2)
-    world.reactor.turn()
+    world.pass_time(WAIT / 2)
     assert [is_open(client) for client in (*patient, late)] == [True, False, False, True]
 
 
 def test_of_a_unix_socket_whoever_waits_at_the_second_look_is_closed(
-    make: Callable[..., World], tmp_path: Path
+    make: Make, tmp_path: Path
 ) -> None:
     """The system does not say how many they are."""
     world = make(1, max_sessions_wait=WAIT)
@@ -586,11 +570,9 @@ def test_of_a_unix_socket_whoever_waits_at_the_second_look_is_closed(
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
         client.setblocking(False)
-        world.reactor.advance(WAIT / 2)
-        world.reactor.turn()
+        world.pass_time(WAIT / 2)
         assert is_open(client)
-        world.reactor.advance(WAIT / 2)
-        world.reactor.turn()
+        world.pass_time(WAIT / 2)
         assert not is_open(client)
     world.limit.leave()
     port.stopListening()
@@ -598,7 +580,7 @@ def test_of_a_unix_socket_whoever_waits_at_the_second_look_is_closed(
 
 
 def test_without_descriptors_the_one_kept_back_closes_who_waits(
-    make: Callable[..., World],
+    make: Make,
 ) -> None:
     world = make(max_sessions_wait=WAIT)
     client = world.accepting_fails(*[errno.EMFILE] * (RETRIES + 1))
@@ -610,29 +592,23 @@ def test_without_descriptors_the_one_kept_back_closes_who_waits(
     assert world.factory.sessions == []
 
 
-@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOBUFS])
-def test_even_that_may_fail(error: int, make: Callable[..., World]) -> None:
-    world = make(max_sessions_wait=WAIT)
-    client = world.accepting_fails(*[errno.EMFILE] * (RETRIES + 1), error)
-    world.try_for_a_while()
-    world.reactor.turn()
-    assert is_open(client)
-    assert world.counters.turned_away == {}
-
-
-def test_a_port_without_a_spare_descriptor_does_without(
-    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOBUFS, None])
+def test_even_that_may_fail_or_there_was_none_to_keep(
+    error: int | None, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(descriptors.os, "open", refuse)
+    if error is None:
+        monkeypatch.setattr(descriptors.os, "open", refuse)
     world = make(max_sessions_wait=WAIT)
-    client = world.accepting_fails(*[errno.EMFILE] * (RETRIES + 1))
+    errors = [errno.EMFILE] * (RETRIES + 1) + ([] if error is None else [error])
+    client = world.accepting_fails(*errors)
     world.try_for_a_while()
     world.reactor.turn()
     assert is_open(client)
     assert world.factory.sessions == []
+    assert world.counters.turned_away == {}
 
 
-def test_a_port_that_closes_turns_nobody_away(make: Callable[..., World]) -> None:
+def test_a_port_that_closes_turns_nobody_away(make: Make) -> None:
     world = make(1, max_sessions_wait=WAIT)
     world.connect()
     world.connect()
@@ -648,7 +624,7 @@ def test_a_port_that_closes_turns_nobody_away(make: Callable[..., World]) -> Non
 
 
 @pytest.fixture
-def crowd(make: Callable[..., World]) -> World:
+def crowd(make: Make) -> World:
     """A port at which two clients of an address negotiate and two may wait."""
     return make(handshakes_per_client=2, waiting_per_client=2)
 

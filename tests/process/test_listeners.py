@@ -33,7 +33,7 @@ def answer(port: int, source: str) -> bytes:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_every_listener_has_its_own_door(workers: str, tmp_path: Path) -> None:
+def test_every_listener_has_its_own_policy(workers: str, tmp_path: Path) -> None:
     options = ["--workers", workers, "--auth", "memory:alice:secret", "--port", "0"]
     options += ["-i", "127.0.0.1", "--methods", "none,password", "--clients", "127.0.0.2"]
     options += ["-i", "127.0.0.1", "--methods", "none"]
