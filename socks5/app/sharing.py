@@ -71,7 +71,7 @@ class PortsForWorkers:
         if isinstance(where, TCP):
             sockets = self._one_each(where)
         else:
-            sock = where.socket() if isinstance(where, Inherited) else _bound(where)
+            sock = where.duplicate() if isinstance(where, Inherited) else _bound(where)
             sockets = [sock] * self._count
         for sock in sockets:
             prepare_listening(sock, factory)

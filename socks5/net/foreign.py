@@ -120,7 +120,7 @@ def where_of(description: str) -> Where | Foreign:
         raise ValueError(_what_is_wrong(error)) from error
     maybeDeferred(endpoint.listen, Factory()).addErrback(lambda _: None)
     kind = kind_of(description)
-    if kind in PLAIN:
+    if kind in PLAIN and asking.asked:  # not for a descriptor of systemd's that is none
         return asking.asked[0]
     # What listens with ``haproxy:`` serves a balancer's clients, wherever it listens.
     is_local = asking.asked and not any(where.is_exposed for where in asking.asked)

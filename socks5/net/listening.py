@@ -65,11 +65,13 @@ class _KnownPort(proxyForInterface(IListeningPort, "port")):  # type: ignore[mis
 
     def __init__(self, port: IListeningPort, factory: Served) -> None:
         super().__init__(factory.listens_on(port))
-        self._factory = factory
+        self._factory: Served | None = factory
 
     def stopListening(self) -> Any:
-        """See :meth:`twisted.internet.interfaces.IListeningPort.stopListening`."""
-        self._factory.listens_no_more_on(self.port)
+        """See :meth:`twisted.internet.interfaces.IListeningPort.stopListening`; may be called twice."""
+        factory, self._factory = self._factory, None
+        if factory is not None:
+            factory.listens_no_more_on(self.port)
         return self.port.stopListening()
 
 

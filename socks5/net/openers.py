@@ -63,7 +63,7 @@ class PortOpener:
     def open(self, where: Where, factory: Any) -> Port:
         """See :meth:`IPortOpener.open`."""
         if isinstance(where, Inherited):
-            return adopted(where.socket(), factory, self.reactor, self._limit)
+            return adopted(where.duplicate(), factory, self.reactor, self._limit)
         backlog = max(where.backlog, BACKLOG)
         if isinstance(where, TCP):
             at: tuple[Any, ...] = where.port, factory, backlog, where.interface, self.reactor

@@ -81,7 +81,7 @@ class Inherited:
     name: str
     descriptor: int | None = field(default=None, compare=False, repr=False)
 
-    def socket(self) -> socket.socket:
+    def duplicate(self) -> socket.socket:
         """The socket, at a number of its own.
 
         :raises OSError: there is no such descriptor, or it is no socket.
@@ -92,7 +92,7 @@ class Inherited:
     def is_exposed(self) -> bool:
         """See :attr:`Listen.is_exposed`."""
         try:
-            with self.socket() as sock:
+            with self.duplicate() as sock:
                 return sock.family != socket.AF_UNIX and not is_loopback(sock.getsockname()[0])
         except OSError:
             return True

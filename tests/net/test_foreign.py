@@ -53,18 +53,21 @@ def test_a_string_is_what_twisted_takes_it_for(description: str, where: Any) -> 
 
 def test_a_socket_of_systemd_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     description = "systemd:domain=INET:name=proxy"
+    numbers: list[int] = []
+    monkeypatch.setattr(
+        foreign,
+        "serverFromString",
+        lambda reactor, _: endpoints.AdoptedStreamServerEndpoint(
+            reactor, numbers[-1], socket.AF_INET
+        ),
+    )
     with socket.create_server(("127.0.0.1", 0)) as inherited:
-        number = inherited.fileno()
-        monkeypatch.setattr(
-            foreign,
-            "serverFromString",
-            lambda reactor, _: endpoints.AdoptedStreamServerEndpoint(
-                reactor, number, socket.AF_INET
-            ),
-        )
+        numbers.append(inherited.fileno())
         found = where_of(description)
     assert isinstance(found, Inherited)
-    assert (found.name, found.descriptor) == (description, number)
+    assert (found.name, found.descriptor) == (description, numbers[-1])
+    numbers.append(1_000_000)  # which is none
+    assert where_of(description) == Foreign(description)
 
 
 @pytest.mark.parametrize(

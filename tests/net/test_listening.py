@@ -149,6 +149,7 @@ async def test_the_factory_knows_of_a_port_as_long_as_it_is_open() -> None:
     assert where in factory.listeners
     await port.stopListening()
     assert where not in factory.listeners
+    port.stopListening()  # twice is harmless
 
 
 class Hearer(Protocol):
