@@ -17,8 +17,8 @@ from socks5.protocol.address import Address
 from tests.sockets.clients import Far, Network, Proxy, Target, packed
 from tests.sockets.streams import FakeFar
 from tests.sockets.wires import WithoutPoller, until
-from tests.support.memory import BOUND, MemoryDialer
 from tests.support.providers import Allow, FakeResolver
+from tests.support.ways import BOUND, MemoryDialer
 
 ELSEWHERE = Address("127.0.0.9", 9)
 """Whom the rules of a test may single out."""
