@@ -13,10 +13,9 @@ from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import SOURCES, Proxy, Since, running_proxy
-from tests.interop.servers import Echo, Web, free_port, payload, receive_all, sha256
+from tests.interop.servers import Echo, Web, free_port, payload, sha256
 from tests.interop.ticket import (
     ASSOCIATE,
-    BIND,
     CONFIDENTIALITY,
     CONNECT,
     CONTEXT,
@@ -125,19 +124,6 @@ def test_curl_fetches_a_page(
     assert {session.bound} == web.clients
 
 
-def test_curl_cannot_protect(
-    curl: Curl, start: StartProxy, web: Web, alice: dict[str, str]
-) -> None:
-    """It requires what it cannot do, and finds out when it gets that."""
-    proxy = start()
-    done = run(*curl, *by(proxy), f"http://{web.address}/", env=alice)
-    assert done.returncode == REJECTED
-    assert b"SOCKS5 access with GSS-API confidentiality protection granted." in done.stderr
-    assert b"SOCKS5 GSS-API protection not yet implemented." in done.stderr
-    assert not web.requests
-    assert (proxy.session().user, proxy.session().command) == (ALICE, None)
-
-
 def test_an_expired_ticket(curl: Curl, proxy: Proxy, web: Web, expired: dict[str, str]) -> None:
     done = run(*curl, *by(proxy), f"http://{web.address}/", env=expired)
     assert done.returncode == REJECTED
@@ -201,23 +187,6 @@ def target() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
         yield listening
-
-
-@LEVEL
-def test_bind(level: int, proxy: Proxy, alice: dict[str, str]) -> None:
-    with Client(proxy.address, initiator(alice)) as client, socket.socket() as peer:
-        client.log_in(level)
-        code, bound = client.request(BIND, "127.0.0.1")
-        assert code == 0
-        peer.connect(bound)
-        assert client.reply() == (0, peer.getsockname())
-        peer.sendall(b"hello")
-        assert client.receive(5) == b"hello"
-        client.send(b"goodbye")
-        client.socket.shutdown(socket.SHUT_WR)
-        assert receive_all(peer) == b"goodbye"
-    session = proxy.session()
-    assert (session.user, session.command) == (ALICE, "bind")
 
 
 @LEVEL

@@ -17,7 +17,7 @@ from socks5.net.connection import Connection, far_end, far_host, near_end, unack
 from socks5.net.poller import WRITABLE
 from socks5.protocol.address import Address
 from tests.sockets.streams import MUCH, Wire, on_sockets, own, twisted
-from tests.sockets.wires import until
+from tests.sockets.wires import Odd, raising, until
 from tests.support.failures import Failures
 
 Make = Callable[..., Awaitable[Wire]]
@@ -88,20 +88,9 @@ async def test_a_write_that_fails_on_a_sound_connection_is_a_loss(
     wire: Wire, is_late: bool
 ) -> None:
     """Better than a stream with a hole in it."""
-
-    class Failing:
-        def __init__(self, sock: socket.socket) -> None:
-            self._socket = sock
-
-        def send(self, data: bytes) -> int:
-            raise OSError
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._socket, name)
-
     wire.far.send(b"before ")
     await until(lambda: wire.receiver.octets == b"before ")
-    wire.transport.socket = Failing(wire.transport.socket)
+    wire.transport.socket = Odd(wire.transport.socket, send=raising(OSError()))
     if is_late:
         wire.far.send(b"on its way")
     wire.transport.write(b"x")
@@ -172,17 +161,6 @@ def test_a_link_local_address_keeps_its_zone_for_who_listens_on_it() -> None:
         made = Connection(None, sock, None, ("fe80::1", 80, 0, index))  # type: ignore[arg-type]
         assert made.getPeer() == IPv6Address("TCP", f"fe80::1%{zone}", 80, 0, index)
         assert made.far == Address("fe80::1", 80)
-
-
-@pytest_twisted.ensureDeferred
-async def test_options_are_the_socket_s(wire: Wire) -> None:
-    near, handle = wire.transport, wire.transport.getHandle()
-    for enabled in (True, False):
-        near.setTcpNoDelay(enabled)
-        near.setTcpKeepAlive(enabled)
-        assert (near.getTcpNoDelay(), near.getTcpKeepAlive()) == (enabled, enabled)
-        assert bool(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is enabled
-        assert bool(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is enabled
 
 
 @pytest_twisted.ensureDeferred

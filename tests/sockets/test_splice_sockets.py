@@ -32,7 +32,7 @@ from socks5.relay.relay import RESET_DELAYS, Relay
 from socks5.relay.sockets import BUFFER_SIZE, BULK, SMALL_TURNS, join
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
-from tests.sockets.wires import FarEnd, descriptors, turn
+from tests.sockets.wires import FarEnd, Odd, descriptors, raising, turn
 from tests.support.failures import Failures
 from tests.support.reactor import FakeReactor
 from tests.support.sessions import Ends
@@ -85,26 +85,6 @@ class Pool(PipePool):
     def give_back(self, side: Borrower, pipe: Pipe) -> None:
         del self.lent[side]
         super().give_back(side, pipe)
-
-
-class Odd:
-    """A socket that counts how often it is read, and of which a method may be another."""
-
-    def __init__(self, wrapped: socket.socket, **methods: Callable[..., Any]) -> None:
-        self.wrapped = wrapped
-        self.reads = 0
-        self.__dict__.update(methods)
-
-    def __getattr__(self, name: str) -> Any:
-        self.reads += name == "recv_into"
-        return getattr(self.wrapped, name)
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    def fail(*arguments: Any, **named: Any) -> Any:
-        raise error
-
-    return fail
 
 
 class Wired:

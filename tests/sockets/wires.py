@@ -66,6 +66,26 @@ def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
         return int(probe.getsockname()[1])
 
 
+class Odd:
+    """A socket that counts how often it is read, and of which a method may be another."""
+
+    def __init__(self, wrapped: socket.socket, **methods: Callable[..., Any]) -> None:
+        self.wrapped = wrapped
+        self.reads = 0
+        self.__dict__.update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        self.reads += name == "recv_into"
+        return getattr(self.wrapped, name)
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*arguments: Any, **named: Any) -> Any:
+        raise error
+
+    return fail
+
+
 class FarEnd:
     """A plain socket that plays the other program: it sees exactly what the system shows it.
 
