@@ -1,7 +1,6 @@
 """A browser: a page and what belongs to it, all through the proxy."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,8 @@ import pytest
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, succeed
 from tests.interop.programs import require_program
+from tests.interop.ruled import LOOPBACK_ONLY
 from tests.interop.servers import Web
-
-LOOPBACK_ONLY = (sys.executable, "-m", "tests.interop.loopback_only")
-"""It asks for its maker's hosts too, whatever the options say: these are to get no answer."""
 
 OPTIONS = (
     "--headless",
@@ -60,6 +57,7 @@ def test_a_page_with_everything(
     start_proxy: StartProxy, web: Web, tmp_path: Path, host: str
 ) -> None:
     chromium = require_program("chromium", "chromium-browser", "google-chrome")
+    # It asks for its maker's hosts too, whatever the options say: these are to get no answer.
     proxy = start_proxy(command=LOOPBACK_ONLY)
     web.pages.update(PAGES)
     place = (f"--user-data-dir={tmp_path / 'profile'}", f"--proxy-server=socks5://{proxy.url}")

@@ -1,7 +1,6 @@
 """HAProxy in front, in TCP mode, with PROXY headers of both versions: curl and datagrams through it."""
 
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from tests.interop.conftest import StartProxy
 from tests.interop.processes import running, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import Proxy, has_ipv6
+from tests.interop.ruled import ANYWHERE
 from tests.interop.servers import SECONDS, Echo, Web, fetch
 from tests.support.certificates import self_signed, strict_client
 
@@ -20,7 +20,6 @@ PROXY_ERROR = 97
 CLIENT = "127.0.0.2"
 VERSIONS = ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options unique-id,ssl"]
 FROM_BALANCER = ("--proxy-from", "127.0.0.1")
-ANYWHERE = (sys.executable, "-m", "tests.interop.anywhere")
 
 CONFIGURATION = """\
 defaults

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,10 +12,10 @@ from python_socks.sync import Proxy as BlockingClient
 
 from tests.interop.conftest import StartProxy
 from tests.interop.proxy import Proxy
+from tests.interop.ruled import LOOPBACK_ONLY
 from tests.interop.servers import SECONDS, Web, fetch
 
 AUTH = ("--auth", "memory:anna:secret")
-LOOPBACK_ONLY = (sys.executable, "-m", "tests.interop.loopback_only")
 
 Connect = Callable[..., socket.socket]
 

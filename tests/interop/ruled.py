@@ -1,6 +1,5 @@
-"""A proxy that lets nobody leave the loopback, whatever a client asks for: a program of its own.
-
-Takes the options of ``python -m socks5`` that say where to listen and what to log.
+"""The program with rules of the tests' own. Its first argument says which: :data:`RULES`; the others are the options
+of ``python -m socks5``.
 """
 
 import sys
@@ -15,6 +14,20 @@ from socks5.app.options import Options
 from socks5.app.service import ProxyService
 from socks5.net.openers import PortOpener
 
+ANYWHERE = (sys.executable, "-m", "tests.interop.ruled", "anywhere")
+"""Behind a balancer nobody is local, and the targets of the tests are."""
+
+LOOPBACK_ONLY = (sys.executable, "-m", "tests.interop.ruled", "loopback")
+"""Nobody leaves the loopback, whatever a client asks for."""
+
+
+class Anywhere(Rules):
+    """Allows everything."""
+
+    @override
+    def allows(self, access: Access, address: str | None) -> bool:
+        return True
+
 
 class LoopbackOnly(Rules):
     """Allows addresses of the loopback, and the one name that is sure to lead there."""
@@ -26,11 +39,21 @@ class LoopbackOnly(Rules):
         return ip_address(address).is_loopback and super().allows(access, address)
 
 
+RULES = {"anywhere": Anywhere, "loopback": LoopbackOnly}
+
+
 def main() -> None:
     options = Options()
-    options.parseOptions(sys.argv[1:])
+    options.parseOptions(sys.argv[2:])
     access_log = options.access_log(reactor)
-    factory = ServerFactory(reactor, rules=LoopbackOnly(), access_log=access_log)
+    factory = ServerFactory(
+        reactor,
+        rules=RULES[sys.argv[1]](),
+        settings=options.settings,
+        authenticator=options.authenticator,
+        gssapi=options.contexts(reactor),
+        access_log=access_log,
+    )
     opener, listeners = PortOpener(reactor, factory.limit), options.listeners(reactor)
     service = ProxyService(reactor, factory, opener, listeners, access_log)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
