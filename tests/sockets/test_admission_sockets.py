@@ -12,7 +12,7 @@ from tests.protocol.test_proxy_header import line
 from tests.sockets.clients import Far, Proxy, UDPClient, packed
 from tests.sockets.tls import TLS
 from tests.sockets.wires import until
-from tests.support.certificates import Authority, self_signed
+from tests.support.certificates import Authority
 from tests.support.providers import Allow, Logins
 from tests.support.sessions import (
     ASSOCIATE,
@@ -38,17 +38,6 @@ async def test_other_client_is_closed(serve: Any, sent: bytes) -> None:
     await proxy.gone()
     assert proxy.counters.turned_away == {"network": 1}
     assert proxy.records == []
-
-
-@pytest_twisted.ensureDeferred
-async def test_other_client_over_tls_is_closed(serve: Any, tmp_path: Path) -> None:
-    pem = self_signed(tmp_path)
-    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
-    proxy = await serve(endpoint=endpoint, policy=OTHERS)
-    client = proxy.connect(proxy.address)
-    await until(client.sees_now)
-    await proxy.gone()
-    assert proxy.counters.turned_away == {"network": 1}
 
 
 @pytest_twisted.ensureDeferred
@@ -93,16 +82,6 @@ async def test_client_behind_a_balancer_is_served(serve: Any) -> None:
     client.close()
     await proxy.gone()
     assert [record.client for record in proxy.records] == ["127.0.0.9:5000"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_stranger_is_closed_before_a_header(serve: Any) -> None:
-    proxy = await serve(policy=BALANCED)
-    client = proxy.connect(proxy.address, source="127.0.0.2")
-    client.send(header() + GREETING)
-    await until(client.sees_now)
-    assert proxy.counters.turned_away == {"stranger": 1}
-    assert proxy.counters.connections == 0
 
 
 @pytest_twisted.ensureDeferred

@@ -207,28 +207,6 @@ async def test_any_number_of_addresses_that_do_not_answer_is_overtaken(
     assert dialling.stream.transport.getPeer().host == hosts[-1]
 
 
-@pytest_twisted.ensureDeferred
-async def test_of_several_that_answer_one_is_kept(dial: Any, targets: Targets) -> None:
-    """The others see nothing, or a connection that is closed again."""
-    hosts = [f"127.0.0.{number}" for number in range(1, 6)]
-    listeners = {host: targets.listen(host) for host in hosts}
-    dialling = dial(*hosts, attempt_delay=0.0)
-    await dialling.ended()
-    kept = dialling.stream.transport.getPeer().host
-    dialling.stream.transport.write(b"here")
-    for host, listener in listeners.items():
-        try:
-            far = targets.accept(listener)
-        except BlockingIOError:
-            assert host != kept
-        else:
-            expected = ("", b"here") if host == kept else ("end", b"")
-            await until(
-                lambda far=far, expected=expected: (far.sees_now(), far.value()) == expected
-            )
-    assert dialling.receiver.events == []
-
-
 # ---------------------------------------------------------------- failures
 
 

@@ -11,7 +11,6 @@ from twisted.internet.task import Clock
 from typing_extensions import override
 
 from socks5 import Settings
-from socks5.net.ports import Port
 from socks5.outbound.direct import DirectDialer
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.tls import TLS
@@ -56,33 +55,6 @@ async def test_unix_client_is_served(serve: Any, tmp_path: Path) -> None:
     control = await proxy.client(3, packed("0.0.0.0", 0), address=str(tmp_path / "socks"))
     code, bound = await control.reply()
     assert (code, bound[0]) == (0, "127.0.0.1")
-
-
-@pytest_twisted.ensureDeferred
-async def test_mapped_client_is_served_and_named_by_what_it_means(serve: Any) -> None:
-    proxy = await serve(endpoint="tcp6:0:interface=\\:\\:", rules=(rules := Allow()))
-    client = proxy.connect(("127.0.0.1", proxy.address[1]))
-    client.send(GREETING)
-    await echoed(proxy, client)
-    assert {(access.client, access.server) for access, _ in rules.asked} == {
-        ("127.0.0.1", "127.0.0.1")
-    }
-
-
-PROXY_HEADER = b"PROXY TCP4 198.51.100.7 203.0.113.1 51234 1080\r\n"
-
-
-@pytest_twisted.ensureDeferred
-async def test_client_behind_a_balancer_is_not_taken_for_the_balancer(serve: Any) -> None:
-    """The balancer is local, its client is not: this host's loopback is not for it."""
-    proxy = await serve(endpoint="haproxy:tcp:0:interface=127.0.0.1")
-    target = proxy.listen()
-    client = proxy.connect(proxy.address)
-    client.send(PROXY_HEADER + GREETING + octets("05 01 00") + packed(*target.host))
-    assert await client.rest() == NO_AUTHENTICATION + refusal(2)
-    client.close()
-    await proxy.gone()
-    assert [record.client for record in proxy.records] == ["198.51.100.7:51234"]
 
 
 # ---------------------------------------------------------------- TLS
@@ -147,25 +119,6 @@ async def test_tls_client_that_does_not_answer_the_close_is_gone_in_time(
 
 
 # ---------------------------------------------------------------- all sessions
-
-
-@pytest.mark.parametrize("serve", ["twisted"], indirect=True)  # ours would let it wait
-@pytest_twisted.ensureDeferred
-async def test_client_over_the_limit_is_closed_and_the_others_are_served(serve: Any) -> None:
-    proxy = await serve(Settings(max_sessions=1))
-    first = proxy.connect(proxy.address)
-    first.send(GREETING)
-    assert await first.receive(2) == NO_AUTHENTICATION
-    second = proxy.connect(proxy.address)
-    await until(second.sees_now)
-    assert second.value() == b""
-    first.send(octets("05 09 00") + packed("192.0.2.80", 80))
-    assert await first.rest() == refusal(7)
-    first.close()
-    await proxy.gone()
-    third = proxy.connect(proxy.address)
-    third.send(GREETING)
-    assert await third.receive(2) == NO_AUTHENTICATION
 
 
 @pytest_twisted.ensureDeferred
@@ -266,20 +219,3 @@ async def test_many_early_octets_do_not_hide_the_end_of_an_association(serve: An
     logins.accept()
     client.end()
     await proxy.gone()
-
-
-# ---------------------------------------------------------------- clients of one address
-
-
-@pytest_twisted.ensureDeferred
-async def test_who_waits_for_its_turn_is_answered_when_another_one_is_through(serve: Any) -> None:
-    proxy = await serve(Settings(handshakes_per_client=1))
-    silent = proxy.connect(proxy.address)
-    await until(lambda: proxy.factory.counters.connections == 1)
-    waits = proxy.connect(proxy.address)
-    waits.send(GREETING)
-    if isinstance(proxy.port, Port):  # Twisted's own let everybody begin
-        await until(lambda: proxy.factory.crowds.waiting == 1)
-        assert waits.count == 0
-    silent.close()
-    assert await waits.receive(2) == NO_AUTHENTICATION

@@ -17,7 +17,7 @@ from socks5.net.tls import TLSEndpoint, tls_endpoint
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.tls import TLS
 from tests.sockets.wires import turn, until
-from tests.support.certificates import DAY, Authority, self_signed
+from tests.support.certificates import DAY, Authority
 from tests.support.providers import Allow, Logins
 from tests.support.sessions import (
     GREETING,
@@ -117,17 +117,23 @@ async def test_a_certificate_is_its_users_login(
     assert [record.user for record in proxy.records] == [user]
 
 
+@pytest.mark.parametrize("has_authorities", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_without_a_certificate_passwords_hold(certified: Certified) -> None:
-    proxy = await certified.serve(":client-certificates=optional", authenticator=Logins())
-    client = await certified.connect(proxy)
-    client.send(GREETING)
-    assert await client.receive(2) == octets("05 ff")
-    await over(proxy, client)
-    client = await certified.connect(proxy)
-    client.send(PASSWORD_GREETING)
-    assert await client.receive(2) == PASSWORD_CHOSEN
-    await over(proxy, client)
+async def test_without_a_certificate_passwords_hold(
+    certified: Certified, has_authorities: bool
+) -> None:
+    """Where none is asked for, one that a client has is not shown."""
+    where = certified.description(":client-certificates=optional")
+    if not has_authorities:
+        where = f"tls:0:interface=127.0.0.1:cert={certified.server}"
+    proxy = await certified.serve_at(where, authenticator=Logins())
+    own = None if has_authorities else certified.anna
+    for greeting, answer in (GREETING, octets("05 ff")), (PASSWORD_GREETING, PASSWORD_CHOSEN):
+        client = await certified.connect(proxy, own)
+        client.send(greeting)
+        assert await client.receive(2) == answer
+        client.far.close()
+    await proxy.gone(2)
 
 
 @pytest_twisted.ensureDeferred
@@ -142,18 +148,6 @@ async def test_one_of_several_authorities_is_enough(certified: Certified, tmp_pa
         client.far.close()
     await until(lambda: len(proxy.records) == 2)
     assert {record.user for record in proxy.records} == {"anna@example.org", "bert"}
-
-
-@pytest_twisted.ensureDeferred
-async def test_without_authorities_no_certificate_is_asked_for(serve: Any, tmp_path: Path) -> None:
-    path = self_signed(tmp_path)
-    text = f"tls:0:interface=127.0.0.1:cert={path}"
-    proxy = await serve(endpoint=text, authenticator=Logins())
-    client = TLS(proxy.connect(proxy.address), path, path)
-    await client.handshake()
-    client.send(GREETING)
-    assert await client.receive(2) == octets("05 ff")
-    await over(proxy, client)
 
 
 # ---------------------------------------------------------------- who is turned away
