@@ -25,3 +25,9 @@ def test_the_package_alone_imports_nothing() -> None:
     code = "import sys, socks5; print(any(name.startswith('twisted') for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_program_that_listens_has_nothing_of_the_command_line() -> None:
+    code = "import sys, socks5; socks5.listen; print('socks5.app' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
