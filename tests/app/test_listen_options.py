@@ -138,12 +138,6 @@ def test_a_listener_for_tls_is_told_of_certificates_too(tmp_path: Path) -> None:
     assert "clients=FILE" not in refusal(*OUTSIDE)
 
 
-def test_it_is_said_who_could_reach_a_loopback() -> None:
-    assert "could reach 127.0.0.2, for --proxy-from brings them in, and" in refusal(
-        *B, "--proxy-from", "192.0.2.9"
-    )
-
-
 @pytest.mark.parametrize(
     ("arguments", "unused"),
     [
@@ -158,33 +152,57 @@ def test_it_is_said_who_could_reach_a_loopback() -> None:
 def test_it_is_known_which_logins_nobody_asks_for(
     arguments: Sequence[str], unused: Sequence[Method]
 ) -> None:
-    options = parse(*arguments)
-    assert options.unused(options._methods) == unused
+    methods = [PASSWORD] if "--auth" in arguments else [NONE]
+    assert parse(*arguments).unused(methods) == unused
+
+
+ANY = "--auth TYPE:ARGS, so that users log in"
+"""What is said where there are no logins."""
+
+AS_OTHERS = "--methods password, so that users log in"
+
+UNIX_HERE = ["--listen", "unix:/run/proxy.sock"]
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "place", "login"),
     [
-        [*OUTSIDE, "--methods", "none"],
-        [*OUTSIDE, "--methods", "none,password"],
-        ["--methods", "none", *OUTSIDE],
-        [*OUTSIDE, "--methods", "none", *B],
-        [*OUTSIDE, *OUTSIDE, "--methods", "none"],
-        [*B, "--clients", "192.0.2.0/24", *OUTSIDE, "--methods", "none"],
+        (["-i", "0.0.0.0"], "0.0.0.0,", ANY),
+        (["-i", "::"], "::,", ANY),
+        ([*B, "-i", "2001:db8::1"], "2001:db8::1,", ANY),
+        ([*A, "--listen", "tcp:1081"], "tcp:1081,", ANY),
+        ([*B, "--clients", "192.0.2.0/24", *OUTSIDE], "192.0.2.1,", ANY),
+        (["--proxy-from", "127.0.0.1"], "127.0.0.1, for --proxy-from brings them in,", ANY),
+        ([*B, "--proxy-from", "192.0.2.9"], "127.0.0.2, for --proxy-from", ANY),
+        ([*UNIX_HERE, "--proxy-from", "127.0.0.1", *A], "unix:/run/proxy.sock, for", ANY),
+        ([*AUTH, *OUTSIDE, "--methods", "none"], "192.0.2.1,", AS_OTHERS),
+        ([*AUTH, *OUTSIDE, "--methods", "none,password"], "192.0.2.1,", AS_OTHERS),
+        ([*AUTH, "--methods", "none", *OUTSIDE], "192.0.2.1,", AS_OTHERS),
+        ([*AUTH, *OUTSIDE, "--methods", "none", *B], "192.0.2.1,", AS_OTHERS),
+        ([*AUTH, *OUTSIDE, *OUTSIDE, "--methods", "none"], "192.0.2.1,", AS_OTHERS),
+        (
+            [*AUTH, *B, "--clients", "192.0.2.0/24", *OUTSIDE, "--methods", "none"],
+            "192.0.2.1,",
+            AS_OTHERS,
+        ),
     ],
 )
-def test_an_exposed_listener_without_a_login_is_refused_whatever_the_others_have(
-    arguments: Sequence[str],
+def test_what_others_can_reach_needs_a_decision_whatever_other_listeners_have(
+    arguments: Sequence[str], place: str, login: str
 ) -> None:
-    sentence = refusal(*AUTH, *arguments)
-    assert sentence.startswith("others than this machine could reach 192.0.2.1, ")
-    assert "--methods password, so that users log in" in sentence
-    parse(*AUTH, *arguments, "--open")
+    sentence = refusal(*arguments)
+    assert sentence.startswith(f"others than this machine could reach {place} ")
+    assert all(advice in sentence for advice in (login, "--clients NETWORK", "--open"))
+    parse(*arguments, "--open")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
+        [],
+        [*B, "-i", "::1"],
+        UNIX_HERE,
+        [*AUTH, *OUTSIDE],
         ["--proxy-from", "192.0.2.9", "--clients", "192.0.2.0/24"],
         [*B, "--proxy-from", "192.0.2.9", *AUTH],
         [*OUTSIDE, "--clients", "192.0.2.0/24"],
@@ -194,21 +212,10 @@ def test_an_exposed_listener_without_a_login_is_refused_whatever_the_others_have
         [*AUTH, *OUTSIDE, *B, "--methods", "none"],
     ],
 )
-def test_an_exposed_listener_with_clients_or_a_login_is_served(arguments: Sequence[str]) -> None:
+def test_what_only_this_machine_can_reach_or_some_may_use_is_served(
+    arguments: Sequence[str],
+) -> None:
     parse(*arguments)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--proxy-from", "127.0.0.1"],
-        [*B, "--proxy-from", "127.0.0.1"],
-        ["--listen", "unix:/run/proxy.sock", "--proxy-from", "127.0.0.1", *A],
-    ],
-)
-def test_a_balancer_brings_others_wherever_it_listens(arguments: Sequence[str]) -> None:
-    assert refusal(*arguments).startswith("others than this machine could reach ")
-    parse(*arguments, "--open")
 
 
 def test_certificates_are_a_login_behind_a_balancer_too(tmp_path: Path) -> None:
@@ -217,11 +224,6 @@ def test_certificates_are_a_login_behind_a_balancer_too(tmp_path: Path) -> None:
     parse("--listen", f"{optional}required", "--proxy-from", "127.0.0.1")
     sentence = refusal("--listen", f"{optional}optional", "--proxy-from", "127.0.0.1")
     assert sentence.startswith("others than this machine could reach ")
-
-
-def test_clients_of_another_listener_are_no_excuse() -> None:
-    sentence = refusal(*B, "--clients", "192.0.2.0/24", *OUTSIDE)
-    assert "--auth TYPE:ARGS, so that users log in" in sentence
 
 
 # ---------------------------------------------------------------- listening

@@ -302,48 +302,6 @@ def test_a_range_of_ports_is_two_ports_in_order(text: str) -> None:
     assert refusal("--udp-ports", text) == expected
 
 
-# ---------------------------------------------------------------- exposed listeners
-
-EXPOSED = [
-    ["--interface", "0.0.0.0"],
-    ["--interface", "::"],
-    ["--interface", "192.0.2.1"],
-    ["--interface", "127.0.0.1", "--interface", "2001:db8::1"],
-    ["--listen", "tcp:1080"],
-    ["--proxy-from", "192.0.2.9", "--interface", "127.0.0.1"],
-    ["--listen", "tcp:1080:interface=127.0.0.1", "--listen", "tcp:1081:interface=0.0.0.0"],
-]
-
-LOCAL = [
-    [],
-    ["--interface", "127.0.0.2", "--interface", "::1"],
-    ["--listen", "tcp:1080:interface=127.0.0.1"],
-    ["--listen", "unix:/run/proxy.sock"],
-]
-
-
-@pytest.mark.parametrize("arguments", EXPOSED)
-def test_what_others_can_reach_needs_a_decision(arguments: Sequence[str]) -> None:
-    sentence = refusal(*arguments)
-    assert sentence.startswith(f"others than this machine could reach {arguments[-1]}, ")
-    assert "--auth TYPE:ARGS" in sentence
-    assert "--clients NETWORK" in sentence
-    assert "--open" in sentence
-
-
-@pytest.mark.parametrize("arguments", EXPOSED)
-@pytest.mark.parametrize("decision", [["--open"], ["--auth", "memory:alice:secret"]])
-def test_what_others_can_reach_is_served_by_decision(
-    arguments: Sequence[str], decision: Sequence[str]
-) -> None:
-    parse(*arguments, *decision)
-
-
-@pytest.mark.parametrize("arguments", LOCAL)
-def test_what_only_this_machine_can_reach_needs_none(arguments: Sequence[str]) -> None:
-    parse(*arguments)
-
-
 # ---------------------------------------------------------------- authentication
 
 

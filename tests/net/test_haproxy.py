@@ -1,6 +1,5 @@
 """Clients behind a balancer, in memory: who may send a header, what it changes, and what it does not."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from socks5 import ListenerPolicy, Networks, Settings
 from socks5.access import DENIED, ClaimedAccess
@@ -62,20 +60,6 @@ class Balanced:
     def clients(self) -> list[str]:
         """Who has used it, by the access log."""
         return [record.client for record in self.server.records]
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """What an operator sees."""
-    found: list[str] = []
-
-    def seen(event: Any) -> None:
-        assert event["log_level"] is LogLevel.warn
-        found.append(str(formatEvent(event)))
-
-    globalLogPublisher.addObserver(seen)
-    yield found
-    globalLogPublisher.removeObserver(seen)
 
 
 # ---------------------------------------------------------------- the header
@@ -175,29 +159,29 @@ def test_a_header_that_is_cut_is_no_session(how: Any, size: int) -> None:
 
 
 @pytest.mark.parametrize("sent", [GREETING, b"GET / HTTP/1.1\r\n\r\n", b"PROXY TCP4 here\r\n"])
-def test_what_is_no_header_is_closed_and_told(sent: bytes, lines: list[str]) -> None:
+def test_what_is_no_header_is_closed_and_told(sent: bytes, log: list[str]) -> None:
     balanced = Balanced()
     client = balanced.client(sent)
     assert client.received() == b""
     assert not client.is_connected
     assert balanced.counters.turned_away == {"PROXY header": 1}
     assert balanced.counters.open_connections == 0
-    assert len(lines) == 1
-    assert lines[0].startswith("closed a connection from 203.0.113.9:40000: ")
-    assert "PROXY header" in lines[0]
+    assert len(log) == 1
+    assert log[0].startswith("closed a connection from 203.0.113.9:40000: ")
+    assert "PROXY header" in log[0]
 
 
-def test_a_stranger_is_closed_and_told_sparingly(lines: list[str]) -> None:
+def test_a_stranger_is_closed_and_told_sparingly(log: list[str]) -> None:
     balanced = Balanced()
     for _ in range(30):
         stranger = address("198.51.100.66", 5000)
         assert balanced.factory.buildProtocol(stranger) is None
     balanced.reactor.advance(60)
     assert balanced.factory.buildProtocol(address("198.51.100.66", 5000)) is None
-    assert len(lines) == 11
+    assert len(log) == 11
     sentence = "closed a connection from 198.51.100.66:5000: --proxy-from does not list it"
-    assert lines[0] == sentence
-    assert lines[10] == f"{sentence}; 20 more were closed without a line"
+    assert log[0] == sentence
+    assert log[10] == f"{sentence}; 20 more were closed without a line"
     assert balanced.counters.turned_away == {"stranger": 31}
     assert balanced.counters.connections == 0
 

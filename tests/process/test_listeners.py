@@ -11,8 +11,6 @@ from tests.process.program import (
     CONNECT,
     MODULE,
     client_of,
-    is_ended,
-    poll,
     receive,
     reply,
     request,
@@ -58,17 +56,6 @@ def test_nobody_connects_to_the_proxy_through_itself(workers: str, tmp_path: Pat
                 with client_of(("127.0.0.1", one)) as client:
                     request(client, CONNECT, *target)
                     assert reply(client)[0] == 2
-        program.terminate()
-
-
-def test_a_stranger_is_closed_without_a_word(tmp_path: Path) -> None:
-    options = ["--port", "0", "-i", "127.0.0.1", "--clients", "127.0.0.2"]
-    with running(tmp_path, [*MODULE, *options]) as program:
-        [(host, port)] = program.wait_until_it_listens()
-        lines = program.output
-        with socket.create_connection((host, port)) as client:
-            poll(lambda: is_ended(client), "it is closed")
-        assert program.output == lines
         program.terminate()
 
 
