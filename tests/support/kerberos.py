@@ -16,7 +16,6 @@ from tests.interop.programs import require_program
 from tests.interop.servers import free_port
 
 REALM = "TEST.EXAMPLE"
-OTHER_REALM = "OTHER.EXAMPLE"
 PASSWORD = "correct horse"
 TWO_DAYS = 2 * 86_400
 
