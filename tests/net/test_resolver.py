@@ -9,9 +9,7 @@ from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import DNSLookupError
 from twisted.python.failure import Failure
-from zope.interface.verify import verifyObject
 
-from socks5.interfaces import IResolver
 from socks5.net import resolver as resolve
 from socks5.net.lookups import GIVEN_UP, Done, Outcome
 from socks5.net.resolver import Resolver
@@ -61,14 +59,6 @@ def unknown(given: list[Any]) -> bool:
         and bool(failure.check(DNSLookupError))
         and reply_for(failure) == 4
     )
-
-
-def test_a_name_gives_its_addresses_in_the_system_s_order(world: World) -> None:
-    assert verifyObject(IResolver, world.resolver)
-    given = world.ask()
-    assert given == []
-    world.lookup.answer("example.org", ["2001:db8::1", "192.0.2.1", "192.0.2.0"])
-    assert given == [("2001:db8::1", "192.0.2.1", "192.0.2.0")]
 
 
 def test_equal_names_share_one_lookup(world: World) -> None:

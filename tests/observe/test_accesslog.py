@@ -461,18 +461,6 @@ def test_half_a_line_in_a_file_that_was_rotated_puts_no_blank_line_into_the_next
     assert path.read_text() == "two\n"
 
 
-def test_a_real_full_device_loses_records_only(clock: Clock, path: Path) -> None:
-    path.symlink_to("/dev/full")
-    log = AccessLog(clock, str(path), name_of)
-    log.open()
-    assert len(logged(write, log, "one")) == 1
-    assert logged(write, log, "two") == []
-    path.unlink()
-    clock.advance(LOOK_INTERVAL)
-    write(log, "three")
-    assert (path.read_text(), log.lost) == ("three\n", 2)
-
-
 def test_a_directory_that_is_gone_loses_records_only(clock: Clock, tmp_path: Path) -> None:
     directory = tmp_path / "logs"
     directory.mkdir()

@@ -36,11 +36,6 @@ def test_a_question_is_one_that_wants_recursion() -> None:
     assert question(0, NAME, Kind.AAAA).endswith(bytes.fromhex("001c 0001"))
 
 
-def test_addresses_come_in_the_server_s_order_with_the_shortest_lifetime() -> None:
-    octets = message(ASKED, [A(NAME, "192.0.2.2", 60), A(NAME, "192.0.2.1", 30)])
-    assert read_answer(octets, ASKED) == Answer(0, False, ("192.0.2.2", "192.0.2.1"), 30)
-
-
 @pytest.mark.parametrize(
     ("sent", "host"), [("2001:db8::1", "2001:db8::1"), ("::ffff:192.0.2.1", "192.0.2.1")]
 )
@@ -57,27 +52,81 @@ def test_names_are_compared_whatever_their_case_and_compression() -> None:
     assert read_answer(bytes(octets), ASKED).hosts == ("192.0.2.1",)  # type: ignore[union-attr]
 
 
-def test_aliases_are_followed_in_whatever_order_they_come() -> None:
-    last = wire_name("last.example")
-    records = [
-        A(last, "192.0.2.1", 300),
-        CNAME(OTHER, last, 20),
-        CNAME(NAME, OTHER, 40),
-        A(wire_name("stranger.example"), "192.0.2.66", 1),
-    ]
-    assert read_answer(message(ASKED, records), ASKED) == Answer(0, False, ("192.0.2.1",), 20)
+HOST, LAST = "192.0.2.1", wire_name("last.example")
+NS = record(OTHER, 2, OTHER)
+
+ANSWERS = {
+    "addresses in the server's order, the shortest lifetime": (
+        message(ASKED, [A(NAME, "192.0.2.2", 60), A(NAME, HOST, 30)]),
+        Answer(0, False, ("192.0.2.2", HOST), 30),
+    ),
+    "a lifetime with the sign bit": (
+        message(ASKED, [A(NAME, HOST, 0x80000001)]),
+        Answer(0, False, (HOST,), 0),
+    ),
+    "aliases in whatever order, beside a stranger": (
+        message(
+            ASKED,
+            [
+                A(LAST, HOST, 300),
+                CNAME(OTHER, LAST, 20),
+                CNAME(NAME, OTHER, 40),
+                A(wire_name("stranger.example"), "192.0.2.66", 1),
+            ],
+        ),
+        Answer(0, False, (HOST,), 20),
+    ),
+    "an alias to be asked for": (message(ASKED, [CNAME(NAME, OTHER)]), Answer(0, alias=OTHER)),
+    "an alias to nothing": (
+        message(ASKED, [CNAME(NAME, OTHER)], [SOA(OTHER, 900, 60)]),
+        Answer(0, lifetime=60),
+    ),
+    "an alias to no name": (message(ASKED, [CNAME(NAME, OTHER)], code=3), Answer(3)),
+    "a circle of aliases": (
+        message(ASKED, [CNAME(NAME, OTHER), CNAME(OTHER, NAME)]),
+        Answer(0, alias=NAME),
+    ),
+    "a denial, as long as its record": (
+        message(ASKED, [], [SOA(OTHER, 60, 900)]),
+        Answer(0, lifetime=60),
+    ),
+    "a denial of the name, as long as that says": (
+        message(ASKED, [], [SOA(OTHER, 900, 60)], code=3),
+        Answer(3, lifetime=60),
+    ),
+    "a referral": (message(ASKED, [], [NS], flags=0x8100), Answer(0, is_referral=True)),
+    "no referral: recursion": (message(ASKED, [], [NS], flags=0x8180), Answer(0)),
+    "no referral: authority": (message(ASKED, [], [NS], flags=0x8500), Answer(0)),
+    "no referral: no such name": (message(ASKED, [], [NS], flags=0x8103), Answer(3)),
+    "no referral: a denial": (
+        message(ASKED, [], [NS, SOA(OTHER, 900, 60)], flags=0x8100),
+        Answer(0, lifetime=60),
+    ),
+    "no referral: nobody": (message(ASKED, [], flags=0x8100), Answer(0)),
+    "other records": (
+        message(
+            ASKED,
+            [
+                record(NAME, 46, b"signature"),
+                record(NAME, 1, b"\x01\x02\x03\x04", network=3),
+                AAAA(NAME, "::1"),
+            ],
+            [NS],
+        ),
+        Answer(0),
+    ),
+    "one that is cut": (
+        message(ASKED, [A(NAME, HOST)], flags=0x8380)[:-3],
+        Answer(0, is_truncated=True),
+    ),
+    "a refusal without the question": (struct.pack("!6H", 0x1234, 0x8001, 0, 0, 0, 0), Answer(1)),
+    "a denial without the question": (struct.pack("!6H", 0x1234, 0x8003, 0, 0, 0, 0), None),
+}
 
 
-def test_a_chain_that_the_server_has_not_followed_is_to_be_asked_on() -> None:
-    octets = message(ASKED, [CNAME(NAME, OTHER)])
-    assert read_answer(octets, ASKED) == Answer(0, alias=OTHER)
-
-
-def test_a_chain_to_nothing_is_a_denial() -> None:
-    octets = message(ASKED, [CNAME(NAME, OTHER)], [SOA(OTHER, 900, 60)])
-    assert read_answer(octets, ASKED) == Answer(0, lifetime=60)
-    octets = message(ASKED, [CNAME(NAME, OTHER)], code=3)
-    assert read_answer(octets, ASKED) == Answer(3)
+@pytest.mark.parametrize(("octets", "answer"), ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_is_read(octets: bytes, answer: Answer | None) -> None:
+    assert read_answer(octets, ASKED) == answer
 
 
 @pytest.mark.parametrize("length", [MOST_ALIASES, MOST_ALIASES + 1])
@@ -89,66 +138,11 @@ def test_a_chain_is_followed_only_so_far(length: int) -> None:
     assert bool(answer.hosts) == (length == MOST_ALIASES)
 
 
-def test_a_circle_of_aliases_ends() -> None:
-    octets = message(ASKED, [CNAME(NAME, OTHER), CNAME(OTHER, NAME)])
-    assert read_answer(octets, ASKED) == Answer(0, alias=NAME)
-
-
-@pytest.mark.parametrize(("lifetime", "minimum", "seconds"), [(900, 60, 60), (60, 900, 60)])
-@pytest.mark.parametrize("code", [0, 3])
-def test_a_denial_says_how_long(code: int, lifetime: int, minimum: int, seconds: int) -> None:
-    octets = message(ASKED, [], [SOA(OTHER, lifetime, minimum)], code=code)
-    assert read_answer(octets, ASKED) == Answer(code, lifetime=seconds)
-
-
-@pytest.mark.parametrize(
-    ("flags", "authorities", "answer"),
-    [
-        (0x8100, [record(OTHER, 2, OTHER)], Answer(0, is_referral=True)),
-        (0x8180, [record(OTHER, 2, OTHER)], Answer(0)),
-        (0x8500, [record(OTHER, 2, OTHER)], Answer(0)),
-        (0x8103, [record(OTHER, 2, OTHER)], Answer(3)),
-        (0x8100, [record(OTHER, 2, OTHER), SOA(OTHER, 900, 60)], Answer(0, lifetime=60)),
-        (0x8100, [], Answer(0)),
-    ],
-)
-def test_a_referral_to_other_servers_is_no_denial(
-    flags: int, authorities: list[bytes], answer: Answer
-) -> None:
-    assert read_answer(message(ASKED, [], authorities, flags=flags), ASKED) == answer
-
-
-def test_other_records_say_nothing() -> None:
-    records = [
-        record(NAME, 46, b"signature"),
-        record(NAME, 1, b"\x01\x02\x03\x04", network=3),
-        AAAA(NAME, "::1"),
-    ]
-    octets = message(ASKED, records, [record(OTHER, 2, OTHER)])
-    assert read_answer(octets, ASKED) == Answer(0)
-
-
-def test_a_lifetime_with_the_sign_bit_is_none() -> None:
-    octets = message(ASKED, [A(NAME, "192.0.2.1", 0x80000001)])
-    assert read_answer(octets, ASKED).lifetime == 0  # type: ignore[union-attr]
-
-
 def test_of_many_addresses_some_are_enough() -> None:
     records = [A(b"\xc0\x0c", f"192.0.2.{number % 256}") for number in range(3000)]
     answer = read_answer(message(ASKED, records), ASKED)
     assert answer is not None
     assert len(answer.hosts) == MOST_ADDRESSES
-
-
-def test_an_answer_that_is_cut_says_that() -> None:
-    octets = message(ASKED, [A(NAME, "192.0.2.1")], flags=0x8380)
-    assert read_answer(octets[:-3], ASKED) == Answer(0, is_truncated=True)
-
-
-def test_a_refusal_may_lack_the_question() -> None:
-    refusal = struct.pack("!6H", 0x1234, 0x8001, 0, 0, 0, 0)
-    assert read_answer(refusal, ASKED) == Answer(1)
-    assert read_answer(struct.pack("!6H", 0x1234, 0x8003, 0, 0, 0, 0), ASKED) is None
 
 
 @pytest.mark.parametrize(

@@ -445,11 +445,6 @@ def test_datagram(datagram: Datagram, known: str) -> None:
     assert datagram.encode() == octets(known)
 
 
-def test_a_payload_as_long_as_udp_carries_is_not_cut() -> None:
-    payload = bytes(range(256)) * 255 + b"x" * (65507 - 65280)
-    assert Datagram.decode(Datagram(NAME, payload).encode()).payload == payload
-
-
 def test_the_longest_header() -> None:
     assert len(Datagram(Address(b"a" * 255, 80), b"").encode()) == MAX_UDP_HEADER == 262
 

@@ -451,21 +451,6 @@ def test_server_flow(flow: ServerFlow, cut: Cut, late: bool) -> None:
     assert run_server(flow, cut, late=late) == expected
 
 
-def test_the_server_keeps_the_longest_messages_whole(cut: Cut) -> None:
-    """255 octets wherever 255 are possible."""
-    long = Credentials(b"a" * 255, b"b" * 255)
-    flow = ServerFlow(
-        f"05 ff {'02' * 255}  01 ff {'61' * 255} ff {'62' * 255}  05 01 00 03 ff {'63' * 255} ffff",
-        [CredentialsReceived(long), asked(1, Address(b"c" * 255, 65535))],
-        f"05 02  01 00  05 00 00 03 ff {'64' * 255} 0001",
-        RELAY,
-        methods=PASSWORD,
-        replies=[(0, Address(b"d" * 255, 1))],
-    )
-    outcome = run_server(flow, cut)
-    assert (outcome.events, outcome.output) == (flow.events, octets(flow.output))
-
-
 def test_a_context_that_is_not_complete_is_not_accepted() -> None:
     machine = server_at(Stage.CONTEXT)
     machine.receive(octets(TOKEN))

@@ -574,15 +574,6 @@ def test_an_end_while_a_reset_is_passed_on_does_not_make_it_an_end(begin: Any) -
     world.assert_over(f"reset by {world.one_name}")
 
 
-def test_stopping_after_a_reset_waits_for_the_other_side_s(begin: Any) -> None:
-    world = begin()
-    world.one.deliver_reset()
-    world.relay.stop("shutdown")
-    world.settle()
-    assert world.other.far_sees == "reset"
-    world.assert_over(f"reset by {world.one_name}")
-
-
 def test_what_is_told_of_the_end_may_stop_the_relay_once_more() -> None:
     """As a session does, whose end stops its command."""
     world = World()

@@ -260,11 +260,6 @@ class ContextClient:
         while (token := self._tokens.next()) is not None:
             self._take(self.open(token))
 
-    def receive_end(self) -> None:
-        """The proxy sent its end."""
-        if (event := self.machine.receive_end()) is not None:
-            self.error = event.error
-
     def send(self, data: bytes) -> None:
         """Send octets to the target, or whatever is to be sent now."""
         if not self.is_protected:
