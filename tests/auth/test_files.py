@@ -47,16 +47,6 @@ def test_a_change_counts_at_once(path: Path, log: list[str]) -> None:
     assert log == [f"{path} was read again; users: 2"]
 
 
-def test_a_replaced_file_of_the_same_size_and_age_is_a_change(path: Path) -> None:
-    file = UserFile(str(path), parse_plain)
-    other = path.with_name("other")
-    other.write_text("alice:SECRET\n")
-    found = path.stat()
-    os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
-    other.replace(path)
-    assert is_let_in(file, b"alice", b"SECRET")
-
-
 BROKEN = {
     "gone": (Path.unlink, "No such file or directory"),
     "empty": (lambda path: path.write_text(""), "is empty: it is half-written"),
@@ -81,23 +71,6 @@ def test_the_last_good_state_stays_and_it_is_said_once(
     assert str(path) in sentence
     assert reason in sentence
     assert sentence.endswith(f"the users of before stay those of {path}")
-
-
-def test_a_mended_file_counts(path: Path) -> None:
-    file = UserFile(str(path), parse_plain)
-    path.unlink()
-    assert is_let_in(file, b"alice", b"secret")
-    path.write_text("bob:word\n")
-    assert not is_let_in(file, b"alice", b"secret")
-    assert is_let_in(file, b"bob", b"word")
-
-
-@pytest.mark.parametrize("what", ["users", "groups"])
-def test_what_is_no_file_is_not_waited_for(what: str, path: Path) -> None:
-    os.mkfifo(path.with_name("pipe"))
-    paths = {"users": str(path), "groups": str(path), what: str(path.with_name("pipe"))}
-    with pytest.raises(WrongSource, match=r"got '.*/pipe' \(Not a regular file\)"):
-        UserFile(paths["users"], parse_plain, paths["groups"])
 
 
 class Ticks:

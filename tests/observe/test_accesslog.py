@@ -217,14 +217,6 @@ def test_closing_leaves_nothing_behind_and_twice_is_harmless(clock: Clock, path:
 # ---------------------------------------------------------------- files
 
 
-def test_an_existing_file_is_appended_to(clock: Clock, path: Path) -> None:
-    path.write_text("old\n")
-    log = AccessLog(clock, str(path), name_of)
-    log.open()
-    write(log, "new")
-    assert path.read_text() == "old\nnew\n"
-
-
 def test_a_path_that_cannot_be_opened_is_known_at_once(clock: Clock, tmp_path: Path) -> None:
     log = AccessLog(clock, str(tmp_path / "missing" / "access.log"))
     with pytest.raises(FileNotFoundError):

@@ -142,12 +142,6 @@ def test_a_special_address_is_special_in_every_form(host: str, form: Form) -> No
 LED_TO = [host for host in SPECIAL_IPV4 if not host.startswith("0.")]
 
 
-@pytest.mark.parametrize("form", LOCAL_FORMS.values(), ids=LOCAL_FORMS)
-@pytest.mark.parametrize("host", LED_TO)
-def test_what_a_nat64_of_ones_own_leads_to_is_special(host: str, form: Form) -> None:
-    assert is_special(form(host))
-
-
 @pytest.mark.parametrize("form", (FORMS | LOCAL_FORMS).values(), ids=FORMS | LOCAL_FORMS)
 @pytest.mark.parametrize("host", ORDINARY_IPV4)
 def test_an_ordinary_address_is_ordinary_in_every_form(host: str, form: Form) -> None:
