@@ -55,40 +55,33 @@ class StreamCommand:
         return None if self._stream is None else self._stream.far
 
     def came(self, stream: IStream) -> None:
-        """The stream is there. Rules that were replaced since are asked once more."""
+        """The stream is there. If the rules were replaced meanwhile, those of now are asked once more."""
         self.waiting, self._stream = None, stream
+        session = self.session
         try:
             if self._has_new_rules:
                 self._judge_again(stream)
-            else:
-                self._join(stream)
+                return
+            relay = join(session.idle_timers, session.settings, session.control, stream, session)
+            session.reply(ReplyCode.SUCCEEDED, stream.bound)
+            self._relay = relay
+            relay.start(session.take_optimistic(), session.has_client_ended)
         except Exception:  # here, for whoever calls knows nothing of the session
-            self._crashed(Failure(), stream)
+            session.crashed(Failure())
+            transport: Any = stream.transport
+            transport.abortConnection()
 
     def failed(self, failure: Failure) -> None:
         """There will be none."""
         if not self._is_stopped:
             self.session.fail(failure)
 
-    def _crashed(self, failure: Failure, stream: IStream) -> None:
-        self.session.crashed(failure)
-        transport: Any = stream.transport
-        transport.abortConnection()
-
-    def _join(self, stream: IStream) -> None:
-        session = self.session
-        relay = join(session.idle_timers, session.settings, session.control, stream, session)
-        session.reply(ReplyCode.SUCCEEDED, stream.bound)
-        self._relay = relay
-        relay.start(session.take_optimistic(), session.has_client_ended)
-
     def _judge_again(self, stream: IStream) -> None:
+        self._has_new_rules = False
         verdict = self._ask()
         if isinstance(verdict, Deferred):
             self.waiting = verdict
-        judged(stream, verdict, self._join, self._refused)
-        if isinstance(verdict, Deferred):
-            verdict.addErrback(self._crashed, stream)
+        judged(stream, verdict, self.came, self._refused)
 
     def _refused(self) -> None:
         self.failed(Failure(NotAllowed("the rules were replaced, and forbid it")))
