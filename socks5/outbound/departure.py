@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from socks5.access import Verdict
+from socks5.access import DENIED, Verdict
 from socks5.interfaces import Judge
 from socks5.protocol.address import Address
 
@@ -67,9 +67,7 @@ class Departure:
         way.drop(self._why)
 
     def _judged(self, host: str | None, verdict: Any) -> None:
-        if isinstance(verdict, Failure):
-            verdict.raiseException()
-        if not self._is_over(host, verdict):
+        if not self._is_over(host, DENIED if isinstance(verdict, Failure) else verdict):
             self.go_on()
 
     def _is_over(self, host: str | None, verdict: Verdict) -> bool:

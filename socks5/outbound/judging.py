@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.access import Verdict
+from socks5.access import DENIED, Verdict
 from socks5.interfaces import IStream, IStreamReceiver, Judge
 from socks5.net.connection import Connection
 
@@ -55,14 +55,15 @@ def judged(
     taken: Callable[[IStream], object],
     refused: Callable[[], object],
 ) -> None:
-    """Have *stream* taken if it is allowed, else close it; now, or when that is known. Cancelling the verdict
-    refuses, and the loss of the stream cancels it.
+    """Have *stream* taken if it is allowed, else close it; now, or when that is known. A verdict that is cancelled, or
+    fails, refuses; the loss of the stream cancels it.
 
     :param taken: called with the stream, whose receiver it sets.
     :param refused: called once it is closed.
     """
     if isinstance(verdict, Deferred):
         held = _Held(stream, verdict)
+        verdict.addErrback(lambda _: DENIED)
         verdict.addCallback(
             lambda later: held.let_go(lambda: judged(stream, later, taken, refused))
         )
