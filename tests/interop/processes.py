@@ -3,25 +3,15 @@
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-T = TypeVar("T")
+from tests.process.program import poll
 
-
-def poll(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
-    """Return the first true value of *condition*; fail if there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
-    return value
+__all__ = ["environment", "kill", "poll", "run", "running", "succeed"]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

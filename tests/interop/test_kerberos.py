@@ -28,6 +28,7 @@ from tests.interop.ticket import (
     initiator,
     message,
 )
+from tests.process.program import until_end
 from tests.support.kerberos import PASSWORD, REALM, Realm, running_realm
 from tests.support.readme import named
 from tests.support.skips import needs_gssapi
@@ -298,21 +299,10 @@ def test_a_message_that_is_not_the_clients_ends_the_session(
                 served.settimeout(10)
                 assert served.recv(100) == b"right"
                 client.socket.sendall(wrong)
-            heard = _until_end(served)
+            heard = until_end(served)
             assert b"wrong" not in heard
-            assert _until_end(client.socket) in (b"", b"\1\xff")
+            assert until_end(client.socket) in (b"", b"\1\xff")
     assert proxy.session().reason.startswith("RemoteProtocolError: ")
-
-
-def _until_end(connection: socket.socket) -> bytes:
-    """What comes until the end, which may be a reset."""
-    octets = b""
-    try:
-        while more := connection.recv(65536):
-            octets += more
-    except ConnectionResetError:
-        pass
-    return octets
 
 
 # ---------------------------------------------------------------- the README

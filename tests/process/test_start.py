@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.proxy import has_ipv6
 from tests.process.program import (
     ASSOCIATE,
     BIND,
@@ -27,14 +28,6 @@ from tests.process.program import (
 )
 
 EVERY_COMMAND = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-
-
-def has_ipv6() -> bool:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
 
 
 def output_of(command: Sequence[str], directory: Path) -> tuple[int, str]:

@@ -17,7 +17,7 @@ from socks5.outbound import ourselves, routes
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient
-from tests.sockets.wires import turn, until
+from tests.sockets.wires import free_port, turn, until
 from tests.support.providers import FakeResolver
 
 
@@ -209,17 +209,10 @@ def own_ports() -> OwnPorts:
     return ports_of(reactor)
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest_twisted.ensureDeferred
 async def test_a_target_whose_port_becomes_an_associations_hears_no_more(serve: Any) -> None:
     """Two associations that forward to each other's port would never stop."""
-    port = free_port()
+    port = free_port(kind=socket.SOCK_DGRAM)
     proxy = await serve(Settings(udp_ports=(port, port)))
     other = await serve()
     _, client = await other.associate()
@@ -241,7 +234,7 @@ async def test_a_target_whose_port_becomes_an_associations_hears_no_more(serve: 
 
 @pytest_twisted.ensureDeferred
 async def test_a_client_whose_port_becomes_an_associations_gets_no_more(serve: Any) -> None:
-    port = free_port()
+    port = free_port(kind=socket.SOCK_DGRAM)
     proxy = await serve(Settings(udp_ports=(port, port)))
     other = await serve()
     _, relay = await other.associate()
@@ -271,7 +264,7 @@ async def test_another_port_and_the_same_elsewhere_are_anothers(
     monkeypatch.setattr(ourselves, "is_own_address", lambda host, unknown: False)
     proxy = await serve()
     client, target, source = await in_use(proxy)
-    new = target.host if is_same else ("127.0.0.1", free_port())
+    new = target.host if is_same else ("127.0.0.1", free_port(kind=socket.SOCK_DGRAM))
     own_ports.add(*new)
     client.ask(target.host)
     await target.receive()

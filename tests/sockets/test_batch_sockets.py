@@ -27,6 +27,7 @@ from socks5.net.turns import SHARE, SINGLE, Turns
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.clients import Datagrams, Network
+from tests.sockets.wires import free_port
 from tests.support.failures import Failures
 from tests.support.reactor import SteppedClock
 
@@ -884,11 +885,7 @@ def test_a_system_without_the_calls_says_so(monkeypatch: pytest.MonkeyPatch, lac
 
 def closed_port(host: str = HOST) -> tuple[str, int]:
     """Where nobody listens."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.bind((host, 0))
-        name: tuple[str, int] = sock.getsockname()[:2]
-    return name
+    return host, free_port(host, socket.SOCK_DGRAM)
 
 
 def raw(port: Any) -> socket.socket:

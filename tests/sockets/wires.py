@@ -59,10 +59,11 @@ def open_sockets() -> set[str]:
     return {name for name in names if name.startswith("socket:")}
 
 
-def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
-    """A TCP port of the loopback on which nobody listens."""
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+def free_port(host: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of the loopback on which nobody listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
