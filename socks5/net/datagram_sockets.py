@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from socks5.net.batch import BatchPort, Route, is_available
 from socks5.net.datagram_ports import MAX_DATAGRAM, DatagramOwner, DatagramPort, SinglePort
-from socks5.net.own import ports_of
+from socks5.net.own import OwnPorts
 from socks5.net.poller import poller_of
 from socks5.net.quiet_ports import listen_udp_quietly
 from socks5.net.turns import Share
@@ -43,6 +43,7 @@ class _Ordinary(DatagramProtocol):
 class DatagramSockets:
     """Opens them.
 
+    :param own: where their ports are known to be ours.
     :param is_up: whether they face the client.
     :param owner: decides about their datagrams.
     :param share: the client's, what their work is counted against.
@@ -52,11 +53,16 @@ class DatagramSockets:
     """
 
     def __init__(
-        self, reactor: Any, is_up: bool, owner: DatagramOwner, share: Share, buffer: int
+        self,
+        reactor: Any,
+        own: OwnPorts,
+        is_up: bool,
+        owner: DatagramOwner,
+        share: Share,
+        buffer: int,
     ) -> None:
         self._reactor = reactor
-        self._poller = poller_of(reactor)
-        self._own = ports_of(reactor)
+        self._own = own
         self._is_up = is_up
         self._owner = owner
         self._share = share
@@ -77,11 +83,12 @@ class DatagramSockets:
         return opened
 
     def _listen(self, interface: str, port: int) -> Any:
-        if self._poller is None:
+        poller = poller_of(self._reactor)
+        if poller is None:
             receiver = _Ordinary(self._owner, self._is_up)
             return listen_udp_quietly(self._reactor, port, receiver, interface, MAX_DATAGRAM)
         buffer = max(LEAST_BUFFER, self._buffer // (1 + self._share.budget.associations // 64))
-        at = (self._poller, interface, port, self._is_up, self._owner, self._share, buffer)
+        at = (poller, interface, port, self._is_up, self._owner, self._share, buffer)
         if self.is_batched and ":" not in interface and is_available():
             return BatchPort(*at, self.routes)
         return SinglePort(*at)

@@ -80,7 +80,8 @@ class DirectDatagrams:
         self._look_interval = settings.udp_idle_timeout / looks
         self._targets = Targets(self._budget, settings.udp_targets, self._look_interval, looks)
         self._ourselves = Ourselves(reactor, settings, near)
-        self._sockets = DatagramSockets(reactor, False, self, self._share, settings.udp_buffer)
+        own = self._ourselves.ports
+        self._sockets = DatagramSockets(reactor, own, False, self, self._share, settings.udp_buffer)
         self._socket_for: dict[bool, Any] = {}
         self._routes = Routes(self._sockets.routes, self._ourselves)
         self._latest: Any = None

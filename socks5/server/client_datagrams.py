@@ -48,12 +48,13 @@ class ClientDatagrams:
         self.dropped_in_all = 0
         self.drops: Counter[str] = Counter()
         self.signs = 0
+        self._ourselves = Ourselves(session.reactor, session.settings, session.near)
+        own = self._ourselves.ports
         self._sockets = DatagramSockets(
-            session.reactor, True, self, share, session.settings.udp_buffer
+            session.reactor, own, True, self, share, session.settings.udp_buffer
         )
         # Batches move octets that nobody looks at: not what has to be wrapped.
         self._sockets.is_batched = self._protection is None
-        self._ourselves = Ourselves(session.reactor, session.settings, session.near)
         self._client: Peer | None = None
         self._fragments: Fragments | None = None
         self._is_closed = False
