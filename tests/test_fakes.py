@@ -37,14 +37,22 @@ from typing_extensions import override
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import IDialer, IResolver, IStream
+from socks5.interfaces import IAccessLog, ICommand, IDialer, IResolver, IRules, IStream
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.settings import Settings
 from tests.sockets.streams import FakeFar
 from tests.sockets.wires import FarEnd, free_port, until
-from tests.support.providers import FakeDialer, FakeLookup, FakeResolver, begin_dial
+from tests.support.providers import (
+    Allow,
+    FakeCommand,
+    FakeDialer,
+    FakeLookup,
+    FakeResolver,
+    Records,
+    begin_dial,
+)
 from tests.support.reactor import FakeReactor
 from tests.support.transports import (
     CLIENT,
@@ -554,3 +562,11 @@ def test_a_dial_that_is_cancelled(dialling: Dialling) -> None:
     given = outcome(began)
     began.cancel()
     assert given[0].check(CancelledError)
+
+
+@pytest.mark.parametrize(
+    ("contract", "fake"),
+    [(IRules, Allow()), (IAccessLog, Records()), (ICommand, FakeCommand(Any))],  # type: ignore[arg-type]
+)
+def test_a_fake_provides_what_it_stands_for(contract: Any, fake: object) -> None:
+    assert verifyObject(contract, fake)

@@ -41,6 +41,7 @@ from socks5.auth import (
 from socks5.interfaces import IAuthenticator, IFromClient, IMemory
 from socks5.loglimit import Monotonic
 from socks5.protocol.messages import Credentials, Method
+from tests.support.providers import Logins
 
 CLIENT = "198.51.100.7"
 
@@ -130,10 +131,41 @@ def test_no_authentication_is_method_0_and_accepts_no_credentials() -> None:
     assert given.check(error.LoginFailed)
 
 
-def test_a_password_is_method_2_and_nothing_else() -> None:
-    authenticator = PasswordAuthentication.over(in_memory())
+Give = Callable[[bool], None]
+
+
+def ours() -> tuple[IAuthenticator, Give]:
+    wait: Deferred[bytes] = Deferred()
+
+    def give(is_right: bool) -> None:
+        wait.callback(b"alice") if is_right else wait.errback(error.UnauthorizedLogin())
+
+    return PasswordAuthentication.over(Checker(lambda _: wait)), give
+
+
+def the_fake() -> tuple[IAuthenticator, Give]:
+    logins = Logins()
+    return logins, lambda is_right: logins.accept("alice") if is_right else logins.refuse()
+
+
+@pytest.mark.parametrize("make", [ours, the_fake])
+@pytest.mark.parametrize("verdict", [True, False, None], ids=["right", "wrong", "cancelled"])
+def test_a_password_is_method_2_and_its_verdict_may_take_its_time(
+    make: Callable[[], tuple[IAuthenticator, Give]], verdict: bool | None
+) -> None:
+    authenticator, give = make()
     assert verifyObject(IAuthenticator, authenticator)
     assert list(authenticator.methods) == [Method.USERNAME_PASSWORD]
+    given: list[Any] = []
+    checking = authenticator.authenticate(Credentials(b"alice", b"secret"), CLIENT)
+    checking.addBoth(given.append)
+    assert given == []
+    if verdict is None:
+        checking.cancel()
+        assert given[0].check(CancelledError)
+    else:
+        give(verdict)
+        assert given == [User("alice")] if verdict else given[0].check(error.LoginFailed)
 
 
 # ---------------------------------------------------------------- right and wrong
