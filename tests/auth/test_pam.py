@@ -159,9 +159,16 @@ def test_a_service_without_a_file_is_a_sentence(system: PAM, name: str) -> None:
         Service(name)
 
 
-def test_without_python_pam_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pam", None)
-    with pytest.raises(WrongSource, match=r"pip install 'txsocks5\[pam\]'"):
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [(None, ""), (SimpleNamespace(), r"\(AttributeError\): ")],
+    ids=["none", "another one"],
+)
+def test_without_python_pam_it_says_what_to_install(
+    module: object, why: str, system: PAM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pam", module)
+    with pytest.raises(WrongSource, match=why + r"pip install 'txsocks5\[pam\]'"):
         sources.pam("proxy")
 
 
@@ -172,12 +179,4 @@ def test_a_pam_that_does_not_work_is_a_sentence_at_the_start(system: PAM, error:
 
     system.PamAuthenticator = broken
     with pytest.raises(WrongSource, match=r"needs PAM and python-pam 2\.1 or later, got .*, and"):
-        sources.pam("proxy")
-
-
-def test_another_module_of_that_name_is_a_sentence(
-    system: PAM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pam", SimpleNamespace())
-    with pytest.raises(WrongSource, match=r"\(AttributeError\): pip install 'txsocks5\[pam\]'"):
         sources.pam("proxy")

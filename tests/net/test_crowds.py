@@ -84,15 +84,6 @@ def test_an_address_that_is_crowded_is_no_other_ones_concern(world: World) -> No
     assert world.arrives(OTHER) == "begins"
 
 
-def test_who_is_through_makes_room_for_the_first_that_waits(world: World) -> None:
-    world.fill(5)
-    world.ends(2)
-    assert world.taken == [3]
-    world.ends(1, 3)
-    assert world.taken == [3, 4, 5]
-    assert world.crowds.waiting == 0
-
-
 def test_a_late_comer_does_not_overtake_those_that_wait(world: World) -> None:
     world.fill(3)
     world.ends(1)
