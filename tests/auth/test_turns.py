@@ -53,14 +53,6 @@ class World:
         return self.began
 
 
-def test_a_newcomer_waits_for_what_has_begun_and_not_for_what_is_queued() -> None:
-    world = World()
-    world.wait(*[BULLY] * 20)
-    world.wait(NEIGHBOUR)
-    world.end()
-    assert world.began == [BULLY, NEIGHBOUR]
-
-
 def test_clients_have_their_turns_one_after_the_other() -> None:
     world = World()
     world.wait(*[BULLY] * 4, *[NEIGHBOUR] * 3, THIRD)

@@ -103,20 +103,6 @@ def told(deferred: Deferred[Any]) -> list[Any]:
 # ---------------------------------------------------------------- the threads and their queue
 
 
-def test_a_cancelled_check_leaves_the_queue(pools: list[Pool]) -> None:
-    asked: list[str] = []
-    busy = Work(Reactor, threads=1, waiting=2)
-    first, second, third = (busy.run(CLIENT, asked.append, name) for name in "abc")
-    outcome = told(second)
-    second.cancel()
-    assert outcome[0].check(CancelledError)
-    pools[0].run()
-    pools[0].run()
-    assert asked == ["a", "c"]
-    assert told(third) == [None]
-    assert told(first) == [None]
-
-
 def test_a_cancelled_check_that_runs_keeps_its_thread_until_it_is_over(pools: list[Pool]) -> None:
     busy = Work(Reactor, threads=1, waiting=2)
     running, waiting = busy.run(CLIENT, str, "a"), busy.run(CLIENT, int, "no number")
@@ -144,16 +130,6 @@ def test_at_the_end_the_threads_go(pools: list[Pool]) -> None:
     [failure] = told(busy.run(CLIENT, str, "c"))
     assert failure.check(LoginNotJudged)
     assert len(pools) == 1
-
-
-def test_at_the_end_one_that_fails_may_cancel_another(pools: list[Pool]) -> None:
-    busy = Work(Reactor, threads=1, waiting=2)
-    told(busy.run(CLIENT, str, "a"))
-    first, second = busy.run(CLIENT, str, "b"), busy.run(CLIENT, str, "c")
-    outcomes = told(first.addErrback(lambda _: second.cancel())), told(second)
-    busy.close()
-    assert outcomes[0] == [None]
-    assert outcomes[1][0].check(CancelledError)
 
 
 def test_before_the_first_check_there_is_no_thread_and_nothing_to_end(pools: list[Pool]) -> None:
