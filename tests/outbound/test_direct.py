@@ -24,7 +24,7 @@ from zope.interface.verify import verifyObject
 
 from socks5.access import ALLOWED, DENIED, Verdict
 from socks5.interfaces import IDialer, IStream
-from socks5.outbound import direct
+from socks5.outbound import direct, race
 from socks5.outbound.attempts import Stream
 from socks5.outbound.direct import DirectDialer, interleaved
 from socks5.outbound.failures import reply_for
@@ -394,7 +394,7 @@ def test_who_has_one_subscription_has_one_share(whose: tuple[str, str]) -> None:
 
 
 def test_without_a_share_one_address_is_tried_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "BESIDE_OTHERS", 0)
+    monkeypatch.setattr(race, "BESIDE_OTHERS", 0)
     world = World(MANY[:6])
     world.dial()
     world.reactor.pump([0.25] * 5)

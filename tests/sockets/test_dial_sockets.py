@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 from socks5.access import Verdict
 from socks5.interfaces import IResolver, IStream
 from socks5.net.poller import poller_of
-from socks5.outbound import direct
+from socks5.outbound import race
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.failures import reply_for
 from socks5.protocol.address import Address
@@ -133,7 +133,7 @@ async def dial(make_dialer: Any, targets: Targets) -> Any:
 
     def calls() -> set[Any]:
         """Those of dials; what serves a dialer's deadlines goes by itself."""
-        made_by = {direct.__name__, BaseClient.__module__}
+        made_by = {race.__name__, BaseClient.__module__}
         found = reactor.getDelayedCalls()
         return {call for call in found if call.func.__module__ in made_by}
 
