@@ -16,6 +16,7 @@ from socks5.protocol.address import Address
 from socks5.protocol.client_negotiation import ClientNegotiation
 from socks5.protocol.datagram import Datagram, Reassembler
 from socks5.protocol.messages import Command, Credentials, Method, ReplyCode, Request
+from socks5.protocol.password_negotiation import PasswordSubnegotiation
 from socks5.protocol.server_negotiation import ServerNegotiation
 
 REPEAT = 5
@@ -48,11 +49,12 @@ def _serve_octet_by_octet() -> None:
 
 
 def _serve_with_password() -> None:
-    machine = ServerNegotiation((Method.USERNAME_PASSWORD,))
+    machine = ServerNegotiation({Method.USERNAME_PASSWORD: PasswordSubnegotiation})
     machine.receive(GREETING_WITH_PASSWORD)
     machine.receive(CREDENTIALS)
-    machine.accept_credentials()
-    machine.receive(REQUEST)
+    assert machine.subnegotiation is not None
+    machine.subnegotiation.accept()
+    machine.receive(machine.logged_in() + REQUEST)
     machine.reply(ReplyCode.SUCCEEDED, TARGET)
     machine.take_output()
 

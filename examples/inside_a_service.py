@@ -15,7 +15,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.protocols.wire import Echo
 
-from socks5 import ServerFactory, listen
+from socks5 import Reason, ServerFactory, listen
 
 
 class EchoServer(Service):
@@ -55,7 +55,7 @@ class Proxy(Service):
         """Stop listening, and let the proxy end its sessions: what has been sent still arrives."""
         super().stopService()
         yield self.port.stopListening()
-        yield self.factory.close_sessions("shutdown", grace=2)
+        yield self.factory.close_sessions(Reason.SHUTDOWN, grace=2)
 
 
 def application(proxy_port: str = "1080", echo_port: str = "7777") -> MultiService:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from socks5.access import Access, Verdict
+    from socks5.access import Access, IUser, Reason, SessionInfo, Verdict
     from socks5.auth import NoAuthentication, PasswordAuthentication
     from socks5.auth.kerberos import Acceptor
     from socks5.interfaces import (
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
         IAuthenticator,
         IBans,
         IDialer,
+        IManagedSession,
+        IMethod,
         IResolver,
         IRules,
+        ISessions,
         IStream,
+        Policy,
     )
     from socks5.net.listening import listen, listen_from
     from socks5.net.places import TCP, UNIX, Inherited, Listen
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from socks5.protocol.networks import Networks
     from socks5.server.factory import ServerFactory
     from socks5.settings import (
+        Capacity,
         ListenerPolicy,
         OutgoingFamily,
         PerFamily,
@@ -49,6 +54,7 @@ __all__ = [
     "Access",
     "AccessLog",
     "Address",
+    "Capacity",
     "Command",
     "DirectDialer",
     "IAcceptor",
@@ -56,9 +62,13 @@ __all__ = [
     "IAuthenticator",
     "IBans",
     "IDialer",
+    "IManagedSession",
+    "IMethod",
     "IResolver",
     "IRules",
+    "ISessions",
     "IStream",
+    "IUser",
     "Inherited",
     "Listen",
     "ListenerPolicy",
@@ -67,12 +77,15 @@ __all__ = [
     "OutgoingFamily",
     "PasswordAuthentication",
     "PerFamily",
+    "Policy",
     "Protection",
+    "Reason",
     "ReplyCode",
     "Resolver",
     "Rules",
     "SOCKSError",
     "ServerFactory",
+    "SessionInfo",
     "Settings",
     "UDPFiltering",
     "UDPPin",
@@ -84,10 +97,18 @@ __all__ = [
 ]
 
 _HOMES = {
+    "IUser": "socks5.access",
+    "SessionInfo": "socks5.access",
+    "Reason": "socks5.access",
+    "Capacity": "socks5.settings",
+    "Policy": "socks5.interfaces",
+    "ISessions": "socks5.interfaces",
+    "IMethod": "socks5.interfaces",
+    "IManagedSession": "socks5.interfaces",
     "TCP": "socks5.net.places",
     "UNIX": "socks5.net.places",
     "Acceptor": "socks5.auth.kerberos",
-    "Access": "socks5.interfaces",
+    "Access": "socks5.access",
     "AccessLog": "socks5.observe.accesslog",
     "Address": "socks5.protocol.address",
     "Command": "socks5.protocol.messages",

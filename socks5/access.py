@@ -10,7 +10,7 @@ from typing import NamedTuple
 from typing_extensions import override
 from zope.interface import Attribute, Interface
 
-from socks5.protocol.address import Address
+from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.messages import Command
 
 
@@ -70,6 +70,10 @@ class ClaimedAccess(Access):
     def is_local(self) -> bool:
         """Never."""
         return False
+
+
+NOBODY = ClaimedAccess("", "", None, 0, UNSPECIFIED)
+"""Asks for nothing, and is not taken for somebody on this host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Time-outs that cost next to nothing to set and to clear, by a clock that only goes forward.
 
-:class:`Deadlines` is for many waits of one length (the handshake of every connection): setting one
-is a dict insertion and clearing one a dict deletion, because insertion order is the order in which
-they run out. One delayed call serves them all. :class:`Young` is for what is to be done if something
+:class:`Deadlines` is for many waits of a few lengths (the handshake of every connection): setting one
+is an insertion into two dicts and clearing one a deletion, because those of one length run out in the order of
+insertion. One delayed call serves all of a length. :class:`Young` is for what is to be done if something
 is not over soon, and need not be done punctually. :class:`IdleTimer` is for the silence of one thing,
 which pays nothing for being active; :class:`IdleTimers` makes them. :func:`clock_of` is the clock of
 everything that has a length.
@@ -34,58 +34,78 @@ def clock_of(reactor: Any) -> Callable[[], float]:
 
 
 class Deadlines:
-    """Waits that all have the same length.
+    """Waits of any lengths; those of one length cost one delayed call together.
 
     :param reactor: the clock.
-    :param seconds: the length; 0 or less: nothing ever runs out.
     """
 
-    def __init__(self, reactor: IReactorTime, seconds: float) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._now = clock_of(reactor)
-        self._seconds = seconds
-        self._waits: dict[object, tuple[float, Callable[[], object]]] = {}
-        self._call: IDelayedCall | None = None
+        self._queues: dict[float, _Queue] = {}
+        self._where: dict[object, _Queue] = {}
 
     def __len__(self) -> int:
-        return len(self._waits)
+        return len(self._where)
 
-    def set(self, key: object, callback: Callable[[], object]) -> None:
-        """Call *callback* once, unless *key* is cleared or set again before."""
-        if self._seconds <= 0:
+    def set(self, key: object, seconds: float, callback: Callable[[], object]) -> None:
+        """Call *callback* once, unless *key* is cleared or set again before.
+
+        :param seconds: 0 or less: it never runs out.
+        """
+        where = self._where
+        if key in where:
+            del where[key].waits[key]  # it goes to the end of a line
+        if seconds <= 0:
+            where.pop(key, None)
             return
-        waits = self._waits
-        if key in waits:
-            del waits[key]  # it goes to the end of the line
-        waits[key] = (self._now() + self._seconds, callback)
-        if self._call is None:
-            self._call = self._reactor.callLater(self._seconds, self._expire)
+        queue = self._queues.get(seconds)
+        if queue is None:
+            queue = self._queues[seconds] = _Queue()
+        where[key] = queue
+        queue.waits[key] = (self._now() + seconds, callback)
+        if queue.call is None:
+            queue.call = self._reactor.callLater(seconds, self._expire, seconds, queue)
 
     def clear(self, key: object) -> None:
         """Forget *key*; nothing happens if it is not set."""
-        self._waits.pop(key, None)
+        queue = self._where.pop(key, None)
+        if queue is not None:
+            del queue.waits[key]
 
-    def _expire(self) -> None:
+    def _expire(self, seconds: float, queue: _Queue) -> None:
         """Call what is due, then wait for the next; a callback that raises does not keep the others
         from being called.
         """
         now = self._now()
-        due = list(takewhile(lambda item: item[1][0] <= now, self._waits.items()))
+        due = list(takewhile(lambda item: item[1][0] <= now, queue.waits.items()))
         try:
             for key, wait in due:
-                if self._waits.get(key) is wait:  # no callback before it has cleared or set it
-                    del self._waits[key]
+                if queue.waits.get(key) is wait:  # no callback before it has cleared or set it
+                    self.clear(key)
                     wait[1]()
         finally:
-            self._wait()
+            self._wait(seconds, queue)
 
-    def _wait(self) -> None:
-        """Come back when the first wait runs out; idle deadlines keep no delayed call."""
-        self._call = None
-        if self._waits:
-            when, _ = next(iter(self._waits.values()))
-            delay = max(0.0, when - self._now())
-            self._call = self._reactor.callLater(delay, self._expire)
+    def _wait(self, seconds: float, queue: _Queue) -> None:
+        """Come back when the queue's first wait runs out; one that is empty keeps no delayed call, and no place."""
+        if not queue.waits:
+            queue.call = None
+            del self._queues[seconds]
+            return
+        when, _ = next(iter(queue.waits.values()))
+        delay = max(0.0, when - self._now())
+        queue.call = self._reactor.callLater(delay, self._expire, seconds, queue)
+
+
+class _Queue:
+    """Waits of one length: the order of insertion is that in which they run out."""
+
+    __slots__ = ("call", "waits")
+
+    def __init__(self) -> None:
+        self.waits: dict[object, tuple[float, Callable[[], object]]] = {}
+        self.call: IDelayedCall | None = None
 
 
 YOUNG = 10.0
@@ -145,7 +165,7 @@ class IdleTimers:
     def __init__(self, reactor: IReactorTime) -> None:
         self.reactor = reactor
         self.young = Young(reactor)
-        self._looks: dict[float, Deadlines] = {}
+        self._deadlines = Deadlines(reactor)
 
     def start(
         self,
@@ -167,35 +187,44 @@ class IdleTimers:
             longer by one part.
         """
         interval = max(0.001, seconds / looks)  # deadlines of no length would never run out
-        deadlines = self._looks.get(interval)
-        if deadlines is None:
-            deadlines = self._looks[interval] = Deadlines(self.reactor, interval)
-        return IdleTimer(deadlines, looks, progress, expired, progress() if seen is None else seen)
+        seen = progress() if seen is None else seen
+        return IdleTimer(self._deadlines, interval, looks, progress, expired, seen)
 
 
 class IdleTimer:
     """Notices that something makes no progress; see :meth:`IdleTimers.start`.
 
-    :param deadlines: their length is the time between two looks.
+    :param deadlines: serve its looks.
+    :param interval: seconds between two of them.
     """
 
-    __slots__ = ("_deadlines", "_expired", "_looks", "_progress", "_quiet_looks", "_seen")
+    __slots__ = (
+        "_deadlines",
+        "_expired",
+        "_interval",
+        "_looks",
+        "_progress",
+        "_quiet_looks",
+        "_seen",
+    )
 
     def __init__(
         self,
         deadlines: Deadlines,
+        interval: float,
         looks: int,
         progress: Callable[[], int],
         expired: Callable[[], Any],
         seen: int,
     ) -> None:
         self._deadlines = deadlines
+        self._interval = interval
         self._looks = looks
         self._progress = progress
         self._expired = expired
         self._seen = seen
         self._quiet_looks = 0
-        deadlines.set(self, self._tick)
+        deadlines.set(self, interval, self._tick)
 
     def stop(self) -> None:
         """Never expire; may be called at any time, and twice."""
@@ -211,6 +240,6 @@ class IdleTimer:
             return
         self._quiet_looks = self._quiet_looks + 1 if seen == self._seen else 0
         if self._quiet_looks < self._looks:
-            self._deadlines.set(self, self._tick)
+            self._deadlines.set(self, self._interval, self._tick)
         else:
             self._expired()

@@ -8,7 +8,7 @@ replaces.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from socks5.deadlines import IdleTimers
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Credentials
+from socks5.protocol.subnegotiation import Subnegotiation
 from socks5.settings import Settings
 
 
@@ -128,8 +129,88 @@ class IAcceptor(Interface):
         """
 
 
+class IMethod(Interface):
+    """One authentication method (RFC 1928 section 3), looked up by its number."""
+
+    number: int = Attribute("The METHOD octet: 1-254.")
+
+    def negotiate() -> Subnegotiation:
+        """What one client and the server say to each other, octet by octet."""
+
+    def login(session: ILoginSession) -> ILogin:
+        """What judges one client."""
+
+
+class ILogin(Interface):
+    """Judges what a client's sub-negotiation has understood."""
+
+    refusal: str = Attribute("What a record says of a client that was turned down, in a few words.")
+
+    def take(event: Any) -> None:
+        """Judge an event of the sub-negotiation's, now or later: leads to one of the calls of
+        :class:`ILoginSession`. Nothing more comes before.
+        """
+
+    def cancel() -> None:
+        """The client has left or is banned: forget what is being checked. In the latter case that is a failure of
+        the check, and told as one.
+        """
+
+
+class ILoginSession(Interface):
+    """What a login may do to its session, and may know of it. Behind the session's end nothing of it has an effect."""
+
+    reactor: IReactorTime = Attribute("The clock.")
+    client_host: str = Attribute(
+        "The IP literal of the client; loopback for a UNIX socket. Checkers share what they have by that."
+    )
+    subnegotiation: Any = Attribute("What the method's ``negotiate`` gave for this session.")
+    is_optional: bool = Attribute("Whether clients may come in without a login, too.")
+    name_sent: bytes | None = Attribute(
+        "Assign the name that the client claims: the record of a login that is turned down shows it."
+    )
+
+    def answered() -> None:
+        """The sub-negotiation was answered, and goes on: what it has to send is sent, what waits is looked at."""
+
+    def recognized(user: IUser) -> None:
+        """The client has shown who it is, and there is more to agree on: the record of its failure names it."""
+
+    def logged_in(user: IUser, protection: IProtection | None = None) -> None:
+        """The client is *user*. Unless that is nobody, or banned, its sub-negotiation is accepted, and the client may
+        ask.
+
+        :param protection: what all octets behind the sub-negotiation travel in, both ways.
+        """
+
+    def needs_no_login() -> None:
+        """What the client sent is no login, where none is needed: it is let in without a name.
+
+        :raises LookupError: one is needed.
+        """
+
+    def turned_down(failure: Failure) -> None:
+        """The client is not let in: its sub-negotiation is rejected, and the session ends.
+
+        :param failure: with :exc:`~twisted.cred.error.LoginFailed`, which counts, and may be answered late or ban the
+            client; with one of :mod:`socks5.protocol.errors`, with which the session ends; anything else is a bug of
+            whoever checks, and is logged.
+        """
+
+    def crashed(failure: Failure) -> None:
+        """A bug of the method: see :meth:`ISession.crashed`."""
+
+
 class IProtection(Interface):
-    """What the datagrams of a session travel in (RFC 1961 section 5)."""
+    """What a session's octets and datagrams travel in behind its sub-negotiation (RFC 1928 section 3)."""
+
+    def over(transport: ITransport, receiver: IStreamReceiver) -> IStreamReceiver:
+        """Put the protection over a transport.
+
+        :param receiver: takes what comes, out of the protection. If something is not in it, the receiver's connection
+            is lost, with :exc:`~socks5.protocol.errors.RemoteProtocolError` for the reason.
+        :returns: the transport for what is to be sent; it takes the events of the one below.
+        """
 
     def wrap(datagram: bytes) -> bytes:
         """Put one into a message.
@@ -409,4 +490,86 @@ class ISession(Interface):
         sent. Called again, it does nothing.
 
         :param text: what the record shows instead of the reason.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for sessions: replaced as a whole, between two events.
+
+    :param settings: values.
+    :param rules: who may do what; None: :class:`socks5.policy.rules.Rules`.
+    :param authenticator: which methods, and whose password is right; None: nobody is asked for one, unless *gssapi*
+        or *methods* ask who somebody is.
+    :param gssapi: accepts security contexts (RFC 1961), such as :class:`socks5.auth.kerberos.Acceptor`. Goes before
+        *methods*, and these before the *authenticator*.
+    :param methods: other ways to log in, in the order of preference.
+    :param dialer: how targets are reached; None: :class:`socks5.outbound.direct.DirectDialer`.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    rules: IRules | None = None
+    authenticator: IAuthenticator | None = None
+    gssapi: IAcceptor | None = None
+    methods: Sequence[IMethod] = ()
+    dialer: IDialer | None = None
+
+
+class IManagedSession(Interface):
+    """A session as others see it: :class:`ISessions` has them."""
+
+    number: int = Attribute("The session's number in this process, from 1.")
+    client: str = Attribute(
+        'The client\'s IP literal; "" for a UNIX socket, and before it has sent anything.'
+    )
+    user: IUser | None = Attribute("Who is logged in.")
+    access: Access = Attribute(
+        "Who asks for what: :data:`socks5.access.NOBODY`, before there is a request."
+    )
+
+    def info() -> SessionInfo:
+        """What there is to say of it now; behind its end, what the access log said."""
+
+    def close(reason: Reason = Reason.KICKED, within: float = 2.0) -> None:
+        """End it, whatever it is doing: what is written is still sent, if both ends take it in time.
+
+        :param reason: for the access log, whose record is written once the session's streams are gone.
+        :param within: seconds that this may take, whoever does not read; then by force. 0: at once.
+        """
+
+    def rejudge(rules: IRules) -> Deferred[bool]:
+        """Judge what it is about by other rules, which hold for it from now on. If they do not allow it, it ends.
+
+        :returns: fires with whether it stays.
+        """
+
+
+class ISessions(Interface):
+    """The sessions of now. Iterating goes over those of its beginning, whatever happens meanwhile."""
+
+    def __iter__() -> Iterator[IManagedSession]:
+        """All of them, from the oldest."""
+
+    def __len__() -> int:
+        """How many there are."""
+
+    def find(
+        *, user: str | None = None, client: str | None = None, number: int | None = None
+    ) -> list[IManagedSession]:
+        """Those with all of these.
+
+        :param user: the name that they are logged in with.
+        :param client: the client's IP literal; "" for UNIX sockets.
+        :param number: the session's.
+        """
+
+    def watch(
+        opened: Callable[[IManagedSession], object] | None = None,
+        closed: Callable[[IManagedSession], object] | None = None,
+    ) -> Callable[[], None]:
+        """Be told of sessions.
+
+        :param opened: called when a client has greeted.
+        :param closed: called when a session is over, with its record complete.
+        :returns: ends that.
         """

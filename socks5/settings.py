@@ -1,12 +1,13 @@
 """The numbers and choices of a server, as values: every default with its reason.
 
 Time is in seconds, sizes in octets. A :class:`Settings` never changes; a new one replaces it as a
-whole (``dataclasses.replace``), so a session that has begun keeps the one it began with.
+whole (``dataclasses.replace``), so a session that has begun keeps the one it began with. Nobody else keeps a copy:
+what outlives a session asks for those of the moment (:func:`current`). A :class:`Capacity` is never replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -236,6 +237,39 @@ class Settings:
     name_failure_lifetime: float = 3.0
     """Of a cached failure to resolve at the most, so that a client's retries do not queue up."""
 
+    @property
+    def family(self) -> OutgoingFamily:
+        """What :attr:`outgoing_family` says, or its default."""
+        if self.outgoing_family is not None:
+            return self.outgoing_family
+        has_ipv4, has_ipv6 = self.outgoing.ipv4 is not None, self.outgoing.ipv6 is not None
+        if has_ipv4 == has_ipv6:
+            return OutgoingFamily.ANY
+        return OutgoingFamily.IPV4 if has_ipv4 else OutgoingFamily.IPV6
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much a server may hold, and what is made for that: a process keeps it from its start to its end."""
+
+    max_sessions: int = 0
+    """Client connections at a time, beyond which others wait; 0: what the limit of file
+    descriptors allows.
+    """
+
+    max_sessions_wait: float = 5.0
+    """That a client waits in the kernel's queue where there is no room for it; then it is accepted and closed. A short
+    rush is over by then, and a client that hears nothing for longer takes the proxy for dead."""
+
+    handshakes_per_client: int = 64
+    """Connections of one client address that negotiate at a time; others of that address are left unread until it is
+    their turn. A negotiation takes milliseconds, so this is thousands in a second, and what is silent counts for a
+    tenth of a second only. What others wait for beside such a crowd stands in docs/security.rst."""
+
+    waiting_per_client: int = 2048
+    """Connections of one client address that wait for their turn, and no more than a quarter of all sessions; more are
+    closed. Twice what a busy household or a scanner opens at once, a descriptor each."""
+
     resolver: NameSource = NameSource.DNS
 
     names_at_once: int = 512
@@ -256,33 +290,14 @@ class Settings:
     """Lookups at a time where the system's resolver, or one that a program has installed, is asked, for each may block
     a thread; an eighth of them for one client."""
 
-    max_sessions: int = 0
-    """Client connections at a time, beyond which others wait; 0: what the limit of file
-    descriptors allows.
-    """
 
-    max_sessions_wait: float = 5.0
-    """That a client waits in the kernel's queue where there is no room for it; then it is accepted and closed. A short
-    rush is over by then, and a client that hears nothing for longer takes the proxy for dead."""
+SettingsSource = Settings | Callable[[], Settings]
+"""Settings, or what gives those of the moment, for whoever outlives a change of them."""
 
-    handshakes_per_client: int = 64
-    """Connections of one client address that negotiate at a time; others of that address are left unread until it is
-    their turn. A negotiation takes milliseconds, so this is thousands in a second, and what is silent counts for a
-    tenth of a second only. What others wait for beside such a crowd stands in docs/security.rst."""
 
-    waiting_per_client: int = 2048
-    """Connections of one client address that wait for their turn, and no more than a quarter of all sessions; more are
-    closed. Twice what a busy household or a scanner opens at once, a descriptor each."""
-
-    @property
-    def family(self) -> OutgoingFamily:
-        """What :attr:`outgoing_family` says, or its default."""
-        if self.outgoing_family is not None:
-            return self.outgoing_family
-        has_ipv4, has_ipv6 = self.outgoing.ipv4 is not None, self.outgoing.ipv6 is not None
-        if has_ipv4 == has_ipv6:
-            return OutgoingFamily.ANY
-        return OutgoingFamily.IPV4 if has_ipv4 else OutgoingFamily.IPV6
+def current(source: SettingsSource) -> Callable[[], Settings]:
+    """What gives the settings of the moment."""
+    return (lambda: source) if isinstance(source, Settings) else source
 
 
 METHOD_NAMES: Mapping[str, int] = {

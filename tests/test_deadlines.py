@@ -35,8 +35,8 @@ def test_a_reactor_with_a_clock_of_its_own_keeps_it() -> None:
 
 def test_a_deadline_holds_whatever_is_done_to_the_time_of_day(monotonic: Clock) -> None:
     reactor, calls = TimeOfDay(), Calls()
-    deadlines = Deadlines(reactor, LENGTH)  # type: ignore[arg-type]
-    deadlines.set("one", calls.will("one"))
+    deadlines = Deadlines(reactor)  # type: ignore[arg-type]
+    deadlines.set("one", LENGTH, calls.will("one"))
     monotonic.advance(LENGTH - 1)
     reactor.run()  # it was set forward
     assert calls == []
@@ -64,7 +64,7 @@ def calls() -> Calls:
 
 @pytest.fixture
 def deadlines(clock: Clock) -> Deadlines:
-    return Deadlines(clock, LENGTH)
+    return Deadlines(clock)
 
 
 # ---------------------------------------------------------------- Deadlines
@@ -72,8 +72,8 @@ def deadlines(clock: Clock) -> Deadlines:
 
 @pytest.mark.parametrize("length", [LENGTH, 1 / 64])
 def test_a_deadline_is_called_once_and_not_early(clock: Clock, calls: Calls, length: float) -> None:
-    deadlines = Deadlines(clock, length)
-    deadlines.set("one", calls.will("one"))
+    deadlines = Deadlines(clock)
+    deadlines.set("one", length, calls.will("one"))
     clock.advance(length / 2)
     assert calls == []
     clock.advance(length / 2)
@@ -86,7 +86,7 @@ def test_many_are_served_by_one_delayed_call(
     clock: Clock, deadlines: Deadlines, calls: Calls
 ) -> None:
     for number in range(100):
-        deadlines.set(number, calls.will(str(number)))
+        deadlines.set(number, LENGTH, calls.will(str(number)))
         clock.advance(0.01)
     assert len(clock.getDelayedCalls()) == 1
     assert len(deadlines) == 100
@@ -97,13 +97,13 @@ def test_many_are_served_by_one_delayed_call(
 
 def test_a_cleared_one_is_not_called(clock: Clock, deadlines: Deadlines, calls: Calls) -> None:
     deadlines.clear("nothing")
-    deadlines.set("one", calls.will("one"))
-    deadlines.set("two", calls.will("two"))
+    deadlines.set("one", LENGTH, calls.will("one"))
+    deadlines.set("two", LENGTH, calls.will("two"))
     deadlines.clear("one")
     clock.advance(LENGTH)
     assert calls == ["two"]
     assert clock.getDelayedCalls() == []
-    deadlines.set("three", calls.will("three"))
+    deadlines.set("three", LENGTH, calls.will("three"))
     deadlines.clear("three")
     clock.advance(LENGTH)
     assert calls == ["two"]
@@ -113,11 +113,11 @@ def test_a_cleared_one_is_not_called(clock: Clock, deadlines: Deadlines, calls: 
 def test_setting_again_moves_behind_those_set_since(
     clock: Clock, deadlines: Deadlines, calls: Calls
 ) -> None:
-    deadlines.set("one", calls.will("one"))
+    deadlines.set("one", LENGTH, calls.will("one"))
     clock.advance(1)
-    deadlines.set("two", calls.will("two"))
+    deadlines.set("two", LENGTH, calls.will("two"))
     clock.advance(1)
-    deadlines.set("one", calls.will("one"))
+    deadlines.set("one", LENGTH, calls.will("one"))
     clock.advance(LENGTH - 1)
     assert calls == ["two"]
     clock.advance(1)
@@ -127,8 +127,8 @@ def test_setting_again_moves_behind_those_set_since(
 def test_a_callback_may_clear_one_that_is_due_too(
     clock: Clock, deadlines: Deadlines, calls: Calls
 ) -> None:
-    deadlines.set("one", lambda: deadlines.clear("two"))
-    deadlines.set("two", calls.will("two"))
+    deadlines.set("one", LENGTH, lambda: deadlines.clear("two"))
+    deadlines.set("two", LENGTH, calls.will("two"))
     clock.advance(LENGTH)
     assert calls == []
     assert len(deadlines) == 0
@@ -139,8 +139,8 @@ def test_a_callback_may_set_itself_or_another_that_is_due_again(
     clock: Clock, deadlines: Deadlines, calls: Calls, which: str
 ) -> None:
     """Which then waits its whole time from now."""
-    deadlines.set("one", lambda: deadlines.set(which, calls.will("new")))
-    deadlines.set("two", calls.will("two"))
+    deadlines.set("one", LENGTH, lambda: deadlines.set(which, LENGTH, calls.will("new")))
+    deadlines.set("two", LENGTH, calls.will("two"))
     clock.advance(LENGTH)
     assert calls == (["two"] if which == "one" else [])
     clock.advance(LENGTH - 0.001)
@@ -152,9 +152,9 @@ def test_a_callback_may_set_itself_or_another_that_is_due_again(
 def test_one_set_by_a_callback_does_not_delay_those_set_before(
     clock: Clock, deadlines: Deadlines, calls: Calls
 ) -> None:
-    deadlines.set("one", lambda: deadlines.set("three", calls.will("three")))
+    deadlines.set("one", LENGTH, lambda: deadlines.set("three", LENGTH, calls.will("three")))
     clock.advance(1)
-    deadlines.set("two", calls.will("two"))
+    deadlines.set("two", LENGTH, calls.will("two"))
     clock.advance(LENGTH - 1)
     clock.advance(1)
     assert calls == ["two"]
@@ -165,10 +165,10 @@ def test_one_set_by_a_callback_does_not_delay_those_set_before(
 def test_a_callback_that_raises_does_not_cost_the_others_theirs(
     clock: Clock, deadlines: Deadlines, calls: Calls
 ) -> None:
-    deadlines.set("one", lambda: 1 / 0)
-    deadlines.set("two", calls.will("two"))
+    deadlines.set("one", LENGTH, lambda: 1 / 0)
+    deadlines.set("two", LENGTH, calls.will("two"))
     clock.advance(1)
-    deadlines.set("three", calls.will("three"))
+    deadlines.set("three", LENGTH, calls.will("three"))
     with pytest.raises(ZeroDivisionError):
         clock.advance(LENGTH - 1)
     clock.advance(0)
@@ -177,10 +177,31 @@ def test_a_callback_that_raises_does_not_cost_the_others_theirs(
     assert calls == ["two", "three"]
 
 
+def test_waits_of_several_lengths_run_out_each_in_its_time(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    for seconds in (3, 1, 2):
+        deadlines.set(seconds, seconds, calls.will(str(seconds)))
+    deadlines.set(3, 4, calls.will("4"))
+    for _ in range(4):
+        clock.advance(1)
+    assert calls == ["1", "2", "4"]
+    assert clock.getDelayedCalls() == []
+
+
+def test_one_that_is_set_again_without_a_length_never_runs_out(
+    clock: Clock, deadlines: Deadlines, calls: Calls
+) -> None:
+    deadlines.set("one", LENGTH, calls.will("one"))
+    deadlines.set("one", 0, calls.will("never"))
+    clock.advance(2 * LENGTH)
+    assert (calls, len(deadlines)) == ([], 0)
+
+
 @pytest.mark.parametrize("length", [0, -1])
 def test_without_a_length_nothing_ever_runs_out(clock: Clock, calls: Calls, length: float) -> None:
-    deadlines = Deadlines(clock, length)
-    deadlines.set("one", calls.will("one"))
+    deadlines = Deadlines(clock)
+    deadlines.set("one", length, calls.will("one"))
     assert (len(deadlines), clock.getDelayedCalls()) == (0, [])
     clock.advance(1000)
     assert calls == []

@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from socks5.access import SessionInfo
+from socks5.access import Reason, SessionInfo
 from socks5.app.options import Options
 from socks5.auth.directory import Directory
 from socks5.observe.accesslog import as_json
 from socks5.protocol import stages
-from socks5.settings import Settings
+from socks5.settings import Capacity, Settings
 from tests.support.kerberos import write_keytab
 from tests.support.readme import Block, blocks
 from tests.support.skips import needs_gssapi
@@ -92,13 +92,18 @@ def test_an_option_that_takes_effect_has_a_default(name: str) -> None:
     assert "Default: " in text or text.endswith("and ends.")
 
 
-def test_the_table_of_settings_is_that_of_the_code() -> None:
-    settings = Settings()
-    documented = {cells[0].strip("`"): cells[1] for cells in list(rows("Setting"))[1:]}
+@pytest.mark.parametrize(("head", "values"), [("Setting", Settings()), ("Capacity", Capacity())])
+def test_the_tables_of_settings_are_those_of_the_code(head: str, values: Any) -> None:
+    documented = {cells[0].strip("`"): cells[1] for cells in list(rows(head))[1:]}
     assert documented == {
-        field.name: as_documented(field.name, getattr(settings, field.name))
-        for field in dataclasses.fields(settings)
+        field.name: as_documented(field.name, getattr(values, field.name))
+        for field in dataclasses.fields(values)
     }
+
+
+def test_every_reason_stands_in_the_docs() -> None:
+    shown = {text for cells in rows("The log shows") for text in re.findall("``(.*)``", cells[0])}
+    assert shown == {*Reason} - {Reason.REFUSED}
 
 
 def test_the_keys_of_a_directory_are_those_of_the_code() -> None:
@@ -125,7 +130,8 @@ def test_an_image_gets_what_its_build_copies_and_nothing_else() -> None:
 
 def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
     documented = [name for cells in rows("Field") for name in re.findall(r"``(\w+)``", cells[0])]
-    written = json.loads(as_json(SessionInfo(session=1, client="192.0.2.1:50000", worker=1)))
+    info = SessionInfo(session=1, client="192.0.2.1:50000", worker=1, rule="office")
+    written = json.loads(as_json(info))
     assert documented == list(written)
 
 
@@ -177,7 +183,7 @@ def load_drawing() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["SERVER_NEXT", "CLIENT_NEXT"])
+@pytest.mark.parametrize("name", ["SERVER_NEXT", "CLIENT_NEXT", "PASSWORD_NEXT", "GSSAPI_NEXT"])
 def test_the_picture_has_every_stage_and_every_step(drawing: ModuleType, name: str) -> None:
     table: Mapping[stages.Stage, frozenset[stages.Stage]] = getattr(stages, name)
     svg = ElementTree.fromstring(drawing.drawn(table, name))

@@ -41,7 +41,6 @@ from socks5.interfaces import IAccessLog, ICommand, IDialer, IResolver, IRules, 
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
-from socks5.settings import Settings
 from tests.sockets.streams import FakeFar
 from tests.sockets.wires import FarEnd, free_port, until
 from tests.support.providers import (
@@ -463,7 +462,7 @@ def fake_resolver() -> tuple[IResolver, Callable[..., None]]:
 
 def real_resolver() -> tuple[IResolver, Callable[..., None]]:
     lookup = FakeLookup()
-    resolver = Resolver(FakeReactor(), Settings(), lookup)
+    resolver = Resolver(FakeReactor(), lookup=lookup)
     return resolver, lambda name, hosts=(): lookup.answer(name.decode(), hosts)
 
 

@@ -38,12 +38,20 @@ from socks5.net.resolvconf import sources_beside_dns
 from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import Networks
-from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.settings import (
+    Capacity,
+    NameSource,
+    OutgoingFamily,
+    PerFamily,
+    Settings,
+    UDPFiltering,
+    UDPPin,
+)
 
 MAX_KEEPALIVE = 32_767
 """Seconds; Linux takes no more (tcp(7), TCP_KEEPIDLE)."""
 
-_DEFAULTS = Settings()
+_DEFAULTS, _CAPACITY = Settings(), Capacity()
 
 _log = Logger()
 
@@ -167,7 +175,7 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
         [
             "resolver",
             None,
-            _DEFAULTS.resolver.value,
+            _CAPACITY.resolver.value,
             (
                 "Who turns names into addresses, after the hosts file: the name servers of resolv.conf (dns), or "
                 "the system's resolver with all that nsswitch.conf names, in threads (system)."
@@ -233,28 +241,28 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
         [
             "max-sessions",
             None,
-            _DEFAULTS.max_sessions,
+            _CAPACITY.max_sessions,
             "Clients at a time, others wait; 0: what the limit of open files allows.",
             number("max-sessions", 0, 10_000_000),
         ],
         [
             "max-sessions-wait",
             None,
-            _DEFAULTS.max_sessions_wait,
+            _CAPACITY.max_sessions_wait,
             "Seconds that clients wait if there are that many; then they are closed.",
             seconds("max-sessions-wait", 0.1),
         ],
         [
             "handshakes-per-client",
             None,
-            _DEFAULTS.handshakes_per_client,
+            _CAPACITY.handshakes_per_client,
             "Connections of one client address that negotiate at a time; others of it wait for their turn.",
             number("handshakes-per-client", 1, 1_000_000),
         ],
         [
             "waiting-per-client",
             None,
-            _DEFAULTS.waiting_per_client,
+            _CAPACITY.waiting_per_client,
             "Connections of one client address that wait for their turn; more are closed.",
             number("waiting-per-client", 0, 1_000_000),
         ],
@@ -454,7 +462,6 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
             ban_time=self["ban-time"],
             ban_exempt=self["ban-exempt"],
             resolve_timeout=self["resolve-timeout"],
-            resolver=NameSource(self["resolver"]),
             connect_timeout=self["connect-timeout"],
             idle_timeout=self["idle-timeout"],
             keepalive=self["keepalive"],
@@ -466,10 +473,17 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
             udp_ports=self["udp-ports"],
             udp_targets=self["udp-targets"],
             associations_per_client=self["max-associations"],
+        )
+
+    @property
+    def capacity(self) -> Capacity:
+        """The options as :class:`~socks5.settings.Capacity`."""
+        return Capacity(
             max_sessions=self["max-sessions"],
             max_sessions_wait=self["max-sessions-wait"],
             handshakes_per_client=self["handshakes-per-client"],
             waiting_per_client=self["waiting-per-client"],
+            resolver=NameSource(self["resolver"]),
         )
 
     @property

@@ -50,6 +50,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     factory = ServerFactory(
         reactor,
         settings=options.settings,
+        capacity=options.capacity,
         authenticator=options.authenticator,
         gssapi=options.contexts(reactor),
         access_log=access_log,
@@ -80,6 +81,7 @@ def _parent(options: Options, reactor: Any) -> IService:
     factory = ServerFactory(  # serves nobody
         reactor,
         settings=options.settings,
+        capacity=options.capacity,
         authenticator=options.authenticator,
         gssapi=options.contexts(reactor),
     )

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from socks5.access import Reason
 from socks5.app.listeners import NO_SUCH_ADDRESS, Listener, place_of
 from socks5.app.signals import Signals
 from socks5.net.listening import listen_with
@@ -239,7 +240,7 @@ class ProxyService(Service):
         self._is_listening = self._is_announced = False
         self._announcer.ends(self.factory.counters.open_connections)
         stopped = self._close_ports()
-        stopped.addCallback(lambda _: self.factory.close_sessions("shutdown", STOP_GRACE))
+        stopped.addCallback(lambda _: self.factory.close_sessions(Reason.SHUTDOWN, STOP_GRACE))
         stopped.addBoth(self._stopped)
         return stopped
 

@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from socks5.deadlines import clock_of
 from socks5.protocol.networks import subscriber
-from socks5.settings import Settings
+from socks5.settings import Capacity, SettingsSource, current
 
 HOLD = 0.1
 """Seconds that a connection counts among those that negotiate. Whoever comes has something to say already, as a rule;
@@ -82,18 +82,20 @@ class Crowds:
     """Who negotiates, and who waits for that.
 
     :param reactor: the clock.
-    :param settings: :attr:`~socks5.settings.Settings.handshakes_per_client`,
-        :attr:`~socks5.settings.Settings.waiting_per_client`, and how long a client may take in all,
-        :attr:`~socks5.settings.Settings.handshake_timeout`.
+    :param capacity: :attr:`~socks5.settings.Capacity.handshakes_per_client` and
+        :attr:`~socks5.settings.Capacity.waiting_per_client`.
+    :param settings: how long a client may take in all, :attr:`~socks5.settings.Settings.handshake_timeout`.
     :param room: sessions that there can be at all: one address may not fill more than a quarter of it by waiting.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, room: int) -> None:
+    def __init__(
+        self, reactor: Any, capacity: Capacity, settings: SettingsSource, room: int
+    ) -> None:
         self._reactor = reactor
         self._now = clock_of(reactor)
-        self._share = settings.handshakes_per_client
-        self._most = min(settings.waiting_per_client, room // 4)
-        self._patience = settings.handshake_timeout or inf
+        self._share = capacity.handshakes_per_client
+        self._most = min(capacity.waiting_per_client, room // 4)
+        self._settings = current(settings)
         # By address, of those that negotiate; None while all together are fewer than one address's may be.
         self._count: Counter[object] | None = None
         # Since when, and the address; in their order.
@@ -293,7 +295,7 @@ class Crowds:
         for session, _ in tuple(had_time):
             self._negotiates_no_more(session)  # but its request may wait for its turn
         for key in tuple(self._crowds):
-            self._drop_late(key, now - self._patience)
+            self._drop_late(key, now - (self._settings().handshake_timeout or inf))
 
     def _drop_late(self, key: object, latest: float) -> None:
         while key in self._crowds and self._crowds[key][0][0] <= latest:

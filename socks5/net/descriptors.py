@@ -18,7 +18,7 @@ from socks5.counters import Counters
 from socks5.loglimit import Sparing
 from socks5.net.crowds import Crowds
 from socks5.net.shortage import NO_ROOM, Pausable, Shortage
-from socks5.settings import Settings
+from socks5.settings import Capacity, SettingsSource
 
 RESERVED_DESCRIPTORS = 32
 """Kept back for everything that is no session: the reactor, listeners, logs. Nothing is for lookups of names, whose
@@ -82,15 +82,19 @@ class SessionLimit:
     """Counts sessions and holds back new ones.
 
     :param reactor: the clock.
-    :param settings: :attr:`~socks5.settings.Settings.max_sessions`; 0: what the process's present limit of descriptors
-        allows. And :attr:`~socks5.settings.Settings.max_sessions_wait`.
+    :param capacity: :attr:`~socks5.settings.Capacity.max_sessions`; 0: what the process's present limit of descriptors
+        allows. And :attr:`~socks5.settings.Capacity.max_sessions_wait`, and what
+        :class:`~socks5.net.crowds.Crowds` need.
+    :param settings: see there.
     :param counters: count who comes in, and who does not.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, settings: Settings, counters: Counters) -> None:
-        self.maximum = settings.max_sessions or sessions_within(
+    def __init__(
+        self, reactor: Any, capacity: Capacity, settings: SettingsSource, counters: Counters
+    ) -> None:
+        self.maximum = capacity.max_sessions or sessions_within(
             resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         )
         self.open = 0
@@ -100,19 +104,19 @@ class SessionLimit:
         """What is paused at the limit; a listener adds itself, and takes itself out at its end."""
         self.shortage = Shortage(
             reactor,
-            settings.max_sessions_wait,
+            capacity.max_sessions_wait,
             counters,
             self.listeners,
             lambda: not self.has_room,
         )
         """Of room for sessions, or of what the system gives to a listener."""
-        self.crowds = Crowds(reactor, settings, self.maximum)
+        self.crowds = Crowds(reactor, capacity, settings, self.maximum)
         """Of the clients of one address."""
         self._counters = counters
         self._lines = Sparing(reactor)
         self._advice = (
             "raise --max-sessions"
-            if settings.max_sessions
+            if capacity.max_sessions
             else "raise the limit of open files (ulimit -n)"
         )
 

@@ -90,7 +90,7 @@ class NameServerLookups:
 
     :param reactor: see :class:`socks5.net.nameservers.Inquiry`.
     :param path: the file; one that is not there is as good as an empty one.
-    :param family: addresses of what families are of use.
+    :param family: says addresses of what families are of use.
     :param channel: see :class:`socks5.net.nameservers.Inquiry`.
     """
 
@@ -98,7 +98,7 @@ class NameServerLookups:
         self,
         reactor: Any,
         path: str,
-        family: OutgoingFamily = OutgoingFamily.ANY,
+        family: Callable[[], OutgoingFamily] = lambda: OutgoingFamily.ANY,
         channel: Any = DatagramChannel,
     ) -> None:
         self._reactor = reactor
@@ -119,9 +119,10 @@ class NameServerLookups:
 
     def _kinds(self, conf: ResolvConf) -> tuple[Kind, ...]:
         """What to ask for: addresses that nobody could use only cost time."""
-        if self._family is OutgoingFamily.IPV6:
+        family = self._family()
+        if family is OutgoingFamily.IPV6:
             return (Kind.AAAA,)
-        if self._family is OutgoingFamily.IPV4 or not conf.has_ipv6:
+        if family is OutgoingFamily.IPV4 or not conf.has_ipv6:
             return (Kind.A,)
         return Kind.AAAA, Kind.A
 

@@ -102,6 +102,11 @@ class Port(QuietPort):
         self._shouldShutdown = False  # others may listen on it, too
         self.startListening()
 
+    def settings_changed(self) -> None:
+        """See :class:`socks5.net.shortage.Pausable`."""
+        if self.addressFamily != socket.AF_UNIX:
+            prepare_listening(self.socket, self.factory)
+
     @override
     def startListening(self) -> None:
         self.factory.noisy = False  # an endpoint's wrapper announces itself, unless told not to

@@ -10,17 +10,20 @@ Wrapping and unwrapping happen in the reactor's thread: a token of 64 KiB costs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, INegotiated, IPushProducer, ITCPTransport
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.interfaces import IContext, IProtection
+from socks5.interfaces import IContext, IProtection, IStreamReceiver
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
-from socks5.protocol.gssapi import Message, MessageType, Protection, Tokens, token_of
+from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens, token_of
+
+_log = Logger()
 
 
 @implementer(IProtection)
@@ -38,6 +41,10 @@ class Envelope:
         self._is_confidential = level is Protection.CONFIDENTIALITY
         self.limit = context.size_limit(self._is_confidential)
         """How many octets a message can carry."""
+
+    def over(self, transport: Any, receiver: IStreamReceiver) -> ProtectedTransport:
+        """See :meth:`socks5.interfaces.IProtection.over`."""
+        return ProtectedTransport(transport, self, receiver)
 
     def wrap(self, datagram: bytes) -> bytes:
         """See :meth:`socks5.interfaces.IProtection.wrap`."""
@@ -63,47 +70,42 @@ class Envelope:
         return data
 
 
-@implementer(ITCPTransport, IConsumer, IPushProducer)
+@implementer(ITCPTransport, IConsumer, IPushProducer, IStreamReceiver)
 class ProtectedTransport:
-    """A transport on top of another, with tokens between. Its owner gives it what it receives of that one.
+    """A transport on top of another, with tokens between, which is given what that one receives.
+
+    If something is no token of the context, the far end is told so, and the receiver that the connection is lost,
+    with :exc:`~socks5.protocol.errors.RemoteProtocolError` for the reason. What becomes of the transport below is its
+    owner's business then.
 
     :param below: the transport of the tokens.
     :param envelope: what octets are put in.
-    :param deliver: takes what was received.
-    :param deliver_end: told of the far end's end, behind all octets.
-    :param violated: told once that something is no token of this context; nothing is delivered any more.
+    :param receiver: takes what was received.
     """
 
     __slots__ = (
-        "_deliver",
-        "_deliver_end",
+        "_envelope",
         "_has_ended",
+        "_is_broken",
         "_is_delivering",
+        "_is_lost",
         "_is_paused",
+        "_receiver",
         "_tokens",
-        "_violated",
         "below",
-        "envelope",
         "is_deaf",
     )
 
-    def __init__(
-        self,
-        below: Any,
-        envelope: Envelope,
-        deliver: Callable[[bytes], None],
-        deliver_end: Callable[[], None],
-        violated: Callable[[RemoteProtocolError], None],
-    ) -> None:
+    def __init__(self, below: Any, envelope: Envelope, receiver: IStreamReceiver) -> None:
         self.below = below
-        self.envelope = envelope
-        self._deliver = deliver
-        self._deliver_end = deliver_end
-        self._violated = violated
+        self._envelope = envelope
+        self._receiver = receiver
         self._tokens = Tokens()
         self._has_ended = False
         self._is_delivering = False
         self._is_paused = False
+        self._is_broken = False
+        self._is_lost = False
         self.is_deaf = False
         """Whether nothing is delivered any more: the end has been, or something was no token, or this end is
         closing.
@@ -111,31 +113,32 @@ class ProtectedTransport:
 
     # Receiving
 
-    def received(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes) -> None:
         """The transport below has received octets."""
         if not self.is_deaf:
             self._tokens.add(data)
             self._deliver_more()
 
-    def ended(self) -> None:
+    def readConnectionLost(self) -> None:
         """The transport below has received the far end's end."""
         self._has_ended = True
         self._deliver_more()
 
-    def lost(self, reason: Failure) -> Failure:
-        """The transport below is gone. What came before an end is delivered, paused or not.
-
-        :param reason: of the transport below.
-        :returns: the same, but an end within or behind something else than whole tokens is none.
+    def connectionLost(self, reason: Failure) -> None:
+        """The transport below is gone. What came before an end is delivered, paused or not; an end within or behind
+        something else than whole tokens is none.
         """
         if isinstance(reason.value, ConnectionDone) and not self.is_deaf:
-            self._is_paused = False
-            self._violated = lambda _: None  # there is nobody to be told
-            self._deliver_more()
-            if self._tokens:
+            self._is_paused, self._is_lost = False, True
+            try:
+                self._deliver_more()
+            except Exception:
+                _log.failure("what came before the end could not be delivered")
+                self._is_broken = True
+            if self._tokens or self._is_broken:
                 reason = Failure(ConnectionLost("not an end behind a token"))
         self.is_deaf = True
-        return reason
+        self._receiver.connectionLost(reason)
 
     def _deliver_more(self) -> None:
         """Deliver what is complete, until the receiver has had enough."""
@@ -148,7 +151,7 @@ class ProtectedTransport:
                 if data is None:
                     break
                 if data:
-                    self._deliver(data)
+                    self._receiver.dataReceived(data)
         finally:
             self._is_delivering = False
 
@@ -157,17 +160,25 @@ class ProtectedTransport:
         try:
             token = self._tokens.next()
             if token is not None:
-                return self.envelope.open(token)
+                return self._envelope.open(token)
             if self._has_ended and self._tokens:
                 raise RemoteProtocolError("the end within a token")
-        except RemoteProtocolError as error:
-            self.is_deaf = True
-            self._violated(error)
+        except RemoteProtocolError:
+            self._give_up(Failure())
             return None
         if self._has_ended:
             self.is_deaf = True
-            self._deliver_end()
+            self._receiver.readConnectionLost()
         return None
+
+    def _give_up(self, reason: Failure) -> None:
+        """Something is no token of this context."""
+        self.is_deaf = self._is_broken = True
+        if self._is_lost:
+            return  # there is nobody to be told
+        self.below.unregisterProducer()
+        self.below.write(ABORT)
+        self._receiver.connectionLost(reason)
 
     # Sending
 
@@ -175,7 +186,7 @@ class ProtectedTransport:
         """Send octets, in as many messages as they need."""
         if not data:
             return
-        envelope = self.envelope
+        envelope = self._envelope
         limit = envelope.limit
         if len(data) <= limit:
             self.below.write(envelope.wrap(data))

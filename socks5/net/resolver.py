@@ -37,7 +37,7 @@ from socks5.net.names import hostname
 from socks5.net.resolvconf import HOSTS, RESOLV_CONF, parse_hosts
 from socks5.net.shares import Shares
 from socks5.protocol.networks import subscriber
-from socks5.settings import NameSource, Settings
+from socks5.settings import Capacity, NameSource, OutgoingFamily, Settings, SettingsSource, current
 
 LOCALHOST = ("127.0.0.1", "::1")
 """What ``localhost``, and every name under it, means where the hosts file does not say (RFC 6761 section 6.3)."""
@@ -47,6 +47,9 @@ STALE_WAIT = 1.0
 
 CLIENTS_OF_THREADS = 8
 """Among so many clients the threads are shared out: what hangs keeps its thread, and must not have all of them."""
+
+
+_DEFAULTS, _CAPACITY = Settings(), Capacity()
 
 
 class _Known(NamedTuple):
@@ -80,10 +83,10 @@ class Cache:
     """What is known of names: addresses, and apart from them denials, so that made-up names push nothing out.
 
     :param now: gives the time.
-    :param settings: sizes and lifetimes.
+    :param settings: gives sizes and lifetimes.
     """
 
-    def __init__(self, now: Callable[[], float], settings: Settings) -> None:
+    def __init__(self, now: Callable[[], float], settings: Callable[[], Settings]) -> None:
         self._now = now
         self._settings = settings
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -114,7 +117,7 @@ class Cache:
             return
         if outcome.is_certain:
             self._known.pop(name, None)
-        longest = self._settings.name_failure_lifetime
+        longest = self._settings().name_failure_lifetime
         lifetime = longest if outcome.lifetime is None else min(outcome.lifetime, longest)
         self.avoid(name, lifetime)
 
@@ -124,7 +127,7 @@ class Cache:
         self._trim(self._unknown, name)
 
     def _add_known(self, name: str, outcome: Outcome) -> None:
-        settings, now = self._settings, self._now()
+        settings, now = self._settings(), self._now()
         lifetime = settings.name_lifetime
         if outcome.lifetime is not None:
             said = max(outcome.lifetime, settings.name_lifetime_least)
@@ -138,7 +141,7 @@ class Cache:
 
     def _trim(self, table: OrderedDict[str, Any], name: str) -> None:
         table.move_to_end(name)
-        if len(table) > self._settings.names_cached:
+        if len(table) > self._settings().names_cached:
             table.popitem(last=False)
 
     def distrust(self, name: str) -> None:
@@ -146,7 +149,10 @@ class Cache:
         answer they are as good as any whose time is over, for others may reach them, at other ports.
         """
         known = self._known.get(name)
-        if known is not None and self._now() - known.since >= self._settings.name_failure_lifetime:
+        if (
+            known is not None
+            and self._now() - known.since >= self._settings().name_failure_lifetime
+        ):
             self._known[name] = known._replace(fresh_until=-math.inf)
 
 
@@ -155,23 +161,29 @@ class Resolver:
     """The resolver of a server.
 
     :param reactor: where lookups run and time passes.
-    :param settings: sizes, lifetimes, the time-out, and whom to ask.
+    :param settings: lifetimes, the time-out, and the families that are of use.
+    :param capacity: how many at a time, and whom to ask.
     :param lookup: whom to ask, instead of the choice described above.
     """
 
     def __init__(
-        self, reactor: Any, settings: Settings, lookup: IHostnameResolver | None = None
+        self,
+        reactor: Any,
+        settings: SettingsSource = _DEFAULTS,
+        capacity: Capacity = _CAPACITY,
+        lookup: IHostnameResolver | None = None,
     ) -> None:
         self._reactor = reactor
-        self._settings = settings
+        self._settings = current(settings)
+        self._capacity = capacity
         self._installed = lookup
         self._lookups: Lookups | None = None
         self._shares: Shares[_Asked]
         self._hosts: Kept[dict[str, tuple[str, ...]]] | None = None
-        self._cache = Cache(clock_of(reactor), settings)
+        self._cache = Cache(clock_of(reactor), self._settings)
         self._asked: dict[str, _Asked] = {}
-        self._deadlines = Deadlines(reactor, settings.resolve_timeout)
-        self._stale_waits = Deadlines(reactor, STALE_WAIT)
+        self._deadlines = Deadlines(reactor)
+        self._stale_waits = Deadlines(reactor)
 
     def resolve(self, name: bytes, client: str) -> Deferred[Sequence[str]]:
         """See :meth:`socks5.interfaces.IResolver.resolve`."""
@@ -197,16 +209,16 @@ class Resolver:
 
     def _choose(self) -> Lookups:
         """Settled at the first name, for until then a program may install a resolver."""
-        settings = self._settings
+        capacity = self._capacity
         installed = self._installed
         if installed is None:
             installed = self._reactor.nameResolver
         if isinstance(installed, GAIResolver):
             self._hosts = Kept(clock_of(self._reactor), HOSTS, parse_hosts)
-            if settings.resolver is NameSource.DNS:
-                self._share_out(settings.names_at_once, settings.names_per_client)
-                return NameServerLookups(self._reactor, RESOLV_CONF, settings.family)
-        threads = settings.resolver_threads
+            if capacity.resolver is NameSource.DNS:
+                self._share_out(capacity.names_at_once, capacity.names_per_client)
+                return NameServerLookups(self._reactor, RESOLV_CONF, self._family)
+        threads = capacity.resolver_threads
         self._share_out(threads, max(1, threads // CLIENTS_OF_THREADS))
         if not isinstance(installed, GAIResolver):
             return HostnameLookups(installed)
@@ -214,8 +226,11 @@ class Resolver:
         self._reactor.addSystemEventTrigger("during", "shutdown", system.close)
         return system
 
+    def _family(self) -> OutgoingFamily:
+        return self._settings().family
+
     def _share_out(self, places: int, share: int) -> None:
-        room, room_share = self._settings.names_waiting, self._settings.names_waiting_per_client
+        room, room_share = self._capacity.names_waiting, self._capacity.names_waiting_per_client
         self._shares = Shares(places, share, room, room_share, self._begin)
 
     def _at_hand(self, text: str) -> tuple[str, ...] | None:
@@ -238,9 +253,10 @@ class Resolver:
         wait: Deferred[Sequence[str]] = Deferred(lambda gone: self._leave(asked, gone))
         asked.waits[wait] = client
         asked.clients[client] += 1
-        self._deadlines.set(wait, lambda: self._too_long(asked, wait))
+        seconds = self._settings().resolve_timeout
+        self._deadlines.set(wait, seconds, lambda: self._too_long(asked, wait))
         if self._cache.stale(text) is not None:
-            self._stale_waits.set(wait, lambda: self._serve_stale(asked, wait))
+            self._stale_waits.set(wait, STALE_WAIT, lambda: self._serve_stale(asked, wait))
         if asked.holder is None and not self._shares.enter(asked, client):
             self._leave(asked, wait)
             return fail(DNSLookupError("too many names are being resolved"))
@@ -277,14 +293,14 @@ class Resolver:
 
     def _too_long(self, asked: _Asked, wait: Deferred[Sequence[str]]) -> None:
         self._leave(asked, wait)
-        wait.errback(DNSLookupError(f"no answer within {self._settings.resolve_timeout:g} s"))
+        wait.errback(DNSLookupError(f"no answer within {self._settings().resolve_timeout:g} s"))
 
     def _serve_stale(self, asked: _Asked, wait: Deferred[Sequence[str]]) -> None:
         """The lookup takes long: what was known before must do. A lookup that runs goes on, to be remembered."""
         hosts = self._cache.stale(asked.text)
         if hosts is None:
             return
-        self._cache.avoid(asked.text, self._settings.name_failure_lifetime)
+        self._cache.avoid(asked.text, self._settings().name_failure_lifetime)
         asked.is_refresh = asked.holder is not None
         self._leave(asked, wait)
         wait.callback(hosts)
@@ -304,7 +320,7 @@ class Resolver:
         """
         assert self._lookups is not None
         asked.is_refresh = False
-        self._deadlines.set(asked, partial(self._overdue, asked))
+        self._deadlines.set(asked, self._settings().resolve_timeout, partial(self._overdue, asked))
         try:
             asked.give_up = self._lookups.begin(asked.text, partial(self._over, asked))
         except Exception:  # a bug, which must not cost the place

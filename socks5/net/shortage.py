@@ -24,6 +24,9 @@ class Pausable(Protocol):
     def resume(self) -> None:
         """Accept again."""
 
+    def settings_changed(self) -> None:
+        """Clients from now on have other settings, and a socket hands some of them down."""
+
     def turn_away(self) -> None:
         """Accept and close whoever waited at the last call, and still does."""
 

@@ -63,6 +63,7 @@ def as_json(record: SessionInfo) -> str:
             "target": record.target,
             "bound": record.bound,
             "reply": record.reply,
+            **({} if record.rule is None else {"rule": record.rule}),
             "bytes_up": record.bytes_up,
             "bytes_down": record.bytes_down,
             "seconds": round(record.seconds, 6),
@@ -88,6 +89,7 @@ def as_text(record: SessionInfo) -> str:
     who = record.client if record.user is None else f"{_word(record.user)}@{record.client}"
     what = f"{record.command} {_word(record.target or '')}" if record.command else "no request"
     how = "" if record.reply is None else f" reply {record.reply}"
+    how += "" if record.rule is None else f" by rule {_word(record.rule)}"
     number = record.session if record.worker is None else f"{record.worker}-{record.session}"
     why = ", ".join(f"{reason} {count}" for reason, count in record.drops.items())
     dropped = f" {record.dropped} dropped ({why})" if record.dropped else ""

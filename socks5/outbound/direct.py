@@ -55,28 +55,6 @@ MOST_ADDRESSES = 64
 """Addresses of one name that anybody is asked about, in the order in which they would be tried."""
 
 
-class _Deadlines:
-    """To be replaced by Deadlines, once they are of any length."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._queues: dict[float, Deadlines] = {}
-
-    def __len__(self) -> int:
-        return sum(map(len, self._queues.values()))
-
-    def set(self, key: object, seconds: float, callback: Callable[[], object]) -> None:
-        """Call *callback* in so many seconds."""
-        if seconds not in self._queues:
-            self._queues[seconds] = Deadlines(self._reactor, seconds)
-        self._queues[seconds].set(key, callback)
-
-    def clear(self, key: object) -> None:
-        """Do not."""
-        for queue in self._queues.values():
-            queue.clear(key)
-
-
 @implementer(IDialer)
 class DirectDialer:
     """Reaches targets directly.
@@ -89,7 +67,7 @@ class DirectDialer:
         self.reactor = reactor
         self.now = clock_of(reactor)
         self.shares = Shares()
-        self.deadlines = _Deadlines(reactor)
+        self.deadlines = Deadlines(reactor)
         self._resolver = resolver
         self._poller = poller_of(reactor)
 

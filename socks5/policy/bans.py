@@ -30,7 +30,7 @@ from socks5.deadlines import clock_of
 from socks5.interfaces import IBans
 from socks5.loglimit import Sparing
 from socks5.protocol.networks import subscriber
-from socks5.settings import Settings
+from socks5.settings import SettingsSource, current
 
 FORGET = 600.0
 """Seconds in which one failed login is forgotten: a guess every ten minutes may go on for ever."""
@@ -134,13 +134,13 @@ class Bans:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, settings: Settings, is_ours: Callable[[str], bool]) -> None:
+    def __init__(
+        self, reactor: Any, settings: SettingsSource, is_ours: Callable[[str], bool]
+    ) -> None:
         self._is_ours = is_ours
         self._reactor = reactor
         self._now = clock_of(reactor)
-        self._after = settings.ban_after
-        self._time = settings.ban_time
-        self._exempt = settings.ban_exempt
+        self._settings = current(settings)
         self._addresses: dict[bytes, _Address] = {}
         self._banned: dict[bytes, float] = {}
         self._ends: list[tuple[float, bytes]] = []
@@ -154,7 +154,7 @@ class Bans:
 
     def is_banned(self, client: str) -> bool:
         """See :meth:`socks5.interfaces.IBans.is_banned`."""
-        if not self._banned:
+        if not (self._banned and self._settings().ban_after):
             return False
         key = subscriber(client)
         until = self._banned.get(key)
@@ -166,7 +166,8 @@ class Bans:
     def failed(self, client: str, is_judged: bool = True) -> float:
         """See :meth:`socks5.interfaces.IBans.failed`."""
         key = subscriber(client)
-        if not key or key in self._banned or self._is_exempt(client):
+        settings = self._settings()
+        if not (key and settings.ban_after) or key in self._banned or self._is_exempt(client):
             return 0.0
         now = self._now()
         address = self._addresses.get(key)
@@ -174,7 +175,7 @@ class Bans:
             address = self._remember(key, now)
         address.age(now)
         address.score += 1 if is_judged else LITTLE
-        if self._time and address.score > self._after - ALREADY_FORGOTTEN * is_judged:
+        if settings.ban_time and address.score > settings.ban_after - ALREADY_FORGOTTEN * is_judged:
             self._ban(key, address, now)
             return 0.0
         return float(min(FIRST_DELAY * 2 ** max(0.0, min(address.score - 1, 16)), LONGEST_DELAY))
@@ -191,7 +192,7 @@ class Bans:
             address.pardoned = now
 
     def _is_exempt(self, client: str) -> bool:
-        return client in self._exempt or self._is_ours(client)
+        return client in self._settings().ban_exempt or self._is_ours(client)
 
     def _remember(self, key: bytes, now: float) -> _Address:
         if len(self._addresses) >= MOST_ADDRESSES:
@@ -212,8 +213,9 @@ class Bans:
             self._banned.pop(key, None)
 
     def _ban(self, key: bytes, address: _Address, now: float) -> None:
-        longest = max(self._time, LONGEST_BAN)
-        seconds = min(self._time * 2 ** min(address.bans, 32), longest)
+        first = self._settings().ban_time
+        longest = max(first, LONGEST_BAN)
+        seconds = min(first * 2 ** min(address.bans, 32), longest)
         until = now + seconds
         address.score = 0.0
         address.bans += 1

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from socks5.protocol.errors import (
     AuthenticationFailed,
@@ -14,6 +14,7 @@ from socks5.protocol.errors import (
     ReplyError,
 )
 from socks5.protocol.gssapi import MAX_TOKENS, Message, MessageType
+from socks5.protocol.machine import Machine
 from socks5.protocol.messages import (
     VERSION,
     Command,
@@ -27,8 +28,6 @@ from socks5.protocol.messages import (
 )
 from socks5.protocol.stages import (
     CLIENT_NEXT,
-    CLOSED,
-    Machine,
     ProtectionReceived,
     Rejected,
     Stage,
@@ -81,28 +80,14 @@ class ClientNegotiation(Machine):
         :returns: the events that they complete, in order: both replies of a BIND may be glued
             together.
         """
-        if self._buffer:
-            self._gather(data)
-        elif self.stage is not CLOSED:
-            self._buffer = data
-        return self._advance()
+        return self._all(self._take_in(data))
 
-    def _advance(self) -> list[ClientEvent]:
-        """Take steps until octets are missing or the caller must answer."""
+    def _all(self, event: ClientEvent | None) -> list[ClientEvent]:
+        """That event, and those that what waits completes."""
         events: list[ClientEvent] = []
-        while self._buffer:
-            step = _CLIENT_STEPS.get(self.stage)
-            if step is None or (self._behind is not None and not self._is_enough()):
-                break
-            waiting = len(self._buffer)
-            try:
-                event = step(self)
-            except RemoteProtocolError as error:
-                event = self._close(error)
-            if event is not None:
-                events.append(event)
-            if len(self._buffer) == waiting:
-                break
+        while event is not None:
+            events.append(event)
+            event = self._advance()
         return events
 
     def send_token(self, token: bytes) -> list[ClientEvent]:
@@ -111,11 +96,10 @@ class ClientNegotiation(Machine):
         :returns: what waited, as :meth:`receive` does.
         :raises LocalProtocolError: the server has not asked for a token, or it is too long.
         """
-        self._require(Stage.TOKEN, "no token is awaited")
         message = Message(MessageType.CONTEXT, token).encode()
         self._enter(Stage.CONTEXT)
         self._output += message
-        return self._advance()
+        return self._all(self._advance())
 
     def require_protection(self, token: bytes) -> list[ClientEvent]:
         """The context is complete: tell the server a level of protection (RFC 1961 section 4).
@@ -124,11 +108,10 @@ class ClientNegotiation(Machine):
         :returns: what waited, as :meth:`receive` does.
         :raises LocalProtocolError: the server's last token has not come, or the token is too long.
         """
-        self._require(Stage.TOKEN, "no level of protection is awaited")
         message = Message(MessageType.PROTECTION, token).encode()
         self._enter(Stage.PROTECTION)
         self._output += message
-        return self._advance()
+        return self._all(self._advance())
 
     def accept_protection(self) -> bytes:
         """The server's level will do. From now on, unless it is 0, what there is to send goes into tokens,
@@ -238,12 +221,11 @@ class ClientNegotiation(Machine):
         self._enter(Stage.SECOND_REPLY if is_first_of_two else Stage.ESTABLISHED)
         return ReplyReceived(reply)
 
-
-_CLIENT_STEPS: dict[Stage, Callable[[ClientNegotiation], ClientEvent | None]] = {
-    Stage.METHOD: ClientNegotiation._await_method,
-    Stage.CHECKING: ClientNegotiation._await_status,
-    Stage.CONTEXT: ClientNegotiation._await_token,
-    Stage.PROTECTION: ClientNegotiation._await_protection,
-    Stage.COMMAND: ClientNegotiation._await_reply,
-    Stage.SECOND_REPLY: ClientNegotiation._await_reply,
-}
+    _steps: ClassVar = {
+        Stage.METHOD: _await_method,
+        Stage.CHECKING: _await_status,
+        Stage.CONTEXT: _await_token,
+        Stage.PROTECTION: _await_protection,
+        Stage.COMMAND: _await_reply,
+        Stage.SECOND_REPLY: _await_reply,
+    }

@@ -10,17 +10,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from typing_extensions import override
 
-from socks5.auth import NoAuthentication
+from socks5.access import Reason
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines, IdleTimers, clock_of
 from socks5.interfaces import (
@@ -30,54 +31,55 @@ from socks5.interfaces import (
     IBans,
     ICommand,
     IDialer,
+    IManagedSession,
+    IMethod,
     IResolver,
     IRules,
     ISession,
+    Policy,
 )
 from socks5.loglimit import Sparing
 from socks5.net.addresses import address_of
+from socks5.net.certificate_files import reason_of
+from socks5.net.connection import far_end
 from socks5.net.descriptors import SessionLimit
 from socks5.net.own import OwnListeners, is_own_address
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
 from socks5.policy.bans import Asking, Bans
-from socks5.policy.rules import Rules
 from socks5.protocol.address import UNSPECIFIED
-from socks5.protocol.messages import Command, Method
-from socks5.server.admission import Build, GuardedSession, ListenerFactory
-from socks5.server.associate import Associate
-from socks5.server.bind import Bind
-from socks5.server.connect import Connect
-from socks5.server.gssapi_login import GSSAPISession
-from socks5.server.session import ServerProtocol
-from socks5.server.verdicts import StrictBans, strict_rules
-from socks5.settings import ListenerPolicy, Settings
-
-COMMANDS: Mapping[int, Callable[[ISession], ICommand]] = {
-    Command.CONNECT: Connect,
-    Command.BIND: Bind,
-    Command.UDP_ASSOCIATE: Associate,
-}
-"""What serves each CMD octet, unless a factory is told otherwise."""
+from socks5.protocol.messages import Method
+from socks5.server.admission import Admission
+from socks5.server.commands import COMMANDS
+from socks5.server.handshake import ServerProtocol
+from socks5.server.in_force import InForce
+from socks5.server.registry import Sessions
+from socks5.server.rejudging import rejudge_all
+from socks5.server.verdicts import StrictBans
+from socks5.settings import Capacity, ListenerPolicy, Settings
 
 
 class ServerFactory(Factory):
-    """Builds a :class:`~socks5.server.session.ServerProtocol` for each client. Everything it depends on is a parameter.
+    """Builds a :class:`~socks5.server.handshake.ServerProtocol` for each client; what it depends on is a parameter.
 
     :param reactor: clock, TCP, UDP and names.
-    :param settings: values; see :class:`socks5.settings.Settings`.
-    :param authenticator: which methods, and who is right; default: no authentication.
-    :param gssapi: accepts security contexts (RFC 1961), such as :class:`socks5.auth.kerberos.Acceptor`; default: none.
-        Clients should come with one, and must unless there is an *authenticator*.
-    :param rules: who may do what; default: :class:`socks5.policy.rules.Rules`.
+    :param policy: what holds for sessions, as a whole; default: one of the parts that are given by name, each of which
+        goes before the policy's. See :class:`~socks5.interfaces.Policy` for what they are; ``rules`` and ``dialer``
+        have defaults: :class:`socks5.policy.rules.Rules` and :class:`socks5.outbound.direct.DirectDialer`.
+    :param settings: a part of the policy.
+    :param rules: likewise.
+    :param authenticator: likewise.
+    :param gssapi: likewise.
+    :param methods: likewise.
+    :param dialer: likewise.
+    :param capacity: how much there may be of everything.
     :param resolver: names to addresses; default: :class:`socks5.net.resolver.Resolver`.
-    :param dialer: how targets are reached; default: :class:`socks5.outbound.direct.DirectDialer`.
-    :param access_log: takes a record for each session; default: none.
-    :param commands: what serves each CMD octet; default: :data:`COMMANDS`.
+    :param access_log: takes a record of each session; default: none.
+    :param commands: what serves each CMD octet; default: :data:`~socks5.server.commands.COMMANDS`.
     :param bans: remembers failed logins; default: :class:`socks5.policy.bans.Bans`, where there are logins and
         :attr:`Settings.ban_after <socks5.settings.Settings.ban_after>` is not 0.
     :param worker: this process's number for the access log, where there are several.
-    :raises TypeError: the *rules* or the *bans* cannot answer at once: see :mod:`socks5.server.verdicts`.
+    :raises TypeError: the *rules* or the *bans* are none: see :mod:`socks5.server.verdicts`.
     """
 
     log = Logger()
@@ -88,105 +90,103 @@ class ServerFactory(Factory):
     def __init__(
         self,
         reactor: Any,
+        policy: Policy | None = None,
         *,
         settings: Settings | None = None,
+        rules: IRules | None = None,
         authenticator: IAuthenticator | None = None,
         gssapi: IAcceptor | None = None,
-        rules: IRules | None = None,
-        resolver: IResolver | None = None,
+        methods: Sequence[IMethod] | None = None,
         dialer: IDialer | None = None,
+        capacity: Capacity | None = None,
+        resolver: IResolver | None = None,
         access_log: IAccessLog | None = None,
         commands: Mapping[int, Callable[[ISession], ICommand]] = COMMANDS,
         bans: IBans | None = None,
         worker: int | None = None,
     ) -> None:
+        parts: dict[str, Any] = {
+            "settings": settings,
+            "rules": rules,
+            "authenticator": authenticator,
+            "gssapi": gssapi,
+            "methods": methods,
+            "dialer": dialer,
+        }
+        given = {name: part for name, part in parts.items() if part is not None}
         self.reactor = reactor
         self.now = clock_of(reactor)
         """Seconds, for lengths of time."""
-        self.settings = Settings() if settings is None else settings
-        # An object that is false is one all the same: an authenticator may be as long as its list of users.
-        self.authenticator: IAuthenticator = (
-            NoAuthentication() if authenticator is None else authenticator
-        )
-        self.gssapi = gssapi
-        self.methods: Sequence[int] = self.authenticator.methods
-        """The METHOD octets that are accepted, in order of preference."""
-        if gssapi is not None:
-            others = () if authenticator is None else authenticator.methods
-            self.methods = (Method.GSSAPI, *others)
-        self.rules: IRules = strict_rules(Rules() if rules is None else rules)
-        self.resolver: IResolver = (
-            Resolver(reactor, self.settings) if resolver is None else resolver
-        )
-        self.dialer: IDialer = DirectDialer(reactor, self.resolver) if dialer is None else dialer
-        self.listeners = OwnListeners()
-        """Where clients come in, as far as :meth:`listens_on` has been told."""
-        self.access_log = access_log
         self.commands = commands
         self.worker = worker
+        self.access_log = access_log
         self.counters = Counters()
-        self.handshakes = Deadlines(reactor, self.settings.handshake_timeout)
-        self.stocked = Deadlines(reactor, self.settings.request_timeout)
-        """Of clients that may ask, and do not yet."""
-        self.closing = Deadlines(reactor, self.settings.close_timeout)
+        self.sessions = Sessions()
+        """The client connections of now; see :class:`~socks5.interfaces.ISessions`."""
+        self.listeners = OwnListeners()
+        """Where clients come in, as far as :meth:`listens_on` has been told."""
+        self.deadlines = Deadlines(reactor)
         self.idle_timers = IdleTimers(reactor)
         self.tls_lines = Sparing(reactor)
         """Lets some of the lines about failed TLS into the log."""
-        self.limit = SessionLimit(reactor, self.settings, self.counters)
+        self.asking = Asking()
+        capacity = Capacity() if capacity is None else capacity
+        self.limit = SessionLimit(reactor, capacity, self._settings, self.counters)
         self.crowds = self.limit.crowds
         """Of the clients of one address: who negotiates, and who waits for that."""
-        self._sessions: dict[ServerProtocol, None] = {}
-        self.bans = self._usual_bans() if bans is None else StrictBans(bans)
-        self.asking = Asking()
-        is_plain = self.bans is None and gssapi is None
-        self._build: Build = ServerProtocol if is_plain else self.at(ListenerPolicy()).build
-        self._all_gone: list[Deferred[None]] = []
+        self.resolver: IResolver = (
+            Resolver(reactor, self._settings, capacity) if resolver is None else resolver
+        )
+        self._direct = DirectDialer(reactor, self.resolver)
+        is_ours = partial(is_own_address, unknown=False)
+        self.bans: IBans = StrictBans(
+            Bans(reactor, self._settings, is_ours) if bans is None else bans
+        )
+        self._has_own_bans = bans is not None
+        self._admission = Admission(ListenerPolicy(), self.asking)
+        self.policy = replace(Policy() if policy is None else policy, **given)
+        """What holds for new sessions; see :meth:`replace`."""
+        self.in_force = self._fill(self.policy)
 
-    def _usual_bans(self) -> IBans | None:
-        has_logins = set(self.methods) != {Method.NO_AUTHENTICATION}
-        if not has_logins or not self.settings.ban_after:
-            return None
-        return Bans(self.reactor, self.settings, partial(is_own_address, unknown=False))
-
-    @property
-    def sessions(self) -> Iterator[ServerProtocol]:
-        """The client connections of now; safe against changes while iterating."""
-        return iter(tuple(self._sessions))
+    # Clients
 
     @override
-    def buildProtocol(self, addr: Any, build: Build | None = None) -> ServerProtocol | None:  # type: ignore[override]
+    def buildProtocol(  # type: ignore[override]
+        self, addr: Any, admission: Admission | None = None
+    ) -> ServerProtocol | None:
         """A session for a new client, or None (Twisted then closes the connection) over the session
         limit.
 
         :param addr: who that is: an IP literal, an address of Twisted's, or None if it is not known yet.
-        :param build: makes the session; default: one without a listener policy.
+        :param admission: a listener's; default: clients come from anywhere.
         """
         if not self.limit.enter():
             return None
+        in_force = self.in_force
+        if admission is None and in_force.bans is not None:
+            admission = self._admission
         try:
-            protocol = (build or self._build)(self, self.counters.connections + 1)
+            session = ServerProtocol(self, self.counters.connections + 1, in_force, admission)
         except BaseException:
             self.limit.leave()
             raise
         self.counters.connections += 1
         self.counters.open_connections += 1
-        self._sessions[protocol] = None
+        self.sessions.add(session)
         if addr is not None:
             host = addr if isinstance(addr, str) else getattr(addr, "host", "")
-            self.crowds.begin(host, protocol)
-        return protocol
+            self.crowds.begin(host, session)
+        return session
 
     def at(self, policy: ListenerPolicy) -> ListenerFactory:
         """A factory for a listener of its own: sessions of this factory, under *policy*.
 
-        :raises ValueError: the policy wants a method that the authenticator does not have.
+        :raises ValueError: the policy wants a method that there is not.
         """
-        known = {*self.methods, Method.NO_AUTHENTICATION}
+        known = {*self.in_force.methods, Method.NO_AUTHENTICATION}
         if not known >= set(policy.methods or ()):
             raise ValueError(f"methods {policy.methods}: the authenticator has {sorted(known)}")
-        return ListenerFactory(
-            self, policy, GuardedSession if self.gssapi is None else GSSAPISession
-        )
+        return ListenerFactory(self, policy)
 
     def listens_on(self, port: IListeningPort) -> IListeningPort:
         """Take note of a port that has been opened for clients, so that none connects to the proxy through itself.
@@ -208,44 +208,102 @@ class ServerFactory(Factory):
             self.listeners.discard(where)
         return port
 
-    def gone(self, session: ServerProtocol) -> None:
-        """A session is over and its connection closed; called by the session itself, harmless
-        twice.
+    # Policy
+
+    @property
+    def settings(self) -> Settings:
+        """Those of new sessions."""
+        return self.in_force.settings
+
+    def _fill(self, policy: Policy) -> InForce:
+        return InForce(policy, self._direct, self.bans, self._has_own_bans)
+
+    def _settings(self) -> Settings:
+        return self.in_force.settings
+
+    def replace(self, policy: Policy, rejudge: bool = True) -> Deferred[int]:
+        """Let another policy hold, from now on and as a whole: for new sessions, and for whatever outlives sessions, as
+        what is remembered of names and bans. Sessions that have begun keep the settings, logins and dialer
+        they began with.
+
+        :param rejudge: whether they are judged by the new rules, a few at a time: those that are no longer allowed
+            end, in order (:attr:`Reason.NOT_ALLOWED <socks5.access.Reason.NOT_ALLOWED>`); the others have the new
+            rules from then on, also for what they have not asked yet. If not, they keep the old ones.
+        :returns: fires with how many sessions ended, when all are judged.
+        :raises TypeError: the rules are none, and everything stays as it was.
+        :raises ValueError: so is a method.
         """
-        if session not in self._sessions:
-            return
-        del self._sessions[session]
-        self.closing.clear(session)
-        self.counters.open_connections -= 1
-        self.limit.leave()
-        self._tell_if_all_are_gone()
+        self.in_force = self._fill(policy)
+        self.policy = policy
+        for port in tuple(self.limit.listeners):
+            port.settings_changed()
+        if not rejudge:
+            return succeed(0)
+        return rejudge_all(self.reactor, self.sessions, self.in_force.rules)
 
-    def _tell_if_all_are_gone(self) -> None:
-        if not self._sessions:
-            waiting, self._all_gone = self._all_gone, []
-            for all_gone in waiting:
-                all_gone.callback(None)
+    # What sessions tell
 
-    def close_sessions(self, reason: str, grace: float) -> Deferred[None]:
+    @property
+    def keeps_records(self) -> bool:
+        """See :class:`socks5.server.shared.Shared`."""
+        return self.access_log is not None or self.sessions.is_watched
+
+    def no_tls(self, transport: Any, error: Exception) -> None:
+        """See :class:`socks5.server.shared.Shared`."""
+        self.counters.turned_away["TLS"] += 1
+        left_out = self.tls_lines.next()
+        if left_out is not None:
+            self.log.debug(
+                "no TLS with {client}: {reason}{others}",
+                client=far_end(transport),
+                reason=reason_of(error),
+                others=f"; {left_out} more had none without a line" if left_out else "",
+            )
+
+    def has_ended(self, session: IManagedSession) -> None:
+        """See :class:`socks5.server.shared.Shared`."""
+        if self.access_log is not None:
+            self.access_log.write(session.info())
+        if self.sessions.is_watched:
+            self.sessions.closed(session)
+
+    def gone(self, session: ServerProtocol) -> None:
+        """See :class:`socks5.server.shared.Shared`."""
+        if self.sessions.remove(session):
+            self.deadlines.clear(session)
+            self.counters.open_connections -= 1
+            self.limit.leave()
+
+    def close_sessions(self, reason: Reason, grace: float) -> Deferred[None]:
         """End every session: in order, and whatever is left after *grace* seconds with a reset.
 
         :returns: fires with None when all are gone.
         """
-        self._for_each_session(lambda session: session.close(reason))
-        all_gone: Deferred[None] = Deferred()
-        timer = self.reactor.callLater(grace, self._abort_sessions)
-        all_gone.addBoth(lambda _: timer.cancel() if timer.active() else None)
-        self._all_gone.append(all_gone)
-        self._tell_if_all_are_gone()
-        return all_gone
+        return self.sessions.close(reason, grace)
 
-    def _abort_sessions(self) -> None:
-        self._for_each_session(ServerProtocol.abort)
 
-    def _for_each_session(self, end: Callable[[ServerProtocol], None]) -> None:
-        """End all sessions; one in which something fails keeps no other from its end."""
-        for session in self.sessions:
-            try:
-                end(session)
-            except Exception:
-                self.log.failure("a session could not be closed")
+class ListenerFactory(Factory):
+    """The factory of one listener: another's sessions, under a listener policy.
+
+    :param server: whose sessions.
+    :param policy: what to let in.
+    """
+
+    noisy = False
+    takes_connections = True
+    """See :attr:`ServerFactory.takes_connections`."""
+
+    def __init__(self, server: ServerFactory, policy: ListenerPolicy) -> None:
+        self.policy = policy
+        self._server = server
+        self._admission = Admission(policy, server.asking)
+
+    @property
+    def settings(self) -> Settings:
+        """Those of new sessions."""
+        return self._server.settings
+
+    @override
+    def buildProtocol(self, addr: Any) -> ServerProtocol | None:  # type: ignore[override]
+        """A session for a new client, or None over the session limit."""
+        return self._server.buildProtocol(addr, self._admission)

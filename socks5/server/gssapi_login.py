@@ -1,35 +1,47 @@
-"""Sessions that log in by a security context: METHOD 1, GSSAPI (RFC 1961).
+"""Logging in by a security context: METHOD 1, GSSAPI (RFC 1961).
 
 The context is the acceptor's business (:class:`~socks5.interfaces.IAcceptor`), the order of the messages the
-negotiation's. A session here asks the one, tells the other, and puts a
-:class:`~socks5.net.protected.ProtectedTransport` under itself once a level of protection is agreed. If that is
-"none" it goes on as any other session.
-
-A context that is not accepted is a failed login: it counts, waits and bans as a wrong password does. Sessions of a
-factory without GSSAPI know nothing of all this and pay nothing for it.
+sub-negotiation's. A login here asks the one, tells the other, and puts the session's octets into an
+:class:`~socks5.net.protected.Envelope` once a level of protection is agreed, unless that is "none".
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ConnectionLost
-from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from typing_extensions import override
+from zope.interface import implementer
 
-from socks5.interfaces import IContext, IProtection, Step
-from socks5.net.protected import Envelope, ProtectedTransport
+from socks5.access import IUser
+from socks5.interfaces import IAcceptor, IContext, ILogin, ILoginSession, IMethod, IProtection, Step
+from socks5.net.protected import Envelope
 from socks5.protocol.errors import NoAcceptableProtection, RemoteProtocolError
-from socks5.protocol.gssapi import ABORT, Protection, choose
-from socks5.protocol.server_negotiation import ServerEvent
+from socks5.protocol.gssapi import Protection, choose
+from socks5.protocol.gssapi_negotiation import GSSAPISubnegotiation
+from socks5.protocol.messages import Method
 from socks5.protocol.stages import ProtectionReceived, TokenReceived
-from socks5.relay.relay import Side
-from socks5.server.admission import GuardedSession
-from socks5.server.session import Server
+from socks5.protocol.subnegotiation import Subnegotiation
 from socks5.server.verdicts import as_user
-from socks5.settings import ListenerPolicy
+
+
+@implementer(IMethod)
+class GSSAPI:
+    """The method.
+
+    :param acceptor: accepts security contexts.
+    """
+
+    number = Method.GSSAPI
+
+    def __init__(self, acceptor: IAcceptor) -> None:
+        self._acceptor = acceptor
+
+    def negotiate(self) -> Subnegotiation:
+        """See :meth:`socks5.interfaces.IMethod.negotiate`."""
+        return GSSAPISubnegotiation()
+
+    def login(self, session: ILoginSession) -> ILogin:
+        """See :meth:`socks5.interfaces.IMethod.login`."""
+        return _GSSAPILogin(session, self._acceptor.accept(session.client_host))
 
 
 def _with_user(step: Step) -> Step:
@@ -42,139 +54,59 @@ def _with_user(step: Step) -> Step:
     return step
 
 
-class GSSAPISession(GuardedSession):
-    """A session whose client may log in by a security context."""
+@implementer(ILogin)
+class _GSSAPILogin:
+    """One session's."""
 
-    __slots__ = ("_context", "_protected")
+    __slots__ = ("_checking", "_context", "_session", "_user")
 
-    def __init__(self, factory: Server, number: int, policy: ListenerPolicy) -> None:
-        super().__init__(factory, number, policy)
-        self._context: IContext | None = None
-        self._protected: ProtectedTransport | None = None
+    refusal = "security context not accepted"
 
-    @property
-    @override
-    def protection(self) -> IProtection | None:
-        """See :class:`socks5.interfaces.ISession`."""
-        return None if self._protected is None else self._protected.envelope
+    def __init__(self, session: ILoginSession, context: IContext) -> None:
+        self._session = session
+        self._context = context
+        self._checking: Deferred[Step] | None = None
+        self._user: IUser | None = None
 
-    # The control connection's events
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        if self._protected is None:
-            super().dataReceived(data)
-        else:
-            self._protected.received(data)
-
-    @override
-    def readConnectionLost(self) -> None:
-        if self._protected is None:
-            super().readConnectionLost()
-        else:
-            self._protected.ended()
-
-    @override
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._protected is not None:
-            try:
-                reason = self._protected.lost(reason)  # which delivers what has come before
-            except Exception:
-                self.factory.log.failure("session {session} failed", session=self._number)
-                reason = Failure(ConnectionLost())
-            self._unprotect()
-        self._context = None
-        super().connectionLost(reason)
-
-    # The negotiation
-
-    @override
-    def _handle(self, event: ServerEvent | None) -> None:
-        super()._handle(event)
-        if isinstance(event, TokenReceived):
-            self._check_token(event)
-        elif isinstance(event, ProtectionReceived):
+    def take(self, event: TokenReceived | ProtectionReceived) -> None:
+        """See :meth:`socks5.interfaces.ILogin.take`."""
+        if isinstance(event, ProtectionReceived):
             self._choose(event)
-
-    def _check_token(self, event: TokenReceived) -> None:
-        if not self._is_let_in():
             return
-        self._ask()
-        self._user = None  # whoever a certificate has named: the login counts
-        if self._context is None:
-            acceptor = self.factory.gssapi
-            assert acceptor is not None  # else METHOD 1 were not accepted
-            self._context = acceptor.accept(self.client_host)
-        checking: Deferred[Any] = maybeDeferred(self._context.step, event.token)
-        self._checking = checking
-        checking.addCallback(_with_user).addCallbacks(self._stepped, self._refused)
-        checking.addErrback(self.crashed)
+        self._checking = checking = maybeDeferred(self._context.step, event.token)
+        checking.addCallback(_with_user)
+        checking.addCallbacks(self._stepped, self._session.turned_down)
+        checking.addErrback(self._session.crashed)
 
     def _stepped(self, step: Step) -> None:
-        if self._is_over:
-            return
-        if step.user is not None:
-            self._negotiation.complete_context(step.token)
-            self._accepted(step.user)
-            return
-        self._checking = None
-        self._end_asking()
-        self._handle(self._negotiation.continue_context(step.token))
-        self._go_on()
+        self._user = step.user
+        within: GSSAPISubnegotiation = self._session.subnegotiation
+        if step.user is None:
+            within.continue_context(step.token)
+        else:
+            within.complete_context(step.token)
+            self._session.recognized(step.user)
+        self._session.answered()
 
     def _choose(self, event: ProtectionReceived) -> None:
         """Agree on a level, answer in the client's form, and have it from then on."""
-        context: Any = self._context
-        negotiation = self._negotiation
+        context, session, user = self._context, self._session, self._user
+        assert user is not None  # else the context were not complete
         try:
             required = event.token if event.is_bare else context.unwrap(event.token)[0]
             level = choose(required, context.protections())
-        except (RemoteProtocolError, NoAcceptableProtection) as error:
-            self._handle(negotiation.reject_protection(error))
+        except (RemoteProtocolError, NoAcceptableProtection):
+            session.turned_down(Failure())
             return
         answer = bytes((level,))
-        if not event.is_bare:
-            answer = context.wrap(answer, False)
-        waiting = negotiation.accept_protection(answer)
-        self._handle(None)
-        self._context = None
-        if level is not Protection.NONE:
-            self._protect(Envelope(context, level))
-        has_ended, self.has_client_ended = self.has_client_ended, False
-        self.dataReceived(waiting)
-        if has_ended:
-            self.readConnectionLost()  # behind all of that, or within a token
+        session.subnegotiation.agree(answer if event.is_bare else context.wrap(answer, False))
+        session.logged_in(user, self._protection(level))
 
-    # The protection
+    def _protection(self, level: Protection) -> IProtection | None:
+        return None if level is Protection.NONE else Envelope(self._context, level)
 
-    def _protect(self, envelope: Envelope) -> None:
-        self.transport = self._protected = ProtectedTransport(
-            self.transport,
-            envelope,
-            super().dataReceived,
-            super().readConnectionLost,
-            self._violated,
-        )
-
-    def _unprotect(self) -> None:
-        """There is nothing more to protect, and no circle is left to the collector."""
-        assert self._protected is not None
-        self.transport = self._protected.below
-        self._protected = None
-
-    def _violated(self, error: RemoteProtocolError) -> None:
-        """Something came that is no token of this context. A target must not take the end that comes of that for
-        the client's.
-        """
-        self._unprotect()
-        if self._is_over:
-            self.drop()
-            return
-        self.transport.write(ABORT)
-        receiver: Any = self.receiver
-        if isinstance(receiver, Side):
-            self.transport.unregisterProducer()
-            self.receiver = None
-            receiver.connectionLost(Failure(ConnectionLost()))
-        if not self._is_over:  # as it is where both sides are lost now
-            self._reject(error)
+    def cancel(self) -> None:
+        """See :meth:`socks5.interfaces.ILogin.cancel`."""
+        checking, self._checking = self._checking, None
+        if checking is not None:
+            checking.cancel()

@@ -134,7 +134,7 @@ def test_tickets_are_a_login(keytab: str) -> None:
         parse("--interface", "192.0.2.1", "--gssapi", "any", "--keytab", keytab),
         MemoryReactorClock(),
     ).factory  # type: ignore[attr-defined]
-    assert tuple(factory.methods) == (Method.GSSAPI,)
+    assert tuple(factory.in_force.methods) == (Method.GSSAPI,)
 
 
 @needs_gssapi
@@ -142,7 +142,7 @@ def test_tickets_and_passwords_go_together(keytab: str) -> None:
     factory = makeService(
         parse("--gssapi", "any", "--keytab", keytab, *AUTH), MemoryReactorClock()
     ).factory  # type: ignore[attr-defined]
-    assert tuple(factory.methods) == (Method.GSSAPI, Method.USERNAME_PASSWORD)
+    assert tuple(factory.in_force.methods) == (Method.GSSAPI, Method.USERNAME_PASSWORD)
 
 
 @needs_gssapi

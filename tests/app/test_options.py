@@ -27,6 +27,7 @@ from socks5.net.haproxy import HeaderFactory
 from socks5.protocol.messages import Command, Credentials, Method
 from socks5.protocol.networks import Networks
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from tests.support.values import settings_and_capacity
 
 
 def parse(*arguments: str) -> Options:
@@ -111,7 +112,8 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("arguments", "values"), SETTINGS)
 def test_an_option_becomes_a_setting(arguments: Sequence[str], values: dict[str, Any]) -> None:
-    assert parse(*arguments).settings == Settings(**values)
+    options = parse(*arguments)
+    assert (options.settings, options.capacity) == settings_and_capacity(**values)
 
 
 def test_every_setting_of_an_option_is_tried_above() -> None:
@@ -326,7 +328,7 @@ def is_let_in(options: Options, name: bytes, password: bytes) -> bool:
 
 
 def test_without_auth_everybody_may_come_in() -> None:
-    assert list(served(parse()).factory.authenticator.methods) == [Method.NO_AUTHENTICATION]
+    assert list(served(parse()).factory.in_force.methods) == [Method.NO_AUTHENTICATION]
 
 
 def test_with_auth_nobody_may_come_in_without() -> None:
@@ -650,9 +652,8 @@ async def test_the_service_hears_balancers_where_it_is_told_to() -> None:
 
 def test_the_service_has_the_settings_and_the_users() -> None:
     factory = served(parse("--max-sessions", "3", "--auth", "memory:alice:secret")).factory
-    assert factory.settings == Settings(max_sessions=3)
     assert factory.limit.maximum == 3
-    assert list(factory.authenticator.methods) == [Method.USERNAME_PASSWORD]
+    assert list(factory.in_force.methods) == [Method.USERNAME_PASSWORD]
 
 
 def test_the_service_has_the_access_log(tmp_path: Path) -> None:

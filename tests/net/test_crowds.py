@@ -7,8 +7,8 @@ import pytest
 
 from socks5.net import crowds
 from socks5.net.crowds import HOLD, LOOK, REQUESTS, ROUND, TURN, Crowds
-from socks5.settings import Settings
 from tests.support.reactor import SteppedClock
+from tests.support.values import settings_and_capacity
 
 HOST, OTHER = "192.0.2.1", "192.0.2.2"
 SHARE, MOST, PATIENCE = 2, 3, 5.0
@@ -35,8 +35,9 @@ class World:
     def __init__(self, room: int = 1000, **settings: Any) -> None:
         chosen = {"handshakes_per_client": SHARE, "waiting_per_client": MOST}
         chosen |= {"handshake_timeout": PATIENCE, **settings}
+        values, capacity = settings_and_capacity(**chosen)
         self.clock = SteppedClock()
-        self.crowds = Crowds(self.clock, Settings(**chosen), room)  # type: ignore[arg-type]
+        self.crowds = Crowds(self.clock, capacity, values, room)
         self.listener = Listener(self.crowds)
         self._number = 0
 

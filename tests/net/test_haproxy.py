@@ -9,12 +9,12 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
-from socks5 import ListenerPolicy, Networks, Settings
+from socks5 import Capacity, ListenerPolicy, Networks, Settings
 from socks5.access import DENIED, ClaimedAccess
 from socks5.counters import Counters
 from socks5.net.haproxy import HeaderFactory, HeaderProtocol, is_own
-from tests.protocol.test_negotiation import Octet
 from tests.protocol.test_proxy_header import BLOCK4, line, version_2
+from tests.support.negotiations import Octet
 from tests.support.providers import Allow, Logins
 from tests.support.sessions import (
     BIND,
@@ -187,7 +187,7 @@ def test_a_stranger_is_closed_and_told_sparingly(log: list[str]) -> None:
 
 
 def test_the_session_limit_holds() -> None:
-    balanced = Balanced(settings=Settings(max_sessions=1))
+    balanced = Balanced(capacity=Capacity(max_sessions=1))
     balanced.client()
     assert balanced.factory.buildProtocol(BALANCER) is None
 
@@ -212,7 +212,7 @@ def test_no_header_makes_a_client_local(header: bytes, peer: Any) -> None:
     balanced = Balanced()
     client = balanced.client(header, GREETING, TO_LOOPBACK, peer=peer)
     assert client.session.wrappedProtocol.access.is_local is False
-    rules = balanced.server.factory.rules
+    rules = balanced.server.factory.in_force.rules
     assert rules.judge(client.session.wrappedProtocol.access, "127.0.0.1") is DENIED
 
 

@@ -22,7 +22,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5 import TCP, UNIX, Listen, ListenerPolicy, Networks, ServerFactory, Settings
+from socks5 import TCP, UNIX, Capacity, Listen, ListenerPolicy, Networks, ServerFactory
 from socks5 import listen as listen_for
 from socks5.net.certificate_files import Unusable
 from socks5.net.haproxy import HeaderFactory
@@ -189,7 +189,7 @@ async def test_every_kind_waits_without_room_and_serves_with_it(
     kind: str, policy: ListenerPolicy, tmp_path: Path
 ) -> None:
     pem, path = self_signed(tmp_path), str(tmp_path / "socket")
-    factory: Any = ServerFactory(reactor, settings=Settings(max_sessions=1))
+    factory: Any = ServerFactory(reactor, capacity=Capacity(max_sessions=1))
     factory.limit.enter()
     with socket.create_server(("127.0.0.1", 0)) as inherited:
         at = {

@@ -51,7 +51,7 @@ class World:
         self.servers = NameServers()
         self.path = path
         path.write_text(text)
-        self.lookups = NameServerLookups(self.reactor, str(path), family, self.servers)
+        self.lookups = NameServerLookups(self.reactor, str(path), lambda: family, self.servers)
         self.outcomes: list[Outcome | Failure] = []
 
     def begin(self, name: str = NAME) -> Callable[[], None]:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import IAcceptor, IContext, IProtection
+from socks5.interfaces import IAcceptor, IContext, IProtection, IStreamReceiver
 from socks5.net.protected import Envelope, ProtectedTransport
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens
@@ -34,6 +35,24 @@ def contexts(**options: Any) -> tuple[FakeContext, FakeInitiator]:
     return context, initiator
 
 
+@implementer(IStreamReceiver)
+class Receiver:
+    """Puts what is delivered into a wire's ``got``."""
+
+    def __init__(self, wire: "Wire") -> None:
+        self._wire = wire
+
+    def dataReceived(self, data: bytes) -> None:
+        self._wire.got.append(data)
+        self._wire.on_data(self._wire)
+
+    def readConnectionLost(self) -> None:
+        self._wire.got.append("end")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._wire.got.append(reason)
+
+
 class Wire:
     """A protected transport over a fake one, and its far end.
 
@@ -53,26 +72,23 @@ class Wire:
         self.below = kind(self.reactor).connect(self)
         self.got: list[Any] = []
         self.on_data = on_data
-        self.transport = ProtectedTransport(
-            self.below,
-            Envelope(context, level),
-            self._deliver,
-            lambda: self.got.append("end"),
-            self.got.append,
-        )
-
-    def _deliver(self, data: bytes) -> None:
-        self.got.append(data)
-        self.on_data(self)
+        self.envelope = Envelope(context, level)
+        self.transport: ProtectedTransport = self.envelope.over(self.below, Receiver(self))
 
     def makeConnection(self, transport: Any) -> None:
         """The wire is its owner."""
 
     def dataReceived(self, data: bytes) -> None:
-        self.transport.received(data)
+        self.transport.dataReceived(data)
 
     def connectionLost(self, reason: Failure) -> None:
-        self.got.append(self.transport.lost(reason).type)
+        self.transport.connectionLost(reason)
+
+    def lose(self, reason: Failure) -> Failure:
+        """The transport below is lost: what the receiver is told."""
+        self.transport.connectionLost(reason)
+        lost: Failure = self.got.pop()
+        return lost
 
     def message(self, data: bytes, is_confidential: bool | None = None) -> bytes:
         """What the far end sends for some octets."""
@@ -101,7 +117,7 @@ def wire() -> Wire:
 def test_the_fakes_keep_the_contracts(wire: Wire) -> None:
     assert verifyObject(IAcceptor, FakeAcceptor())
     assert verifyObject(IContext, FakeContext(FakeAcceptor()))
-    assert verifyObject(IProtection, wire.transport.envelope)
+    assert verifyObject(IProtection, wire.envelope)
     for contract in (ITCPTransport, IConsumer, IPushProducer):
         assert verifyObject(contract, wire.transport)
 
@@ -159,7 +175,7 @@ def test_less_protection_than_agreed_will_not() -> None:
     wire = Wire(CONFIDENTIALITY)
     wire.below.deliver(wire.message(b"one", is_confidential=False) + wire.message(b"two"))
     [error] = wire.got
-    assert isinstance(error, RemoteProtocolError)
+    assert error.check(RemoteProtocolError)
     assert "not encrypted" in str(error)
 
 
@@ -186,10 +202,10 @@ def test_behind_what_is_no_token_nothing_is_delivered(
     first, second, third = map(wire.message, (b"one", b"two", b"three"))
     wire.below.deliver(first + spoil(wire, second) + third)
     wire.below.deliver(third)
-    wire.transport.ended()
+    wire.transport.readConnectionLost()
     delivered, error = wire.got
     assert delivered == b"one"
-    assert isinstance(error, RemoteProtocolError)
+    assert error.check(RemoteProtocolError)
     assert wire.transport.is_deaf
 
 
@@ -198,7 +214,7 @@ def test_a_token_counts_once(wire: Wire) -> None:
     wire.below.deliver(message)
     wire.below.deliver(message)
     assert wire.got[0] == b"one"
-    assert isinstance(wire.got[1], RemoteProtocolError)
+    assert wire.got[1].check(RemoteProtocolError)
     assert len(wire.got) == 2
 
 
@@ -256,7 +272,7 @@ def test_the_transport_below_pauses_the_producer(wire: Wire) -> None:
 def test_the_end_comes_behind_all_octets() -> None:
     wire = Wire(on_data=lambda wire: wire.transport.pauseProducing())
     wire.below.deliver(wire.message(b"one") + wire.message(b"two"))
-    wire.transport.ended()
+    wire.transport.readConnectionLost()
     assert wire.got == [b"one"]
     wire.transport.resumeProducing()
     wire.transport.resumeProducing()
@@ -269,10 +285,10 @@ def test_the_end_within_a_token_is_none(wire: Wire) -> None:
     for cut in range(1, 5):
         wire = Wire()
         wire.below.deliver(wire.message(b"one")[:cut])
-        wire.transport.ended()
+        wire.transport.readConnectionLost()
         [error] = wire.got
-        assert isinstance(error, RemoteProtocolError)
-        assert str(error) == "the end within a token"
+        assert error.check(RemoteProtocolError)
+        assert error.getErrorMessage() == "the end within a token"
 
 
 @pytest.mark.parametrize(
@@ -284,23 +300,23 @@ def test_an_orderly_loss_comes_behind_all_octets(cut: int, reason: type[Exceptio
     wire.below.deliver(wire.message(b"one") + wire.message(b"two"))
     assert wire.got == [b"one"]
     wire.on_data = lambda _: None
-    wire.transport.received(wire.message(b"three")[:cut])
-    lost = wire.transport.lost(Failure(ConnectionDone()))
+    wire.transport.dataReceived(wire.message(b"three")[:cut])
+    lost = wire.lose(Failure(ConnectionDone()))
     assert wire.got == [b"one", b"two"]
     assert lost.type is reason
 
 
 def test_a_loss_behind_what_is_no_token_is_not_orderly(wire: Wire) -> None:
     wire.transport.pauseProducing()
-    wire.transport.received(flipped(wire.message(b"one")) + b"more")
-    assert wire.transport.lost(Failure(ConnectionDone())).type is ConnectionLost
+    wire.transport.dataReceived(flipped(wire.message(b"one")) + b"more")
+    assert wire.lose(Failure(ConnectionDone())).type is ConnectionLost
     assert wire.got == []
 
 
 def test_a_reset_takes_what_waits_with_it(wire: Wire) -> None:
     wire.transport.pauseProducing()
-    wire.transport.received(wire.message(b"one"))
-    assert wire.transport.lost(Failure(ConnectionLost())).type is ConnectionLost
+    wire.transport.dataReceived(wire.message(b"one"))
+    assert wire.lose(Failure(ConnectionLost())).type is ConnectionLost
     wire.transport.resumeProducing()
     assert wire.got == []
 
@@ -308,7 +324,7 @@ def test_a_reset_takes_what_waits_with_it(wire: Wire) -> None:
 @pytest.mark.parametrize("how", ["loseConnection", "abortConnection", "stopProducing"])
 def test_whoever_closes_hears_nothing_more(how: str, wire: Wire) -> None:
     wire.transport.pauseProducing()
-    wire.transport.received(wire.message(b"one"))
+    wire.transport.dataReceived(wire.message(b"one"))
     getattr(wire.transport, how)()
     wire.reactor.turn()
     wire.transport.resumeProducing()
@@ -348,7 +364,7 @@ def test_addresses_and_options_are_those_below(wire: Wire) -> None:
 @pytest.mark.parametrize("level", [INTEGRITY, CONFIDENTIALITY])
 def test_a_datagram_is_one_message(level: Protection) -> None:
     wire = Wire(level)
-    envelope = wire.transport.envelope
+    envelope = wire.envelope
     assert envelope.unwrap(wire.message(b"ping")) == b"ping"
     kind, token = envelope.wrap(b"pong")[:2], envelope.wrap(b"pong")[4:]
     assert kind == b"\1\3"
@@ -356,7 +372,7 @@ def test_a_datagram_is_one_message(level: Protection) -> None:
 
 
 def test_datagrams_may_be_lost_but_come_once(wire: Wire) -> None:
-    envelope = wire.transport.envelope
+    envelope = wire.envelope
     lost, second, third = map(wire.message, (b"1", b"2", b"3"))
     assert envelope.unwrap(third) == b"3"
     assert envelope.unwrap(second) == b"2"
@@ -367,12 +383,12 @@ def test_datagrams_may_be_lost_but_come_once(wire: Wire) -> None:
 
 
 def test_a_datagram_is_not_cut() -> None:
-    envelope = Wire(limit=10).transport.envelope
+    envelope = Wire(limit=10).envelope
     assert envelope.wrap(bytes(10))
     with pytest.raises(LocalProtocolError, match="11 octets; a message takes 10"):
         envelope.wrap(bytes(11))
 
 
 def test_no_key_and_no_ticket_in_any_text(wire: Wire) -> None:
-    texts = f"{wire.transport!r} {wire.transport.envelope!r} {Half(SECRET, b'client')!r}"
+    texts = f"{wire.transport!r} {wire.envelope!r} {Half(SECRET, b'client')!r}"
     assert SECRET.decode() not in texts

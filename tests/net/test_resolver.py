@@ -14,10 +14,11 @@ from socks5.net import resolver as resolve
 from socks5.net.lookups import GIVEN_UP, Done, Outcome
 from socks5.net.resolver import Resolver
 from socks5.outbound.failures import reply_for
-from socks5.settings import NameSource, Settings
+from socks5.settings import NameSource
 from tests.support.providers import FakeLookup
 from tests.support.reactor import FakeReactor
 from tests.support.transports import CLIENT
+from tests.support.values import settings_and_capacity
 
 # ---------------------------------------------------------------- lookups
 
@@ -30,9 +31,9 @@ class World:
 
     def __init__(self, **settings: Any) -> None:
         self.reactor = FakeReactor()
-        self.settings = Settings(**settings)
+        self.settings, self.capacity = settings_and_capacity(**settings)
         self.lookup = FakeLookup()
-        self.resolver = Resolver(self.reactor, self.settings, self.lookup)
+        self.resolver = Resolver(self.reactor, self.settings, self.capacity, self.lookup)
 
     def wait(
         self, name: bytes = NAME, client: str = CLIENT.host
@@ -332,7 +333,7 @@ class Asking(World):
         self.lookups = Stoppable()
         self.monkeypatch.setattr(resolve, "NameServerLookups", lambda *_: self.lookups)
         self.reactor.nameResolver = GAIResolver(self.reactor, lambda: pytest.fail("a thread"))
-        self.resolver = Resolver(self.reactor, self.settings)
+        self.resolver = Resolver(self.reactor, self.settings, self.capacity)
 
     def answered(self, outcome: Outcome, name: bytes = NAME) -> list[Any]:
         given = self.ask(name)

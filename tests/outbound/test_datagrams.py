@@ -483,7 +483,7 @@ def test_what_waits_is_given_up_with_the_association_and_with_the_rules(
 
 def test_a_verdict_that_fails_refuses() -> None:
     association = Association()
-    association.client.session.factory.rules = Allow(lambda *_: fail(RuntimeError("a bug")))
+    association.client.session.rules = Allow(lambda *_: fail(RuntimeError("a bug")))
     association.ask()
     assert (association.sent, association.dropped) == ([], {"not allowed": 1})
 

@@ -17,10 +17,9 @@ from zope.interface.verify import verifyObject
 from socks5 import ListenerPolicy, Networks, Settings
 from socks5.auth import CheckFailed, LoginNotJudged, User
 from socks5.interfaces import IBans
-from socks5.protocol.errors import LocalProtocolError
 from socks5.protocol.messages import Method
 from socks5.server import factory
-from socks5.server.session import ServerProtocol
+from socks5.settings import Capacity
 from tests.support.failures import Failures
 from tests.support.providers import Logins
 from tests.support.sessions import (
@@ -115,26 +114,13 @@ def test_a_door_wants_no_method_that_nobody_judges(methods: tuple[int, ...]) -> 
         Server().factory.at(ListenerPolicy(methods=methods))
 
 
-def test_methods_are_chosen_once() -> None:
-    client = Server().client(GREETING)
-    with pytest.raises(LocalProtocolError, match="the method is chosen already at REQUEST"):
-        client.session._negotiation.methods = (PASSWORD,)
-
-
-def test_methods_must_be_known() -> None:
-    negotiation = Server().client().session._negotiation
-    with pytest.raises(LocalProtocolError, match="cannot carry out"):
-        negotiation.methods = (NONE, 0x80)
-    assert negotiation.methods == (NONE,)
-
-
 # ---------------------------------------------------------------- certificates
 
 
 @pytest.fixture
 def certified(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every client has shown a certificate."""
-    monkeypatch.setattr("socks5.server.session.name_of", lambda transport: "anna")
+    monkeypatch.setattr("socks5.server.handshake.name_of", lambda transport: "anna")
 
 
 @pytest.mark.usefixtures("certified")
@@ -190,7 +176,7 @@ def test_an_empty_password_is_no_login_where_none_is_required(sent: bytes, in_pi
     for _ in range(2):
         client = listener.client(*pieces)
         assert client.received() == PASSWORD_CHOSEN + LOGIN_RIGHT
-        assert client.session.request.command == 1
+        assert client.session.access.command == 1
         client.end()
     assert logins.asked == []
     assert server.counters.refused_logins == server.counters.bans == 0
@@ -263,8 +249,7 @@ def test_others_are_closed_at_once(peer: Any, sent: Sequence[bytes]) -> None:
     assert server.counters.turned_away == {"network": 1}
     assert server.counters.open_connections == 0
     assert server.records == []
-    assert len(server.factory.handshakes) == len(server.factory.closing) == 0
-    assert len(server.factory.stocked) == 0
+    assert len(server.factory.deadlines) == 0
 
 
 def test_others_are_closed_over_tls() -> None:
@@ -284,7 +269,7 @@ def test_octets_that_come_before_the_close_are_not_answered() -> None:
 
 
 def test_a_door_keeps_the_session_limit() -> None:
-    server = Server(Settings(max_sessions=1))
+    server = Server(capacity=Capacity(max_sessions=1))
     listener = ListenerFactory(server, INSIDE)
     listener.client()
     assert listener.factory.buildProtocol(None) is None
@@ -546,8 +531,10 @@ def test_without_logins_or_by_choice_there_are_no_bans(
     settings: Settings, authenticator: Any
 ) -> None:
     factory = Server(settings, authenticator=authenticator).factory
-    assert factory.bans is None
-    assert type(factory.buildProtocol(None)) is ServerProtocol
+    assert factory.in_force.bans is None
+    session = factory.buildProtocol(None)
+    assert session is not None
+    assert session.admission is None
 
 
 def test_bans_of_ones_own(guesses: Guesses) -> None:
@@ -630,7 +617,7 @@ from twisted.cred.credentials import UsernamePassword
 from socks5 import Settings
 from socks5.auth import PasswordAuthentication
 from socks5.app.sources import passwords_on_command_line
-from socks5.protocol.server_negotiation import CredentialsReceived
+from socks5.protocol.password_negotiation import CredentialsReceived
 from socks5.protocol.messages import Credentials
 from tests.support.sessions import PASSWORD_CHOSEN, PASSWORD_GREETING, Server
 

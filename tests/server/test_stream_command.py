@@ -129,7 +129,7 @@ def test_what_has_no_address_needs_no_verdict(begin: Any, monkeypatch: Any) -> N
 def test_a_bug_in_the_new_rules_is_this_session_s(failures: Failures) -> None:
     begun = Dialled()
     begun.command.rejudge()
-    begun.server.factory.rules.given.judge = lambda *_: 1 / 0
+    begun.server.factory.in_force.rules.given.judge = lambda *_: 1 / 0
     far = begun.come()
     assert begun.answered() == 1
     assert not far.connected

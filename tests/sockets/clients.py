@@ -11,7 +11,7 @@ from socks5.access import SessionInfo
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.server.factory import ServerFactory
-from socks5.server.session import ServerProtocol
+from socks5.server.handshake import ServerProtocol
 from tests.sockets.wires import FarEnd, until
 from tests.support.sessions import GREETING, NO_AUTHENTICATION
 

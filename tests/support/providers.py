@@ -310,3 +310,4 @@ class FakeCommand:
 
     def stop(self, reason: Reason, within: float) -> None:
         self.stopped.append((reason, within))
+        self.session.end(reason)

@@ -4,11 +4,11 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from socks5.access import SessionInfo
+from socks5.access import Reason, SessionInfo
 from socks5.counters import Counters
 from socks5.net.descriptors import SessionLimit
 from socks5.server.factory import ServerFactory
-from socks5.settings import Settings
+from socks5.settings import Capacity, Settings
 from tests.support.providers import FakeDialer, FakeResolver, Records
 from tests.support.reactor import FakeReactor
 from tests.support.transports import CLIENT, SERVER, FakeTransport
@@ -39,7 +39,7 @@ def refusal(code: int) -> bytes:
 class Ends(list[str]):
     """The owner of a relay: why it ended, which it is told once."""
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: Reason) -> None:
         self.append(reason)
 
 
@@ -115,8 +115,8 @@ class Client:
 
 
 def session_limit(
-    maximum: int = 0, reactor: Any = None, counters: Counters | None = None, **settings: Any
+    maximum: int = 0, reactor: Any = None, counters: Counters | None = None, **parameters: Any
 ) -> SessionLimit:
     """A limit by itself: for so many sessions, on a clock that stands still unless there is another."""
-    chosen = Settings(max_sessions=maximum, **settings)
-    return SessionLimit(reactor or Clock(), chosen, counters or Counters())
+    capacity = Capacity(max_sessions=maximum, **parameters)
+    return SessionLimit(reactor or Clock(), capacity, Settings(), counters or Counters())

@@ -1,0 +1,325 @@
+"""One client connection from its first octet to its command: greeting, login, request.
+
+A session is put together from what it needs: a negotiation, which knows the order of the messages; an
+:class:`~socks5.server.admission.Admission`, where clients and logins are looked at; a
+:class:`~socks5.server.login.LoginStage`, if the method has a login; an :class:`~socks5.interfaces.ICommand`. Here
+events are handed from one to the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from socks5.access import NOBODY, Access, ClaimedAccess, Reason, Verdict
+from socks5.auth import User
+from socks5.interfaces import IMethod, IProtection, IRules
+from socks5.net.connection import far_end, far_host, near_end
+from socks5.net.names import without_false_name
+from socks5.net.tls import name_of
+from socks5.protocol.address import UNSPECIFIED
+from socks5.protocol.errors import (
+    CommandNotSupported,
+    NotAllowed,
+    NotSOCKS5,
+    ProtocolError,
+    SOCKSError,
+)
+from socks5.protocol.messages import Method, Request
+from socks5.protocol.server_negotiation import CommandRequested
+from socks5.protocol.stages import Rejected, Stage
+from socks5.protocol.subnegotiation import Methods
+from socks5.server.admission import Admission
+from socks5.server.in_force import InForce
+from socks5.server.login import LoginStage
+from socks5.server.session import Session
+from socks5.server.shared import Shared
+
+
+@implementer(IHandshakeListener)
+class ServerProtocol(Session):
+    """A session, built by :class:`~socks5.server.factory.ServerFactory`.
+
+    :param shared: see :class:`~socks5.server.session.Session`.
+    :param number: likewise.
+    :param policy: likewise.
+    :param admission: looks at who comes and who logs in; None: nobody does.
+    """
+
+    __slots__ = ("_judging", "_login", "_may_ask", "_speaks_something_else", "admission")
+
+    def __init__(
+        self, shared: Shared, number: int, policy: InForce, admission: Admission | None = None
+    ) -> None:
+        super().__init__(shared, number, policy)
+        self.admission = admission
+        if admission is not None:
+            self._negotiation.methods = admission.methods(policy)
+        self._login: LoginStage | None = None
+        self._judging: Deferred[Verdict] | None = None
+        self._may_ask = False
+        self._speaks_something_else = False
+
+    # The control connection's events
+
+    @override
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(transport)
+        self._deadlines.set(self, self.settings.handshake_timeout, self._too_slow)
+        if self.admission is not None:
+            self.admission.meet(self)
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up, and nothing has come over it yet. A certificate that names somebody stands in
+        for a password.
+        """
+        name = name_of(self.transport)
+        if name is None:
+            return
+        self.user = User(name)
+        if self.admission is None or self.admission.takes_certificates:
+            others = self._negotiation.methods
+            self._negotiation.methods = {Method.NO_AUTHENTICATION: None, **others}
+
+    @override
+    def received(self, data: bytes) -> None:
+        try:
+            self._negotiate(data)
+        except Exception:
+            self.crashed(Failure())
+
+    @override
+    def ended(self) -> None:
+        """The client has left, unless octets of it wait for a verdict, for its turn or for the target."""
+        self.has_client_ended = True
+        try:
+            if self._command is not None:
+                goes_on = self._command.client_ended()
+            else:
+                is_checked = self._login is not None and self._login.is_awaited
+                waits = is_checked or self.access is not NOBODY
+                goes_on = waits and self.pending_octets > 0
+            if not goes_on:
+                self.end(Reason.CLIENT_CLOSED)
+        except Exception:
+            self.crashed(Failure())
+
+    @override
+    def violated(self, reason: Failure) -> None:
+        if self.is_over:
+            self.lose()
+        else:
+            self._reject(reason.value)
+
+    # The negotiation
+
+    def _negotiate(self, data: bytes) -> None:
+        negotiation = self._negotiation
+        is_first = negotiation.stage is Stage.GREETING
+        self._handle(self._greet(data) if is_first else negotiation.receive(data))
+        if negotiation.pending > self.settings.max_optimistic and not negotiation.is_gathering:
+            self.stop_reading()
+
+    def _greet(self, data: bytes) -> object | None:
+        """Take the first octets. Who talks to whom is asked now, for a PROXY header comes before them."""
+        if self.admission is not None and not self.admission.lets_in(self):
+            return None
+        transport = self.transport
+        client = far_host(transport)
+        if client:
+            self.client = self.client_host = client
+            self.server_host = self.near = near_end(transport).text
+            if self.near.startswith("fe80:"):
+                self.near = transport.getHost().host
+        if self.shared.keeps_records:
+            self._peer = far_end(transport)
+        event = self._negotiation.receive(data)
+        if isinstance(event, Rejected) and isinstance(event.error, NotSOCKS5):
+            self._speaks_something_else = True
+            self.counters.turned_away[f"no SOCKS5: {event.error.kind}"] += 1
+        elif self.shared.sessions.is_watched and self._negotiation.stage is not Stage.GREETING:
+            self.shared.sessions.opened(self)
+        return event
+
+    def _handle(self, event: object | None) -> None:
+        output = self._negotiation.take_output()
+        if output:
+            self.control.transport.write(output)
+        if event is None:
+            if self._negotiation.stage is Stage.REQUEST:
+                self._await_request()
+        elif isinstance(event, CommandRequested):
+            self._requested(event.request)
+        elif isinstance(event, Rejected):
+            self._reject(event.error)
+        else:
+            self._log_in(event)
+
+    def _reject(self, error: Any) -> None:
+        """The negotiation has failed."""
+        if isinstance(error, ProtocolError):
+            self.counters.violations += 1
+        if getattr(error, "reply", None) is not None:
+            self._note_reply(error.reply, UNSPECIFIED)
+        reason = f"{type(error).__name__}: {error}"
+        if self._login is not None:
+            reason += self._login.who
+        self._linger(reason)
+
+    def _too_slow(self) -> None:
+        if self._login is not None:
+            self._login.too_slow()
+        self.end(Reason.NO_HANDSHAKE)
+
+    def _await_request(self) -> None:
+        """The client may ask now, and take its time: some keep such connections in stock. Said again with each
+        octet of a request, which gives no more time.
+        """
+        if not self._may_ask:
+            self._may_ask = True
+            self._deadlines.set(self, self.settings.request_timeout, self._asks_nothing)
+
+    def _asks_nothing(self) -> None:
+        self.end(Reason.NO_REQUEST)
+
+    # The login
+
+    def _log_in(self, event: object) -> None:
+        if self._login is None:
+            method = self.policy.methods[cast("int", self._negotiation.method)]
+            self._login = LoginStage(self, cast("IMethod", method))
+        self._login.take(event)
+
+    @property
+    def methods(self) -> Methods:
+        """Those that the client may use."""
+        return self._negotiation.methods
+
+    @property
+    def subnegotiation(self) -> Any:
+        """See :class:`socks5.interfaces.ILoginSession`."""
+        return self._negotiation.subnegotiation
+
+    def answered(self) -> None:
+        """The sub-negotiation has something to send, or can go on."""
+        self._handle(self._negotiation.receive(b""))
+        self._go_on()
+
+    def logged_in(self, protection: IProtection | None) -> None:
+        """The sub-negotiation has ended well: the client may ask, within *protection* if there is one."""
+        self._login = None
+        waiting = self._negotiation.logged_in()
+        self._handle(None)
+        if protection is not None:
+            self.protect(protection)
+        has_ended, self.has_client_ended = self.has_client_ended, False
+        if waiting:
+            self.dataReceived(waiting)
+        if has_ended:
+            self.readConnectionLost()  # behind all of that, or within a token
+        self._go_on()
+
+    def turned_down(self, error: SOCKSError) -> None:
+        """The sub-negotiation has ended badly."""
+        self._handle(self._negotiation.reject(error))
+
+    def _go_on(self) -> None:
+        """Something was answered that octets, or the client's end, may have waited for."""
+        negotiation = self._negotiation
+        if self.control.receiver is not None:
+            return
+        if negotiation.is_gathering or negotiation.pending <= self.settings.max_optimistic:
+            self.resume()
+        if self.has_client_ended:
+            self.ended()
+
+    # The request
+
+    def _requested(self, request: Request) -> None:
+        """Serve the request, unless others of the client's address are to be served before."""
+        shared = self.shared
+        is_claimed = self.admission is not None and self.admission.is_claimed(self)
+        self.access = (ClaimedAccess if is_claimed else Access)(
+            self.client,
+            self.server_host,
+            self.user,
+            request.command,
+            without_false_name(request.address),
+            shared.listeners,
+        )
+        self._deadlines.clear(self)  # it is not the client who lets us wait
+        if shared.crowds.may_ask(self.client, self):
+            self._serve()
+
+    def begin_command(self) -> None:
+        """See :class:`socks5.net.crowds.Asker`."""
+        try:
+            self._serve()
+            self._go_on()
+        except Exception:
+            self.crashed(Failure())
+
+    def _serve(self) -> None:
+        command = self.access.command
+        self.shared.crowds.end(self)
+        self.counters.requests[command] += 1
+        if command not in self.shared.commands or command not in self.settings.commands:
+            self.fail(Failure(CommandNotSupported("this command is not served")))
+            return
+        verdict = self.judge(None)
+        if isinstance(verdict, Verdict):
+            self._judged(verdict)
+        else:
+            self._judging = verdict
+            verdict.addCallback(self._judged_later, self.rules).addErrback(self._not_judged)
+
+    def _judged_later(self, verdict: Verdict, rules: IRules) -> None:
+        self._judging = None
+        if self.is_over:
+            return
+        if self.rules is rules:
+            self._judged(verdict)
+            self._go_on()
+        else:
+            self._serve()
+
+    def _not_judged(self, failure: Failure) -> None:
+        self._judging = None
+        if not self.is_over:
+            self.crashed(failure)
+
+    def _judged(self, verdict: Verdict) -> None:
+        if not verdict.is_allowed:
+            self.fail(Failure(NotAllowed("the rules forbid it")))
+            return
+        self._command = self.shared.commands[self.access.command](self)
+        self._command.start()
+
+    # The end
+
+    @override
+    def crashed(self, failure: Failure) -> None:
+        if self._login is not None:
+            self._login.forgive()
+        super().crashed(failure)
+
+    @property
+    @override
+    def is_stranger(self) -> bool:
+        return self._speaks_something_else or self._negotiation.stage is Stage.GREETING
+
+    @override
+    def leave_handshake(self) -> None:
+        self._deadlines.clear(self)
+        self.shared.crowds.end(self)
+        login, self._login = self._login, None
+        if login is not None:
+            login.over()
+        judging, self._judging = self._judging, None
+        if judging is not None:
+            judging.cancel()

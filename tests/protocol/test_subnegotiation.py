@@ -1,0 +1,225 @@
+"""What holds for every sub-negotiation, whatever the method: it is one that a server's machine can be given."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import FrozenInstanceError, dataclass, fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from socks5.protocol.errors import LocalProtocolError
+from socks5.protocol.gssapi_negotiation import GSSAPISubnegotiation
+from socks5.protocol.password_negotiation import PasswordSubnegotiation
+from socks5.protocol.server_negotiation import CommandRequested, ServerNegotiation
+from socks5.protocol.stages import GSSAPI_NEXT, PASSWORD_NEXT, Stage
+from tests.support.negotiations import (
+    AGREED,
+    DONE,
+    HELLO,
+    LEVEL,
+    MANY,
+    TARGET_OCTETS,
+    TOKEN,
+    USER_OCTETS,
+    Octet,
+    Outcome,
+    Table,
+    converse,
+    cut_positions,
+    edges,
+    octet_by_octet,
+    octets,
+    pieces_of,
+    said,
+)
+
+
+@dataclass(frozen=True)
+class Login:
+    """A login that is accepted: the client's messages, each with the caller's answer, of which the last one accepts,
+    and what is sent then.
+    """
+
+    method: int
+    make: Callable[[], Any]
+    messages: Sequence[str]
+    answers: Sequence[Callable[[Any], object]]
+    sent: Sequence[str]
+    refusal: str
+    table: Table
+    wrong: Sequence[str]
+    """Other messages that a client may send."""
+
+    def begun(self, count: int) -> Any:
+        """The sub-negotiation behind so many of the messages, answered; nothing is to be sent."""
+        machine = self.make()
+        for message, answer in zip(self.messages[:count], self.answers, strict=False):
+            machine.receive(octets(message))
+            answer(machine)
+        machine.take_output()
+        return machine
+
+    def judge(self, rejected_at: int) -> Callable[[Any, Any], Iterator[bytes]]:
+        """A caller that rejects the login at the event of that number, if it comes so far."""
+        events = iter(range(len(self.answers)))
+
+        def answer(machine: Any, event: Any) -> Iterator[bytes]:
+            number = next(events)
+            machine.reject() if number == rejected_at else self.answers[number](machine)
+            yield b""
+
+        return answer
+
+    def run(self, pieces: Sequence[bytes], rejected_at: int = -1, is_late: bool = False) -> Outcome:
+        return converse(self.make(), pieces, self.judge(rejected_at), is_late)
+
+
+def agree(machine: Any) -> None:
+    machine.agree(b"ok")
+    machine.accept()
+
+
+LOGINS = [
+    Login(
+        2,
+        PasswordSubnegotiation,
+        [USER_OCTETS],
+        [PasswordSubnegotiation.accept],
+        ["01 00"],
+        "01 01",
+        PASSWORD_NEXT,
+        ["05 01 00", "01 00 00"],
+    ),
+    Login(
+        1,
+        GSSAPISubnegotiation,
+        [TOKEN, TOKEN, LEVEL],
+        [
+            lambda machine: machine.continue_context(b"more"),
+            lambda machine: machine.complete_context(b"done"),
+            agree,
+        ],
+        ["01 01 0004 6d6f7265", DONE, AGREED],
+        "01 ff",
+        GSSAPI_NEXT,
+        ["05 01 00", "01 ff"],
+    ),
+]
+
+every_login = pytest.mark.parametrize("login", LOGINS, ids=lambda login: login.make.__name__)
+
+
+@every_login
+def test_a_server_comes_to_the_request_by_it(login: Login) -> None:
+    """All in one piece: the methods, the login, the request and what is behind that."""
+    server = ServerNegotiation({login.method: login.make})
+    request = octets(f"05 01 00 {TARGET_OCTETS} {HELLO}")
+    said_by_client = octets("".join(login.messages)) + request
+    event = server.receive(bytes((5, 1, login.method)) + said_by_client)
+    sent = bytes((5, login.method))
+    for message, answer, expected in zip(login.messages, login.answers, login.sent, strict=True):
+        assert event is not None
+        said_by_client = said_by_client[len(octets(message)) :]
+        assert server.pending == len(said_by_client)
+        answer(server.subnegotiation)
+        sent += octets(expected)
+        if said_by_client != request:
+            event = server.receive(b"")
+    assert server.logged_in() == request
+    assert server.take_output() == sent
+    assert isinstance(server.receive(request), CommandRequested)
+    assert server.pending == 5
+
+
+@every_login
+def test_a_verdict_counts_when_it_is_awaited(login: Login) -> None:
+    """At every stage: accepted only at the end, rejected only while something is checked; else nothing changes."""
+    for count, message in enumerate(login.messages):
+        for is_checked in (False, True):
+            for verdict in ("accept", "reject"):
+                machine = login.begun(count)
+                machine.receive(octets(message) if is_checked else octets(message)[:-1])
+                before = (machine.stage, machine.pending)
+                if is_checked and verdict == "reject":
+                    machine.reject()
+                    assert machine.take_output() == octets(login.refusal)
+                    assert (machine.stage, machine.pending) == (Stage.CLOSED, 0)
+                elif not (is_checked and len(login.messages) == 1):
+                    with pytest.raises(LocalProtocolError):
+                        getattr(machine, verdict)()
+                    assert (machine.stage, machine.pending) == before
+                    assert machine.take_output() == b""
+
+
+@every_login
+@pytest.mark.parametrize("verdict", ["accept", "reject"])
+def test_no_verdict_follows_another(login: Login, verdict: str) -> None:
+    machine = login.begun(len(login.messages))
+    with pytest.raises(LocalProtocolError):
+        getattr(machine, verdict)()
+    assert (machine.stage, machine.take_output()) == (Stage.LOGGED_IN, b"")
+
+
+@every_login
+def test_octets_behind_it_are_given_once_and_not_before(login: Login) -> None:
+    machine = login.begun(len(login.messages) - 1)
+    machine.receive(octets(login.messages[-1]) + b"one ")
+    with pytest.raises(LocalProtocolError, match="behind the last message"):
+        machine.take_trailing()
+    login.answers[-1](machine)
+    machine.receive(b"two")
+    assert (machine.pending, machine.take_trailing()) == (7, b"one two")
+    assert (machine.pending, machine.take_trailing()) == (0, b"")
+
+
+@every_login
+def test_octets_that_wait_are_not_copied_for_each_that_comes(login: Login) -> None:
+    machine = login.begun(0)
+    machine.receive(octets(login.messages[0]))
+    Octet.copied = 0
+    for _ in range(MANY):
+        assert machine.receive(Octet(b"x")) is None
+    assert machine.pending == MANY
+    assert Octet.copied <= MANY
+
+
+@every_login
+def test_events_and_machines_show_no_secret_and_cannot_be_changed(login: Login) -> None:
+    for count, message in enumerate(login.messages):
+        machine = login.begun(count)
+        event = machine.receive(octets(message))
+        assert "secret" not in f"{machine!r} {machine} {event!r} {event}"
+        for each in fields(event):
+            with pytest.raises(FrozenInstanceError):
+                setattr(event, each.name, None)
+
+
+@every_login
+def test_it_walks_every_way_of_its_table(login: Login) -> None:
+    """And no other way; octet by octet, so that each step is seen."""
+    steps = set()
+    for count in range(len(login.messages) + 1):
+        begun = "".join(login.messages[:count])
+        for wrong in login.wrong:
+            steps |= login.run(octet_by_octet(octets(begun + wrong))).steps
+        steps |= login.run(octet_by_octet(octets(begun)), count - 1).steps
+    assert steps == edges(login.table)
+
+
+@given(st.sampled_from(LOGINS), st.data(), cut_positions, st.integers(0, 3), st.booleans())
+def test_cuts_never_change_what_it_does(
+    login: Login, data: st.DataObject, cuts: list[int], rejected_at: int, is_late: bool
+) -> None:
+    """Nor does the moment of the answers; and whatever comes, nothing is raised but the tree's."""
+    said_by_client = data.draw(said(*login.messages, *login.wrong))
+    whole, other, slow = (
+        login.run(pieces, rejected_at, late)
+        for pieces, late in (
+            ([said_by_client], False),
+            (pieces_of(said_by_client, cuts), is_late),
+            (octet_by_octet(said_by_client), False),
+        )
+    )
+    assert whole == other == slow
+    assert whole.details == other.details == slow.details

@@ -1,0 +1,211 @@
+"""A policy replaced as a whole: for new sessions, and for those that have begun, which are judged again."""
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from socks5 import ListenerPolicy, Policy, ServerFactory, Settings, Verdict
+from socks5.access import ALLOWED, DENIED
+from socks5.protocol.address import Address
+from socks5.protocol.datagram import Datagram
+from socks5.protocol.messages import Method
+from socks5.server.rejudging import A_TURN
+from tests.support.failures import Failures
+from tests.support.providers import Allow, FakeDialer, Logins
+from tests.support.reactor import FakeReactor
+from tests.support.sessions import (
+    ASSOCIATE,
+    BIND,
+    CONNECT,
+    CONNECTED,
+    GREETING,
+    NO_AUTHENTICATION,
+    PASSWORD_CHOSEN,
+    PASSWORD_GREETING,
+    TARGET,
+    Client,
+    Server,
+    refusal,
+)
+from tests.support.transports import FakeTransport
+
+NOBODY = Allow(lambda *_: DENIED)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+def replace(server: Server, rejudge: bool = True, **parts: Any) -> list[int]:
+    """Replace the policy's parts. The list has an item when all are judged: how many ended."""
+    ended: list[int] = []
+    parts = {"dialer": server.dialer, **parts}
+    server.factory.replace(Policy(**parts), rejudge).addCallback(ended.append)
+    return ended
+
+
+def relaying(server: Server) -> tuple[Client, FakeTransport]:
+    client = server.client(GREETING, CONNECT)
+    target = server.dialer.succeed()
+    client.received()
+    return client, target
+
+
+# ---------------------------------------------------------------- new sessions
+
+
+def test_parts_by_name_go_before_those_of_a_policy() -> None:
+    settings, rules = Settings(connect_timeout=1), Allow()
+    policy = Policy(settings=settings, rules=NOBODY)
+    factory = ServerFactory(FakeReactor(), policy, rules=rules)
+    assert factory.policy == Policy(settings=settings, rules=rules)
+    assert factory.settings is settings
+
+
+def test_new_sessions_are_under_the_new_policy(server: Server) -> None:
+    dialer = FakeDialer(server.reactor)
+    replace(server, rules=Allow(), authenticator=Logins(), dialer=dialer)
+    assert server.client(PASSWORD_GREETING).received() == PASSWORD_CHOSEN
+    replace(server, dialer=dialer)
+    client = server.client(GREETING, CONNECT)
+    assert (len(dialer.targets), server.dialer.targets) == (1, [])
+    dialer.succeed()
+    assert client.received() == NO_AUTHENTICATION + CONNECTED
+
+
+def test_a_listener_keeps_its_methods_as_far_as_there_are_any(server: Server) -> None:
+    replace(server, authenticator=Logins())
+    listener = server.factory.at(ListenerPolicy(methods=(Method.USERNAME_PASSWORD,)))
+    replace(server)
+    session = listener.buildProtocol(None)
+    assert session is not None
+    assert list(session.methods) == []
+
+
+@pytest.mark.parametrize("rules", [object(), Allow])
+def test_a_policy_that_cannot_hold_changes_nothing(server: Server, rules: Any) -> None:
+    before = server.factory.policy
+    with pytest.raises(TypeError, match="judge"):
+        server.factory.replace(Policy(rules=rules))
+    assert server.factory.policy is before
+    client = server.client(GREETING, CONNECT)
+    server.dialer.succeed()
+    assert client.received() == NO_AUTHENTICATION + CONNECTED
+
+
+# ---------------------------------------------------------------- sessions that have begun
+
+
+def test_those_that_are_no_longer_allowed_end_in_order(server: Server) -> None:
+    client, target = relaying(server)
+    target.deliver(b"last words")
+    assert replace(server, rules=NOBODY) == [1]
+    assert client.received() == b"last words"
+    assert (client.sees, target.far_sees) == ("end", "end")
+    assert [record.reason for record in server.records] == ["no longer allowed"]
+
+
+def test_those_that_stay_have_the_new_rules_from_then_on(server: Server) -> None:
+    early = server.client(GREETING)
+    client, _ = relaying(server)
+    first_only = Allow(lambda access, address: access.target.port == 80 and address is not None)
+    assert replace(server, rules=Allow(lambda access, _: access.target.port == 80)) == [0]
+    early.send(CONNECT[:-1] + b"\x51")
+    assert early.received() == NO_AUTHENTICATION + refusal(2)
+    assert client.is_connected
+    assert replace(server, rules=first_only) == [1]
+
+
+def test_without_judging_they_keep_the_old_rules(server: Server) -> None:
+    early = server.client(GREETING)
+    client, _ = relaying(server)
+    assert replace(server, rejudge=False, rules=NOBODY) == [0]
+    assert client.is_connected
+    early.send(CONNECT)
+    server.dialer.succeed()
+    assert early.received() == NO_AUTHENTICATION + CONNECTED
+    assert server.client(GREETING, CONNECT).received() == NO_AUTHENTICATION + refusal(2)
+
+
+def test_they_keep_their_settings_and_their_dialer(server: Server) -> None:
+    client = server.client(GREETING)
+    replace(server, settings=Settings(commands=frozenset()), dialer=FakeDialer(server.reactor))
+    client.send(CONNECT)
+    assert server.dialer.targets == [Address("192.0.2.80", 80)]
+
+
+def test_a_connect_is_judged_by_the_address_it_has(server: Server) -> None:
+    relaying(server)
+    asked = Allow(lambda _, address: address != "192.0.2.80")
+    assert replace(server, rules=asked) == [1]
+    assert [address for _, address in asked.asked] == [None, "192.0.2.80"]
+
+
+def test_a_dial_under_way_is_judged_again_when_it_wins(server: Server) -> None:
+    client = server.client(GREETING, CONNECT)
+    assert replace(server, rules=Allow(lambda _, address: address is None)) == [0]
+    server.dialer.succeed()
+    assert client.received() == NO_AUTHENTICATION + refusal(2)
+
+
+def test_a_bind_that_waits_judges_its_peers_by_the_new_rules(server: Server) -> None:
+    client = server.client(GREETING, BIND + TARGET)
+    assert replace(server, rules=Allow(lambda _, address: address is None)) == [0]
+    assert client.is_connected
+    assert replace(server, rules=NOBODY) == [1]
+    assert not client.is_connected
+
+
+def test_the_next_datagram_of_an_association_is_judged_by_the_new_rules(server: Server) -> None:
+    client = server.client(GREETING, ASSOCIATE)
+    near = server.reactor.udp_ports[0]
+    query = Datagram(Address("192.0.2.53", 53), b"?").encode()
+    for _ in range(2):
+        near.receive(query, ("198.51.100.7", 5000))
+    replace(server, rules=Allow(lambda access, _: access.target.port != 53))
+    near.receive(query, ("198.51.100.7", 5000))
+    assert client.is_connected
+    assert server.counters.datagrams_up == 2
+    assert server.counters.dropped == {"not allowed": 1}
+
+
+def test_verdicts_that_take_their_time_are_awaited(server: Server) -> None:
+    client, _ = relaying(server)
+    verdicts: list[Deferred[Verdict]] = []
+
+    def later(*_: object) -> Deferred[Verdict]:
+        verdicts.append(Deferred())
+        return verdicts[-1]
+
+    ended = replace(server, rules=Allow(later))
+    verdicts[0].callback(ALLOWED)
+    assert (client.is_connected, ended) == (True, [])
+    verdicts[1].callback(DENIED)
+    assert (client.is_connected, ended) == (False, [1])
+
+
+def test_a_session_that_cannot_be_judged_ends(server: Server, failures: Failures) -> None:
+    client, _ = relaying(server)
+    assert replace(server, rules=Allow(lambda *_: 1 / 0)) == [1]
+    assert not client.is_connected
+    assert failures.take(ZeroDivisionError) == ["division by zero"]
+    assert [record.reason for record in server.records] == ["internal error"]
+
+
+def test_many_are_judged_a_few_a_turn(server: Server) -> None:
+    clients = [server.client(GREETING, CONNECT) for _ in range(A_TURN + 1)]
+    ended = replace(server, rules=NOBODY)
+    assert (len(server.records), ended) == (A_TURN, [])
+    server.reactor.turn()
+    assert ended == [len(clients)]
+
+
+def test_a_request_whose_verdict_is_awaited_is_judged_by_the_new_rules() -> None:
+    waiting: Deferred[Verdict] = Deferred()
+    server = Server(rules=Allow(lambda *_: waiting))
+    client = server.client(GREETING, CONNECT)
+    replace(server, rules=NOBODY)
+    waiting.callback(ALLOWED)
+    assert client.received() == NO_AUTHENTICATION + refusal(2)

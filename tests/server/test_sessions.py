@@ -1,0 +1,249 @@
+"""The sessions of a factory from outside: listed, found, watched, asked, and ended whatever they do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from zope.interface.verify import verifyObject
+
+from socks5 import IManagedSession, ISessions, Reason, Settings
+from socks5.access import NOBODY, SessionInfo
+from tests.support.contexts import FakeAcceptor
+from tests.support.failures import Failures
+from tests.support.providers import Logins
+from tests.support.sessions import (
+    ASSOCIATE,
+    BIND,
+    CONNECT,
+    CONNECTED,
+    GREETING,
+    LOGIN,
+    NO_AUTHENTICATION,
+    PASSWORD_GREETING,
+    TARGET,
+    Client,
+    Server,
+    octets,
+)
+from tests.support.transports import FakeTLSTransport, address
+
+OTHER = address("198.51.100.8", 50000)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+def infos(server: Server) -> list[SessionInfo]:
+    return [session.info() for session in server.factory.sessions]
+
+
+# ---------------------------------------------------------------- listed and found
+
+
+def test_sessions_keep_their_contracts(server: Server) -> None:
+    assert verifyObject(ISessions, server.factory.sessions)
+    assert verifyObject(IManagedSession, server.client().session)
+
+
+def test_sessions_are_found_by_user_client_and_number() -> None:
+    logins = Logins()
+    server = Server(authenticator=logins)
+    users = {}
+    for name, peer in (("anna", OTHER), ("ben", OTHER), ("anna", address("198.51.100.9", 1))):
+        client = server.client(PASSWORD_GREETING, LOGIN, peer=peer)
+        logins.accept(name)
+        users[client.session.number] = client.session
+    server.client(peer=OTHER)
+    sessions = server.factory.sessions
+    assert len(sessions) == 4
+    assert sessions.find(user="anna") == [users[1], users[3]]
+    assert sessions.find(client=OTHER.host) == [users[1], users[2]]
+    assert sessions.find(user="anna", client=OTHER.host) == [users[1]]
+    assert sessions.find(number=2) == [users[2]]
+    assert sessions.find(number=2, user="anna") == sessions.find(user="nobody") == []
+
+
+def test_info_tells_what_is_known_so_far(server: Server) -> None:
+    client = server.client()
+    assert infos(server) == [SessionInfo(1, "198.51.100.7:51234")]
+    assert client.session.access is NOBODY
+    client.send(GREETING, CONNECT)
+    server.reactor.advance(2)
+    assert infos(server) == [
+        SessionInfo(1, "198.51.100.7:51234", command="connect", target="192.0.2.80:80", seconds=2)
+    ]
+    target = server.dialer.succeed()
+    client.send(b"hello")
+    target.deliver(b"hi")
+    [info] = infos(server)
+    assert (info.bytes_up, info.bytes_down, info.reply, info.bound, info.reason) == (
+        5,
+        2,
+        0,
+        "192.0.2.10:40001",
+        "",
+    )
+
+
+def test_info_behind_the_end_is_that_of_the_record(server: Server) -> None:
+    client = server.client(GREETING, octets("05 09 00") + TARGET)
+    [info] = infos(server)
+    assert info == server.records[0]
+    assert info.reason == "CommandNotSupported: this command is not served"
+    client.end()
+    assert infos(server) == []
+
+
+# ---------------------------------------------------------------- watched
+
+
+def test_watchers_are_told_of_those_who_greet_and_of_their_end(server: Server) -> None:
+    told: list[tuple[str, int, str]] = []
+
+    def tell(word: str) -> Callable[[IManagedSession], object]:
+        return lambda each: told.append((word, each.number, each.info().reason))
+
+    stop = server.factory.sessions.watch(opened=tell("opened"), closed=tell("closed"))
+    server.factory.sessions.watch(closed=tell("also"))
+    server.client().end()
+    server.client(b"GET / HTTP/1.1\r\n\r\n").end()
+    client = server.client(GREETING[:1], GREETING[1:], CONNECT)
+    assert told == [("opened", 3, "")]
+    stop()
+    client.end()
+    assert told == [("opened", 3, ""), ("also", 3, "client closed")]
+
+
+def test_a_watcher_that_fails_harms_nobody(server: Server, failures: Failures) -> None:
+    told: list[int] = []
+    server.factory.sessions.watch(opened=lambda _: 1 / 0)
+    server.factory.sessions.watch(opened=lambda each: told.append(each.number))
+    client = server.client(GREETING, CONNECT)
+    server.dialer.succeed()
+    assert client.received() == NO_AUTHENTICATION + CONNECTED
+    assert (told, failures.take(ZeroDivisionError)) == ([1], ["division by zero"])
+
+
+# ---------------------------------------------------------------- ended
+
+
+def in_the_greeting(**options: Any) -> tuple[Server, Client]:
+    server = Server()
+    return server, server.client(GREETING, **options)
+
+
+def in_a_login(**options: Any) -> tuple[Server, Client]:
+    server = Server(authenticator=Logins())
+    return server, server.client(PASSWORD_GREETING, LOGIN, **options)
+
+
+def in_a_context(**options: Any) -> tuple[Server, Client]:
+    server = Server(gssapi=FakeAcceptor())
+    return server, server.client(octets("05 01 01"), octets("01 01 0010"), **options)
+
+
+def while_dialling(**options: Any) -> tuple[Server, Client]:
+    server = Server()
+    return server, server.client(GREETING, CONNECT, **options)
+
+
+def in_a_bind_s_wait(**options: Any) -> tuple[Server, Client]:
+    server = Server()
+    return server, server.client(GREETING, BIND + TARGET, **options)
+
+
+def in_an_association(**options: Any) -> tuple[Server, Client]:
+    server = Server()
+    return server, server.client(GREETING, ASSOCIATE, **options)
+
+
+def behind_a_failure(**options: Any) -> tuple[Server, Client]:
+    server = Server()
+    return server, server.client(GREETING, octets("05 09 00") + TARGET, **options)
+
+
+BEGINNINGS = pytest.mark.parametrize(
+    "begin",
+    [
+        in_the_greeting,
+        in_a_login,
+        in_a_context,
+        while_dialling,
+        in_a_bind_s_wait,
+        in_an_association,
+        behind_a_failure,
+    ],
+)
+
+
+@BEGINNINGS
+@pytest.mark.parametrize("within", [0, 5])
+@pytest.mark.parametrize("window", [None, 0], ids=["reads", "does not read"])
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+def test_a_session_is_ended_in_time_whatever_it_does(
+    begin: Callable[..., tuple[Server, Client]], within: float, window: int | None, is_tls: bool
+) -> None:
+    options: dict[str, Any] = {"kind": FakeTLSTransport} if is_tls else {}
+    server, client = begin(**options)
+    if window is not None:
+        client.transport.window = window
+    for session in server.factory.sessions:  # over TLS a failure has closed it already
+        session.close(Reason.KICKED, within=within)
+    server.reactor.advance(within)
+    server.reactor.turn()
+    assert not client.is_connected
+    assert list(server.factory.sessions) == []
+    [record] = server.records
+    failed = "CommandNotSupported: this command is not served"
+    assert record.reason == (failed if begin is behind_a_failure else "ended by the operator")
+    assert len(server.factory.deadlines) == 0
+
+
+@pytest.mark.parametrize("stalled", ["client", "target"])
+def test_a_relay_whose_reader_stalls_is_ended_in_time(server: Server, stalled: str) -> None:
+    """And the record comes when its streams are gone, with what really passed."""
+    client = server.client(GREETING, CONNECT)
+    target = server.dialer.succeed()
+    client.received()
+    near, far = client.transport, target
+    (near if stalled == "client" else far).window = 10
+    (far if stalled == "client" else near).deliver(bytes(1000))
+    [session] = server.factory.sessions
+    session.close(Reason.KICKED, within=3)
+    server.reactor.advance(2.9)
+    assert server.records == []
+    server.reactor.advance(0.2)
+    assert (client.is_connected, target.connected) == (False, False)
+    [record] = server.records
+    assert (record.reason, record.bytes_up + record.bytes_down) == ("ended by the operator", 1000)
+    assert list(server.factory.sessions) == []
+
+
+def test_a_relay_whose_readers_read_ends_in_order(server: Server) -> None:
+    client = server.client(GREETING, CONNECT)
+    target = server.dialer.succeed()
+    client.received()
+    target.deliver(b"last words")
+    server.factory.sessions.find(number=1)[0].close(Reason.KICKED, within=3)
+    assert client.received() == b"last words"
+    assert (client.sees, target.far_sees) == ("end", "end")
+    assert [(each.reason, each.bytes_down) for each in server.records] == [
+        ("ended by the operator", 10)
+    ]
+
+
+def test_a_session_may_be_ended_again_with_less_time() -> None:
+    server = Server(Settings(close_timeout=60))
+    client = server.client(GREETING, CONNECT)
+    target = server.dialer.succeed()
+    client.received()
+    client.transport.window = 0
+    target.deliver(b"unread")
+    [session] = server.factory.sessions
+    session.close(within=50)
+    session.close(within=1)
+    server.reactor.advance(1)
+    assert not client.is_connected
+    assert [record.reason for record in server.records] == ["ended by the operator"]

@@ -1,0 +1,220 @@
+"""Conversations with the machines of socks5/protocol: a peer's octets, however they are cut, and all that the caller
+sees of what comes of them.
+
+A flow has everything that the peer sends in one piece of hexadecimal; each runs glued, octet by octet and in odd
+cuts, and the caller answers at once or as late as it can. Nothing of this may change the outcome.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from socks5.protocol.address import Address
+from socks5.protocol.errors import RemoteProtocolError, SOCKSError
+from socks5.protocol.messages import Credentials
+from socks5.protocol.stages import Rejected, Stage
+
+octets = bytes.fromhex
+
+TARGET = Address("192.0.2.1", 80)
+TARGET_OCTETS = "01 c0000201 0050"
+BOUND = Address("203.0.113.5", 8080)
+BOUND_OCTETS = "01 cb007105 1f90"
+PEER = Address("2001:db8::1", 443)
+PEER_OCTETS = "04 20010db8 00000000 00000000 00000001 01bb"
+NAMED = Address(b"example.org", 80)
+NAMED_OCTETS = "03 0b 6578616d706c652e6f7267 0050"
+NOWHERE_OCTETS = "01 00000000 0000"
+HELLO = "68656c6c6f"
+
+USER = Credentials(b"user", b"secret")
+USER_OCTETS = "01 04 75736572 06 736563726574"
+
+# Tokens are opaque to the machines, so that anything will do.
+TOKEN, MORE, DONE, LEVEL, BARE, AGREED, ABORTED = (
+    "01 01 0006 7365637265 74",
+    "01 01 0004 6d6f7265",
+    "01 01 0004 646f6e65",
+    "01 02 0005 6c6576656c",
+    "01 02 0001 00",
+    "01 02 0002 6f6b",
+    "01 ff",
+)
+
+MANY = 4096
+"""Octets that come one by one."""
+
+
+# ---------------------------------------------------------------- how octets come in pieces
+
+
+def glued(data: bytes) -> list[bytes]:
+    return [data]
+
+
+def octet_by_octet(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def first_octet_alone(data: bytes) -> list[bytes]:
+    """A first segment shorter than any header."""
+    return [data[:1], data[1:]]
+
+
+def by_sevens(data: bytes) -> list[bytes]:
+    return [data[at : at + 7] for at in range(0, len(data), 7)]
+
+
+def with_empty_pieces(data: bytes) -> list[bytes]:
+    return [b"", *(piece for octet in octet_by_octet(data) for piece in (octet, b""))]
+
+
+def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    at = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    return [data[start:end] for start, end in pairwise(at)]
+
+
+Cut = Callable[[bytes], list[bytes]]
+in_any_cut = pytest.mark.parametrize(
+    "cut",
+    [glued, octet_by_octet, first_octet_alone, by_sevens, with_empty_pieces],
+    ids=lambda cut: cut.__name__,
+)
+cut_positions = st.lists(st.integers(1, 120), max_size=12)
+at_once_or_late = pytest.mark.parametrize(
+    "is_late", [False, True], ids=["answered at once", "answered late"]
+)
+
+
+def said(*known: str) -> st.SearchStrategy[bytes]:
+    """Conversations: right messages, right ones in the wrong place, parts of them, and noise."""
+    message = st.sampled_from([octets(each) for each in known])
+    part = st.tuples(message, st.integers(0, 12)).map(lambda pair: pair[0][: pair[1]])
+    return st.one_of(
+        st.lists(message, max_size=6).map(b"".join),
+        st.lists(st.one_of(message, message, part, st.binary(max_size=8)), max_size=6).map(
+            b"".join
+        ),
+        st.binary(max_size=40),
+    )
+
+
+class Octet(bytes):
+    """One that counts what is copied to put it behind others, which would be all that wait."""
+
+    copied = 0
+
+    def __radd__(self, before: bytes) -> bytes:
+        Octet.copied += len(before)
+        return before + bytes(self)
+
+
+# ---------------------------------------------------------------- what comes of it
+
+
+@dataclass
+class Outcome:
+    """All that a caller sees of a conversation. A refusal stands as the type of its error."""
+
+    events: list[object]
+    output: bytes
+    stage: Stage
+    trailing: bytes = b""
+    errors: list[SOCKSError] = field(default_factory=list, compare=False)
+    stages: list[Stage] = field(default_factory=list, compare=False)
+
+    @property
+    def details(self) -> object:
+        """What comparing alone leaves out: the texts and the numbers of the errors."""
+        numbers = [(getattr(e, "code", None), getattr(e, "reply", None)) for e in self.errors]
+        return self.events, [str(error) for error in self.errors], numbers
+
+    @property
+    def text(self) -> str:
+        """All that could show a secret."""
+        errors = [*self.errors, *(e.__cause__ or e.__context__ for e in self.errors)]
+        return repr(self.events) + "".join(str(error) + repr(error) for error in errors)
+
+    @property
+    def steps(self) -> set[tuple[Stage, Stage]]:
+        """From which stage to which it went."""
+        return {(here, there) for here, there in pairwise(self.stages) if here is not there}
+
+
+class Talk:
+    """One conversation as its caller has it. Ends as :attr:`outcome`."""
+
+    def __init__(self, machine: Any) -> None:
+        self.machine = machine
+        self.events: list[object] = []
+        self._output = b""
+        self._stages: list[Stage] = [machine.stage]
+        self.step()
+
+    def step(self, *events: object) -> None:
+        """Something happened: take what there is to send."""
+        self.events.extend(event for event in events if event is not None)
+        self._output += self.machine.take_output()
+        self._stages.append(self.machine.stage)
+
+    @property
+    def outcome(self) -> Outcome:
+        is_over = self.machine.stage in (Stage.ESTABLISHED, Stage.LOGGED_IN)
+        errors = [event.error for event in self.events if isinstance(event, Rejected)]
+        return Outcome(
+            [type(each.error) if isinstance(each, Rejected) else each for each in self.events],
+            self._output,
+            self.machine.stage,
+            self.machine.take_trailing() if is_over else b"",
+            errors,
+            self._stages,
+        )
+
+
+Answer = Callable[[Any, Any], Iterator[bytes]]
+"""Answers a machine's event, in steps; each gives octets to the machine."""
+
+
+def converse(
+    machine: Any, pieces: Iterable[bytes], answer: Answer, is_late: bool = False
+) -> Outcome:
+    """Be the caller of a server, or of a sub-negotiation: answer each event at once, or only when all octets are in."""
+    talk = Talk(machine)
+    unanswered: list[object] = []
+
+    def take(data: bytes) -> None:
+        try:
+            event = machine.receive(data)
+        except RemoteProtocolError as error:
+            event = Rejected(error)
+        talk.step(event)
+        unanswered.extend([] if event is None or isinstance(event, Rejected) else [event])
+
+    def answer_all() -> None:
+        while unanswered:
+            for back in answer(machine, unanswered.pop(0)):
+                talk.step()
+                take(back)
+
+    for piece in pieces:
+        take(piece)
+        if not is_late:
+            answer_all()
+    answer_all()
+    return talk.outcome
+
+
+Table = Mapping[Stage, frozenset[Stage]]
+
+
+def edges(table: Table) -> set[tuple[Stage, Stage]]:
+    """Every step that a table allows."""
+    return {(stage, following) for stage, all_of in table.items() for following in all_of}
+
+
+def stage_names(value: object) -> str | None:
+    return value.name if isinstance(value, Stage) else None
