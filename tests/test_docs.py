@@ -183,7 +183,9 @@ def load_drawing() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["SERVER_NEXT", "CLIENT_NEXT", "PASSWORD_NEXT", "GSSAPI_NEXT"])
+@pytest.mark.parametrize(
+    "name", ["SERVER_NEXT", "CLIENT_NEXT", "PASSWORD_NEXT", "CHAP_NEXT", "GSSAPI_NEXT"]
+)
 def test_the_picture_has_every_stage_and_every_step(drawing: ModuleType, name: str) -> None:
     table: Mapping[stages.Stage, frozenset[stages.Stage]] = getattr(stages, name)
     svg = ElementTree.fromstring(drawing.drawn(table, name))

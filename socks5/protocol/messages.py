@@ -22,6 +22,12 @@ VERSION = 5
 AUTH_VERSION = 1
 """VER of the user name/password sub-negotiation (RFC 1929)."""
 
+HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"this is a SOCKS5 proxy: configure it as socks5://, not as an HTTP proxy\n"
+)
+"""Sent to a client whose first octet is the capital letter of an HTTP method."""
+
 
 class Method(IntEnum):
     """METHOD octets (RFC 1928 section 3). 3-127 are IANA's, 128-254 private; an unlisted one stays
@@ -31,6 +37,8 @@ class Method(IntEnum):
     NO_AUTHENTICATION = 0x00
     GSSAPI = 0x01
     USERNAME_PASSWORD = 0x02
+    CHAP = 0x03
+    """draft-ietf-aft-socks-chap-01."""
     NO_ACCEPTABLE = 0xFF
 
 

@@ -21,6 +21,7 @@ from socks5.protocol.errors import (
 )
 from socks5.protocol.machine import Machine
 from socks5.protocol.messages import (
+    HTTP_ANSWER,
     REPLY_SUCCEEDED,
     Command,
     Greeting,
@@ -40,12 +41,6 @@ from socks5.protocol.stages import (
     Stage,
 )
 from socks5.protocol.subnegotiation import NO_AUTHENTICATION, Methods, Subnegotiation
-
-HTTP_ANSWER = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-    b"this is a SOCKS5 proxy: configure it as socks5://, not as an HTTP proxy\n"
-)
-"""Sent to a client whose first octet is the capital letter of an HTTP method."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ class Stage(Enum):
     METHOD = "the server's choice of method"
     SUBNEGOTIATION = "what the method's sub-negotiation awaits"
     CREDENTIALS = "user name and password"
+    ALGORITHMS = "the client's algorithms (CHAP)"
+    RESPONSE = "the response to our challenge (CHAP)"
     CONTEXT = "a token of the other side's (GSSAPI)"
     CHECKING = "the verdict on the credentials"
     TOKEN = "a token of one's own (GSSAPI)"
@@ -70,6 +72,15 @@ PASSWORD_NEXT: Table = {
     Stage.CLOSED: frozenset(),
 }
 """The server's within its stage SUBNEGOTIATION, where the method is user name and password."""
+
+CHAP_NEXT: Table = {
+    Stage.ALGORITHMS: frozenset({Stage.RESPONSE, Stage.CLOSED}),
+    Stage.RESPONSE: frozenset({Stage.CHECKING, Stage.CLOSED}),
+    Stage.CHECKING: frozenset({Stage.LOGGED_IN, Stage.CLOSED}),
+    Stage.LOGGED_IN: frozenset(),
+    Stage.CLOSED: frozenset(),
+}
+"""The same where it is CHAP."""
 
 GSSAPI_NEXT: Table = {
     Stage.CONTEXT: frozenset({Stage.CHECKING, Stage.CLOSED}),

@@ -148,7 +148,16 @@ def decode(request: pytest.FixtureRequest) -> Decode:
 # ---------------------------------------------------------------- the numbers
 
 NUMBERS = [
-    (Method, {"NO_AUTHENTICATION": 0, "GSSAPI": 1, "USERNAME_PASSWORD": 2, "NO_ACCEPTABLE": 255}),
+    (
+        Method,
+        {
+            "NO_AUTHENTICATION": 0,
+            "GSSAPI": 1,
+            "USERNAME_PASSWORD": 2,
+            "CHAP": 3,
+            "NO_ACCEPTABLE": 255,
+        },
+    ),
     (Command, {"CONNECT": 1, "BIND": 2, "UDP_ASSOCIATE": 3}),
     (AddressType, {"IPV4": 1, "NAME": 3, "IPV6": 4}),
     (

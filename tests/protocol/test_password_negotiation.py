@@ -2,55 +2,30 @@
 test_subnegotiation.py.
 """
 
-from collections.abc import Iterator, Sequence
-
-import pytest
+from collections.abc import Iterator
 
 from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.messages import Credentials
 from socks5.protocol.password_negotiation import CredentialsReceived, PasswordSubnegotiation
 from socks5.protocol.stages import Stage
-from tests.support.negotiations import (
-    TARGET_OCTETS,
-    USER,
-    USER_OCTETS,
-    Cut,
-    Outcome,
-    at_once_or_late,
-    converse,
-    in_any_cut,
-    octets,
-)
+from tests.support import negotiations as said
+from tests.support.negotiations import USER, USER_OCTETS, Cut, Flow
 
-CHECKED, DUE = Stage.LOGGED_IN, Stage.CREDENTIALS
 
-FLOWS: dict[str, tuple[str, Sequence[object], str, Stage, bytes]] = {
-    "right": (f"{USER_OCTETS} 05 01", [CredentialsReceived(USER)], "01 00", CHECKED, b"\5\1"),
-    "wrong": (
-        "01 04 75736572 05 77726f6e67 05 01",
-        [CredentialsReceived(Credentials(b"user", b"wrong"))],
-        "01 01",
-        Stage.CLOSED,
-        b"",
-    ),
-    "empty credentials are the caller's to judge": (
-        "01 00 00",
-        [CredentialsReceived(Credentials(b"", b""))],
-        "01 01",
-        Stage.CLOSED,
-        b"",
-    ),
-    "the longest ones": (
-        f"01 ff {'61' * 255} ff {'62' * 255}",
-        [CredentialsReceived(Credentials(b"a" * 255, b"b" * 255))],
-        "01 01",
-        Stage.CLOSED,
-        b"",
-    ),
-    "another version": ("05 04 75736572", [RemoteProtocolError], "", Stage.CLOSED, b""),
-    "a request": (f"05 01 00 {TARGET_OCTETS}", [RemoteProtocolError], "", Stage.CLOSED, b""),
-    "not whole": ("01 04 75736572 06 7365637265", [], "", DUE, b""),
+def received(name: bytes, password: bytes) -> list[object]:
+    return [CredentialsReceived(Credentials(name, password))]
+
+
+# fmt: off
+FLOWS = {
+    "right": Flow(f"{USER_OCTETS} 05 01", [CredentialsReceived(USER)], "01 00", Stage.LOGGED_IN, b"\5\1"),
+    "wrong": Flow("01 04 75736572 05 77726f6e67 05 01", received(b"user", b"wrong"), "01 01"),
+    "empty credentials are the caller's to judge": Flow("01 00 00", received(b"", b""), "01 01"),
+    "the longest ones": Flow(f"01 ff {'61' * 255} ff {'62' * 255}", received(b"a" * 255, b"b" * 255), "01 01"),
+    "a request": Flow(said.ASK, [RemoteProtocolError], ""),
+    "not whole": Flow("01 04 75736572 06 7365637265", [], "", Stage.CREDENTIALS),
 }
+# fmt: on
 
 
 def judge(machine: PasswordSubnegotiation, event: CredentialsReceived) -> Iterator[bytes]:
@@ -58,12 +33,7 @@ def judge(machine: PasswordSubnegotiation, event: CredentialsReceived) -> Iterat
     yield b""
 
 
-@in_any_cut
-@at_once_or_late
-@pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS)
-def test_a_flow(
-    flow: tuple[str, Sequence[object], str, Stage, bytes], cut: Cut, is_late: bool
-) -> None:
-    data, events, output, stage, trailing = flow
-    outcome = converse(PasswordSubnegotiation(), cut(octets(data)), judge, is_late)
-    assert outcome == Outcome(list(events), octets(output), stage, trailing)
+@said.every_flow(FLOWS)
+def test_a_flow(flow: Flow, cut: Cut, is_late: bool) -> None:
+    pieces = cut(said.octets(flow.client))
+    said.check(said.converse(PasswordSubnegotiation(), pieces, judge, is_late), flow)

@@ -2,15 +2,22 @@
 
 import pytest
 
-from socks5.protocol.stages import CLIENT_NEXT, GSSAPI_NEXT, PASSWORD_NEXT, SERVER_NEXT, Stage
+from socks5.protocol.stages import (
+    CHAP_NEXT,
+    CLIENT_NEXT,
+    GSSAPI_NEXT,
+    PASSWORD_NEXT,
+    SERVER_NEXT,
+    Stage,
+)
 from tests.support.negotiations import Table
 
 ENDS = {Stage.ESTABLISHED, Stage.LOGGED_IN, Stage.CLOSED}
 
 every_table = pytest.mark.parametrize(
     "table",
-    [SERVER_NEXT, CLIENT_NEXT, PASSWORD_NEXT, GSSAPI_NEXT],
-    ids=["server", "client", "password", "GSSAPI"],
+    [SERVER_NEXT, CLIENT_NEXT, PASSWORD_NEXT, CHAP_NEXT, GSSAPI_NEXT],
+    ids=["server", "client", "password", "CHAP", "GSSAPI"],
 )
 
 

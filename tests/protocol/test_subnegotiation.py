@@ -2,37 +2,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import FrozenInstanceError, dataclass, fields
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from socks5.protocol.chap_negotiation import CHAPSubnegotiation
 from socks5.protocol.errors import LocalProtocolError
 from socks5.protocol.gssapi_negotiation import GSSAPISubnegotiation
 from socks5.protocol.password_negotiation import PasswordSubnegotiation
 from socks5.protocol.server_negotiation import CommandRequested, ServerNegotiation
-from socks5.protocol.stages import GSSAPI_NEXT, PASSWORD_NEXT, Stage
-from tests.support.negotiations import (
-    AGREED,
-    DONE,
-    HELLO,
-    LEVEL,
-    MANY,
-    TARGET_OCTETS,
-    TOKEN,
-    USER_OCTETS,
-    Octet,
-    Outcome,
-    Table,
-    converse,
-    cut_positions,
-    edges,
-    octet_by_octet,
-    octets,
-    pieces_of,
-    said,
-)
+from socks5.protocol.stages import CHAP_NEXT, GSSAPI_NEXT, PASSWORD_NEXT, Stage
+from tests.support import negotiations as said
+from tests.support.negotiations import octets
 
 
 @dataclass(frozen=True)
@@ -47,7 +31,7 @@ class Login:
     answers: Sequence[Callable[[Any], object]]
     sent: Sequence[str]
     refusal: str
-    table: Table
+    table: said.Table
     wrong: Sequence[str]
     """Other messages that a client may send."""
 
@@ -71,8 +55,10 @@ class Login:
 
         return answer
 
-    def run(self, pieces: Sequence[bytes], rejected_at: int = -1, is_late: bool = False) -> Outcome:
-        return converse(self.make(), pieces, self.judge(rejected_at), is_late)
+    def run(
+        self, pieces: Sequence[bytes], rejected_at: int = -1, is_late: bool = False
+    ) -> said.Outcome:
+        return said.converse(self.make(), pieces, self.judge(rejected_at), is_late)
 
 
 def agree(machine: Any) -> None:
@@ -84,7 +70,7 @@ LOGINS = [
     Login(
         2,
         PasswordSubnegotiation,
-        [USER_OCTETS],
+        [said.USER_OCTETS],
         [PasswordSubnegotiation.accept],
         ["01 00"],
         "01 01",
@@ -92,29 +78,39 @@ LOGINS = [
         ["05 01 00", "01 00 00"],
     ),
     Login(
+        3,
+        partial(CHAPSubnegotiation, said.CHALLENGE),
+        [f"{said.OFFER} {said.RESPONSE}"],
+        [CHAPSubnegotiation.accept],
+        [f"{said.OUR_CHALLENGE} 01 01 00 01 00"],
+        "01 01 00 01 01",
+        CHAP_NEXT,
+        ["05 01 00", "01 00", f"{said.OFFER} 01 00", said.OFFER],
+    ),
+    Login(
         1,
         GSSAPISubnegotiation,
-        [TOKEN, TOKEN, LEVEL],
+        [said.TOKEN, said.TOKEN, said.LEVEL],
         [
             lambda machine: machine.continue_context(b"more"),
             lambda machine: machine.complete_context(b"done"),
             agree,
         ],
-        ["01 01 0004 6d6f7265", DONE, AGREED],
+        ["01 01 0004 6d6f7265", said.DONE, said.AGREED],
         "01 ff",
         GSSAPI_NEXT,
         ["05 01 00", "01 ff"],
     ),
 ]
 
-every_login = pytest.mark.parametrize("login", LOGINS, ids=lambda login: login.make.__name__)
+every_login = pytest.mark.parametrize("login", LOGINS, ids=["password", "CHAP", "GSSAPI"])
 
 
 @every_login
 def test_a_server_comes_to_the_request_by_it(login: Login) -> None:
     """All in one piece: the methods, the login, the request and what is behind that."""
     server = ServerNegotiation({login.method: login.make})
-    request = octets(f"05 01 00 {TARGET_OCTETS} {HELLO}")
+    request = octets(f"05 01 00 {said.TARGET_OCTETS} {said.HELLO}")
     said_by_client = octets("".join(login.messages)) + request
     event = server.receive(bytes((5, 1, login.method)) + said_by_client)
     sent = bytes((5, login.method))
@@ -140,6 +136,7 @@ def test_a_verdict_counts_when_it_is_awaited(login: Login) -> None:
             for verdict in ("accept", "reject"):
                 machine = login.begun(count)
                 machine.receive(octets(message) if is_checked else octets(message)[:-1])
+                machine.take_output()
                 before = (machine.stage, machine.pending)
                 if is_checked and verdict == "reject":
                     machine.reject()
@@ -164,24 +161,19 @@ def test_no_verdict_follows_another(login: Login, verdict: str) -> None:
 @every_login
 def test_octets_behind_it_are_given_once_and_not_before(login: Login) -> None:
     machine = login.begun(len(login.messages) - 1)
-    machine.receive(octets(login.messages[-1]) + b"one ")
+    machine.receive(octets(login.messages[-1]))
     with pytest.raises(LocalProtocolError, match="behind the last message"):
         machine.take_trailing()
     login.answers[-1](machine)
-    machine.receive(b"two")
-    assert (machine.pending, machine.take_trailing()) == (7, b"one two")
-    assert (machine.pending, machine.take_trailing()) == (0, b"")
+    said.check_trailing(machine)
 
 
 @every_login
 def test_octets_that_wait_are_not_copied_for_each_that_comes(login: Login) -> None:
     machine = login.begun(0)
     machine.receive(octets(login.messages[0]))
-    Octet.copied = 0
-    for _ in range(MANY):
-        assert machine.receive(Octet(b"x")) is None
-    assert machine.pending == MANY
-    assert Octet.copied <= MANY
+    machine.take_output()
+    said.check_copies(machine)
 
 
 @every_login
@@ -202,24 +194,20 @@ def test_it_walks_every_way_of_its_table(login: Login) -> None:
     for count in range(len(login.messages) + 1):
         begun = "".join(login.messages[:count])
         for wrong in login.wrong:
-            steps |= login.run(octet_by_octet(octets(begun + wrong))).steps
-        steps |= login.run(octet_by_octet(octets(begun)), count - 1).steps
-    assert steps == edges(login.table)
+            steps |= login.run(said.octet_by_octet(octets(begun + wrong))).steps
+        steps |= login.run(said.octet_by_octet(octets(begun)), count - 1).steps
+    assert steps == said.edges(login.table)
 
 
-@given(st.sampled_from(LOGINS), st.data(), cut_positions, st.integers(0, 3), st.booleans())
+@given(st.sampled_from(LOGINS), st.data(), said.cut_positions, st.integers(0, 3), st.booleans())
 def test_cuts_never_change_what_it_does(
     login: Login, data: st.DataObject, cuts: list[int], rejected_at: int, is_late: bool
 ) -> None:
     """Nor does the moment of the answers; and whatever comes, nothing is raised but the tree's."""
-    said_by_client = data.draw(said(*login.messages, *login.wrong))
+    said_by_client = data.draw(said.conversations(*login.messages, *login.wrong))
     whole, other, slow = (
         login.run(pieces, rejected_at, late)
-        for pieces, late in (
-            ([said_by_client], False),
-            (pieces_of(said_by_client, cuts), is_late),
-            (octet_by_octet(said_by_client), False),
-        )
+        for pieces, late in said.three_ways(said_by_client, cuts, is_late)
     )
     assert whole == other == slow
     assert whole.details == other.details == slow.details

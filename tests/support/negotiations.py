@@ -5,7 +5,7 @@ A flow has everything that the peer sends in one piece of hexadecimal; each runs
 cuts, and the caller answers at once or as late as it can. Nothing of this may change the outcome.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,8 @@ import pytest
 from hypothesis import strategies as st
 
 from socks5.protocol.address import Address
-from socks5.protocol.errors import RemoteProtocolError, SOCKSError
+from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError, SOCKSError
+from socks5.protocol.gssapi import Message, MessageType
 from socks5.protocol.messages import Credentials
 from socks5.protocol.stages import Rejected, Stage
 
@@ -29,6 +30,10 @@ PEER_OCTETS = "04 20010db8 00000000 00000000 00000001 01bb"
 NAMED = Address(b"example.org", 80)
 NAMED_OCTETS = "03 0b 6578616d706c652e6f7267 0050"
 NOWHERE_OCTETS = "01 00000000 0000"
+ASK = f"05 01 00 {TARGET_OCTETS}"
+BIND = f"05 02 00 {TARGET_OCTETS}"
+OK = f"05 00 00 {BOUND_OCTETS}"
+CAME = f"05 00 00 {PEER_OCTETS}"
 HELLO = "68656c6c6f"
 
 USER = Credentials(b"user", b"secret")
@@ -45,8 +50,14 @@ TOKEN, MORE, DONE, LEVEL, BARE, AGREED, ABORTED = (
     "01 ff",
 )
 
-MANY = 4096
-"""Octets that come one by one."""
+CHALLENGE = b"a challenge of 24 octets"
+OUR_CHALLENGE = "01 02 11 01 85 03 18 " + CHALLENGE.hex()
+OFFER, RESPONSE = "01 02 11 01 85 02 04 75736572", "01 01 04 05 7269676874"
+
+
+def refused(code: int) -> str:
+    """A failure reply, which carries no address."""
+    return f"05 {code:02x} 00 {NOWHERE_OCTETS}"
 
 
 # ---------------------------------------------------------------- how octets come in pieces
@@ -78,6 +89,11 @@ def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(at)]
 
 
+def three_ways(data: bytes, cuts: Iterable[int], is_late: bool) -> list[tuple[list[bytes], bool]]:
+    """In one piece, in these pieces, and octet by octet; whether it is answered late."""
+    return [([data], False), (pieces_of(data, cuts), is_late), (octet_by_octet(data), False)]
+
+
 Cut = Callable[[bytes], list[bytes]]
 in_any_cut = pytest.mark.parametrize(
     "cut",
@@ -90,7 +106,7 @@ at_once_or_late = pytest.mark.parametrize(
 )
 
 
-def said(*known: str) -> st.SearchStrategy[bytes]:
+def conversations(*known: str) -> st.SearchStrategy[bytes]:
     """Conversations: right messages, right ones in the wrong place, parts of them, and noise."""
     message = st.sampled_from([octets(each) for each in known])
     part = st.tuples(message, st.integers(0, 12)).map(lambda pair: pair[0][: pair[1]])
@@ -101,16 +117,6 @@ def said(*known: str) -> st.SearchStrategy[bytes]:
         ),
         st.binary(max_size=40),
     )
-
-
-class Octet(bytes):
-    """One that counts what is copied to put it behind others, which would be all that wait."""
-
-    copied = 0
-
-    def __radd__(self, before: bytes) -> bytes:
-        Octet.copied += len(before)
-        return before + bytes(self)
 
 
 # ---------------------------------------------------------------- what comes of it
@@ -208,6 +214,33 @@ def converse(
     return talk.outcome
 
 
+@dataclass(frozen=True)
+class Flow:
+    """What a client says to a sub-negotiation, and what must come of it."""
+
+    client: str
+    events: Sequence[object]
+    output: str
+    stage: Stage = Stage.CLOSED
+    trailing: bytes = b""
+
+
+def check(outcome: Outcome, flow: Any) -> None:
+    """It is what the flow says, and shows no secret."""
+    assert outcome == Outcome(list(flow.events), octets(flow.output), flow.stage, flow.trailing)
+    assert "secret" not in outcome.text
+
+
+def every_flow(flows: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Marks a test that takes a flow, a cut and whether it is answered late."""
+
+    def mark(test: Any) -> Any:
+        parameters = pytest.mark.parametrize("flow", flows.values(), ids=flows)
+        return in_any_cut(at_once_or_late(parameters(test)))
+
+    return mark
+
+
 Table = Mapping[Stage, frozenset[Stage]]
 
 
@@ -218,3 +251,69 @@ def edges(table: Table) -> set[tuple[Stage, Stage]]:
 
 def stage_names(value: object) -> str | None:
     return value.name if isinstance(value, Stage) else None
+
+
+# ---------------------------------------------------------------- what holds for every machine
+
+
+def check_call(machine: Any, call: Callable[[Any], object], after: Stage | None) -> None:
+    """A call in its place leads on; any other raises, and nothing has changed."""
+    before = machine.stage, machine.pending, b""
+    if after is not None:
+        call(machine)
+        assert machine.stage is after
+        return
+    with pytest.raises(LocalProtocolError):
+        call(machine)
+    assert (machine.stage, machine.pending, machine.take_output()) == before
+
+
+def check_trailing(machine: Any) -> None:
+    """At its last stage, octets are given once."""
+    machine.receive(b"one ")
+    machine.receive(b"two")
+    assert (machine.pending, machine.take_trailing()) == (7, b"one two")
+    assert (machine.pending, machine.take_trailing()) == (0, b"")
+    machine.receive(b"three")
+    assert machine.take_trailing() == b"three"
+
+
+def check_closed(machine: Any) -> None:
+    """Nobody will ever take them, and a peer may send on while the connection is being closed."""
+    for piece in (b"\x05\x01\x00", b"\x04", b"", b"x" * 1000):
+        assert not machine.receive(piece)
+    assert (machine.stage, machine.pending, machine.take_output()) == (Stage.CLOSED, 0, b"")
+
+
+class _Octet(bytes):
+    """One that counts what is copied to put it behind others, which would be all that wait."""
+
+    copied = 0
+
+    def __radd__(self, before: bytes) -> bytes:
+        _Octet.copied += len(before)
+        return before + bytes(self)
+
+
+def check_copies(machine: Any) -> None:
+    """However much they look like a message, octets gather that nobody looks at, and each is copied once."""
+    stage, before, many = machine.stage, machine.pending, 4096
+    _Octet.copied = 0
+    for _ in range(many):
+        assert not machine.receive(_Octet(b"\x05"))
+    assert (machine.stage, machine.pending) == (stage, before + many)
+    assert machine.take_output() == b""
+    assert _Octet.copied <= many
+
+
+def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many octets wait at each look at one of RFC 1961's messages, from now on."""
+    looks: list[int] = []
+    decode = Message.decode
+
+    def look(buffer: bytes, expected: MessageType) -> Any:
+        looks.append(len(buffer))
+        return decode(buffer, expected)
+
+    monkeypatch.setattr(Message, "decode", look)
+    return looks
