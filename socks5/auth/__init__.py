@@ -142,29 +142,31 @@ class AnyOf:
     nobody waits for one checker's work who is known to another.
 
     A :class:`~twisted.cred.portal.Portal` keeps only the last checker of each credentials
-    interface, so several are made one. One that fails otherwise than by a refusal lets nobody in and
-    does not hide those behind it.
+    interface, so several are made one, which asks those that know what to do with the credentials. One that fails
+    otherwise than by a refusal lets nobody in and does not hide those behind it.
     """
 
     log = Logger()
-    credentialInterfaces = (IUsernamePassword,)
 
     def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
         self._checkers = tuple(checkers)
-        self._memories = [each for each in checkers if IMemory.providedBy(each)]
+        kinds = dict.fromkeys(kind for each in checkers for kind in each.credentialInterfaces)
+        self.credentialInterfaces = tuple(kinds) or (IUsernamePassword,)
         self._lines = Sparing()
 
     @inlineCallbacks
-    def requestAvatarId(self, credentials: IUsernamePassword) -> Any:
+    def requestAvatarId(self, credentials: Any) -> Any:
         """See :meth:`twisted.cred.checkers.ICredentialsChecker.requestAvatarId`.
 
         :raises LoginNotJudged: no checker accepts the login, and one of them could not judge it.
         """
-        for memory in self._memories:
+        checkers = [each for each in self._checkers if _serves(each, credentials)]
+        memories: list[Any] = [each for each in checkers if IMemory.providedBy(each)]
+        for memory in memories:
             if (known := memory.recall(credentials)) is not None:
                 return known
         is_judged, was_refused = True, False
-        for checker in self._checkers:
+        for checker in checkers:
             try:
                 return (yield checker.requestAvatarId(credentials))
             except CancelledError:
@@ -196,6 +198,11 @@ class AnyOf:
             kind=type(error).__name__,
             place="".join(traceback.format_tb(error.__traceback__)),
         )
+
+
+def _serves(checker: ICredentialsChecker, credentials: object) -> bool:
+    """Whether credentials are of a kind that a checker takes."""
+    return any(kind.providedBy(credentials) for kind in checker.credentialInterfaces)
 
 
 @implementer(IAuthenticator)

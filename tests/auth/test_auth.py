@@ -11,7 +11,7 @@ from twisted.cred.checkers import (
     ICredentialsChecker,
     InMemoryUsernamePasswordDatabaseDontUse,
 )
-from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword, UsernamePassword
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
@@ -41,6 +41,7 @@ from socks5.auth import (
 from socks5.interfaces import IAuthenticator, IFromClient, IMemory
 from socks5.loglimit import Monotonic
 from socks5.protocol.messages import Credentials, Method
+from tests.auth.test_chap import response
 from tests.support.providers import Logins
 
 CLIENT = "198.51.100.7"
@@ -361,6 +362,22 @@ def test_cancelling_reaches_the_checker_and_asks_no_other() -> None:
 def test_a_checker_that_names_nobody_lets_nobody_in(avatar_id: Any) -> None:
     given = log_in(b"alice", b"secret", Checker(lambda _: avatar_id))
     assert given.check(error.UnauthorizedLogin)
+
+
+def test_any_of_takes_what_its_checkers_take_and_asks_those_only() -> None:
+    """A portal asks it by that for all of them."""
+    for_passwords, for_responses = Checker(accept), Checker(refuse)
+    for_responses.credentialInterfaces = (IUsernameHashedPassword,)  # type: ignore[assignment]
+    any_of = AnyOf([for_passwords, for_responses, for_passwords])
+    assert verifyObject(ICredentialsChecker, any_of)
+    assert any_of.credentialInterfaces == (IUsernamePassword, IUsernameHashedPassword)
+    portal = Portal(Realm(), [any_of])
+    assert outcome(portal.login(response(), None, IUser)).check(error.UnauthorizedLogin)
+    assert (len(for_passwords.asked), len(for_responses.asked)) == (0, 1)
+    assert (
+        outcome(portal.login(UsernamePassword(b"alice", b"secret"), None, IUser))[1].name == "alice"
+    )
+    assert (len(for_passwords.asked), len(for_responses.asked)) == (1, 1)
 
 
 # ---------------------------------------------------------------- realms
