@@ -302,6 +302,7 @@ def current(source: SettingsSource) -> Callable[[], Settings]:
 
 METHOD_NAMES: Mapping[str, int] = {
     "gssapi": Method.GSSAPI,
+    "chap": Method.CHAP,
     "password": Method.USERNAME_PASSWORD,
     "none": Method.NO_AUTHENTICATION,
 }

@@ -28,6 +28,7 @@ _EXPECTED_NETWORKS = "expected networks, such as 192.0.2.0/24 or 2001:db8::/32"
 
 _WANTED = {
     Method.GSSAPI: "--methods gssapi: expected --gssapi SERVICE as well, there is no keytab",
+    Method.CHAP: "--methods chap: expected --auth secrets:FILE as well, there are no secrets",
     Method.USERNAME_PASSWORD: "--methods password: expected --auth TYPE:ARGS as well, there are no users",
 }
 """What is said to who wants a method that has nothing behind it."""
@@ -137,7 +138,7 @@ class ListenOptions(usage.Options):
         return ListenerPolicy(**{**self._common, **(place.said if place else {})})
 
     def opt_methods(self, names: str) -> None:
-        """Some of gssapi,password,none, for the listener before it or all. [default: as --gssapi and --auth say]"""
+        """Some of gssapi,chap,password,none, for the listener before it or all. [default: by --gssapi and --auth]"""
         if not set(names.split(",")) <= METHOD_NAMES.keys():
             raise usage.UsageError(
                 f"--methods: expected some of {','.join(METHOD_NAMES)}, got {names!r}"

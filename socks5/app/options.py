@@ -11,7 +11,8 @@ import sys
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
-from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
 from twisted.cred.strcred import (
     AuthOptionMixin,
     InvalidAuthArgumentString,
@@ -32,12 +33,13 @@ from socks5.app.sources import SOURCES
 from socks5.app.values import COMMANDS, choice, commands, number, ports, seconds, workers
 from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
-from socks5.interfaces import IAuthenticator
+from socks5.interfaces import IAuthenticator, IMethod
 from socks5.net.own import is_own_address
 from socks5.net.resolvconf import sources_beside_dns
 from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import Networks
+from socks5.server.chap_login import CHAP
 from socks5.settings import (
     Capacity,
     NameSource,
@@ -54,6 +56,12 @@ MAX_KEEPALIVE = 32_767
 _DEFAULTS, _CAPACITY = Settings(), Capacity()
 
 _log = Logger()
+
+_ASKED_BY = {
+    "--gssapi": {Method.GSSAPI},
+    "--auth": {Method.CHAP, Method.USERNAME_PASSWORD},
+}
+"""What asks for which logins."""
 
 _MEMORY_WARNING = (
     "--auth memory: every user of this machine can read these passwords in the list of processes; "
@@ -396,6 +404,7 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
         """What the proxy accepts where no ``--methods`` says otherwise."""
         has_logins = {
             Method.GSSAPI: self["gssapi"] is not None,
+            Method.CHAP: bool(self._with_secrets),
             Method.USERNAME_PASSWORD: bool(self.get("credCheckers")),
         }
         return [method for method, has in has_logins.items() if has] or [Method.NO_AUTHENTICATION]
@@ -404,11 +413,12 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
         """Say in the log what is legal but hardly meant."""
         if self["memory"]:
             _log.warn(_MEMORY_WARNING)
-        for method in self.unused(self._methods):
-            option = "--gssapi" if method is Method.GSSAPI else "--auth"
-            _log.warn(
-                "{option} is given, but no listener asks for it: see --methods", option=option
-            )
+        used = {*self._methods} - {*self.unused(self._methods)}
+        for option, methods in _ASKED_BY.items():
+            if not used & methods and methods & {*self._methods}:
+                _log.warn(
+                    "{option} is given, but no listener asks for it: see --methods", option=option
+                )
         for address in (self["outgoing"].ipv4, self["outgoing"].ipv6):
             if address is not None and not is_own_address(address, unknown=True):
                 _log.warn(
@@ -493,6 +503,19 @@ class Options(ListenOptions, KerberosOptions, AuthOptionMixin):
         """
         checkers = self.get("credCheckers")
         return PasswordAuthentication.over(*checkers) if checkers else None
+
+    @property
+    def methods(self) -> list[IMethod]:
+        """CHAP if some source of ``--auth`` has the secrets themselves."""
+        return [CHAP.over(*self._with_secrets)] if self._with_secrets else []
+
+    @property
+    def _with_secrets(self) -> list[ICredentialsChecker]:
+        return [
+            each
+            for each in self.get("credCheckers") or ()
+            if IUsernameHashedPassword in each.credentialInterfaces
+        ]
 
     def access_log(self, reactor: Any, worker: Worker | None = None) -> AccessLog | None:
         """The access log that the options ask for, not yet opened."""

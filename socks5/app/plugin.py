@@ -53,6 +53,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         capacity=options.capacity,
         authenticator=options.authenticator,
         gssapi=options.contexts(reactor),
+        methods=options.methods,
         access_log=access_log,
         worker=None if worker is None else worker.number,
     )
@@ -84,6 +85,7 @@ def _parent(options: Options, reactor: Any) -> IService:
         capacity=options.capacity,
         authenticator=options.authenticator,
         gssapi=options.contexts(reactor),
+        methods=options.methods,
     )
 
     def give_up(reason: str) -> None:

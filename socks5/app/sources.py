@@ -14,6 +14,7 @@ from typing import Any
 from twisted.cred.checkers import ICredentialsChecker
 
 from socks5.auth.files import Plainly, UserFile
+from socks5.auth.secrets import Secrets, parse_shared
 from socks5.auth.users import Entry, Plain, Users, WrongSource, parse_hash, parse_plain
 from socks5.auth.work import Direct, Remembered, Threaded, Work
 
@@ -39,6 +40,17 @@ def passwords_in_file(argument: str) -> ICredentialsChecker:
     """
     file = UserFile(located(argument), parse_plain)
     return Plainly(file, Work(_reactor, threads=1))
+
+
+def secrets(argument: str) -> ICredentialsChecker:
+    """``FILE``: names and secrets in plain text, which serve for CHAP as well.
+
+    :raises WrongSource: says what is wrong with the file; that others have access to it is. One that systemd hands to
+        the service is left to systemd.
+    """
+    is_private = not argument.startswith(CREDENTIAL)
+    file = UserFile(located(argument), parse_shared, is_private=is_private)
+    return Secrets(file, Work(_reactor, threads=1))
 
 
 def passwords_on_command_line(argument: str) -> ICredentialsChecker:
@@ -84,6 +96,7 @@ SOURCES: dict[str, Callable[[str], ICredentialsChecker]] = {
     "ldap": ldap,
     "pam": pam,
     "memory": passwords_on_command_line,
+    "secrets": secrets,
 }
 """By the TYPE; those of the same name that come with Twisted are not used."""
 

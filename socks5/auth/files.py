@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from hashlib import sha256
 from threading import Lock
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 
 from socks5.auth import Known, LoginNotJudged, client_of
 from socks5.auth.users import Entry, Users, WrongSource, keyed, parse_groups, parse_users
@@ -42,12 +42,20 @@ class UserFile:
     :param path: a line ``NAME:SECRET`` for each user.
     :param parse_secret: what stands behind the name.
     :param groups: a line ``GROUP: NAME NAME`` for each group; "" for none.
+    :param is_private: whether nobody but its owner may have access to it.
     :raises WrongSource: a file cannot be read or holds something else; says which, and what to do.
     """
 
     log = Logger()
 
-    def __init__(self, path: str, parse_secret: Callable[[bytes], Entry], groups: str = "") -> None:
+    def __init__(
+        self,
+        path: str,
+        parse_secret: Callable[[bytes], Entry],
+        groups: str = "",
+        is_private: bool = False,
+    ) -> None:
+        self._is_private = is_private
         self._paths = [os.path.abspath(each) for each in (path, groups) if each]
         self._parse_secret = parse_secret
         self._lock = Lock()
@@ -164,12 +172,17 @@ class UserFile:
         """
         try:
             octets = read(path, MAX_FILE + 1)
+            mode = os.stat(path).st_mode & 0o777
         except OSError as error:
             self._unread += not is_of_the_file(error)
             reason = error.strerror
             raise WrongSource(
                 f"expected a file that can be read, got {path!r} ({reason}); check its name and mode"
             ) from None
+        if self._is_private and mode & 0o077:
+            raise WrongSource(
+                f"{path} has mode {mode:04o}: others could read or replace the secrets in it; chmod 600 {path}"
+            )
         if len(octets) > MAX_FILE:
             raise WrongSource(f"{path} has more than {MAX_FILE} octets: expected a file of users")
         return octets
@@ -184,7 +197,7 @@ class Plainly:
     :param work: gives the thread.
     """
 
-    credentialInterfaces = (IUsernamePassword,)
+    credentialInterfaces: Sequence[type[Interface]] = (IUsernamePassword,)
 
     def __init__(self, file: UserFile, work: Work) -> None:
         self.file = file

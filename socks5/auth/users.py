@@ -12,7 +12,8 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from operator import methodcaller
+from typing import Any, Protocol
 
 from twisted.cred.error import UnauthorizedLogin
 
@@ -130,28 +131,29 @@ class Users:
         :raises twisted.cred.error.UnauthorizedLogin: the name or the password is wrong.
         :raises LoginNotJudged: the machine could not tell.
         """
-        for spelling in spellings(name, password):
-            known = self._known_by(*spelling)
-            if known is not None:
-                return known
-        raise UnauthorizedLogin("wrong user name or password")
-
-    def _known_by(self, name: bytes, password: bytes) -> Known | None:
-        entry = self._entries.get(name)
-        secret = self._nobody if entry is None else entry.secret
         try:
-            is_right = secret.fits(password)
+            for name_spelt, password_spelt in spellings(name, password):
+                known = self.known_by(name_spelt, methodcaller("fits", password_spelt))
+                if known is not None:
+                    return known
         except NotComputed as error:
             raise LoginNotJudged(str(error)) from None
+        raise UnauthorizedLogin("wrong user name or password")
+
+    def known_by(self, name: bytes, fits: Callable[[Any], bool]) -> Known | None:
+        """The user of a name, if the secret *fits*; where nobody has that name, somebody's secret is asked in vain."""
+        entry = self._entries.get(name)
+        secret = self._nobody if entry is None else entry.secret
+        is_right = secret is not None and fits(secret)
         if entry is None or not is_right:
             return None
         return Known(name, self._groups.get(name, frozenset()), entry.settings)
 
 
-def _like_most(secrets: list[Secret]) -> Secret:
+def _like_most(secrets: list[Secret]) -> Secret | None:
     """A secret that costs what most of *secrets* cost: one of them. What it says does not count."""
     if not secrets:
-        return Plain(b"")
+        return None
     [(cost, _)] = Counter(secret.cost for secret in secrets).most_common(1)
     return next(secret for secret in secrets if secret.cost == cost)
 

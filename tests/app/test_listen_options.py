@@ -87,11 +87,15 @@ def test_options_hold_for_the_listener_before_them_or_for_all(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--methods", "gss"], "--methods: expected some of gssapi,password,none, got 'gss'"),
-        (["--methods", ""], "--methods: expected some of gssapi,password,none, got ''"),
+        (["--methods", "gss"], "--methods: expected some of gssapi,chap,password,none, got 'gss'"),
+        (["--methods", ""], "--methods: expected some of gssapi,chap,password,none, got ''"),
         (
             ["--methods", "password"],
             "--methods password: expected --auth TYPE:ARGS as well, there are no users",
+        ),
+        (
+            [*AUTH, "--methods", "password,chap"],
+            "--methods chap: expected --auth secrets:FILE as well, there are no secrets",
         ),
         (
             [*B, "--methods", "none", *B, "--methods", "none,password"],

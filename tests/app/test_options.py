@@ -387,7 +387,7 @@ WRONG_AUTH = [
     (
         "nosuch:x",
         (
-            "--auth: expected a type of file, htpasswd, ldap, memory, pam, unix (see --help-auth), "
+            "--auth: expected a type of file, htpasswd, ldap, memory, pam, secrets, unix (see --help-auth), "
             "got 'nosuch'"
         ),
     ),
@@ -475,9 +475,30 @@ def test_a_source_address_that_is_not_here_is_warned_of(address: str) -> None:
     assert warning.startswith(f"--outgoing {address}: no address of this machine now;")
 
 
-def test_users_whom_no_listener_asks_for_are_warned_of() -> None:
-    [warning] = warnings_of("--auth", "unix", "--methods", "none")
-    assert warning == "--auth is given, but no listener asks for it: see --methods"
+@pytest.fixture
+def secrets(tmp_path: Path) -> str:
+    """The value of ``--auth`` for a file of secrets."""
+    (tmp_path / "secrets").touch(0o600)
+    (tmp_path / "secrets").write_text("alice:correct horse\n")
+    return f"secrets:{tmp_path}/secrets"
+
+
+def test_users_whom_no_listener_asks_for_are_warned_of(secrets: str) -> None:
+    for source in ("unix", secrets):
+        [warning] = warnings_of("--auth", source, "--methods", "none")
+        assert warning == "--auth is given, but no listener asks for it: see --methods"
+    for methods in ("chap", "password", "none,chap"):
+        assert warnings_of("--auth", secrets, "--methods", methods) == []
+
+
+def test_secrets_let_users_in_by_chap_and_by_password(secrets: str) -> None:
+    options = parse("--auth", secrets, "--auth", "memory:bob:secret", "-i", "192.0.2.1")
+    [method] = options.methods
+    assert method.number == Method.CHAP
+    assert options.authenticator is not None
+    assert parse("--auth", "memory:bob:secret").methods == []
+    [file] = options.sources
+    assert file.reread().endswith("(users: 1)")
 
 
 def test_of_passwords_on_the_command_line_the_workers_say_nothing(

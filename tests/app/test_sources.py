@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.cred.credentials import IUsernamePassword, UsernamePassword
+from twisted.cred.credentials import (
+    IUsernameHashedPassword,
+    IUsernamePassword,
+    UsernamePassword,
+)
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.strcred import ICheckerFactory, findCheckerFactory
 from twisted.internet import reactor
@@ -18,7 +22,13 @@ from zope.interface.verify import verifyObject
 
 from socks5.app import sources
 from socks5.app.options import Options
-from socks5.app.sources import htpasswd, located, passwords_in_file, passwords_on_command_line
+from socks5.app.sources import (
+    htpasswd,
+    located,
+    passwords_in_file,
+    passwords_on_command_line,
+    secrets,
+)
 from socks5.auth import LoginNotJudged, PasswordAuthentication, User, files
 from socks5.auth.hashes import Hash
 from socks5.auth.users import WrongSource
@@ -32,6 +42,23 @@ LINE = f"alice:{KNOWN['bcrypt']}\n"
 def log_in(checker: Any, name: bytes, password: bytes) -> Deferred[Any]:
     authenticator = PasswordAuthentication.over(checker)
     return authenticator.authenticate(Credentials(name, password), "192.0.2.7")
+
+
+# ---------------------------------------------------------------- secrets
+
+
+def test_only_systemd_may_let_others_see_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "users").write_text("alice:secret\n")
+    (tmp_path / "users").chmod(0o440)
+    assert secrets("credential=users").credentialInterfaces == (
+        IUsernamePassword,
+        IUsernameHashedPassword,
+    )
+    with pytest.raises(WrongSource, match="has mode 0440: others could read"):
+        secrets(f"{tmp_path}/users")
 
 
 # ---------------------------------------------------------------- htpasswd

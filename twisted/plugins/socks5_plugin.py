@@ -7,7 +7,7 @@ Nothing here may fail: to the user, an ImportError in a plugin is only "Unknown 
 from typing import Any
 
 from twisted.application.service import ServiceMaker
-from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
 from twisted.cred.strcred import ICheckerFactory
 from twisted.plugin import IPlugin
 from twisted.python.reflect import namedAny
@@ -22,9 +22,11 @@ socks5_service = ServiceMaker(
 class Source:
     """A source of users. See :class:`twisted.cred.strcred.ICheckerFactory`."""
 
-    credentialInterfaces = (IUsernamePassword,)
-
-    def __init__(self, auth_type: str, make: str, arguments: str, text: str) -> None:
+    def __init__(
+        self, auth_type: str, make: str, arguments: str, text: str, has_secrets: bool = False
+    ) -> None:
+        kinds = (IUsernamePassword, IUsernameHashedPassword)
+        self.credentialInterfaces = kinds if has_secrets else kinds[:1]
         self.authType = auth_type
         self.argStringFormat = arguments
         self.authHelp = text
@@ -45,6 +47,18 @@ apr1. Make an entry with `python -m socks5 passwd FILE NAME`. The file is read a
 The file of groups has lines GROUP: NAME NAME. Instead of a path, credential=NAME is a file that
 systemd hands to the service.
 """,
+)
+
+secrets = Source(
+    "secrets",
+    "socks5.app.sources.secrets",
+    "FILE",
+    """
+A file with a line NAME:SECRET for each user, UTF-8, in plain text: for clients that log in by CHAP, which shows nobody
+the secret, such as PuTTY, and for those that send it as a password. Only its owner may have access to the file (mode
+600). It is read again when it changes. Instead of a path, credential=NAME is a file that systemd hands to the service.
+""",
+    has_secrets=True,
 )
 
 pam = Source(

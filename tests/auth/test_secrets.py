@@ -1,0 +1,135 @@
+"""A file of secrets: whom it lets in by a password and by a response, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from zope.interface.verify import verifyObject
+
+from socks5.auth import files
+from socks5.auth.files import UserFile
+from socks5.auth.hashes import make_hash
+from socks5.auth.secrets import Secrets, parse_shared
+from socks5.auth.users import WrongSource
+from tests.auth.test_chap import SECRET, response
+from tests.auth.test_files import Thread, Ticks
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "secrets"
+    path.write_text(f"# ours\nalice:{SECRET.decode()}\nbob:Grüße: und mehr\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def checker(path: Path, monkeypatch: pytest.MonkeyPatch) -> Secrets:
+    Ticks(monkeypatch).now += files.SETTLED
+    return Secrets(opened(path), Thread())  # type: ignore[arg-type]
+
+
+def opened(path: Path) -> UserFile:
+    return UserFile(str(path), parse_shared, is_private=True)
+
+
+def judged(checker: Secrets, credentials: Any) -> list[Any]:
+    """The name of whom the checker lets in, once it has judged; or the kind of its refusal."""
+    outcome: list[Any] = []
+    checking = checker.requestAvatarId(credentials)
+    checking.addCallbacks(outcome.append, lambda failure: outcome.append(failure.type))
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"), [(b"alice", SECRET), (b"bob", "Grüße: und mehr".encode())]
+)
+def test_one_secret_serves_for_both_kinds_of_login(
+    checker: Secrets, name: bytes, secret: bytes
+) -> None:
+    assert verifyObject(ICredentialsChecker, checker)
+    assert judged(checker, UsernamePassword(name, secret)) == [name]
+    assert judged(checker, response(secret, name)) == [name]
+
+
+def test_what_is_wrong_is_refused_alike(checker: Secrets) -> None:
+    for name in (b"alice", b"carol"):
+        for wrong in (UsernamePassword(name, b"wrong"), response(b"wrong", name)):
+            assert judged(checker, wrong) == [UnauthorizedLogin]
+
+
+def test_a_name_that_nobody_has_costs_what_a_wrong_secret_costs(checker: Secrets) -> None:
+    """Also for whoever knows another one's secret: it proves nothing."""
+
+    class Counted:
+        username, asked = b"carol", 0
+
+        def checkPassword(self, password: bytes) -> bool:
+            self.asked += 1
+            return True
+
+    credentials = Counted()
+    assert judged(checker, credentials) == [UnauthorizedLogin]
+    assert credentials.asked == 1
+
+
+def test_a_file_without_anybody_lets_nobody_in(path: Path) -> None:
+    path.write_text("# nobody yet\n")
+    assert judged(Secrets(opened(path), Thread()), response()) == [UnauthorizedLogin]  # type: ignore[arg-type]
+
+
+def test_a_changed_file_is_read_in_a_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, thread = Ticks(monkeypatch), Thread()
+    ticks.now += files.SETTLED
+    checker = Secrets(opened(path), thread)  # type: ignore[arg-type]
+    path.write_text("alice:another\n")
+    ticks.stamp = ticks.stamp._replace(inode=7)
+    waiting = [judged(checker, response(b"another")), judged(checker, response())]
+    assert waiting == [[], []]
+    thread.work()
+    assert waiting == [[b"alice"], [UnauthorizedLogin]]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_file_that_others_have_access_to_is_refused(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    with pytest.raises(WrongSource) as raised:
+        opened(path)
+    assert str(raised.value) == (
+        f"{path} has mode {mode:04o}: others could read or replace the secrets in it; chmod 600 {path}"
+    )
+
+
+def test_access_that_others_get_later_is_said_and_lets_nobody_else_in(
+    path: Path, log: list[str]
+) -> None:
+    file = opened(path)
+    path.write_text("mallory:evil\n")
+    path.chmod(0o644)
+    assert file.users().known_by(b"mallory", lambda _: True) is None
+    assert file.users().known_by(b"alice", lambda _: True) == b"alice"
+    [line] = log
+    assert line.startswith(f"{path} has mode 0644: ")
+    assert line.endswith(f"until that is mended, the users of before stay those of {path}")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"alice:\n", "line 1: expected a password behind the name"),
+        (b"alice:\xff\n", "line 1: expected a secret in UTF-8"),
+        (
+            b"alice:" + make_hash(b"secret").encode() + b"\n",
+            "line 1: what follows the name is a hash; did you mean --auth htpasswd:FILE?",
+        ),
+    ],
+    ids=["empty", "no UTF-8", "a hash"],
+)
+def test_a_wrong_line_is_a_sentence_without_secrets(path: Path, text: bytes, sentence: str) -> None:
+    path.write_bytes(text)
+    with pytest.raises(WrongSource) as raised:
+        opened(path)
+    assert str(raised.value) == f"{path} {sentence}"
