@@ -16,8 +16,11 @@ if TYPE_CHECKING:
         IAuthenticator,
         IBans,
         IDialer,
+        ILogin,
+        ILoginSession,
         IManagedSession,
         IMethod,
+        IProtection,
         IResolver,
         IRules,
         ISessions,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from socks5.protocol.gssapi import Protection
     from socks5.protocol.messages import Command, ReplyCode
     from socks5.protocol.networks import Networks
+    from socks5.server.chap_login import CHAP
     from socks5.server.factory import ServerFactory
     from socks5.settings import (
         Capacity,
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "CHAP",
     "TCP",
     "UNIX",
     "Acceptor",
@@ -62,8 +67,11 @@ __all__ = [
     "IAuthenticator",
     "IBans",
     "IDialer",
+    "ILogin",
+    "ILoginSession",
     "IManagedSession",
     "IMethod",
+    "IProtection",
     "IResolver",
     "IRules",
     "ISessions",
@@ -97,6 +105,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CHAP": "socks5.server.chap_login",
     "IUser": "socks5.access",
     "SessionInfo": "socks5.access",
     "Reason": "socks5.access",
@@ -118,6 +127,9 @@ _HOMES = {
     "IAuthenticator": "socks5.interfaces",
     "IBans": "socks5.interfaces",
     "IDialer": "socks5.interfaces",
+    "ILogin": "socks5.interfaces",
+    "ILoginSession": "socks5.interfaces",
+    "IProtection": "socks5.interfaces",
     "IResolver": "socks5.interfaces",
     "IRules": "socks5.interfaces",
     "IStream": "socks5.interfaces",
