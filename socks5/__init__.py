@@ -8,34 +8,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from socks5.access import Access, IUser, Reason, SessionInfo, Verdict
-    from socks5.auth import NoAuthentication, PasswordAuthentication
+    from socks5.auth import Known, NoAuthentication, PasswordAuthentication, User
     from socks5.auth.kerberos import Acceptor
+    from socks5.auth.work import Remembered, Threaded, Work
     from socks5.interfaces import (
         IAcceptor,
         IAccessLog,
         IAuthenticator,
         IBans,
+        IDatagramReceiver,
+        IDatagrams,
         IDialer,
         ILogin,
         ILoginSession,
         IManagedSession,
         IMethod,
+        IPeerPort,
         IProtection,
         IResolver,
         IRules,
         ISessions,
         IStream,
+        Judge,
         Policy,
     )
     from socks5.net.listening import listen, listen_from
     from socks5.net.places import TCP, UNIX, Inherited, Listen
     from socks5.net.resolver import Resolver
     from socks5.net.tls import tls_endpoint
-    from socks5.observe.accesslog import AccessLog, as_json
+    from socks5.observe.accesslog import AccessLog, as_json, as_text
+    from socks5.outbound.attempts import Stream
     from socks5.outbound.direct import DirectDialer
     from socks5.policy.rules import Rules
     from socks5.protocol.address import Address
-    from socks5.protocol.errors import SOCKSError
+    from socks5.protocol.errors import ReplyError, SOCKSError
     from socks5.protocol.gssapi import Protection
     from socks5.protocol.messages import Command, ReplyCode
     from socks5.protocol.networks import Networks
@@ -50,6 +56,15 @@ if TYPE_CHECKING:
         UDPFiltering,
         UDPPin,
     )
+else:
+
+    def __getattr__(name: str) -> Any:
+        """A public name, from where it is defined."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return found
+
 
 __all__ = [
     "CHAP",
@@ -66,11 +81,14 @@ __all__ = [
     "IAccessLog",
     "IAuthenticator",
     "IBans",
+    "IDatagramReceiver",
+    "IDatagrams",
     "IDialer",
     "ILogin",
     "ILoginSession",
     "IManagedSession",
     "IMethod",
+    "IPeerPort",
     "IProtection",
     "IResolver",
     "IRules",
@@ -78,6 +96,8 @@ __all__ = [
     "IStream",
     "IUser",
     "Inherited",
+    "Judge",
+    "Known",
     "Listen",
     "ListenerPolicy",
     "Networks",
@@ -88,82 +108,59 @@ __all__ = [
     "Policy",
     "Protection",
     "Reason",
+    "Remembered",
     "ReplyCode",
+    "ReplyError",
     "Resolver",
     "Rules",
     "SOCKSError",
     "ServerFactory",
     "SessionInfo",
     "Settings",
+    "Stream",
+    "Threaded",
     "UDPFiltering",
     "UDPPin",
+    "User",
     "Verdict",
+    "Work",
     "as_json",
+    "as_text",
     "listen",
     "listen_from",
     "tls_endpoint",
 ]
 
 _HOMES = {
-    "CHAP": "socks5.server.chap_login",
-    "IUser": "socks5.access",
-    "SessionInfo": "socks5.access",
-    "Reason": "socks5.access",
-    "Capacity": "socks5.settings",
-    "Policy": "socks5.interfaces",
-    "ISessions": "socks5.interfaces",
-    "IMethod": "socks5.interfaces",
-    "IManagedSession": "socks5.interfaces",
-    "TCP": "socks5.net.places",
-    "UNIX": "socks5.net.places",
-    "Acceptor": "socks5.auth.kerberos",
-    "Access": "socks5.access",
-    "AccessLog": "socks5.observe.accesslog",
-    "Address": "socks5.protocol.address",
-    "Command": "socks5.protocol.messages",
-    "DirectDialer": "socks5.outbound.direct",
-    "IAcceptor": "socks5.interfaces",
-    "IAccessLog": "socks5.interfaces",
-    "IAuthenticator": "socks5.interfaces",
-    "IBans": "socks5.interfaces",
-    "IDialer": "socks5.interfaces",
-    "ILogin": "socks5.interfaces",
-    "ILoginSession": "socks5.interfaces",
-    "IProtection": "socks5.interfaces",
-    "IResolver": "socks5.interfaces",
-    "IRules": "socks5.interfaces",
-    "IStream": "socks5.interfaces",
-    "Inherited": "socks5.net.places",
-    "Listen": "socks5.net.places",
-    "ListenerPolicy": "socks5.settings",
-    "Networks": "socks5.protocol.networks",
-    "NoAuthentication": "socks5.auth",
-    "OutgoingFamily": "socks5.settings",
-    "PasswordAuthentication": "socks5.auth",
-    "PerFamily": "socks5.settings",
-    "Protection": "socks5.protocol.gssapi",
-    "ReplyCode": "socks5.protocol.messages",
-    "Resolver": "socks5.net.resolver",
-    "Rules": "socks5.policy.rules",
-    "SOCKSError": "socks5.protocol.errors",
-    "ServerFactory": "socks5.server.factory",
-    "Settings": "socks5.settings",
-    "UDPFiltering": "socks5.settings",
-    "UDPPin": "socks5.settings",
-    "Verdict": "socks5.access",
-    "as_json": "socks5.observe.accesslog",
-    "listen": "socks5.net.listening",
-    "listen_from": "socks5.net.listening",
-    "tls_endpoint": "socks5.net.tls",
+    name: home
+    for home, names in {
+        "socks5.access": "Access IUser Reason SessionInfo Verdict",
+        "socks5.auth": "Known NoAuthentication PasswordAuthentication User",
+        "socks5.auth.kerberos": "Acceptor",
+        "socks5.auth.work": "Remembered Threaded Work",
+        "socks5.interfaces": "IAcceptor IAccessLog IAuthenticator IBans IDatagramReceiver IDatagrams "
+        "IDialer ILogin ILoginSession IManagedSession IMethod IPeerPort "
+        "IProtection IResolver IRules ISessions IStream Judge Policy",
+        "socks5.net.listening": "listen listen_from",
+        "socks5.net.places": "TCP UNIX Inherited Listen",
+        "socks5.net.resolver": "Resolver",
+        "socks5.net.tls": "tls_endpoint",
+        "socks5.observe.accesslog": "AccessLog as_json as_text",
+        "socks5.outbound.attempts": "Stream",
+        "socks5.outbound.direct": "DirectDialer",
+        "socks5.policy.rules": "Rules",
+        "socks5.protocol.address": "Address",
+        "socks5.protocol.errors": "ReplyError SOCKSError",
+        "socks5.protocol.gssapi": "Protection",
+        "socks5.protocol.messages": "Command ReplyCode",
+        "socks5.protocol.networks": "Networks",
+        "socks5.server.chap_login": "CHAP",
+        "socks5.server.factory": "ServerFactory",
+        "socks5.settings": "Capacity ListenerPolicy OutgoingFamily PerFamily Settings UDPFiltering "
+        "UDPPin",
+    }.items()
+    for name in names.split()
 }
-
-
-def __getattr__(name: str) -> Any:
-    """A public name, from where it is defined."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return found
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,50 @@
+"""What callers get, by its type: checked by mypy as a user of the package runs it, and never run."""
+
+from collections.abc import Callable
+from typing import assert_type
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+
+import socks5
+from socks5 import (
+    IManagedSession,
+    IUser,
+    PasswordAuthentication,
+    Policy,
+    Reason,
+    Rules,
+    ServerFactory,
+    SessionInfo,
+    Settings,
+    Verdict,
+    listen,
+)
+
+factory = ServerFactory(reactor)
+
+assert_type(listen(reactor, "tcp:1080", factory), Deferred[IListeningPort])
+assert_type(factory.policy, Policy)
+assert_type(factory.settings, Settings)
+assert_type(factory.replace(Policy()), Deferred[int])
+assert_type(factory.close_sessions(Reason.SHUTDOWN, grace=2), Deferred[None])
+assert_type(factory.sessions.find(user="alice"), list[IManagedSession])
+assert_type(factory.sessions.watch(opened=print), Callable[[], None])
+
+for session in factory.sessions:
+    assert_type(session, IManagedSession)
+    assert_type(session.number, int)
+    assert_type(session.user, IUser | None)
+    assert_type(session.access, socks5.Access)
+    assert_type(session.access.user, IUser | None)
+    assert_type(session.access.target, socks5.Address)
+    assert_type(session.info(), SessionInfo)
+    assert_type(session.info().user, str | None)
+    assert_type(session.rejudge(Rules()), Deferred[bool])
+    assert_type(Rules().judge(session.access, None), Verdict)
+    if session.user is not None:
+        assert_type(session.user.groups, frozenset[str])
+
+assert_type(PasswordAuthentication.over(), PasswordAuthentication)
+socks5.misspelt()  # type: ignore[attr-defined]  # an error, and not Any
