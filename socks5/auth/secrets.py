@@ -18,7 +18,7 @@ from socks5.auth.files import Plainly
 from socks5.auth.users import Entry, Users, keyed, parse_plain
 
 
-class Shared:
+class SharedSecret:
     """A secret that is kept as it is. Only :mod:`socks5.auth` sees it."""
 
     cost = "shared"
@@ -41,7 +41,7 @@ def parse_shared(rest: bytes) -> Entry:
         rest.decode()
     except UnicodeDecodeError:
         raise ValueError("expected a secret in UTF-8") from None
-    return Entry(Shared(rest))
+    return Entry(SharedSecret(rest))
 
 
 class Secrets(Plainly):
