@@ -54,9 +54,10 @@ secrets = Source(
     "socks5.app.sources.secrets",
     "FILE",
     """
-A file with a line NAME:SECRET for each user, UTF-8, in plain text: for clients that log in by CHAP, which shows nobody
-the secret, such as PuTTY, and for those that send it as a password. Only its owner may have access to the file (mode
-600). It is read again when it changes. Instead of a path, credential=NAME is a file that systemd hands to the service.
+A file with a line NAME:SECRET for each user, UTF-8, in plain text: for clients that log in by CHAP, which
+shows nobody the secret, such as PuTTY, and for those that send it as a password. Only its owner may have
+access to the file (mode 600). It is read again when it changes. Instead of a path, credential=NAME is a
+file that systemd hands to the service.
 """,
     has_secrets=True,
 )
