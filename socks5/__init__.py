@@ -12,25 +12,26 @@ if TYPE_CHECKING:
     from socks5.auth.kerberos import Acceptor
     from socks5.auth.work import Remembered, Threaded, Work
     from socks5.interfaces import (
-        IAcceptor,
         IAccessLog,
-        IAuthenticator,
-        IBans,
         IDatagramReceiver,
         IDatagrams,
         IDialer,
-        ILogin,
-        ILoginSession,
         IManagedSession,
-        IMethod,
         IPeerPort,
-        IProtection,
         IResolver,
         IRules,
         ISessions,
-        IStream,
         Judge,
         Policy,
+    )
+    from socks5.logins import (
+        IAcceptor,
+        IAuthenticator,
+        IBans,
+        ILogin,
+        ILoginSession,
+        IMethod,
+        IProtection,
     )
     from socks5.net.listening import listen, listen_from
     from socks5.net.places import TCP, UNIX, Inherited, Listen
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         UDPFiltering,
         UDPPin,
     )
+    from socks5.streams import IStream
 else:
 
     def __getattr__(name: str) -> Any:
@@ -138,9 +140,9 @@ _HOMES = {
         "socks5.auth": "Known NoAuthentication PasswordAuthentication User",
         "socks5.auth.kerberos": "Acceptor",
         "socks5.auth.work": "Remembered Threaded Work",
-        "socks5.interfaces": "IAcceptor IAccessLog IAuthenticator IBans IDatagramReceiver IDatagrams "
-        "IDialer ILogin ILoginSession IManagedSession IMethod IPeerPort "
-        "IProtection IResolver IRules ISessions IStream Judge Policy",
+        "socks5.interfaces": "IAccessLog IDatagramReceiver IDatagrams IDialer IManagedSession IPeerPort "
+        "IResolver IRules ISessions Judge Policy",
+        "socks5.logins": "IAcceptor IAuthenticator IBans ILogin ILoginSession IMethod IProtection",
         "socks5.net.listening": "listen listen_from",
         "socks5.net.places": "TCP UNIX Inherited Listen",
         "socks5.net.resolver": "Resolver",
@@ -158,6 +160,7 @@ _HOMES = {
         "socks5.server.factory": "ServerFactory",
         "socks5.settings": "Capacity ListenerPolicy OutgoingFamily PerFamily Settings UDPFiltering "
         "UDPPin",
+        "socks5.streams": "IStream",
     }.items()
     for name in names.split()
 }

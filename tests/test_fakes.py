@@ -37,10 +37,11 @@ from typing_extensions import override
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import IAccessLog, ICommand, IDialer, IResolver, IRules, IStream
+from socks5.interfaces import IAccessLog, ICommand, IDialer, IResolver, IRules
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
+from socks5.streams import IStream
 from tests.sockets.streams import FakeFar
 from tests.sockets.wires import FarEnd, free_port, until
 from tests.support.providers import (

@@ -15,7 +15,7 @@ from twisted.python import usage
 from socks5.app.sources import located
 from socks5.auth.kerberos import PROTECTIONS, Acceptor
 from socks5.auth.users import WrongSource
-from socks5.interfaces import IAcceptor
+from socks5.logins import IAcceptor
 from socks5.protocol.gssapi import Protection
 
 ANY = "any"

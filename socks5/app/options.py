@@ -33,7 +33,7 @@ from socks5.app.sources import SOURCES
 from socks5.app.values import choice, number, workers
 from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
-from socks5.interfaces import IAuthenticator, IMethod
+from socks5.logins import IAuthenticator, IMethod
 from socks5.net.own import is_own_address
 from socks5.net.resolvconf import sources_beside_dns
 from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog

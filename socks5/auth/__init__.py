@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import Interface, implementer
 
 from socks5.access import IUser
-from socks5.interfaces import IAuthenticator, IFromClient, IMemory
+from socks5.logins import IAuthenticator, IFromClient, IMemory
 from socks5.loglimit import Sparing
 from socks5.protocol.messages import Credentials, Method
 
@@ -234,7 +234,7 @@ class PasswordAuthentication:
         return cls(Portal(Realm(), [AnyOf(checkers)]))
 
     def authenticate(self, credentials: Credentials, client: str) -> Deferred[IUser]:
-        """See :meth:`socks5.interfaces.IAuthenticator.authenticate`."""
+        """See :meth:`socks5.logins.IAuthenticator.authenticate`."""
         sent = Login(credentials.username, credentials.password, client)
         login: Deferred[Any] = self._portal.login(sent, None, IUser)
         return login.addCallback(lambda outcome: outcome[1])

@@ -7,7 +7,7 @@ import hmac
 from twisted.cred.credentials import IUsernameHashedPassword
 from zope.interface import implementer
 
-from socks5.interfaces import IFromClient
+from socks5.logins import IFromClient
 from socks5.protocol.chap import response_to
 from socks5.protocol.chap_negotiation import ResponseReceived
 

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from socks5.auth import LoginNotJudged, User
 from socks5.auth.users import WrongSource
 from socks5.auth.work import Work
-from socks5.interfaces import IAcceptor, IContext, Step
+from socks5.logins import IAcceptor, IContext, Step
 from socks5.loglimit import Sparing
 from socks5.protocol.address import MAX_NAME
 from socks5.protocol.errors import RemoteProtocolError
@@ -126,7 +126,7 @@ class Acceptor:
             ) from None
 
     def accept(self, client: str) -> IContext:
-        """See :meth:`socks5.interfaces.IAcceptor.accept`."""
+        """See :meth:`socks5.logins.IAcceptor.accept`."""
         return Context(self, client)
 
     def refusal(self, error: Any) -> LoginFailed:
@@ -170,7 +170,7 @@ class Context:
         self._flags: Any = None
 
     def step(self, token: bytes) -> Deferred[Step]:
-        """See :meth:`socks5.interfaces.IContext.step`."""
+        """See :meth:`socks5.logins.IContext.step`."""
         return self._acceptor.work.run(self._client, self._step, token)
 
     def _step(self, token: bytes) -> Step:
@@ -200,7 +200,7 @@ class Context:
         return local_name(name, self._acceptor.local_realms)
 
     def protections(self) -> Collection[Protection]:
-        """See :meth:`socks5.interfaces.IContext.protections`."""
+        """See :meth:`socks5.logins.IContext.protections`."""
         flags, flag = self._flags, self._library.RequirementFlag
         possible = {Protection.NONE}
         if flag.integrity in flags:
@@ -210,17 +210,17 @@ class Context:
         return possible & self._acceptor.protections
 
     def size_limit(self, is_confidential: bool) -> int:
-        """See :meth:`socks5.interfaces.IContext.size_limit`."""
+        """See :meth:`socks5.logins.IContext.size_limit`."""
         limit: int = self._raw.wrap_size_limit(self._context, MAX_TOKEN, is_confidential)
         return limit
 
     def wrap(self, data: bytes, is_confidential: bool) -> bytes:
-        """See :meth:`socks5.interfaces.IContext.wrap`."""
+        """See :meth:`socks5.logins.IContext.wrap`."""
         token: bytes = self._raw.wrap(self._context, data, is_confidential).message
         return token
 
     def unwrap(self, token: bytes) -> tuple[bytes, bool]:
-        """See :meth:`socks5.interfaces.IContext.unwrap`.
+        """See :meth:`socks5.logins.IContext.unwrap`.
 
         By buffers of our own (an IOV), for the library's simple call leaks the octets of a token that has come
         before.

@@ -29,7 +29,7 @@ from zope.interface import implementer
 from socks5.auth import LoginNotJudged, client_of
 from socks5.auth.turns import Turn, Turns
 from socks5.auth.users import keyed
-from socks5.interfaces import IMemory
+from socks5.logins import IMemory
 from socks5.loglimit import Sparing
 from socks5.protocol.networks import subscriber
 from socks5.threads import forget_unstarted
@@ -251,7 +251,7 @@ class Remembered:
         return self._join(login, credentials) if known is None else succeed(known)
 
     def recall(self, credentials: Any) -> Any:
-        """See :meth:`socks5.interfaces.IMemory.recall`."""
+        """See :meth:`socks5.logins.IMemory.recall`."""
         return self._recall(self._login(credentials))
 
     def _login(self, credentials: Any) -> _Login:

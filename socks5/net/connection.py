@@ -4,7 +4,7 @@ Provides :class:`~twisted.internet.interfaces.ITCPTransport`, half-close and bac
 Twisted's own does, for plain sockets in a :class:`~socks5.net.poller.Poller`. It differs where
 connections are many and short: it writes at once and waits only for what the kernel does not take,
 closes at once when nothing waits to be sent, and makes address objects only for who asks. Its
-events go to a receiver (:class:`~socks5.interfaces.IStream`); a relay may take the socket out of
+events go to a receiver (:class:`~socks5.streams.IStream`); a relay may take the socket out of
 its hands (:meth:`Connection.detach`) and gives it back only to be closed.
 """
 
@@ -21,11 +21,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.interfaces import IStream
 from socks5.net.addresses import address_of
 from socks5.net.poller import FAILED, HUNG_UP, WRITABLE, Owner, Poller
 from socks5.net.tcp_socket import TCPSocket, unacknowledged
 from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.streams import IStream
 
 READ_SIZE = 65536
 """Octets taken from the kernel at a time."""
@@ -98,7 +98,7 @@ class Connection(TCPSocket):
         self.socket = sock
         self.fd = sock.fileno()
         self.receiver: Any = None
-        """Who takes the events; see :class:`socks5.interfaces.IStream`."""
+        """Who takes the events; see :class:`socks5.streams.IStream`."""
         self._near = near
         self._far = far
         self._waiting: bytearray | None = None
@@ -115,7 +115,7 @@ class Connection(TCPSocket):
 
     @property
     def transport(self) -> Connection:
-        """See :class:`socks5.interfaces.IStream`."""
+        """See :class:`socks5.streams.IStream`."""
         return self
 
     # What happens to the socket

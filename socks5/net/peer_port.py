@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
-from socks5.interfaces import IStream
 from socks5.net.addresses import address_from
 from socks5.net.connection import Connection
 from socks5.net.poller import Poller
@@ -17,6 +16,7 @@ from socks5.net.ports import RETRY_DELAY, THAT_CLIENT_ONLY, Port
 from socks5.net.serving import BATCH
 from socks5.net.tcp_options import prepare
 from socks5.protocol.address import Address
+from socks5.streams import IStream
 
 _STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 

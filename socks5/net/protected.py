@@ -19,9 +19,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.interfaces import IContext, IProtection, IStreamReceiver
+from socks5.logins import IContext, IProtection
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens, token_of
+from socks5.streams import IStreamReceiver
 
 _log = Logger()
 
@@ -43,18 +44,18 @@ class Envelope:
         """How many octets a message can carry."""
 
     def over(self, transport: Any, receiver: IStreamReceiver) -> ProtectedTransport:
-        """See :meth:`socks5.interfaces.IProtection.over`."""
+        """See :meth:`socks5.logins.IProtection.over`."""
         return ProtectedTransport(transport, self, receiver)
 
     def wrap(self, datagram: bytes) -> bytes:
-        """See :meth:`socks5.interfaces.IProtection.wrap`."""
+        """See :meth:`socks5.logins.IProtection.wrap`."""
         if len(datagram) > self.limit:
             raise LocalProtocolError(f"{len(datagram)} octets; a message takes {self.limit}")
         token = self._context.wrap(datagram, self._is_confidential)
         return Message(MessageType.ENCAPSULATED, token).encode()
 
     def unwrap(self, message: bytes) -> bytes:
-        """See :meth:`socks5.interfaces.IProtection.unwrap`."""
+        """See :meth:`socks5.logins.IProtection.unwrap`."""
         return self.open(token_of(message))
 
     def open(self, token: bytes) -> bytes:

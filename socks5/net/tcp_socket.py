@@ -46,7 +46,7 @@ class TCPSocket:
         return self._near
 
     bound = near
-    """See :class:`socks5.interfaces.IStream`."""
+    """See :class:`socks5.streams.IStream`."""
 
     @property
     def far(self) -> Address:

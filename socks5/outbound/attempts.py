@@ -24,13 +24,13 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.interfaces import IStream, IStreamReceiver
 from socks5.net.addresses import address_from
 from socks5.net.connection import Connection, far_end, near_end
 from socks5.net.poller import HUNG_UP, WRITABLE, Poller
 from socks5.net.tcp_options import prepare, prepare_transport
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.networks import socket_name
+from socks5.streams import IStream, IStreamReceiver
 
 _IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: choose the source port when connecting, so that one port serves many destinations
@@ -69,12 +69,12 @@ class Stream(protocol.Protocol):
 
     @property
     def bound(self) -> Address:
-        """See :class:`socks5.interfaces.IStream`."""
+        """See :class:`socks5.streams.IStream`."""
         return near_end(self.transport)
 
     @property
     def far(self) -> Address | None:
-        """See :class:`socks5.interfaces.IStream`. A UNIX socket, for example, has no address."""
+        """See :class:`socks5.streams.IStream`. A UNIX socket, for example, has no address."""
         far = far_end(self.transport)
         return None if far is UNSPECIFIED else far
 
@@ -86,12 +86,12 @@ class Stream(protocol.Protocol):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.dataReceived`."""
+        """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
         if self.receiver is not None:
             self.receiver.dataReceived(data)
 
     def readConnectionLost(self) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.readConnectionLost`."""
+        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`."""
         if self.receiver is not None:
             self.receiver.readConnectionLost()
 

@@ -18,15 +18,7 @@ from zope.interface import implementer
 
 from socks5.access import Access, Verdict
 from socks5.deadlines import Deadlines, clock_of
-from socks5.interfaces import (
-    IDatagramReceiver,
-    IDatagrams,
-    IDialer,
-    IPeerPort,
-    IResolver,
-    IStream,
-    Judge,
-)
+from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, IResolver, Judge
 from socks5.net.poller import poller_of
 from socks5.outbound.attempts import Attempt, EndpointAttempt, SocketAttempt
 from socks5.outbound.datagrams import DirectDatagrams
@@ -36,6 +28,7 @@ from socks5.outbound.race import Race, Shares, Single
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed
 from socks5.settings import Settings
+from socks5.streams import IStream
 
 
 def interleaved(addresses: Sequence[str]) -> list[str]:

@@ -12,8 +12,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.access import DENIED, Verdict
-from socks5.interfaces import IStream, IStreamReceiver, Judge
+from socks5.interfaces import Judge
 from socks5.net.connection import Connection
+from socks5.streams import IStream, IStreamReceiver
 
 
 def allowed(

@@ -22,7 +22,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.access import Access, Verdict
-from socks5.interfaces import IPeerPort, IResolver, IStream, Judge
+from socks5.interfaces import IPeerPort, IResolver, Judge
 from socks5.net.addresses import address_of
 from socks5.net.connection import far_end
 from socks5.net.peer_port import PeerPort
@@ -34,6 +34,7 @@ from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, NotAllowed, TTLExpired
 from socks5.protocol.networks import socket_name
 from socks5.settings import Settings
+from socks5.streams import IStream
 
 FIRST_FREE_PORT = 1024
 """Ports below are the system's own (RFC 6335 section 6)."""
@@ -227,7 +228,7 @@ class _Peer(Stream):
     @property
     @override
     def bound(self) -> Address:
-        """See :class:`socks5.interfaces.IStream`."""
+        """See :class:`socks5.streams.IStream`."""
         return far_end(self.transport)
 
     @override

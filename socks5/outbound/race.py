@@ -16,12 +16,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from socks5.interfaces import IStream
 from socks5.outbound.attempts import Attempt
 from socks5.outbound.failures import most_telling
 from socks5.protocol.errors import TTLExpired
 from socks5.protocol.networks import subscriber
 from socks5.settings import Settings
+from socks5.streams import IStream
 
 AT_ONCE = 6
 """Attempts of one target under way at a time: each holds a descriptor."""

@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.deadlines import clock_of
-from socks5.interfaces import IBans
+from socks5.logins import IBans
 from socks5.loglimit import Sparing
 from socks5.protocol.networks import subscriber
 from socks5.settings import SettingsSource, current
@@ -153,7 +153,7 @@ class Bans:
         return len(self._banned)
 
     def is_banned(self, client: str) -> bool:
-        """See :meth:`socks5.interfaces.IBans.is_banned`."""
+        """See :meth:`socks5.logins.IBans.is_banned`."""
         if not (self._banned and self._settings().ban_after):
             return False
         key = subscriber(client)
@@ -164,7 +164,7 @@ class Bans:
         return not self._is_exempt(client)
 
     def failed(self, client: str, is_judged: bool = True) -> float:
-        """See :meth:`socks5.interfaces.IBans.failed`."""
+        """See :meth:`socks5.logins.IBans.failed`."""
         key = subscriber(client)
         settings = self._settings()
         if not (key and settings.ban_after) or key in self._banned or self._is_exempt(client):
@@ -181,7 +181,7 @@ class Bans:
         return float(min(FIRST_DELAY * 2 ** max(0.0, min(address.score - 1, 16)), LONGEST_DELAY))
 
     def succeeded(self, client: str) -> None:
-        """See :meth:`socks5.interfaces.IBans.succeeded`."""
+        """See :meth:`socks5.logins.IBans.succeeded`."""
         if not self._addresses:
             return
         address = self._addresses.get(subscriber(client))

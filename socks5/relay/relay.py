@@ -22,9 +22,9 @@ from twisted.python.failure import Failure
 
 from socks5.access import Reason
 from socks5.deadlines import IdleTimer, IdleTimers
-from socks5.interfaces import IStream
 from socks5.net.tcp_options import keep_transport_alive
 from socks5.settings import Settings
+from socks5.streams import IStream
 
 RESET_DELAYS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.46)
 """Seconds between looks whether the octets before a reset have arrived: the system does not tell. Twice as long

@@ -22,7 +22,6 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.deadlines import IdleTimers
-from socks5.interfaces import IStream, IStreamReceiver
 from socks5.net.connection import Connection
 from socks5.net.poller import FAILED, HUNG_UP, WRITABLE
 from socks5.net.tcp_socket import unacknowledged
@@ -30,6 +29,7 @@ from socks5.relay.pipes import BULK, PIPE_SIZE, Pipe, PipePool
 from socks5.relay.relay import Owner, Relay, Side
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
+from socks5.streams import IStream, IStreamReceiver
 
 BUFFER_SIZE = 262144
 """Octets of the shared buffer: what one read can move."""

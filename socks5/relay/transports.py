@@ -8,11 +8,11 @@ from twisted.internet.interfaces import INegotiated, IPushProducer
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.interfaces import IStream, IStreamReceiver
 from socks5.net.connection import Connection
 from socks5.net.protected import ProtectedTransport
 from socks5.net.tcp_socket import unacknowledged
 from socks5.relay.relay import Relay, Side
+from socks5.streams import IStream, IStreamReceiver
 
 
 def can_half_close(transport: Any) -> bool:
@@ -79,7 +79,7 @@ class TransportSide(Side):
         return len(transport.dataBuffer) - int(transport.offset) + unacknowledged(sock)
 
     def dataReceived(self, data: bytes) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.dataReceived`.
+        """See :meth:`socks5.streams.IStreamReceiver.dataReceived`.
 
         Once the relay is closing nothing goes on: with TLS octets arrive still, and without back
         pressure they would fill the memory.
@@ -89,7 +89,7 @@ class TransportSide(Side):
             self.peer.transport.write(data)
 
     def readConnectionLost(self) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.readConnectionLost`."""
+        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`."""
         self.receive_end()
 
     def pauseProducing(self) -> None:

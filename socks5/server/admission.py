@@ -4,7 +4,7 @@ A client that may not come in is closed before a greeting is answered, without a
 counted (:attr:`Counters.turned_away <socks5.counters.Counters.turned_away>`). Sessions of a factory
 without a listener policy and without logins know nothing of all this and pay nothing for it.
 
-A login that failed is told to :class:`~socks5.interfaces.IBans`, whatever the method, which says how long the negative
+A login that failed is told to :class:`~socks5.logins.IBans`, whatever the method, which says how long the negative
 answer waits. What an address that was banned has sent already is not looked at any more, what is being checked for it
 is cancelled, and a verdict that comes after the ban is negative, whatever it was: logins side by side guess no more
 than one after the other, and leave nothing in a queue.
@@ -126,7 +126,7 @@ class Admission:
     def failed(self, session: Client, is_judged: bool = True) -> float:
         """A login was refused.
 
-        :param is_judged: see :meth:`socks5.interfaces.IBans.failed`.
+        :param is_judged: see :meth:`socks5.logins.IBans.failed`.
         :returns: seconds that the answer is to wait.
         """
         bans, client = session.policy.bans, session.client

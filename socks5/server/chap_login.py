@@ -16,7 +16,7 @@ from zope.interface import implementer
 from socks5.access import IUser
 from socks5.auth import AnyOf, Realm
 from socks5.auth.chap import Response
-from socks5.interfaces import ILogin, ILoginSession, IMethod
+from socks5.logins import ILogin, ILoginSession, IMethod
 from socks5.protocol.chap_negotiation import CHAPSubnegotiation, ResponseReceived
 from socks5.protocol.messages import Method
 from socks5.protocol.subnegotiation import Subnegotiation
@@ -47,11 +47,11 @@ class CHAP:
         return cls(Portal(Realm(), [AnyOf(checkers)]))
 
     def negotiate(self) -> Subnegotiation:
-        """See :meth:`socks5.interfaces.IMethod.negotiate`."""
+        """See :meth:`socks5.logins.IMethod.negotiate`."""
         return CHAPSubnegotiation(os.urandom(CHALLENGE_SIZE))
 
     def login(self, session: ILoginSession) -> ILogin:
-        """See :meth:`socks5.interfaces.IMethod.login`."""
+        """See :meth:`socks5.logins.IMethod.login`."""
         return _CHAPLogin(self._portal, session)
 
 
@@ -69,7 +69,7 @@ class _CHAPLogin:
         self._checking: Deferred[Any] | None = None
 
     def take(self, event: ResponseReceived) -> None:
-        """See :meth:`socks5.interfaces.ILogin.take`."""
+        """See :meth:`socks5.logins.ILogin.take`."""
         session = self._session
         session.name_sent = event.user
         response = Response(event, session.client_host)
@@ -83,7 +83,7 @@ class _CHAPLogin:
         self._session.logged_in(outcome[1])
 
     def cancel(self) -> None:
-        """See :meth:`socks5.interfaces.ILogin.cancel`."""
+        """See :meth:`socks5.logins.ILogin.cancel`."""
         checking, self._checking = self._checking, None
         if checking is not None:
             checking.cancel()

@@ -15,13 +15,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.deadlines import Deadlines
-from socks5.interfaces import IProtection, IStream, IStreamReceiver
+from socks5.logins import IProtection
 from socks5.net.connection import Connection, far_end, near_end
 from socks5.net.tcp_options import keep_transport_alive, prepare_transport
 from socks5.protocol.address import Address
 from socks5.relay.sockets import SocketSide
 from socks5.relay.transports import TransportSide, can_half_close
 from socks5.settings import Settings
+from socks5.streams import IStream, IStreamReceiver
 
 
 @implementer(IProtocol, IStream, IHalfCloseableProtocol)
@@ -73,12 +74,12 @@ class ControlConnection:
 
     @property
     def bound(self) -> Address:
-        """See :class:`socks5.interfaces.IStream`."""
+        """See :class:`socks5.streams.IStream`."""
         return near_end(self.transport)
 
     @property
     def far(self) -> Address:
-        """See :class:`socks5.interfaces.IStream`."""
+        """See :class:`socks5.streams.IStream`."""
         return far_end(self.transport)
 
     @property
@@ -229,30 +230,30 @@ class ProtectedControl:
 
     @property
     def bound(self) -> Address:
-        """See :class:`socks5.interfaces.IStream`."""
+        """See :class:`socks5.streams.IStream`."""
         return self._control.bound
 
     @property
     def far(self) -> Address:
-        """See :class:`socks5.interfaces.IStream`."""
+        """See :class:`socks5.streams.IStream`."""
         return self._control.far
 
     def dataReceived(self, data: bytes) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.dataReceived`."""
+        """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
         if self.receiver is None:
             self._control.received(data)
         else:
             self.receiver.dataReceived(data)
 
     def readConnectionLost(self) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.readConnectionLost`."""
+        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`."""
         if self.receiver is None:
             self._control.ended()
         else:
             self.receiver.readConnectionLost()
 
     def connectionLost(self, reason: Failure) -> None:
-        """See :meth:`socks5.interfaces.IStreamReceiver.connectionLost`; or what came was not understood."""
+        """See :meth:`socks5.streams.IStreamReceiver.connectionLost`; or what came was not understood."""
         control, receiver = self._control, self.receiver
         self.receiver = None
         if receiver is not None:

@@ -25,19 +25,16 @@ from socks5.access import Reason
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines, IdleTimers, clock_of
 from socks5.interfaces import (
-    IAcceptor,
     IAccessLog,
-    IAuthenticator,
-    IBans,
     ICommand,
     IDialer,
     IManagedSession,
-    IMethod,
     IResolver,
     IRules,
     ISession,
     Policy,
 )
+from socks5.logins import IAcceptor, IAuthenticator, IBans, IMethod
 from socks5.loglimit import Sparing
 from socks5.net.addresses import address_of
 from socks5.net.certificate_files import reason_of

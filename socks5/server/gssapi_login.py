@@ -1,6 +1,6 @@
 """Logging in by a security context: METHOD 1, GSSAPI (RFC 1961).
 
-The context is the acceptor's business (:class:`~socks5.interfaces.IAcceptor`), the order of the messages the
+The context is the acceptor's business (:class:`~socks5.logins.IAcceptor`), the order of the messages the
 sub-negotiation's. A login here asks the one, tells the other, and puts the session's octets into an
 :class:`~socks5.net.protected.Envelope` once a level of protection is agreed, unless that is "none".
 """
@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.access import IUser
-from socks5.interfaces import IAcceptor, IContext, ILogin, ILoginSession, IMethod, IProtection, Step
+from socks5.logins import IAcceptor, IContext, ILogin, ILoginSession, IMethod, IProtection, Step
 from socks5.net.protected import Envelope
 from socks5.protocol.errors import NoAcceptableProtection, RemoteProtocolError
 from socks5.protocol.gssapi import Protection, choose
@@ -36,11 +36,11 @@ class GSSAPI:
         self._acceptor = acceptor
 
     def negotiate(self) -> Subnegotiation:
-        """See :meth:`socks5.interfaces.IMethod.negotiate`."""
+        """See :meth:`socks5.logins.IMethod.negotiate`."""
         return GSSAPISubnegotiation()
 
     def login(self, session: ILoginSession) -> ILogin:
-        """See :meth:`socks5.interfaces.IMethod.login`."""
+        """See :meth:`socks5.logins.IMethod.login`."""
         return _GSSAPILogin(session, self._acceptor.accept(session.client_host))
 
 
@@ -69,7 +69,7 @@ class _GSSAPILogin:
         self._user: IUser | None = None
 
     def take(self, event: TokenReceived | ProtectionReceived) -> None:
-        """See :meth:`socks5.interfaces.ILogin.take`."""
+        """See :meth:`socks5.logins.ILogin.take`."""
         if isinstance(event, ProtectionReceived):
             self._choose(event)
             return
@@ -106,7 +106,7 @@ class _GSSAPILogin:
         return None if level is Protection.NONE else Envelope(self._context, level)
 
     def cancel(self) -> None:
-        """See :meth:`socks5.interfaces.ILogin.cancel`."""
+        """See :meth:`socks5.logins.ILogin.cancel`."""
         checking, self._checking = self._checking, None
         if checking is not None:
             checking.cancel()

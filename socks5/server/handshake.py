@@ -18,7 +18,8 @@ from zope.interface import implementer
 
 from socks5.access import NOBODY, Access, ClaimedAccess, Reason, Verdict
 from socks5.auth import User
-from socks5.interfaces import IMethod, IProtection, IRules
+from socks5.interfaces import IRules
+from socks5.logins import IMethod, IProtection
 from socks5.net.connection import far_end, far_host, near_end
 from socks5.net.names import without_false_name
 from socks5.net.tls import name_of
@@ -202,7 +203,7 @@ class ServerProtocol(Session):
 
     @property
     def subnegotiation(self) -> Any:
-        """See :class:`socks5.interfaces.ILoginSession`."""
+        """See :class:`socks5.logins.ILoginSession`."""
         return self._negotiation.subnegotiation
 
     def answered(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from socks5.auth import NoAuthentication
-from socks5.interfaces import IAuthenticator, IBans, IDialer, IMethod, IRules, Policy
+from socks5.interfaces import IDialer, IRules, Policy
+from socks5.logins import IAuthenticator, IBans, IMethod
 from socks5.policy.rules import Rules
 from socks5.protocol.messages import Method
 from socks5.protocol.subnegotiation import Methods

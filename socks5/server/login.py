@@ -19,7 +19,7 @@ from zope.interface import implementer
 from socks5.access import IUser
 from socks5.auth import LoginNotJudged, without_words
 from socks5.auth.users import shown
-from socks5.interfaces import ILogin, ILoginSession, IMethod, IProtection
+from socks5.logins import ILogin, ILoginSession, IMethod, IProtection
 from socks5.protocol.errors import AuthenticationFailed, SOCKSError
 from socks5.protocol.messages import Method
 from socks5.protocol.subnegotiation import Methods
@@ -47,7 +47,7 @@ class LoggingIn(Client, Protocol):
 
     @property
     def subnegotiation(self) -> Any:
-        """See :class:`socks5.interfaces.ILoginSession`."""
+        """See :class:`socks5.logins.ILoginSession`."""
 
     def crashed(self, failure: Failure) -> None:
         """See :meth:`socks5.interfaces.ISession.crashed`."""
@@ -77,7 +77,7 @@ class LoginStage:
         self._asked_at: float | None = None  # since when a verdict is awaited
         self._answer: Deferred[Any] | None = None  # a negative one that waits
         self.name_sent: bytes | None = None
-        """See :class:`socks5.interfaces.ILoginSession`."""
+        """See :class:`socks5.logins.ILoginSession`."""
         self._login: ILogin | None = method.login(
             self
         )  # none once it is over: there is no circle then
@@ -86,22 +86,22 @@ class LoginStage:
 
     @property
     def reactor(self) -> Any:
-        """See :class:`socks5.interfaces.ILoginSession`."""
+        """See :class:`socks5.logins.ILoginSession`."""
         return self._session.shared.reactor
 
     @property
     def client_host(self) -> str:
-        """See :class:`socks5.interfaces.ILoginSession`."""
+        """See :class:`socks5.logins.ILoginSession`."""
         return self._session.client_host
 
     @property
     def subnegotiation(self) -> Any:
-        """See :class:`socks5.interfaces.ILoginSession`."""
+        """See :class:`socks5.logins.ILoginSession`."""
         return self._session.subnegotiation
 
     @property
     def is_optional(self) -> bool:
-        """See :class:`socks5.interfaces.ILoginSession`."""
+        """See :class:`socks5.logins.ILoginSession`."""
         return Method.NO_AUTHENTICATION in self._session.methods
 
     # Events
@@ -175,18 +175,18 @@ class LoginStage:
     # What the method says
 
     def answered(self) -> None:
-        """See :meth:`socks5.interfaces.ILoginSession.answered`."""
+        """See :meth:`socks5.logins.ILoginSession.answered`."""
         if self._login is not None:
             self._end_asking()
             self._session.answered()
 
     def recognized(self, user: IUser) -> None:
-        """See :meth:`socks5.interfaces.ILoginSession.recognized`."""
+        """See :meth:`socks5.logins.ILoginSession.recognized`."""
         if self._login is not None:
             self._session.user = user
 
     def logged_in(self, user: IUser, protection: IProtection | None = None) -> None:
-        """See :meth:`socks5.interfaces.ILoginSession.logged_in`."""
+        """See :meth:`socks5.logins.ILoginSession.logged_in`."""
         session = self._session
         if self._login is None:
             return
@@ -204,7 +204,7 @@ class LoginStage:
         self._let_in(protection)
 
     def needs_no_login(self) -> None:
-        """See :meth:`socks5.interfaces.ILoginSession.needs_no_login`."""
+        """See :meth:`socks5.logins.ILoginSession.needs_no_login`."""
         if not self.is_optional:
             raise LookupError("nobody comes in here without a login")
         self._let_in(None)
@@ -216,11 +216,11 @@ class LoginStage:
         self._session.logged_in(protection)
 
     def crashed(self, failure: Failure) -> None:
-        """See :meth:`socks5.interfaces.ILoginSession.crashed`."""
+        """See :meth:`socks5.logins.ILoginSession.crashed`."""
         self._session.crashed(failure)
 
     def turned_down(self, failure: Failure) -> None:
-        """See :meth:`socks5.interfaces.ILoginSession.turned_down`."""
+        """See :meth:`socks5.logins.ILoginSession.turned_down`."""
         session = self._session
         if self._login is None:
             return

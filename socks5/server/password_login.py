@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import implementer
 
 from socks5.access import IUser
-from socks5.interfaces import IAuthenticator, ILogin, ILoginSession, IMethod
+from socks5.logins import IAuthenticator, ILogin, ILoginSession, IMethod
 from socks5.protocol.messages import Method
 from socks5.protocol.password_negotiation import CredentialsReceived, PasswordSubnegotiation
 from socks5.protocol.subnegotiation import Subnegotiation
@@ -25,11 +25,11 @@ class Password:
         self._authenticator = authenticator
 
     def negotiate(self) -> Subnegotiation:
-        """See :meth:`socks5.interfaces.IMethod.negotiate`."""
+        """See :meth:`socks5.logins.IMethod.negotiate`."""
         return PasswordSubnegotiation()
 
     def login(self, session: ILoginSession) -> ILogin:
-        """See :meth:`socks5.interfaces.IMethod.login`."""
+        """See :meth:`socks5.logins.IMethod.login`."""
         return _PasswordLogin(self._authenticator, session)
 
 
@@ -61,7 +61,7 @@ class _PasswordLogin:
         checking.addErrback(session.crashed)
 
     def cancel(self) -> None:
-        """See :meth:`socks5.interfaces.ILogin.cancel`."""
+        """See :meth:`socks5.logins.ILogin.cancel`."""
         checking, self._checking = self._checking, None
         if checking is not None:
             checking.cancel()

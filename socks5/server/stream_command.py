@@ -13,13 +13,14 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from socks5.access import ALLOWED, Reason, Verdict
-from socks5.interfaces import ISession, IStream
+from socks5.interfaces import ISession
 from socks5.outbound.judging import judged
 from socks5.protocol.address import Address
 from socks5.protocol.errors import NotAllowed
 from socks5.protocol.messages import ReplyCode
 from socks5.relay.relay import Relay
 from socks5.relay.sockets import join
+from socks5.streams import IStream
 
 
 class StreamCommand:

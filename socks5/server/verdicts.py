@@ -17,7 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.access import ALLOWED, DENIED, Access, IUser, Verdict
-from socks5.interfaces import IBans, IRules
+from socks5.interfaces import IRules
+from socks5.logins import IBans
 from socks5.loglimit import Sparing
 from socks5.policy.rules import Rules
 
@@ -207,7 +208,7 @@ class StrictBans(_Strict):
         )
 
     def is_banned(self, client: str) -> bool:
-        """See :meth:`socks5.interfaces.IBans.is_banned`."""
+        """See :meth:`socks5.logins.IBans.is_banned`."""
         answer = self.given.is_banned(client)
         if answer is False:
             return False
@@ -216,10 +217,10 @@ class StrictBans(_Strict):
         return True
 
     def failed(self, client: str, is_judged: bool = True) -> float:
-        """See :meth:`socks5.interfaces.IBans.failed`."""
+        """See :meth:`socks5.logins.IBans.failed`."""
         seconds: float = self.given.failed(client, is_judged)
         return seconds
 
     def succeeded(self, client: str) -> None:
-        """See :meth:`socks5.interfaces.IBans.succeeded`."""
+        """See :meth:`socks5.logins.IBans.succeeded`."""
         self.given.succeeded(client)

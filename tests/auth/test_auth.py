@@ -38,7 +38,7 @@ from socks5.auth import (
     User,
     client_of,
 )
-from socks5.interfaces import IAuthenticator, IFromClient, IMemory
+from socks5.logins import IAuthenticator, IFromClient, IMemory
 from socks5.loglimit import Monotonic
 from socks5.protocol.messages import Credentials, Method
 from tests.auth.test_chap import response

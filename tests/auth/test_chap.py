@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
 from socks5.auth.chap import Response
-from socks5.interfaces import IFromClient
+from socks5.logins import IFromClient
 from socks5.protocol.chap import response_to
 from socks5.protocol.chap_negotiation import ResponseReceived
 

@@ -20,7 +20,7 @@ from socks5.access import IUser
 from socks5.auth import LoginNotJudged, User
 from socks5.auth.kerberos import Acceptor, Context, local_name
 from socks5.auth.users import WrongSource
-from socks5.interfaces import IAcceptor, IContext, Step
+from socks5.logins import IAcceptor, IContext, Step
 from socks5.loglimit import Monotonic
 from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.gssapi import Protection

@@ -13,11 +13,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import IAcceptor, IContext, IProtection, IStreamReceiver
+from socks5.logins import IAcceptor, IContext, IProtection
 from socks5.net.protected import Envelope, ProtectedTransport
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens
 from socks5.relay.transports import can_half_close
+from socks5.streams import IStreamReceiver
 from tests.support.contexts import SECRET, FakeAcceptor, FakeContext, FakeInitiator, Half
 from tests.support.memory import octets_held_by
 from tests.support.reactor import FakeReactor

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from socks5.access import ALLOWED, DENIED, Verdict
-from socks5.interfaces import IDialer, IStream
+from socks5.interfaces import IDialer
 from socks5.outbound import direct, race
 from socks5.outbound.attempts import Stream
 from socks5.outbound.direct import DirectDialer, interleaved
@@ -31,6 +31,7 @@ from socks5.outbound.failures import reply_for
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import NotAllowed, TTLExpired
 from socks5.settings import OutgoingFamily, PerFamily, Settings
+from socks5.streams import IStream
 from tests.support.providers import ASKER, FakeResolver, begin_dial
 from tests.support.reactor import FakeConnector, FakeReactor
 from tests.support.transports import fake_stream

@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from socks5 import deadlines
-from socks5.interfaces import IBans
+from socks5.logins import IBans
 from socks5.policy import bans as module
 from socks5.policy.bans import FORGET, FORGET_BAN, LONGEST_BAN, PARDON_INTERVAL, Bans
 from socks5.protocol.networks import Networks

@@ -13,11 +13,11 @@ from typing_extensions import override
 from zope.interface.verify import verifyObject
 
 from socks5.deadlines import YOUNG, IdleTimers
-from socks5.interfaces import IStreamReceiver
 from socks5.outbound.attempts import Stream
 from socks5.relay.relay import RESET_DELAYS, RESET_PATIENCE, Relay
 from socks5.relay.transports import TransportSide, can_half_close
 from socks5.settings import Settings
+from socks5.streams import IStreamReceiver
 from tests.support.reactor import FakeReactor
 from tests.support.sessions import Ends
 from tests.support.transports import BUFFER_SIZE, FakeTLSTransport, FakeTransport

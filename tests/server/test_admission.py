@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from socks5 import ListenerPolicy, Networks, Settings
 from socks5.auth import CheckFailed, LoginNotJudged, User
-from socks5.interfaces import IBans
+from socks5.logins import IBans
 from socks5.protocol.messages import Method
 from socks5.server import factory
 from socks5.settings import Capacity

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import IMethod
+from socks5.logins import IMethod
 from socks5.protocol.chap import Attribute, AttributeValues, response_to
 from socks5.server.chap_login import CHAP
 from socks5.settings import ListenerPolicy, Settings

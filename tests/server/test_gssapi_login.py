@@ -15,12 +15,14 @@ from zope.interface.verify import verifyObject
 
 from socks5 import ListenerPolicy, Settings
 from socks5.auth import CheckFailed, LoginNotJudged, User
-from socks5.interfaces import ISession, IStream, Step
+from socks5.interfaces import ISession
+from socks5.logins import Step
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.gssapi import ABORT, MAX_TOKENS, Message, Protection
 from socks5.protocol.messages import Method, Request
 from socks5.relay.transports import TransportSide
+from socks5.streams import IStream
 from tests.support.contexts import SECRET, ContextClient, FakeAcceptor, FakeContext, FakeInitiator
 from tests.support.failures import Failures
 from tests.support.providers import Allow, Logins

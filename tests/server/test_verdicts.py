@@ -12,7 +12,8 @@ from zope.interface.verify import verifyObject
 from socks5 import Access, Rules, ServerFactory
 from socks5.access import ALLOWED, DENIED, Verdict
 from socks5.auth import CheckFailed, User
-from socks5.interfaces import IBans, IRules
+from socks5.interfaces import IRules
+from socks5.logins import IBans
 from socks5.net.protected import Envelope
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram

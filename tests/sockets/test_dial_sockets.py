@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from socks5.access import Verdict
-from socks5.interfaces import IResolver, IStream
+from socks5.interfaces import IResolver
 from socks5.net.poller import poller_of
 from socks5.outbound import race
 from socks5.outbound.direct import DirectDialer
@@ -25,6 +25,7 @@ from socks5.outbound.failures import reply_for
 from socks5.protocol.address import Address
 from socks5.protocol.errors import TTLExpired
 from socks5.settings import PerFamily
+from socks5.streams import IStream
 from tests.sockets.streams import Receiver
 from tests.sockets.wires import FarEnd, WithoutPoller, free_port, open_sockets, turn, until
 from tests.support.providers import FakeResolver, begin_dial

@@ -18,7 +18,6 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from socks5.deadlines import IdleTimers
-from socks5.interfaces import IStream
 from socks5.net.connection import Connection
 from socks5.net.poller import poller_of
 from socks5.outbound.attempts import Stream
@@ -27,6 +26,7 @@ from socks5.protocol.address import Address
 from socks5.relay import sockets as splice
 from socks5.relay.relay import RESET_PATIENCE
 from socks5.settings import Settings
+from socks5.streams import IStream
 from tests.sockets.streams import own, twisted
 from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
 from tests.support.providers import FakeResolver, begin_dial

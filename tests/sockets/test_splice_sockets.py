@@ -20,7 +20,6 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from socks5.deadlines import IdleTimers
-from socks5.interfaces import IStreamReceiver
 from socks5.net import poller as poll
 from socks5.net.connection import Connection
 from socks5.net.poller import Poller
@@ -32,6 +31,7 @@ from socks5.relay.relay import RESET_DELAYS, Relay
 from socks5.relay.sockets import BUFFER_SIZE, BULK, SMALL_TURNS, join
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
+from socks5.streams import IStreamReceiver
 from tests.sockets.wires import FarEnd, Odd, descriptors, raising, turn
 from tests.support.failures import Failures
 from tests.support.reactor import FakeReactor

@@ -15,9 +15,9 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.interfaces import IConsumer, INegotiated, IPushProducer, ITCPTransport
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import IStream
 from socks5.net import connection
 from socks5.relay.transports import can_half_close
+from socks5.streams import IStream
 from tests.sockets.streams import (
     MUCH,
     Producer,

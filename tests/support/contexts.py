@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from socks5.access import IUser
 from socks5.auth import User
-from socks5.interfaces import IAcceptor, IContext, Step
+from socks5.logins import IAcceptor, IContext, Step
 from socks5.protocol.address import Address
 from socks5.protocol.client_negotiation import ClientEvent, ClientNegotiation, ReplyReceived
 from socks5.protocol.errors import RemoteProtocolError

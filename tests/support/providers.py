@@ -17,21 +17,13 @@ from zope.interface import implementer
 
 from socks5.access import ALLOWED, Access, IUser, Reason, SessionInfo, Verdict
 from socks5.auth import User
-from socks5.interfaces import (
-    IAccessLog,
-    IAuthenticator,
-    ICommand,
-    IDatagrams,
-    IResolver,
-    IRules,
-    ISession,
-    IStream,
-    Judge,
-)
+from socks5.interfaces import IAccessLog, ICommand, IDatagrams, IResolver, IRules, ISession, Judge
+from socks5.logins import IAuthenticator
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Credentials, Method
 from socks5.settings import Settings
+from socks5.streams import IStream
 from tests.support.reactor import OUTGOING
 from tests.support.transports import CLIENT, SERVER, FakeTransport, address, fake_stream
 

@@ -7,11 +7,12 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from socks5.access import Access, Verdict
-from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, IStream, Judge
+from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, Judge
 from socks5.outbound.attempts import Stream
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import ConnectionRefused, NotAllowed
 from socks5.settings import Settings
+from socks5.streams import IStream
 from tests.support.transports import FakeTransport
 
 BOUND = Address("192.0.2.10", 40001)
