@@ -167,7 +167,7 @@ class ILoginSession(Interface):
         """
 
     def crashed(failure: Failure) -> None:
-        """A bug of the method: see :meth:`ISession.crashed`."""
+        """A bug of the method: see :meth:`socks5.interfaces.ISession.crashed`."""
 
 
 class IProtection(Interface):

@@ -29,7 +29,7 @@ _DEFAULTS, _CAPACITY = Settings(), Capacity()
 def ip_version(option: str, text: str) -> int:
     """The IP version of an address option.
 
-    :raises UsageError: it is none.
+    :raises twisted.python.usage.UsageError: it is none.
     """
     try:
         return ip_address(text).version

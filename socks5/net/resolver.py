@@ -49,9 +49,6 @@ CLIENTS_OF_THREADS = 8
 """Among so many clients the threads are shared out: what hangs keeps its thread, and must not have all of them."""
 
 
-_DEFAULTS, _CAPACITY = Settings(), Capacity()
-
-
 class _Known(NamedTuple):
     """Addresses that are remembered."""
 
@@ -169,13 +166,13 @@ class Resolver:
     def __init__(
         self,
         reactor: Any,
-        settings: SettingsSource = _DEFAULTS,
-        capacity: Capacity = _CAPACITY,
+        settings: SettingsSource | None = None,
+        capacity: Capacity | None = None,
         lookup: IHostnameResolver | None = None,
     ) -> None:
         self._reactor = reactor
-        self._settings = current(settings)
-        self._capacity = capacity
+        self._settings = current(Settings() if settings is None else settings)
+        self._capacity = Capacity() if capacity is None else capacity
         self._installed = lookup
         self._lookups: Lookups | None = None
         self._shares: Shares[_Asked]

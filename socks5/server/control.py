@@ -1,7 +1,7 @@
 """The control connection: its events, to whoever has taken it over or else to the session; and its end.
 
 One object is a session and its control connection at once, for they live exactly as long. So this is the lower half
-of :class:`~socks5.server.session.ServerProtocol`: it knows octets, ends and deadlines, and nothing of what they mean.
+of :class:`~socks5.server.session.Session`: it knows octets, ends and deadlines, and nothing of what they mean.
 """
 
 from __future__ import annotations
