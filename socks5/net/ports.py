@@ -104,8 +104,7 @@ class Port(QuietPort):
 
     def settings_changed(self) -> None:
         """See :class:`socks5.net.shortage.Pausable`."""
-        if self.addressFamily != socket.AF_UNIX:
-            prepare_listening(self.socket, self.factory)
+        prepare_listening(self.socket, self.factory)
 
     @override
     def startListening(self) -> None:

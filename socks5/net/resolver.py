@@ -138,7 +138,8 @@ class Cache:
 
     def _trim(self, table: OrderedDict[str, Any], name: str) -> None:
         table.move_to_end(name)
-        if len(table) > self._settings().names_cached:
+        most = self._settings().names_cached
+        while len(table) > most:  # by many, if there may be fewer than before
             table.popitem(last=False)
 
     def distrust(self, name: str) -> None:

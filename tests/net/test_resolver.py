@@ -1,6 +1,6 @@
 """Names to addresses: what is a name, whom to ask, what is remembered, how much may wait."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from twisted.internet.error import DNSLookupError
 from twisted.python.failure import Failure
 
 from socks5.net import resolver as resolve
-from socks5.net.lookups import GIVEN_UP, Done, Outcome
+from socks5.net.lookups import Outcome
 from socks5.net.resolver import Resolver
 from socks5.outbound.failures import reply_for
 from socks5.settings import NameSource
+from tests.support.lookups import Stoppable
 from tests.support.providers import FakeLookup
 from tests.support.reactor import FakeReactor
 from tests.support.transports import CLIENT
@@ -300,22 +301,6 @@ def test_one_who_is_told_may_cancel_another(lifetime: float) -> None:
 
 
 # ---------------------------------------------------------------- lookups that can be stopped
-
-
-class Stoppable:
-    """Lookups in memory, which a test answers, and which can be given up."""
-
-    def __init__(self, *_: Any) -> None:
-        self.asked: list[str] = []
-        self.under_way: dict[str, Done] = {}
-
-    def begin(self, name: str, done: Done) -> Callable[[], None]:
-        self.asked.append(name)
-        self.under_way[name] = done
-        return lambda: self.answer(name, GIVEN_UP) if name in self.under_way else None
-
-    def answer(self, name: str, outcome: Outcome) -> None:
-        self.under_way.pop(name)(outcome)
 
 
 class Asking(World):

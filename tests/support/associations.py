@@ -50,7 +50,8 @@ class Association:
     ) -> None:
         self.server = server or Server(settings, **parameters)
         self.resolver = self.server.resolver
-        self.resolver.answers.update(names or {})
+        if names is not None:
+            self.resolver.answers.update(names)
         self.reactor = self.server.reactor
         request = octets("05 03 00") + Address(*announced).encode()
         first = len(self.reactor.udp_ports)
