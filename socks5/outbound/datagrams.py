@@ -104,9 +104,7 @@ class DirectDatagrams:
         """See :meth:`socks5.interfaces.IDatagrams.send`."""
         if client != self._latest:
             self._latest = client
-            if (
-                self._lets_strangers_in
-            ):  # whose answers go there from now on, and have to be seen for that
+            if self._lets_strangers_in:  # whose answers go there from now on
                 self._routes.forget()
         target = without_false_name(target)
         host = self._targets.host_of(target)

@@ -143,9 +143,8 @@ class StrictRules(_Strict):
         :returns: a Deferred fires with a verdict, whatever comes, and may be cancelled.
         """
         answer = self.given.judge(access, address)
-        if (
-            type(answer) is Verdict and answer.is_allowed is True
-        ):  # the usual answer, without more ado
+        # The usual answer, without more ado.
+        if type(answer) is Verdict and answer.is_allowed is True:
             return answer
         if isinstance(answer, Verdict) or not isinstance(answer, Awaitable):
             return self._checked(answer)
@@ -153,10 +152,9 @@ class StrictRules(_Strict):
         return later.addCallbacks(self._checked, self._failed)
 
     def _checked(self, answer: Any) -> Verdict:
-        if isinstance(answer, Verdict) and (
-            answer.is_allowed is True or answer.is_allowed is False
-        ):
-            return answer
+        is_allowed = answer.is_allowed if isinstance(answer, Verdict) else None
+        if is_allowed is True or is_allowed is False:
+            return cast("Verdict", answer)
         self._complain(answer)
         return DENIED
 
