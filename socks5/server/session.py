@@ -195,9 +195,10 @@ class Session(ControlConnection):
         return cast("Deferred[Verdict]", verdict).addCallback(self._note_rule, address)
 
     def _note_rule(self, verdict: Verdict, address: str | None) -> Verdict:
-        self._said = self._said or {}
-        self._said.pop(address, None)
-        self._said[address] = verdict.rule
+        said = self._said = self._said or {}
+        key = address if verdict.is_allowed else ""  # of refusals the last, however many peers come
+        said.pop(key, None)
+        said[key] = verdict.rule
         return verdict
 
     def reply(self, code: int, address: Address = UNSPECIFIED) -> None:
@@ -211,6 +212,8 @@ class Session(ControlConnection):
         self._reply = code
         if code == ReplyCode.SUCCEEDED:
             self._bound = address
+            if self._said:  # while the socket still says whom it leads to
+                self._said = {None: self._rule or ""}
 
     def take_optimistic(self) -> bytes:
         """See :meth:`socks5.interfaces.ISession.take_optimistic`."""

@@ -26,7 +26,7 @@ from socks5.streams import IStream
 class StreamCommand:
     """One command that ends in a relay. A subclass starts it, and says :meth:`came` or :meth:`failed`."""
 
-    __slots__ = ("_has_new_rules", "_is_stopped", "_relay", "_stream", "session", "waiting")
+    __slots__ = ("_far", "_has_new_rules", "_is_stopped", "_relay", "_stream", "session", "waiting")
 
     dropped = 0
     drops: Mapping[str, int] = {}
@@ -36,6 +36,7 @@ class StreamCommand:
         self.waiting: Deferred[Any] | None = None
         """What is cancelled if the client leaves."""
         self._stream: IStream | None = None
+        self._far: Address | None = None
         self._relay: Relay | None = None
         self._has_new_rules = False
         self._is_stopped = False
@@ -52,8 +53,12 @@ class StreamCommand:
 
     @property
     def far(self) -> Address | None:
-        """See :class:`socks5.interfaces.ICommand`. Known before the reply that says so is sent."""
-        return None if self._stream is None else self._stream.far
+        """See :class:`socks5.interfaces.ICommand`. Known before the reply that says so is sent; remembered if it was
+        asked for by then, for a closed socket does not say it any more.
+        """
+        if self._far is None and self._stream is not None:
+            self._far = self._stream.far
+        return self._far
 
     def came(self, stream: IStream) -> None:
         """The stream is there. If the rules were replaced meanwhile, those of now are asked once more."""

@@ -233,6 +233,44 @@ def test_a_request_waits_for_its_verdict_with_what_came_behind_it() -> None:
     assert target.value() == b"a question"
 
 
+REQUEST, FAR = Verdict(True, "clients"), Verdict(True, "targets")
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize(
+    ("request_octets", "said", "rule"),
+    [
+        (CONNECT, {None: REQUEST, "192.0.2.80": FAR}, "targets"),
+        (CONNECT, {None: REQUEST, "192.0.2.80": ALLOWED}, "clients"),
+        (CONNECT, {None: REQUEST, "192.0.2.80": Verdict(False, "nobody")}, "nobody"),
+        (CONNECT, {None: Verdict(False, "nobody")}, "nobody"),
+        (CONNECT, {None: ALLOWED, "192.0.2.80": ALLOWED}, None),
+        (BIND + octets("01 00000000 0000"), {None: REQUEST, "192.0.2.80": FAR}, "targets"),
+        (ASSOCIATE, {None: REQUEST}, "clients"),
+    ],
+)
+def test_the_record_names_the_rule_that_decided(
+    request_octets: bytes, said: dict[str | None, Verdict], rule: str | None, is_late: bool
+) -> None:
+    def judge(access: Access, address: str | None) -> Any:
+        verdict = said.get(address, Verdict(False, "strangers"))
+        return succeed(verdict) if is_late else verdict
+
+    server = Server(rules=(rules := Answers(None, lambda: None)), dialer=None)
+    rules.judge = judge  # type: ignore[method-assign]
+    client = server.client(GREETING, request_octets)
+    for connector in server.reactor.connectors:
+        connector.succeed()
+    for port in server.reactor.tcp_ports:
+        port.connect(address("192.0.2.81", 20))
+        port.connect(address("192.0.2.80", 20))
+    server.reactor.turn()
+    client.end()
+    server.factory.close_sessions("shutdown", 1)
+    server.reactor.advance(5)
+    assert [record.rule for record in server.records] == [rule]
+
+
 # ---------------------------------------------------------------- rules that say True or False
 
 
