@@ -123,7 +123,8 @@ class ServerProtocol(Session):
         negotiation = self._negotiation
         is_first = negotiation.stage is Stage.GREETING
         self._handle(self._greet(data) if is_first else negotiation.receive(data))
-        if negotiation.pending > self.settings.max_optimistic and not negotiation.is_gathering:
+        most = self.policy.settings.max_optimistic
+        if negotiation.pending > most and not negotiation.is_gathering:
             self.stop_reading()
 
     def _greet(self, data: bytes) -> object | None:
@@ -266,10 +267,10 @@ class ServerProtocol(Session):
             self.crashed(Failure())
 
     def _serve(self) -> None:
-        command = self.access.command
-        self.shared.crowds.end(self)
-        self.counters.requests[command] += 1
-        if command not in self.shared.commands or command not in self.settings.commands:
+        command, shared = self.access.command, self.shared
+        shared.crowds.end(self)
+        shared.counters.requests[command] += 1
+        if command not in shared.commands or command not in self.policy.settings.commands:
             self.fail(Failure(CommandNotSupported("this command is not served")))
             return
         verdict = self.judge(None)

@@ -208,7 +208,7 @@ class Session(ControlConnection):
         self.control.transport.write(self._negotiation.take_output())
 
     def _note_reply(self, code: int, address: Address) -> None:
-        self.counters.replies[code] += 1
+        self.shared.counters.replies[code] += 1
         self._reply = code
         if code == ReplyCode.SUCCEEDED:
             self._bound = address
