@@ -14,9 +14,9 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python import usage
 
 from socks5.app import passwd
+from socks5.app.assembly import makeService, this_reactor
 from socks5.app.inherit import VARIABLE
 from socks5.app.options import Options
-from socks5.app.plugin import makeService, this_reactor
 from socks5.app.service import refusal_of
 from socks5.app.signals import hold
 

@@ -25,8 +25,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.auth import Known, LoginNotJudged, client_of
+from socks5.auth.check_turns import Turns
 from socks5.auth.directory import Directory
-from socks5.auth.turns import Turns
 from socks5.auth.users import WrongSource, spellings
 from socks5.loglimit import Sparing
 

@@ -27,7 +27,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from socks5.auth import LoginNotJudged, client_of
-from socks5.auth.turns import Turn, Turns
+from socks5.auth.check_turns import Turn, Turns
 from socks5.auth.users import keyed
 from socks5.logins import IMemory
 from socks5.loglimit import Sparing
@@ -61,7 +61,7 @@ class Work:
 
     :param reactor: gives the reactor that is told of the outcome; asked at the first check.
     :param threads: checks at a time.
-    :param share: how many of those may be one client's; see :class:`~socks5.auth.turns.Turns`, also for the rest.
+    :param share: how many of those may be one client's; see :class:`~socks5.auth.check_turns.Turns`, also for the rest.
     """
 
     log = Logger()

@@ -25,9 +25,9 @@ from typing import Any
 from typing_extensions import override
 
 from socks5.net.datagram_ports import SINGLES, DatagramOwner, DatagramPort
+from socks5.net.datagram_turns import SINGLE, Share
 from socks5.net.poller import FAILED, Poller
 from socks5.net.slots import HEADER, MAX_SEGMENTS, NAME, PIECE, ROOM, SLOTS, SOL_UDP, STRIDE, Slots
-from socks5.net.turns import SINGLE, Share
 
 ROUNDS = 4
 """Batches of one socket before others get their turn."""

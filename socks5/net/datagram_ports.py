@@ -1,6 +1,6 @@
 """UDP sockets in a poller, read one datagram after the other, and what others need too.
 
-What each datagram costs is counted against its client's share (:mod:`socks5.net.turns`).
+What each datagram costs is counted against its client's share (:mod:`socks5.net.datagram_turns`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
+from socks5.net.datagram_turns import SINGLE, Share
 from socks5.net.poller import FAILED, Poller
-from socks5.net.turns import SINGLE, Share
 from socks5.protocol.networks import socket_name
 
 SINGLES = 32

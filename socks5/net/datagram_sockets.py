@@ -13,10 +13,10 @@ from typing_extensions import override
 
 from socks5.net.batch import BatchPort, Route, is_available
 from socks5.net.datagram_ports import MAX_DATAGRAM, DatagramOwner, DatagramPort, SinglePort
+from socks5.net.datagram_turns import Share
 from socks5.net.own import OwnPorts
 from socks5.net.poller import poller_of
 from socks5.net.quiet_ports import listen_udp_quietly
-from socks5.net.turns import Share
 from socks5.protocol.errors import LocalProtocolError
 
 LEAST_BUFFER = 65536

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Sequence
 from itertools import islice
 from typing import Any
 
-from socks5.net.turns import Budget
+from socks5.net.datagram_turns import Budget
 from socks5.protocol.address import Address
 
 KEPT = 120.0

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from socks5.access import Reason
 from socks5.deadlines import IdleTimer
 from socks5.interfaces import ICommand, IDatagrams, ISession
-from socks5.net.turns import turns_of
+from socks5.net.datagram_turns import turns_of
 from socks5.outbound.targets import looks_in
 from socks5.protocol.errors import NotAllowed
 from socks5.protocol.messages import ReplyCode

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from socks5.interfaces import IDatagramReceiver, IDatagrams, ISession
 from socks5.net.addresses import address_of
 from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
-from socks5.net.turns import Share
+from socks5.net.datagram_turns import Share
 from socks5.outbound.ourselves import Ourselves
 from socks5.outbound.targets import Peer
 from socks5.protocol.address import Address, unmap

@@ -2,7 +2,7 @@
 
 A session is put together from what it needs: a negotiation, which knows the order of the messages; an
 :class:`~socks5.server.admission.Admission`, where clients and logins are looked at; a
-:class:`~socks5.server.login.LoginStage`, if the method has a login; an :class:`~socks5.interfaces.ICommand`. Here
+:class:`~socks5.server.login_stage.LoginStage`, if the method has a login; an :class:`~socks5.interfaces.ICommand`. Here
 events are handed from one to the other.
 """
 
@@ -37,7 +37,7 @@ from socks5.protocol.stages import Rejected, Stage
 from socks5.protocol.subnegotiation import Methods
 from socks5.server.admission import Admission
 from socks5.server.in_force import InForce
-from socks5.server.login import LoginStage
+from socks5.server.login_stage import LoginStage
 from socks5.server.session import Session
 from socks5.server.shared import Shared
 

@@ -11,8 +11,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 
 import socks5.app.gssapi_options
+from socks5.app.assembly import makeService
 from socks5.app.options import Options
-from socks5.app.plugin import makeService
 from socks5.auth.kerberos import PROTECTIONS
 from socks5.auth.users import WrongSource
 from socks5.protocol.gssapi import Protection

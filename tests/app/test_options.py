@@ -18,10 +18,10 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 
 from socks5.access import SessionInfo
+from socks5.app import assembly as plugin
 from socks5.app import options as tap
-from socks5.app import plugin
+from socks5.app.assembly import makeService
 from socks5.app.options import Options
-from socks5.app.plugin import makeService
 from socks5.app.service import ProxyService
 from socks5.net.haproxy import HeaderFactory
 from socks5.protocol.messages import Command, Credentials, Method

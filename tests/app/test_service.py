@@ -22,9 +22,9 @@ from zope.interface import implementer
 
 from socks5.access import SessionInfo
 from socks5.app import service
+from socks5.app.assembly import makeService
 from socks5.app.listeners import Listener
 from socks5.app.options import Options
-from socks5.app.plugin import makeService
 from socks5.app.service import ProxyService, StartRefused, refusal_of
 from socks5.net import listening
 from socks5.net.openers import IPortOpener

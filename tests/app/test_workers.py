@@ -24,10 +24,10 @@ from zope.interface.verify import verifyObject
 
 from socks5.app import heartbeat, lives
 from socks5.app import workers as supervisor
+from socks5.app.assembly import makeService
 from socks5.app.heartbeat import Heart
 from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker, name_of, worker_count
 from socks5.app.options import Options
-from socks5.app.plugin import makeService
 from socks5.app.service import refusal_of
 from socks5.app.sharing import PortsForWorkers
 from socks5.app.workers import Workers, WorkersFiles, WorkersLog

@@ -12,8 +12,8 @@ from zope.interface.verify import verifyObject
 from socks5 import OutgoingFamily, PerFamily, Settings, UDPFiltering
 from socks5.access import ALLOWED, DENIED, Verdict
 from socks5.interfaces import IDatagrams
+from socks5.net.datagram_turns import LOOKUP, turns_of
 from socks5.net.own import ports_of
-from socks5.net.turns import LOOKUP, turns_of
 from socks5.outbound import ourselves
 from socks5.protocol.address import Address
 from tests.support.associations import (

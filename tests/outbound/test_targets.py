@@ -2,7 +2,7 @@
 
 import pytest
 
-from socks5.net.turns import Budget
+from socks5.net.datagram_turns import Budget
 from socks5.outbound.targets import Targets
 from socks5.protocol.address import Address
 

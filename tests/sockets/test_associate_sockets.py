@@ -11,8 +11,8 @@ from socks5 import Settings, UDPFiltering, UDPPin
 from socks5.net import datagram_sockets
 from socks5.net.batch import BatchPort
 from socks5.net.datagram_ports import SinglePort
+from socks5.net.datagram_turns import turns_of
 from socks5.net.own import OwnPorts, ports_of
-from socks5.net.turns import turns_of
 from socks5.outbound import ourselves, routes
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram

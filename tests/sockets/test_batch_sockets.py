@@ -21,9 +21,9 @@ from socks5.net import batch as datagrams
 from socks5.net import datagram_ports, slots, turns
 from socks5.net.batch import BatchPort, Route, header_key, is_available, sender_key, sockaddr
 from socks5.net.datagram_ports import SINGLES, SinglePort, kernel_drops
+from socks5.net.datagram_turns import SHARE, SINGLE, Turns
 from socks5.net.poller import Poller
 from socks5.net.slots import HEADER, SLOTS
-from socks5.net.turns import SHARE, SINGLE, Turns
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.clients import Datagrams, Network

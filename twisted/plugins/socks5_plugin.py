@@ -14,7 +14,7 @@ from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
 socks5_service = ServiceMaker(
-    "socks5 proxy", "socks5.app.plugin", "A SOCKS5 proxy (RFC 1928, 1929).", "socks5"
+    "socks5 proxy", "socks5.app.assembly", "A SOCKS5 proxy (RFC 1928, 1929).", "socks5"
 )
 
 

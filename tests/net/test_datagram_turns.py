@@ -8,8 +8,8 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from socks5.net import turns
-from socks5.net.turns import ROUND, SHARE, Share, Turns, turns_of
+from socks5.net import datagram_turns as turns
+from socks5.net.datagram_turns import ROUND, SHARE, Share, Turns, turns_of
 from tests.support.failures import Failures
 from tests.support.reactor import SteppedClock
 

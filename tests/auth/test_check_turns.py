@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from socks5.auth import LoginNotJudged
-from socks5.auth.turns import Turn, Turns
+from socks5.auth.check_turns import Turn, Turns
 
 BULLY = "198.51.100.7"
 NEIGHBOUR = "198.51.100.8"
