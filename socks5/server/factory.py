@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -144,6 +145,8 @@ class ServerFactory(Factory):
         self.policy = replace(Policy() if policy is None else policy, **given)
         """What holds for new sessions; see :meth:`replace`."""
         self.in_force = self._fill(self.policy)
+        self._judge = self.in_force.rules
+        """By them the sessions that had begun were judged last."""
 
     # Clients
 
@@ -226,7 +229,7 @@ class ServerFactory(Factory):
         :param rejudge: whether they are judged by the new rules, a few at a time: those that are no longer allowed
             end, in order (:attr:`Reason.NOT_ALLOWED <socks5.access.Reason.NOT_ALLOWED>`); the others have the new
             rules from then on, also for what they have not asked yet. If not, they keep the old ones.
-        :returns: fires with how many sessions ended, when all are judged.
+        :returns: fires with how many sessions ended, when all are judged, or the next policy's rules judge them.
         :raises TypeError: the rules are none, and everything stays as it was.
         :raises ValueError: so is a method.
         """
@@ -236,7 +239,9 @@ class ServerFactory(Factory):
             port.settings_changed()
         if not rejudge:
             return succeed(0)
-        return rejudge_all(self.reactor, self.sessions, self.in_force.rules)
+        self._judge = rules = self.in_force.rules
+        sessions = takewhile(lambda _: self._judge is rules, self.sessions)  # else newer ones
+        return rejudge_all(self.reactor, sessions, rules)
 
     # What sessions tell
 
@@ -260,7 +265,10 @@ class ServerFactory(Factory):
     def has_ended(self, session: IManagedSession) -> None:
         """See :class:`socks5.server.shared.Shared`."""
         if self.access_log is not None:
-            self.access_log.write(session.info())
+            try:
+                self.access_log.write(session.info())
+            except Exception:
+                self.log.failure("session {session} has no record", session=session.number)
         if self.sessions.is_watched:
             self.sessions.closed(session)
 

@@ -122,7 +122,10 @@ class ServerProtocol(Session):
     def _negotiate(self, data: bytes) -> None:
         negotiation = self._negotiation
         is_first = negotiation.stage is Stage.GREETING
-        self._handle(self._greet(data) if is_first else negotiation.receive(data))
+        event = self._greet(data) if is_first else negotiation.receive(data)
+        if is_first and self.is_over:  # it was not let in, or closed by somebody who watches
+            return
+        self._handle(event)
         most = self.policy.settings.max_optimistic
         if negotiation.pending > most and not negotiation.is_gathering:
             self.stop_reading()
@@ -277,23 +280,22 @@ class ServerProtocol(Session):
         if isinstance(verdict, Verdict):
             self._judged(verdict)
         else:
-            self._judging = verdict
-            verdict.addCallback(self._judged_later, self.rules).addErrback(self._not_judged)
+            self._await_verdict(verdict)
+
+    def _await_verdict(self, verdict: Deferred[Verdict]) -> None:
+        self._judging = verdict
+        verdict.addCallback(self._judged_later, self.rules).addErrback(self.crashed)
 
     def _judged_later(self, verdict: Verdict, rules: IRules) -> None:
         self._judging = None
         if self.is_over:
             return
-        if self.rules is rules:
-            self._judged(verdict)
+        last = verdict if self.rules is rules else self.judge(None)
+        if isinstance(last, Verdict):
+            self._judged(last)
             self._go_on()
         else:
-            self._serve()
-
-    def _not_judged(self, failure: Failure) -> None:
-        self._judging = None
-        if not self.is_over:
-            self.crashed(failure)
+            self._await_verdict(last)
 
     def _judged(self, verdict: Verdict) -> None:
         if not verdict.is_allowed:

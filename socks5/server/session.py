@@ -83,6 +83,7 @@ class Session(ControlConnection):
         "_began",
         "_bound",
         "_command",
+        "_is_closing",
         "_negotiation",
         "_peer",
         "_reason",
@@ -119,6 +120,7 @@ class Session(ControlConnection):
         self._bound: Address | None = None
         self._said: dict[str | None, str] | None = None  # by what rule, of each address
         self._reason: str | None = None  # once it is over
+        self._is_closing = False  # in so many seconds
         self._began = shared.now()
 
     @abstractmethod
@@ -251,11 +253,8 @@ class Session(ControlConnection):
         try:
             self._end_crashed()
         except Exception:  # what failed may fail again: a context that no longer wraps replies
-            for last in (partial(self._over, Reason.CRASHED), self.abort):
-                try:
-                    last()
-                except Exception:
-                    self._log(Failure())
+            self._over(Reason.CRASHED)
+            self._give_up()
 
     def _log(self, failure: Failure) -> None:
         self.shared.log.failure("session {session} failed", failure=failure, session=self.number)
@@ -290,7 +289,9 @@ class Session(ControlConnection):
                 self._command.stop(reason, within)
         finally:
             if self.is_connected or not self.is_over:
-                self._deadlines.set(self, within, partial(self._close_by_force, reason))
+                self._is_closing = True
+                force = self._close_by_force  # the key, too: no other time-out takes its place
+                self._deadlines.set(force, within, partial(force, reason))
 
     def _close_by_force(self, reason: Reason) -> None:
         try:
@@ -299,31 +300,40 @@ class Session(ControlConnection):
             elif not self.is_over:
                 self._command.stop(reason, 0)
         except Exception:
-            self.crashed(Failure())
-            return
+            self._log(Failure())
+            self._over(Reason.CRASHED)
         if self.is_connected:
-            self.abort()
+            self._give_up()
         if not self.is_over:
             self._deadlines.set(self, LAST_PATIENCE, partial(self.end, reason))
+
+    def _give_up(self) -> None:
+        try:
+            self.abort()
+        except Exception:
+            self._log(Failure())
 
     def rejudge(self, rules: IRules) -> Deferred[bool]:
         """See :meth:`socks5.interfaces.IManagedSession.rejudge`."""
         self.rules = rules
         if self.is_over or self._command is None:
             return succeed(True)  # it is judged when it asks, or again when the verdict comes
-        return Deferred.fromCoroutine(self._rejudge(self._command))
+        return Deferred.fromCoroutine(self._rejudge(self._command, rules))
 
-    async def _rejudge(self, command: ICommand) -> bool:
+    async def _rejudge(self, command: ICommand, rules: IRules) -> bool:
+        if await self._is_allowed(command) or self.is_over or self.rules is not rules:
+            return True  # also if others judge it by now
+        self.close(Reason.NOT_ALLOWED, self.settings.close_timeout or LAST_PATIENCE)
+        return False
+
+    async def _is_allowed(self, command: ICommand) -> bool:
         verdict = self.judge(None)
         if not isinstance(verdict, Verdict):
             verdict = await verdict
-        if verdict.is_allowed:
-            stays = command.rejudge()
-            stays = stays if isinstance(stays, bool) else await stays
-            if stays is True:
-                return True
-        self.close(Reason.NOT_ALLOWED, self.settings.close_timeout or LAST_PATIENCE)
-        return False
+        if not verdict.is_allowed:
+            return False
+        stays = command.rejudge()
+        return (stays if isinstance(stays, bool) else await stays) is True
 
     def _over(self, reason: Reason, text: str = "") -> None:
         """The session's business is done: stop everything, write the record. Happens once."""
@@ -335,15 +345,18 @@ class Session(ControlConnection):
                 self.leave_handshake()
             else:
                 self._command.stop(reason, 0)
-        finally:
-            if not self.is_stranger:
-                self.shared.has_ended(self)
-            if not self.is_connected:
-                self._gone()
+        except Exception:  # it is over all the same
+            self._log(Failure())
+        if not self.is_stranger:
+            self.shared.has_ended(self)
+        if not self.is_connected:
+            self._gone()
 
     def _gone(self) -> None:
         """It is over, and its connection closed."""
         self._command = None
+        if self._is_closing:
+            self._deadlines.clear(self._close_by_force)
         self.shared.gone(self)
 
     def info(self) -> SessionInfo:

@@ -9,7 +9,7 @@ from socks5 import ListenerPolicy, Policy, ServerFactory, Settings, Verdict
 from socks5.access import ALLOWED, DENIED
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
-from socks5.protocol.messages import Method
+from socks5.protocol.messages import Command, Method
 from socks5.server.rejudging import A_TURN
 from tests.support.failures import Failures
 from tests.support.providers import Allow, FakeDialer, Logins
@@ -84,11 +84,24 @@ def test_a_listener_keeps_its_methods_as_far_as_there_are_any(server: Server) ->
     assert list(session.methods) == []
 
 
-@pytest.mark.parametrize("rules", [object(), Allow])
-def test_a_policy_that_cannot_hold_changes_nothing(server: Server, rules: Any) -> None:
+class Odd(Logins):
+    methods = (Method.GSSAPI,)
+
+
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ({"rules": object()}, TypeError("judge")),
+        ({"rules": Allow}, TypeError("judge")),
+        ({"authenticator": Odd()}, ValueError("method 1: an authenticator judges passwords")),
+    ],
+)
+def test_a_policy_that_cannot_hold_changes_nothing(
+    server: Server, part: dict[str, Any], error: Exception
+) -> None:
     before = server.factory.policy
-    with pytest.raises(TypeError, match="judge"):
-        server.factory.replace(Policy(rules=rules))
+    with pytest.raises(type(error), match=str(error)):
+        server.factory.replace(Policy(**part))
     assert server.factory.policy is before
     client = server.client(GREETING, CONNECT)
     server.dialer.succeed()
@@ -203,9 +216,55 @@ def test_many_are_judged_a_few_a_turn(server: Server) -> None:
 
 
 def test_a_request_whose_verdict_is_awaited_is_judged_by_the_new_rules() -> None:
-    waiting: Deferred[Verdict] = Deferred()
-    server = Server(rules=Allow(lambda *_: waiting))
+    first: Deferred[Verdict] = Deferred()
+    second: Deferred[Verdict] = Deferred()
+    server = Server(rules=Allow(lambda *_: first))
     client = server.client(GREETING, CONNECT)
+    replace(server, rules=Allow(lambda *_: second))
+    first.callback(ALLOWED)
     replace(server, rules=NOBODY)
+    assert client.received() == NO_AUTHENTICATION
+    second.callback(ALLOWED)
+    assert client.received() == refusal(2)
+    assert server.counters.requests == {Command.CONNECT: 1}
+
+
+def test_a_verdict_of_rules_that_are_replaced_again_is_none(server: Server) -> None:
+    client, _ = relaying(server)
+    waiting: Deferred[Verdict] = Deferred()
+    ended = [replace(server, rules=Allow(lambda *_: waiting)), replace(server)]
+    waiting.callback(DENIED)
+    assert (client.is_connected, ended) == (True, [[0], [0]])
+
+
+def test_a_session_that_is_over_before_its_verdict_has_not_ended_by_it(server: Server) -> None:
+    client, _ = relaying(server)
+    waiting: Deferred[Verdict] = Deferred()
+    ended = replace(server, rules=Allow(lambda *_: waiting))
+    client.session.close(within=0)
+    server.reactor.turn()
+    waiting.callback(DENIED)
+    assert ended == [0]
+    assert [record.reason for record in server.records] == ["ended by the operator"]
+
+
+def test_newer_rules_overtake_older_ones(server: Server) -> None:
+    """Which have still many to judge, and leave those to the newer ones."""
+    others = [server.client(GREETING, CONNECT) for _ in range(A_TURN)]
+    last = server.client(GREETING)
+    replace(server)
+    for client in others:
+        client.transport.deliver_reset()
+    replace(server, rules=NOBODY)
+    server.reactor.turn()
+    last.send(CONNECT)
+    assert last.received() == NO_AUTHENTICATION + refusal(2)
+
+
+def test_a_command_that_cannot_start_after_its_verdict_is_answered(failures: Failures) -> None:
+    waiting: Deferred[Verdict] = Deferred()
+    server = Server(rules=Allow(lambda *_: waiting), commands={Command.CONNECT: lambda _: 1 / 0})
+    client = server.client(GREETING, CONNECT)
     waiting.callback(ALLOWED)
-    assert client.received() == NO_AUTHENTICATION + refusal(2)
+    assert client.received() == NO_AUTHENTICATION + refusal(1)
+    assert len(failures.take(ZeroDivisionError)) == 1

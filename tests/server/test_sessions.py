@@ -4,13 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from typing_extensions import override
 from zope.interface.verify import verifyObject
 
 from socks5 import IManagedSession, ISessions, Reason, Settings
 from socks5.access import NOBODY, SessionInfo
+from socks5.protocol.messages import Command, ReplyCode
 from tests.support.contexts import FakeAcceptor
 from tests.support.failures import Failures
-from tests.support.providers import Logins
+from tests.support.providers import Begun, FakeCommand, Logins, Records
 from tests.support.sessions import (
     ASSOCIATE,
     BIND,
@@ -19,6 +21,7 @@ from tests.support.sessions import (
     GREETING,
     LOGIN,
     NO_AUTHENTICATION,
+    PASSWORD_CHOSEN,
     PASSWORD_GREETING,
     TARGET,
     Client,
@@ -37,6 +40,13 @@ def server() -> Server:
 
 def infos(server: Server) -> list[SessionInfo]:
     return [session.info() for session in server.factory.sessions]
+
+
+def assert_gone(server: Server, *clients: Client) -> None:
+    """Nothing is left of the only session but one record."""
+    assert [each for each in clients if each.is_connected] == []
+    assert (len(server.factory.deadlines), [*server.factory.sessions]) == (0, [])
+    assert len(server.records) == 1
 
 
 # ---------------------------------------------------------------- listed and found
@@ -247,3 +257,118 @@ def test_a_session_may_be_ended_again_with_less_time() -> None:
     server.reactor.advance(1)
     assert not client.is_connected
     assert [record.reason for record in server.records] == ["ended by the operator"]
+
+
+@pytest.mark.parametrize("sent", [GREETING, GREETING + CONNECT])
+@pytest.mark.parametrize("within", [0, 2])
+def test_a_watcher_may_close_a_session_that_has_just_greeted(
+    server: Server, sent: bytes, within: float
+) -> None:
+    server.factory.sessions.watch(opened=lambda each: each.close(within=within))
+    client = server.client()
+    client.transport.window = 0
+    client.send(sent)
+    server.reactor.advance(within)
+    server.reactor.turn()
+    assert_gone(server, client)
+    assert server.dialer.targets == []
+
+
+@pytest.mark.parametrize("within", [0, 2])
+@pytest.mark.parametrize("asks", [CONNECT, octets("05 09 00") + TARGET], ids=["asks", "is refused"])
+def test_a_watcher_may_close_a_session_once_more(
+    server: Server, asks: bytes, within: float
+) -> None:
+    server.factory.sessions.watch(closed=lambda each: each.close(within=within))
+    server.client(GREETING, asks).end()
+    server.reactor.turn()
+    assert_gone(server)
+
+
+class SlowCommand(FakeCommand):
+    """Ends its session by force, or when it is ready."""
+
+    @override
+    def stop(self, reason: Reason, within: float) -> None:
+        if not within:
+            super().stop(reason, within)
+
+
+def test_nothing_on_the_way_gives_a_session_more_time() -> None:
+    server = Server(Settings(close_timeout=60), commands=Begun(Command.CONNECT, SlowCommand))
+    client = server.client(GREETING, CONNECT)
+    client.transport.window = 0
+    client.session.reply(ReplyCode.SUCCEEDED)
+    client.session.close(within=3)
+    server.reactor.advance(2)
+    client.session.end(Reason.TARGET_CLOSED)
+    server.reactor.pump([1, 0])
+    assert_gone(server, client)
+
+
+def test_a_session_whose_negative_answer_waits_is_ended() -> None:
+    logins = Logins()
+    server = Server(Settings(), authenticator=logins)
+    client = server.client(PASSWORD_GREETING, LOGIN)
+    logins.refuse()
+    client.session.close()
+    assert client.received() == PASSWORD_CHOSEN
+    assert_gone(server, client)
+
+
+# ---------------------------------------------------------------- what fails at the end
+
+
+class BrokenCommand(FakeCommand):
+    """Cannot be stopped."""
+
+    @override
+    def stop(self, reason: Reason, within: float) -> None:
+        raise ZeroDivisionError
+
+
+class FullLog(Records):
+    """Cannot be written."""
+
+    @override
+    def write(self, record: SessionInfo) -> None:
+        raise ZeroDivisionError
+
+
+ENDS = pytest.mark.parametrize(
+    "end",
+    [
+        Client.end,
+        Client.reset,
+        lambda client: client.session.end(Reason.IDLE),
+        lambda client: client.session.close(within=0),
+    ],
+    ids=["client's end", "reset", "own end", "by force"],
+)
+
+
+@ENDS
+def test_a_command_that_cannot_be_stopped_is_over_all_the_same(
+    end: Callable[[Client], None], failures: Failures
+) -> None:
+    server = Server(commands=Begun(Command.CONNECT, BrokenCommand))
+    client = server.client(GREETING, CONNECT)
+    end(client)
+    server.reactor.turn()
+    assert_gone(server, client)
+    assert failures.take(ZeroDivisionError)
+
+
+@ENDS
+def test_a_session_without_its_record_is_over_all_the_same(
+    end: Callable[[Client], None], failures: Failures
+) -> None:
+    server = Server(access_log=FullLog())
+    told: list[IManagedSession] = []
+    server.factory.sessions.watch(closed=told.append)
+    client = server.client(GREETING, CONNECT)
+    end(client)
+    server.reactor.turn()
+    assert (client.is_connected, [*server.factory.sessions]) == (False, [])
+    assert told == [client.session]
+    assert len(failures.take(ZeroDivisionError)) == 1
