@@ -3,16 +3,17 @@
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from socks5 import Settings
-from socks5.access import Reason
+from socks5.access import ALLOWED, Reason, Verdict
 from socks5.interfaces import ICommand
 from socks5.protocol.messages import Command
 from socks5.server.associate import Associate
 from tests.support import sessions
 from tests.support.associations import FROM, HOST, OTHER, TARGET, TARGET6, Association, to
-from tests.support.providers import Begun, Logins
+from tests.support.providers import Allow, Begun, Logins
 from tests.support.sessions import (
     ASSOCIATE,
     GREETING,
@@ -72,6 +73,17 @@ def test_end_before_the_verdict_ends_the_association() -> None:
     assert not client.is_connected
     assert not server.reactor.udp_ports[0].is_listening
     assert server.counters.open_associations == {}
+    assert [record.reason for record in server.records] == ["client closed"]
+
+
+def test_so_does_one_before_the_rules_verdict() -> None:
+    waiting: Deferred[Verdict] = Deferred()
+    server = Server(rules=Allow(lambda *_: waiting))
+    client = server.client(GREETING, ASSOCIATE + b"behind")
+    client.end()
+    waiting.callback(ALLOWED)
+    assert not client.is_connected
+    assert not server.reactor.udp_ports[0].is_listening
     assert [record.reason for record in server.records] == ["client closed"]
 
 

@@ -453,6 +453,12 @@ def test_the_session_keeps_its_contracts(server: Server) -> None:
         assert verifyObject(contract, session)
 
 
+def test_inside_its_protection_the_connection_is_where_it_is(server: Server) -> None:
+    session = connected(server)[0].wire.session
+    assert session.control is not session
+    assert (session.control.bound, session.control.far) == (session.bound, session.far)
+
+
 def test_a_context_that_is_not_accepted_is_a_failed_login(server: Server) -> None:
     client = server.client(GREETING, token(b"alice\0" + b"forged"))
     assert client.received() == CHOSEN + ABORT
@@ -748,6 +754,21 @@ def test_a_client_that_has_agreed_on_a_level_has_two_minutes_to_ask(server: Serv
     server.reactor.advance(0.01)
     assert client.sees == "end"
     assert [record.reason for record in server.records] == ["no request in time"]
+
+
+@pytest.mark.parametrize("close", [False, True], ids=["leaves", "is closed"])
+def test_one_that_has_agreed_on_a_level_and_has_not_asked(close: bool, server: Server) -> None:
+    client, initiator = established(server)
+    client.send(token(initiator.wrap(b"\1", False), 2))
+    if close:
+        client.transport.window = 0
+        client.session.close(within=3)
+        server.reactor.pump([3, 0])
+    else:
+        client.reset()
+    assert (client.is_connected, [*server.factory.sessions]) == (False, [])
+    reason = "ended by the operator" if close else "reset by client"
+    assert [record.reason for record in server.records] == [reason]
 
 
 BAD = pytest.mark.parametrize(

@@ -21,12 +21,14 @@ from socks5 import PasswordAuthentication, Rules, ServerFactory, Settings
 from socks5.access import NOBODY, Access, SessionInfo
 from socks5.auth import CheckFailed, Known, LoginNotJudged, User
 from socks5.interfaces import ICommand, ISession
+from socks5.logins import ILoginSession
 from socks5.net import crowds
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused
 from socks5.protocol.messages import Command, Credentials, Method, ReplyCode
+from socks5.protocol.password_negotiation import PasswordSubnegotiation
 from socks5.server.handshake import ServerProtocol
 from socks5.settings import Capacity
 from tests.support import sessions
@@ -866,6 +868,7 @@ def test_bug_after_the_end_is_logged_only(failures: Failures) -> None:
     client = server.client(GREETING, CONNECT)
     client.end()
     commands.begun[0].session.fail(Failure(RuntimeError("a bug")))
+    commands.begun[0].session.fail(Failure(OSError("what is expected")))
     assert failures.take(RuntimeError) == ["a bug"]
     assert client.received() == NO_AUTHENTICATION
     assert len(server.records) == 1
@@ -917,6 +920,68 @@ def test_bug_behind_a_login_gets_reply_1(failures: Failures) -> None:
     logins.accept()
     assert failures.take(RuntimeError) == ["a bug"]
     assert client.received() == PASSWORD_CHOSEN + LOGIN_RIGHT + refusal(1)
+
+
+class NoBans:
+    """Nobody is banned; ``failures`` holds whose logins have failed."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def is_banned(self, client: str) -> bool:
+        return False
+
+    def failed(self, client: str, is_judged: bool = True) -> float:
+        self.failures.append(client)
+        return 0.0
+
+    def succeeded(self, client: str) -> None:
+        """Nothing was remembered."""
+
+
+class OwnMethod:
+    """A login method of somebody's: *take* is what a login does with what the client sends."""
+
+    number = 0x80
+    refusal = "no"
+
+    def __init__(self, take: Callable[[ILoginSession], None]) -> None:
+        self._take = take
+
+    def negotiate(self) -> PasswordSubnegotiation:
+        return PasswordSubnegotiation()
+
+    def login(self, session: ILoginSession) -> "OwnMethod":
+        self._session = session
+        return self
+
+    def take(self, event: object) -> None:
+        self._take(self._session)
+
+    def cancel(self) -> None:
+        """Nothing waits."""
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        raise_bug,
+        lambda session: session.crashed(Failure(RuntimeError("a bug"))),
+        lambda session: session.needs_no_login(),
+    ],
+    ids=["raises", "says so", "lets everybody in"],
+)
+def test_bug_in_a_login_ends_it_and_is_not_the_client_s(
+    take: Callable[[Any], None], failures: Failures
+) -> None:
+    bans = NoBans()
+    server = Server(bans=bans, methods=[OwnMethod(take)])
+    client = server.client(octets("05 01 80"), LOGIN, CONNECT)
+    assert len(failures.take(RuntimeError) + failures.take(LookupError)) == 1
+    assert client.received() == octets("05 80")
+    assert [record.reason for record in server.records] == ["internal error"]
+    assert not client.is_connected
+    assert bans.failures == []
 
 
 # ---------------------------------------------------------------- who the client is
