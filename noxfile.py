@@ -43,13 +43,13 @@ def tests_asyncio(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types: mypy, strict. Then those that a user of the package sees, with a user's configuration, and from
-    where the package is one that is installed.
+    """Check the types: mypy, strict. Then the examples and what callers get, as a user of the package does: with
+    a user's configuration, and from where the package is one that is installed.
     """
     session.install("-e", ".[dev]")
     session.run("mypy")
     with session.chdir("tests/typing"):
-        session.run("mypy", ".")
+        session.run("mypy", ".", "../../examples")
 
 
 @nox.session

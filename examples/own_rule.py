@@ -7,10 +7,12 @@ Listens on 127.0.0.1; port 0 is one that is free. Lets clients connect to the po
 """
 
 import sys
+from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
 
-from socks5 import TCP, Access, Listen, Rules, ServerFactory, Verdict, listen
+from socks5 import Access, Rules, ServerFactory, Verdict, listen
 
 
 class PortsOnly(Rules):
@@ -28,9 +30,13 @@ class PortsOnly(Rules):
         return super().judge(access, address)
 
 
+async def main(reactor: Any, proxy_port: str, *ports: str) -> None:
+    """Listen until it is interrupted."""
+    factory = ServerFactory(reactor, rules=PortsOnly(*map(int, ports)))
+    port = await listen(reactor, f"tcp:{proxy_port}:interface=127.0.0.1", factory)
+    print("proxy", port.getHost())
+    await Deferred()
+
+
 if __name__ == "__main__":
-    proxy_port, *ports = map(int, sys.argv[1:])
-    factory = ServerFactory(reactor, rules=PortsOnly(*ports))
-    listening = listen(reactor, Listen(TCP(proxy_port, "127.0.0.1")), factory)
-    listening.addCallback(lambda port: print("proxy", port.getHost().port, flush=True))
-    reactor.run()
+    react(main, sys.argv[1:])

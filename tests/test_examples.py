@@ -2,16 +2,21 @@
 
 import re
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.process import conftest
 from tests.process.program import (
+    ASSOCIATE,
+    BIND,
     CONNECT,
+    PATIENCE,
     STOP_SECONDS,
     Program,
     client_of,
@@ -23,36 +28,45 @@ from tests.process.program import (
     reply,
     request,
     running,
+    target,
+    until_end,
 )
 
 echo = conftest.echo
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
-NOT_ALLOWED = 2
+NOT_ALLOWED, HOST_UNREACHABLE = 2, 4
 
 
 @contextmanager
-def example(name: str, *arguments: str | int, directory: Path) -> Iterator[Program]:
+def example(name: str, *arguments: str | int, directory: Path, **options: Any) -> Iterator[Program]:
     """A run of one program, which must not complain."""
     command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
-    with running(directory, command) as program:
+    with running(directory, command, **options) as program:
         yield program
         program.must_not_complain()
 
 
-def port_of(program: Program, name: str) -> int:
-    """The port that the program prints behind *name*."""
+def port_of(program: Program, where: str = r"^proxy .*port=") -> tuple[str, int]:
+    """Where it listens: the port that it prints behind *where*."""
 
     def printed() -> re.Match[str] | None:
         assert program.process.poll() is None, program.output
-        return re.search(rf"^{name} (\d+)$", program.output, re.MULTILINE)
+        return re.search(rf"{where}(\d+)", program.output, re.MULTILINE)
 
-    return int(poll(printed, f"the port of {name}")[1])
+    return "127.0.0.1", int(poll(printed, f"a port behind {where}")[1])
+
+
+def answer(proxy: tuple[str, int], host: str, port: int, command: int = CONNECT) -> int:
+    """What a client is answered: REP."""
+    with client_of(proxy) as client:
+        request(client, command, host, port)
+        return reply(client)[0]
 
 
 def test_every_example_is_tried_here() -> None:
-    tried = {"inside_a_service.py", "own_rule.py"}
+    tried = set(re.findall(r'\("(\w+\.py)"', Path(__file__).read_text()))
     assert {path.name for path in EXAMPLES.glob("*.py")} == tried
 
 
@@ -63,10 +77,11 @@ def test_an_example_says_at_its_top_how_to_run_it(path: Path) -> None:
 
 def test_a_proxy_inside_a_service_stands_next_to_another_server(tmp_path: Path) -> None:
     with example("inside_a_service.py", 0, 0, directory=tmp_path) as program:
-        echo = ("127.0.0.1", port_of(program, "echo"))
-        proxy = ("127.0.0.1", port_of(program, "proxy"))
+        echo = port_of(program, " Factory starting on ")
+        proxy = port_of(program, "ServerFactory starting on ")
         with client_of(echo) as client:
             assert echoes(client)
+        assert answer(proxy, "192.0.2.1", echo[1]) == NOT_ALLOWED
         with connected(proxy, echo) as client:
             assert echoes(client)
             program.signal(signal.SIGINT)
@@ -74,27 +89,93 @@ def test_a_proxy_inside_a_service_stands_next_to_another_server(tmp_path: Path) 
             assert is_ended(client)
 
 
-@pytest.mark.parametrize("target", ["127.0.0.1", "localhost"])
-def test_own_rules_allow_the_ports_that_were_named(
-    target: str, tmp_path: Path, echo: tuple[str, int]
-) -> None:
+def test_own_rules_allow_the_ports_that_were_named(tmp_path: Path, echo: tuple[str, int]) -> None:
     with example("own_rule.py", 0, 80, echo[1], directory=tmp_path) as program:
-        proxy = ("127.0.0.1", port_of(program, "proxy"))
-        with client_of(proxy) as client:
-            request(client, CONNECT, target, echo[1])
-            assert reply(client)[0] == 0
-            assert echoes(client)
+        proxy = port_of(program)
+        for host in ("127.0.0.1", "localhost"):
+            with connected(proxy, (host, echo[1])) as client:
+                assert echoes(client)
+        for host in ("host.internal", "HOST.INTERNAL."):
+            assert answer(proxy, host, echo[1]) == NOT_ALLOWED
+        assert answer(proxy, "127.0.0.1", echo[1] - 1) == NOT_ALLOWED
 
 
-@pytest.mark.parametrize(
-    ("host", "offset"), [("127.0.0.1", 1), ("host.internal", 0), ("HOST.INTERNAL.", 0)]
-)
-def test_own_rules_forbid_the_rest(
-    host: str, offset: int, tmp_path: Path, echo: tuple[str, int]
-) -> None:
-    with example("own_rule.py", 0, echo[1], directory=tmp_path) as program:
-        proxy = ("127.0.0.1", port_of(program, "proxy"))
-        with client_of(proxy) as client:
-            request(client, CONNECT, host, echo[1] - offset)
-            assert reply(client)[0] == NOT_ALLOWED
-            assert receive(client, 1) == b""
+@contextmanager
+def login(proxy: tuple[str, int], name: str, password: str) -> Iterator[tuple[int, socket.socket]]:
+    """The status that a login gets, and the client."""
+    sent = bytes([1, len(name)]) + name.encode() + bytes([len(password)]) + password.encode()
+    with client_of(proxy) as client:
+        client.sendall(b"\5\1\2" + sent)
+        yield receive(client, 4)[3], client
+
+
+def test_users_are_rows_of_a_database(tmp_path: Path, echo: tuple[str, int]) -> None:
+    for name, group in [("alice", "staff"), ("bob", "guests")]:
+        (tmp_path / "password").write_text(f"{name}'s\n")
+        add = ("own_checker.py", "add", "accounts.db", name, group)
+        with (
+            (tmp_path / "password").open() as typed,
+            example(*add, directory=tmp_path, stdin=typed) as program,
+        ):
+            assert program.wait() == 0
+    with example("own_checker.py", "accounts.db", 0, directory=tmp_path) as program:
+        proxy = port_of(program)
+        for name, code in [("alice", 0), ("bob", NOT_ALLOWED)]:
+            with login(proxy, name, f"{name}'s") as (status, client):
+                assert status == 0
+                client.sendall(bytes((5, CONNECT, 0)) + target(*echo))
+                assert reply(client)[0] == code
+        for name in ("bob", "eve"):
+            with login(proxy, name, "alice's") as (status, _):
+                assert status != 0
+
+
+def test_sessions_are_listed_and_ended(tmp_path: Path, echo: tuple[str, int]) -> None:
+    with example("session_list.py", 0, "control", directory=tmp_path) as program:
+        proxy = port_of(program)
+        control = client_of(str(tmp_path / "control"), socket.AF_UNIX)
+        with control, control.makefile("rw") as person:
+
+            def says(order: str) -> str:
+                print(order, file=person, flush=True)
+                return person.readline()
+
+            with connected(proxy, echo) as client:
+                assert f" connect 127.0.0.1:{echo[1]} reply 0 " in says("list")
+                assert says("kick 17") == "ends 0\n"
+                assert says("kick 1") == "ends 1\n"
+                assert until_end(client) == b""
+            with connected(proxy, echo):
+                assert says("help").startswith("list, ")
+                print("watch", file=person, flush=True)
+                assert says("kick 127.0.0.1") == "ends 1\n"
+                assert person.readline().endswith(": ended by the operator\n")
+
+
+def test_one_name_is_a_unix_socket(tmp_path: Path, echo: tuple[str, int]) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        dialer = ("own_dialer.py", 0, "database.example", "socket")
+        with example(*dialer, directory=tmp_path) as program:
+            proxy = port_of(program)
+            with connected(proxy, ("Database.Example", 5432)) as client:
+                with listener.accept()[0] as database:
+                    database.sendall(b"hello")
+                assert until_end(client) == b"hello"
+            assert answer(proxy, "database.example", 0, BIND) == HOST_UNREACHABLE
+            assert answer(proxy, "0.0.0.0", 0, BIND) == 0
+            with connected(proxy, echo) as client:
+                assert echoes(client)
+            its_datagrams_go_to_others(proxy)
+
+
+def its_datagrams_go_to_others(proxy: tuple[str, int]) -> None:
+    with client_of(proxy) as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        far.settimeout(PATIENCE)
+        request(client, ASSOCIATE)
+        relay = reply(client)[1]
+        for place in (("database.example", far.getsockname()[1]), far.getsockname()):
+            far.sendto(bytes(3) + target(*place) + place[0].encode(), relay)
+        assert far.recv(100) == b"127.0.0.1"
