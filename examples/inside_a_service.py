@@ -14,6 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.protocols.wire import Echo
 from twisted.python.log import startLogging
 
@@ -33,6 +34,8 @@ class OnlyThisMachine(Rules):
 class Proxy(Service):
     """The proxy, as a part of the application."""
 
+    log = Logger()
+
     def __init__(self, endpoint: str, rules: IRules) -> None:
         self.endpoint, self.factory = endpoint, ServerFactory(reactor, rules=rules)
 
@@ -44,6 +47,7 @@ class Proxy(Service):
     async def start(self) -> None:
         """The part of it that takes time."""
         self.port = await listen(reactor, self.endpoint, self.factory)
+        self.log.info("the proxy listens on {where}", where=self.port.getHost())
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, and let the proxy end its sessions: what has been sent still arrives."""

@@ -78,7 +78,7 @@ def test_an_example_says_at_its_top_how_to_run_it(path: Path) -> None:
 def test_a_proxy_inside_a_service_stands_next_to_another_server(tmp_path: Path) -> None:
     with example("inside_a_service.py", 0, 0, directory=tmp_path) as program:
         echo = port_of(program, " Factory starting on ")
-        proxy = port_of(program, "ServerFactory starting on ")
+        proxy = port_of(program, "the proxy listens on .*port=")
         with client_of(echo) as client:
             assert echoes(client)
         assert answer(proxy, "192.0.2.1", echo[1]) == NOT_ALLOWED
