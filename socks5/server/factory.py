@@ -119,7 +119,9 @@ class ServerFactory(Factory):
         self.worker = worker
         self.access_log = access_log
         self.counters = Counters()
-        self.sessions = Sessions()
+        self.keeps_records = access_log is not None
+        """Whether somebody is told of sessions that are over."""
+        self.sessions = Sessions(self._watched)
         """The client connections of now; see :class:`~socks5.interfaces.ISessions`."""
         self.listeners = OwnListeners()
         """Where clients come in, as far as :meth:`listens_on` has been told."""
@@ -245,10 +247,8 @@ class ServerFactory(Factory):
 
     # What sessions tell
 
-    @property
-    def keeps_records(self) -> bool:
-        """See :class:`socks5.server.shared.Shared`."""
-        return self.access_log is not None or self.sessions.is_watched
+    def _watched(self) -> None:
+        self.keeps_records = self.access_log is not None or self.sessions.is_watched
 
     def no_tls(self, transport: Any, error: Exception) -> None:
         """See :class:`socks5.server.shared.Shared`."""

@@ -71,7 +71,7 @@ class ServerProtocol(Session):
     @override
     def makeConnection(self, transport: Any) -> None:
         super().makeConnection(transport)
-        self._deadlines.set(self, self.settings.handshake_timeout, self._too_slow)
+        self._deadlines.set(self, self.policy.settings.handshake_timeout, self._too_slow)
         if self.admission is not None:
             self.admission.meet(self)
 
@@ -187,7 +187,7 @@ class ServerProtocol(Session):
         """
         if not self._may_ask:
             self._may_ask = True
-            self._deadlines.set(self, self.settings.request_timeout, self._asks_nothing)
+            self._deadlines.set(self, self.policy.settings.request_timeout, self._asks_nothing)
 
     def _asks_nothing(self) -> None:
         self.end(Reason.NO_REQUEST)

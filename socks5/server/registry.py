@@ -17,11 +17,15 @@ Watcher = Callable[[IManagedSession], object]
 
 @implementer(ISessions)
 class Sessions:
-    """See :class:`~socks5.interfaces.ISessions`."""
+    """See :class:`~socks5.interfaces.ISessions`.
+
+    :param watched: told when whoever watches has begun or ceased to.
+    """
 
     log = Logger()
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Callable[[], None] = lambda: None) -> None:
+        self._watched = watched
         self._sessions: dict[IManagedSession, None] = {}
         self._watchers: list[tuple[Watcher | None, Watcher | None]] = []
         self._all_gone: list[Deferred[None]] = []
@@ -53,10 +57,12 @@ class Sessions:
         watcher = (opened, closed)
         self._watchers.append(watcher)
         self.is_watched = True
+        self._watched()
 
         def stop() -> None:
             self._watchers = [each for each in self._watchers if each is not watcher]
             self.is_watched = bool(self._watchers)
+            self._watched()
 
         return stop
 

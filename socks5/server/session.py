@@ -179,8 +179,9 @@ class Session(ControlConnection):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        was_over = self._reason is not None
         super().connectionLost(reason)
-        if self.is_over:
+        if was_over:
             self._gone()
 
     # What a command does to its client
@@ -271,9 +272,10 @@ class Session(ControlConnection):
 
     def end(self, reason: Reason, text: str = "") -> None:
         """See :meth:`socks5.interfaces.ISession.end`."""
-        if not self.is_over:
+        if self._reason is None:
             self._over(reason, text)
-            self.lose()
+            if self.is_connected:
+                self.lose()
 
     def close(self, reason: Reason = Reason.KICKED, within: float = 2.0) -> None:
         """See :meth:`socks5.interfaces.IManagedSession.close`."""
@@ -337,7 +339,7 @@ class Session(ControlConnection):
 
     def _over(self, reason: Reason, text: str = "") -> None:
         """The session's business is done: stop everything, write the record. Happens once."""
-        if self.is_over:
+        if self._reason is not None:
             return
         self._reason = text or reason
         try:
@@ -347,7 +349,7 @@ class Session(ControlConnection):
                 self._command.stop(reason, 0)
         except Exception:  # it is over all the same
             self._log(Failure())
-        if not self.is_stranger:
+        if self.shared.keeps_records and not self.is_stranger:
             self.shared.has_ended(self)
         if not self.is_connected:
             self._gone()

@@ -31,10 +31,7 @@ class Shared(Protocol):
     crowds: Crowds
     asking: Asking
     worker: int | None
-
-    @property
-    def keeps_records(self) -> bool:
-        """Whether somebody is told of sessions that are over."""
+    keeps_records: bool
 
     def no_tls(self, transport: Any, error: Exception) -> None:
         """TLS with a client has failed."""
