@@ -11,7 +11,7 @@ Wrapping and unwrapping happen in the reactor's thread: a token of 64 KiB costs 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, INegotiated, IPushProducer, ITCPTransport
@@ -19,12 +19,25 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.logins import IContext, IProtection
+from socks5.logins import IProtection
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens, token_of
 from socks5.streams import IStreamReceiver
 
 _log = Logger()
+
+
+class Sealing(Protocol):
+    """What makes tokens of octets, and the reverse: of :class:`socks5.logins.IContext`, which is one, those methods."""
+
+    def size_limit(self, is_confidential: bool) -> int:
+        """See :meth:`socks5.logins.IContext.size_limit`."""
+
+    def wrap(self, data: bytes, is_confidential: bool) -> bytes:
+        """See :meth:`socks5.logins.IContext.wrap`."""
+
+    def unwrap(self, token: bytes) -> tuple[bytes, bool]:
+        """See :meth:`socks5.logins.IContext.unwrap`."""
 
 
 @implementer(IProtection)
@@ -37,7 +50,7 @@ class Envelope:
 
     __slots__ = ("_context", "_is_confidential", "limit")
 
-    def __init__(self, context: IContext, level: Protection) -> None:
+    def __init__(self, context: Sealing, level: Protection) -> None:
         self._context = context
         self._is_confidential = level is Protection.CONFIDENTIALITY
         self.limit = context.size_limit(self._is_confidential)
