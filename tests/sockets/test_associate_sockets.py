@@ -13,7 +13,7 @@ from socks5.net.batch import BatchPort
 from socks5.net.datagram_ports import SinglePort
 from socks5.net.datagram_turns import turns_of
 from socks5.net.own import OwnPorts, ports_of
-from socks5.outbound import ourselves, routes
+from socks5.outbound import batch_routes, ourselves
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient
@@ -535,7 +535,7 @@ async def test_whoever_may_answer_answers_however_many_they_are(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than are remembered at a time."""
-    monkeypatch.setattr(routes, "MOST_SENDERS", 2)
+    monkeypatch.setattr(batch_routes, "MOST_SENDERS", 2)
     settings = Settings(udp_filtering=UDPFiltering.ENDPOINT_INDEPENDENT, udp_targets=2)
     proxy = await serve(settings)
     client, _, source = await in_use(proxy)

@@ -18,7 +18,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 
 from socks5.net import batch as datagrams
-from socks5.net import datagram_ports, slots, turns
+from socks5.net import datagram_ports, datagram_turns, slots
 from socks5.net.batch import BatchPort, Route, header_key, is_available, sender_key, sockaddr
 from socks5.net.datagram_ports import SINGLES, SinglePort, kernel_drops
 from socks5.net.datagram_turns import SHARE, SINGLE, Turns
@@ -487,7 +487,7 @@ def test_a_flood_of_single_datagrams_stops_at_the_clients_share(world: World, ki
 def test_a_flood_by_routes_stops_at_the_clients_share(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "SHARE", SLOTS)
+    monkeypatch.setattr(datagram_turns, "SHARE", SLOTS)
     target = world.target()
     world.ask(target, *PAYLOADS)
     world.go(20)

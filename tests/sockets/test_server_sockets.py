@@ -164,10 +164,11 @@ async def test_shutdown_sends_a_slow_client_what_came_for_it(serve: Any) -> None
     proxy = await serve()
     client, before = await stalled(proxy)
     closed = proxy.factory.close_sessions("shutdown", PATIENCE)
-    (record,) = proxy.records
-    assert len(await client.rest()) == record.bytes_down - before
+    rest = await client.rest()
     assert client.sees == "end"
     await closed
+    (record,) = proxy.records
+    assert len(rest) == record.bytes_down - before
 
 
 # ---------------------------------------------------------------- many early octets
