@@ -274,10 +274,10 @@ class ServerFactory(Factory):
 
     def gone(self, session: ServerProtocol) -> None:
         """See :class:`socks5.server.shared.Shared`."""
-        if self.sessions.remove(session):
-            self.deadlines.clear(session)
-            self.counters.open_connections -= 1
-            self.limit.leave()
+        self.sessions.remove(session)
+        self.deadlines.clear(session)
+        self.counters.open_connections -= 1
+        self.limit.leave()
 
     def close_sessions(self, reason: Reason, grace: float) -> Deferred[None]:
         """End every session: in order, and whatever is left after *grace* seconds with a reset.

@@ -89,16 +89,10 @@ class Sessions:
             except Exception:
                 self.log.failure("a watcher of sessions failed")
 
-    def remove(self, session: IManagedSession) -> bool:
-        """Its connection is closed.
-
-        :returns: whether it was still there.
-        """
-        if session not in self._sessions:
-            return False
+    def remove(self, session: IManagedSession) -> None:
+        """Its connection is closed."""
         del self._sessions[session]
         self._tell_if_all_are_gone()
-        return True
 
     # The end of all
 

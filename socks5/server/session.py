@@ -36,14 +36,7 @@ from socks5.server.in_force import InForce
 from socks5.server.shared import Shared
 from socks5.settings import Settings
 
-EXPECTED_FAILURES = (
-    SOCKSError,
-    ConnectError,
-    ConnectionClosed,
-    BindError,
-    CancelledError,
-    OSError,
-)
+EXPECTED_FAILURES = (SOCKSError, ConnectError, ConnectionClosed, BindError, CancelledError, OSError)
 """What dialling, listening and resolving may fail with; DNSLookupError is an OSError."""
 
 
@@ -83,6 +76,7 @@ class Session(ControlConnection):
         "_began",
         "_bound",
         "_command",
+        "_has_ended",
         "_is_closing",
         "_negotiation",
         "_peer",
@@ -120,6 +114,7 @@ class Session(ControlConnection):
         self._bound: Address | None = None
         self._said: dict[str | None, str] | None = None  # by what rule, of each address
         self._reason: str | None = None  # once it is over
+        self._has_ended = False  # and everybody has been told
         self._is_closing = False  # in so many seconds
         self._began = shared.now()
 
@@ -179,9 +174,9 @@ class Session(ControlConnection):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        was_over = self._reason is not None
+        has_ended = self._has_ended
         super().connectionLost(reason)
-        if was_over:
+        if has_ended:
             self._gone()
 
     # What a command does to its client
@@ -351,6 +346,7 @@ class Session(ControlConnection):
             self._log(Failure())
         if self.shared.keeps_records and not self.is_stranger:
             self.shared.has_ended(self)
+        self._has_ended = True  # the connection may have been lost meanwhile
         if not self.is_connected:
             self._gone()
 

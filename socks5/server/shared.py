@@ -40,4 +40,4 @@ class Shared(Protocol):
         """*session* is over: there is a record of it."""
 
     def gone(self, session: Any) -> None:
-        """Its connection is closed, too. Harmless twice."""
+        """Its connection is closed, too. Said once."""

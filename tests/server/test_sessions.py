@@ -126,6 +126,14 @@ def test_watchers_are_told_of_those_who_greet_and_of_their_end(server: Server) -
     assert told == [("opened", 3, ""), ("also", 3, "client closed")]
 
 
+def test_watchers_need_no_access_log() -> None:
+    server = Server(access_log=None)
+    told: list[str] = []
+    server.factory.sessions.watch(closed=lambda each: told.append(each.info().reason))
+    server.client(GREETING).end()
+    assert told == ["client closed"]
+
+
 def test_a_watcher_that_fails_harms_nobody(server: Server, failures: Failures) -> None:
     told: list[int] = []
     server.factory.sessions.watch(opened=lambda _: 1 / 0)
@@ -372,3 +380,23 @@ def test_a_session_without_its_record_is_over_all_the_same(
     assert (client.is_connected, [*server.factory.sessions]) == (False, [])
     assert told == [client.session]
     assert len(failures.take(ZeroDivisionError)) == 1
+
+
+class CuttingCommand(FakeCommand):
+    """Cuts the connection at once, as one of ours may be."""
+
+    @override
+    def stop(self, reason: Reason, within: float) -> None:
+        self.session.control.transport.deliver_reset()
+
+
+def test_a_connection_that_is_cut_on_the_way_is_in_the_record_as_it_was() -> None:
+    """Which is written before anybody takes the session for gone."""
+    server = Server(commands=Begun(Command.CONNECT, CuttingCommand))
+    client = server.client(GREETING, CONNECT)
+    left: list[int] = []
+    server.factory.sessions.watch(closed=lambda _: left.append(len(server.factory.sessions)))
+    client.session.end(Reason.IDLE)
+    assert_gone(server, client)
+    assert [(record.reason, record.bytes_up) for record in server.records] == [("idle", 11)]
+    assert left == [1]
