@@ -211,7 +211,8 @@ def test_closing_leaves_nothing_behind_and_twice_is_harmless(clock: Clock, path:
     log.write(record("one"))
     for _ in range(2):
         log.close()
-    assert (path.read_text(), descriptors(), clock.getDelayedCalls()) == ("one\n", before, [])
+    assert (path.read_text(), clock.getDelayedCalls()) == ("one\n", [])
+    assert descriptors() <= before
 
 
 # ---------------------------------------------------------------- files

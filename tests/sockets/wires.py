@@ -44,19 +44,21 @@ class WithoutPoller:
         return getattr(self._reactor, name)
 
 
-def descriptors() -> list[str]:
-    """Those of this process that are open, once what earlier tests have left is collected."""
+def descriptors() -> set[tuple[str, str]]:
+    """Those of this process that are open, once what earlier tests have left is collected, and what each leads to. To
+    be compared with what was there before, not by number: what other tests have left may close at any time.
+    """
     gc.collect()
-    return os.listdir("/proc/self/fd")
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found.add((descriptor, os.readlink(f"/proc/self/fd/{descriptor}")))
+    return {(number, name) for number, name in found if not name.startswith("/proc/")}
 
 
 def open_sockets() -> set[str]:
     """The sockets of this process, by the names that the system gives them."""
-    names = set()
-    for descriptor in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            names.add(os.readlink(f"/proc/self/fd/{descriptor}"))
-    return {name for name in names if name.startswith("socket:")}
+    return {name for _, name in descriptors() if name.startswith("socket:")}
 
 
 def free_port(host: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
