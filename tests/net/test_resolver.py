@@ -1,6 +1,6 @@
 """Names to addresses: what is a name, whom to ask, what is remembered, how much may wait."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from socks5.net import resolver as resolve
 from socks5.net.lookups import Outcome
 from socks5.net.resolver import Resolver
 from socks5.outbound.failures import reply_for
-from socks5.settings import NameSource
+from socks5.settings import NameSource, OutgoingFamily
 from tests.support.lookups import Stoppable
 from tests.support.providers import FakeLookup
 from tests.support.reactor import FakeReactor
@@ -316,14 +316,24 @@ class Asking(World):
         """A new resolver, with these settings."""
         super().__init__(**settings)
         self.lookups = Stoppable()
-        self.monkeypatch.setattr(resolve, "NameServerLookups", lambda *_: self.lookups)
+        self.monkeypatch.setattr(resolve, "NameServerLookups", self._look_up_by)
         self.reactor.nameResolver = GAIResolver(self.reactor, lambda: pytest.fail("a thread"))
         self.resolver = Resolver(self.reactor, self.settings, self.capacity)
+
+    def _look_up_by(self, reactor: Any, path: str, family: Callable[[], Any]) -> Stoppable:
+        self.family = family
+        return self.lookups
 
     def answered(self, outcome: Outcome, name: bytes = NAME) -> list[Any]:
         given = self.ask(name)
         self.lookups.answer(name.decode(), outcome)
         return given
+
+
+def test_name_servers_are_asked_for_the_families_that_the_settings_say(asking: Asking) -> None:
+    asking.begin_with(outgoing_family=OutgoingFamily.IPV6)
+    asking.ask()
+    assert asking.family() is OutgoingFamily.IPV6
 
 
 @pytest.fixture

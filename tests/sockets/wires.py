@@ -7,7 +7,7 @@ import gc
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -49,16 +49,18 @@ def descriptors() -> set[tuple[str, str]]:
     be compared with what was there before, not by number: what other tests have left may close at any time.
     """
     gc.collect()
-    found = set()
-    for descriptor in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            found.add((descriptor, os.readlink(f"/proc/self/fd/{descriptor}")))
-    return {(number, name) for number, name in found if not name.startswith("/proc/")}
+    return {(number, name) for number, name in _open() if not name.startswith("/proc/")}
 
 
 def open_sockets() -> set[str]:
     """The sockets of this process, by the names that the system gives them."""
-    return {name for _, name in descriptors() if name.startswith("socket:")}
+    return {name for _, name in _open() if name.startswith("socket:")}
+
+
+def _open() -> Iterator[tuple[str, str]]:
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            yield descriptor, os.readlink(f"/proc/self/fd/{descriptor}")
 
 
 def free_port(host: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
