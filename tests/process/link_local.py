@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
@@ -51,6 +52,18 @@ def connected(zone: int) -> socket.socket:
             return control
 
 
+def asked(
+    client: socket.socket, query: bytes, where: tuple[str, int, int, int], target: socket.socket
+) -> tuple[bytes, tuple[str, int, int, int]]:
+    """What comes to the target, and from whom. A datagram may be lost, so the client asks again, as clients do."""
+    for _ in range(5):
+        client.sendto(query, where)
+        target.settimeout(PATIENCE / 5)
+        with suppress(TimeoutError):
+            return target.recvfrom(100)
+    raise TimeoutError
+
+
 def exchange(zone: int) -> dict[str, str]:
     """One datagram to the target, and one back."""
     with (
@@ -71,8 +84,8 @@ def exchange(zone: int) -> dict[str, str]:
         assert found is not None
         bound = found[0]
         where = Address(TARGET, target.getsockname()[1])
-        client.sendto(Datagram(where, b"ping").encode(), (bound.text, bound.port, 0, zone))
-        up, source = target.recvfrom(100)
+        query = Datagram(where, b"ping").encode()
+        up, source = asked(client, query, (bound.text, bound.port, 0, zone), target)
         target.sendto(b"pong", source)
         down, sender = client.recvfrom(100)
         assert sender[:2] == (bound.text, bound.port)
