@@ -117,7 +117,8 @@ def _listening(where: TCP, is_first: bool) -> socket.socket:
     :raises OSError: the system does not let us.
     """
     host = where.interface or "0.0.0.0"
-    family, _, _, _, name = socket.getaddrinfo(host, where.port, type=socket.SOCK_STREAM)[0]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET  # as Twisted has it, for names too
+    [(*_, name), *_] = socket.getaddrinfo(host, where.port, family, socket.SOCK_STREAM)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
