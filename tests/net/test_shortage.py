@@ -1,7 +1,10 @@
 """Times without room: what the log says of them, and when who waits is turned away."""
 
+from collections.abc import Iterator
+
 import pytest
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from socks5.counters import Counters
 from socks5.net.shortage import NO_ROOM, Shortage
@@ -39,6 +42,20 @@ class World:
 
     def passes(self, seconds: float) -> None:
         self.clock.pump([0.5] * round(seconds / 0.5))
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What shortages log, and nothing that other tests have left behind."""
+    found: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if isinstance(event.get("log_source"), Shortage):
+            found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture
