@@ -47,16 +47,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if worker is None and options["workers"] > 1:
         return _parent(options, reactor)
     access_log = options.access_log(reactor, worker)
-    factory = ServerFactory(
-        reactor,
-        settings=options.settings,
-        capacity=options.capacity,
-        authenticator=options.authenticator,
-        gssapi=options.contexts(reactor),
-        methods=options.methods,
-        access_log=access_log,
-        worker=None if worker is None else worker.number,
-    )
+    number = None if worker is None else worker.number
+    factory = _factory(options, reactor, access_log=access_log, worker=number)
     opener: IPortOpener = PortOpener(reactor, factory.limit)
     announcer: Announcer = LogAnnouncer()
     if worker is not None:
@@ -72,6 +64,19 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     return ProxyService(reactor, factory, opener, listeners, access_log, announcer, rereading.begin)
 
 
+def _factory(options: Options, reactor: Any, **others: Any) -> ServerFactory:
+    """What serves as the options say."""
+    return ServerFactory(
+        reactor,
+        settings=options.settings,
+        capacity=options.capacity,
+        authenticator=options.authenticator,
+        gssapi=options.contexts(reactor),
+        methods=options.methods,
+        **others,
+    )
+
+
 def _parent(options: Options, reactor: Any) -> IService:
     """The service of a parent: its workers, and the sockets that they inherit."""
     from socks5.app.sharing import PortsForWorkers
@@ -79,14 +84,7 @@ def _parent(options: Options, reactor: Any) -> IService:
 
     count = options["workers"]
     opener = PortsForWorkers(reactor, count)
-    factory = ServerFactory(  # serves nobody
-        reactor,
-        settings=options.settings,
-        capacity=options.capacity,
-        authenticator=options.authenticator,
-        gssapi=options.contexts(reactor),
-        methods=options.methods,
-    )
+    factory = _factory(options, reactor)  # serves nobody
 
     def give_up(reason: str) -> None:
         front.give_up(reason)
