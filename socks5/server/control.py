@@ -128,9 +128,8 @@ class ControlConnection:
         if receiver is None:
             self.lost(reason)
         else:
-            receiver.connectionLost(
-                reason
-            )  # leads to the session's end, now or when the other side is gone
+            # Leads to the session's end, now or when the other side is gone.
+            receiver.connectionLost(reason)
         self._inside = None
 
     # Protection

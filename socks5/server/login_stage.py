@@ -78,9 +78,8 @@ class LoginStage:
         self._answer: Deferred[Any] | None = None  # a negative one that waits
         self.name_sent: bytes | None = None
         """See :class:`socks5.logins.ILoginSession`."""
-        self._login: ILogin | None = method.login(
-            self
-        )  # none once it is over: there is no circle then
+        # None once it is over: there is no circle then.
+        self._login: ILogin | None = method.login(self)
 
     # What the method asks
 
