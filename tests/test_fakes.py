@@ -1,8 +1,8 @@
-"""The fakes keep the contracts of what they stand for: every test here runs on a fake and on its real
-counterpart, Twisted's over the loopback or our own.
+"""The fakes keep the contracts of what they stand for: what is played here runs on a fake and on its real
+counterpart, Twisted's over the loopback or our own. Transports in memory run the contract of every stream,
+``tests/sockets/test_stream_sockets.py``.
 """
 
-import builtins
 import errno
 import gc
 import socket
@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     CannotListenError,
@@ -20,12 +19,10 @@ from twisted.internet.error import (
     DNSLookupError,
     InvalidAddressError,
     NotConnectingError,
-    TimeoutError,
     UserError,
 )
 from twisted.internet.interfaces import (
     IConnector,
-    IHalfCloseableProtocol,
     IHostnameResolver,
     IListeningPort,
     IReactorTCP,
@@ -34,7 +31,6 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
 from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5.interfaces import IAccessLog, ICommand, IDialer, IResolver, IRules
@@ -42,8 +38,7 @@ from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.streams import IStream
-from tests.sockets.streams import FakeFar
-from tests.sockets.wires import FarEnd, free_port, until
+from tests.sockets.wires import until
 from tests.support.providers import (
     Allow,
     FakeCommand,
@@ -54,122 +49,9 @@ from tests.support.providers import (
     begin_dial,
 )
 from tests.support.reactor import FakeReactor
-from tests.support.transports import (
-    CLIENT,
-    FakeTransport,
-    fake_stream,
-    join,
-)
+from tests.support.transports import CLIENT
 
-MUCH = bytes(8 << 20)
-"""More than every buffer between two sockets holds."""
-
-
-class Plain(Protocol):
-    """Records its events."""
-
-    def __init__(self) -> None:
-        self.octets = b""
-        self.events: list[str] = []
-        self.reason: Failure | None = None
-
-    @override
-    def connectionMade(self) -> None:
-        self.events.append("made")
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        self.octets += data
-
-    @override
-    def connectionLost(self, reason: Failure) -> None:
-        self.events.append("lost")
-        self.reason = reason
-
-
-@implementer(IHalfCloseableProtocol)
-class Halves(Plain):
-    """The same, told of each direction."""
-
-    def readConnectionLost(self) -> None:
-        self.events.append("read ended")
-
-    def writeConnectionLost(self) -> None:
-        self.events.append("write ended")
-
-
-# ---------------------------------------------------------------- streams
-
-
-def test_the_far_end_s_end_is_all_for_a_protocol_without_halves() -> None:
-    reactor, protocol = FakeReactor(), Plain()
-    transport = FakeTransport(reactor).connect(protocol)
-    transport.loseWriteConnection()
-    reactor.turn()
-    assert (transport.far_sees, protocol.events) == ("end", ["made"])
-    transport.deliver_end()
-    assert protocol.events == ["made", "lost"]
-
-
-def test_a_fake_transport_remembers_what_was_asked_of_it() -> None:
-    reactor = FakeReactor()
-    stream, transport = fake_stream(reactor, window=3)
-    assert verifyObject(IStream, stream)
-    transport.write(b"octets")
-    reactor.turn()
-    assert (transport.value(), transport.unsent, transport.window) == (b"oct", 3, 0)
-    transport.clear()
-    transport.accept(2)
-    assert (transport.value(), transport.unsent, transport.window) == (b"et", 1, 0)
-    transport.accept()
-    assert (transport.value(), transport.unsent, transport.window) == (b"ets", 0, None)
-    transport.accept(5)
-    assert transport.window is None
-    transport.pauseProducing()
-    assert transport.calls == ["write", "pauseProducing"]
-    assert not transport.is_reading
-
-
-@pytest.mark.parametrize("how", ["end", "close", "abort"])
-def test_joined_transports_are_one_connection(how: str) -> None:
-    reactor = FakeReactor()
-    one, other = Halves(), Halves()
-    join(FakeTransport(reactor).connect(one), FakeTransport(reactor).connect(other))
-    one.transport.write(b"there")
-    other.transport.write(b"back")
-    reactor.turn()
-    assert (one.octets, other.octets) == (b"back", b"there")
-    {
-        "end": one.transport.loseWriteConnection,
-        "close": one.transport.loseConnection,
-        "abort": one.transport.abortConnection,
-    }[how]()
-    reactor.turn()
-    assert other.events == ["made", "lost" if how == "abort" else "read ended"]
-    assert one.events == ["made", "write ended" if how == "end" else "lost"]
-
-
-# ---------------------------------------------------------------- ports
-
-
-class Datagrams(DatagramProtocol):
-    """Records its events."""
-
-    def __init__(self) -> None:
-        self.received: list[tuple[bytes, Any]] = []
-        self.events: list[str] = []
-
-    @override
-    def startProtocol(self) -> None:
-        self.events.append("started")
-
-    @override
-    def stopProtocol(self) -> None:
-        self.events.append("stopped")
-
-    @override
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self.received.append((datagram, addr))
+TARGET = Address("192.0.2.80", 80)
 
 
 class World:
@@ -201,164 +83,29 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(FakeReactor() if request.param == "fake" else reactor)
 
 
-@pytest.mark.parametrize(
-    ("interface", "host", "kind"),
-    [
-        ("127.0.0.1", "127.0.0.1", IPv4Address),
-        ("::1", "::1", IPv6Address),
-        ("", "0.0.0.0", IPv4Address),
-    ],
-)
-@pytest_twisted.ensureDeferred
-async def test_a_tcp_port_is_where_it_was_asked_for(
-    world: World, interface: str, host: str, kind: Any
-) -> None:
-    """Its factory is started and stopped with it."""
-    assert verifyObject(IReactorTCP, world.reactor)
-    factory, events = Factory(), []
-    factory.startFactory = lambda: events.append("started")
-    factory.stopFactory = lambda: events.append("stopped")
-    port = world.reactor.listenTCP(0, factory, interface=interface)
-    assert verifyObject(IListeningPort, port)
-    where = port.getHost()
-    assert (type(where), where.type, where.host, where.port > 0) == (kind, "TCP", host, True)
-    assert events == ["started"]
-    await world.stopped(port)
-    assert events == ["started", "stopped"]
+# ---------------------------------------------------------------- TCP
 
 
-@pytest.mark.parametrize("is_refused", [False, True])
-@pytest_twisted.ensureDeferred
-async def test_a_client_that_connects_gets_a_protocol_or_is_closed(
-    world: World, is_refused: bool
-) -> None:
-    protocol, factory = Halves(), Factory()
-    factory.buildProtocol = lambda addr: None if is_refused else protocol
-    port = world.reactor.listenTCP(0, factory, interface="127.0.0.1")
-    where = port.getHost()
-    far = dial(world, port)
-    if is_refused:
-        await world.until(lambda: far.sees_now() == "end")
-    else:
-        await world.until(lambda: protocol.transport)
-        assert protocol.transport.getHost() == where
-    await world.stopped(port)
-    with pytest.raises(builtins.ConnectionRefusedError):
-        dial(world, port, where)
-    if not is_refused:
-        assert protocol.events == ["made"]
-        protocol.transport.loseConnection()
-        await world.until(lambda: protocol.events == ["made", "lost"])
-    far.close()
+class Noted(Protocol):
+    """Notes its events."""
 
+    def __init__(self) -> None:
+        self.events: list[str] = []
 
-def dial(world: World, port: Any, where: Any = None) -> Any:
-    """A client of *port*: its far end."""
-    if world.is_fake:
-        far = FakeFar(port.connect())
-        far.close = lambda: None
-        return far
-    where = where or port.getHost()
-    return FarEnd(socket.create_connection((where.host, where.port)))
+    @override
+    def connectionMade(self) -> None:
+        self.events.append("made")
 
-
-@pytest.mark.parametrize("kind", ["TCP", "UDP"])
-@pytest_twisted.ensureDeferred
-async def test_a_taken_port_cannot_be_listened_on(world: World, kind: str) -> None:
-    def listen(port: int) -> Any:
-        if kind == "TCP":
-            return world.reactor.listenTCP(port, Factory(), interface="127.0.0.1")
-        return world.reactor.listenUDP(port, Datagrams(), interface="127.0.0.1")
-
-    first = listen(0)
-    number = first.getHost().port
-    if world.is_fake:
-        world.reactor.taken_ports.add(number)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # Twisted forgets to close the socket
-        with pytest.raises(CannotListenError) as caught:
-            listen(number)
-        assert caught.value.port == number
-        assert caught.value.interface == "127.0.0.1"
-        assert caught.value.socketError.errno == errno.EADDRINUSE
-        del caught
-        gc.collect()
-    await world.stopped(first)
-
-
-@pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
-@pytest_twisted.ensureDeferred
-async def test_datagrams_go_both_ways(world: World, loopback: str) -> None:
-    assert verifyObject(IReactorUDP, world.reactor)
-    one, other = Datagrams(), Datagrams()
-    ports = [world.reactor.listenUDP(0, each, interface=loopback) for each in (one, other)]
-    assert (ports[0].getHost().type, ports[0].getHost().host) == ("UDP", loopback)
-    one.transport.write(b"datagram", (loopback, ports[1].getHost().port))
-    if world.is_fake:
-        [(datagram, addr)] = ports[0].written
-        assert addr == (loopback, ports[1].getHost().port)
-        ports[1].receive(datagram, (loopback, ports[0].getHost().port))
-    await world.until(
-        lambda: other.received == [(b"datagram", (loopback, ports[0].getHost().port))]
-    )
-    for port in ports:
-        await world.stopped(port)
-    assert one.events == other.events == ["started", "stopped"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_datagram_longer_than_the_port_reads_is_cut(world: World) -> None:
-    protocol = Datagrams()
-    port = world.reactor.listenUDP(0, protocol, interface="127.0.0.1", maxPacketSize=4)
-    assert port.maxPacketSize == 4
-    if world.is_fake:
-        port.receive(b"datagram", ("127.0.0.1", 9))
-    else:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"datagram", ("127.0.0.1", port.getHost().port))
-            await until(lambda: protocol.received)
-    assert protocol.received[0][0] == b"data"
-    await world.stopped(port)
-
-
-@pytest.mark.parametrize(
-    ("interface", "wrong"),
-    [("127.0.0.1", "::1"), ("::1", "127.0.0.1"), ("127.0.0.1", "localhost")],
-)
-@pytest_twisted.ensureDeferred
-async def test_datagrams_go_to_literals_of_the_port_s_family_only(
-    world: World, interface: str, wrong: str
-) -> None:
-    port = world.reactor.listenUDP(0, Datagrams(), interface=interface)
-    with pytest.raises(InvalidAddressError):
-        port.write(b"datagram", (wrong, 9))
-    await world.stopped(port)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_port_that_stops_receives_nothing(world: World) -> None:
-    protocol = Datagrams()
-    port = world.reactor.listenUDP(0, protocol, interface="127.0.0.1")
-    number = port.getHost().port
-    stopping = port.stopListening()
-    if world.is_fake:
-        port.receive(b"datagram", ("127.0.0.1", 9))
-        world.reactor.turn()
-    else:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"datagram", ("127.0.0.1", number))
-    await stopping
-    assert protocol.received == []
-
-
-# ---------------------------------------------------------------- connectors
+    @override
+    def connectionLost(self, reason: Failure) -> None:
+        self.events.append("lost")
 
 
 class Outgoing(ClientFactory):
-    """Records how an attempt goes."""
+    """Notes how an attempt goes."""
 
     def __init__(self) -> None:
-        self.made = Halves()
+        self.made = Noted()
         self.events: list[str] = []
         self.reason: Failure | None = None
 
@@ -367,7 +114,7 @@ class Outgoing(ClientFactory):
         self.events.append("started")
 
     @override
-    def buildProtocol(self, addr: Any) -> Halves:
+    def buildProtocol(self, addr: Any) -> Noted:
         self.events.append("connected")
         return self.made
 
@@ -377,94 +124,142 @@ class Outgoing(ClientFactory):
         self.reason = reason
 
 
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
 @pytest_twisted.ensureDeferred
-async def test_an_attempt_that_succeeds(world: World) -> None:
-    far = Halves()
-    port = world.reactor.listenTCP(0, Factory.forProtocol(lambda: far), interface="127.0.0.1")
-    factory = Outgoing()
-    connector = world.reactor.connectTCP(
-        "127.0.0.1", port.getHost().port, factory, bindAddress=("127.0.0.1", 0)
-    )
+async def test_a_port_is_listened_on_connected_to_and_closed(world: World, loopback: str) -> None:
+    """The factory of a port is started and stopped with it."""
+    reactor = world.reactor
+    assert verifyObject(IReactorTCP, reactor)
+    factory, events = Factory.forProtocol(Noted), []
+    factory.startFactory = lambda: events.append("started")
+    factory.stopFactory = lambda: events.append("stopped")
+    port = reactor.listenTCP(0, factory, interface=loopback)
+    assert verifyObject(IListeningPort, port)
+    where = port.getHost()
+    assert (where.type, where.host, where.port > 0) == ("TCP", loopback, True)
+
+    one = Outgoing()
+    connector = reactor.connectTCP(loopback, where.port, one, bindAddress=(loopback, 0))
     assert verifyObject(IConnector, connector)
-    assert factory.events == ["started"]
-    assert connector.getDestination() == port.getHost()
+    assert (one.events, connector.getDestination()) == (["started"], where)
     if world.is_fake:
         connector.succeed()
-    await world.until(lambda: factory.events == ["started", "connected"])
-    await world.until(lambda: factory.made.events == ["made"])
-    assert connector.state == "connected"
-    assert factory.made.transport.getPeer() == port.getHost()
-    assert factory.made.transport.getHost().host == "127.0.0.1"
-    factory.made.transport.loseConnection()
-    await world.until(lambda: factory.made.events == ["made", "lost"])
+    await world.until(lambda: one.made.events == ["made"])
+    assert (one.events, connector.state) == (["started", "connected"], "connected")
+    transport: Any = one.made.transport
+    assert (transport.getPeer(), transport.getHost().host) == (where, loopback)
+    transport.loseConnection()
+    await world.until(lambda: one.made.events == ["made", "lost"])
     await world.stopped(port)
+    assert events == ["started", "stopped"]
 
-
-@pytest.mark.parametrize("error", [ConnectionRefusedError, TimeoutError, UserError])
-@pytest_twisted.ensureDeferred
-async def test_an_attempt_that_fails(world: World, error: type[Exception]) -> None:
-    """It is refused, or takes too long at a listener whose queue is full, or is given up: then at once, and once."""
-    factory = Outgoing()
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen(0)
-        with socket.create_connection(silent.getsockname()):
-            where = (
-                ("127.0.0.1", free_port()) if error is not TimeoutError else silent.getsockname()
-            )
-            seconds = 0.01 if error is TimeoutError else 30
-            connector = world.reactor.connectTCP(*where, factory, timeout=seconds)
-            if error is UserError:
-                connector.stopConnecting()
-                assert factory.events == ["started", "failed"]
-                with pytest.raises(NotConnectingError):
-                    connector.stopConnecting()
-            elif error is ConnectionRefusedError and world.is_fake:
-                connector.fail(ConnectionRefusedError())
-            elif world.is_fake:
-                world.reactor.advance(0.01)
-            await world.until(lambda: factory.events == ["started", "failed"])
-    assert factory.reason.check(error)
+    late = Outgoing()
+    connector = reactor.connectTCP(loopback, where.port, late)
+    if world.is_fake:
+        connector.fail(ConnectionRefusedError())
+    await world.until(lambda: late.events == ["started", "failed"])
+    assert late.reason is not None
+    assert late.reason.check(ConnectionRefusedError)
     assert connector.state == "disconnected"
 
 
-# ---------------------------------------------------------------- names
+@pytest_twisted.ensureDeferred
+async def test_an_attempt_is_given_up_at_once_and_once(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        factory = Outgoing()
+        connector = world.reactor.connectTCP(*silent.getsockname(), factory)
+        connector.stopConnecting()
+    assert factory.events == ["started", "failed"]
+    assert factory.reason is not None
+    assert factory.reason.check(UserError)
+    with pytest.raises(NotConnectingError):
+        connector.stopConnecting()
 
 
-class Found:
-    """An IResolutionReceiver that records its events."""
+@pytest.mark.parametrize("kind", ["TCP", "UDP"])
+@pytest_twisted.ensureDeferred
+async def test_a_taken_port_cannot_be_listened_on(world: World, kind: str) -> None:
+    def listen(port: int) -> Any:
+        listener = getattr(world.reactor, f"listen{kind}")
+        return listener(port, Factory() if kind == "TCP" else Datagrams(), interface="127.0.0.1")
+
+    first = listen(0)
+    number = first.getHost().port
+    if world.is_fake:
+        world.reactor.taken_ports.add(number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Twisted forgets to close the socket
+        with pytest.raises(CannotListenError) as caught:
+            listen(number)
+        assert (caught.value.port, caught.value.interface) == (number, "127.0.0.1")
+        assert caught.value.socketError.errno == errno.EADDRINUSE
+        del caught
+        gc.collect()
+    await world.stopped(first)
+
+
+# ---------------------------------------------------------------- UDP
+
+
+class Datagrams(DatagramProtocol):
+    """Notes what it gets, and its events."""
 
     def __init__(self) -> None:
-        self.events: list[Any] = []
+        self.received: list[tuple[bytes, Any]] = []
+        self.events: list[str] = []
 
-    def resolutionBegan(self, resolutionInProgress: Any) -> None:
-        self.events.append("began")
+    @override
+    def startProtocol(self) -> None:
+        self.events.append("started")
 
-    def addressResolved(self, address: Any) -> None:
-        self.events.append(address.host)
+    @override
+    def stopProtocol(self) -> None:
+        self.events.append("stopped")
 
-    def resolutionComplete(self) -> None:
-        self.events.append("complete")
-
-
-def test_a_lookup_tells_its_addresses_in_order() -> None:
-    lookup = FakeLookup({"known.example": ["192.0.2.1", "2001:db8::1"], "unknown.example": []})
-    assert verifyObject(IHostnameResolver, lookup)
-    for name, told in (("known", ["192.0.2.1", "2001:db8::1"]), ("unknown", [])):
-        found = Found()
-        lookup.resolveHostName(found, f"{name}.example")
-        assert found.events == ["began", *told, "complete"]
+    @override
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.received.append((datagram, addr))
 
 
-def fake_resolver() -> tuple[IResolver, Callable[..., None]]:
-    resolver = FakeResolver()
-    return resolver, resolver.answer
+@pytest.mark.parametrize(
+    ("loopback", "wrong"), [("127.0.0.1", ["::1", "localhost"]), ("::1", ["127.0.0.1"])]
+)
+@pytest_twisted.ensureDeferred
+async def test_datagrams_go_to_literals_of_the_port_s_family_as_long_as_it_is_open(
+    world: World, loopback: str, wrong: list[str]
+) -> None:
+    """What is longer than the port reads is cut."""
+    assert verifyObject(IReactorUDP, world.reactor)
+    one, other = Datagrams(), Datagrams()
+    ports = [
+        world.reactor.listenUDP(0, each, interface=loopback, maxPacketSize=4)
+        for each in (one, other)
+    ]
+    source, target = ((port.getHost().host, port.getHost().port) for port in ports)
+    assert (ports[0].getHost().type, source[0]) == ("UDP", loopback)
+    for host in wrong:
+        with pytest.raises(InvalidAddressError):
+            ports[0].write(b"datagram", (host, 9))
+
+    def send() -> None:
+        ports[0].write(b"datagram", target)
+        if world.is_fake:
+            assert ports[0].written[-1] == (b"datagram", target)
+            ports[1].receive(b"datagram", source)
+
+    send()
+    await world.until(lambda: other.received == [(b"data", source)])
+    stopping = ports[1].stopListening()
+    send()
+    if world.is_fake:
+        world.reactor.turn()
+    await stopping
+    await world.stopped(ports[0])
+    assert len(other.received) == 1
+    assert one.events == other.events == ["started", "stopped"]
 
 
-def real_resolver() -> tuple[IResolver, Callable[..., None]]:
-    lookup = FakeLookup()
-    resolver = Resolver(FakeReactor(), lookup=lookup)
-    return resolver, lambda name, hosts=(): lookup.answer(name.decode(), hosts)
+# ---------------------------------------------------------------- names and dialling
 
 
 def outcome(deferred: Deferred[Any]) -> list[Any]:
@@ -474,94 +269,66 @@ def outcome(deferred: Deferred[Any]) -> list[Any]:
     return given
 
 
-@pytest.fixture(params=[fake_resolver, real_resolver])
-def resolver(request: pytest.FixtureRequest) -> tuple[Any, Callable[..., None]]:
-    return request.param()
+def fake_resolver() -> tuple[IResolver, Callable[..., None]]:
+    resolver = FakeResolver()
+    return resolver, resolver.answer
 
 
-def test_a_name_has_addresses(resolver: Any) -> None:
-    resolver, answer = resolver
+def real_resolver() -> tuple[IResolver, Callable[..., None]]:
+    lookup = FakeLookup()
+    assert verifyObject(IHostnameResolver, lookup)
+    resolver = Resolver(FakeReactor(), lookup=lookup)
+    return resolver, lambda name, hosts=(): lookup.answer(name.decode(), hosts)
+
+
+@pytest.mark.parametrize("make", [fake_resolver, real_resolver])
+def test_a_name_has_addresses_or_is_unknown_or_is_forgotten(make: Any) -> None:
+    resolver, answer = make()
     assert verifyObject(IResolver, resolver)
-    one, other = (
-        outcome(resolver.resolve(b"one.example", CLIENT.host)),
-        outcome(resolver.resolve(b"other", CLIENT.host)),
-    )
-    answer(b"one.example", ["2001:db8::1", "192.0.2.1"])
-    assert (one, other) == ([("2001:db8::1", "192.0.2.1")], [])
-
-
-def test_an_unknown_name_fails(resolver: Any) -> None:
-    resolver, answer = resolver
-    unknown = outcome(resolver.resolve(b"unknown.example", CLIENT.host))
-    answer(b"unknown.example")
+    waits = [resolver.resolve(name, CLIENT.host) for name in (b"known", b"unknown", b"left", b"x")]
+    known, unknown, left, other = map(outcome, waits)
+    answer(b"known", ["2001:db8::1", "192.0.2.1"])
+    assert (known, unknown, other) == ([("2001:db8::1", "192.0.2.1")], [], [])
+    answer(b"unknown")
     assert unknown[0].check(DNSLookupError)
+    waits[2].cancel()
+    answer(b"left", ["192.0.2.1"])
+    assert [each.check(CancelledError) for each in left] == [CancelledError]
 
 
-def test_a_cancelled_name_is_forgotten(resolver: Any) -> None:
-    resolver, answer = resolver
-    wait = resolver.resolve(b"one.example", CLIENT.host)
-    given = outcome(wait)
-    wait.cancel()
-    assert given[0].check(CancelledError)
-    answer(b"one.example", ["192.0.2.1"])
-    assert len(given) == 1
-
-
-# ---------------------------------------------------------------- dialling
-
-
-class Dialling:
-    """A dialer, and how its latest attempt goes on."""
-
-    def __init__(self, dialer: Any, succeed: Any, fail: Any) -> None:
-        self.dialer, self.succeed, self.fail = dialer, succeed, fail
-
-
-def fake_dialer() -> Dialling:
+def fake_dialer() -> tuple[Any, Any, Any]:
     dialer = FakeDialer(FakeReactor())
-    return Dialling(dialer, dialer.succeed, dialer.fail)
+    return dialer, dialer.succeed, dialer.fail
 
 
-def real_dialer() -> Dialling:
+def real_dialer() -> tuple[Any, Any, Any]:
+    """Of :class:`DirectDialer`, how its latest attempt goes on is the reactor's."""
     reactor = FakeReactor()
     dialer = DirectDialer(reactor, FakeResolver())
-    return Dialling(
+    return (
         dialer,
         lambda: reactor.connectors[-1].succeed(),  # noqa: PLW0108 - it is not there yet
         lambda error: reactor.connectors[-1].fail(error),  # noqa: PLW0108
     )
 
 
-@pytest.fixture(params=[fake_dialer, real_dialer])
-def dialling(request: pytest.FixtureRequest) -> Dialling:
-    return request.param()
-
-
-TARGET = Address("192.0.2.80", 80)
-
-
-def test_a_dial_that_succeeds_gives_a_stream_without_receiver(dialling: Dialling) -> None:
-    assert verifyObject(IDialer, dialling.dialer)
-    given = outcome(begin_dial(dialling.dialer, TARGET))
+@pytest.mark.parametrize("make", [fake_dialer, real_dialer])
+def test_a_dial_gives_a_stream_without_receiver_or_fails_or_is_cancelled(make: Any) -> None:
+    dialer, succeed, fail = make()
+    assert verifyObject(IDialer, dialer)
+    given = outcome(begin_dial(dialer, TARGET))
     assert given == []
-    transport = dialling.succeed()
+    transport = succeed()
     [stream] = given
     assert verifyObject(IStream, stream)
-    assert (stream.transport, stream.receiver) == (transport, None)
-    assert transport.connected
-
-
-def test_a_dial_that_fails(dialling: Dialling) -> None:
-    given = outcome(begin_dial(dialling.dialer, TARGET))
-    dialling.fail(ConnectionRefusedError())
-    assert given[0].check(ConnectionRefusedError)
-
-
-def test_a_dial_that_is_cancelled(dialling: Dialling) -> None:
-    began = begin_dial(dialling.dialer, TARGET)
-    given = outcome(began)
+    assert (stream.transport, stream.receiver, transport.connected) == (transport, None, True)
+    failed = outcome(begin_dial(dialer, TARGET))
+    fail(ConnectionRefusedError())
+    assert failed[0].check(ConnectionRefusedError)
+    began = begin_dial(dialer, TARGET)
+    left = outcome(began)
     began.cancel()
-    assert given[0].check(CancelledError)
+    assert left[0].check(CancelledError)
 
 
 @pytest.mark.parametrize(
