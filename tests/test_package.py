@@ -20,13 +20,11 @@ def test_there_is_no_other_name() -> None:
         socks5.Proxy  # noqa: B018
 
 
-def test_the_package_alone_imports_nothing() -> None:
-    code = "import sys, socks5; print(any(name.startswith('twisted') for name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
-
-
-def test_a_program_that_listens_has_nothing_of_the_command_line() -> None:
-    code = "import sys, socks5; socks5.listen; print('socks5.app' in sys.modules)"
+@pytest.mark.parametrize(
+    ("used", "spared"), [("socks5", "twisted"), ("socks5.listen", "socks5.app")]
+)
+def test_what_is_used_imports_nothing_of_what_is_not(used: str, spared: str) -> None:
+    """The package alone, and what a program without a command line begins with."""
+    code = f"import sys, socks5; {used}; print(any(n.startswith({spared!r}) for n in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
