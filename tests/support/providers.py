@@ -18,7 +18,7 @@ from zope.interface import implementer
 from socks5.access import ALLOWED, Access, IUser, Reason, SessionInfo, Verdict
 from socks5.auth import User
 from socks5.interfaces import IAccessLog, ICommand, IDatagrams, IResolver, IRules, ISession, Judge
-from socks5.logins import IAuthenticator
+from socks5.logins import IAuthenticator, IBans
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Credentials, Method
@@ -256,6 +256,22 @@ class Logins:
 
     def refuse(self, error: Exception | None = None) -> None:
         self._verdict.errback(error or UnauthorizedLogin())
+
+
+@implementer(IBans)
+class FakeBans:
+    """Bans made of one function, which let no answer wait. ``told`` holds of what they were told."""
+
+    def __init__(self, decide: Callable[[str], Any] = lambda client: False) -> None:
+        self.is_banned = decide
+        self.told: list[str] = []
+
+    def failed(self, client: str, is_judged: bool = True) -> float:
+        self.told.append("failed")
+        return 0.0
+
+    def succeeded(self, client: str) -> None:
+        self.told.append("succeeded")
 
 
 class Begun(dict[int, Any]):
