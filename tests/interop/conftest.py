@@ -83,14 +83,6 @@ def web6(ipv6: None) -> Iterator[Web]:
 
 
 @pytest.fixture
-def localhost_web() -> Iterator[Web]:
-    """A web server where a program gets to that resolves "localhost" itself."""
-    host = socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)[0][4][0]
-    with Web(str(host)) as server, serving(server):
-        yield server
-
-
-@pytest.fixture
 def echo() -> Iterator[Echo]:
     """A UDP server on 127.0.0.1 that sends everything back."""
     with Echo() as server, serving(server):

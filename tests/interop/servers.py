@@ -5,7 +5,7 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer, UDPServer
@@ -118,10 +118,9 @@ class Echo(UDPServer):
 
     max_packet_size = 65535
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    def __init__(self) -> None:
         self.senders: set[tuple[str, int]] = set()
-        super().__init__((host, 0), _EchoHandler)
+        super().__init__(("127.0.0.1", 0), _EchoHandler)
 
 
 class _FTPHandler(StreamRequestHandler):
@@ -131,74 +130,43 @@ class _FTPHandler(StreamRequestHandler):
     server: "FTP"
 
     def handle(self) -> None:
+        said = {"USER": "230 logged in", "TYPE": "200 so be it", "PWD": '257 "/"'}
         self._say("220 ready")
         for line in self.rfile:
             verb, _, argument = line.decode().strip().partition(" ")
-            self.server.verbs.append(verb)
-            method = getattr(self, f"_{verb.lower()}", None)
-            self._say("502 not implemented") if method is None else method(argument)
+            if verb == "RETR":
+                self._send()
+            elif verb == "EPRT":
+                _, _, host, port, _ = argument.split("|")
+                self.address = (host, int(port))
+                self._say("200 so be it")
+            else:
+                self._say(said.get(verb, "502 not implemented"))
 
     def _say(self, line: str) -> None:
         self.wfile.write(f"{line}\r\n".encode())
 
-    def _user(self, name: str) -> None:
-        self._say("230 logged in")
-
-    def _type(self, kind: str) -> None:
-        self._say("200 so be it")
-
-    def _pwd(self, _: str) -> None:
-        self._say('257 "/"')
-
-    def _abor(self, _: str) -> None:
-        self._say("226 nothing was under way")
-
-    def _eprt(self, argument: str) -> None:
-        _, _, host, port, _ = argument.split("|")
-        self.address = (host, int(port))
-        self._say("200 so be it")
-
-    def _port(self, argument: str) -> None:
-        numbers = argument.split(",")
-        self.address = (".".join(numbers[:4]), int(numbers[4]) * 256 + int(numbers[5]))
-        self._say("200 so be it")
-
-    def _retr(self, name: str) -> None:
-        with self._data() as connection:
-            connection.sendall(self.server.files[name])
-        self._say("226 sent")
-
-    def _stor(self, name: str) -> None:
-        with self._data() as connection:
-            self.server.files[name] = receive_all(connection)
-        self._say("226 stored")
-
-    def _data(self) -> socket.socket:
-        """The data connection, from the address that the control connection reached."""
+    def _send(self) -> None:
+        """Over a data connection from the address that the control connection reached."""
         self._say("150 here it comes")
-        self.server.before_data(self.address)
         source = (self.connection.getsockname()[0], 0)
-        connection = socket.create_connection(self.address, SECONDS, source)
-        self.server.data_addresses.append(text(connection.getsockname()))
-        return connection
+        with socket.create_connection(self.address, SECONDS, source) as connection:
+            self.server.data_addresses.append(text(connection.getsockname()))
+            connection.sendall(self.server.file)
+        self._say("226 sent")
 
 
 class FTP(ThreadingTCPServer):
-    """An FTP server that knows active mode only.
+    """An FTP server that has one *file*, and knows active mode only.
 
-    :ivar files: octets by name.
-    :ivar verbs: the commands it got.
     :ivar data_addresses: where its data connections came from.
-    :ivar before_data: called with the client's data address before it is connected to.
     """
 
     daemon_threads = True
 
-    def __init__(self, host: str) -> None:
-        self.files: dict[str, bytes] = {}
-        self.verbs: list[str] = []
+    def __init__(self, host: str, file: bytes) -> None:
+        self.file = file
         self.data_addresses: list[str] = []
-        self.before_data: Callable[[tuple[str, int]], None] = lambda address: None
         super().__init__((host, 0), _FTPHandler)
 
     @property

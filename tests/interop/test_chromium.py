@@ -1,9 +1,6 @@
 """A browser: a page and what belongs to it, all through the proxy."""
 
-import json
 from pathlib import Path
-
-import pytest
 
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, succeed
@@ -27,16 +24,15 @@ OPTIONS = (
 
 PAGE = b"""<!DOCTYPE html><title>A page</title>
 <link rel="stylesheet" href="/style.css">
-<img src="/picture.svg" onload="document.body.dataset.width = this.width">
 <p id="words">The script did not run.</p><script src="/script.js"></script>
 """
 
 SCRIPT = b"""
 const request = new XMLHttpRequest();
-request.open("GET", "/data.json", false);
+request.open("GET", "/data.txt", false);
 request.send();
 const words = document.getElementById("words");
-words.textContent = "The answer is " + JSON.parse(request.responseText).answer;
+words.textContent = "The answer is " + request.responseText;
 words.dataset.colour = getComputedStyle(words).color;
 """
 
@@ -44,33 +40,25 @@ PAGES = {
     "/page": ("text/html", PAGE),
     "/script.js": ("text/javascript", SCRIPT),
     "/style.css": ("text/css", b"p { color: rgb(1, 2, 3) }"),
-    "/picture.svg": (
-        "image/svg+xml",
-        b'<svg xmlns="http://www.w3.org/2000/svg" width="31" height="17"/>',
-    ),
-    "/data.json": ("application/json", json.dumps({"answer": 42}).encode()),
+    "/data.txt": ("text/plain", b"42"),
 }
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_page_with_everything(
-    start_proxy: StartProxy, web: Web, tmp_path: Path, host: str
-) -> None:
+def test_a_page_with_everything(start_proxy: StartProxy, web: Web, tmp_path: Path) -> None:
     chromium = require_program("chromium", "chromium-browser", "google-chrome")
     # It asks for its maker's hosts too, whatever the options say: these are to get no answer.
     proxy = start_proxy(command=LOOPBACK_ONLY)
     web.pages.update(PAGES)
     place = (f"--user-data-dir={tmp_path / 'profile'}", f"--proxy-server=socks5://{proxy.url}")
-    url = f"http://{host}:{web.port}/page"
+    url = f"http://localhost:{web.port}/page"
     seen = succeed(chromium, *OPTIONS, *place, url, env={"HOME": str(tmp_path)}, seconds=60)
     assert b"The answer is 42" in seen
     assert b'data-colour="rgb(1, 2, 3)"' in seen
-    assert b'data-width="31"' in seen
     assert {path for path, _ in web.requests} >= PAGES.keys()
     assert web.clients
 
     def bounds() -> set[str | None]:
         """Where the proxy's connections to the page's server came from, as it says."""
-        return {each.bound for each in proxy.records if each.target == f"{host}:{web.port}"}
+        return {each.bound for each in proxy.records if each.target == f"localhost:{web.port}"}
 
     poll(lambda: bounds() >= web.clients, "the access log has every connection")

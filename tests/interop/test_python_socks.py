@@ -15,8 +15,6 @@ from tests.interop.proxy import Proxy
 from tests.interop.ruled import LOOPBACK_ONLY
 from tests.interop.servers import SECONDS, Web, fetch
 
-AUTH = ("--auth", "memory:anna:secret")
-
 Connect = Callable[..., socket.socket]
 
 
@@ -38,46 +36,36 @@ def _asyncio(proxy: Proxy, host: str, port: int, **options: object) -> socket.so
     return connected
 
 
-@pytest.fixture(params=[_blocking, _asyncio], ids=["blocking", "asyncio"])
-def connect(request: pytest.FixtureRequest) -> Connect:
-    """Connects to a host and a port through a proxy."""
-    return request.param
+both = pytest.mark.parametrize("connect", [_blocking, _asyncio], ids=["blocking", "asyncio"])
 
 
-@pytest.mark.parametrize(("rdns", "target"), [(True, "localhost"), (False, "127.0.0.1")])
-def test_a_name_is_resolved_where_the_client_says(
-    connect: Connect, rdns: bool, target: str, proxy: Proxy, web: Web
-) -> None:
-    # It takes IPv4 addresses first.
-    with connect(proxy, "localhost", web.port, rdns=rdns) as connection:
-        assert fetch(connection) == b"a page"
-    session = proxy.session()
-    assert session.target == f"{target}:{web.port}"
-    assert {session.bound} == web.clients
+@both
+def test_a_page_with_user_and_password(connect: Connect, start_proxy: StartProxy, web: Web) -> None:
+    """By a name that is resolved where the client says; it takes IPv4 addresses first."""
+    proxy = start_proxy("--auth", "memory:anna:secret")
+    for rdns in (True, False):
+        login = {"username": "anna", "password": "secret", "rdns": rdns}
+        with connect(proxy, "localhost", web.port, **login) as connection:
+            assert fetch(connection) == b"a page"
+    sessions = proxy.sessions(2)
+    assert [each.target for each in sessions] == [
+        f"{host}:{web.port}" for host in ("localhost", "127.0.0.1")
+    ]
+    assert {each.bound for each in sessions} == web.clients
+    assert {each.user for each in sessions} == {"anna"}
 
 
-def test_user_and_password(connect: Connect, start_proxy: StartProxy, web: Web) -> None:
-    proxy = start_proxy(*AUTH)
-    login = {"username": "anna", "password": "secret"}
-    with connect(proxy, "127.0.0.1", web.port, **login) as connection:
-        assert fetch(connection) == b"a page"
-    session = proxy.session()
-    assert session.user == "anna"
-    assert {session.bound} == web.clients
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "host.test"])
-def test_a_target_that_the_rules_forbid(
-    connect: Connect, start_proxy: StartProxy, host: str
-) -> None:
+@both
+def test_a_target_that_the_rules_forbid(connect: Connect, start_proxy: StartProxy) -> None:
     proxy = start_proxy(command=LOOPBACK_ONLY)
-    with pytest.raises(ProxyError, match="not allowed") as caught:
-        connect(proxy, host, 80)
-    assert caught.value.error_code == 2
-    session = proxy.session()
-    assert (session.target, session.reply) == (f"{host}:80", 2)
+    for host in ("192.0.2.1", "host.test"):
+        with pytest.raises(ProxyError, match="not allowed") as caught:
+            connect(proxy, host, 80)
+        assert caught.value.error_code == 2
+    assert [each.reply for each in proxy.sessions(2)] == [2, 2]
 
 
+@both
 def test_a_command_that_is_not_served(connect: Connect, start_proxy: StartProxy, web: Web) -> None:
     proxy = start_proxy("--commands", "bind,udp")
     with pytest.raises(ProxyError, match="not supported") as caught:
