@@ -1,9 +1,10 @@
 """The command line: what every option becomes, what is refused and with which words, what is served."""
 
 import io
+import re
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,23 +28,8 @@ from socks5.net.haproxy import HeaderFactory
 from socks5.protocol.messages import Command, Credentials, Method
 from socks5.protocol.networks import Networks
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from tests.support.options import parse, refusal
 from tests.support.values import settings_and_capacity
-
-
-def parse(*arguments: str) -> Options:
-    options = Options()
-    options.parseOptions(arguments)
-    return options
-
-
-def refusal(*arguments: str) -> str:
-    """The one sentence that these options are refused with."""
-    with pytest.raises(usage.UsageError) as raised:
-        parse(*arguments)
-    sentence = str(raised.value)
-    assert "\n" not in sentence
-    return sentence
-
 
 # ---------------------------------------------------------------- what the options become
 
@@ -53,9 +39,7 @@ def test_without_options_the_settings_are_the_defaults() -> None:
 
 
 SETTINGS = [
-    (["--commands", "connect"], {"commands": frozenset({Command.CONNECT})}),
     (["--commands", "udp,bind"], {"commands": frozenset({Command.UDP_ASSOCIATE, Command.BIND})}),
-    (["--outgoing", "192.0.2.1"], {"outgoing": PerFamily("192.0.2.1", None)}),
     (
         ["--outgoing", "2001:db8::1", "--outgoing", "192.0.2.1"],
         {"outgoing": PerFamily("192.0.2.1", "2001:db8::1")},
@@ -68,16 +52,13 @@ SETTINGS = [
         ["--outgoing-family", "ipv4", "--outgoing", "192.0.2.1"],
         {"outgoing_family": OutgoingFamily.IPV4, "outgoing": PerFamily("192.0.2.1")},
     ),
-    (["--advertise", "203.0.113.7"], {"advertise": PerFamily("203.0.113.7", None)}),
     (
         ["--advertise", "203.0.113.7", "--advertise", "2001:db8::7"],
         {"advertise": PerFamily("203.0.113.7", "2001:db8::7")},
     ),
     (["--udp-ports", "40000-40099"], {"udp_ports": (40000, 40099)}),
     (["--udp-ports", "40000"], {"udp_ports": (40000, 40000)}),
-    (["--udp-ports", "1-65535"], {"udp_ports": (1, 65535)}),
     (["--udp-pin", "ip+port"], {"udp_pin": UDPPin.IP_PORT}),
-    (["--udp-pin", "announced"], {"udp_pin": UDPPin.ANNOUNCED}),
     (
         ["--udp-filtering", "endpoint-independent"],
         {"udp_filtering": UDPFiltering.ENDPOINT_INDEPENDENT},
@@ -86,7 +67,6 @@ SETTINGS = [
     (["--request-timeout", "300"], {"request_timeout": 300.0}),
     (["--ban-after", "0"], {"ban_after": 0}),
     (["--ban-time", "0"], {"ban_time": 0.0}),
-    (["--ban-exempt", "192.0.2.0/24"], {"ban_exempt": Networks.parse("192.0.2.0/24")}),
     (
         ["--ban-exempt", "192.0.2.0/24,2001:db8::/32", "--ban-exempt", "198.51.100.7"],
         {"ban_exempt": Networks.parse("192.0.2.0/24,2001:db8::/32,198.51.100.7")},
@@ -95,9 +75,7 @@ SETTINGS = [
     (["--resolver", "system"], {"resolver": NameSource.SYSTEM}),
     (["--connect-timeout", "0.1"], {"connect_timeout": 0.1}),
     (["--idle-timeout", "0"], {"idle_timeout": 0.0}),
-    (["--idle-timeout", "7440"], {"idle_timeout": 7440.0}),
     (["--keepalive", "0"], {"keepalive": 0}),
-    (["--keepalive", "32767"], {"keepalive": 32767}),
     (["--linger-timeout", "60"], {"linger_timeout": 60.0}),
     (["--bind-timeout", "5"], {"bind_timeout": 5.0}),
     (["--udp-idle-timeout", "120"], {"udp_idle_timeout": 120.0}),
@@ -116,28 +94,6 @@ def test_an_option_becomes_a_setting(arguments: Sequence[str], values: dict[str,
     assert (options.settings, options.capacity) == settings_and_capacity(**values)
 
 
-def test_every_setting_of_an_option_is_tried_above() -> None:
-    tried = {arguments[0].removeprefix("--") for arguments, _ in SETTINGS}
-    elsewhere = {
-        "port",
-        "interface",
-        "listen",
-        "methods",
-        "clients",
-        "proxy-from",
-        "open",
-        "workers",
-        "access-log",
-        "access-log-format",
-        "gssapi",
-        "keytab",
-        "gssapi-protection",
-        "gssapi-local-realm",
-    }
-    twisted = {"auth", "help-auth", "help-auth-type", "help", "version"}
-    assert tried | elsewhere | twisted == {name.rstrip("=") for name in Options().longOpt}
-
-
 def test_the_log_says_whose_names_are_not_asked_for(
     monkeypatch: pytest.MonkeyPatch, log: list[str]
 ) -> None:
@@ -152,33 +108,16 @@ def test_the_log_says_whose_names_are_not_asked_for(
 
 # ---------------------------------------------------------------- what is refused
 
-TIMES = [
-    "handshake-timeout",
-    "request-timeout",
-    "resolve-timeout",
-    "connect-timeout",
-    "linger-timeout",
-    "bind-timeout",
-    "udp-idle-timeout",
-]
+TIMES = [words[0] for words, _ in SETTINGS if re.match(r"--(?!idle).*-timeout", words[0])]
 
 
 @pytest.mark.parametrize("option", TIMES)
 @pytest.mark.parametrize("value", ["0", "-1", "0.09", "soon", "", "nan", "inf", "1e9"])
 def test_a_time_is_a_number_of_seconds_above_nothing(option: str, value: str) -> None:
-    expected = f"--{option}: expected seconds, 0.1 or more, got {value!r}"
-    assert refusal(f"--{option}", value) == expected
-
-
-@pytest.mark.parametrize("value", ["-0.1", "never"])
-def test_an_idle_time_may_be_nothing_but_not_less(value: str) -> None:
-    expected = f"--idle-timeout: expected seconds, 0 or more, got {value!r}"
-    assert refusal("--idle-timeout", value) == expected
+    assert refusal(option, value) == f"{option}: expected seconds, 0.1 or more, got {value!r}"
 
 
 REFUSED = [
-    (["--port", "http"], "--port: expected a whole number from 0 to 65535, got 'http'"),
-    (["-p", "65536"], "--port: expected a whole number from 0 to 65535, got '65536'"),
     (["-p", "-1"], "--port: expected a whole number from 0 to 65535, got '-1'"),
     (["-p", "¹"], "--port: expected a whole number from 0 to 65535, got '¹'"),
     (["--ban-after", "-1"], "--ban-after: expected a whole number from 0 to 1000000, got '-1'"),
@@ -187,39 +126,21 @@ REFUSED = [
         ["--ban-exempt", "here"],
         "--ban-exempt: expected networks, such as 192.0.2.0/24 or 2001:db8::/32, got 'here'",
     ),
+    *(
+        (["--idle-timeout", value], f"--idle-timeout: expected seconds, 0 or more, got {value!r}")
+        for value in ("-0.1", "never")
+    ),
     (["--keepalive", "0.5"], "--keepalive: expected a whole number from 0 to 32767, got '0.5'"),
     (["--workers", "0"], "--workers: expected a whole number from 1 to 1024 or auto, got '0'"),
     (["1080"], "expected options, each with -- before it, got '1080'"),
-    (
-        ["--workers", "many"],
-        "--workers: expected a whole number from 1 to 1024 or auto, got 'many'",
-    ),
     (
         ["--max-sessions", "x"],
         "--max-sessions: expected a whole number from 0 to 10000000, got 'x'",
     ),
     (["--commands", "ping"], "--commands: expected some of connect,bind,udp, got 'ping'"),
-    (["--commands", ""], "--commands: expected some of connect,bind,udp, got ''"),
-    (["--resolver", "nss"], "--resolver: expected dns or system, got 'nss'"),
     (["--udp-pin", "mac"], "--udp-pin: expected ip or ip+port or announced, got 'mac'"),
-    (
-        ["--udp-filtering", "none"],
-        (
-            "--udp-filtering: expected endpoint-independent or address-dependent or "
-            "address-and-port-dependent, got 'none'"
-        ),
-    ),
-    (
-        ["--access-log-format", "xml"],
-        "--access-log-format: expected json or text, got 'xml'",
-    ),
     (["--access-log", ""], "--access-log: expected a file or -, got ''"),
     (["--interface", "eth0"], "--interface: expected an IP address, got 'eth0'"),
-    (["--interface", "localhost"], "--interface: expected an IP address, got 'localhost'"),
-    (
-        ["--outgoing-family", "ipv5"],
-        "--outgoing-family: expected any or prefer-ipv4 or prefer-ipv6 or ipv4 or ipv6, got 'ipv5'",
-    ),
     *(
         (
             ["--outgoing", "192.0.2.1", "--outgoing", "2001:db8::1", "--outgoing-family", family],
@@ -235,20 +156,12 @@ REFUSED = [
     (["--outgoing", "0.0.0.0"], "--outgoing: expected the address of a machine, got '0.0.0.0'"),
     (["--advertise", "::"], "--advertise: expected the address of a machine, got '::'"),
     (
-        ["--advertise", "fe80::1%eth0"],
-        "--advertise: expected the address of a machine, got 'fe80::1%eth0'",
-    ),
-    (
         ["--outgoing", "::FFFF:192.0.2.1"],
         "--outgoing: expected the address of a machine, got '::FFFF:192.0.2.1'",
     ),
     (
         ["--outgoing", "192.0.2.1", "--outgoing", "192.0.2.2"],
         "--outgoing: expected one address per family, got also '192.0.2.2'",
-    ),
-    (
-        ["--advertise", "::1", "--advertise", "::2"],
-        "--advertise: expected one address per family, got also '::2'",
     ),
     (
         ["--listen", "xyz:1"],
@@ -269,13 +182,6 @@ REFUSED = [
         ["--listen", r"HA\proxy:tcp:1080"],
         (
             r"--listen HA\proxy:tcp:1080: expected tcp:1080 and behind it --proxy-from NETWORK, for "
-            "haproxy: believes the PROXY header of whoever connects"
-        ),
-    ),
-    (
-        ["--listen", "haproxy:tcp:1080"],
-        (
-            "--listen haproxy:tcp:1080: expected tcp:1080 and behind it --proxy-from NETWORK, for "
             "haproxy: believes the PROXY header of whoever connects"
         ),
     ),
@@ -327,60 +233,22 @@ def is_let_in(options: Options, name: bytes, password: bytes) -> bool:
     return bool(outcome[0].name)
 
 
-def test_without_auth_everybody_may_come_in() -> None:
-    assert list(served(parse()).factory.in_force.methods) == [Method.NO_AUTHENTICATION]
-
-
-def test_with_auth_nobody_may_come_in_without() -> None:
-    authenticator = parse("--auth", "memory:alice:secret").authenticator
-    assert authenticator is not None
-    assert list(authenticator.methods) == [Method.USERNAME_PASSWORD]
-
-
-def test_users_on_the_command_line() -> None:
-    options = parse("--auth", "memory:alice:secret:bob:word")
-    assert is_let_in(options, b"alice", b"secret")
-    assert is_let_in(options, b"bob", b"word")
-    assert not is_let_in(options, b"alice", b"word")
-    assert not is_let_in(options, b"carol", b"secret")
-
-
-def test_users_on_the_command_line_are_the_octets_that_were_typed() -> None:
-    options = parse(
-        "--auth", "memory:zo\xeb:\udcff\udcfe"
-    )  # as Python has octets that are no UTF-8
-    assert is_let_in(options, "zo\xeb".encode(), b"\xff\xfe")
-
-
-def test_nobody_on_the_command_line_is_nobody() -> None:
-    assert not is_let_in(parse("--auth", "memory"), b"", b"")
-
-
-def test_users_in_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "users.txt"
-    path.write_bytes(b"alice:correct horse\n\xff:\xfe\xfd\n")
-    options = parse("--auth", f"file:{path}")
-    assert is_let_in(options, b"alice", b"correct horse")
-    assert is_let_in(options, b"\xff", b"\xfe\xfd")
-    assert not is_let_in(options, b"alice", b"correct")
-
-
-def test_a_file_is_found_wherever_the_service_runs(
+def test_who_has_a_login_comes_in_and_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "users.txt").write_text("alice:secret\n")
+    """Of several sources each counts, whatever octets were typed, and a file wherever the service runs."""
+    (tmp_path / "users.txt").write_bytes(b"bob:correct horse: battery\n\xff:\xfe\xfd\n")
     monkeypatch.chdir(tmp_path)
-    options = parse("--auth", "file:users.txt")
+    typed = "memory:alice:secret:zo\xeb:\udcff\udcfe"  # as Python has octets that are no UTF-8
+    options = parse("--auth", typed, "--auth", "file:users.txt")
     monkeypatch.chdir("/")
     assert is_let_in(options, b"alice", b"secret")
-
-
-def test_several_sources_of_users_count_together(tmp_path: Path) -> None:
-    (tmp_path / "users.txt").write_text("bob:word\n")
-    options = parse("--auth", "memory:alice:secret", "--auth", f"file:{tmp_path / 'users.txt'}")
-    assert is_let_in(options, b"alice", b"secret")
-    assert is_let_in(options, b"bob", b"word")
-    assert not is_let_in(options, b"bob", b"secret")
+    assert is_let_in(options, "zo\xeb".encode(), b"\xff\xfe")
+    assert is_let_in(options, b"bob", b"correct horse: battery")
+    assert is_let_in(options, b"\xff", b"\xfe\xfd")
+    for name, password in [(b"bob", b"secret"), (b"bob", b"correct horse"), (b"carol", b"secret")]:
+        assert not is_let_in(options, name, password)
+    assert not is_let_in(parse("--auth", "memory"), b"", b"")
 
 
 WRONG_AUTH = [
@@ -401,13 +269,6 @@ WRONG_AUTH = [
         (
             "--auth file: expected a file that can be read, got '/nonexistent' "
             "(No such file or directory); check its name and mode"
-        ),
-    ),
-    (
-        "file:/",
-        (
-            "--auth file: expected a file that can be read, got '/' (Is a directory); "
-            "check its name and mode"
         ),
     ),
     ("anonymous", "--auth anonymous: expected a type for user names and passwords"),
@@ -544,53 +405,56 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tap, "sys", SimpleNamespace(stdout=stdout))
 
 
-def lines_of(options: Options, capfd: pytest.CaptureFixture[str]) -> list[str]:
-    """What a session leaves on the standard output."""
+def written(options: Options, place: Callable[[], str]) -> str:
+    """What a session leaves there."""
     log = options.access_log(Clock())
     if log is not None:
         log.write(SessionInfo(1, "192.0.2.7:4000", reason="idle"))
         log.close()
-    return capfd.readouterr().out.splitlines()
+    return place()
 
 
-@pytest.mark.usefixtures("terminal")
-def test_a_terminal_gets_readable_lines(capfd: pytest.CaptureFixture[str]) -> None:
-    [line] = lines_of(parse(), capfd)
-    assert line.endswith("#1 192.0.2.7:4000 no request up 0 down 0 0.000 s: idle")
+TEXT, JSON, NOTHING = (
+    r"20.*#1 192\.0\.2\.7:4000 no request up 0 down 0 0\.000 s: idle\n",
+    "{.*}\n",
+    "",
+)
 
 
-@pytest.mark.usefixtures("terminal")
-def test_a_terminal_gets_what_was_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
-    [line] = lines_of(parse("--access-log-format", "json"), capfd)
-    assert line.startswith("{")
-
-
-def test_what_is_no_terminal_gets_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    assert parse().access_log(Clock()) is None
-    assert lines_of(parse("--access-log-format", "text"), capfd) == []
-
-
-def test_what_is_no_terminal_gets_json_if_asked(capfd: pytest.CaptureFixture[str]) -> None:
-    [line] = lines_of(parse("--access-log", "-"), capfd)
-    assert line.startswith("{")
-
-
-def test_what_is_no_terminal_gets_readable_lines_if_asked(
+@pytest.mark.parametrize(
+    ("is_terminal", "arguments", "expected"),
+    [
+        (True, [], TEXT),
+        (True, ["--access-log-format", "json"], JSON),
+        (False, [], NOTHING),
+        (False, ["--access-log-format", "text"], NOTHING),
+        (False, ["--access-log", "-"], JSON),
+        (False, ["--access-log", "-", "--access-log-format", "text"], TEXT),
+    ],
+)
+def test_the_output_gets_readable_lines_if_it_is_a_terminal_and_else_what_was_asked_for(
+    is_terminal: bool,
+    arguments: list[str],
+    expected: str,
+    request: pytest.FixtureRequest,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    [line] = lines_of(parse("--access-log", "-", "--access-log-format", "text"), capfd)
-    assert line.endswith(": idle")
+    if is_terminal:
+        request.getfixturevalue("terminal")
+    assert re.fullmatch(expected, written(parse(*arguments), lambda: capfd.readouterr().out))
 
 
 @pytest.mark.usefixtures("terminal")
-@pytest.mark.parametrize(("form", "start"), [("json", "{"), ("text", "20"), (None, "{")])
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [(["--access-log-format", "json"], JSON), (["--access-log-format", "text"], TEXT), ([], JSON)],
+)
 def test_a_file_gets_json_unless_told_otherwise(
-    form: str | None, start: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    form: list[str], expected: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "access.log"
-    arguments = [] if form is None else ["--access-log-format", form]
-    assert lines_of(parse("--access-log", str(path), *arguments), capfd) == []
-    assert path.read_text().startswith(start)
+    assert re.fullmatch(expected, written(parse("--access-log", str(path), *form), path.read_text))
+    assert capfd.readouterr().out == ""
 
 
 def under_twistd(is_daemon: bool, *arguments: str) -> Options:
@@ -601,12 +465,9 @@ def under_twistd(is_daemon: bool, *arguments: str) -> Options:
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_daemon_has_no_terminal() -> None:
+def test_a_daemon_has_no_output() -> None:
     assert under_twistd(True).access_log(Clock()) is None
     assert under_twistd(False).access_log(Clock()) is not None
-
-
-def test_a_daemon_has_no_output() -> None:
     under_twistd(False, "--access-log", "-")
     with pytest.raises(usage.UsageError) as raised:
         under_twistd(True, "--access-log", "-")
@@ -624,46 +485,20 @@ def raised(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return calls
 
 
-def served(options: Options, reactor: Any = None) -> ProxyService:
-    service = makeService(options, reactor)
+def served(*arguments: str, reactor: Any = None) -> ProxyService:
+    service = makeService(parse(*arguments), reactor)
     assert isinstance(service, ProxyService)
     return service
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_service_listens_on_the_port_of_the_loopback() -> None:
-    with_port = served(parse("--port", "0"))
-    with_port.privilegedStartService()
-    assert with_port.ports[0].getHost().host == "127.0.0.1"
-    await with_port.stopService()
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_service_listens_on_the_interfaces() -> None:
-    service = served(parse("-p", "0", "-i", "127.0.0.2", "--interface", "127.0.0.3"), reactor)
+async def test_the_service_listens_on_the_interfaces_and_hears_balancers_where_it_is_told_to() -> (
+    None
+):
+    options = ["-p", "0", "-i", "127.0.0.2", "--proxy-from", "192.0.2.9", "-i", "127.0.0.3"]
+    service = served(*options, "--open", reactor=reactor)
     service.privilegedStartService()
     assert [port.getHost().host for port in service.ports] == ["127.0.0.2", "127.0.0.3"]
-    await service.stopService()
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_service_listens_on_the_endpoints_instead(tmp_path: Path) -> None:
-    path = tmp_path / "proxy.sock"
-    service = served(
-        parse("-p", "1", "-l", f"unix:{path}", "--listen", "tcp:0:interface=127.0.0.2")
-    )
-    service.privilegedStartService()
-    assert path.is_socket()
-    assert service.ports[1].getHost().host == "127.0.0.2"
-    assert len(service.ports) == 2
-    await service.stopService()
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_service_hears_balancers_where_it_is_told_to() -> None:
-    options = ["-p", "0", "-i", "127.0.0.2", "--proxy-from", "192.0.2.9", "-i", "127.0.0.3"]
-    service = served(parse(*options, "--open"), reactor)
-    service.privilegedStartService()
     behind, plain = (port.port.factory for port in service.ports)
     assert isinstance(behind, HeaderFactory)
     assert behind.wrappedFactory.policy.proxies == Networks.parse("192.0.2.9")
@@ -671,46 +506,40 @@ async def test_the_service_hears_balancers_where_it_is_told_to() -> None:
     await service.stopService()
 
 
-def test_the_service_has_the_settings_and_the_users() -> None:
-    factory = served(parse("--max-sessions", "3", "--auth", "memory:alice:secret")).factory
+def test_the_service_has_the_settings_the_users_and_the_access_log(
+    tmp_path: Path, raised: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the limit of open files is raised first."""
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1032, 1032) if raised else (132, 132))
+    free = served().factory
+    assert (free.limit.maximum, [*free.in_force.methods]) == (500, [Method.NO_AUTHENTICATION])
+    path, clock = tmp_path / "access.log", Clock()
+    options = ["--max-sessions", "3", "--auth", "memory:alice:secret", "--access-log", str(path)]
+    factory = served(*options, reactor=clock).factory
     assert factory.limit.maximum == 3
-    assert list(factory.in_force.methods) == [Method.USERNAME_PASSWORD]
-
-
-def test_the_service_has_the_access_log(tmp_path: Path) -> None:
-    path = tmp_path / "access.log"
-    clock = Clock()
-    factory = served(parse("--access-log", str(path)), clock).factory
+    assert [*factory.in_force.methods] == [Method.USERNAME_PASSWORD]
     assert factory.access_log is not None
     factory.access_log.write(SessionInfo(1, "192.0.2.7:4000"))
     clock.advance(1)
     assert path.read_text().startswith("{")
 
 
-def test_the_limit_of_open_files_is_raised_first(
-    raised: list[None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("resource.getrlimit", lambda which: (1032, 1032) if raised else (132, 132))
-    assert served(parse()).factory.limit.maximum == 500
-
-
 # ---------------------------------------------------------------- what users see
 
 
-def test_every_option_is_explained_on_one_line() -> None:
+def test_every_option_is_explained_on_one_line_and_every_time_has_its_unit_and_its_default() -> (
+    None
+):
     options = Options()
     for name in options.longOpt:
         words = options.docs[name.rstrip("=")].strip()
         assert words.endswith((".", "]")), name
         assert "  " not in words, name
-
-
-def test_every_time_has_its_unit_and_its_default() -> None:
-    text = " ".join(Options().getUsage(width=200).split())
-    for option in [*TIMES, "idle-timeout"]:
-        default = getattr(Settings(), option.replace("-", "_"))
-        assert f"--{option}= Seconds " in text
-        assert f"[default: {default}]" in text.partition(f"--{option}=")[2].partition("--")[0]
+    text = " ".join(options.getUsage(width=200).split())
+    for option in [*TIMES, "--idle-timeout"]:
+        default = getattr(Settings(), option[2:].replace("-", "_"))
+        assert f"{option}= Seconds " in text
+        assert f"[default: {default}]" in text.partition(f"{option}=")[2].partition("--")[0]
 
 
 # ---------------------------------------------------------------- the reactor
