@@ -263,7 +263,15 @@ WRONG_AUTH = [
         "memory:alice:secret:bob",
         "--auth memory: expected NAME:PASSWORD:NAME:PASSWORD, a password for each name",
     ),
+    *(
+        (
+            f"memory:{each}",
+            "--auth memory: expected NAME:PASSWORD:NAME:PASSWORD, and none of them empty",
+        )
+        for each in (":secret", "alice:", "alice:secret:bob:")
+    ),
     ("file", "--auth file: expected the path of a file"),
+    ("htpasswd:/nonexistent:groups=", "--auth htpasswd: expected the path of a file"),
     (
         "file:/nonexistent",
         (

@@ -7,28 +7,16 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.cred.credentials import (
-    IUsernameHashedPassword,
-    IUsernamePassword,
-    UsernamePassword,
-)
+from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.strcred import ICheckerFactory, findCheckerFactory
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
-from twisted.python import usage
 from zope.interface.verify import verifyObject
 
 from socks5.app import sources
-from socks5.app.options import Options
-from socks5.app.sources import (
-    htpasswd,
-    located,
-    passwords_in_file,
-    passwords_on_command_line,
-    secrets,
-)
+from socks5.app.sources import located, passwords_on_command_line, secrets
 from socks5.auth import LoginNotJudged, PasswordAuthentication, User, files
 from socks5.auth.hashes import Hash
 from socks5.auth.users import WrongSource
@@ -78,21 +66,6 @@ async def test_htpasswd_knows_users_groups_and_settings(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_whoever_a_file_remembers_waits_for_no_other_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "SETTLED", 0)
-    (tmp_path / "users").write_text(LINE)
-    other, known = htpasswd(f"{tmp_path}/users"), htpasswd(f"{tmp_path}/users")
-    await log_in(known, b"alice", SECRET)
-    asked: list[Any] = []
-    monkeypatch.setattr(other, "requestAvatarId", asked.append)
-    authenticator = PasswordAuthentication.over(other, known)
-    user = await authenticator.authenticate(Credentials(b"alice", SECRET), "192.0.2.7")
-    assert (user.name, asked) == ("alice", [])
-
-
-@pytest_twisted.ensureDeferred
 async def test_equal_logins_cost_one_hash_until_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,57 +101,19 @@ async def test_a_full_queue_is_no_verdict(tmp_path: Path, monkeypatch: pytest.Mo
         await log_in(sources.htpasswd(str(tmp_path / "users")), b"alice", SECRET)
 
 
-# ---------------------------------------------------------------- plain passwords
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_password_in_a_file_may_hold_colons(tmp_path: Path) -> None:
-    path = tmp_path / "users"
-    path.write_text("alice:a:b\n")
-    checker = passwords_in_file(str(path))
-    assert await log_in(checker, b"alice", b"a:b") == User("alice")
-    with pytest.raises(UnauthorizedLogin):
-        await log_in(checker, b"alice", b"a")
-
-
-@pytest_twisted.ensureDeferred
-async def test_passwords_on_the_command_line() -> None:
-    checker = passwords_on_command_line("alice:secret:bob:word")
-    assert await log_in(checker, b"bob", b"word") == User("bob")
-    with pytest.raises(UnauthorizedLogin):
-        await log_in(checker, b"alice", b"word")
-
-
-@pytest.mark.parametrize("text", [":secret", "alice:", "alice:secret:bob:"])
-def test_nobody_is_without_a_name_or_a_password(text: str) -> None:
-    with pytest.raises(WrongSource, match="none of them empty"):
-        passwords_on_command_line(text)
-
-
-def test_groups_are_a_path_if_they_are_named(tmp_path: Path) -> None:
-    (tmp_path / "users").write_text(LINE)
-    with pytest.raises(WrongSource, match="expected the path of a file"):
-        htpasswd(f"{tmp_path}/users:groups=")
-
-
 # ---------------------------------------------------------------- paths
 
 
-def test_a_path_is_a_path() -> None:
-    assert located("users") == "users"
-    assert located("./credential=users") == "./credential=users"
-
-
-def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_a_path_or_that_of_a_credential(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/anna")
-    assert located("~/users") == "/home/anna/users"
-
-
-def test_a_credential_is_in_the_folder_that_systemd_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert located("credential=users") == str(tmp_path / "users")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials")
+    for path, expected in (
+        ("users", "users"),
+        ("./credential=users", "./credential=users"),
+        ("~/users", "/home/anna/users"),
+        ("credential=users", "/run/credentials/users"),
+    ):
+        assert located(path) == expected
 
 
 @pytest.mark.parametrize(
@@ -194,36 +129,6 @@ def test_a_credential_that_cannot_be_is_a_sentence(
 
 
 # ---------------------------------------------------------------- the command line and the plugins
-
-
-@pytest.mark.parametrize(
-    ("argument", "sentence"),
-    [
-        ("", "--auth htpasswd: expected the path of a file"),
-        (
-            "/nonexistent",
-            (
-                "--auth htpasswd: expected a file that can be read, got '/nonexistent' "
-                "(No such file or directory); check its name and mode"
-            ),
-        ),
-    ],
-)
-def test_a_file_that_cannot_be_used_is_one_sentence(argument: str, sentence: str) -> None:
-    with pytest.raises(usage.UsageError) as raised:
-        Options().parseOptions(["--auth", f"htpasswd:{argument}"])
-    assert str(raised.value) == sentence
-
-
-def test_a_half_written_file_is_one_sentence_without_the_hash(tmp_path: Path) -> None:
-    path = tmp_path / "users"
-    path.write_text(LINE[:-5] + "\n")
-    with pytest.raises(usage.UsageError) as raised:
-        Options().parseOptions(["--auth", f"htpasswd:{path}"])
-    assert str(raised.value) == (
-        f"--auth htpasswd: {path} line 1: what follows the name is not a hash of argon2, bcrypt, "
-        "sha512-crypt, sha256-crypt or apr1; make the entry with: python -m socks5 passwd FILE NAME"
-    )
 
 
 @pytest.mark.parametrize("name", sorted(sources.SOURCES))
