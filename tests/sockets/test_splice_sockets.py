@@ -5,13 +5,13 @@ must do is in ``test_relay_sockets.py``.
 """
 
 import errno
+import fcntl
 import gc
 import os
 import socket
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -246,16 +246,6 @@ def test_a_small_exchange_takes_one_read_each(wire: Any) -> None:
 # ---------------------------------------------------------------- pipes
 
 
-@needs_splice
-def test_bulk_goes_through_a_pipe_and_small_reads_do_not(wire: Any) -> None:
-    wired = wire()
-    wired.client.send(b"request")
-    wired.flood()
-    assert wired.pipe is not None
-    assert list(wired.poller.pool.lent) == [wired.down]
-    assert wired.relay.bytes_down == BULK * 8
-
-
 def push(wired: Wired, script: str) -> bytes:
     """The target sends that, in pieces; the last octet of one with a ``!`` is urgent, a ``.`` is the end."""
     for piece in script.split():
@@ -268,28 +258,24 @@ def push(wired: Wired, script: str) -> bytes:
     return script.replace("!", "").replace(".", "").replace(" ", "").encode()
 
 
-URGENT = pytest.mark.parametrize(
+@needs_splice
+@pytest.mark.parametrize(
     "script",
     ["a! bcd", "abc!", "abc! .", "abc! def", "abc! def .", "a! b! c! .", "abc d! ef g! hi"],
 )
-
-
-@needs_splice
-@URGENT
-@pytest.mark.parametrize("is_served_between", [False, True])
-def test_an_urgent_octet_does_not_stop_what_is_spliced(
-    wire: Any, script: str, is_served_between: bool
-) -> None:
+@pytest.mark.parametrize("when", ["before bulk", "behind bulk", "served one by one"])
+def test_an_urgent_octet_does_not_stop_what_is_spliced(wire: Any, script: str, when: str) -> None:
     """splice(2) does not pass it: it says that there is nothing more or, with an end behind it, that
     everything was read.
     """
     wired = wire()
-    wired.flood()
-    wired.clear()
-    assert wired.pipe is not None
+    if when != "before bulk":
+        wired.flood()
+        wired.clear()
+        assert wired.pipe is not None
     before = len(wired.client.octets)
     sent = b""
-    for part in script.split() if is_served_between else [script]:
+    for part in script.split() if when == "served one by one" else [script]:
         sent += push(wired, part)
         wired.serve()
     wired.serve(6)
@@ -298,19 +284,6 @@ def test_an_urgent_octet_does_not_stop_what_is_spliced(
     if not script.endswith("."):
         wired.flood()
         assert wired.pipe is not None
-
-
-@needs_splice
-@URGENT
-def test_bulk_is_spliced_behind_an_urgent_octet(wire: Any, script: str) -> None:
-    wired = wire()
-    sent = push(wired, script)
-    wired.serve()
-    assert wired.client.value() == sent
-    if not script.endswith("."):
-        wired.flood()
-        assert wired.pipe is not None
-        assert not any(wired.client.value()[len(sent) :])
 
 
 @needs_splice
@@ -349,10 +322,13 @@ def test_a_silent_direction_gives_its_pipe_back_and_pipes_are_closed(
 
 
 @needs_splice
-def test_a_pipe_is_used_again(wire: Any, reactor: Reactor) -> None:
+def test_bulk_goes_through_a_pipe_that_is_used_again_and_small_reads_do_not(wire: Any) -> None:
     first, second = wire(), wire()
+    first.client.send(b"request")
     first.flood()
+    assert first.relay.bytes_down == BULK * 8
     second.flood()
+    assert list(first.poller.pool.lent) == [first.down, second.down]
     first.clear()
     pipe = first.pipe
     first.finish()
@@ -362,35 +338,18 @@ def test_a_pipe_is_used_again(wire: Any, reactor: Reactor) -> None:
 
 
 @needs_splice
-def test_octets_in_a_pipe_outlast_every_sweep(wire: Any, reactor: Reactor) -> None:
-    """However long the reader stalls."""
-    wired = wire(window=1 << 18)
-    wired.flood()
-    sent = wired.stuff(wired.target, PIPE_SIZE * 4)
-    assert wired.down.held > 0
-    assert wired.down.waiting is None
-    for _ in range(5):
-        reactor.advance(SWEEP_INTERVAL)
-    assert wired.down.held > 0
-    received = 0
-    while received < sent:
-        wired.serve(1)
-        with suppress(BlockingIOError):
-            received += len(wired.client.socket.recv(BUFFER_SIZE))
-    assert wired.relay.bytes_down == BULK * 8 + sent
-
-
-@needs_splice
-def test_where_pipes_are_short_they_go_to_who_moves_bulk(
+def test_octets_in_a_pipe_outlast_sweeps_until_pipes_are_short_and_go_to_who_moves_bulk(
     wire: Any, reactor: Reactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who does not loses none of its octets."""
+    """However long the reader stalls; and then none of its octets is lost."""
     monkeypatch.setattr(pipes, "PIPES", 2)
     stalled, busy, other = wire(window=1 << 18), wire(), wire()
     stalled.flood()
     stalled.clear()
     sent = stalled.stuff(stalled.target, len(NUMBERED))
-    assert stalled.pipe.octets == stalled.down.held > 0
+    for _ in range(5):
+        assert stalled.pipe.octets == stalled.down.held > 0
+        reactor.advance(SWEEP_INTERVAL)
     busy.flood()
     reactor.advance(SWEEP_INTERVAL)
     busy.flood()
@@ -427,42 +386,26 @@ def test_a_pipe_with_octets_in_it_is_not_used_again(wire: Any) -> None:
 
 @needs_splice
 @pytest.mark.parametrize(
-    ("name", "number"),
+    ("module", "name", "number"),
     [
-        ("splice", errno.EINVAL),
-        ("splice", errno.ENOSYS),
-        ("splice", errno.EPERM),
-        ("pipe2", errno.EMFILE),
+        *((os, "splice", each) for each in (errno.EINVAL, errno.ENOSYS, errno.EPERM)),
+        (os, "pipe2", errno.EMFILE),
+        (fcntl, "fcntl", errno.EPERM),  # a small budget for pipes: one serves that is small
     ],
 )
 def test_a_system_that_does_not_splice_goes_unnoticed(
-    wire: Any, name: str, number: int, monkeypatch: pytest.MonkeyPatch
+    wire: Any, module: Any, name: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wired = wire()
-    monkeypatch.setattr(os, name, raising(OSError(number, "no")))
+    monkeypatch.setattr(module, name, raising(OSError(number, "no")))
     wired.flood()
-    assert (wired.pipe, wired.done) == (None, [])
+    assert (wired.pipe is None, wired.done) == (module is os, [])
     assert wired.poller.pool.is_unavailable is (name == "splice")
 
 
-def test_a_python_without_splice_goes_unnoticed(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_without_splice_goes_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "splice", raising=False)
     assert PipePool(Reactor()).is_unavailable
-    wired = wire()
-    wired.poller.pool.is_unavailable = True
-    wired.flood()
-    assert (wired.pipe, wired.done) == (None, [])
-
-
-@needs_splice
-def test_a_small_budget_for_pipes_goes_unnoticed(
-    wire: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refusing = SimpleNamespace(F_SETPIPE_SZ=0, fcntl=raising(OSError(errno.EPERM, "no")))
-    monkeypatch.setattr(pipes, "fcntl", refusing)
-    wired = wire()
-    wired.flood()
-    assert wired.pipe is not None
 
 
 def test_others_get_their_turn(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
