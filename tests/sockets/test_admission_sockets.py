@@ -40,14 +40,6 @@ async def test_other_client_is_closed(serve: Any, sent: bytes) -> None:
     assert proxy.records == []
 
 
-@pytest_twisted.ensureDeferred
-async def test_client_on_a_unix_socket_is_of_no_network(serve: Any, tmp_path: Path) -> None:
-    proxy = await serve(endpoint=f"unix:{tmp_path}/socks", policy=OTHERS)
-    client = proxy.connect(str(tmp_path / "socks"))
-    client.send(GREETING + octets("05 01"))
-    assert await client.receive(2) == NO_AUTHENTICATION
-
-
 # ---------------------------------------------------------------- behind a balancer
 
 BALANCED = ListenerPolicy(proxies=Networks.parse("127.0.0.1"))
@@ -121,16 +113,20 @@ async def test_balancer_on_a_unix_socket_is_of_this_host(serve: Any, tmp_path: P
 @pytest.mark.parametrize(
     ("others", "answer"), [((), octets("05 ff")), ((Method.NO_AUTHENTICATION,), NO_AUTHENTICATION)]
 )
+@pytest.mark.parametrize("is_glued", [False, True])
 @pytest_twisted.ensureDeferred
 async def test_a_door_for_passwords_wants_one_beside_a_certificate(
-    others: tuple[int, ...], answer: bytes, serve: Any, tmp_path: Path
+    others: tuple[int, ...], answer: bytes, is_glued: bool, serve: Any, tmp_path: Path
 ) -> None:
+    """TLS begins behind the header, with or without a pause."""
     authority = Authority(tmp_path)
     endpoint = f"tls:0:interface=127.0.0.1:cert={authority.server()}:clients={authority.path}"
     policy = ListenerPolicy(methods=(Method.USERNAME_PASSWORD, *others), proxies=BALANCED.proxies)
     proxy = await serve(endpoint=endpoint, policy=policy, authenticator=Logins(), rules=Allow())
-    connection = behind(proxy, b"")
+    connection = proxy.connect(proxy.address) if is_glued else behind(proxy, b"")
     client = TLS(connection, authority.path, authority.client("anna"))
+    if is_glued:
+        client.start(before=header())
     await client.handshake()
     client.send(GREETING)
     assert await client.receive(2) == answer

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from typing_extensions import override
 
-from socks5 import Settings
+from socks5 import ListenerPolicy, Networks, Settings
 from socks5.outbound.direct import DirectDialer
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.tls import TLS
@@ -26,10 +26,13 @@ from tests.support.sessions import (
     refusal,
 )
 
+MUCH = bytes(1 << 26)
+"""More than all buffers on a way hold."""
 
-async def echoed(proxy: Proxy, client: Far, host: str = "127.0.0.1") -> tuple[Far, Far]:
+
+async def echoed(proxy: Proxy, client: Far) -> tuple[Far, Far]:
     """The client has sent its greeting; let it CONNECT, and let octets pass both ways."""
-    target = proxy.listen(host)
+    target = proxy.listen()
     client.send(octets("05 01 00") + packed(*target.host))
     far, source = await target.accept()
     assert await client.receive(2) == NO_AUTHENTICATION
@@ -46,13 +49,19 @@ async def echoed(proxy: Proxy, client: Far, host: str = "127.0.0.1") -> tuple[Fa
 
 @pytest_twisted.ensureDeferred
 async def test_unix_client_is_served(serve: Any, tmp_path: Path) -> None:
-    proxy = await serve(endpoint=f"unix:{tmp_path}/socks", rules=(rules := Allow()))
-    client = proxy.connect(str(tmp_path / "socks"))
+    """Whatever networks may come, for it is of none; and urgent octets stay in their place."""
+    path = str(tmp_path / "socks")
+    others = ListenerPolicy(clients=Networks.parse("127.0.0.2"))
+    proxy = await serve(endpoint=f"unix:{path}", policy=others, rules=(rules := Allow()))
+    client = proxy.connect(path)
     client.send(GREETING)
-    await echoed(proxy, client)
+    _, far = await echoed(proxy, client)
+    client.urge(b"ABOR\r\n")
+    client.send(b"QUIT\r\n")
+    assert await far.receive(12) == b"ABOR\r\nQUIT\r\n"
     assert {access.client for access, _ in rules.asked} == {""}
     client.end()
-    control = await proxy.client(3, packed("0.0.0.0", 0), address=str(tmp_path / "socks"))
+    control = await proxy.client(3, packed("0.0.0.0", 0), address=path)
     code, bound = await control.reply()
     assert (code, bound[0]) == (0, "127.0.0.1")
 
@@ -134,26 +143,21 @@ async def test_shutdown_ends_every_session_in_order(serve: Any) -> None:
     assert {record.reason for record in proxy.records} == {"shutdown"}
 
 
-async def stalled(proxy: Proxy) -> tuple[Far, int]:
-    """A client that takes nothing while its target sends until every buffer on the way is full, and
-    how many octets it had taken before.
-    """
+async def stalled(proxy: Proxy) -> Far:
+    """A client that takes nothing more while its target sends until every buffer on the way is full."""
     small = 4096  # and fixed: left alone, the system would let buffers grow
     proxy.port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, small)
     client = proxy.connect(proxy.address, receive_buffer=small)
     client.send(GREETING)
     _, far = await echoed(proxy, client)
-    idle_turns = 0
-    while idle_turns < 100:
-        idle_turns = 0 if far.push(bytes(1 << 20)) else idle_turns + 1
-        await turn()
-    return client, len(b"down")
+    await far.stuff(MUCH, 100)
+    return client
 
 
 @pytest_twisted.ensureDeferred
 async def test_shutdown_resets_a_client_that_takes_nothing(serve: Any) -> None:
     proxy = await serve()
-    client, _ = await stalled(proxy)
+    client = await stalled(proxy)
     await proxy.factory.close_sessions("shutdown", 0.01)
     await until(client.sees_now)
     assert client.sees == "reset"
@@ -162,13 +166,13 @@ async def test_shutdown_resets_a_client_that_takes_nothing(serve: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_shutdown_sends_a_slow_client_what_came_for_it(serve: Any) -> None:
     proxy = await serve()
-    client, before = await stalled(proxy)
+    client = await stalled(proxy)
     closed = proxy.factory.close_sessions("shutdown", PATIENCE)
     rest = await client.rest()
     assert client.sees == "end"
     await closed
     (record,) = proxy.records
-    assert len(rest) == record.bytes_down - before
+    assert len(b"down") + len(rest) == record.bytes_down
 
 
 # ---------------------------------------------------------------- many early octets
@@ -194,11 +198,7 @@ async def test_many_early_octets_pass_whole(serve: Any, has_poller: bool) -> Non
     proxy = await serve(Settings(max_optimistic=10_000), dialer=held)
     target = proxy.listen()
     client = await proxy.client(1, packed(*target.host))
-    sent, stalled = 0, 0
-    while stalled < 10:  # until the server reads no more
-        taken = client.push(bytes(1 << 20))
-        sent, stalled = sent + taken, 0 if taken else stalled + 1
-        await turn()
+    sent = await client.stuff(MUCH, 10)
     client.end()
     held.go.callback(None)
     far, _ = await target.accept()
@@ -213,10 +213,7 @@ async def test_many_early_octets_do_not_hide_the_end_of_an_association(serve: An
     client = proxy.connect(proxy.address)
     request = octets("05 03 00") + packed("0.0.0.0", 0)
     client.send(PASSWORD_GREETING + LOGIN + request)
-    stalled = 0
-    while stalled < 10:
-        stalled = 0 if client.push(bytes(1 << 20)) else stalled + 1
-        await turn()
+    await client.stuff(MUCH, 10)
     logins.accept()
     client.end()
     await proxy.gone()

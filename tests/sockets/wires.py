@@ -170,6 +170,20 @@ class FarEnd:
         except BlockingIOError:
             return 0
 
+    async def stuff(self, data: bytes, patience: int = 50) -> int:
+        """Send of *data* what goes, until nothing goes any more for so many turns.
+
+        :returns: how many octets that was.
+        """
+        sent = quiet = 0
+        while quiet < patience:
+            went = self.push(data[sent : sent + (1 << 17)])
+            sent += went
+            quiet = 0 if went else quiet + 1
+            await turn()
+        assert sent < len(data)
+        return sent
+
     def end(self) -> None:
         """Send our end; goes on receiving."""
         self.socket.shutdown(socket.SHUT_WR)
