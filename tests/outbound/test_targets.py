@@ -1,4 +1,4 @@
-"""An association's memory of targets: who stays, who makes room, and whose an answer is."""
+"""An association's memory of targets: who makes room, whose an answer is, and what is not reached."""
 
 import pytest
 
@@ -6,7 +6,6 @@ from socks5.net.datagram_turns import Budget
 from socks5.outbound.targets import Targets
 from socks5.protocol.address import Address
 
-MINUTE = 60.0
 CLIENT, MOVED = ("198.51.100.7", 5000), ("198.51.100.7", 5001)
 NAME = Address(b"example.org", 53)
 
@@ -19,11 +18,11 @@ class Memory(Targets):
     """A memory whose periods are minutes, and which remembers silent targets for five."""
 
     def __init__(self, most: int = 100, budget: Budget | None = None) -> None:
-        super().__init__(budget or Budget(), most, MINUTE, 5)
+        super().__init__(budget or Budget(), most, 60.0, 5)
 
-    def ask(self, *numbers: int, client: tuple[str, int] = CLIENT) -> None:
+    def ask(self, *numbers: int) -> None:
         for number in numbers:
-            self.sent(numbered(number), numbered(number).text, client)
+            self.sent(numbered(number), numbered(number).text, CLIENT)
 
     def known(self, *numbers: int) -> list[int]:
         return [number for number in numbers if self.host_of(numbered(number)) is not None]
@@ -31,15 +30,6 @@ class Memory(Targets):
     def pass_time(self, minutes: int) -> None:
         for _ in range(minutes):
             self.next_period()
-
-
-def test_whoever_was_asked_stays_for_two_minutes_room_or_not() -> None:
-    memory = Memory(most=3)
-    memory.ask(1, 2, 3)
-    memory.pass_time(2)  # which may be little more than one minute
-    assert not memory.has_room_for(numbered(4))
-    assert memory.has_room_for(numbered(1))
-    assert memory.known(1, 2, 3) == [1, 2, 3]
 
 
 def test_the_longest_silent_one_makes_room() -> None:
@@ -62,64 +52,24 @@ def test_silent_ones_are_forgotten_in_time() -> None:
     assert memory.known(1, 2) == [1, 2]
     memory.pass_time(1)
     assert memory.known(1, 2) == [2]
-    assert memory.asked(("192.0.2.1", 53), is_exact=False) is None
-
-
-def test_silent_ones_make_room_for_another_association_s() -> None:
-    budget = Budget()
-    first, second = Memory(2, budget), Memory(2, budget)
-    first.ask(1, 2)
-    first.pass_time(2)
-    first.ask(2)
-    assert not second.has_room_for(numbered(3))
-    first.pass_time(1)
-    assert first.known(1, 2) == [2]
-    assert second.has_room_for(numbered(3))
 
 
 def test_the_room_is_all_associations_of_a_client() -> None:
     budget = Budget()
     first, second = Memory(2, budget), Memory(2, budget)
-    first.ask(1)
-    second.ask(2)
-    assert not first.has_room_for(numbered(3))
+    first.ask(1, 2)
+    first.pass_time(2)  # which may be little more than one minute
+    first.ask(2)
+    assert not second.has_room_for(numbered(3))
+    assert first.has_room_for(numbered(1))
+    first.pass_time(1)
+    assert first.known(1, 2) == [2]
+    assert second.has_room_for(numbered(3))
+    second.ask(3)
+    assert not first.has_room_for(numbered(4))
     assert budget.targets == 2
     second.clear()
-    assert budget.targets == 1
-    assert first.has_room_for(numbered(3))
-    assert len(second) == 0
-
-
-def test_one_that_has_nothing_to_give_up_gets_no_room() -> None:
-    budget = Budget()
-    Memory(1, budget).ask(1)
-    assert not Memory(1, budget).has_room_for(numbered(2))
-
-
-def test_an_answer_is_for_the_port_that_last_sent_there() -> None:
-    memory = Memory()
-    memory.ask(1)
-    memory.ask(2, client=MOVED)
-    assert memory.asked(("192.0.2.1", 53), is_exact=False) == CLIENT
-    assert memory.asked(("192.0.2.2", 54), is_exact=False) == MOVED
-    assert memory.asked(("192.0.2.2", 54), is_exact=True) is None
-    assert memory.asked(("192.0.2.3", 53), is_exact=False) is None
-    assert memory.sent(numbered(1), "192.0.2.1", MOVED), "answers go elsewhere"
-    assert not memory.sent(numbered(1), "192.0.2.1", MOVED)
-    assert memory.asked(("192.0.2.1", 53), is_exact=True) == MOVED
-
-
-def test_a_name_has_its_address_while_it_is_in_use() -> None:
-    memory = Memory()
-    for _ in range(5):
-        memory.sent(NAME, "192.0.2.1", CLIENT)
-        memory.pass_time(2)
-        assert memory.host_of(NAME) == "192.0.2.1"
-    memory.pass_time(1)
-    assert memory.host_of(NAME) is None
-    memory.ask(1)
-    memory.pass_time(4)
-    assert memory.known(1) == [1], "an address is always the same"
+    assert (budget.targets, len(second)) == (1, 0)
 
 
 def test_a_name_may_get_another_address() -> None:
@@ -127,11 +77,12 @@ def test_a_name_may_get_another_address() -> None:
     memory = Memory(budget=budget)
     memory.sent(NAME, "192.0.2.1", CLIENT)
     assert memory.sent(NAME, "192.0.2.2", CLIENT), "answers come from elsewhere"
+    assert not memory.sent(NAME, "192.0.2.2", CLIENT)
+    assert memory.sent(NAME, "192.0.2.2", MOVED), "answers go elsewhere"
     assert memory.host_of(NAME) == "192.0.2.2"
     assert memory.asked(("192.0.2.1", 53), is_exact=False) is None
     assert memory.forget(NAME)
     assert not memory.forget(NAME)
-    assert memory.host_of(NAME) is None
     assert budget.targets == 0
 
 
@@ -146,12 +97,10 @@ def test_targets_at_one_address_are_several(gone: int) -> None:
     memory.sent(targets[0], "192.0.2.1", ports[0])  # which makes it the latest
     order = [1, 2, 0]
     order.remove(gone)
-    memory.forget(targets[gone])
-    for place in (("192.0.2.1", 53), ("192.0.2.1", 54)):
-        assert memory.asked(place, is_exact=False) == ports[order[-1]]
-    memory.forget(targets[order[-1]])
-    for place in (("192.0.2.1", 53), ("192.0.2.1", 54)):
-        assert memory.asked(place, is_exact=False) == ports[order[0]]
+    for forgotten, latest in ((gone, order[1]), (order[1], order[0])):
+        memory.forget(targets[forgotten])
+        for place in (("192.0.2.1", 53), ("192.0.2.1", 54)):
+            assert memory.asked(place, is_exact=False) == ports[latest]
     memory.forget(targets[order[0]])
     assert memory.asked(("192.0.2.1", 53), is_exact=False) is None
 
@@ -168,13 +117,8 @@ def test_a_name_in_use_that_nothing_is_heard_of_is_doubtful_once_in_a_while() ->
         memory.pass_time(1)
         doubtful += [(minute, target.name) for target in memory.unheard(1 if minute == 2 else 9)]
     assert doubtful == [(2, names[1]), (3, names[2]), (5, names[1]), (6, names[2])]
-
-
-def test_a_name_that_is_not_used_any_more_is_not_doubtful() -> None:
-    memory = Memory()
-    memory.sent(NAME, "192.0.2.1", CLIENT)
     memory.pass_time(4)
-    assert memory.unheard(9) == []
+    assert memory.unheard(9) == [], "it is not used any more"
 
 
 HOSTS = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
@@ -183,14 +127,16 @@ HOSTS = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
 def test_addresses_that_were_not_reached_go_last_the_latest_at_the_end() -> None:
     memory = Memory()
     assert memory.in_order(HOSTS, 53) == HOSTS
-    memory.unreached((HOSTS[1], 53))
-    memory.unreached((HOSTS[0], 53))
-    assert memory.in_order(HOSTS, 53) == [HOSTS[2], HOSTS[1], HOSTS[0]]
-    memory.unreached((HOSTS[1], 53))
+    for number in (1, 0, 1):
+        memory.unreached((HOSTS[number], 53))
     assert memory.in_order(HOSTS, 53) == [HOSTS[2], HOSTS[0], HOSTS[1]]
     assert memory.in_order(HOSTS, 54) == HOSTS
     memory.sent(numbered(9), HOSTS[0], CLIENT)
     assert memory.in_order(HOSTS, 53) == [HOSTS[0], HOSTS[2], HOSTS[1]], "it is tried again"
+    hosts = [f"192.0.2.{number}" for number in range(100)]
+    for host in hosts:
+        memory.unreached((host, 53))
+    assert list(memory.in_order(hosts[::-1], 53))[-64:] == hosts[-64:], "more are not remembered"
 
 
 def test_a_name_that_was_not_reached_has_no_address_any_more() -> None:
@@ -200,14 +146,6 @@ def test_a_name_that_was_not_reached_has_no_address_any_more() -> None:
     assert memory.host_of(NAME) == HOSTS[0]
     assert memory.unreached((HOSTS[0], 53))
     assert memory.host_of(NAME) is None
-    memory.sent(numbered(1), "192.0.2.1", CLIENT)
+    memory.ask(1)
     assert not memory.unreached(("192.0.2.1", 53))
-    assert memory.host_of(numbered(1)) == "192.0.2.1", "an address is always the same"
-
-
-def test_what_was_not_reached_is_remembered_within_bounds() -> None:
-    memory = Memory()
-    for number in range(100):
-        memory.unreached((f"192.0.2.{number}", 53))
-    hosts = [f"192.0.2.{number}" for number in range(100)]
-    assert list(memory.in_order(hosts[::-1], 53))[-64:] == hosts[-64:]
+    assert memory.known(1) == [1], "an address is always the same"
