@@ -63,18 +63,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def test_it_serves_until_the_reactor_stops(world: World) -> None:
-    program.main(["--port", "1081"])
-    assert world.events == ["log", "listen", "start", "run", "stop"]
-    assert world.options is not None
-    assert world.options["port"] == 1081
-
-
-def test_the_options_are_those_of_the_process(
+def test_it_serves_with_the_options_of_the_process_until_the_reactor_stops(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["socks5", "--port", "1082"])
     program.main()
+    assert world.events == ["log", "listen", "start", "run", "stop"]
     assert world.options is not None
     assert world.options["port"] == 1082
 
@@ -90,22 +84,16 @@ def test_wrong_options_are_one_sentence_and_status_2(
     assert world.events == []
 
 
-def test_a_refused_start_is_status_1(world: World) -> None:
-    world.refuses = True
-    with pytest.raises(SystemExit) as raised:
-        program.main([])
-    assert raised.value.code == 1
-    assert world.events == ["log"]
-
-
-def test_a_start_that_failed_later_is_status_1(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_start_that_is_refused_is_status_1(
+    is_late: bool, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world.refuses = not is_late
     monkeypatch.setattr(program, "refusal_of", lambda service: StartRefused("no worker begins"))
     with pytest.raises(SystemExit) as raised:
         program.main([])
     assert raised.value.code == 1
-    assert world.events == ["log", "listen", "start", "run", "stop"]
+    assert world.events == ["log", *(["listen", "start", "run", "stop"] if is_late else [])]
 
 
 def test_the_package_is_a_program(

@@ -13,10 +13,10 @@ from twisted.python.logfile import LogFile
 from twisted.python.threadpool import ThreadPool
 
 from socks5.app.listeners import certificates_of
-from socks5.app.options import Options
 from socks5.app.reread import LOOK_INTERVAL, Rereading, reopen_program_log
 from socks5.server.factory import ServerFactory
 from tests.support.certificates import self_signed
+from tests.support.options import parse
 
 
 class Kept:
@@ -66,11 +66,32 @@ def threads() -> Threads:
     return Threads()
 
 
-def test_one_line_says_what_was_read(threads: Threads, log: list[str]) -> None:
-    sources = [Kept("users.txt (users: 3)"), Kept("proxy.pem")]
-    Rereading(threads, sources, Kept("access.log")).begin()
+@pytest.mark.parametrize(
+    ("sources", "log_file", "said"),
+    [
+        ([], None, "nothing"),
+        (
+            [Kept("users.txt (users: 3)"), Kept("proxy.pem")],
+            Kept("access.log"),
+            "access.log, users.txt (users: 3), proxy.pem",
+        ),
+        (
+            [Kept(ValueError("users.txt line 2: wrong")), Kept(RuntimeError()), Kept("proxy.pem")],
+            Kept(PermissionError(13, "Permission denied", "access.log")),
+            (
+                "proxy.pem; stays as it was: "
+                "access.log: Permission denied; users.txt line 2: wrong; RuntimeError"
+            ),
+        ),
+    ],
+    ids=["nothing", "all", "what fails hinders nothing"],
+)
+def test_one_line_says_what_was_read(
+    sources: list[Kept], log_file: Kept | None, said: str, threads: Threads, log: list[str]
+) -> None:
+    Rereading(threads, sources, log_file).begin()
     threads.run()
-    assert log == ["SIGHUP: read again: access.log, users.txt (users: 3), proxy.pem"]
+    assert log == [f"SIGHUP: read again: {said}"]
 
 
 def test_files_are_looked_at_whether_anybody_asks_for_them_or_not(threads: Threads) -> None:
@@ -83,22 +104,6 @@ def test_files_are_looked_at_whether_anybody_asks_for_them_or_not(threads: Threa
         threads.run()
         assert source.times == times
         threads.advance(LOOK_INTERVAL)
-
-
-def test_what_fails_is_said_and_hinders_nothing(threads: Threads, log: list[str]) -> None:
-    sources = [Kept(ValueError("users.txt line 2: wrong")), Kept(RuntimeError()), Kept("proxy.pem")]
-    access_log = Kept(PermissionError(13, "Permission denied", "access.log"))
-    Rereading(threads, sources, access_log).begin()
-    threads.run()
-    [line] = log
-    failed = "access.log: Permission denied; users.txt line 2: wrong; RuntimeError"
-    assert line == f"SIGHUP: read again: proxy.pem; stays as it was: {failed}"
-
-
-def test_there_may_be_nothing_to_read(threads: Threads, log: list[str]) -> None:
-    Rereading(threads, [], None).begin()
-    threads.run()
-    assert log == ["SIGHUP: read again: nothing"]
 
 
 def test_many_at_once_are_read_once_more_and_not_more_often(threads: Threads) -> None:
@@ -174,22 +179,18 @@ def program_log(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_log_of_twistd_goes_on_where_its_path_leads(program_log: Path) -> None:
+    """It stays if that cannot be opened."""
     ServerFactory.log.info("one")
-    old = program_log.rename(program_log.with_suffix(".old"))
-    ServerFactory.log.info("two")
-    assert reopen_program_log() == str(program_log)
-    ServerFactory.log.info("three")
-    assert old.read_text().count("\n") == 2
-    assert program_log.read_text().endswith("three\n")
-
-
-def test_the_log_of_twistd_stays_if_it_cannot_be_opened(program_log: Path, tmp_path: Path) -> None:
     old = program_log.rename(program_log.with_suffix(".old"))
     program_log.mkdir()
     with pytest.raises(IsADirectoryError):
         reopen_program_log()
-    ServerFactory.log.info("one")
-    assert old.read_text().endswith("one\n")
+    ServerFactory.log.info("two")
+    program_log.rmdir()
+    assert reopen_program_log() == str(program_log)
+    ServerFactory.log.info("three")
+    assert old.read_text().count("\n") == 2
+    assert program_log.read_text().endswith("three\n")
 
 
 # ---------------------------------------------------------------- what the options name
@@ -201,14 +202,11 @@ def test_users_and_certificates_are_read_again(
     users = tmp_path / "users"
     users.write_text("alice:secret\n")
     pem = self_signed(tmp_path)
-    options = Options()
-    options.parseOptions(
-        [
-            f"--auth=file:{users}",
-            f"--listen=tls:0:cert={pem}:interface=127.0.0.1",
-            "--auth=memory:bob:secret",
-            "--listen=tcp:0:interface=127.0.0.1",
-        ]
+    options = parse(
+        f"--auth=file:{users}",
+        f"--listen=tls:0:cert={pem}:interface=127.0.0.1",
+        "--auth=memory:bob:secret",
+        "--listen=tcp:0:interface=127.0.0.1",
     )
     sources = [*options.sources, *certificates_of(options.listeners(reactor))]
     rereading = Rereading(threads, sources, None)

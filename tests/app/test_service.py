@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,16 @@ import pytest_twisted
 from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
 from socks5.access import SessionInfo
 from socks5.app import service
 from socks5.app.assembly import makeService
 from socks5.app.listeners import Listener
-from socks5.app.options import Options
 from socks5.app.service import ProxyService, StartRefused, refusal_of
 from socks5.net import listening
 from socks5.net.openers import IPortOpener
@@ -32,6 +29,7 @@ from socks5.net.places import TCP, UNIX, Foreign, Listen
 from socks5.observe.accesslog import AccessLog
 from socks5.server.factory import ServerFactory
 from tests.sockets.wires import descriptors
+from tests.support.options import parse
 from tests.support.transports import address
 
 pytestmark = pytest.mark.usefixtures("handlers")
@@ -137,41 +135,24 @@ def cannot_listen(number: int) -> CannotListenError:
     return CannotListenError("127.0.0.1", 1080, OSError(number, os.strerror(number)))
 
 
-def test_it_listens_once_everywhere(fake: FakeReactor) -> None:
-    opener = FakeOpener()
-    proxy = service_on(fake, listener(1080), listener(1081), opener=opener)
-    proxy.privilegedStartService()
-    proxy.startService()
-    assert [port.getHost().port for port in opener.ports] == [1080, 1081]
-    assert len(proxy.ports) == 2
-    assert proxy.running
-
-
-def test_it_says_where_it_listens_once_the_reactor_runs(fake: FakeReactor) -> None:
+def test_it_says_where_it_listens_once_the_reactor_runs(fake: FakeReactor, log: list[str]) -> None:
+    """And not if it has stopped by then."""
     fake.is_running = False
     places = [TCP(1080, "192.0.2.1"), TCP(1081, "::1"), UNIX("/run/proxy.sock")]
     proxy = service_on(fake, *(Listener("", Listen(where)) for where in places))
-    with capturedLogs() as events:
-        proxy.privilegedStartService()
-        proxy.startService()
-    assert events == []
-    with capturedLogs() as events:
-        fake.run()
-    assert [formatEvent(event) for event in events] == [
+    proxy.privilegedStartService()
+    proxy.startService()
+    another = service_on(fake, listener(1080))
+    another.startService()
+    another.stopService()
+    assert [line for line in log if "stops" not in line] == []
+    log.clear()
+    fake.run()
+    assert log == [
         "SOCKS5 proxy listens on 192.0.2.1:1080",
         "SOCKS5 proxy listens on [::1]:1081",
         "SOCKS5 proxy listens on unix:/run/proxy.sock",
     ]
-
-
-def test_it_does_not_say_so_if_it_has_stopped_by_then(fake: FakeReactor) -> None:
-    fake.is_running = False
-    proxy = service_on(fake, listener(1080))
-    proxy.startService()
-    proxy.stopService()
-    with capturedLogs() as events:
-        fake.run()
-    assert events == []
 
 
 REFUSALS = [
@@ -194,7 +175,6 @@ REFUSALS = [
         cannot_listen(errno.EADDRNOTAVAIL),
         "place 1081: Cannot assign requested address (this machine does not have that address)",
     ),
-    (cannot_listen(errno.ENOENT), "place 1081: No such file or directory"),
     (
         CannotListenError(None, "/run/proxy.sock", "Cannot acquire lock"),
         "place 1081: Cannot acquire lock",
@@ -205,115 +185,79 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("error", "sentence"), REFUSALS)
 def test_where_it_cannot_listen_it_does_not_start(
-    error: Exception, sentence: str, fake: FakeReactor
+    error: Exception, sentence: str, fake: FakeReactor, log: list[str]
 ) -> None:
+    """Which ends the process, and is an ordinary exception to twistd."""
     opener = FakeOpener(at_1081=error)
     proxy = service_on(fake, *map(listener, (1080, 1081, 1082)), opener=opener)
-    with capturedLogs() as events, pytest.raises(StartRefused) as raised:
+    with pytest.raises(StartRefused) as raised:
         proxy.privilegedStartService()
     expected = f"socks5 does not start: cannot listen on {sentence}"
-    assert str(raised.value) == formatEvent(events[-1]) == expected
+    assert str(raised.value) == log[-1] == expected
+    assert isinstance(raised.value, SystemExit)
+    assert isinstance(raised.value, Exception)
+    assert raised.value.code == 1
     assert [port.is_open for port in opener.ports] == [False]
     assert proxy.ports == []
 
 
-def test_a_refusal_ends_the_process_and_is_an_ordinary_exception_to_twistd() -> None:
-    refusal = StartRefused("a sentence")
-    assert isinstance(refusal, SystemExit)
-    assert isinstance(refusal, Exception)
-    assert refusal.code == 1
-
-
 @pytest.mark.parametrize("error", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
-def test_a_place_that_this_machine_may_lack_is_left_out(error: int, fake: FakeReactor) -> None:
-    opener = FakeOpener(at_1081=cannot_listen(error))
+def test_a_place_that_this_machine_may_lack_is_left_out(
+    error: int, fake: FakeReactor, log: list[str]
+) -> None:
+    """But not one that is taken."""
+    opener = FakeOpener(at_1081=cannot_listen(error), at_1082=cannot_listen(errno.EADDRINUSE))
     proxy = service_on(fake, listener(1080), listener(1081, is_optional=True), opener=opener)
-    with capturedLogs() as events:
-        proxy.startService()
-    assert len(proxy.ports) == 1
-    assert len(events) == 1
-
-
-def test_a_place_that_is_taken_is_not_left_out(fake: FakeReactor) -> None:
-    opener = FakeOpener(at_1081=cannot_listen(errno.EADDRINUSE))
-    proxy = service_on(fake, listener(1081, is_optional=True), opener=opener)
-    with pytest.raises(StartRefused, match="place 1081: Address already in use"):
+    proxy.startService()
+    assert (len(proxy.ports), len(log)) == (1, 1)
+    proxy = service_on(fake, listener(1082, is_optional=True), opener=opener)
+    with pytest.raises(StartRefused, match="place 1082: Address already in use"):
         proxy.privilegedStartService()
 
 
-def test_giving_up_ends_the_process_once_and_says_why(fake: FakeReactor) -> None:
+def test_giving_up_ends_the_process_once_and_says_why(fake: FakeReactor, log: list[str]) -> None:
     opener = FakeOpener()
     proxy = service_on(fake, listener(1080), opener=opener)
     proxy.privilegedStartService()
     family = MultiService()
     proxy.setServiceParent(family)
     assert refusal_of(proxy) is refusal_of(family) is refusal_of(MultiService()) is None
-    with capturedLogs() as events:
-        proxy.give_up("a worker ended")
-        proxy.give_up("another one, too")
-    assert [formatEvent(event) for event in events] == ["socks5 does not start: a worker ended"]
+    proxy.give_up("a worker ended")
+    proxy.give_up("another one, too")
+    assert log == ["socks5 does not start: a worker ended"]
     assert fake.stops == 1
     assert not opener.ports[0].is_open
-    assert str(refusal_of(proxy)) == "socks5 does not start: a worker ended"
+    assert str(refusal_of(proxy)) == log[0]
     assert refusal_of(family) is proxy.refusal
 
 
-@pytest.fixture
-def late(monkeypatch: pytest.MonkeyPatch) -> Deferred[Any]:
-    """What the one endpoint, somebody else's, answers in the end."""
-    answer: Deferred[Any] = Deferred()
-    monkeypatch.setattr(listening, "listen_at", lambda *_: answer)
-    return answer
-
-
-FOREIGN = Listener("place 1080", Listen(Foreign("elsewhere:")))
-
-
-def test_an_endpoint_may_take_its_time(fake: FakeReactor, late: Deferred[Any]) -> None:
-    proxy = service_on(fake, FOREIGN)
-    proxy.startService()
-    assert proxy.ports == []
-    with capturedLogs() as events:
-        late.callback(FakePort(address("127.0.0.1", 1080), lambda: None))
-    assert len(proxy.ports) == 1
-    assert [formatEvent(event) for event in events] == ["SOCKS5 proxy listens on 127.0.0.1:1080"]
-    assert fake.stops == 0
-
-
-def test_an_endpoint_that_fails_late_ends_the_service(
-    fake: FakeReactor, late: Deferred[Any]
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_endpoint_may_take_its_time(
+    fails: bool, fake: FakeReactor, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service_on(fake, FOREIGN).startService()
-    with capturedLogs() as events:
+    """If it fails late, that ends the service."""
+    late: Deferred[Any] = Deferred()  # what the one endpoint, somebody else's, answers in the end
+    monkeypatch.setattr(listening, "listen_at", lambda *_: late)
+    proxy = service_on(fake, Listener("place 1080", Listen(Foreign("elsewhere:"))))
+    proxy.startService()
+    assert (proxy.ports, log) == ([], [])
+    if fails:
         late.errback(cannot_listen(errno.EADDRINUSE))
-    assert formatEvent(events[0]).startswith(
-        "socks5 does not start: cannot listen on place 1080: Address"
-    )
-    assert fake.stops == 1
-
-
-def has_ipv6() -> bool:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
-def started(*arguments: str) -> Any:
-    """The service of a command line, listening."""
-    options = Options()
-    options.parseOptions(arguments)
-    proxy: Any = makeService(options, reactor)
-    proxy.privilegedStartService()
-    return proxy
+        said = "socks5 does not start: cannot listen on place 1080: Address"
+    else:
+        late.callback(FakePort(address("127.0.0.1", 1080), lambda: None))
+        said = "SOCKS5 proxy listens on 127.0.0.1:1080"
+    assert log[0].startswith(said)
+    assert (len(proxy.ports), fake.stops) == (0, 1) if fails else (1, 0)
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_command_line_is_listened_on_and_the_rules_know_where(tmp_path: Path) -> None:
     path = tmp_path / "proxy.sock"
     descriptions = ["tcp:0:interface=127.0.0.1", "tcp:0", f"unix:{path}"]
-    proxy = started(*(f"--listen={text}" for text in descriptions), "--open")
+    options = parse(*(f"--listen={text}" for text in descriptions), "--open")
+    proxy: Any = makeService(options, reactor)
+    proxy.privilegedStartService()
     one, every, _ = (port.getHost() for port in proxy.ports)
     assert path.is_socket()
     places = [("127.0.0.1", one.port), ("127.0.0.2", one.port), ("127.0.0.2", every.port)]
@@ -323,58 +267,44 @@ async def test_a_command_line_is_listened_on_and_the_rules_know_where(tmp_path: 
     assert not path.exists()
 
 
-@pytest_twisted.ensureDeferred
-async def test_without_listeners_it_is_the_loopback() -> None:
-    proxy = started("--port", "0")
-    hosts = [port.getHost().host for port in proxy.ports]
-    assert hosts == ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
-    await proxy.stopService()
-
-
 # ---------------------------------------------------------------- the access log
 
 
 def test_an_access_log_that_cannot_be_opened_refuses_the_start(
-    fake: FakeReactor, tmp_path: Path
+    fake: FakeReactor, tmp_path: Path, log: list[str]
 ) -> None:
     path = tmp_path / "missing" / "access.log"
-    opener, log = FakeOpener(), AccessLog(fake, str(path))
-    proxy = service_on(fake, listener(1080), opener=opener, access_log=log)
-    with capturedLogs() as events, pytest.raises(StartRefused) as raised:
+    opener, access_log = FakeOpener(), AccessLog(fake, str(path))
+    proxy = service_on(fake, listener(1080), opener=opener, access_log=access_log)
+    with pytest.raises(StartRefused) as raised:
         proxy.startService()
     expected = f"socks5 does not start: --access-log {path}: No such file or directory"
-    assert str(raised.value) == formatEvent(events[-1]) == expected
+    assert str(raised.value) == log[-1] == expected
     assert not opener.ports[0].is_open
     assert fake.stops == 0
-
-
-def test_the_access_log_is_there_from_the_start(fake: FakeReactor, tmp_path: Path) -> None:
-    path = tmp_path / "access.log"
-    service_on(fake, access_log=AccessLog(fake, str(path))).startService()
-    assert path.exists()
 
 
 # ---------------------------------------------------------------- signals
 
 
-def test_sigusr1_reopens_the_access_log_or_says_why_not(fake: FakeReactor, tmp_path: Path) -> None:
+def test_sigusr1_reopens_the_access_log_or_says_why_not(
+    fake: FakeReactor, tmp_path: Path, log: list[str]
+) -> None:
     path = tmp_path / "logs" / "access.log"
     path.parent.mkdir()
-    log = AccessLog(fake, str(path), lambda record: record.reason)
-    service_on(fake, access_log=log).startService()
-    log.write(SessionInfo(1, "192.0.2.7:1", reason="one"))
+    access_log = AccessLog(fake, str(path), lambda record: record.reason)
+    service_on(fake, access_log=access_log).startService()
+    access_log.write(SessionInfo(1, "192.0.2.7:1", reason="one"))
     path.rename(tmp_path / "access.log.1")
     signal.raise_signal(signal.SIGUSR1)
-    log.write(SessionInfo(2, "192.0.2.7:2", reason="two"))
-    log.flush()
+    access_log.write(SessionInfo(2, "192.0.2.7:2", reason="two"))
+    access_log.flush()
     assert (tmp_path / "access.log.1").read_text() == "one\n"
     assert path.read_text() == "two\n"
     path.parent.rename(tmp_path / "old")
-    with capturedLogs() as events:
-        signal.raise_signal(signal.SIGUSR1)
-    [line] = [formatEvent(event) for event in events]
-    assert line == f"access log {path} stays as it was: No such file or directory"
-    log.close()
+    signal.raise_signal(signal.SIGUSR1)
+    assert log == [f"access log {path} stays as it was: No such file or directory"]
+    access_log.close()
 
 
 def test_each_signal_has_its_meaning(fake: FakeReactor) -> None:
@@ -393,54 +323,34 @@ def test_each_signal_has_its_meaning(fake: FakeReactor) -> None:
 # ---------------------------------------------------------------- stopping
 
 
-def test_stopping_closes_every_port_whatever_the_others_do(fake: FakeReactor) -> None:
+def test_it_stops_once_every_port_is_closed_and_can_start_again(
+    fake: FakeReactor, log: list[str]
+) -> None:
+    """Whatever becomes of the others; and says how many sessions it ends."""
+    last: Deferred[None] = Deferred()
     outcomes: list[Callable[[], Any]] = [
         lambda: fail(RuntimeError("a port that does not close")),
         lambda: 1 / 0,
-        lambda: succeed(None),
+        lambda: last,
     ]
     opener = FakeOpener()
     opener.stopped = lambda: outcomes.pop(0)()  # noqa: PLW0108
     proxy = service_on(fake, *map(listener, (1080, 1081, 1082)), opener=opener)
+    proxy.privilegedStartService()
     proxy.startService()
+    assert [port.getHost().port for port in opener.ports] == [1080, 1081, 1082]
+    proxy.factory.counters.open_connections = 3
+    log.clear()
     stopped: list[object] = []
     proxy.stopService().addCallback(stopped.append)
+    assert (log, stopped) == (["SOCKS5 proxy stops; open sessions: 3"], [])
+    last.callback(None)
     assert stopped == [None]
     assert [port.is_open for port in opener.ports] == [False] * 3
-    assert proxy.ports == []
-    assert not proxy.running
-
-
-def test_stopping_waits_for_the_ports(fake: FakeReactor) -> None:
-    closed: Deferred[None] = Deferred()
-    opener = FakeOpener()
-    opener.stopped = lambda: closed
-    proxy = service_on(fake, listener(1080), opener=opener)
+    assert (proxy.ports, proxy.running) == ([], 0)
     proxy.startService()
-    stopped: list[object] = []
-    proxy.stopService().addCallback(stopped.append)
-    assert stopped == []
-    closed.callback(None)
-    assert stopped == [None]
-
-
-def test_stopping_says_how_many_sessions_it_ends(fake: FakeReactor) -> None:
-    proxy = service_on(fake)
-    proxy.startService()
-    proxy.factory.counters.open_connections = 3
-    with capturedLogs() as events:
-        proxy.stopService()
-    assert [formatEvent(event) for event in events] == ["SOCKS5 proxy stops; open sessions: 3"]
-
-
-def test_it_can_start_again(fake: FakeReactor) -> None:
-    opener = FakeOpener()
-    proxy = service_on(fake, listener(1080), opener=opener)
-    proxy.startService()
-    proxy.stopService()
-    proxy.startService()
-    assert [port.is_open for port in opener.ports] == [False, True]
-    assert len(proxy.ports) == 1
+    assert [port.is_open for port in opener.ports[3:]] == [True] * 3
+    assert len(proxy.ports) == 3
 
 
 def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_path: Path) -> None:
@@ -449,6 +359,7 @@ def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_
     log = AccessLog(fake, str(path), lambda record: record.reason)
     proxy = service_on(fake, access_log=log)
     proxy.startService()
+    assert path.exists()
     ended: Deferred[None] = Deferred()
     asked: list[tuple[str, float]] = []
 
@@ -457,26 +368,13 @@ def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_
         return ended
 
     proxy.factory.close_sessions = close_sessions  # type: ignore[method-assign]
-    stopped: list[object] = []
-    proxy.stopService().addCallback(stopped.append)
+    stopped: list[Any] = []
+    proxy.stopService().addBoth(stopped.append)
     assert asked == [("shutdown", service.STOP_GRACE)]
     log.write(SessionInfo(1, "192.0.2.7:1", reason="shutdown"))
     assert stopped == []
-    ended.callback(None)
+    ended.errback(RuntimeError("a bug"))  # which costs no record
     assert path.read_text() == "shutdown\n"
-    assert stopped == [None]
+    assert [failure.type for failure in stopped] == [RuntimeError]
     assert descriptors() <= before
     assert fake.getDelayedCalls() == []
-
-
-def test_the_access_log_is_closed_even_if_sessions_fail(fake: FakeReactor, tmp_path: Path) -> None:
-    path = tmp_path / "access.log"
-    log = AccessLog(fake, str(path), lambda record: record.reason)
-    proxy = service_on(fake, access_log=log)
-    proxy.startService()
-    log.write(SessionInfo(1, "192.0.2.7:1", reason="one"))
-    proxy.factory.close_sessions = lambda *_: fail(RuntimeError("a bug"))  # type: ignore[method-assign]
-    failures: list[Any] = []
-    proxy.stopService().addErrback(failures.append)
-    assert [failure.type for failure in failures] == [RuntimeError]
-    assert path.read_text() == "one\n"
