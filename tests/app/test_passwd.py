@@ -5,9 +5,11 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -19,13 +21,15 @@ from tests.auth.test_hashes import little_memory
 OTHERS = b"# staff\nbob:$apr1$8qdliusI$Kiug/IxT0hGX99nVquwKy0\n"
 
 
-class Input:
-    """The standard input, and the terminal's answers."""
+class Command:
+    """The command, on a file ``path``; its standard input, and the terminal's answers."""
 
-    def __init__(self) -> None:
-        self.buffer = io.BytesIO()
+    def __init__(self, path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        self.path = path
+        self.buffer = io.BytesIO(b"secret\n")
         self.answers: list[str | BaseException] = []
         self.prompts: list[str] = []
+        self._output = capfd
 
     def isatty(self) -> bool:
         return bool(self.answers)
@@ -40,123 +44,159 @@ class Input:
             raise answer
         return str(answer)
 
+    def run(self, *arguments: object, status: int = 0) -> str:
+        """Run it, which ends so.
+
+        :returns: what it says about an error.
+        """
+        words = ["passwd", *map(str, arguments)]
+        if status:
+            with pytest.raises(SystemExit) as raised:
+                program.main(words)
+            assert raised.value.code == status
+        else:
+            program.main(words)
+        output, errors = self._output.readouterr()
+        assert output == ""
+        return errors.removeprefix("socks5 passwd: ")
+
+    def alice(self, *options: str, status: int = 0) -> str:
+        """Run it for her."""
+        return self.run(*options, self.path, "alice", status=status)
+
+    def fits(self, password: bytes) -> bool:
+        return parse_users(self.path.read_bytes(), parse_hash)[b"alice"].secret.fits(password)
+
+    @property
+    def mode(self) -> int:
+        return stat.S_IMODE(self.path.stat().st_mode)
+
+    def must_have_left(self, octets: bytes | None) -> None:
+        """The file is as it was, and there is no other."""
+        assert (self.path.read_bytes() if self.path.exists() else None) == octets
+        assert [each for each in self.path.parent.iterdir() if each != self.path] == []
+
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Input]:
-    given = Input()
-    monkeypatch.setattr(passwd.sys, "stdin", given)
-    monkeypatch.setattr(getpass, "getpass", given.ask)
-    return given
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "users"
-
-
-def run(*arguments: object, status: int = 0) -> None:
-    command = ["passwd", *map(str, arguments)]
-    if not status:
-        program.main(command)
-        return
-    with pytest.raises(SystemExit) as raised:
-        program.main(command)
-    assert raised.value.code == status
-
-
-@pytest.mark.parametrize("kind", ["htpasswd", "file"])
-def test_a_source_is_no_path(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(f"{kind}:users.txt", "alice", status=2)
-    expected = f"expected the path of a file, such as users.txt, got '{kind}:users.txt'"
-    assert expected in capsys.readouterr().err
-
-
-def test_what_is_no_file_stays_what_it_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    run(pipe, "alice", status=1)
-    assert pipe.is_fifo()
-    assert "pipe: Not a regular file" in capsys.readouterr().err
-
-
-def fits(path: Path, name: bytes, password: bytes) -> bool:
-    return parse_users(path.read_bytes(), parse_hash)[name].secret.fits(password)
-
-
-def left_over(path: Path) -> list[str]:
-    return [each.name for each in path.parent.iterdir() if each != path]
+def command(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    command = Command(tmp_path / "users", capfd)
+    monkeypatch.setattr(passwd.sys, "stdin", command)
+    monkeypatch.setattr(getpass, "getpass", command.ask)
+    return command
 
 
 # ---------------------------------------------------------------- entries
 
 
-def test_a_file_is_made_for_its_owner_only(given: Input, path: Path) -> None:
-    given.buffer = io.BytesIO(b"\xff open:sesame \r\nmore\n")
-    run(path, "alice")
-    assert fits(path, b"alice", b"\xff open:sesame ")
-    assert path.read_text().startswith("alice:$argon2id$")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert left_over(path) == []
+def test_a_file_is_made_for_its_owner_only(command: Command) -> None:
+    command.buffer = io.BytesIO(b"\xff open:sesame \r\nmore\n")
+    command.alice()
+    assert command.fits(b"\xff open:sesame ")
+    assert command.path.read_text().startswith("alice:$argon2id$")
+    assert command.mode == 0o600
+    command.must_have_left(command.path.read_bytes())
 
 
+@pytest.mark.parametrize("has_input", [True, False])
 def test_a_terminal_is_asked_twice(
-    given: Input, path: Path, capfd: pytest.CaptureFixture[str]
+    command: Command, has_input: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given.answers = ["secret", "secret"]
-    run(path, "alice")
-    assert given.prompts == ["Password: ", "The same again: "]
-    assert fits(path, b"alice", b"secret")
-    assert capfd.readouterr() == ("", "")
+    if not has_input:
+        monkeypatch.setattr(passwd, "sys", SimpleNamespace(stdin=None))
+    command.answers = ["secret", "secret"]
+    assert command.alice() == ""
+    assert command.prompts == ["Password: ", "The same again: "]
+    assert command.fits(b"secret")
 
 
-def test_other_entries_comments_settings_and_the_mode_stay(given: Input, path: Path) -> None:
-    path.write_bytes(OTHERS + b"alice:old:speed=fast\n#end\nalice:twice\n")
-    path.chmod(0o640)
-    given.buffer = io.BytesIO(b"secret\n")
-    run(path, "alice")
-    lines = path.read_bytes().splitlines(keepends=True)
+def test_other_entries_comments_settings_and_the_mode_stay(command: Command) -> None:
+    command.path.write_bytes(OTHERS + b"alice:old:speed=fast\n#end\nalice:twice\n")
+    command.path.chmod(0o640)
+    command.alice()
+    lines = command.path.read_bytes().splitlines(keepends=True)
     assert b"".join(lines[:2]) == OTHERS
     assert lines[2].startswith(b"alice:$argon2id$")
     assert lines[2].endswith(b":speed=fast\n")
     assert lines[3:] == [b"#end\n"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert command.mode == 0o640
 
 
-def test_a_link_stays_a_link(given: Input, path: Path) -> None:
-    real = path.with_name("real")
+def test_a_link_stays_a_link(command: Command) -> None:
+    real = command.path.with_name("real")
     real.write_bytes(OTHERS)
-    path.symlink_to("real")
-    given.buffer = io.BytesIO(b"secret\n")
-    run(path, "alice")
-    assert path.is_symlink()
-    assert fits(real, b"alice", b"secret")
+    command.path.symlink_to("real")
+    command.alice()
+    assert command.path.is_symlink()
+    assert real.read_bytes().startswith(OTHERS)
+    assert command.fits(b"secret")
 
 
-def test_an_entry_is_deleted(given: Input, path: Path) -> None:
-    path.write_bytes(OTHERS + b"alice:x\n")
-    run("--delete", path, "alice")
-    assert path.read_bytes() == OTHERS
+def test_an_entry_is_deleted(command: Command) -> None:
+    """The last one leaves a file that is not half written."""
+    command.path.write_bytes(OTHERS + b"alice:x\n")
+    command.alice("--delete")
+    assert command.path.read_bytes() == OTHERS
+    command.path.write_bytes(b"alice:x\n")
+    command.alice("--delete")
+    assert parse_users(command.path.read_bytes(), parse_hash) == {}
 
 
-def test_the_last_entry_leaves_a_file_that_is_not_half_written(given: Input, path: Path) -> None:
-    path.write_bytes(b"alice:x\n")
-    run("--delete", path, "alice")
-    assert parse_users(path.read_bytes(), parse_hash) == {}
+def test_a_password_is_verified(command: Command) -> None:
+    command.path.write_bytes(OTHERS)
+    command.answers = ["open sesame"]
+    command.run("--verify", command.path, "bob")
+    assert command.prompts == ["Password: "]
+    command.answers = ["hunter2"]
+    error = command.run("--verify", command.path, "bob", status=1)
+    assert error == "the password is wrong\n"
+    command.must_have_left(OTHERS)
 
 
-def test_a_password_is_verified(
-    given: Input, path: Path, capfd: pytest.CaptureFixture[str]
+def test_the_file_and_then_its_folder_are_on_the_disk(
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path.write_bytes(OTHERS)
-    given.answers = ["open sesame"]
-    run("--verify", path, "bob")
-    assert given.prompts == ["Password: "]
-    given.answers = ["hunter2"]
-    run("--verify", path, "bob", status=1)
-    assert capfd.readouterr().err == "socks5 passwd: the password is wrong\n"
-    assert path.read_bytes() == OTHERS
+    synced: list[tuple[bool, bool]] = []
+    sync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((is_folder, command.path.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    command.alice()
+    assert synced == [(False, False), (True, True)]
+
+
+# ---------------------------------------------------------------- whose it is
+
+
+@pytest.mark.parametrize("allowed", [{"owner", "group"}, {"group"}, set()])
+def test_a_file_keeps_its_owner_and_its_group_as_far_as_one_may_give_it_away(
+    command: Command, allowed: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the group would be another, nothing is changed: with mode 640 that one could read it, and the old one not."""
+    given: list[tuple[int, int]] = []
+
+    def fchown(descriptor: int, owner: int, group: int) -> None:
+        if (owner != -1 and "owner" not in allowed) or (group != -1 and "group" not in allowed):
+            raise PermissionError
+        given.append((owner, group))
+
+    command.path.write_bytes(OTHERS)
+    command.path.chmod(0o640)
+    old = command.path.stat()
+    monkeypatch.setattr(os, "fchown", fchown)
+    if not allowed:
+        assert "belongs to a group that you are not in" in command.alice(status=1)
+        command.must_have_left(OTHERS)
+        return
+    command.alice()
+    assert given == [(old.st_uid if "owner" in allowed else -1, old.st_gid)]
+    assert command.fits(b"secret")
+    assert command.mode == 0o640
 
 
 # ---------------------------------------------------------------- what is refused
@@ -165,196 +205,81 @@ def test_a_password_is_verified(
 @pytest.mark.parametrize(
     ("answers", "sentence"),
     [
-        (["hunter2", "hunter3"], "the two passwords differ; nothing was changed"),
-        ([EOFError()], "no password was given; nothing was changed"),
-        ([KeyboardInterrupt()], "no password was given; nothing was changed"),
-        ([getpass.GetPassWarning()], "this terminal would show the password; nothing was changed"),
-        (["", ""], "expected a password of 1 to 255 octets; nothing was changed"),
-        (["ä" * 128] * 2, "expected a password of 1 to 255 octets; nothing was changed"),
+        (["hunter2", "hunter3"], "the two passwords differ"),
+        ([EOFError()], "no password was given"),
+        ([KeyboardInterrupt()], "no password was given"),
+        ([getpass.GetPassWarning()], "this terminal would show the password"),
+        (["", ""], "expected a password of 1 to 255 octets"),
+        (["ä" * 128] * 2, "expected a password of 1 to 255 octets"),
     ],
 )
 def test_an_answer_that_is_none_changes_nothing(
-    answers: list[str | BaseException],
-    sentence: str,
-    given: Input,
-    path: Path,
-    capfd: pytest.CaptureFixture[str],
+    answers: list[str | BaseException], sentence: str, command: Command
 ) -> None:
-    given.answers = answers
-    run(path, "alice", status=1)
-    assert capfd.readouterr().err == f"socks5 passwd: {sentence}\n"
-    assert not path.exists()
+    command.answers = answers
+    assert command.alice(status=1) == f"{sentence}; nothing was changed\n"
+    command.must_have_left(None)
+
+
+NAME = "expected a NAME of 1 to 255 octets without colons and control characters"
+BLANKS = "expected a NAME without # in front and without blanks around it"
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ([], "Wrong number of arguments."),
-        (["users"], "Wrong number of arguments."),
         (["users", "alice", "hunter2"], "Wrong number of arguments."),
         (["--delete", "--verify", "users", "alice"], "--delete does not go with --verify"),
+        *((["users", name], NAME) for name in ("a:b", "a\n", "", "ä" * 128)),
+        *((["users", name], BLANKS) for name in ("#a", " a")),
         (
-            ["users", "a:b"],
-            "expected a NAME of 1 to 255 octets without colons and control characters",
+            ["htpasswd:users.txt", "alice"],
+            "expected the path of a file, such as users.txt, got 'htpasswd:users.txt'",
         ),
-        (
-            ["users", "a\n"],
-            "expected a NAME of 1 to 255 octets without colons and control characters",
-        ),
-        (["users", ""], "expected a NAME of 1 to 255 octets without colons and control characters"),
-        (
-            ["users", "ä" * 128],
-            "expected a NAME of 1 to 255 octets without colons and control characters",
-        ),
-        (["users", "#a"], "expected a NAME without # in front and without blanks around it"),
-        (["users", " a"], "expected a NAME without # in front and without blanks around it"),
     ],
 )
 def test_wrong_arguments_are_one_sentence_and_status_2(
-    arguments: list[str], sentence: str, capfd: pytest.CaptureFixture[str]
+    arguments: list[str], sentence: str, command: Command
 ) -> None:
-    run(*arguments, status=2)
-    assert capfd.readouterr().err == f"socks5 passwd: {sentence}\nTry --help.\n"
+    assert command.run(*arguments, status=2) == f"{sentence}\nTry --help.\n"
 
 
-@pytest.mark.parametrize("option", ["--delete", "--verify"])
-def test_an_entry_that_is_not_there_is_a_sentence(
-    option: str, given: Input, path: Path, capfd: pytest.CaptureFixture[str]
+def full_disk() -> Any:
+    return patch.object(os, "fsync", side_effect=OSError(28, "No space left on device"))
+
+
+@pytest.mark.parametrize(
+    ("before", "options", "circumstance", "sentence"),
+    [
+        (None, ["--delete"], nullcontext, "{path} has no entry for alice"),
+        (None, ["--verify"], nullcontext, "{path} has no entry for alice"),
+        (b"bob:$apr1$8q", [], nullcontext, "{path}: the last line does not end; mend that first"),
+        (OTHERS, [], full_disk, "{path}: No space left on device"),
+        (OTHERS, [], little_memory, "Argon2: Memory allocation error"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence_and_leaves_the_file_as_it_was(
+    before: bytes | None, options: list[str], circumstance: Any, sentence: str, command: Command
 ) -> None:
-    run(option, path, "alice", status=1)
-    assert capfd.readouterr().err == f"socks5 passwd: {path} has no entry for alice\n"
+    if before is not None:
+        command.path.write_bytes(before)
+    with circumstance():
+        error = command.alice(*options, status=1)
+    assert error == sentence.format(path=command.path) + "\n"
+    command.must_have_left(before)
 
 
-def test_an_entry_that_is_no_hash_cannot_be_verified(
-    given: Input, path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path.write_bytes(b"alice:hunter2\n")
-    run("--verify", path, "alice", status=1)
-    error = capfd.readouterr().err
+def test_an_entry_that_is_no_hash_cannot_be_verified_and_is_not_shown(command: Command) -> None:
+    command.path.write_bytes(b"alice:hunter2\n")
+    error = command.alice("--verify", status=1)
     assert "not a hash of argon2" in error
     assert "hunter2" not in error
 
 
-def test_a_half_written_file_is_left_alone(
-    given: Input, path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path.write_bytes(b"bob:$apr1$8qd")
-    run(path, "alice", status=1)
-    expected = f"socks5 passwd: {path}: the last line does not end; mend that first\n"
-    assert capfd.readouterr().err == expected
-    assert path.read_bytes() == b"bob:$apr1$8qd"
-
-
-def test_a_folder_that_is_not_there_is_a_sentence(
-    given: Input, path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    given.buffer = io.BytesIO(b"secret\n")
-    run(path / "users", "alice", status=1)
-    assert capfd.readouterr().err.endswith(": No such file or directory\n")
-
-
-def test_a_full_disk_leaves_the_old_file(
-    given: Input, path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    path.write_bytes(OTHERS)
-    given.buffer = io.BytesIO(b"secret\n")
-    monkeypatch.setattr(os, "fsync", full)
-    run(path, "alice", status=1)
-    assert capfd.readouterr().err == f"socks5 passwd: {path}: No space left on device\n"
-    assert path.read_bytes() == OTHERS
-    assert left_over(path) == []
-
-
-def test_too_little_memory_for_a_hash_is_a_sentence(
-    given: Input, path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    given.buffer = io.BytesIO(b"secret\n")
-    with little_memory():
-        run(path, "alice", status=1)
-    expected = "socks5 passwd: Argon2: Memory allocation error\n"
-    assert capfd.readouterr().err == expected
-    assert not path.exists()
-
-
-class Ownership:
-    """What may be given away, and what was."""
-
-    def __init__(self, *allowed: str) -> None:
-        self.allowed = allowed
-        self.given: list[tuple[int, int]] = []
-
-    def fchown(self, descriptor: int, owner: int, group: int) -> None:
-        if owner != -1 and "owner" not in self.allowed:
-            raise PermissionError
-        if group != -1 and "group" not in self.allowed:
-            raise PermissionError
-        self.given.append((owner, group))
-
-
-def test_who_may_give_the_file_away_does(
-    given: Input, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path.write_bytes(OTHERS)
-    old = path.stat()
-    given.buffer = io.BytesIO(b"secret\n")
-    ownership = Ownership("owner", "group")
-    monkeypatch.setattr(os, "fchown", ownership.fchown)
-    run(path, "alice")
-    assert ownership.given == [(old.st_uid, old.st_gid)]
-
-
-def test_who_may_not_give_the_file_away_keeps_it_and_gives_it_its_group(
-    given: Input, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path.write_bytes(OTHERS)
-    path.chmod(0o640)
-    group = path.stat().st_gid
-    given.buffer = io.BytesIO(b"secret\n")
-    ownership = Ownership("group")
-    monkeypatch.setattr(os, "fchown", ownership.fchown)
-    run(path, "alice")
-    assert ownership.given == [(-1, group)]
-    assert fits(path, b"alice", b"secret")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-
-
-def test_a_file_whose_group_would_be_another_stays(
-    given: Input, path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """With mode 640 the new group could read it, and the old one not."""
-    path.write_bytes(OTHERS)
-    given.buffer = io.BytesIO(b"secret\n")
-    monkeypatch.setattr(os, "fchown", Ownership().fchown)
-    run(path, "alice", status=1)
-    assert "belongs to a group that you are not in" in capfd.readouterr().err
-    assert path.read_bytes() == OTHERS
-    assert left_over(path) == []
-
-
-def test_the_file_and_then_its_folder_are_on_the_disk(
-    given: Input, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[tuple[bool, bool]] = []
-    sync = os.fsync
-
-    def noting(descriptor: int) -> None:
-        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        synced.append((is_folder, path.exists()))
-        sync(descriptor)
-
-    given.buffer = io.BytesIO(b"secret\n")
-    monkeypatch.setattr(os, "fsync", noting)
-    run(path, "alice")
-    assert synced == [(False, False), (True, True)]
-
-
-def test_without_a_standard_input_the_terminal_is_asked(
-    given: Input, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(passwd, "sys", SimpleNamespace(stdin=None))
-    given.answers = ["secret", "secret"]
-    run(path, "alice")
-    assert fits(path, b"alice", b"secret")
+def test_what_is_no_file_stays_what_it_is(command: Command) -> None:
+    os.mkfifo(command.path)
+    assert "users: Not a regular file" in command.alice(status=1)
+    assert command.path.is_fifo()
+    error = command.run(command.path.parent / "none" / "users", "alice", status=1)
+    assert error.endswith(": No such file or directory\n")
