@@ -205,3 +205,9 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def is_served(port: int) -> bool:
+    """Whether somebody listens on this port of 127.0.0.1."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

@@ -16,69 +16,39 @@ from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import needs, require_program
 from tests.interop.proxy import SOURCES, Proxy, has_ipv6
-from tests.interop.servers import Echo, Web, free_port, payload, sha256
+from tests.interop.servers import Echo, Web, free_port, is_served, payload, sha256, text
 from tests.support.certificates import Authority, shake_hands
 from tests.support.readme import named
 
-PROXY_ERROR = 97
 SIZE = 5_000_000
-AUTH = ("--auth", "memory:bert:secret")
 USER = "anna@example.org"
 
 
-class Tunnel:
-    """A program that speaks TLS for a client.
-
-    :ivar port: where it listens on 127.0.0.1.
-    """
-
-    host = "127.0.0.1"
-
-    def __init__(self) -> None:
-        self.port = free_port()
-
-    @property
-    def url(self) -> str:
-        return f"{self.host}:{self.port}"
-
-    @property
-    def address(self) -> tuple[str, int]:
-        return self.host, self.port
-
-    def is_ready(self) -> bool:
-        with socket.socket() as asking:
-            return asking.connect_ex(self.address) == 0
+Command = Callable[[int, Proxy, Authority, Path], list[str | Path]]
 
 
-Command = Callable[[Tunnel, Proxy, Authority, Path | None], list[str | Path]]
-
-
-def _stunnel(
-    tunnel: Tunnel, proxy: Proxy, authority: Authority, own: Path | None
-) -> list[str | Path]:
+def _stunnel(port: int, proxy: Proxy, authority: Authority, own: Path) -> list[str | Path]:
     lines = [
         "foreground = yes",
         "pid =",
         "[socks]",
         "client = yes",
-        f"accept = {tunnel.url}",
+        f"accept = 127.0.0.1:{port}",
         f"connect = {proxy.url}",
         f"CAfile = {authority.path}",
         "verifyChain = yes",
         "checkHost = localhost",
-        *([] if own is None else [f"cert = {own}"]),
+        f"cert = {own}",
     ]
     configuration = authority.directory / "stunnel.conf"
     configuration.write_text("".join(f"{line}\n" for line in lines))
     return [require_program("stunnel4", "stunnel"), configuration]
 
 
-def _socat(
-    tunnel: Tunnel, proxy: Proxy, authority: Authority, own: Path | None
-) -> list[str | Path]:
-    listens = f"TCP-LISTEN:{tunnel.port},bind={tunnel.host},fork,reuseaddr"
-    tls = f"OPENSSL:{proxy.url},commonname=localhost,cafile={authority.path}"
-    return [require_program("socat"), listens, tls if own is None else f"{tls},cert={own}"]
+def _socat(port: int, proxy: Proxy, authority: Authority, own: Path) -> list[str | Path]:
+    listens = f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr"
+    tls = f"OPENSSL:{proxy.url},commonname=localhost,cafile={authority.path},cert={own}"
+    return [require_program("socat"), listens, tls]
 
 
 class TLS:
@@ -95,20 +65,20 @@ class TLS:
         self.server = self.authority.server()
         self.anna = self.authority.client("anna", alternatives=[x509.RFC822Name(USER)])
 
-    def proxy(self, *options: str, clients: str | None = "required") -> Proxy:
-        asks = f":clients={self.authority.path}:client-certificates={clients}" if clients else ""
+    def proxy(self, *options: str) -> Proxy:
+        asks = f":clients={self.authority.path}:client-certificates=required"
         hosts = ["127.0.0.1", r"\:\:1"] if has_ipv6() else ["127.0.0.1"]
         places = [f"tls:0:interface={host}:cert={self.server}{asks}" for host in hosts]
         return self._start(*[word for place in places for word in ("--listen", place)], *options)
 
-    def tunnel(self, proxy: Proxy, own: Path | None = None) -> Tunnel:
-        tunnel = Tunnel()
-        command = self._command(tunnel, proxy, self.authority, own)
-        log = self._directory / "tunnel.log"
+    def tunnel(self, proxy: Proxy) -> tuple[str, int]:
+        """Start a program that speaks TLS for a client, with anna's certificate; returns where it listens."""
+        port, log = free_port(), self._directory / "tunnel.log"
+        command = self._command(port, proxy, self.authority, self.anna)
         process = self._tunnels.enter_context(running(*command, log=log))
-        poll(lambda: process.poll() is not None or tunnel.is_ready(), "the tunnel listens")
+        poll(lambda: process.poll() is not None or is_served(port), "the tunnel listens")
         assert process.poll() is None, log.read_text()
-        return tunnel
+        return "127.0.0.1", port
 
 
 @pytest.fixture(
@@ -125,33 +95,25 @@ def tls(request: pytest.FixtureRequest, tmp_path: Path, start_proxy: StartProxy)
 # ---------------------------------------------------------------- curl through a tunnel
 
 
-def test_a_certificate_names_the_user(curl: tuple[str, ...], tls: TLS, web: Web) -> None:
-    proxy = tls.proxy(*AUTH)
-    tunnel = tls.tunnel(proxy, tls.anna)
-    assert succeed(*curl, "--socks5", tunnel.url, f"http://{web.address}/") == b"a page"
-    session = proxy.session()
-    assert (session.user, session.target) == (USER, web.address)
-    assert {session.bound} == web.clients
-
-
-def test_volume_both_ways(curl: tuple[str, ...], tls: TLS, web: Web, tmp_path: Path) -> None:
-    proxy = tls.proxy()
-    tunnel, url = tls.tunnel(proxy, tls.anna), f"http://{web.address}/large"
+def test_curl_both_ways(curl: tuple[str, ...], tls: TLS, web: Web, tmp_path: Path) -> None:
+    """A certificate names the user."""
+    proxy = tls.proxy("--auth", "memory:bert:secret")
+    through, url = ("--socks5", text(tls.tunnel(proxy))), f"http://{web.address}/large"
     file, data = tmp_path / "large", payload(SIZE)
     web.pages["/large"] = ("application/octet-stream", data)
-    succeed(*curl, "-o", file, "--socks5", tunnel.url, url)
+    succeed(*curl, "-o", file, *through, url)
     assert file.read_bytes() == data
-    checksum = succeed(*curl, "-T", file, "--socks5", tunnel.url, url)
-    assert checksum.decode() == sha256(data)
+    assert succeed(*curl, "-T", file, *through, url).decode() == sha256(data)
     down, up = proxy.sessions(2)
+    assert (down.user, down.target) == (up.user, up.target) == (USER, web.address)
+    assert {down.bound, up.bound} == web.clients
     assert down.bytes_down > SIZE
     assert up.bytes_up > SIZE
-    assert {down.user, up.user} == {USER}
 
 
 def test_an_association_is_controlled_over_tls(tls: TLS, echo: Echo) -> None:
     proxy = tls.proxy()
-    with Association(tls.tunnel(proxy, tls.anna).address) as association:
+    with Association(tls.tunnel(proxy)) as association:
         association.send(*echo.server_address, b"hello")
         assert association.receive() == (echo.server_address, b"hello")
     session = proxy.session()
@@ -162,42 +124,29 @@ def test_an_association_is_controlled_over_tls(tls: TLS, echo: Echo) -> None:
 # ---------------------------------------------------------------- openssl by hand
 
 
-def by_hand(proxy: Proxy, authority: Path, *options: str | Path) -> list[str | Path]:
-    """``openssl s_client``, which sends its input, and ends when the proxy does."""
-    program = [require_program("openssl"), "s_client", "-quiet", "-connect", proxy.url]
-    verify = ["-CAfile", authority, "-verify_return_error", "-verify_hostname", "localhost"]
-    return [*program, *verify, *options]
-
-
-@pytest.fixture
-def by_tls(tmp_path: Path, start_proxy: StartProxy) -> TLS:
-    return TLS(tmp_path, start_proxy, ExitStack(), _socat)  # which needs no tunnel
-
-
-@needs("openssl")
-@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
-def test_openssl_fetches_a_page(by_tls: TLS, web: Web, version: str) -> None:
-    proxy = by_tls.proxy()
-    line = by_hand(proxy, by_tls.authority.path, "-cert", by_tls.anna, "-key", by_tls.anna, version)
-    target = b"\1" + socket.inet_aton("127.0.0.1") + web.port.to_bytes(2, "big")
-    asks = b"\5\1\0" + b"\5\1\0" + target + b"GET / HTTP/1.0\r\n\r\n"
-    answer = succeed(*line, stdin=asks)
-    assert answer[:4] == b"\5\0\5\0"
-    assert answer.endswith(b"\r\n\r\na page")
-    assert proxy.session().user == USER
-
-
 @needs("openssl")
 @pytest.mark.parametrize(
     ("version", "words"),
     [("-tls1_2", b"handshake failure"), ("-tls1_3", b"certificate required")],
 )
-def test_openssl_is_told_that_a_certificate_is_due(by_tls: TLS, version: str, words: bytes) -> None:
-    proxy = by_tls.proxy()
-    done = run(*by_hand(proxy, by_tls.authority.path, version), stdin=b"\5\1\0")
+def test_openssl_fetches_a_page_with_a_certificate(
+    start_proxy: StartProxy, tmp_path: Path, web: Web, version: str, words: bytes
+) -> None:
+    """``openssl s_client`` sends its input, and ends when the proxy does."""
+    tls = TLS(tmp_path, start_proxy, ExitStack(), _socat)  # which needs no tunnel
+    proxy = tls.proxy()
+    line = [require_program("openssl"), "s_client", "-quiet", "-connect", proxy.url, version]
+    line += ["-CAfile", str(tls.authority.path), "-verify_return_error"]
+    line += ["-verify_hostname", "localhost"]
+    done = run(*line, stdin=b"\5\1\0")
     assert (done.returncode, done.stdout) == (1, b"")
     assert words in done.stderr
-    assert proxy.records == []
+    target = b"\1" + socket.inet_aton("127.0.0.1") + web.port.to_bytes(2, "big")
+    asks = b"\5\1\0" + b"\5\1\0" + target + b"GET / HTTP/1.0\r\n\r\n"
+    answer = succeed(*line, "-cert", tls.anna, "-key", tls.anna, stdin=asks)
+    assert answer[:4] == b"\5\0\5\0"
+    assert answer.endswith(b"\r\n\r\na page")
+    assert proxy.session().user == USER
 
 
 # ---------------------------------------------------------------- the README
@@ -210,26 +159,26 @@ def joined(directory: Path, name: str) -> Path:
     return path
 
 
+@needs("openssl")
+@needs("socat")
 def test_the_recipe_of_the_readme(
     curl: tuple[str, ...], tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every line of it, with other ports, and with this machine for the proxy's and for the target."""
-    for program in ("openssl", "socat"):
-        require_program(program)
     monkeypatch.chdir(tmp_path)
-    tunnel, text = Tunnel(), "\n".join(named("certificates").commands)
+    tunnel, recipe = free_port(), "\n".join(named("certificates").commands)
     changes = {
         "1443": str(free_port()),
-        "1080": str(tunnel.port),
+        "1080": str(tunnel),
         "clients=ca.pem": r"clients=ca.pem:interface=127.0.0.1",
         "OPENSSL:proxy.example:": "OPENSSL:127.0.0.1:",
         "cafile=ca.pem": "cafile=ca.pem,commonname=proxy.example",
         "https://example.com/": f"http://{web.address}/",
     }
     for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    lines = re.fullmatch(r"(.*)\n\S*twistd -n (.*)\n(socat .*)\ncurl (.*)", text, re.DOTALL)
+        assert old in recipe
+        recipe = recipe.replace(old, new)
+    lines = re.fullmatch(r"(.*)\n\S*twistd -n (.*)\n(socat .*)\ncurl (.*)", recipe, re.DOTALL)
     assert lines is not None
     making, serving, tunnelling, asking = lines.groups()
     succeed("bash", "-euo", "pipefail", "-c", making)
@@ -242,7 +191,7 @@ def test_the_recipe_of_the_readme(
         running(*shlex.split(tunnelling), log=tmp_path / "socat.log"),
     ):
         poll(lambda: "listens on" in log.read_text(), "the proxy listens")
-        poll(tunnel.is_ready, "socat listens")
+        poll(lambda: is_served(tunnel), "socat listens")
         assert succeed(*curl, *shlex.split(asking)) == b"a page"
         records = tmp_path / "access.log"
         poll(lambda: '"user": "alice"' in records.read_text(), "the user is in the access log")

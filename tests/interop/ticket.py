@@ -7,7 +7,6 @@ Blocking, on a plain socket, with MIT's GSS-API through python-gssapi.
 import socket
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tests.interop.association import Peer, address, split
@@ -17,17 +16,12 @@ if TYPE_CHECKING:
     import gssapi
 
 CONTEXT, PROTECTION, ENCAPSULATED, ABORT = 1, 2, 3, 255
-NONE, INTEGRITY, CONFIDENTIALITY, SELECTIVE = range(4)
+NONE, INTEGRITY, CONFIDENTIALITY = range(3)
 
-CONNECT, BIND, ASSOCIATE = 1, 2, 3
+CONNECT, ASSOCIATE = 1, 3
 
 MAX_TOKEN = 65535
-FLAGS_FOR_DATAGRAMS = (
-    "mutual_authentication",
-    "replay_detection",
-    "integrity",
-    "confidentiality",
-)
+FLAGS_FOR_DATAGRAMS = ("mutual_authentication", "replay_detection", "integrity", "confidentiality")
 FLAGS = (*FLAGS_FOR_DATAGRAMS, "out_of_sequence_detection")
 
 
@@ -57,7 +51,7 @@ def initiator(
 
 
 class Client(AbstractContextManager["Client"]):
-    """A control connection.
+    """A control connection, greeted with the one method.
 
     :ivar level: what was agreed.
     """
@@ -67,13 +61,10 @@ class Client(AbstractContextManager["Client"]):
         self.context = context
         self.level = NONE
         self._plain = b""
+        self.socket.sendall(b"\5\1\1")
+        assert self.exactly(2) == b"\5\1"
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.socket.close()
 
     # Octets and messages
@@ -102,44 +93,24 @@ class Client(AbstractContextManager["Client"]):
 
     # The handshake
 
-    def greet(self, *methods: int) -> int:
-        """Offer methods.
-
-        :returns: the one that was chosen.
-        """
-        self.socket.sendall(bytes([5, len(methods), *methods]))
-        version, method = self.exactly(2)
-        assert version == 5
-        return method
-
-    def establish(self) -> None:
-        """Greet, and establish the context."""
-        assert self.context is not None
-        assert self.greet(1) == 1
-        token = self.context.step()
-        while token:
-            self.socket.sendall(message(CONTEXT, token))
-            token = None if self.context.complete else self.context.step(self.token(CONTEXT))
-        assert self.context.complete
-
-    def agree(self, level: int, is_nec: bool = False) -> int:
-        """Propose a level.
+    def log_in(self, level: int, is_nec: bool = False) -> int:
+        """Everything before the request: establish the context, and propose a level.
 
         :param is_nec: as the reference implementation does, without protection.
         :returns: what the proxy chooses.
         """
         assert self.context is not None
+        token = self.context.step()
+        while token:
+            self.socket.sendall(message(CONTEXT, token))
+            token = None if self.context.complete else self.context.step(self.token(CONTEXT))
+        assert self.context.complete
         offer = bytes([level])
         token = offer if is_nec else self.context.wrap(offer, False).message
         self.socket.sendall(message(PROTECTION, token))
         answer = self.token(PROTECTION)
         [self.level] = answer if is_nec else self.context.unwrap(answer).message
         return self.level
-
-    def log_in(self, level: int, is_nec: bool = False) -> int:
-        """Everything before the request."""
-        self.establish()
-        return self.agree(level, is_nec)
 
     # What follows
 
@@ -158,16 +129,11 @@ class Client(AbstractContextManager["Client"]):
         assert result.encrypted == (self.level == CONFIDENTIALITY)
         return result.message
 
-    @property
-    def piece(self) -> int:
-        """The most octets of one message."""
-        if self.level == NONE:
-            return MAX_TOKEN
-        assert self.context is not None
-        return self.context.get_wrap_size_limit(MAX_TOKEN, self.level == CONFIDENTIALITY)
-
     def send(self, data: bytes) -> None:
-        size = self.piece
+        size = MAX_TOKEN
+        if self.level != NONE:
+            assert self.context is not None
+            size = self.context.get_wrap_size_limit(size, self.level == CONFIDENTIALITY)
         for start in range(0, len(data), size):
             self.socket.sendall(self.wrapped(data[start : start + size]))
 
@@ -177,34 +143,20 @@ class Client(AbstractContextManager["Client"]):
         first = self.socket.recv(1, socket.MSG_PEEK)
         return self.unwrapped(self.token(ENCAPSULATED)) if first else b""
 
-    def receive(self, size: int) -> bytes:
-        """Exactly so many octets."""
-        while len(self._plain) < size:
-            more = self._more()
-            if not more:
-                raise Aborted
-            self._plain += more
-        octets, self._plain = self._plain[:size], self._plain[size:]
-        return octets
-
     def receive_all(self) -> bytes:
         """What comes until the end."""
         pieces = [self._plain, *iter(self._more, b"")]
         self._plain = b""
         return b"".join(pieces)
 
-    def reply(self) -> tuple[int, Peer]:
-        """REP, and BND."""
-        head = self.receive(4)
-        assert head[0] == 5, head
-        bound, rest = split(head[3:] + self.receive({1: 6, 4: 18}[head[3]]))
-        assert rest == b""
-        return head[1], bound
-
-    def request(self, command: int, host: str = "0.0.0.0", port: int = 0) -> tuple[int, Peer]:
+    def request(self, command: int, host: str = "0.0.0.0", port: int = 0) -> Peer:
         """Ask for a command.
 
-        :returns: the first reply.
+        :returns: BND of the reply, which must be success, and for IPv4.
         """
         self.send(bytes([5, command, 0]) + address(host, port))
-        return self.reply()
+        while len(self._plain) < 10:
+            self._plain += self._more() or b"\0" * 10
+        assert self._plain[:4] == b"\5\0\0\1"
+        bound, self._plain = split(self._plain[3:])
+        return bound
