@@ -8,7 +8,7 @@ from socks5.access import Reason, SessionInfo
 from socks5.counters import Counters
 from socks5.net.descriptors import SessionLimit
 from socks5.server.factory import ServerFactory
-from socks5.settings import Capacity, Settings
+from socks5.settings import Capacity, ListenerPolicy, Settings
 from tests.support.providers import FakeDialer, FakeResolver, Records
 from tests.support.reactor import FakeReactor
 from tests.support.transports import CLIENT, SERVER, FakeTransport
@@ -67,11 +67,25 @@ class Server:
         return self.log.written
 
 
+class Door:
+    """A server's listener under a listener policy, to be used like a server."""
+
+    def __init__(self, server: Server, policy: ListenerPolicy) -> None:
+        self.reactor = server.reactor
+        self.factory = server.factory.at(policy)
+
+    def client(self, *sent: bytes, **options: Any) -> "Client":
+        """See :meth:`Server.client`."""
+        client = Client(self, **options)
+        client.send(*sent)
+        return client
+
+
 class Client:
     """The far end of a control connection."""
 
     def __init__(
-        self, server: Server, kind: type[FakeTransport] = FakeTransport, **options: Any
+        self, server: Server | Door, kind: type[FakeTransport] = FakeTransport, **options: Any
     ) -> None:
         self._reactor = server.reactor
         self.session: Any = server.factory.buildProtocol(options.get("peer", CLIENT))
