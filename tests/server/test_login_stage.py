@@ -1,12 +1,13 @@
 """A login in memory, whatever judges it: what a client is told, what is recorded, and what nobody is shown."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -104,10 +105,53 @@ def test_no_verdict_is_taken_after_the_end() -> None:
     assert server.dialer.targets == []
 
 
-def test_bug_in_an_authenticator_is_logged_and_refuses(failures: Failures) -> None:
+def judged_by(answer: Callable[[], Any]) -> Logins:
+    """An authenticator that answers with anything."""
     logins = Logins()
-    logins.authenticate = raise_bug
-    client = Server(authenticator=logins).client(PASSWORD_GREETING, LOGIN, CONNECT)
+    logins.authenticate = lambda *_: answer()
+    return logins
+
+
+async def later(answer: Any = True) -> Any:
+    return answer
+
+
+def generator() -> Iterator[User]:
+    yield User("alice")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [later, generator, lambda: succeed(None), lambda: succeed(True)]
+    + [lambda each=each: each for each in (None, True, False, 1, "alice")],
+)
+def test_a_login_needs_a_user(answer: Any, failures: Failures) -> None:
+    bans = FakeBans()
+    server = Server(authenticator=judged_by(answer), bans=bans)
+    client = server.client(PASSWORD_GREETING, LOGIN, CONNECT)
+    assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
+    assert failures.take(CheckFailed) == [
+        "NotAUser; its message is left out, for it may hold a password"
+    ]
+    assert (server.dialer.targets, bans.told) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: User("alice"),
+        lambda: succeed(User("alice")),
+        lambda: later(User("alice")),
+    ],
+)
+def test_a_login_may_be_judged_in_every_way_of_twisteds(answer: Any) -> None:
+    client = Server(authenticator=judged_by(answer)).client(PASSWORD_GREETING, LOGIN)
+    assert client.received() == PASSWORD_CHOSEN + LOGIN_RIGHT
+
+
+def test_bug_in_an_authenticator_is_logged_and_refuses(failures: Failures) -> None:
+    server = Server(authenticator=judged_by(raise_bug))
+    client = server.client(PASSWORD_GREETING, LOGIN, CONNECT)
     assert "raise_bug" in failures.logged[0].getTraceback()
     assert len(failures.take(CheckFailed)) == 1
     assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
