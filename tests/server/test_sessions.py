@@ -28,7 +28,7 @@ from tests.support.sessions import (
     Server,
     octets,
 )
-from tests.support.transports import FakeTLSTransport, address
+from tests.support.transports import FakeTLSTransport, FakeTransport, address
 
 OTHER = address("198.51.100.8", 50000)
 
@@ -52,11 +52,6 @@ def assert_gone(server: Server, *clients: Client) -> None:
 # ---------------------------------------------------------------- listed and found
 
 
-def test_sessions_keep_their_contracts(server: Server) -> None:
-    assert verifyObject(ISessions, server.factory.sessions)
-    assert verifyObject(IManagedSession, server.client().session)
-
-
 def test_sessions_are_found_by_user_client_and_number() -> None:
     logins = Logins()
     server = Server(authenticator=logins)
@@ -67,34 +62,39 @@ def test_sessions_are_found_by_user_client_and_number() -> None:
         users[client.session.number] = client.session
     server.client(peer=OTHER)
     sessions = server.factory.sessions
+    assert verifyObject(ISessions, sessions)
     assert len(sessions) == 4
     assert sessions.find(user="anna") == [users[1], users[3]]
     assert sessions.find(client=OTHER.host) == [users[1], users[2]]
     assert sessions.find(user="anna", client=OTHER.host) == [users[1]]
     assert sessions.find(number=2) == [users[2]]
     assert sessions.find(number=2, user="anna") == sessions.find(user="nobody") == []
+    for session in sessions:  # which may end meanwhile
+        assert verifyObject(IManagedSession, session)
+        session.close("enough")
+        server.reactor.turn()
+    assert [*sessions] == []
+    assert [record.reason for record in server.records] == ["enough"] * 3
 
 
 def test_info_tells_what_is_known_so_far(server: Server) -> None:
     client = server.client()
     assert infos(server) == [SessionInfo(1, "198.51.100.7:51234")]
-    assert client.session.access is NOBODY
+    assert (client.session.access, client.session.client) == (NOBODY, "")
     client.send(GREETING, CONNECT)
     server.reactor.advance(2)
-    assert infos(server) == [
-        SessionInfo(1, "198.51.100.7:51234", command="connect", target="192.0.2.80:80", seconds=2)
-    ]
+    asked: dict[str, Any] = {"command": "connect", "target": "192.0.2.80:80", "seconds": 2}
+    assert infos(server) == [SessionInfo(1, "198.51.100.7:51234", **asked)]
     target = server.dialer.succeed()
     client.send(b"hello")
     target.deliver(b"hi")
-    [info] = infos(server)
-    assert (info.bytes_up, info.bytes_down, info.reply, info.bound, info.reason) == (
-        5,
-        2,
-        0,
-        "192.0.2.10:40001",
-        "",
-    )
+    passed: dict[str, Any] = {
+        "bytes_up": 5,
+        "bytes_down": 2,
+        "reply": 0,
+        "bound": "192.0.2.10:40001",
+    }
+    assert infos(server) == [SessionInfo(1, "198.51.100.7:51234", **asked, **passed)]
 
 
 def test_info_behind_the_end_is_that_of_the_record(server: Server) -> None:
@@ -109,7 +109,9 @@ def test_info_behind_the_end_is_that_of_the_record(server: Server) -> None:
 # ---------------------------------------------------------------- watched
 
 
-def test_watchers_are_told_of_those_who_greet_and_of_their_end(server: Server) -> None:
+def test_watchers_are_told_of_those_who_greet_and_of_their_end() -> None:
+    """Though there is no access log."""
+    server = Server(access_log=None)
     told: list[tuple[str, int, str]] = []
 
     def tell(word: str) -> Callable[[IManagedSession], object]:
@@ -126,14 +128,6 @@ def test_watchers_are_told_of_those_who_greet_and_of_their_end(server: Server) -
     assert told == [("opened", 3, ""), ("also", 3, "client closed")]
 
 
-def test_watchers_need_no_access_log() -> None:
-    server = Server(access_log=None)
-    told: list[str] = []
-    server.factory.sessions.watch(closed=lambda each: told.append(each.info().reason))
-    server.client(GREETING).end()
-    assert told == ["client closed"]
-
-
 def test_a_watcher_that_fails_harms_nobody(server: Server, failures: Failures) -> None:
     told: list[int] = []
     server.factory.sessions.watch(opened=lambda _: 1 / 0)
@@ -147,76 +141,36 @@ def test_a_watcher_that_fails_harms_nobody(server: Server, failures: Failures) -
 # ---------------------------------------------------------------- ended
 
 
-def in_the_greeting(**options: Any) -> tuple[Server, Client]:
-    server = Server()
-    return server, server.client(GREETING, **options)
+BEGINNINGS: dict[str, tuple[dict[str, Any], list[bytes]]] = {
+    "in the greeting": ({}, [GREETING]),
+    "in a login": ({"authenticator": Logins}, [PASSWORD_GREETING, LOGIN]),
+    "in a context": ({"gssapi": FakeAcceptor}, [octets("05 01 01"), octets("01 01 0010")]),
+    "while dialling": ({}, [GREETING, CONNECT]),
+    "in a BIND's wait": ({}, [GREETING, BIND + TARGET]),
+    "in an association": ({}, [GREETING, ASSOCIATE]),
+    "behind a failure": ({}, [GREETING, octets("05 09 00") + TARGET]),
+}
 
 
-def in_a_login(**options: Any) -> tuple[Server, Client]:
-    server = Server(authenticator=Logins())
-    return server, server.client(PASSWORD_GREETING, LOGIN, **options)
-
-
-def in_a_context(**options: Any) -> tuple[Server, Client]:
-    server = Server(gssapi=FakeAcceptor())
-    return server, server.client(octets("05 01 01"), octets("01 01 0010"), **options)
-
-
-def while_dialling(**options: Any) -> tuple[Server, Client]:
-    server = Server()
-    return server, server.client(GREETING, CONNECT, **options)
-
-
-def in_a_bind_s_wait(**options: Any) -> tuple[Server, Client]:
-    server = Server()
-    return server, server.client(GREETING, BIND + TARGET, **options)
-
-
-def in_an_association(**options: Any) -> tuple[Server, Client]:
-    server = Server()
-    return server, server.client(GREETING, ASSOCIATE, **options)
-
-
-def behind_a_failure(**options: Any) -> tuple[Server, Client]:
-    server = Server()
-    return server, server.client(GREETING, octets("05 09 00") + TARGET, **options)
-
-
-BEGINNINGS = pytest.mark.parametrize(
-    "begin",
-    [
-        in_the_greeting,
-        in_a_login,
-        in_a_context,
-        while_dialling,
-        in_a_bind_s_wait,
-        in_an_association,
-        behind_a_failure,
-    ],
-)
-
-
-@BEGINNINGS
+@pytest.mark.parametrize("begin", BEGINNINGS)
 @pytest.mark.parametrize("within", [0, 5])
 @pytest.mark.parametrize("window", [None, 0], ids=["reads", "does not read"])
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("kind", [FakeTransport, FakeTLSTransport], ids=["plain", "tls"])
 def test_a_session_is_ended_in_time_whatever_it_does(
-    begin: Callable[..., tuple[Server, Client]], within: float, window: int | None, is_tls: bool
+    begin: str, within: float, window: int | None, kind: type[FakeTransport]
 ) -> None:
-    options: dict[str, Any] = {"kind": FakeTLSTransport} if is_tls else {}
-    server, client = begin(**options)
-    if window is not None:
-        client.transport.window = window
+    parameters, sent = BEGINNINGS[begin]
+    server = Server(**{name: kind() for name, kind in parameters.items()})
+    client = server.client(*sent, kind=kind)
+    client.transport.window = window
     for session in server.factory.sessions:  # over TLS a failure has closed it already
         session.close(Reason.KICKED, within=within)
     server.reactor.advance(within)
     server.reactor.turn()
-    assert not client.is_connected
-    assert list(server.factory.sessions) == []
-    [record] = server.records
+    assert_gone(server, client)
     failed = "CommandNotSupported: this command is not served"
-    assert record.reason == (failed if begin is behind_a_failure else "ended by the operator")
-    assert len(server.factory.deadlines) == 0
+    expected = failed if begin == "behind a failure" else "ended by the operator"
+    assert server.records[0].reason == expected
 
 
 @pytest.mark.parametrize("stalled", ["client", "target"])
@@ -315,8 +269,7 @@ def test_nothing_on_the_way_gives_a_session_more_time() -> None:
 
 
 def test_a_session_whose_negative_answer_waits_is_ended() -> None:
-    logins = Logins()
-    server = Server(Settings(), authenticator=logins)
+    server = Server(Settings(), authenticator=(logins := Logins()))
     client = server.client(PASSWORD_GREETING, LOGIN)
     logins.refuse()
     client.session.close()
@@ -356,30 +309,24 @@ ENDS = pytest.mark.parametrize(
 
 
 @ENDS
-def test_a_command_that_cannot_be_stopped_is_over_all_the_same(
+def test_a_session_whose_command_or_record_fails_is_over_all_the_same(
     end: Callable[[Client], None], failures: Failures
 ) -> None:
-    server = Server(commands=Begun(Command.CONNECT, BrokenCommand))
-    client = server.client(GREETING, CONNECT)
-    end(client)
-    server.reactor.turn()
-    assert_gone(server, client)
-    assert failures.take(ZeroDivisionError)
-
-
-@ENDS
-def test_a_session_without_its_record_is_over_all_the_same(
-    end: Callable[[Client], None], failures: Failures
-) -> None:
-    server = Server(access_log=FullLog())
-    told: list[IManagedSession] = []
-    server.factory.sessions.watch(closed=told.append)
-    client = server.client(GREETING, CONNECT)
-    end(client)
-    server.reactor.turn()
-    assert (client.is_connected, [*server.factory.sessions]) == (False, [])
-    assert told == [client.session]
-    assert len(failures.take(ZeroDivisionError)) == 1
+    for parameters in (
+        {"commands": Begun(Command.CONNECT, BrokenCommand)},
+        {"access_log": FullLog()},
+    ):
+        server = Server(**parameters)
+        told: list[IManagedSession] = []
+        server.factory.sessions.watch(closed=told.append)
+        client = server.client(GREETING, CONNECT)
+        end(client)
+        server.reactor.turn()
+        assert (client.is_connected, [*server.factory.sessions]) == (False, [])
+        assert len(server.factory.deadlines) == 0
+        assert told == [client.session]
+        assert len(server.records) == ("commands" in parameters)
+        assert failures.take(ZeroDivisionError)
 
 
 class CuttingCommand(FakeCommand):
