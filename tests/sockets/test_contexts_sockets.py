@@ -26,18 +26,24 @@ SMALL = 65536
 every_level = pytest.mark.parametrize("level", [N, I, C])
 
 
-class Client:
-    """A client of RFC 1961 on a socket. Nothing is read unless it is asked for."""
+class Backlog:
+    """Octets that a far end sends as the system takes them."""
 
-    def __init__(self, far: Far, request: Request, level: Protection) -> None:
+    def __init__(self, far: Far) -> None:
         self.far = far
-        self.side = ContextClient(request, FakeInitiator(), level)
         self.unsent = bytearray()
 
     def push(self) -> None:
-        """Send what the system takes now."""
         if self.unsent:
             del self.unsent[: self.far.push(self.unsent[:SMALL])]
+
+
+class Client(Backlog):
+    """A client of RFC 1961 on a socket. Nothing is read unless it is asked for."""
+
+    def __init__(self, far: Far, request: Request, level: Protection) -> None:
+        super().__init__(far)
+        self.side = ContextClient(request, FakeInitiator(), level)
 
     def pump(self) -> bool:
         """Send and receive what can be now.
@@ -53,22 +59,6 @@ class Client:
 
     async def until(self, condition: Callable[[], object]) -> None:
         await until(lambda: self.pump() and condition())
-
-    async def established(self) -> Address:
-        await self.until(lambda: self.side.replies)
-        return self.side.bound
-
-
-class Backlog:
-    """Octets that a far end sends as the system takes them."""
-
-    def __init__(self, far: Far, data: bytes) -> None:
-        self._far = far
-        self.unsent = bytearray(data)
-
-    def push(self) -> None:
-        if self.unsent:
-            del self.unsent[: self._far.push(self.unsent[:SMALL])]
 
 
 @pytest.fixture(name="proxy")
@@ -86,7 +76,7 @@ async def connect(proxy: Proxy, level: Protection) -> tuple[Client, Far]:
     target._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
     request = Request(1, Address(*target.host))
     client = Client(proxy.connect(proxy.address, receive_buffer=SMALL), request, level)
-    await client.established()
+    await client.until(lambda: client.side.replies)
     far, _ = await target.accept()
     return client, far
 
@@ -97,10 +87,14 @@ async def test_much_both_ways_with_slow_readers(level: Protection, proxy: Any) -
     """Neither side reads at first, so that every buffer on the way fills; then all arrives."""
     proxy = await proxy()
     client, far = await connect(proxy, level)
+    [session] = proxy.factory.sessions
+    is_own = type(proxy.port).__module__ == "socks5.net.ports"
+    assert isinstance(session.transport, Connection) is is_own
     up, down = os.urandom(SIZE), os.urandom(SIZE)
     client.side.send(up)
     client.unsent += client.side.take_output()
-    backlog = Backlog(far, down)
+    backlog = Backlog(far)
+    backlog.unsent += down
     for _ in range(200):
         backlog.push()
         client.push()
@@ -132,16 +126,4 @@ async def test_a_reset_comes_behind_what_was_sent_before(level: Protection, prox
     assert client.side.received == b"last words"
     assert client.far.sees == "reset"
     client.far.close()
-    await proxy.gone()
-
-
-@pytest_twisted.ensureDeferred
-async def test_without_protection_our_own_transports_stay(proxy: Any) -> None:
-    proxy = await proxy()
-    client, far = await connect(proxy, N)
-    [session] = proxy.factory.sessions
-    is_own = type(proxy.port).__module__ == "socks5.net.ports"
-    assert isinstance(session.transport, Connection) is is_own
-    client.far.close()
-    far.close()
     await proxy.gone()
