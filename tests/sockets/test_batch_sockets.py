@@ -27,7 +27,7 @@ from socks5.net.slots import HEADER, SLOTS
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.clients import Datagrams, Network
-from tests.sockets.wires import free_port
+from tests.sockets.wires import Unwatched, free_port
 from tests.support.failures import Failures
 from tests.support.reactor import SteppedClock
 
@@ -38,13 +38,6 @@ LARGEST = 65507
 """Octets that one IPv4 datagram carries."""
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="recvmmsg is Linux's")
-
-
-class Nobody:
-    """A reactor that watches nothing: batches are moved when a test says so."""
-
-    def addReader(self, reader: Any) -> None:
-        pass
 
 
 class Plain(Datagrams):
@@ -72,7 +65,7 @@ class World:
     def __init__(self, network: Network, kind: type[BatchPort] = BatchPort) -> None:
         self.network = network
         self._kind = kind
-        self.poller = Poller(Nobody())
+        self.poller = Poller(Unwatched())
         self.up_routes: dict[int, Route] = {}
         self.down_routes: dict[int, Route] = {}
         self.missing: list[tuple[bool, bytes, tuple[str, int]]] = []

@@ -10,19 +10,14 @@ from types import SimpleNamespace
 import pytest
 import pytest_twisted
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from socks5.net import poller as poll
 from socks5.net.poller import FAILED, HUNG_UP, READABLE, WRITABLE, Poller, poller_of
-from tests.sockets.wires import FarEnd, turn, until
+from tests.sockets.wires import FarEnd, Unwatched, turn, until
 from tests.support.failures import Failures
-
-
-class Nobody(Clock):
-    """A reactor that watches nothing: batches are served when a test says so."""
 
 
 class Watched:
@@ -78,7 +73,7 @@ class Wires:
 @pytest.fixture
 def wires() -> Iterator[Wires]:
     with ExitStack() as stack:
-        yield Wires(stack, Poller(Nobody()))
+        yield Wires(stack, Poller(Unwatched()))
 
 
 # ---------------------------------------------------------------- who is told
@@ -129,7 +124,7 @@ def test_an_owner_may_ask_to_be_told_again(wires: Wires) -> None:
 
 
 def test_an_owner_may_ask_to_be_told_again_later() -> None:
-    clock = Nobody()
+    clock = Unwatched()
     poller = Poller(clock)
     with ExitStack() as stack:
         wires = Wires(stack, poller)
@@ -176,7 +171,7 @@ def test_there_is_a_place_for_every_descriptor(
     wires: Wires, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(poll, "OWNERS", 1)
-    wires.poller = Poller(Nobody())
+    wires.poller = Poller(Unwatched())
     with socket.socket() as beyond:
         wires.poller.forget(beyond.fileno())  # which was never registered
     several = [wires.watch() for _ in range(5)]
@@ -262,7 +257,7 @@ def test_an_owner_that_cannot_be_given_up_harms_nobody(wires: Wires, failures: F
 
 
 def test_it_is_a_descriptor_of_the_reactor_s() -> None:
-    poller = Poller(Nobody())
+    poller = Poller(Unwatched())
     assert verifyObject(IReadDescriptor, poller)
     assert poller.fileno() >= 0
     assert poller.logPrefix() == "socks5"

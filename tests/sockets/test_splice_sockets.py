@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from socks5.deadlines import IdleTimers
@@ -32,7 +31,7 @@ from socks5.relay.sockets import BUFFER_SIZE, BULK, SMALL_TURNS, join
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
 from socks5.streams import IStreamReceiver
-from tests.sockets.wires import FarEnd, Odd, descriptors, raising, turn
+from tests.sockets.wires import FarEnd, Odd, Unwatched, descriptors, raising, turn
 from tests.support.failures import Failures
 from tests.support.reactor import FakeReactor
 from tests.support.sessions import Ends
@@ -47,17 +46,10 @@ needs_splice = pytest.mark.skipif(not hasattr(os, "splice"), reason="no os.splic
 pytestmark = pytest.mark.skipif(not hasattr(__import__("select"), "epoll"), reason="no epoll")
 
 
-class Reactor(Clock):
-    """A clock, to which a poller may add itself."""
-
-    def addReader(self, reader: Any) -> None:
-        pass
-
-
 class Watching(Poller):
     """A poller that says which descriptors have an owner, and has a pool that says which pipes are lent."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Unwatched) -> None:
         super().__init__(reactor)
         self.owned: set[int] = set()
         self.pool = self.shared[PipePool] = Pool(reactor)
@@ -72,7 +64,7 @@ class Watching(Poller):
 
 
 class Pool(PipePool):
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Unwatched) -> None:
         super().__init__(reactor)
         self.lent: dict[Borrower, Pipe] = {}
 
@@ -98,7 +90,7 @@ class Wired:
     """
 
     def __init__(
-        self, reactor: Reactor, poller: Watching, window: int | None = None, odd: Any = None
+        self, reactor: Unwatched, poller: Watching, window: int | None = None, odd: Any = None
     ) -> None:
         self.reactor, self.poller = reactor, poller
         self.done = Ends()
@@ -188,13 +180,13 @@ class Wired:
 
 
 @pytest_twisted.async_fixture
-async def reactor() -> Reactor:
+async def reactor() -> Unwatched:
     await turn()  # Twisted's own reactor has opened what it needs
-    return Reactor()
+    return Unwatched()
 
 
 @pytest.fixture
-def wire(reactor: Reactor) -> Iterator[Callable[..., Wired]]:
+def wire(reactor: Unwatched) -> Iterator[Callable[..., Wired]]:
     """Joins two programs; all that it joins have one poller and one pool. At the end nothing is left."""
     before = descriptors()
     poller = Watching(reactor)
@@ -304,7 +296,7 @@ def test_small_reads_give_the_pipe_back(wire: Any) -> None:
 
 @needs_splice
 def test_a_silent_direction_gives_its_pipe_back_and_pipes_are_closed(
-    wire: Any, reactor: Reactor
+    wire: Any, reactor: Unwatched
 ) -> None:
     wired = wire()
     before = descriptors()
@@ -339,7 +331,7 @@ def test_bulk_goes_through_a_pipe_that_is_used_again_and_small_reads_do_not(wire
 
 @needs_splice
 def test_octets_in_a_pipe_outlast_sweeps_until_pipes_are_short_and_go_to_who_moves_bulk(
-    wire: Any, reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+    wire: Any, reactor: Unwatched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the reader stalls; and then none of its octets is lost."""
     monkeypatch.setattr(pipes, "PIPES", 2)
@@ -405,7 +397,7 @@ def test_a_system_that_does_not_splice_goes_unnoticed(
 
 def test_a_python_without_splice_goes_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "splice", raising=False)
-    assert PipePool(Reactor()).is_unavailable
+    assert PipePool(Unwatched()).is_unavailable
 
 
 def test_others_get_their_turn(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -568,7 +560,7 @@ def give_up(wired: Wired) -> None:
 @pytest.mark.parametrize("end", [close_in_order, reset, stop, give_up])
 @pytest.mark.parametrize("octets", [0, BULK * 4])
 def test_a_relay_leaves_no_circle_and_no_descriptor(
-    reactor: Reactor, end: Callable[[Wired], None], octets: int
+    reactor: Unwatched, end: Callable[[Wired], None], octets: int
 ) -> None:
     gc.collect()  # what earlier tests have left
     poller = Watching(reactor)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 
 PATIENCE = 30.0
 """Seconds until a wait is given up: only ever used up by a failure."""
@@ -32,6 +32,13 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert reactor.seconds() < end, "it does not become true"
         await turn()
+
+
+class Unwatched(Clock):
+    """A reactor for a poller that is served when a test says so, and a clock."""
+
+    def addReader(self, reader: Any) -> None:
+        pass
 
 
 class WithoutPoller:
