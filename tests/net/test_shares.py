@@ -28,16 +28,6 @@ class World:
         return [self.shares.enter(item, item[0]) for item in items]
 
 
-def test_a_client_has_its_share_and_waits_for_more() -> None:
-    world = World()
-    assert world.enter("a1", "a2", "a3", "b1") == [True] * 4
-    assert world.begun == ["a1", "a2", "b1"]
-    world.shares.leave("b")
-    assert world.begun == ["a1", "a2", "b1"]
-    world.shares.leave("a")
-    assert world.begun[3:] == ["a3"]
-
-
 def test_turns_are_by_client() -> None:
     world = World(places=3, share=3)
     world.enter("a1", "b1", "c1")
@@ -54,26 +44,6 @@ def test_a_client_without_a_place_gets_one_whatever_others_have() -> None:
     world.shares.leave("c")
     assert world.begun[4:] == ["c2"]
     assert (world.shares.taken, world.shares.waiting) == (4, 0)
-
-
-def test_room_to_wait_is_bounded_for_each_and_in_all() -> None:
-    world = World(share=1, room=3, room_share=2)
-    assert world.enter("a1", "a2", "a3", "a4") == [True, True, True, False]
-    assert world.enter("b1", "b2", "b3") == [True, True, False]
-    assert world.enter("c1", "c2", "c3") == [True, True, False]
-    assert world.enter("a2") == [True]
-    assert world.shares.waiting == 4
-
-
-def test_what_is_withdrawn_has_no_turn() -> None:
-    world = World(share=1)
-    world.enter("a1", "a2", "a3")
-    for item in ("a2", "a2", "a1", "never"):
-        world.shares.withdraw(item, "a")
-    world.shares.withdraw("b1", "b")
-    world.shares.leave("a")
-    assert world.begun == ["a1", "a3"]
-    assert world.shares.waiting == 0
 
 
 def test_a_place_that_is_handed_over_is_another_s() -> None:
