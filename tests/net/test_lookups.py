@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet._resolver import GAIResolver
 from twisted.internet.error import ConnectionRefusedError
 from twisted.python.failure import Failure
 
@@ -376,14 +375,6 @@ def test_a_refusal_of_one_family_is_no_denial_and_does_not_hold_the_other_up(
     assert world.over() == Outcome(hosts, lifetime, is_certain=False)
 
 
-def test_a_file_that_changes_is_read_again(world: World) -> None:
-    world.begin()
-    world.path.write_text(f"nameserver {SECOND}\n")
-    world.reactor.advance(1)
-    world.begin("other.example")
-    assert world.asked == [FIRST, SECOND]
-
-
 # ---------------------------------------------------------------- TCP
 
 
@@ -528,50 +519,6 @@ def test_a_resolver_answers_once_and_may_break(
         assert [outcome.type for outcome in outcomes] == [ZeroDivisionError] * fails
 
 
-class Pool:
-    """A thread pool of no threads."""
-
-    made: list["Pool"]
-
-    def __init__(self, least: int, most: int, name: str) -> None:
-        self.size, self.name = (least, most), name
-        self.calls: list[str] = []
-        self.stopped = threading.Event()
-        self.made.append(self)
-
-    def start(self) -> None:
-        self.calls.append("start")
-
-    def stop(self) -> None:
-        is_here = threading.current_thread() is threading.main_thread()
-        self.calls.append("stop" if is_here else "stop in another thread")
-        self.stopped.set()
-
-    def callInThreadWithCallback(  # noqa: N802
-        self, done: Callable[..., Any], call: Callable[..., Any], host: str, *arguments: Any
-    ) -> None:
-        self.calls.append(host)
-        done(True, [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))])
-
-
-def test_the_system_s_threads_are_bounded_and_end_without_being_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    Pool.made = []
-    monkeypatch.setattr(lookups, "LookupThreads", Pool)
-    reactor, outcomes = FakeReactor(), []
-    system = SystemLookups(reactor, 3)
-    system.begin("one.example", outcomes.append)
-    reactor.turn()
-    assert outcomes == [Outcome(("192.0.2.1",))]
-    system.close()
-    system.close()
-    [pool] = Pool.made
-    assert pool.stopped.wait(10)
-    assert (pool.size, pool.name) == ((0, 3), "socks5-names")
-    assert pool.calls == ["start", "one.example", "stop in another thread"]
-
-
 def threads() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if "socks5-names" in each.name]
 
@@ -633,18 +580,29 @@ async def test_without_a_thread_a_lookup_ends_and_nothing_is_left_of_it(
 
 
 @pytest_twisted.ensureDeferred
-async def test_real_threads_resolve_and_end() -> None:
-    """A name that needs no name server."""
+async def test_the_system_s_threads_are_bounded_and_end_without_being_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from twisted.internet import reactor
 
-    assert isinstance(reactor.nameResolver, GAIResolver)
+    asked: list[str] = []
+    answers = threading.Event()
+
+    def hang(host: str, *_: Any) -> Any:
+        asked.append(host)
+        answers.wait(10)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
     system, outcomes = SystemLookups(reactor, 2), []
-    for _ in range(2):
-        system.begin("127.1", outcomes.append)
-        await until(lambda: outcomes)
-        assert outcomes.pop() == Outcome(("127.0.0.1",))
+    for number in range(3):
+        system.begin(f"name{number}.example", outcomes.append)
+    await until(lambda: len(asked) == 2)
     found = threads()
-    assert found
-    assert all(thread.daemon for thread in found)
-    system.close()
-    await until(lambda: threads() == [])
+    assert [thread.daemon for thread in found] == [True] * 2
+    for _ in range(2):
+        system.close()
+    assert all(thread.is_alive() for thread in found)
+    answers.set()
+    await until(lambda: len(outcomes) == 3 and threads() == [])
+    assert outcomes == [Outcome(("192.0.2.1",))] * 3
