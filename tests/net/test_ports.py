@@ -25,7 +25,6 @@ from socks5.net.openers import PortOpener
 from socks5.net.places import BACKLOG, TCP, UNIX
 from socks5.net.ports import RETRY_DELAY, prepare_listening
 from socks5.net.shortage import NO_ROOM
-from socks5.protocol.address import Address
 from socks5.server.factory import ServerFactory
 from socks5.settings import ListenerPolicy, Settings
 from tests.support.failures import Failures
@@ -329,33 +328,6 @@ def test_a_client_that_cannot_be_served_ends_alone(
     assert world.factory.peers[-1:] == world.ports_of(lucky)
 
 
-def test_a_port_pauses_and_resumes_however_often_it_is_told(world: World) -> None:
-    for _ in range(2):
-        world.port.pause()
-    client = world.connect()
-    world.reactor.turn()
-    assert world.factory.peers == []
-    for _ in range(2):
-        world.port.resume()
-    world.reactor.turn()
-    assert world.factory.peers == world.ports_of(client)
-
-
-@pytest.mark.parametrize("interface", ["127.0.0.1", ""])
-def test_a_connection_knows_both_ends(interface: str, make: Make) -> None:
-    world = make()
-    world.port.stopListening()
-    world.port = world.listen(TCP(0, interface))
-    client = world.connect()
-    world.reactor.turn()
-    [session] = world.factory.sessions
-    if world.is_lean:
-        number = world.port.getHost().port
-        assert session.transport.near == Address("127.0.0.1", number)
-        assert [session.transport.far.port] == world.ports_of(client)
-    assert session.transport.getHost().host == "127.0.0.1"
-
-
 @pytest.mark.parametrize("make", ["lean"], indirect=True)
 def test_a_port_that_hits_a_bug_goes_on_after_a_moment(world: World, failures: Failures) -> None:
     client, world.port.doRead = world.connect(), crash
@@ -395,16 +367,6 @@ def test_a_port_that_begins_without_room_waits(make: Make) -> None:
     world.reactor.advance(0)
 
 
-def test_a_closed_port_hears_nothing_from_the_limit(make: Make) -> None:
-    world = make(1)
-    world.port.stopListening()
-    world.limit.enter()
-    world.limit.leave()
-    assert not world.is_reading
-    world.reactor.advance(0)
-    assert world.limit.listeners == set()
-
-
 # ---------------------------------------------------------------- errors of accept()
 
 
@@ -438,24 +400,9 @@ def test_what_the_system_lacks_makes_the_port_wait(error: int, sentence: str, wo
     assert world.factory.peers == world.ports_of(client)
 
 
-def test_waiting_is_said_once_for_each_time(world: World) -> None:
-    world.accepting_fails(errno.EMFILE, errno.EMFILE, errno.EMFILE)
-    with capturedLogs() as events:
-        for _ in range(4):
-            world.reactor.turn()
-            world.reactor.advance(RETRY_DELAY)
-        assert len(world.factory.sessions) == 1
-        assert len(list(events)) == 1
-        world.reactor.pump([0.5] * 6)
-        assert [formatEvent(event) for event in events][1:] == [
-            "there is room for clients again, after 5 s; 0 came in meanwhile, 0 were closed"
-        ]
-        world.accepting_fails(errno.EMFILE)
-        world.reactor.turn()
-        assert len(list(events)) == 3
-
-
-def test_a_port_that_fails_again_while_it_rests_has_one_rest(world: World) -> None:
+def test_a_port_that_fails_again_while_it_rests_has_one_rest_and_none_behind_its_end(
+    world: World,
+) -> None:
     world.accepting_fails(errno.EMFILE, errno.EMFILE)
     world.reactor.turn()
     world.port.doRead()  # to turn a client away
@@ -463,25 +410,17 @@ def test_a_port_that_fails_again_while_it_rests_has_one_rest(world: World) -> No
     world.port.stopListening()
     world.reactor.advance(RETRY_DELAY)
     assert not world.is_reading
+    assert world.limit.listeners == set()
+    assert len(world.reactor.getDelayedCalls()) == 1  # that says that the shortage is over
 
 
-def test_the_end_of_a_session_does_not_cut_the_wait_short(make: Make) -> None:
-    world = make(2)
-    world.connect()
-    world.reactor.turn()
+def test_a_port_rests_for_its_time_and_until_there_is_room(make: Make) -> None:
+    world = make(1)
     world.accepting_fails(errno.EMFILE)
     world.reactor.turn()
     world.limit.enter()  # by another listener
     world.limit.leave()
     assert not world.is_reading
-    world.reactor.advance(RETRY_DELAY)
-    assert world.is_reading
-
-
-def test_the_end_of_the_wait_does_not_pass_the_session_limit(make: Make) -> None:
-    world = make(1)
-    world.accepting_fails(errno.EMFILE)
-    world.reactor.turn()
     world.limit.enter()
     world.reactor.advance(RETRY_DELAY)
     assert not world.is_reading
@@ -489,22 +428,10 @@ def test_the_end_of_the_wait_does_not_pass_the_session_limit(make: Make) -> None
     assert world.is_reading
 
 
-def test_closing_ends_the_wait(world: World) -> None:
-    world.accepting_fails(errno.EMFILE)
-    world.reactor.turn()
-    world.port.stopListening()
-    world.reactor.advance(0)
-    assert len(world.reactor.getDelayedCalls()) == 1  # that says that the shortage is over
-    world.reactor.advance(RETRY_DELAY)
-    assert not world.is_reading
-
-
 # ---------------------------------------------------------------- a bounded wait
 
 
-def test_who_finds_no_room_waits_for_some_seconds_and_is_closed(
-    make: Make,
-) -> None:
+def test_who_finds_no_room_waits_for_some_seconds_and_is_closed(make: Make) -> None:
     world = make(1, max_sessions_wait=WAIT)
     first, second, third = world.connect(), world.connect(), world.connect()
     world.reactor.turn()
@@ -585,9 +512,7 @@ def test_of_a_unix_socket_whoever_waits_at_the_second_look_is_closed(
     world.reactor.advance(0)
 
 
-def test_without_descriptors_the_one_kept_back_closes_who_waits(
-    make: Make,
-) -> None:
+def test_without_descriptors_the_one_kept_back_closes_who_waits(make: Make) -> None:
     world = make(max_sessions_wait=WAIT)
     client = world.accepting_fails(*[errno.EMFILE] * (RETRIES + 1))
     world.try_for_a_while()
@@ -649,43 +574,26 @@ def test_of_one_address_some_are_served_some_wait_unread_and_more_are_closed(
     options = " (--handshakes-per-client, --waiting-per-client)"
     assert [formatEvent(event) for event in events] == [sentence + options] * 2
 
-
-def test_who_waits_is_served_when_another_one_is_through(crowd: World) -> None:
-    clients = [crowd.connect() for _ in range(3)]
-    crowd.reactor.turn()
     crowd.end_first_session()
     crowd.reactor.advance(0)
-    assert crowd.factory.peers == crowd.ports_of(*clients[1:])
+    assert crowd.factory.peers == crowd.ports_of(*clients[1:3])
+    crowd.port.stopListening()
+    crowd.reactor.advance(0)
+    assert [is_open(client) for client in clients[1:4]] == [True, True, False]
     assert crowd.limit.open == 2
 
 
 def test_who_waits_is_served_although_a_listener_cannot_go_on(
     crowd: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_down() -> None:
-        raise OSError(errno.ENOMEM, "Cannot allocate memory")
-
-    clients = [crowd.connect() for _ in range(4)]
-    crowd.reactor.turn()
-    crowds = crowd.limit.crowds
-    with monkeypatch.context() as patch:
-        patch.setattr(crowd.limit, "leave", break_down)
-        crowds.end(crowd.factory.sessions[0])
-        with pytest.raises(OSError, match="Cannot allocate"):
-            crowd.reactor.advance(0)
-        assert crowd.factory.peers == crowd.ports_of(*clients[:3])
-        with pytest.raises(OSError, match="Cannot allocate"):
-            crowds.forget(crowd.port)
-    assert [is_open(client) for client in clients] == [True] * 3 + [False]
-
-
-def test_a_closed_port_drops_who_waits(crowd: World) -> None:
     clients = [crowd.connect() for _ in range(3)]
     crowd.reactor.turn()
-    crowd.port.stopListening()
-    crowd.reactor.advance(0)
-    assert [is_open(client) for client in clients] == [True, True, False]
-    assert crowd.limit.open == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(crowd.limit, "leave", refuse)
+        crowd.limit.crowds.end(crowd.factory.sessions[0])
+        with pytest.raises(OSError, match="Too many open files"):
+            crowd.reactor.advance(0)
+    assert crowd.factory.peers == crowd.ports_of(*clients)
 
 
 def test_beyond_the_share_accepting_goes_on_for_others(
