@@ -1,7 +1,7 @@
 """What is asked of a directory, and what becomes of its answers. A real one is in tests/interop/."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +10,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 from cryptography import x509
-from ldaptor.inmemory import ReadOnlyInMemoryLDAPEntry
-from ldaptor.interfaces import IConnectedLDAPEntry
 from ldaptor.protocols.ldap import ldaperrors
 from ldaptor.protocols.ldap.ldapclient import LDAPClient
-from ldaptor.protocols.ldap.ldapserver import LDAPServer
 from ldaptor.protocols.pureber import berDecodeObject
 from ldaptor.protocols.pureldap import (
     LDAP_SCOPE_baseObject,
@@ -23,7 +20,6 @@ from ldaptor.protocols.pureldap import (
     LDAPExtendedResponse,
     LDAPFilterMatchAll,
     LDAPMessage,
-    LDAPStartTLSRequest,
     LDAPStartTLSResponse,
 )
 from twisted.cred.checkers import ICredentialsChecker
@@ -43,6 +39,7 @@ from socks5.auth.directory import Directory
 from socks5.auth.ldap import LDAPChecker
 from socks5.auth.users import WrongSource
 from tests.support.certificates import Authority
+from tests.support.deferreds import told
 
 PLAIN = Directory(
     uri="ldap://127.0.0.1", start_tls=False, user_dn="uid={name},dc=test", timeout=5.0
@@ -102,7 +99,6 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Directory = PLAIN) -> None:
         self.clock = Clock()
         self.clients: list[Client] = []
-        self.logins: list[Deferred[Any]] = []
         self.searches = Searches()
         self.connect: Callable[[], Deferred[Any]] = self._connected
         monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", self.searches.entry)
@@ -122,17 +118,8 @@ class World:
     def log_in(
         self, name: bytes = b"anna", password: bytes = b"secret", client: str = "198.51.100.7"
     ) -> list[Any]:
-        outcome: list[Any] = []
-        login = self.checker.requestAvatarId(Login(name, password, client))
-        login.addBoth(outcome.append)
-        self.login = login
-        self.logins.append(login)
-        return outcome
-
-    def end(self) -> None:
-        """Whoever waits leaves, the last one first."""
-        for login in reversed(self.logins):
-            login.cancel()
+        self.login = self.checker.requestAvatarId(Login(name, password, client))
+        return told(self.login)
 
 
 @pytest.fixture
@@ -141,14 +128,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def test_who_binds_comes_in(world: World) -> None:
+    """By the name that the directory says."""
     assert verifyObject(ICredentialsChecker, world.checker)
     dn = "uid=a\\,b,dc=test"
-    world.searches.found[dn] = [Entry(dn, uid=[b"a,b"])]
+    world.searches.found[dn] = [Entry(dn, uid=[b"A,b"])]
     outcome = world.log_in(b"a,b")
     [client] = world.clients
     assert client.asked == [(dn, b"secret")]
     client.verdict.callback(None)
-    assert outcome == [Known(b"a,b")]
+    assert outcome == [Known(b"A,b")]
     world.clock.advance(0)
     assert client.is_aborted
 
@@ -180,19 +168,17 @@ def test_what_a_directory_fails_with_is_a_verdict_or_is_said_once(
         assert line.endswith("; times: 1")
 
 
-def test_a_directory_that_cannot_be_reached_judges_nobody(world: World, log: list[str]) -> None:
-    world.connect = lambda: fail(ConnectionRefusedError())
-    assert world.log_in()[0].check(LoginNotJudged)
-    assert "Connect" in log[0]
-
-
-def test_a_directory_that_is_silent_judges_nobody(world: World, log: list[str]) -> None:
+def test_a_directory_that_cannot_be_reached_or_is_silent_judges_nobody(
+    world: World, log: list[str]
+) -> None:
     outcome = world.log_in()
     world.clock.advance(5)
     assert outcome[0].check(LoginNotJudged)
     world.clock.advance(0)
     assert world.clients[0].is_aborted
     assert "TimeoutError" in log[0]
+    world.connect = lambda: fail(ConnectionRefusedError())
+    assert world.log_in()[0].check(LoginNotJudged)
 
 
 def test_one_that_leaves_gives_its_connection_back(world: World, log: list[str]) -> None:
@@ -214,45 +200,27 @@ def test_a_connection_that_is_lost_is_not_cut(world: World) -> None:
     assert not world.clients[0].is_aborted
 
 
-@pytest.fixture
-def small_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """One with three connections, of which a client may have two."""
+def test_connections_are_shared_out_by_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are three, of which a client may have two; the time for a login begins with its turn."""
     monkeypatch.setattr(ldap, "CONNECTIONS", 3)
     monkeypatch.setattr(ldap, "SHARE", 2)
     world = World(monkeypatch)
-    yield world
-    world.end()
-
-
-def test_connections_are_shared_out_by_client(small_world: World) -> None:
-    world = small_world
     outcomes = [world.log_in() for _ in range(4)]
+    world.login.cancel()  # who leaves while it waits never asks the directory
+    assert outcomes[3][0].check(CancelledError)
     assert len(world.clients) == 2
-    world.log_in(client="198.51.100.8")
+    other = world.log_in(client="198.51.100.8")
     assert len(world.clients) == 3
-    world.clients[0].verdict.errback(ldaperrors.LDAPInvalidCredentials())
+    world.clock.advance(PLAIN.timeout - 1)
+    for client in (world.clients[0], world.clients[2]):
+        client.verdict.errback(ldaperrors.LDAPInvalidCredentials())
+        assert len(world.clients) == 4
     assert outcomes[0][0].check(UnauthorizedLogin)
-    assert len(world.clients) == 4
-    world.clients[2].verdict.errback(ldaperrors.LDAPInvalidCredentials())
-    assert len(world.clients) == 4  # for the other client has two again
-
-
-def test_who_leaves_while_it_waits_never_asks_the_directory(small_world: World) -> None:
-    world = small_world
-    outcomes = [world.log_in() for _ in range(3)]
-    world.login.cancel()
-    assert outcomes[2][0].check(CancelledError)
-    world.clients[0].verdict.errback(ldaperrors.LDAPInvalidCredentials())
-    assert len(world.clients) == 2
-
-
-def test_the_time_for_a_login_begins_with_its_turn(small_world: World) -> None:
-    world = small_world
-    outcomes = [world.log_in() for _ in range(3)]
-    world.clock.advance(PLAIN.timeout)
+    assert other[0].check(UnauthorizedLogin)
+    world.clock.advance(1)
     assert outcomes[1][0].check(LoginNotJudged)
     assert outcomes[2] == []
-    world.clock.advance(PLAIN.timeout)
+    world.clock.advance(PLAIN.timeout - 1)
     assert outcomes[2][0].check(LoginNotJudged)
 
 
@@ -379,29 +347,6 @@ def name_of(world: World, name: str) -> Any:
     return outcome[0]
 
 
-@pytest.mark.parametrize("directory", [PLAIN, replace(SEARCHING, group_base="")])
-@pytest.mark.parametrize("spelling", ["anna", "ANNA", " anna ", "an\u00adna", "\uff41nna"])
-def test_the_directory_says_how_a_name_is_spelt(
-    directory: Directory, spelling: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(monkeypatch, directory)
-    world.searches.entry = lambda client, base: SimpleNamespace(  # type: ignore[method-assign]
-        search=lambda **how: succeed([Entry("uid=Anna", uid=[b"Anna"])])
-    )
-    monkeypatch.setattr("ldaptor.protocols.ldap.ldapsyntax.LDAPEntry", world.searches.entry)
-    assert name_of(world, spelling) == b"Anna"
-
-
-@pytest.mark.parametrize("directory", [PLAIN, replace(SEARCHING, group_base="")])
-def test_who_has_several_names_does_not_come_in(
-    directory: Directory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(monkeypatch, directory)
-    entry = Entry("uid=anna,dc=test", uid=[b"anna", b"boss"])
-    world.searches.found = {"uid=anna,dc=test": [entry], SEARCHING.search_base: [entry]}
-    assert name_of(world, "anna").check(UnauthorizedLogin)
-
-
 UNREADABLE: list[list[Entry] | Exception] = [
     [],
     [Entry("uid=anna,dc=test")],
@@ -410,21 +355,15 @@ UNREADABLE: list[list[Entry] | Exception] = [
 ]
 
 
+OTHERS = ("an\u00adna", "\uff41nna", "ann\xe4", "a\0")
+
+
 @pytest.mark.parametrize("found", UNREADABLE)
 @pytest.mark.parametrize("user_dn", ["uid={name},dc=test", "{name}@test", "uid=x{name},dc=test"])
 def test_where_a_name_cannot_be_read_one_spelling_comes_in(
     found: list[Entry] | Exception, user_dn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for spelling in (
-        "Anna",
-        "anna ",
-        " anna",
-        "anna  b",
-        "an\u00adna",
-        "\uff41nna",
-        "ann\xe4",
-        "a\0",
-    ):
+    for spelling in (*["Anna", "anna ", " anna", "anna  b"], *OTHERS):
         world = World(monkeypatch, replace(PLAIN, user_dn=user_dn))
         world.searches.found = dict.fromkeys([user_dn.replace("{name}", spelling)], found)
         assert name_of(world, spelling).check(UnauthorizedLogin)
@@ -441,20 +380,42 @@ def test_a_directory_that_breaks_while_it_is_asked_for_the_name_judges_nobody(
     assert "LDAPBusy" in log[0]
 
 
-def test_over_tls_the_name_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    world = World(monkeypatch, replace(PLAIN, uri="ldaps://ldap.example.org"))
+# ---------------------------------------------------------------- servers that must not hear a password
 
-    def wrapped(tls: Any, endpoint: Any) -> Any:
-        asked.append(tls)
-        return endpoint
 
-    monkeypatch.setattr(ldap, "wrapClientTLS", wrapped)
-    for _ in range(2):
-        assert world.log_in() == []
-    assert len(asked) == 2
-    [tls] = {*asked}  # made once, for that takes long
-    assert tls._hostname == "ldap.example.org"
+async def heard_by(protocol: type[Protocol], context: Any = None, **values: Any) -> bytes:
+    """What a server on loopback hears of a login, which nobody judges."""
+    heard: list[bytes] = []
+    lost: Deferred[None] = Deferred()
+
+    class Hearing(protocol):  # type: ignore[misc, valid-type]
+        def dataReceived(self, data: bytes) -> None:
+            heard.append(data)
+            super().dataReceived(data)
+
+        def connectionLost(self, reason: object = None) -> None:
+            lost.callback(None)
+
+    world: Any = reactor
+    factory = Factory.forProtocol(Hearing)
+    if context is None:
+        port, uri = world.listenTCP(0, factory, interface="127.0.0.1"), "ldap://127.0.0.1"
+    else:
+        port = world.listenSSL(0, factory, context, interface="127.0.0.1")
+        uri = "ldaps://localhost"
+    directory = Directory(uri=f"{uri}:{port.getHost().port}", user_dn="uid={name}", **values)
+    with pytest.raises(LoginNotJudged):
+        await LDAPChecker(directory, lambda: reactor).requestAvatarId(
+            UsernamePassword(b"anna", b"secret")
+        )
+    await lost
+    await port.stopListening()
+    return b"".join(heard)
+
+
+class Deaf(Protocol):
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.loseConnection()
 
 
 @pytest.mark.parametrize("name", ["other.example", "localhost"])
@@ -462,54 +423,20 @@ def test_over_tls_the_name_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_server_with_another_name_gets_no_password(
     name: str, tmp_path: Path, log: list[str]
 ) -> None:
-    received: list[bytes] = []
-
-    class Listening(Protocol):
-        def dataReceived(self, data: bytes) -> None:
-            received.append(data)
-            self.transport.loseConnection()
-
     authority = Authority(tmp_path)
     pem = authority.write("server.pem", *authority.issue(name, alternatives=[x509.DNSName(name)]))
     context = DefaultOpenSSLContextFactory(str(pem), str(pem))
-    port = reactor.listenSSL(0, Factory.forProtocol(Listening), context, interface="127.0.0.1")  # type: ignore[attr-defined]
-    uri = f"ldaps://localhost:{port.getHost().port}"
-    directory = Directory(uri=uri, user_dn="uid={name}", ca_file=str(authority.path))
-    with pytest.raises(LoginNotJudged):
-        await LDAPChecker(directory, lambda: reactor).requestAvatarId(
-            UsernamePassword(b"anna", b"secret")
-        )
+    heard = await heard_by(Deaf, context, ca_file=str(authority.path))
     is_right = name == "localhost"
-    assert (b"secret" in b"".join(received)) == is_right
+    assert (b"secret" in heard) == is_right
     assert ["VerificationError" in line for line in log if "judge" in line] == [not is_right]
-    await port.stopListening()
-
-
-# ---------------------------------------------------------------- StartTLS
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_server_that_never_starts_tls_judges_nobody_and_gets_no_password() -> None:
-    received: list[bytes] = []
-    lost: Deferred[None] = Deferred()
-
-    class Silent(Protocol):
-        def dataReceived(self, data: bytes) -> None:
-            received.append(data)
-
-        def connectionLost(self, reason: object = None) -> None:
-            lost.callback(None)
-
-    port = reactor.listenTCP(0, Factory.forProtocol(Silent), interface="127.0.0.1")  # type: ignore[attr-defined]
-    uri = f"ldap://127.0.0.1:{port.getHost().port}"
-    directory = Directory(uri=uri, user_dn="uid={name}", timeout=0.2)
-    checker = LDAPChecker(directory, lambda: reactor)
-    with pytest.raises(LoginNotJudged):
-        await checker.requestAvatarId(UsernamePassword(b"anna", b"secret"))
-    await lost
-    assert b"1.3.6.1.4.1.1466.20037" in b"".join(received)  # the OID of StartTLS
-    assert b"secret" not in b"".join(received)
-    await port.stopListening()
+async def test_a_server_that_never_starts_tls_gets_no_password() -> None:
+    heard = await heard_by(Protocol, timeout=0.2)
+    assert b"1.3.6.1.4.1.1466.20037" in heard  # the OID of StartTLS
+    assert b"secret" not in heard
 
 
 class Forger(Protocol):
@@ -536,58 +463,8 @@ async def test_what_stands_behind_the_answer_to_start_tls_is_no_verdict(
 ) -> None:
     """Octets in clear text that the client would take for the answer to its bind (as CVE-2011-0411)."""
     monkeypatch.setattr(Forger, "length", length)
-    port = reactor.listenTCP(0, Factory.forProtocol(Forger), interface="127.0.0.1")  # type: ignore[attr-defined]
-    uri = f"ldap://127.0.0.1:{port.getHost().port}"
-    checker = LDAPChecker(Directory(uri=uri, user_dn="uid={name}"), lambda: reactor)
-    with pytest.raises(LoginNotJudged):
-        await checker.requestAvatarId(UsernamePassword(b"anna", b"any password"))
+    assert b"secret" not in await heard_by(Forger)
     assert [line for line in log if "octets behind the answer to StartTLS" in line]
-    await port.stopListening()
-
-
-class Server(LDAPServer):
-    """A directory with anna in it, who can bind over TLS only."""
-
-    def extendedRequest_StartTLS(self, data: object, reply: Callable[[object], None]) -> None:  # noqa: N802
-        reply(LDAPExtendedResponse(resultCode=0, responseName=LDAPStartTLSResponse.oid))
-        self.transport.startTLS(self.factory.context)
-
-    extendedRequest_StartTLS.oid = LDAPStartTLSRequest.oid  # type: ignore[attr-defined]
-
-    def handle_LDAPBindRequest(self, *request: Any) -> Any:  # noqa: N802
-        assert self.transport.TLS
-        return super().handle_LDAPBindRequest(*request)
-
-
-class ServerFactory(Factory):
-    protocol = Server
-
-    def __init__(self, context: DefaultOpenSSLContextFactory) -> None:
-        self.context = context
-        self.root = ReadOnlyInMemoryLDAPEntry("dc=test", {"objectClass": ["domain"]})
-        anna = {"objectClass": ["person"], "uid": ["anna"], "userPassword": ["secret"]}
-        self.root.addChild("uid=anna", anna)
-
-    def __conform__(self, interface: object) -> Any:
-        return self.root if interface is IConnectedLDAPEntry else None
-
-
-@pytest_twisted.ensureDeferred
-async def test_over_start_tls_the_right_password_comes_in_and_a_wrong_one_does_not(
-    tmp_path: Path,
-) -> None:
-    authority = Authority(tmp_path)
-    pem = str(authority.server())
-    factory = ServerFactory(DefaultOpenSSLContextFactory(pem, pem))
-    port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
-    uri = f"ldap://localhost:{port.getHost().port}"
-    directory = Directory(uri=uri, user_dn="uid={name},dc=test", ca_file=str(authority.path))
-    checker = LDAPChecker(directory, lambda: reactor)
-    known = await checker.requestAvatarId(UsernamePassword(b"anna", b"secret"))
-    assert known == Known(b"anna")
-    with pytest.raises(UnauthorizedLogin):
-        await checker.requestAvatarId(UsernamePassword(b"anna", b"mistaken"))
-    await port.stopListening()
 
 
 def test_without_ldaptor_it_says_what_to_install(

@@ -4,6 +4,7 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,8 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -22,6 +22,7 @@ from zope.interface.verify import verifyObject
 from socks5.auth import Login, LoginNotJudged, work
 from socks5.auth.users import keyed
 from socks5.auth.work import Direct, Remembered, Threaded, Work
+from tests.support.deferreds import outcome_of, told
 from tests.support.memory import holds
 
 CLIENT = "198.51.100.7"
@@ -78,26 +79,12 @@ class Reactor:
 
 @pytest.fixture
 def pools(monkeypatch: pytest.MonkeyPatch) -> list[Pool]:
-    """The pools that are made."""
+    """The pools that are made; the thread that ends one is over as soon as it starts."""
     monkeypatch.setattr(work, "ThreadPool", Pool)
-    monkeypatch.setattr(work, "Thread", lambda target, daemon: Now(target))
+    monkeypatch.setattr(work, "Thread", lambda target, daemon: SimpleNamespace(start=target))
     made: list[Pool] = []
     monkeypatch.setattr(Pool, "made", made, raising=False)
     return made
-
-
-class Now:
-    """A thread that is over as soon as it starts."""
-
-    def __init__(self, target: Callable[[], None]) -> None:
-        self.start = target
-
-
-def told(deferred: Deferred[Any]) -> list[Any]:
-    """Where the outcome will stand."""
-    outcome: list[Any] = []
-    deferred.addBoth(outcome.append)
-    return outcome
 
 
 # ---------------------------------------------------------------- the threads and their queue
@@ -125,20 +112,14 @@ def test_at_the_end_the_threads_go(pools: list[Pool]) -> None:
     assert not pools[0].is_running
     pools[0].run()
     assert running == ["a"]
-    [failure] = waiting
-    assert failure.check(LoginNotJudged)
-    [failure] = told(busy.run(CLIENT, str, "c"))
-    assert failure.check(LoginNotJudged)
-    assert len(pools) == 1
-
-
-def test_before_the_first_check_there_is_no_thread_and_nothing_to_end(pools: list[Pool]) -> None:
+    assert waiting[0].check(LoginNotJudged)
+    assert outcome_of(busy.run(CLIENT, str, "c")).check(LoginNotJudged)
     Work(lambda: pytest.fail("asked for the reactor too early")).close()
-    assert pools == []
+    assert len(pools) == 1  # before the first check there is no thread and nothing to end
 
 
 def test_without_a_thread_a_login_is_not_judged_and_the_turn_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, log: list[str]
 ) -> None:
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -146,14 +127,11 @@ def test_without_a_thread_a_login_is_not_judged_and_the_turn_goes_on(
     world, calls = Reactor(), []
     monkeypatch.setattr(world, "callFromThread", lambda *call: calls.append(call))
     busy = Work(lambda: world, threads=1)
-    with monkeypatch.context() as patch, capturedLogs() as events:
+    with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        outcomes = [told(busy.run(CLIENT, str, "a")) for _ in range(3)]
-    assert all(failure.check(LoginNotJudged) for [failure] in outcomes)
-    assert [formatEvent(event) for event in events] == [
-        "no thread to check logins in: can't start new thread; times: 1"
-    ]
-
+        for _ in range(3):
+            assert outcome_of(busy.run(CLIENT, str, "a")).check(LoginNotJudged)
+    assert log == ["no thread to check logins in: can't start new thread; times: 1"]
     begun: list[threading.Thread] = []
     start = threading.Thread.start
     with monkeypatch.context() as patch:
@@ -166,41 +144,32 @@ def test_without_a_thread_a_login_is_not_judged_and_the_turn_goes_on(
     assert outcome == ["b"]
 
 
+@pytest.mark.parametrize("system", ["linux", "darwin"])
 @pytest_twisted.ensureDeferred
-async def test_real_threads_check_aside() -> None:
-    gate = threading.Event()
-    own = threading.get_ident()
+async def test_real_threads_check_aside_and_step_back(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that does not concern the whole process."""
+    monkeypatch.setattr(work.sys, "platform", system)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    busy, gate = Work(lambda: reactor), threading.Event()
 
-    def judge(name: bytes, password: bytes) -> int:
+    def judge(name: bytes, password: bytes) -> tuple[int, int]:
         gate.wait(5)
-        return threading.get_ident()
+        thread = threading.get_native_id()
+        return thread, os.getpriority(os.PRIO_PROCESS, thread)
 
-    busy = Work(lambda: reactor)
     checker = Threaded(judge, busy)
     assert verifyObject(ICredentialsChecker, checker)
     waiting = [checker.requestAvatarId(UsernamePassword(b"a", b"b")) for _ in range(20)]
     gate.set()
-    outcomes = await DeferredList(waiting)
-    assert all(is_success for is_success, _ in outcomes)
-    threads = {thread for _, thread in outcomes}
-    assert own not in threads
+    outcomes = [await each for each in waiting]
+    busy.close()
+    theirs = min(19, own + work.NICE) if system == "linux" else own
+    assert {priority for _, priority in outcomes} == {theirs}
+    threads = {thread for thread, _ in outcomes}
+    assert threading.get_native_id() not in threads
     assert len(threads) <= work.THREADS
-    busy.close()
-
-
-@pytest.mark.parametrize("system", ["linux", "darwin"])
-@pytest_twisted.ensureDeferred
-async def test_threads_step_back_where_that_does_not_concern_the_whole_process(
-    system: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(work.sys, "platform", system)
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    busy = Work(lambda: reactor)
-    theirs = await busy.run(
-        CLIENT, lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    )
-    busy.close()
-    assert theirs == (min(19, own + work.NICE) if system == "linux" else own)
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
@@ -213,19 +182,6 @@ def test_a_check_waits_for_the_turn_of_its_client(pools: list[Pool]) -> None:
     for _ in range(4):
         pools[0].run()
     assert judged == [b"a", b"c", b"d", b"b"]
-
-
-def test_a_judge_that_does_not_block_answers_at_once() -> None:
-    def judge(name: bytes, password: bytes) -> bytes:
-        if password != b"right":
-            raise UnauthorizedLogin
-        return name
-
-    checker = Direct(judge)
-    assert verifyObject(ICredentialsChecker, checker)
-    assert told(checker.requestAvatarId(UsernamePassword(b"a", b"right"))) == [b"a"]
-    [failure] = told(checker.requestAvatarId(UsernamePassword(b"a", b"wrong")))
-    assert failure.check(UnauthorizedLogin)
 
 
 # ---------------------------------------------------------------- the memory
@@ -276,7 +232,10 @@ class Memory:
         return False
 
 
-@pytest.mark.parametrize("verdict", [b"alice", UnauthorizedLogin()])
+RIGHT_OR_WRONG = pytest.mark.parametrize("verdict", [b"alice", UnauthorizedLogin()])
+
+
+@RIGHT_OR_WRONG
 def test_200_equal_logins_are_one_check_and_a_right_one_is_remembered(verdict: Any) -> None:
     memory = Memory()
     assert verifyObject(ICredentialsChecker, memory.checker)
@@ -285,24 +244,31 @@ def test_200_equal_logins_are_one_check_and_a_right_one_is_remembered(verdict: A
     give(wait, verdict)
     assert all(is_like(outcome, verdict) for outcome in outcomes)
     assert memory.is_remembered() is (verdict == b"alice")
-
-
-def test_logins_that_differ_are_not_shared() -> None:
-    memory = Memory()
-    for login in [(b"alice", b"secret"), (b"alice", b"Secret"), (b"alices", b"ecret")]:
+    asked = len(memory.slow.waits)
+    for login in [(b"alice", b"Secret"), (b"alices", b"ecret")]:  # these are others
         told(memory.log_in(*login))
-    assert len(memory.slow.waits) == 3
+    assert len(memory.slow.waits) == asked + 2
 
 
 def test_it_forgets_in_time_and_with_a_change() -> None:
-    memory = Memory()
+    """Of the password nothing is kept, and of its digest nothing once anybody logs in after the time."""
+    memory, password = Memory(), random.randbytes(20)
+    memory.log_in(password=password)
+    assert not holds(memory, password)
     for forget in (lambda: memory.clock.advance(1), lambda: setattr(memory, "stamp", 1)):
-        memory.log_in()
         memory.slow.waits[-1].callback(b"alice")
         memory.clock.advance(59)
-        assert memory.is_remembered()
+        assert memory.is_remembered(password=password)
+        assert not holds(memory, password)
         forget()
-        assert not memory.is_remembered()
+        assert not memory.is_remembered(password=password)
+        memory.log_in(password=password)
+    memory.slow.waits[-1].callback(b"alice")
+    digest = keyed(b"alice", password)
+    assert holds(memory, digest)
+    memory.clock.advance(60)
+    told(memory.log_in(b"bob"))
+    assert not holds(memory, digest)
 
 
 def test_a_check_from_before_a_change_is_not_for_those_who_come_after() -> None:
@@ -329,29 +295,18 @@ def test_it_remembers_so_many_and_the_latest() -> None:
     assert not memory.is_remembered(b"a")
 
 
-def test_what_is_forgotten_is_gone_once_anybody_logs_in() -> None:
-    """Of its digest, too, nothing is left."""
-    memory = Memory()
-    memory.log_in()
-    memory.slow.waits[0].callback(b"alice")
-    digest = keyed(b"alice", b"secret")
-    assert holds(memory, digest)
-    memory.clock.advance(60)
-    told(memory.log_in(b"bob"))
-    assert not holds(memory, digest)
-
-
 def test_only_the_last_one_who_leaves_takes_the_check_along() -> None:
     memory = Memory()
-    first, second = memory.log_in(), memory.log_in()
+    first, second, other = memory.log_in(), memory.log_in(), told(memory.log_in(client=OTHER))
     outcomes = [told(first), told(second)]
     first.cancel()
     assert memory.slow.cancelled == 0
     second.cancel()
     assert memory.slow.cancelled == 1
-    assert [outcome[0].check(CancelledError) for outcome in outcomes] == [CancelledError] * 2
-    told(memory.log_in())
-    assert len(memory.slow.waits) == 2
+    assert all(outcome[0].check(CancelledError) for outcome in outcomes)
+    assert other == []  # another client's check goes on
+    give(memory.slow.waits[1], b"alice")
+    assert other == [b"alice"]
 
 
 def test_one_may_leave_while_the_others_are_told() -> None:
@@ -364,7 +319,7 @@ def test_one_may_leave_while_the_others_are_told() -> None:
     assert memory.slow.cancelled == 0
 
 
-@pytest.mark.parametrize("verdict", [b"alice", UnauthorizedLogin()])
+@RIGHT_OR_WRONG
 def test_equal_logins_of_two_clients_wait_apart_and_hear_the_first_verdict(verdict: Any) -> None:
     """Whoever shares a password with a bully does not wait in the bully's queue."""
     memory = Memory()
@@ -388,21 +343,8 @@ def test_what_ends_the_check_of_one_client_is_not_the_others_affair(end: Excepti
     assert other == [b"alice"]
 
 
-def test_who_leaves_takes_no_check_of_another_client_along() -> None:
-    memory = Memory()
-    one, other = memory.log_in(), told(memory.log_in(client=OTHER))
-    told(one)
-    one.cancel()
-    assert memory.slow.cancelled == 1
-    give(memory.slow.waits[1], b"alice")
-    assert other == [b"alice"]
-
-
 def give(wait: Deferred[Any], end: Any) -> None:
-    if isinstance(end, Exception):
-        wait.errback(end)
-    else:
-        wait.callback(end)
+    wait.errback(end) if isinstance(end, Exception) else wait.callback(end)
 
 
 def is_like(outcome: list[Any], end: Any) -> bool:
@@ -411,21 +353,17 @@ def is_like(outcome: list[Any], end: Any) -> bool:
     return given == end or given.check(type(end)) is not None
 
 
-@pytest.mark.parametrize("verdict", [succeed, lambda _: fail(UnauthorizedLogin())])
-def test_a_checker_may_answer_at_once(verdict: Callable[[bytes], Deferred[Any]]) -> None:
-    checker = Remembered(Direct(lambda name, _: verdict(name)))
-    [given] = told(checker.requestAvatarId(UsernamePassword(b"alice", b"secret")))
-    assert given == b"alice" or given.check(UnauthorizedLogin)
+def test_a_judge_that_does_not_block_answers_at_once() -> None:
+    def judge(name: bytes, password: bytes) -> bytes:
+        if password != b"right":
+            raise UnauthorizedLogin
+        return name
 
-
-def test_no_password_is_kept() -> None:
-    memory = Memory()
-    password = random.randbytes(20)
-    told(memory.log_in(b"alice", password))
-    assert not holds(memory, password)
-    memory.slow.waits[0].callback(b"alice")
-    assert memory.is_remembered(password=password)
-    assert not holds(memory, password)
+    for checker in (Direct(judge), Remembered(Direct(judge))):
+        assert verifyObject(ICredentialsChecker, checker)
+        assert told(checker.requestAvatarId(UsernamePassword(b"a", b"right"))) == [b"a"]
+        given = outcome_of(checker.requestAvatarId(UsernamePassword(b"a", b"wrong")))
+        assert given.check(UnauthorizedLogin)
 
 
 @pytest.mark.parametrize("is_right", [True, False])
