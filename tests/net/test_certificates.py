@@ -3,7 +3,8 @@
 import errno
 import os
 import ssl
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,77 +100,72 @@ def test_a_pair_that_does_not_fit_yet_is_told_once_and_the_old_one_stays(
     assert listener.serve()[0] == second.serial_number
 
 
-def test_a_half_written_file_and_a_missing_one_are_told_once_each(authority: Authority) -> None:
+def with_odd_key(whole: bytes) -> bytes:
+    """Of an unknown kind."""
+    der = x509.load_pem_x509_certificate(whole).public_bytes(Encoding.DER)
+    odd = ssl.DER_cert_to_PEM_cert(der.replace(PRIME256V1, PRIME239V1))
+    return whole[: whole.index(b"-----BEGIN CERT")] + odd.encode()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda whole: whole[:300], "no whole certificate in it"),
+        (lambda whole: None, "No such file or directory"),
+        (with_odd_key, "TLS does not take its key"),
+    ],
+)
+def test_a_file_that_is_of_no_use_is_told_once_and_the_old_certificate_stays(
+    authority: Authority, spoil: Callable[[bytes], bytes | None], words: str
+) -> None:
     path = authority.server()
     first, whole = serial_number(path), path.read_bytes()
     listener = Listener(one_file(path))
-    path.write_bytes(whole[:300])
-    assert listener.serve()[0] == first
-    assert listener.serve() == (first, [])
-    path.unlink()
+    spoilt = spoil(whole)
+    if spoilt is None:
+        path.unlink()
+    else:
+        path.write_bytes(spoilt)
     shown, [line] = listener.serve()
     assert shown == first
-    assert "No such file or directory" in line
+    assert line.startswith(f"TLS certificates stay as they were: cert={path}: ")
+    assert words in line
     assert listener.serve() == (first, [])
     path.write_bytes(whole)
-    shown, lines = listener.serve()
-    assert shown == first
-    assert "read again" in lines[0]
+    assert listener.serve()[1][0] == f"TLS certificates are read again: {path}"
 
 
-def test_files_that_cannot_be_read_now_are_told_once_and_read_as_soon_as_they_can(
-    authority: Authority,
-) -> None:
-    """Out of descriptors, say, when a certificate is renewed."""
-    path = authority.server()
-    first = serial_number(path)
-    listener = Listener(one_file(path))
-    authority.server()
-    with unreadable(errno.EMFILE):
-        shown, [line] = listener.serve()
-        assert shown == first
-        assert f"cert={path}: Too many open files" in line
-        assert listener.serve() == (first, [])
-    assert listener.serve() == (
-        serial_number(path),
-        [f"TLS certificates are read again: {path}"],
-    )
-    authority.server()
-    with unreadable(errno.EMFILE):
-        assert listener.serve()[1] == [line]
-
-
-def test_without_memory_for_a_new_certificate_it_is_tried_again(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = authority.server()
-    first = serial_number(path)
-    listener = Listener(one_file(path))
-    authority.server()
-
+@contextmanager
+def without_memory() -> Iterator[None]:
     def refuse(**_: Any) -> None:
         raise MemoryError
 
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(module, "CertificateOptions", refuse)
-        complaint = "TLS certificates stay as they were: MemoryError"
-        assert listener.serve() == (first, [complaint])
-        assert listener.serve() == (first, [])
-    assert listener.serve()[0] == serial_number(path)
+        yield
 
 
-def test_a_certificate_of_an_unknown_kind_of_key_is_told_and_the_old_one_stays(
-    authority: Authority,
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (lambda: unreadable(errno.EMFILE), "cert={path}: Too many open files"),
+        (without_memory, "MemoryError"),
+    ],
+)
+def test_what_cannot_be_read_now_is_told_once_and_read_as_soon_as_it_can(
+    authority: Authority, trouble: Callable[[], Any], words: str
 ) -> None:
     path = authority.server()
-    first, whole = serial_number(path), path.read_bytes()
     listener = Listener(one_file(path))
-    der = x509.load_pem_x509_certificate(whole).public_bytes(Encoding.DER)
-    odd = ssl.DER_cert_to_PEM_cert(der.replace(PRIME256V1, PRIME239V1))
-    path.write_bytes(whole[: whole.index(b"-----BEGIN CERT")] + odd.encode())
-    shown, [line] = listener.serve()
-    assert shown == first
-    assert "TLS does not take its key" in line
+    for _ in range(2):
+        before = serial_number(path)
+        authority.server()
+        with trouble():
+            shown, [line] = listener.serve()
+            assert (shown, words.format(path=path) in line) == (before, True)
+            assert listener.serve() == (before, [])
+        read_again = f"TLS certificates are read again: {path}"
+        assert listener.serve() == (serial_number(path), [read_again])
 
 
 def test_what_nobody_thought_of_keeps_the_old_certificate(

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from socks5.net import datagram_turns as turns
-from socks5.net.datagram_turns import ROUND, SHARE, Share, Turns, turns_of
+from socks5.net.datagram_turns import SHARE, Share, Turns, turns_of
 from tests.support.failures import Failures
 from tests.support.reactor import SteppedClock
 
@@ -25,7 +25,6 @@ class Socket:
         self._work = work
         self._size = size
         self._done = done
-        self.failures: list[Failure] = []
 
     def ready(self, events: int) -> None:
         while self._work:
@@ -37,7 +36,7 @@ class Socket:
             self._done.append(self._name)
 
     def crashed(self, failure: Failure) -> None:
-        self.failures.append(failure)
+        failure.raiseException()
 
 
 @pytest.fixture
@@ -74,15 +73,6 @@ def test_sockets_of_a_client_share_and_take_turns(reactor: SteppedClock) -> None
     assert [turn(reactor, done) for _ in range(4)] == ["aab", "ccc", "bbb", "ccb"]
 
 
-def test_a_socket_that_waits_keeps_its_place(reactor: SteppedClock) -> None:
-    done: list[str] = []
-    share = Turns(reactor).share_of(CLIENT)
-    first, second = (Socket(name, share, 5, done) for name in "ab")
-    for each in (first, second, first):
-        each.ready(0)
-    assert turn(reactor, done) == "aab"
-
-
 def test_who_took_too_much_begins_with_a_debt(reactor: SteppedClock) -> None:
     done: list[str] = []
     share = Turns(reactor).share_of(CLIENT)
@@ -113,30 +103,18 @@ def test_what_is_gone_waits_no_more(reactor: SteppedClock) -> None:
     assert turn(reactor, done) == "bbb"
 
 
-def test_a_bug_of_one_is_not_the_others(reactor: SteppedClock) -> None:
-    class Broken(Socket):
-        def ready(self, events: int) -> None:
-            raise ZeroDivisionError
-
-    done: list[str] = []
-    share = Turns(reactor).share_of(CLIENT)
-    share.left = 0
-    broken, sound = Broken("a", share, 1, done), Socket("b", share, 1, done)
-    share.wait(broken)
-    share.wait(sound)
-    assert turn(reactor, done) == "b"
-    assert [failure.type for failure in broken.failures] == [ZeroDivisionError]
-
-
-def test_a_bug_of_one_that_fails_again_is_not_the_others_either(
-    reactor: SteppedClock, failures: Failures
+@pytest.mark.parametrize("fails_again", [False, True])
+def test_a_bug_of_one_is_not_the_others(
+    fails_again: bool, reactor: SteppedClock, failures: Failures
 ) -> None:
     class Broken(Socket):
         def ready(self, events: int) -> None:
             raise ZeroDivisionError("a bug")
 
         def crashed(self, failure: Failure) -> None:
-            failure.raiseException()
+            done.append("!")
+            if fails_again:
+                failure.raiseException()
 
     done: list[str] = []
     queue = Turns(reactor)
@@ -145,8 +123,8 @@ def test_a_bug_of_one_that_fails_again_is_not_the_others_either(
     for kind, name, share in zip(kinds, "abc", shares, strict=True):
         share.left = 0
         share.wait(kind(name, share, 1, done))
-    assert turn(reactor, done) == "bc"
-    assert failures.take(ZeroDivisionError) == ["a bug"]
+    assert turn(reactor, done) == "!bc"
+    assert not fails_again or failures.take(ZeroDivisionError) == ["a bug"]
 
 
 def test_one_subscriber_has_one_share_as_long_as_it_uses_it() -> None:
@@ -175,7 +153,3 @@ def test_a_reactor_has_one_queue_which_does_not_keep_it() -> None:
     del clock
     gc.collect()
     assert gone() is None
-
-
-def test_a_round_serves_several() -> None:
-    assert ROUND > SHARE

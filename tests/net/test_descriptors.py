@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from socks5.loglimit import Sparing
-from socks5.net.descriptors import SessionLimit, raise_descriptor_limit, sessions_within
+from socks5.net.descriptors import raise_descriptor_limit, sessions_within
 from tests.support.sessions import session_limit
 
 
@@ -26,12 +26,6 @@ class Listener:
         self.told.append("turn away")
 
 
-def limit_with_listener(maximum: int) -> tuple[SessionLimit, Listener]:
-    limit, listener = session_limit(maximum), Listener()
-    limit.listeners.add(listener)
-    return limit, listener
-
-
 # ---------------------------------------------------------------- descriptors
 
 
@@ -42,11 +36,6 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     monkeypatch.setattr(resource, "getrlimit", lambda which: values[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda which, pair: values.append(pair))
     return values
-
-
-def test_the_soft_limit_is_raised_to_the_hard_one(limits: list[tuple[int, int]]) -> None:
-    raise_descriptor_limit()
-    assert limits[-1] == (4096, 4096)
 
 
 @pytest.mark.parametrize("error", [ValueError("not allowed"), PermissionError()])
@@ -61,87 +50,38 @@ def test_a_limit_that_cannot_be_raised_stays(
     assert limits == [(1024, 4096)]
 
 
-@pytest.mark.parametrize(
-    ("descriptors", "sessions"),
-    [
-        (64, 16),  # 32 are kept back, each session has two
-        (1024, 496),
-        (35, 1),
-        (32, 1),
-        (10, 1),
-        (resource.RLIM_INFINITY, 524_272),
-    ],
-)
-def test_sessions_within_a_number_of_descriptors(descriptors: int, sessions: int) -> None:
-    assert sessions_within(descriptors) == sessions
-
-
 def test_a_limit_without_a_number_goes_by_the_descriptors(limits: list[tuple[int, int]]) -> None:
+    """32 are kept back, each session has two."""
     assert session_limit(0).maximum == 496
     raise_descriptor_limit()
+    assert limits[-1] == (4096, 4096)
     assert session_limit(0).maximum == 2032
-
-
-def test_a_limit_with_a_number_is_that_number(limits: list[tuple[int, int]]) -> None:
     assert session_limit(7).maximum == 7
+    within = {64: 16, 35: 1, 10: 1, resource.RLIM_INFINITY: 524_272}
+    assert {number: sessions_within(number) for number in within} == within
 
 
 # ---------------------------------------------------------------- sessions
 
 
-def test_so_many_sessions_enter_and_no_more() -> None:
-    limit = session_limit(2)
-    assert [limit.enter() for _ in range(4)] == [True, True, False, False]
-    assert limit.open == 2
-    assert not limit.has_room
-
-
-def test_who_leaves_makes_room() -> None:
-    limit = session_limit(1)
-    assert limit.enter()
-    limit.leave()
-    assert limit.has_room
-    assert limit.enter()
-
-
-def test_listeners_pause_with_the_last_session_that_fits() -> None:
-    limit, listener = limit_with_listener(2)
-    limit.enter()
-    assert listener.told == []
-    limit.enter()
-    assert listener.told == ["pause"]
-    limit.enter()
-    assert listener.told == ["pause"]
-
-
-def test_listeners_resume_with_the_first_session_that_leaves() -> None:
-    limit, listener = limit_with_listener(2)
-    limit.enter()
-    limit.enter()
-    limit.leave()
-    assert listener.told == ["pause", "resume"]
-    limit.leave()
-    assert listener.told == ["pause", "resume"]
-
-
-def test_below_the_limit_listeners_hear_nothing() -> None:
-    limit, listener = limit_with_listener(3)
+def test_listeners_pause_with_the_last_session_that_fits_and_resume_with_the_first_that_leaves() -> (
+    None
+):
+    limit, first, second = session_limit(2), Listener(), Listener()
+    limit.listeners |= {first, second}
     for _ in range(5):
         limit.enter()
-        limit.enter()
         limit.leave()
-        limit.leave()
-    assert listener.told == []
-
-
-def test_every_listener_is_told() -> None:
-    limit, first = limit_with_listener(1)
-    second = Listener()
-    limit.listeners.add(second)
-    limit.enter()
+    assert first.told == []
+    assert [limit.enter() for _ in range(4)] == [True, True, False, False]
+    assert (limit.open, limit.has_room) == (2, False)
+    assert first.told == second.told == ["pause"]
     limit.listeners.discard(first)
     limit.leave()
+    assert limit.has_room
+    limit.leave()
     assert (first.told, second.told) == (["pause"], ["pause", "resume"])
+    assert limit.enter()
 
 
 # ---------------------------------------------------------------- lines in a log

@@ -1,6 +1,5 @@
 """The string for TLS: what it becomes, what is refused and with which words, what is Twisted's."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,16 +59,6 @@ def test_a_certificate_is_enough_and_everything_can_be_said(
 
 
 @pytest.mark.parametrize(
-    ("option", "interface"),
-    [("", ""), (":interface=127.0.0.1", "127.0.0.1"), (r":interface=\:\:1", "::1")],
-)
-def test_it_listens_by_tcp(option: str, interface: str) -> None:
-    found = tls_from(OPEN + option)
-    assert found is not None
-    assert found[0] == TCP(1443, interface)
-
-
-@pytest.mark.parametrize(
     "description",
     ["tcp:1443", "", "ssl:1443:cert=x", "tls:.:1443", "tls:folder.pem/..:1443", r"tls\:1443"],
 )
@@ -85,15 +74,12 @@ def test_another_string_is_for_twisted(description: str, here: Path) -> None:
     ("description", "sentence"),
     [
         ("tls:1443", f"cert=FILE is missing: expected {FORM}, or tls:DIRECTORY:PORT"),
-        ("tls:1443:key=server.pem", "cert=FILE is missing: "),
         ("tls:1443:cert=", "cert=FILE is missing: "),
         ("tls", "no port: expected a folder of PEM files with keys and certificates, or tls:PORT:"),
         ("tls:", "no port: expected a folder of PEM files with keys and certificates"),
         ("tls:server.pem:1443", "server.pem: expected a folder of PEM files"),
-        ("tls:none:1443", "none: expected a folder of PEM files"),
         ("tls:/proc:1443", "/proc: expected a folder of PEM files"),
         ("tls:cert=server.pem", f"expected one port, from 0 to 65535, in {FORM}"),
-        ("tls:https:cert=server.pem", "expected one port"),
         ("tls:65536:cert=server.pem", "expected one port"),
         ("tls:1443:127.0.0.1:cert=server.pem", "expected one port"),
         ("tls:1443:cert=server.pem:certKey=x", f"certKey=: expected {FORM}"),
@@ -127,16 +113,9 @@ def test_what_is_wrong_is_said(description: str, sentence: str, here: Path) -> N
 # ---------------------------------------------------------------- who can reach it
 
 
-@pytest.mark.parametrize(
-    "descriptions",
-    [[CERTIFIED], [CERTIFIED, f"{OPEN}:interface=127.0.0.1"], [f"{OPEN}:interface=127.0.0.1"]],
-)
-def test_required_certificates_are_a_decision(descriptions: Sequence[str]) -> None:
-    Options().parseOptions([word for text in descriptions for word in ("--listen", text)])
-
-
 @pytest.mark.parametrize("description", [OPEN, OPTIONAL])
-def test_without_them_another_decision_is_needed(description: str) -> None:
+def test_without_required_certificates_another_decision_is_needed(description: str) -> None:
+    Options().parseOptions(["--listen", CERTIFIED, "--listen", f"{OPEN}:interface=127.0.0.1"])
     options = ["--listen", CERTIFIED, "--listen", description]
     with pytest.raises(usage.UsageError, match="others than this machine could reach") as raised:
         Options().parseOptions(options)
