@@ -24,7 +24,6 @@ from zope.interface.verify import verifyObject
 
 from socks5 import TCP, UNIX, Capacity, Listen, ListenerPolicy, Networks, ServerFactory
 from socks5 import listen as listen_for
-from socks5.net.certificate_files import Unusable
 from socks5.net.haproxy import HeaderFactory
 from socks5.net.listening import listen_from, listen_with
 from socks5.net.openers import IPortOpener
@@ -38,17 +37,6 @@ OFFICE = ListenerPolicy(clients=Networks.parse("192.0.2.0/24"))
 
 
 # ---------------------------------------------------------------- what a string becomes
-
-
-def test_a_string_is_a_listener(tmp_path: Path) -> None:
-    pem = self_signed(tmp_path)
-    assert listen_from("unix:/run/a:lockfile=0", OFFICE) == Listen(
-        UNIX("/run/a", is_locked=False, backlog=50), policy=OFFICE
-    )
-    over_tls = listen_from(f"tls:1443:cert={pem}:interface=127.0.0.1")
-    assert over_tls.where == TCP(1443, "127.0.0.1")
-    assert over_tls.tls is not None
-    assert over_tls.tls.cert == str(pem)
 
 
 def test_what_is_wrong_with_a_string_is_said_with_what_was_expected() -> None:
@@ -119,13 +107,6 @@ def test_a_policy_that_the_factory_cannot_keep_is_refused() -> None:
     with pytest.raises(ValueError, match="the authenticator has"):
         listen_with(
             Noting(), Listen(TCP(0), policy=ListenerPolicy(methods=(2,))), ServerFactory(reactor)
-        )
-
-
-def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match="No such file"):
-        listen_with(
-            Noting(), listen_from(f"tls:0:cert={tmp_path}/none.pem"), ServerFactory(reactor)
         )
 
 

@@ -17,7 +17,6 @@ from socks5.net.foreign import EndpointReactor
 from socks5.net.openers import PortOpener
 from socks5.net.places import TCP, UNIX
 from socks5.net.quiet_ports import DATAGRAMS, listen_tcp_quietly, listen_udp_quietly
-from tests.support.reactor import FakeReactor
 from tests.support.sessions import session_limit
 
 
@@ -103,12 +102,3 @@ async def test_a_datagram_port_lets_others_have_their_turn(payload: bytes) -> No
             port.doRead()
         assert len(datagrams.received) == DATAGRAMS + 3
     await port.stopListening()
-
-
-def test_a_reactor_with_ports_of_its_own_is_asked_for_them() -> None:
-    memory = FakeReactor()
-    for listen in (
-        lambda: listen_tcp_quietly(memory, 0, QuietFactory(), "127.0.0.1"),
-        lambda: listen_udp_quietly(memory, 0, Datagrams(), "127.0.0.1", 65535),
-    ):
-        assert type(listen()).__module__ == FakeReactor.__module__
