@@ -18,7 +18,6 @@ from twisted.internet.interfaces import IReactorTime, IReadDescriptor
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from twisted.python.usage import UsageError
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -27,7 +26,6 @@ from socks5.app import workers as supervisor
 from socks5.app.assembly import makeService
 from socks5.app.heartbeat import Heart
 from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker, name_of, worker_count
-from socks5.app.options import Options
 from socks5.app.service import refusal_of
 from socks5.app.sharing import PortsForWorkers
 from socks5.app.workers import Workers, WorkersFiles, WorkersLog
@@ -35,19 +33,17 @@ from socks5.net.own import OwnPorts
 from socks5.net.places import TCP, Inherited, Listen
 from tests.sockets.wires import until
 from tests.support.failures import Failures
+from tests.support.options import parse, refusal
 
 pytestmark = pytest.mark.usefixtures("handlers")
 
 
-def test_auto_is_one_worker_for_each_processor() -> None:
+def test_a_number_of_workers_is_sensible_and_auto_one_for_each_processor() -> None:
     assert worker_count("auto") == len(os.sched_getaffinity(0))
     assert worker_count("3") == 3
-
-
-@pytest.mark.parametrize("text", ["0", "1025", "-1", "two", "", "1.5"])
-def test_a_number_of_workers_is_sensible(text: str) -> None:
-    with pytest.raises(ValueError, match="not a number of workers"):
-        worker_count(text)
+    for text in ("0", "1025", "-1", "two", "", "1.5"):
+        with pytest.raises(ValueError, match="not a number of workers"):
+            worker_count(text)
 
 
 # ---------------------------------------------------------------- what a worker knows
@@ -144,7 +140,8 @@ class Parent(Spawner):
 
 
 @pytest.fixture
-def parent() -> Iterator[Parent]:
+def parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
+    monkeypatch.setenv("LISTEN_FDNAMES", "proxy")
     made = Parent()
     yield made
     if made.workers.running:
@@ -155,26 +152,20 @@ def parent() -> Iterator[Parent]:
 def test_each_worker_gets_its_sockets_our_output_the_table_of_ports_and_a_pipe(
     parent: Parent,
 ) -> None:
+    """Systemd's word on sockets is for the parent alone."""
     (first, second) = parent.spawned
     life, (executable, command), options = first
     output, ports, heart = (FIRST_DESCRIPTOR + number for number in (1, 2, 3))
     assert command == [executable, "-m", "socks5", "--port", "1"]
     name = name_of(TCP(0, "127.0.0.1"))
     assert options["env"][VARIABLE] == Worker(1, [name], output, heart, ports).environment
+    assert "LISTEN_FDNAMES" not in options["env"]
     own, _, table = parent.workers.descriptors_of("worker-1")
     inherited = {3: own, output: 1, ports: table}
     assert options["childFDs"] == {0: "w", 1: "r", 2: "r", **inherited, heart: "r"}
     assert second[2]["childFDs"][ports] == table
     assert second[2]["childFDs"][3] == parent.workers.descriptors_of("worker-2")[0] != own
     assert life.name == "worker-1"
-
-
-def test_a_worker_that_dies_is_started_again_with_the_same_sockets(parent: Parent) -> None:
-    before = parent.spawned[0]
-    parent.end(0)
-    parent.restart()
-    assert len(parent.spawned) == 3
-    assert parent.spawned[2][2]["childFDs"] == before[2]["childFDs"]
 
 
 @pytest.mark.parametrize("status", [1, 2])
@@ -186,11 +177,13 @@ def test_a_worker_that_cannot_begin_ends_the_parent(status: int, parent: Parent)
 
 
 def test_a_worker_that_had_begun_is_started_again_whatever_its_end(parent: Parent) -> None:
+    """With the same sockets; so is one that dies before."""
     parent.end(0)
     parent.beat(1)
     parent.end(1, 1)
     parent.restart()
-    assert len(parent.spawned) == 4
+    inherited = [options["childFDs"] for *_, options in parent.spawned]
+    assert inherited[2:] == inherited[:2]
     parent.end(3, 1)  # a successor that cannot begin: the others serve
     assert parent.reasons == []
 
@@ -211,12 +204,6 @@ def test_a_worker_that_the_system_cannot_start_is_tried_again(
     parent.pump([supervisor.RESTART_DELAY] * 3)
     assert len(parent.spawned) == 3
     assert parent.workers.hand_on(signal.SIGHUP) == 2
-
-
-def test_workers_that_end_with_the_parent_are_no_reason(parent: Parent) -> None:
-    parent.workers.stopService()
-    parent.end(0, 1)
-    assert parent.reasons == []
 
 
 def test_the_lines_of_a_worker_are_the_parents_too(
@@ -244,48 +231,45 @@ def test_the_lines_of_a_worker_are_the_parents_too(
 def test_where_it_listens_is_said_once_all_workers_have_begun(
     parent: Parent, log: list[str]
 ) -> None:
+    """One that dies before is waited for."""
     parent.beat(0)
     parent.workers.begins(["127.0.0.1:1080"])
-    assert log == []
-    parent.beat(1)
-    parent.beat(1)
-    assert log == ["SOCKS5 proxy listens on 127.0.0.1:1080"]
-
-
-def test_a_worker_that_dies_before_all_have_begun_is_waited_for(
-    parent: Parent, log: list[str]
-) -> None:
-    parent.workers.begins(["127.0.0.1:1080"])
-    parent.beat(0)
     parent.end(0)
     parent.beat(1)
     parent.restart()
     assert not any("listens" in line for line in log)
+    log.clear()
     parent.beat(2)
-    assert log[-1] == "SOCKS5 proxy listens on 127.0.0.1:1080"
+    parent.beat(2)
+    assert log == ["SOCKS5 proxy listens on 127.0.0.1:1080"]
 
 
-def test_the_end_says_how_many_sessions_all_workers_had(parent: Parent, log: list[str]) -> None:
-    parent.beat(0, b"7\n")
-    parent.workers.stopService()
-    parent.workers.ends(0)
-    parent.beat(0, b"1\n2!\n")
-    parent.beat(1, b"3")
-    assert log == []
-    parent.beat(1, b"0!\n")
-    parent.end(0)
-    parent.end(1)
-    assert log == ["SOCKS5 proxy stops; open sessions: 32"]
-
-
-def test_a_worker_that_is_killed_at_the_end_is_not_waited_for(
-    parent: Parent, log: list[str]
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_the_end_waits_for_every_worker_and_says_how_many_sessions_all_had(
+    is_killed: bool, parent: Parent, log: list[str]
 ) -> None:
+    """Of one that is killed, how many it had. Their ends are no reason to give up."""
+    done: list[Any] = []
     parent.beat(0, b"7\n")
+    parent.workers.stopService().addCallback(done.append)
+    parent.workers.ends(0)
+    if not is_killed:
+        parent.beat(0, b"1\n2!\n")
+    parent.beat(1, b"3")
+    assert (log, parent.signals) == ([], ["TERM", "TERM"])
+    parent.beat(1, b"0!\n")
+    parent.end(0, 1)
+    parent.advance(supervisor.LOOK_INTERVAL)
+    assert (log, done) == ([f"SOCKS5 proxy stops; open sessions: {37 if is_killed else 32}"], [])
+    parent.end(1)
+    parent.advance(supervisor.LOOK_INTERVAL)
+    assert (done, len(log), parent.reasons) == ([None], 1, [])
+
+
+def test_a_worker_that_does_not_end_is_killed(parent: Parent) -> None:
     parent.workers.stopService()
-    parent.beat(1, b"3!\n")
-    parent.end(0)
-    assert log == ["SOCKS5 proxy stops; open sessions: 10"]
+    parent.advance(supervisor.KILL_TIME)
+    assert parent.signals == ["TERM", "TERM", "KILL", "KILL"]
 
 
 def pass_time(parent: Parent, seconds: int) -> None:
@@ -294,74 +278,43 @@ def pass_time(parent: Parent, seconds: int) -> None:
 
 
 def test_a_worker_that_gives_no_sign_of_life_is_killed(parent: Parent, log: list[str]) -> None:
-    for _ in range(heartbeat.SILENCE + 5):
+    for number in range(2 * heartbeat.SILENCE):
         parent.beat(0)
-        parent.advance(heartbeat.INTERVAL)
-    assert log == []
-    parent.beat(0)
-    parent.beat(1)
-    for _ in range(heartbeat.SILENCE):
-        parent.beat(0)
-        parent.advance(heartbeat.INTERVAL)
-    assert parent.signals == []
+        if number <= heartbeat.SILENCE:
+            parent.beat(1)
+        pass_time(parent, 1)
+    assert (parent.signals, log) == ([], [])
     pass_time(parent, 2)
     assert parent.signals == [signal.SIGKILL]  # and not again while the system takes its time
     assert log == ["worker-2 gives no sign of life and is killed"]
 
 
-def test_a_worker_has_longer_to_begin(parent: Parent) -> None:
-    pass_time(parent, heartbeat.BEGINNING)
+def test_a_worker_has_longer_to_begin_and_a_parent_that_was_stopped_itself_kills_nobody(
+    parent: Parent,
+) -> None:
+    parent.advance(1000 * heartbeat.BEGINNING)
+    pass_time(parent, heartbeat.BEGINNING - 1)
     assert parent.signals == []
     pass_time(parent, 1)
     assert parent.signals == [signal.SIGKILL, signal.SIGKILL]
 
 
-def test_a_parent_that_was_stopped_itself_kills_nobody(parent: Parent) -> None:
-    parent.beat(0)
-    parent.beat(1)
-    parent.advance(1000 * heartbeat.SILENCE)
-    assert parent.signals == []
-
-
-def test_a_rotation_of_the_log_is_every_workers(parent: Parent) -> None:
+def test_what_the_parent_is_told_is_handed_on_to_every_worker(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for those that are gone."""
     log = WorkersLog(parent.workers)
     log.open()
     log.reopen()
     log.close()
-    assert parent.signals == [signal.SIGUSR1, signal.SIGUSR1]
-
-
-def test_sighup_is_handed_on_to_every_worker(parent: Parent) -> None:
     assert WorkersFiles(parent.workers).reopen() == "what 2 workers say themselves"
-    assert parent.signals == [signal.SIGHUP, signal.SIGHUP]
+    assert parent.signals == [signal.SIGUSR1] * 2 + [signal.SIGHUP] * 2
 
-
-def test_a_worker_that_is_gone_reopens_nothing(
-    parent: Parent, monkeypatch: pytest.MonkeyPatch
-) -> None:
     def gone(name: str | int) -> None:
         raise ProcessExitedAlready
 
     monkeypatch.setattr(parent, "signalProcess", gone)
-    WorkersLog(parent.workers).reopen()
-
-
-def test_the_end_waits_for_every_worker(parent: Parent) -> None:
-    done: list[Any] = []
-    parent.workers.stopService().addCallback(done.append)
-    assert parent.signals == ["TERM", "TERM"]
-    parent.end(0)
-    parent.advance(supervisor.LOOK_INTERVAL)
-    assert done == []
-    parent.end(1)
-    parent.advance(supervisor.LOOK_INTERVAL)
-    assert done == [None]
-
-
-def test_a_worker_that_does_not_end_is_killed(parent: Parent) -> None:
-    parent.workers.stopService()
-    parent.advance(supervisor.KILL_TIME)
-    assert parent.signals == ["TERM", "TERM", "KILL", "KILL"]
+    log.reopen()
 
 
 # ---------------------------------------------------------------- a worker's signs of life
@@ -381,6 +334,9 @@ def heart() -> Iterator[Any]:
 
 
 def test_a_worker_says_each_second_that_it_lives(heart: Any) -> None:
+    """Even if it never began, it says that it ends."""
+    heart.heart.ends(0)
+    assert os.read(heart.reading, 100) == b"0!\n"
     heart.heart.begins(["a place"])
     heart.heart.begins(["another place"])
     assert os.read(heart.reading, 100) == b"5\n"
@@ -389,11 +345,6 @@ def test_a_worker_says_each_second_that_it_lives(heart: Any) -> None:
     heart.heart.ends(3)
     assert os.read(heart.reading, 100) == b"3!\n"
     assert heart.clock.getDelayedCalls() == []
-
-
-def test_a_worker_that_never_began_says_that_it_ends(heart: Any) -> None:
-    heart.heart.ends(0)
-    assert os.read(heart.reading, 100) == b"0!\n"
 
 
 def test_a_parent_that_does_not_listen_holds_no_worker_up(heart: Any) -> None:
@@ -407,45 +358,20 @@ def test_a_parent_that_does_not_listen_holds_no_worker_up(heart: Any) -> None:
 # ---------------------------------------------------------------- the command line
 
 
-def service(*arguments: str) -> Any:
-    options = Options()
-    options.parseOptions(arguments)
-    return makeService(options, reactor)
-
-
-def test_a_parent_has_a_front_and_its_workers() -> None:
-    front, workers = service("--port", "0", "--workers", "2")
-    assert isinstance(workers, Workers)
-    assert front.factory.counters.connections == 0
-
-
 def test_a_worker_looks_for_no_socket_of_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["--listen", "systemd:domain=INET:name=proxy"]
-    with pytest.raises(UsageError, match="no such socket is inherited"):
-        Options().parseOptions(arguments)
+    assert "no such socket is inherited" in refusal(*arguments)
     monkeypatch.setenv(VARIABLE, Worker(1, [], 1, 2, 3).environment)
-    options = Options()
-    options.parseOptions(arguments)
-    assert [each.at for each in options.listeners(reactor)] == [Listen(Inherited(arguments[1]))]
-
-
-def test_systemds_word_on_sockets_is_for_the_parent_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    spawner = Spawner()
-    monkeypatch.setenv("LISTEN_FDNAMES", "proxy")
-    workers = Workers(spawner, PortsForWorkers(spawner, 1), [], 1, spawner.reasons.append)
-    workers.startService()
-    assert "LISTEN_FDNAMES" not in spawner.spawned[0][2]["env"]
-    workers.stopService()
+    found = parse(*arguments).listeners(reactor)
+    assert [each.at for each in found] == [Listen(Inherited(arguments[1]))]
 
 
 def test_workers_that_cannot_begin_are_a_start_that_is_refused() -> None:
     spawner = Spawner()
-    options = Options()
-    options.parseOptions(["--port", "0", "--workers", "2"])
-    family: Any = makeService(options, spawner)
-    _, workers = family
+    family: Any = makeService(parse("--port", "0", "--workers", "2"), spawner)
+    front, workers = family
+    assert isinstance(workers, Workers)
+    assert front.factory.counters.connections == 0
     workers.startService()
     spawner.end(0, 1)
     assert "worker-1 ended with status 1" in str(refusal_of(family))
@@ -467,7 +393,8 @@ async def test_a_worker_serves_and_its_records_say_which(
     monkeypatch.setattr(Worker, "watch_parent", lambda self, reactor: None)
     where = sock.getsockname()
     sock.close()
-    proxy = service("--port", "0", "--workers", "2", "--access-log", str(tmp_path / "log"))
+    options = parse("--port", "0", "--workers", "2", "--access-log", str(tmp_path / "log"))
+    proxy: Any = makeService(options, reactor)
     proxy.privilegedStartService()
     with socket.create_connection(where) as client:
         client.sendall(b"\5\1\xfe")
