@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.program import TWISTD, TWISTD_TELLS, connected, echoes, poll, running
-
-COMMAND = [str(TWISTD), "--pidfile=proxy.pid", "--logfile=proxy.log", "socks5"]
+from tests.process.program import STOP_SECONDS, TWISTD, connected, echoes, poll, running
 
 
 @pytest.fixture
@@ -23,45 +21,46 @@ def directory(tmp_path: Path) -> Iterator[Path]:
         os.kill(int((tmp_path / "proxy.pid").read_text()), signal.SIGKILL)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that only waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+def command(directory: Path) -> list[str]:
+    files = [f"--{name}file={directory / 'proxy'}.{name}" for name in ("pid", "log")]
+    return [str(TWISTD), *files, "--rundir=elsewhere", "socks5"]
 
 
-def test_a_daemon_serves_and_ends_well(directory: Path, echo: tuple[str, int]) -> None:
-    options = ["--listen", "tcp:0:interface=127.0.0.1", "--access-log", "access.log"]
-    with running(directory, [*COMMAND, *options]) as program:
+def test_a_daemon_serves_elsewhere_goes_on_in_a_new_log_and_ends_well(
+    directory: Path, echo: tuple[str, int]
+) -> None:
+    """It finds its files where it was started."""
+    (directory / "elsewhere").mkdir()
+    (directory / "users").write_text("alice:secret\n")
+    options = ["--listen=tcp:0:interface=127.0.0.1", "--access-log=access.log"]
+    options += ["--auth=file:users", "--methods=none"]
+    with running(directory, [*command(directory), *options]) as program:
         assert program.wait() == 0  # it is in the background now
         assert program.output == ""
-    pid = int((directory / "proxy.pid").read_text())
-    log = directory / "proxy.log"
+    pid, log = int((directory / "proxy.pid").read_text()), directory / "proxy.log"
     found = re.search(r"listens on 127\.0\.0\.1:(\d+)", log.read_text())
     assert found is not None
-    address = ("127.0.0.1", int(found[1]))
-    with connected(address, echo) as client:
+    assert os.readlink(f"/proc/{pid}/cwd") == str(directory / "elsewhere")
+    with connected(("127.0.0.1", int(found[1])), echo) as client:
         assert echoes(client)
+        old = log.rename(directory / "proxy.log.old")
+        os.kill(pid, signal.SIGHUP)
+        users = directory / "users"
+        line = f"SIGHUP: read again: {log}, access.log, {users} (users: 1)"
+        poll(lambda: log.exists() and line in log.read_text(), "it is said in the new one")
         os.kill(pid, signal.SIGTERM)
-        poll(lambda: not is_alive(pid), "its end", 5)
-    assert not (directory / "proxy.pid").exists()
-    assert '"bytes_up": 5' in (directory / "access.log").read_text()
-    assert "Traceback" not in log.read_text()
+        poll(lambda: not (directory / "proxy.pid").exists(), "its end", STOP_SECONDS)
+    assert '"bytes_up": 5' in (directory / "elsewhere/access.log").read_text()
+    assert "Traceback" not in log.read_text() + old.read_text()
 
 
 def test_a_daemon_that_cannot_start_says_so_and_leaves_nothing(directory: Path) -> None:
+    (directory / "elsewhere").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        with running(directory, [*COMMAND, "--port", port]) as program:
+        with running(directory, [*command(directory), "--port", port]) as program:
             assert program.wait() == 1
             assert "socks5 does not start: cannot listen on 127.0.0.1 port" in program.output
             assert "Traceback" not in program.output
     assert not (directory / "proxy.pid").exists()
     assert "Address already in use" in (directory / "proxy.log").read_text()
-
-
-def test_a_daemon_without_an_output_wants_a_file(directory: Path) -> None:
-    with running(directory, [*COMMAND, "--access-log", "-"]) as program:
-        assert program.wait() != 0 or not TWISTD_TELLS
-        assert "--access-log: expected a file, for a daemon has no output" in program.output

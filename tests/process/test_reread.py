@@ -1,6 +1,5 @@
 """SIGHUP: ends nothing, whenever it comes; users, certificates and logs are read, or opened, again."""
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,13 +10,11 @@ import pytest
 from tests.process.program import (
     COMMANDS,
     MODULE,
-    TWISTD,
     Program,
     client_of,
     poll,
     proxy,
     receive,
-    running,
 )
 
 LOGIN = b"\5\1\2\1\5carol\6secret"
@@ -80,20 +77,3 @@ program.main()
     with proxy(tmp_path, command=command) as program:
         poll(lambda: program.output.count("SIGHUP: read again") >= 3, "all three say so")
         assert "started again" not in program.output
-
-
-def test_a_daemon_goes_on_in_a_new_log(tmp_path: Path) -> None:
-    pid, log = tmp_path / "proxy.pid", tmp_path / "proxy.log"
-    command = [str(TWISTD), f"--pidfile={pid}", f"--logfile={log}", "socks5", "--port=0"]
-    with running(tmp_path, command) as program:
-        assert program.wait() == 0
-    number = int(pid.read_text())
-    try:
-        poll(lambda: "listens on" in log.read_text(), "it listens")
-        log.rename(tmp_path / "proxy.log.old")
-        os.kill(number, signal.SIGHUP)
-        line = f"SIGHUP: read again: {log}"
-        poll(lambda: log.exists() and line in log.read_text(), "it is said in the new one")
-    finally:
-        os.kill(number, signal.SIGTERM)
-    poll(lambda: not pid.exists(), "its end")
