@@ -1,15 +1,13 @@
-"""The options of one listener in the real program, alone and with workers."""
+"""The listeners of the real program with workers: each has its own options."""
 
 import socket
 import sys
-import time
 from pathlib import Path
-
-import pytest
 
 from tests.process.program import (
     CONNECT,
     MODULE,
+    PATIENCE,
     client_of,
     receive,
     reply,
@@ -18,37 +16,58 @@ from tests.process.program import (
 )
 
 BOTH_GREETING = b"\5\2\0\2"
+LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 
-def answer(port: int, source: str) -> bytes:
+def answer(port: int, source: str, header: bytes = b"") -> bytes:
     """What a client from an address is answered; nothing if it is closed."""
-    with socket.create_connection(("127.0.0.1", port), 10, (source, 0)) as client:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0)) as client:
         try:
-            client.sendall(BOTH_GREETING)
+            client.sendall(header + BOTH_GREETING)
             return receive(client, 2)
         except ConnectionError:
             return b""
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_every_listener_has_its_own_policy(workers: str, tmp_path: Path) -> None:
-    options = ["--workers", workers, "--auth", "memory:alice:secret", "--port", "0"]
-    options += ["-i", "127.0.0.1", "--methods", "none,password", "--clients", "127.0.0.2"]
-    options += ["-i", "127.0.0.1", "--methods", "none"]
-    options += ["-i", "127.0.0.1"]
+def answer_at(path: Path, header: bytes = b"") -> bytes:
+    """What a client of a UNIX socket is answered."""
+    with client_of(str(path), socket.AF_UNIX) as client:
+        client.sendall(header + BOTH_GREETING)
+        return receive(client, 2)
+
+
+HEADER = b"PROXY TCP4 198.51.100.7 192.0.2.1 5000 1080\r\n"
+
+
+def test_every_listener_of_workers_has_its_own_policy(tmp_path: Path) -> None:
+    """Behind a balancer, too."""
+    balanced = ["--proxy-from", "127.0.0.1", "--methods", "none", "--clients"]
+    options = [
+        *("--workers", "2", "--auth", "memory:alice:secret", "--port", "0"),
+        *("--listen", LOOPBACK, "--methods", "none,password", "--clients", "127.0.0.2"),
+        *("--listen", LOOPBACK, "--methods", "none"),
+        *("--listen", LOOPBACK),
+        *("--listen", LOOPBACK, *balanced, "198.51.100.0/24"),
+        *("--listen", LOOPBACK, *balanced, "192.0.2.0/24"),
+        *("--listen", "unix:proxy.sock", *balanced, "198.51.100.0/24"),
+    ]
     with running(tmp_path, [*MODULE, *options]) as program:
-        guarded, free, usual = (port for _, port in program.wait_until_it_listens(3))
-        for _ in range(4):
+        places = program.wait_until_it_listens(6)
+        guarded, free, usual, known, unknown = (port for _, port in places[:5])
+        for _ in range(6):
             assert answer(guarded, "127.0.0.1") == b""
             assert answer(guarded, "127.0.0.2") == b"\5\2"
             assert answer(free, "127.0.0.1") == b"\5\0"
             assert answer(usual, "127.0.0.1") == b"\5\2"
+            assert answer(known, "127.0.0.1", HEADER) == b"\5\0"
+            assert answer(unknown, "127.0.0.1", HEADER) == b""
+            assert answer_at(tmp_path / "proxy.sock", HEADER) == b"\5\0"
         program.terminate()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_nobody_connects_to_the_proxy_through_itself(workers: str, tmp_path: Path) -> None:
-    options = ["--workers", workers, "--port", "0", "-i", "127.0.0.1", "-i", "0.0.0.0", "--open"]
+def test_nobody_connects_to_the_proxy_through_itself(tmp_path: Path) -> None:
+    """Whichever worker serves whom."""
+    options = ["--workers", "2", "--port", "0", "-i", "127.0.0.1", "-i", "0.0.0.0", "--open"]
     with running(tmp_path, [*MODULE, *options]) as program:
         (_, one), (_, every) = program.wait_until_it_listens(2)
         for _ in range(4):
@@ -81,64 +100,5 @@ def test_workers_share_the_sockets_of_systemd(tmp_path: Path) -> None:
         (_, port), _ = program.wait_until_it_listens(2)
         for _ in range(6):
             assert answer(port, "127.0.0.1") == b"\5\0"
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(10)
-                client.connect(str(tmp_path / "activated.sock"))
-                client.sendall(BOTH_GREETING)
-                assert receive(client, 2) == b"\5\0"
+            assert answer_at(tmp_path / "activated.sock") == b"\5\0"
         program.terminate()
-
-
-HEADER = "PROXY TCP4 {} 192.0.2.1 5000 1080\r\n"
-
-
-def login(port: int, client: str, password: bytes) -> bytes:
-    """All that a client behind a balancer is answered."""
-    with socket.create_connection(("127.0.0.1", port), 10) as balancer:
-        octets = b"\5\1\2\1\1u" + bytes([len(password)]) + password
-        try:
-            balancer.sendall(HEADER.format(client).encode() + octets)
-            return receive(balancer, 4)
-        except ConnectionError:
-            return b""
-
-
-def test_who_guesses_is_slowed_down_and_banned_and_others_are_not(tmp_path: Path) -> None:
-    options = ["--port", "0", "-i", "127.0.0.1", "--proxy-from", "127.0.0.1"]
-    options += ["--auth", "memory:u:right", "--ban-after", "2"]
-    with running(tmp_path, [*MODULE, *options]) as program:
-        [(_, port)] = program.wait_until_it_listens()
-        began = time.monotonic()
-        assert login(port, "198.51.100.7", b"wrong") == b"\5\2\1\1"
-        assert time.monotonic() - began >= 0.5
-        assert login(port, "198.51.100.7", b"mistaken") == b"\5\2\1\1"
-        assert login(port, "198.51.100.7", b"right") == b""
-        assert login(port, "198.51.100.8", b"right") == b"\5\2\1\0"
-        assert "failed logins: 198.51.100.7 is banned for 60 s" in program.output
-        assert "mistaken" not in program.output
-        program.terminate()
-
-
-@pytest.mark.parametrize("where", ["tcp:0:interface=127.0.0.1", "unix:proxy.sock"])
-def test_workers_hear_balancers_too(where: str, tmp_path: Path) -> None:
-    options = ["--workers", "2", "--listen", where, "--proxy-from", "127.0.0.1"]
-    options += ["--clients", "198.51.100.0/24"]
-    with running(tmp_path, [*MODULE, *options]) as program:
-        [(host, port)] = program.wait_until_it_listens()
-        address = (host, port) if port else str(tmp_path / "proxy.sock")
-        for _ in range(6):
-            for client, expected in (("198.51.100.7", b"\5\0"), ("192.0.2.7", b"")):
-                family = socket.AF_INET if port else socket.AF_UNIX
-                with socket.socket(family) as balancer:
-                    balancer.connect(address)
-                    balancer.sendall(HEADER.format(client).encode() + BOTH_GREETING)
-                    assert until_end(balancer, len(expected)) == expected
-        program.terminate()
-
-
-def until_end(client: socket.socket, count: int) -> bytes:
-    """That many octets, or, for none, the end."""
-    try:
-        return receive(client, count or 1)
-    except ConnectionError:
-        return b""

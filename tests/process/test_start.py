@@ -49,12 +49,6 @@ def test_every_command_has_the_same_options(command: Sequence[str], tmp_path: Pa
         assert option in text
 
 
-def test_twistd_lists_the_service(tmp_path: Path) -> None:
-    status, text = output_of([str(TWISTD), "--help"], tmp_path)
-    assert status == 0
-    assert "A SOCKS5 proxy" in text
-
-
 @pytest.mark.parametrize(
     ("option", "expected"),
     [([], "socks5.net.reactor.PollerReactor"), (["--reactor=poll"], "PollReactor")],
@@ -114,25 +108,6 @@ def test_every_command_runs_the_same_service_and_says_what_is_useful_and_no_more
     assert len(ours) == 2
 
 
-# ---------------------------------------------------------------- endpoints
-
-
-def test_it_listens_in_several_places_at_once(tmp_path: Path, echo: tuple[str, int]) -> None:
-    path = tmp_path / "proxy.sock"
-    endpoints = ["tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.2", f"unix:{path}"]
-    options = [word for endpoint in endpoints for word in ("--listen", endpoint)]
-    with running(tmp_path, [*MODULE, *options]) as program:
-        places = program.wait_until_it_listens(3)
-        for place in places[:2]:
-            with connected(place, echo) as client:
-                assert echoes(client)
-        assert places[2] == (str(path), 0)
-        with connected(str(path), echo, socket.AF_UNIX) as client:
-            assert echoes(client)
-        program.terminate()
-        assert not path.exists()
-
-
 @pytest.mark.parametrize(
     ("options", "header"),
     [
@@ -157,9 +132,6 @@ def test_it_listens_on_an_inherited_socket(
                 client.sendall(header + b"\x05\x01\x00")
                 assert receive(client, 2) == b"\x05\x00"
             program.terminate()
-
-
-# ---------------------------------------------------------------- authentication
 
 
 # ---------------------------------------------------------------- why it does not start
@@ -203,11 +175,3 @@ def test_what_keeps_it_from_starting_is_one_sentence(
     assert status == 1
     assert text.count(sentence.format(taken=taken)) == 1
     assert "Traceback" not in text
-
-
-def test_a_second_proxy_with_workers_is_the_same_sentence(tmp_path: Path) -> None:
-    with proxy(tmp_path, "--workers=2") as program:
-        port = program.port
-        status, text = output_of([*MODULE, "--port", str(port), "--workers=2"], tmp_path)
-    assert status == 1
-    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in text
