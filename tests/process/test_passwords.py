@@ -1,7 +1,6 @@
 """Users and passwords of the running program: where they work, and where they must not show."""
 
 import os
-import select
 import subprocess
 from pathlib import Path
 
@@ -39,28 +38,6 @@ def users(tmp_path: Path) -> Path:
     path = tmp_path / "users"
     path.write_text(LINE)
     return path
-
-
-# ---------------------------------------------------------------- the sources
-
-
-def test_a_hash_that_takes_long_holds_nobody_up(tmp_path: Path, users: Path) -> None:
-    """While it is computed, others get their answers."""
-    slow = KNOWN["bcrypt"].replace(
-        "$04$", "$12$"
-    )  # a quarter of a second, on a machine with nothing else to do
-    users.write_text(f"slow:{slow}\n{LINE}")
-    with (
-        proxy(tmp_path, "--auth", "htpasswd:users", "--handshake-timeout", "60") as program,
-        client_of(("127.0.0.1", program.port)) as waiting,
-        client_of(("127.0.0.1", program.port)) as other,
-    ):
-        waiting.sendall(b"\x05\x01\x02\x01\x04slow\x01x")
-        assert receive(waiting, 2) == b"\x05\x02"
-        other.sendall(b"\x05\x01\x02")
-        assert receive(other, 2) == b"\x05\x02"
-        assert not select.select([waiting], (), (), 0)[0]
-        assert receive(waiting, 2) == b"\x01\x01"
 
 
 # ---------------------------------------------------------------- where passwords must not show

@@ -1,6 +1,5 @@
 """Several processes on one port: shared work, a death that the others do not notice, an end in time."""
 
-import json
 import os
 import re
 import signal
@@ -36,17 +35,34 @@ def at(program: Program) -> tuple[str, int]:
     return "127.0.0.1", program.port
 
 
+def is_open(program: Program, path: Path) -> bool:
+    """Whether the proxy or a worker has a file open."""
+    processes = [str(program.process.pid), *children(program)]
+    files = [file for each in processes for file in Path(f"/proc/{each}/fd").iterdir()]
+    return any(os.path.realpath(file) == str(path) for file in files)
+
+
+def must_all_serve(program: Program, echo: tuple[str, int]) -> None:
+    """And their records, which are the first ones of a log, say which."""
+    for _ in range(40):
+        with connected(at(program), echo) as client:
+            assert echoes(client)
+    log = program.directory / "access.log"
+    poll(lambda: log.exists() and len(program.records) == 40, "40 records")
+    assert {record["worker"] for record in program.records} == {1, 2}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_all_workers_serve_and_the_records_say_which(
+def test_all_workers_serve_and_the_log_is_rotated_by_all(
     command: str, tmp_path: Path, echo: tuple[str, int]
 ) -> None:
     with proxy(tmp_path, "--workers=2", command=COMMANDS[command]) as program:
-        for _ in range(40):
-            with connected(at(program), echo) as client:
-                assert echoes(client)
-        poll(lambda: len(program.records) == 40, "40 records")
-        assert {record["worker"] for record in program.records} == {1, 2}
         assert len(children(program)) == 2
+        must_all_serve(program, echo)
+        old = (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+        program.signal(signal.SIGUSR1)
+        poll(lambda: not is_open(program, old), "all have opened the log anew")
+        must_all_serve(program, echo)
 
 
 def test_a_worker_that_is_killed_is_started_again_and_the_others_notice_nothing(
@@ -107,29 +123,21 @@ def test_a_worker_that_was_stopped_has_a_successor(tmp_path: Path, echo: tuple[s
         assert re.search(r"worker-\d gives no sign of life and is killed", program.output)
 
 
-def test_the_log_says_how_many_sessions_there_were_and_has_no_blank_lines(
-    tmp_path: Path, echo: tuple[str, int]
-) -> None:
-    with ExitStack() as clients, proxy(tmp_path, "--workers=2") as program:
+def test_ctrl_c_ends_them_all_in_order(tmp_path: Path, echo: tuple[str, int]) -> None:
+    """A terminal tells every process of the group. How many sessions there were is said once, and no line is blank."""
+    with (
+        proxy(tmp_path, "--workers=2", start_new_session=True) as program,
+        ExitStack() as clients,
+    ):
         for _ in range(10):
             clients.enter_context(connected(at(program), echo))
-        program.terminate()
+        os.killpg(program.process.pid, signal.SIGINT)
+        assert program.wait(STOP_SECONDS) == 0
         lines = program.messages
     assert "SOCKS5 proxy stops; open sessions: 10" in lines
     assert [line for line in lines if not re.sub(r"^\[worker-\d\]", "", line).strip()] == []
     assert sum("listens on" in line or "stops" in line for line in lines) == 2
-
-
-def test_ctrl_c_ends_them_all_in_order(tmp_path: Path, echo: tuple[str, int]) -> None:
-    """A terminal tells every process of the group."""
-    with (
-        proxy(tmp_path, "--workers=2", start_new_session=True) as program,
-        connected(at(program), echo),
-    ):
-        os.killpg(program.process.pid, signal.SIGINT)
-        assert program.wait(STOP_SECONDS) == 0
-        assert "SOCKS5 proxy stops; open sessions: 1" in program.messages
-        assert "died" not in program.output
+    assert "died" not in program.output
 
 
 def test_the_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
@@ -147,30 +155,6 @@ def is_running(number: int) -> bool:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def is_open(program: Program, path: Path) -> bool:
-    """Whether the proxy or a worker has a file open."""
-    processes = [str(program.process.pid), *children(program)]
-    files = [file for each in processes for file in Path(f"/proc/{each}/fd").iterdir()]
-    return any(os.path.realpath(file) == str(path) for file in files)
-
-
-def test_the_log_is_rotated_by_all(tmp_path: Path, echo: tuple[str, int]) -> None:
-    with proxy(tmp_path, "--workers=2") as program:
-        for _ in range(10):
-            with connected(at(program), echo) as client:
-                assert echoes(client)
-        log = tmp_path / "access.log"
-        poll(lambda: len(log.read_text().splitlines()) == 10, "ten records")
-        old = log.rename(tmp_path / "access.log.1")
-        program.signal(signal.SIGUSR1)
-        poll(lambda: not is_open(program, old), "all have opened the log anew")
-        for _ in range(10):
-            with connected(at(program), echo) as client:
-                assert echoes(client)
-        poll(lambda: log.exists() and len(log.read_text().splitlines()) == 10, "ten more")
-        assert all(json.loads(line) for line in log.read_text().splitlines())
 
 
 def association(program: Program) -> tuple[socket.socket, socket.socket, tuple[str, int]]:
