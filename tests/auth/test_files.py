@@ -18,6 +18,7 @@ from socks5.auth.hashes import make_hash
 from socks5.auth.users import WrongSource, parse_hash, parse_plain
 from socks5.files import Stamp
 from tests.auth.test_hashes import little_memory
+from tests.support.deferreds import told
 from tests.support.files import unreadable
 
 
@@ -36,8 +37,12 @@ def is_let_in(file: UserFile, name: bytes, password: bytes) -> bool:
     return True
 
 
-def test_a_change_counts_at_once(path: Path, log: list[str]) -> None:
-    file = UserFile(str(path), parse_plain)
+def test_a_change_counts_at_once_from_anywhere(
+    path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    file = UserFile(path.name, parse_plain)
+    monkeypatch.chdir("/")
     before = file.stamp()
     assert is_let_in(file, b"alice", b"secret")
     path.write_text("alice:other word\nbob:word\n")
@@ -95,33 +100,23 @@ def test_a_change_that_gives_a_file_no_other_stamp_is_noticed(
     """Two in one tick of the kernel's clock (before Linux 6.13)."""
     ticks = Ticks(monkeypatch)
     file = UserFile(str(path), parse_plain)
+    young = file.stamp()
     path.write_text("alice:SECRET\n")
     assert is_let_in(file, b"alice", b"secret")
-    ticks.now += 1.5 * files.TICK
-    assert is_let_in(file, b"alice", b"SECRET")
-    path.write_text("alice\n")
-    for _ in range(5):
-        ticks.now += 1.5 * files.TICK
-        assert is_let_in(file, b"alice", b"SECRET")
-    path.write_text("alice:SECRET\n")
-    for _ in range(5):
-        ticks.now += 1.5 * files.TICK
-        assert is_let_in(file, b"alice", b"SECRET")
+    for text in ("alice:SECRET\n", "alice\n", "alice:SECRET\n"):
+        path.write_text(text)
+        for _ in range(5):
+            ticks.now += 1.5 * files.TICK
+            assert is_let_in(file, b"alice", b"SECRET")
     again = f"{path} was read again; users: 1"
     assert [log[0], log[2]] == [again] * 2
     assert [line for line in log if "line 1: expected NAME" in line] == log[1:2]
     assert len(log) == 3
-
-
-def test_a_stamp_that_is_old_enough_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = Ticks(monkeypatch)
-    file = UserFile(str(path), parse_plain)
-    young = file.stamp()
     ticks.now += files.SETTLED
     old = file.stamp()
     assert old != young
     ticks.now += files.SETTLED
-    assert file.stamp() == old
+    assert file.stamp() == old  # which is old enough
 
 
 def test_a_file_that_cannot_be_read_now_is_read_as_soon_as_it_can(
@@ -145,14 +140,6 @@ def test_a_file_that_cannot_be_read_now_is_read_as_soon_as_it_can(
     [error, mended] = log
     assert "(Too many open files)" in error
     assert mended == f"{path} was read again; users: 1"
-
-
-def test_a_file_that_cannot_be_read_when_asked_to_is_read_at_the_next_login(path: Path) -> None:
-    file = UserFile(str(path), parse_plain)
-    path.write_text("bob:word\n")
-    with unreadable(errno.EIO), pytest.raises(WrongSource, match="Input/output error"):
-        file.reread()
-    assert not is_let_in(file, b"alice", b"secret")
 
 
 class Thread:
@@ -180,21 +167,17 @@ def test_only_a_changed_file_takes_a_thread(path: Path, monkeypatch: pytest.Monk
     assert verifyObject(ICredentialsChecker, checker)
 
     def log_in(password: bytes) -> list[Any]:
-        outcome: list[Any] = []
-        login = checker.requestAvatarId(UsernamePassword(b"alice", password))
-        login.addBoth(outcome.append)
-        return outcome
+        return told(checker.requestAvatarId(UsernamePassword(b"alice", password)))
 
     assert log_in(b"secret") == [b"alice"]
     assert log_in(b"SECRET")[0].check(UnauthorizedLogin)
     path.write_text("alice:SECRET\n")
     ticks.stamp = ticks.stamp._replace(inode=7)
-    waiting = [log_in(b"SECRET"), log_in(b"secret")]
-    assert waiting == [[], []]
+    right, wrong = log_in(b"SECRET"), log_in(b"secret")
+    assert right == wrong == []
     thread.work()
-    assert waiting[0] == [b"alice"]
-    assert waiting[1][0].check(UnauthorizedLogin)
-    assert log_in(b"SECRET") == [b"alice"]
+    assert right == log_in(b"SECRET") == [b"alice"]
+    assert wrong[0].check(UnauthorizedLogin)
 
 
 def test_the_users_of_before_are_not_those_of_now_while_a_file_is_read_again(
@@ -210,13 +193,17 @@ def test_the_users_of_before_are_not_those_of_now_while_a_file_is_read_again(
 
     file = UserFile(str(path), parse)
     path.write_text("bob:word\n")
+    with unreadable(errno.EIO), pytest.raises(WrongSource, match="Input/output error"):
+        file.reread()
     kernel.stamp = kernel.stamp._replace(inode=7)
     file.reread()
     assert meanwhile == [None]
     assert file.current() is not None
 
 
-def test_at_the_start_a_broken_file_is_a_sentence(path: Path) -> None:
+def test_at_the_start_a_broken_file_is_a_sentence(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(WrongSource) as raised:
         UserFile(str(path.with_name("missing")), parse_plain)
     assert str(raised.value) == (
@@ -226,9 +213,6 @@ def test_at_the_start_a_broken_file_is_a_sentence(path: Path) -> None:
     path.write_text("alice:secret\nbob")
     with pytest.raises(WrongSource, match=f"^{path} line 2 does not end"):
         UserFile(str(path), parse_plain)
-
-
-def test_a_file_that_is_far_too_large_is_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MAX_FILE", 12)
     with pytest.raises(WrongSource, match="has more than 12 octets: expected a file of users"):
         UserFile(str(path), parse_plain)
@@ -256,11 +240,3 @@ def test_what_cannot_be_computed_is_no_verdict_and_is_said_once(path: Path, log:
     assert file.judge(b"alice", b"secret") == b"alice"
     reason = "Argon2: Memory allocation error"
     assert log == [f"{path} cannot judge logins: {reason}; times: 1"]
-
-
-def test_it_is_found_from_anywhere(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(path.parent)
-    file = UserFile(path.name, parse_plain)
-    monkeypatch.chdir("/")
-    path.write_text("bob:word\n")
-    assert is_let_in(file, b"bob", b"word")

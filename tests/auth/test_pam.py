@@ -49,21 +49,18 @@ def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PAM:
 
 
 def test_whom_it_accepts_comes_in(system: PAM) -> None:
-    assert Service("proxy").judge(b"anna", b"secret") == b"anna"
-    assert system.asked == [(b"anna", b"secret", "proxy", False)]
+    """Octets that are no UTF-8 are tried as Latin-1 too."""
+    assert sources.pam("proxy")
+    assert system.asked == []
+    in_utf8 = "jürgen".encode(), "größe".encode()
+    login = "jürgen".encode("latin-1"), "größe".encode("latin-1")
+    assert Service("proxy").judge(*login) == in_utf8[0]
+    assert system.asked == [(*in_utf8, "proxy", False)]
     assert system.flags == [system.PAM_DISALLOW_NULL_AUTHTOK]
-
-
-def test_octets_that_are_no_utf8_are_tried_as_latin_1_too(system: PAM) -> None:
-    name, password = "jürgen", "größe"
-    login = name.encode("latin-1"), password.encode("latin-1")
-    assert Service("proxy").judge(*login) == name.encode()
     system.code = 7
     with pytest.raises(UnauthorizedLogin):
-        Service("proxy").judge(*login)
-    asked = [each[:2] for each in system.asked]
-    in_utf8 = name.encode(), password.encode()
-    assert asked == [in_utf8, in_utf8, login]
+        Service("Proxy").judge(*login)  # PAM looks a name up in small letters
+    assert system.asked[1:] == [(*each, "proxy", False) for each in (in_utf8, login)]
 
 
 @pytest.mark.parametrize(
@@ -83,12 +80,7 @@ def test_octets_that_are_no_utf8_are_tried_as_latin_1_too(system: PAM) -> None:
     ],
 )
 def test_a_service_that_believes_root_is_none_for_a_proxy_that_is_root(
-    text: str,
-    user: int,
-    is_taken: bool,
-    system: PAM,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    text: str, user: int, is_taken: bool, system: PAM, tmp_path: Path, monkeypatch: Any
 ) -> None:
     (tmp_path / "proxy").write_text(text)
     (tmp_path / "also").write_text("auth [success=ok default=1] pam_rootok.so\n")
@@ -111,17 +103,6 @@ def test_a_service_whose_file_cannot_be_read_is_not_trusted(
     monkeypatch.setattr(ours, "read", fail)
     with pytest.raises(WrongSource, match="proxy: Input/output error"):
         Service("proxy")
-
-
-def test_a_name_is_looked_up_as_pam_does_in_small_letters(system: PAM, tmp_path: Path) -> None:
-    assert sources.pam("proxy")
-    assert system.asked == []
-    Service("Proxy").judge(b"alice", b"secret")
-    assert system.asked[0][2] == "proxy"
-    for name in ("Capital", "other"):  # which is PAM's for all that have none
-        (tmp_path / name).touch()
-        with pytest.raises(WrongSource, match="expected a service that has a file"):
-            Service(name)
 
 
 @pytest.mark.parametrize("gives_code", [False, True])
@@ -153,16 +134,17 @@ def test_a_nul_and_an_empty_password_are_refused_unasked(
     assert system.asked == []
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "other/proxy", "missing"])
-def test_a_service_without_a_file_is_a_sentence(system: PAM, name: str) -> None:
+@pytest.mark.parametrize("name", ["", ".", "..", "other/proxy", "missing", "Capital", "other"])
+def test_a_service_without_a_file_is_a_sentence(system: PAM, tmp_path: Path, name: str) -> None:
+    """``other`` is PAM's for all that have none."""
+    for file in ("Capital", "other"):
+        (tmp_path / file).touch()
     with pytest.raises(WrongSource, match=r"^expected a service that has a file in .*, got "):
         Service(name)
 
 
 @pytest.mark.parametrize(
-    ("module", "why"),
-    [(None, ""), (SimpleNamespace(), r"\(AttributeError\): ")],
-    ids=["none", "another one"],
+    ("module", "why"), [(None, ""), (SimpleNamespace(), r"\(AttributeError\): ")]
 )
 def test_without_python_pam_it_says_what_to_install(
     module: object, why: str, system: PAM, monkeypatch: pytest.MonkeyPatch
