@@ -24,9 +24,11 @@ from tests.sockets.wires import descriptors
 WHEN = "2023-11-14T22:13:20.999Z"
 
 
-def name_of(record: SessionInfo) -> str:
-    """A form that is short enough to compare."""
-    return record.reason
+def opened(clock: Clock, path: str, output: int | None = None) -> AccessLog:
+    """A log in a form that is short enough to compare."""
+    log = AccessLog(clock, path, lambda record: record.reason, output)
+    log.open()
+    return log
 
 
 def record(reason: str = "client closed") -> SessionInfo:
@@ -40,14 +42,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "access.log"
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    return directory / "access.log"
 
 
 @pytest.fixture
 def log(clock: Clock, path: Path) -> AccessLog:
-    log = AccessLog(clock, str(path), name_of)
-    log.open()
-    return log
+    return opened(clock, str(path))
 
 
 def write(log: AccessLog, *reasons: str) -> None:
@@ -61,157 +63,98 @@ class Pipe:
     """An output whose reader reads when the test says so. Blocking, as a shell makes it."""
 
     def __init__(self) -> None:
-        self._reading, self.writing = os.pipe()
-        fcntl.fcntl(self._reading, fcntl.F_SETPIPE_SZ, 4096)  # the smallest there is
-        os.set_blocking(self._reading, False)
+        self.reading, self.writing = os.pipe()
+        fcntl.fcntl(self.reading, fcntl.F_SETPIPE_SZ, 4096)  # the smallest there is
+        os.set_blocking(self.reading, False)
         self.text = b""
 
     def read(self) -> list[str]:
         """The lines so far; the last one may be cut."""
         with suppress(BlockingIOError):
-            while more := os.read(self._reading, 65536):
+            while more := os.read(self.reading, 65536):
                 self.text += more
         return self.text.decode().split("\n")
-
-    def close(self) -> None:
-        os.close(self._reading)
-        os.close(self.writing)
 
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
     pipe = Pipe()
     yield pipe
-    pipe.close()
+    os.close(pipe.reading)
+    os.close(pipe.writing)
 
 
 @pytest.fixture
 def output(clock: Clock, pipe: Pipe) -> AccessLog:
-    output = AccessLog(clock, "-", name_of, pipe.writing)
-    output.open()
-    return output
+    return opened(clock, "-", pipe.writing)
 
 
 # ---------------------------------------------------------------- lines
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.9996)
 
 
-@pytest.mark.usefixtures("fixed_time")
-def test_a_json_line_holds_every_field_of_the_record() -> None:
-    fields: dict[str, Any] = {
-        "session": 7,
-        "client": "[2001:db8::7]:4000",
-        "user": "alice",
-        "command": "udp",
-        "target": "0.0.0.0:0",
-        "bound": "192.0.2.1:4001",
-        "reply": 0,
-        "bytes_up": 10,
-        "bytes_down": 20,
-        "seconds": 1.234568,
-        "reason": "idle",
-        "dropped": 3,
-        "drops": {"stranger": 2, "malformed": 1},
-    }
-    line = as_json(SessionInfo(**fields | {"seconds": 1.23456789}))
-    assert json.loads(line) == {"time": WHEN, **fields}
+UDP: dict[str, Any] = {"user": "alice", "command": "udp", "target": "0.0.0.0:0", "reply": 0}
+DROPS: dict[str, Any] = {"dropped": 3, "drops": {"stranger": 2, "malformed": 1}}
+PASSED: dict[str, Any] = {"bytes_up": 51, "bytes_down": 4096, "seconds": 12.3456789}
+NAME = {"user": "c\td e", "command": "connect", "target": "c\td e", "reason": "c\td e"}
 
 
-def test_a_json_line_has_nulls_for_what_there_was_not() -> None:
-    fields = json.loads(as_json(record()))
-    assert {name for name, value in fields.items() if value is None} == {
-        "user",
-        "command",
-        "target",
-        "bound",
-        "reply",
-    }
+def test_a_json_line_holds_every_field_of_the_record_and_nulls_for_what_there_was_not() -> None:
+    who = {"session": 7, "client": "[2001:db8::7]:4000", "bound": "192.0.2.1:4001"}
+    fields: Any = {**who, **UDP, **PASSED, **DROPS, "reason": "idle"}
+    line = json.loads(as_json(SessionInfo(**fields)))
+    assert line == {"time": WHEN, **fields, "seconds": 12.345679}
+    nulls = [name for name, value in json.loads(as_json(record())).items() if value is None]
+    assert nulls == ["user", "command", "target", "bound", "reply"]
 
 
-TEXTS = [
-    (
-        record("client closed"),
-        "#1 192.0.2.7:4000 no request up 0 down 0 0.000 s: client closed",
-    ),
-    (
-        SessionInfo(
-            2,
-            "192.0.2.7:4000",
-            command="connect",
-            target="example.org:443",
-            reply=0,
-            bytes_up=517,
-            bytes_down=4096,
-            seconds=12.3456,
-            reason="target closed",
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"reason": "idle"}, "192.0.2.7:4000 no request up 0 down 0 0.000 s: idle"),
+        (
+            UDP | PASSED | DROPS,
+            "alice@192.0.2.7:4000 udp 0.0.0.0:0 reply 0 up 51 down 4096 3 dropped (stranger 2, malformed 1) 12.346 s: ",
         ),
-        "#2 192.0.2.7:4000 connect example.org:443 reply 0 up 517 down 4096 12.346 s: target closed",
-    ),
-    (
-        SessionInfo(
-            3,
-            "[::1]:4000",
-            user="alice",
-            command="udp",
-            target="0.0.0.0:0",
-            reply=0,
-            dropped=2,
-            drops={"stranger": 1, "malformed": 1},
+        ({"command": "9", "reply": 7}, "192.0.2.7:4000 9  reply 7 up 0 down 0 0.000 s: "),
+        (
+            NAME,  # is one word, but as a reason
+            "c\\x09d\\x20e@192.0.2.7:4000 connect c\\x09d\\x20e up 0 down 0 0.000 s: c\\x09d e",
         ),
-        "#3 alice@[::1]:4000 udp 0.0.0.0:0 reply 0 up 0 down 0 2 dropped (stranger 1, malformed 1) 0.000 s: ",
-    ),
-    (
-        SessionInfo(4, "192.0.2.7:4000", command="9", reply=7),
-        "#4 192.0.2.7:4000 9  reply 7 up 0 down 0 0.000 s: ",
-    ),
-]
-
-
-@pytest.mark.usefixtures("fixed_time")
-@pytest.mark.parametrize(("record", "text"), TEXTS)
-def test_a_readable_line(record: SessionInfo, text: str) -> None:
-    assert as_text(record) == f"{WHEN} {text}"
+    ],
+)
+def test_a_readable_line(fields: dict[str, Any], text: str) -> None:
+    assert as_text(SessionInfo(3, "192.0.2.7:4000", **fields)) == f"{WHEN} #3 {text}"
 
 
 @pytest.mark.parametrize("form", [as_json, as_text])
 def test_a_name_cannot_forge_a_line(form: Callable[[SessionInfo], str]) -> None:
     name = "a b\nc\x1b[2J\u2028d"
-    line = form(
-        SessionInfo(1, "192.0.2.7:1", user=name, command="connect", target=name, reason=name)
-    )
-    assert line.isprintable()
-
-
-@pytest.mark.usefixtures("fixed_time")
-def test_a_name_is_one_word_of_a_readable_line() -> None:
-    line = as_text(SessionInfo(1, "192.0.2.7:1", user="a b", command="connect", target="c\td:1"))
-    assert line.startswith(f"{WHEN} #1 a\\x20b@192.0.2.7:1 connect c\\x09d:1 up")
+    forger = SessionInfo(1, "192.0.2.7:1", name, command="connect", target=name, reason=name)
+    assert form(forger).isprintable()
 
 
 # ---------------------------------------------------------------- when they are written
 
 
-def test_a_record_is_in_the_file_at_once(log: AccessLog, path: Path, clock: Clock) -> None:
+def test_a_record_is_in_the_file_at_once_and_closing_leaves_nothing_behind(
+    clock: Clock, path: Path
+) -> None:
     """So a process that is killed loses none."""
-    log.write(record("one"))
-    assert path.read_text() == "one\n"
-    log.write(record("two"))
-    assert path.read_text() == "one\ntwo\n"
-    assert clock.getDelayedCalls() == []
-
-
-def test_closing_leaves_nothing_behind_and_twice_is_harmless(clock: Clock, path: Path) -> None:
     before = descriptors()
-    log = AccessLog(clock, str(path), name_of)
+    log = opened(clock, str(path))
     assert verifyObject(IAccessLog, log)
     log.write(record("one"))
+    assert path.read_text() == "one\n"
+    log.write(record("caf\xe9 \udcff"))
     for _ in range(2):
         log.close()
-    assert (path.read_text(), clock.getDelayedCalls()) == ("one\n", [])
+    assert path.read_bytes() == b"one\ncaf\xc3\xa9 \\udcff\n"
+    assert clock.getDelayedCalls() == []
     assert descriptors() <= before
 
 
@@ -219,110 +162,58 @@ def test_closing_leaves_nothing_behind_and_twice_is_harmless(clock: Clock, path:
 
 
 def test_a_path_that_cannot_be_opened_is_known_at_once(clock: Clock, tmp_path: Path) -> None:
-    log = AccessLog(clock, str(tmp_path / "missing" / "access.log"))
     with pytest.raises(FileNotFoundError):
-        log.open()
-
-
-def test_text_that_no_encoding_has_is_written(log: AccessLog, path: Path) -> None:
-    write(log, "caf\xe9 \udcff")
-    assert path.read_bytes() == b"caf\xc3\xa9 \\udcff\n"
+        AccessLog(clock, str(tmp_path / "missing" / "access.log")).open()
+    closed = os.open("/", os.O_RDONLY)
+    os.close(closed)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        AccessLog(clock, "-", output=closed).open()
 
 
 def test_the_standard_output_is_written_to_and_stays_open(
     clock: Clock, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout", None)  # Twisted makes a logger of it
-    log = AccessLog(clock, "-", name_of)
-    log.open()
+    log = opened(clock, "-")
     write(log, "one")
     assert log.reopen() is None
-    write(log, "two")
     log.close()
     os.write(1, b"three\n")
-    assert capfd.readouterr().out == "one\ntwo\nthree\n"
-
-
-def test_a_standard_output_that_is_closed_is_known_at_once(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed = os.open("/", os.O_RDONLY)
-    os.close(closed)
-    monkeypatch.setattr(accesslog, "_STANDARD_OUTPUT_DESCRIPTOR", closed)
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        AccessLog(clock, "-").open()
+    assert capfd.readouterr().out == "one\nthree\n"
 
 
 # ---------------------------------------------------------------- rotation
 
 
-LEADS_ELSEWHERE: dict[str, Callable[[Path], object]] = {
-    "renamed": lambda path: path.rename(path.with_suffix(".1")),
-    "removed": Path.unlink,
-    "replaced": lambda path: shutil.copy(path, path.with_suffix(".new")).rename(path),
-}
+def refuse(*arguments: object) -> Any:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
-@pytest.mark.parametrize("how", LEADS_ELSEWHERE)
+@pytest.mark.parametrize(
+    ("lead_elsewhere", "there"),
+    [
+        (lambda path: path.rename(path.with_suffix(".1")), ""),
+        (Path.unlink, ""),
+        (lambda path: shutil.copy(path, path.with_suffix(".new")).rename(path), "one\n"),
+    ],
+    ids=["renamed", "removed", "replaced"],
+)
 def test_a_file_whose_path_leads_elsewhere_is_left(
-    how: str, log: AccessLog, path: Path, clock: Clock
+    lead_elsewhere: Callable[[Path], object], there: str, log: AccessLog, path: Path, clock: Clock
 ) -> None:
     write(log, "one")
-    LEADS_ELSEWHERE[how](path)
+    lead_elsewhere(path)
     write(log, "two")  # it is not looked for each record
     clock.advance(LOOK_INTERVAL)
     write(log, "three")
-    assert path.read_text() == ("one\nthree\n" if how == "replaced" else "three\n")
-
-
-def test_a_clock_that_steps_back_stops_no_look(path: Path) -> None:
-    clock = Clock()
-    clock.rightNow = 1000.0
-    log = AccessLog(clock, str(path), name_of)
-    write(log, "one")
+    assert path.read_text() == there + "three\n"
     path.unlink()
-    clock.rightNow = 10.0
-    write(log, "two")
-    assert path.read_text() == "two\n"
+    clock.rightNow = 0.0  # it has been put back
+    write(log, "four")
+    assert path.read_text() == "four\n"
 
 
-def test_reopening_leads_to_where_the_path_leads_now(log: AccessLog, path: Path) -> None:
-    write(log, "one")
-    old = path.rename(path.with_suffix(".1"))
-    path.touch()
-    assert log.reopen() == str(path)
-    write(log, "two")
-    assert (old.read_text(), path.read_text()) == ("one\n", "two\n")
-
-
-def test_a_file_that_cannot_be_opened_anew_stays(
-    log: AccessLog, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*arguments: object) -> int:
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    write(log, "one")
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(PermissionError):
-        log.reopen()
-    write(log, "two")
-    monkeypatch.undo()
-    assert (path.read_text(), log.lost) == ("one\ntwo\n", 0)
-
-
-def test_a_path_that_cannot_be_looked_at_changes_nothing(
-    log: AccessLog, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(path: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(os, "stat", refuse)
-    write(log, "one")
-    monkeypatch.undo()
-    assert (path.read_text(), log.lost) == ("one\n", 0)
-
-
-def test_an_error_of_closing_changes_nothing(
+def test_reopening_leads_to_where_the_path_leads_now_whatever_closing_says(
     log: AccessLog, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close = os.close
@@ -331,12 +222,29 @@ def test_an_error_of_closing_changes_nothing(
         close(descriptor)
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "close", fail)
     write(log, "one")
-    log.reopen()
+    old = path.rename(path.with_suffix(".1"))
+    path.touch()
+    monkeypatch.setattr(os, "close", fail)
+    assert log.reopen() == str(path)
     write(log, "two")
     log.close()
-    assert path.read_text() == "one\ntwo\n"
+    assert (old.read_text(), path.read_text()) == ("one\n", "two\n")
+
+
+@pytest.mark.parametrize("call", ["open", "stat"])
+def test_a_file_that_cannot_be_opened_anew_or_looked_at_stays(
+    call: str, log: AccessLog, path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(log, "one")
+    clock.advance(LOOK_INTERVAL)
+    monkeypatch.setattr(os, call, refuse)
+    if call == "open":
+        with pytest.raises(PermissionError):
+            log.reopen()
+    write(log, "two")
+    monkeypatch.undo()
+    assert (path.read_text(), log.lost) == ("one\ntwo\n", 0)
 
 
 # ---------------------------------------------------------------- disks that fail
@@ -359,8 +267,7 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    disk = Disk()
-    monkeypatch.setattr(os, "write", disk.write)
+    monkeypatch.setattr(os, "write", (disk := Disk()).write)
     return disk
 
 
@@ -383,40 +290,28 @@ def test_a_full_disk_is_said_once_and_room_again_with_the_count(
     assert logged(write, log, "four") == [f"access log {path} is written again; 3 records are lost"]
     assert logged(write, log, "five") == []
     disk.room = 0
-    assert len(logged(write, log, "six")) == 1
-    assert logged(log.close) == []
+    assert (len(logged(write, log, "six")), logged(log.close)) == (1, [])
     assert (path.read_text(), log.lost) == ("four\nfive\n", 4)
 
 
-def test_what_fits_is_written(log: AccessLog, path: Path, disk: Disk) -> None:
-    disk.room = len("one\ntwo\n")
-    write(log, "one", "two", "three")
-    disk.room = 100
-    write(log, "four")
-    assert (path.read_text(), log.lost) == ("one\ntwo\nfour\n", 1)
-
-
-def test_half_a_line_is_taken_back(log: AccessLog, path: Path, disk: Disk) -> None:
-    """So every line of the file is a whole one."""
-    disk.room = len("one\ntw")
-    write(log, "one", "two")
-    assert (path.read_text(), log.lost) == ("one\n", 1)
-    write(log, "three")  # still no room
-    disk.room = 100
-    write(log, "four")
-    assert (path.read_text(), log.lost) == ("one\nfour\n", 2)
-
-
-def test_half_a_line_of_many_is_taken_back(
-    log: AccessLog, path: Path, disk: Disk, clock: Clock
+@pytest.mark.parametrize(("room", "kept"), [("one\ntwo\n", 2), ("one\ntw", 1)])
+@pytest.mark.parametrize("together", [False, True])
+def test_what_fits_is_written_and_half_a_line_taken_back(
+    room: str, kept: int, together: bool, log: AccessLog, path: Path, disk: Disk
 ) -> None:
+    """So every line of the file is a whole one."""
     disk.room = 0
     log.write(record("none"))
-    log.write(record("one"))
-    log.write(record("two"))  # wait for the disk
-    disk.room = len("one\ntw")
+    if not together:  # else they wait for the disk
+        log.flush()
+    disk.room = len(room)
+    for reason in ("one", "two", "three"):
+        log.write(record(reason))
     log.flush()
-    assert (path.read_text(), log.lost) == ("one\n", 2)
+    assert log.lost == 4 - kept
+    disk.room = 100
+    write(log, "four")
+    assert path.read_text() == "one\ntwo\n"[: 4 * kept] + "four\n"
 
 
 def test_half_a_line_that_another_has_written_behind_gets_its_end(
@@ -434,17 +329,13 @@ def test_half_a_line_that_another_has_written_behind_gets_its_end(
     disk.room = 2
     write(log, "one")
     disk.room = 100
-    write(log, "two")
-    write(log, "three")
+    write(log, "two", "three")
     assert path.read_text() == "on!\ntwo\nthree\n"
 
 
 def test_half_a_line_in_a_file_that_was_rotated_puts_no_blank_line_into_the_next(
     log: AccessLog, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     monkeypatch.setattr(os, "ftruncate", refuse)
     disk.room = 2
     write(log, "one")
@@ -454,18 +345,15 @@ def test_half_a_line_in_a_file_that_was_rotated_puts_no_blank_line_into_the_next
     assert path.read_text() == "two\n"
 
 
-def test_a_directory_that_is_gone_loses_records_only(clock: Clock, tmp_path: Path) -> None:
-    directory = tmp_path / "logs"
-    directory.mkdir()
-    log = AccessLog(clock, str(directory / "access.log"), name_of)
-    log.open()
-    (directory / "access.log").unlink()
-    directory.rmdir()
+def test_a_directory_that_is_gone_loses_records_only(
+    log: AccessLog, path: Path, clock: Clock
+) -> None:
+    shutil.rmtree(path.parent)
     clock.advance(LOOK_INTERVAL)
     assert len(logged(write, log, "one")) == 1
-    directory.mkdir()
+    path.parent.mkdir()
     write(log, "two")
-    assert ((directory / "access.log").read_text(), log.lost) == ("two\n", 1)
+    assert (path.read_text(), log.lost) == ("two\n", 1)
 
 
 # ---------------------------------------------------------------- outputs that nobody reads
