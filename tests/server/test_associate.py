@@ -56,20 +56,16 @@ def test_octets_on_the_control_connection_mean_nothing() -> None:
     assert server.reactor.udp_ports[0].is_listening
 
 
-def test_end_behind_the_request_ends_the_association() -> None:
-    server = Server()
-    client = server.client(GREETING + ASSOCIATE)
-    client.end()
-    assert not client.is_connected
-    assert not server.reactor.udp_ports[0].is_listening
-
-
-def test_end_before_the_verdict_ends_the_association() -> None:
+@pytest.mark.parametrize("has_login", [False, True])
+def test_end_behind_the_request_ends_the_association(has_login: bool) -> None:
+    """Also one that comes before the verdict."""
     logins = Logins()
-    server = Server(authenticator=logins)
-    client = server.client(sessions.PASSWORD_GREETING, sessions.LOGIN, ASSOCIATE)
+    server = Server(authenticator=logins if has_login else None)
+    hello = sessions.PASSWORD_GREETING + sessions.LOGIN if has_login else GREETING
+    client = server.client(hello + ASSOCIATE)
     client.end()
-    logins.accept()
+    if has_login:
+        logins.accept()
     assert not client.is_connected
     assert not server.reactor.udp_ports[0].is_listening
     assert server.counters.open_associations == {}
@@ -87,6 +83,28 @@ def test_so_does_one_before_the_rules_verdict() -> None:
     assert [record.reason for record in server.records] == ["client closed"]
 
 
+@pytest.mark.parametrize(
+    ("keep_alive", "lives"),
+    [
+        (lambda it: it.ask(), True),
+        (lambda it: it.answer(), True),
+        (lambda it: it.ask(sender=("198.51.100.8", 5000)), False),
+        (lambda it: it.near.receive(b"garbage", FROM), False),
+        (lambda it: it.answer(OTHER), False),
+    ],
+    ids=["the client", "the target", "a stranger", "garbage", "another target"],
+)
+def test_what_passes_keeps_it_alive_and_what_is_dropped_does_not(
+    keep_alive: Any, lives: bool
+) -> None:
+    association = Association()
+    association.ask()
+    for _ in range(10):
+        association.reactor.pump([74] * 3)
+        keep_alive(association)
+    assert association.is_alive is lives
+
+
 def test_silence_ends_the_association() -> None:
     association = Association()
     association.reactor.pump([75] * 3 + [74.9])
@@ -95,30 +113,6 @@ def test_silence_ends_the_association() -> None:
     assert not association.is_alive
     assert association.client.sees == "end"
     assert [record.reason for record in association.server.records] == ["idle"]
-
-
-@pytest.mark.parametrize("is_from_client", [False, True])
-def test_datagrams_either_way_keep_it_alive(is_from_client: bool) -> None:
-    association = Association()
-    association.ask()
-    for _ in range(10):
-        association.reactor.pump([74] * 3)
-        if is_from_client:
-            association.ask()
-        else:
-            association.answer()
-    assert association.is_alive
-
-
-def test_datagrams_that_are_dropped_do_not_keep_it_alive() -> None:
-    association = Association()
-    association.ask()
-    for _ in range(10):
-        association.reactor.pump([75] * 2)
-        association.ask(sender=("198.51.100.8", 5000))
-        association.near.receive(b"garbage", FROM)
-        association.answer(OTHER)
-    assert not association.is_alive
 
 
 def test_shutdown_ends_the_association() -> None:

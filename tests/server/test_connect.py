@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import fail
 from twisted.internet.error import (
     ConnectError,
+    ConnectionLost,
     ConnectionRefusedError,
     DNSLookupError,
     NoRouteError,
@@ -73,13 +74,6 @@ def test_reply_has_our_address_towards_the_target(host: Any, bound: str) -> None
     assert client.received() == NO_AUTHENTICATION + octets("05 00 00" + bound)
 
 
-def test_reply_waits_for_the_target() -> None:
-    server = Server()
-    client = server.client(GREETING, CONNECT)
-    server.reactor.advance(60)
-    assert client.received() == NO_AUTHENTICATION
-
-
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -90,6 +84,7 @@ def test_reply_waits_for_the_target() -> None:
         (TimeoutError(), 6),
         (TCPTimedOutError(), 6),
         (ConnectError(), 1),
+        (ConnectionLost(), 1),
         (OSError(), 1),
         (ReplyError.for_code(4, "said another proxy"), 4),
         (ReplyError.for_code(0x91, "said another proxy"), 0x91),
@@ -129,11 +124,8 @@ def test_outgoing_address_is_the_settings() -> None:
     server = own_dialer(settings=Settings(outgoing=PerFamily("192.0.2.99", "2001:db8::99")))
     for request in (CONNECT, IPV6):
         dialling(server, request)
-    attempts = server.reactor.connectors
-    assert [attempt.bind_address for attempt in attempts] == [
-        ("192.0.2.99", 0),
-        ("2001:db8::99", 0),
-    ]
+    sources = [attempt.bind_address for attempt in server.reactor.connectors]
+    assert sources == [("192.0.2.99", 0), ("2001:db8::99", 0)]
 
 
 # ---------------------------------------------------------------- the rules
@@ -159,21 +151,15 @@ def test_rules_see_the_name_and_every_address_and_only_those_that_they_allow_are
         "01 a9fea9fe 0050",  # a cloud's metadata
         "04 00000000000000000000000000000001 0050",
         "04 00000000000000000000ffff7f000001 0050",  # ::ffff:127.0.0.1
-        "03 09 3132372e302e302e31 0050",  # 127.0.0.1 as a name
+        # as names, in whatever form
+        *("127.0.0.1", "[::1]", "fe80::1%lo", "[fe80::1%lo]", "127.1"),
     ],
 )
 def test_client_elsewhere_cannot_reach_this_host(target: str) -> None:
-    client, attempts = dialling(own_dialer(), octets("05 01 00" + target))
-    assert client.received() == NO_AUTHENTICATION + refusal(2)
-    assert attempts == []
-
-
-@pytest.mark.parametrize("name", ["[::1]", "fe80::1%lo", "[fe80::1%lo]", "127.1"])
-def test_address_as_a_name_is_judged_as_such(name: str) -> None:
-    """In whatever form it is sent."""
     server = own_dialer()
-    request = octets("05 01 00 03") + bytes([len(name)]) + name.encode() + octets("0050")
-    client, attempts = dialling(server, request)
+    name = bytes([3, len(target)]) + target.encode() + octets("0050")
+    sent = octets(target) if " " in target else name
+    client, attempts = dialling(server, octets("05 01 00") + sent)
     assert client.received() == NO_AUTHENTICATION + refusal(2)
     assert (server.resolver.asked, attempts) == ([], [])
 
@@ -200,15 +186,10 @@ def test_bug_in_the_rules_is_logged_and_gets_reply_1(
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_bug_in_the_resolver_is_logged_and_gets_reply_1(is_late: bool, failures: Failures) -> None:
-    class Buggy:
-        def resolve(self, name: bytes, client: str) -> Deferred[Any]:
-            if not is_late:
-                raise RuntimeError("a bug")
-            return fail(RuntimeError("a bug"))
-
-    server = own_dialer(resolver=Buggy())
+    server = own_dialer()
+    server.resolver.resolve = lambda *_: fail(ZeroDivisionError("a bug")) if is_late else 1 / 0
     client, _ = dialling(server, NAME)
-    assert failures.take(RuntimeError) == ["a bug"]
+    assert len(failures.take(ZeroDivisionError)) == 1
     assert client.received() == NO_AUTHENTICATION + refusal(1)
     assert client.sees == "end"
 
@@ -217,24 +198,20 @@ def test_bug_in_the_resolver_is_logged_and_gets_reply_1(is_late: bool, failures:
 
 
 @pytest.mark.parametrize("leave", [Client.end, Client.reset])
-def test_client_that_leaves_cancels_the_dial(leave: Any) -> None:
+@pytest.mark.parametrize("request_octets", [CONNECT, NAME])
+def test_client_that_leaves_cancels_the_dial_or_the_lookup(
+    leave: Any, request_octets: bytes
+) -> None:
     server = own_dialer()
-    client, attempts = dialling(server, CONNECT)
+    client, attempts = dialling(server, request_octets)
     leave(client)
-    assert [attempt.state for attempt in attempts] == ["disconnected"]
     assert not client.is_connected
+    assert server.resolver.cancelled == server.resolver.asked
+    server.resolver.answer(b"example.org", ["192.0.2.1"])
+    assert [attempt.state for attempt in attempts] == ["disconnected"] * (request_octets is CONNECT)
     server.reactor.advance(60)
     (record,) = server.records
     assert (record.reply, record.bytes_up, record.bytes_down, record.dropped) == (None, 0, 0, 0)
-
-
-def test_client_that_leaves_cancels_the_lookup() -> None:
-    server = own_dialer()
-    client, attempts = dialling(server, NAME)
-    client.end()
-    assert server.resolver.cancelled == [b"example.org"]
-    server.resolver.answer(b"example.org", ["192.0.2.1"])
-    assert attempts == []
 
 
 def test_client_that_has_sent_octets_and_its_end_gets_its_answer() -> None:
@@ -252,22 +229,6 @@ def test_client_that_has_sent_octets_and_its_end_gets_its_answer() -> None:
 
 
 # ---------------------------------------------------------------- the relay
-
-
-def test_octets_and_ends_pass_both_ways() -> None:
-    server = Server()
-    client, target = connected(server)
-    client.send(b"up", b"wards")
-    target.deliver(b"down")
-    server.reactor.turn()
-    assert (target.value(), client.received()) == (b"upwards", b"down")
-    target.deliver_end()
-    assert client.sees == "end"
-    client.send(b"up")
-    assert target.value() == b"upwardsup"
-    client.end()
-    assert (target.far_sees, target.connected, client.is_connected) == ("end", False, False)
-    assert [record.reason for record in server.records] == ["client closed"]
 
 
 @pytest.mark.parametrize("is_client", [False, True])
@@ -294,12 +255,3 @@ def test_session_lasts_until_both_sides_are_gone() -> None:
     server.reactor.turn()
     assert target.value() == b"a slow target takes this later"
     assert list(server.factory.sessions) == []
-
-
-def test_idle_limit_of_the_settings_holds() -> None:
-    server = Server(Settings(idle_timeout=60))
-    client, target = connected(server)
-    for _ in range(8):
-        server.reactor.advance(15)
-    assert (client.sees, target.far_sees) == ("reset", "reset")
-    assert [record.reason for record in server.records] == ["idle"]
