@@ -494,21 +494,6 @@ def test_targets_beyond_the_bound_are_none_until_another_is_silent() -> None:
     assert association.dropped == {"too many targets": 1, "unasked": 1}
 
 
-def test_whoever_was_asked_may_answer_for_two_minutes() -> None:
-    """RFC 4787 REQ-5, however many they are; not for ever."""
-    association = Association(Settings(udp_filtering=UDPFiltering.ADDRESS_AND_PORT_DEPENDENT))
-    peers = [(f"192.0.2.{number % 250}", 1024 + number) for number in range(1500)]
-    association.ask(*peers)
-    association.reactor.pump([60, 60])
-    association.answer(*peers)
-    assert [sender for _, sender, _ in association.received] == peers
-    for _ in range(6):
-        association.reactor.advance(60)
-        association.ask(OTHER)
-    association.answer(peers[0])
-    assert association.dropped == {"unasked": 1}
-
-
 def test_the_targets_of_all_associations_of_a_client_count() -> None:
     server = Server(Settings(udp_targets=2))
     first, second = Association(server=server), Association(server=server)

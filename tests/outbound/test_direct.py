@@ -119,15 +119,6 @@ def test_an_address_is_dialled_as_what_it_means(target: str, host: str) -> None:
     assert (world.asked, world.resolver.asked) == ([host], [])
 
 
-def test_a_name_is_resolved_once_and_its_address_dialled() -> None:
-    world = World()
-    world.dial()
-    assert (world.resolver.asked, world.dialled) == ([b"example.org"], [])
-    assert world.resolver.askers == [ASKER.client]
-    world.resolver.answer(b"example.org", ["192.0.2.1"])
-    assert (world.resolver.asked, world.dialled) == ([b"example.org"], ["192.0.2.1"])
-
-
 @pytest.mark.parametrize("name", [b"example.org", b""])
 def test_a_name_that_does_not_resolve_fails_as_that_and_an_empty_one_is_not_even_asked_for(
     name: bytes,
@@ -135,6 +126,7 @@ def test_a_name_that_does_not_resolve_fails_as_that_and_an_empty_one_is_not_even
     world = World()
     world.dial(Address(name, 80))
     assert world.resolver.asked == [name] * bool(name)
+    assert world.resolver.askers == [ASKER.client] * bool(name)
     world.resolver.answer(name)
     assert outcome(world).check(DNSLookupError)
     assert world.dialled == []
@@ -181,23 +173,6 @@ def test_addresses_are_judged_one_after_the_other_where_that_takes_a_while() -> 
     assert world.dialled == IPV4[1:2]
 
 
-@pytest.mark.parametrize("target", [NAME, Address(IPV4[0], 80)])
-@pytest.mark.parametrize("verdict", [ALLOWED, DENIED, None])
-def test_an_address_waits_for_its_verdict(target: Address, verdict: Verdict | None) -> None:
-    given_up: list[object] = []
-    world, waiting = World(IPV4[:1]), Deferred[Verdict](given_up.append)
-    world.dial(target, allowed=lambda _: waiting)
-    assert world.dialled == world.given == []
-    if verdict is None:
-        world.dialling.cancel()
-        assert given_up == [waiting]
-        assert outcome(world).check(CancelledError)
-        return
-    waiting.callback(verdict)
-    assert world.dialled == (IPV4[:1] if verdict.is_allowed else [])
-    assert verdict.is_allowed or outcome(world).check(NotAllowed)
-
-
 def test_so_many_are_tried_and_no_more_are_asked_for() -> None:
     world = World(MANY)
     world.dial(allowed=lambda _: succeed(ALLOWED))
@@ -207,33 +182,33 @@ def test_so_many_are_tried_and_no_more_are_asked_for() -> None:
 # ---------------------------------------------------------------- names whose addresses do not work
 
 
-@pytest.mark.parametrize("is_silent", [False, True])
-def test_a_resolver_is_told_of_a_name_none_of_whose_addresses_works(is_silent: bool) -> None:
-    world = World(IPV4[:2], connect_timeout=20.0)
-    world.dial()
-    world.refuse(IPV4[0])
-    assert world.resolver.distrusted == []
-    if is_silent:
-        world.reactor.pump([0.25] * 80)
-    else:
-        world.refuse(IPV4[1])
-    assert len(world.given) == 1
-    assert world.resolver.distrusted == [b"example.org"]
-
-
-@pytest.mark.parametrize("how", ["forbidden", "family", "given up", "unknown", "connected"])
-def test_a_resolver_is_told_of_no_other_name(how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "is_told"),
+    [
+        *(("refused", True), ("silent", True), ("forbidden", False), ("family", False)),
+        *(("given up", False), ("unknown", False), ("connected", False)),
+    ],
+)
+def test_a_resolver_is_told_of_a_name_none_of_whose_addresses_works(
+    how: str, is_told: bool
+) -> None:
     family = OutgoingFamily.IPV6 if how == "family" else OutgoingFamily.ANY
-    world = World([] if how == "unknown" else IPV4[:1], outgoing_family=family)
+    world = World(IPV4[:2], outgoing_family=family, connect_timeout=20.0)
     if how == "unknown":
         world.resolver.answers[b"example.org"] = DNSLookupError()
     world.dial(allowed=lambda _: how != "forbidden")
-    if how == "given up":
+    if how == "refused":
+        world.refuse(IPV4[0])
+        assert world.resolver.distrusted == []
+        world.refuse(IPV4[1])
+    elif how == "silent":
+        world.reactor.pump([0.25] * 80)
+    elif how == "given up":
         world.dialling.cancel()
     elif how == "connected":
         world.attempt(IPV4[0]).succeed()
     assert len(world.given) == 1
-    assert world.resolver.distrusted == []
+    assert world.resolver.distrusted == [b"example.org"] * is_told
 
 
 # ---------------------------------------------------------------- when
@@ -494,20 +469,6 @@ def test_cancelling_gives_up_the_lookup() -> None:
     world.resolver.answer(b"example.org", IPV4)
     assert world.dialled == []
     world.assert_nothing_is_left()
-
-
-@pytest.mark.parametrize("target", [NAME, Address(IPV4[0], 80)])
-@pytest.mark.parametrize("seconds", [0, 0.25, 0.5, 5])
-def test_cancelling_gives_up_every_attempt(target: Address, seconds: float) -> None:
-    world = World(IPV4)
-    world.dial(target)
-    world.reactor.pump([seconds / 2] * 2)
-    dialled = world.dialled
-    world.dialling.cancel()
-    assert outcome(world).check(CancelledError)
-    world.assert_nothing_is_left()
-    world.reactor.advance(100)
-    assert world.dialled == dialled
 
 
 # ---------------------------------------------------------------- over which family, and from where
