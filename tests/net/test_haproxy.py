@@ -1,6 +1,7 @@
 """Clients behind a balancer, in memory: who may send a header, what it changes, and what it does not."""
 
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from twisted.cred.error import UnauthorizedLogin
@@ -10,7 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
 from socks5 import ListenerPolicy, Networks, Settings
-from socks5.access import DENIED, ClaimedAccess
+from socks5.access import ALLOWED, DENIED, ClaimedAccess
 from socks5.counters import Counters
 from socks5.net.haproxy import HeaderFactory, HeaderProtocol
 from tests.protocol.test_proxy_header import BLOCK4, line, version_2
@@ -178,33 +179,30 @@ LOCAL_HEADER = version_2(0, 0x00, b"")
 UNKNOWN = [line("UNKNOWN"), version_2(1, 0x00, b""), version_2(1, 0x31, bytes(216))]
 
 
+CLAIMS = [
+    line("TCP4 127.0.0.1 127.0.0.1 5000 1080"),
+    line("TCP6 ::1 ::1 5000 1080"),
+    line("TCP6 ::ffff:127.0.0.1 ::1 5000 1080"),
+    *UNKNOWN,
+]
+HERE = [address("127.0.0.1", 5000), UNIXAddress(None)]
+
+
 @pytest.mark.parametrize(
-    "header",
+    ("header", "peer", "is_local"),
     [
-        line("TCP4 127.0.0.1 127.0.0.1 5000 1080"),
-        line("TCP6 ::1 ::1 5000 1080"),
-        line("TCP6 ::ffff:127.0.0.1 ::1 5000 1080"),
-        *UNKNOWN,
+        *((header, peer, False) for header in CLAIMS for peer in HERE),
+        *((LOCAL_HEADER, peer, True) for peer in HERE),  # the balancer's own connection
+        (LOCAL_HEADER, BALANCER, False),  # of one that is elsewhere
     ],
 )
-@pytest.mark.parametrize("peer", [address("127.0.0.1", 5000), UNIXAddress(None)])
-def test_no_header_makes_a_client_local(header: bytes, peer: Any) -> None:
+def test_no_header_makes_a_client_local(header: bytes, peer: Any, is_local: bool) -> None:
     balanced = Balanced()
     client = balanced.client(header, GREETING, TO_LOOPBACK, peer=peer)
-    assert client.session.wrappedProtocol.access.is_local is False
+    access = client.session.wrappedProtocol.access
+    assert access.is_local is is_local
     rules = balanced.server.factory.in_force.rules
-    assert rules.judge(client.session.wrappedProtocol.access, "127.0.0.1") is DENIED
-
-
-@pytest.mark.parametrize("peer", [address("127.0.0.1", 5000), UNIXAddress(None)])
-def test_the_balancers_own_connection_is_its_own(peer: Any) -> None:
-    client = Balanced().client(LOCAL_HEADER, GREETING, CONNECT, peer=peer)
-    assert client.session.wrappedProtocol.access.is_local is True
-
-
-def test_a_balancer_elsewhere_is_not_local() -> None:
-    client = Balanced().client(LOCAL_HEADER, GREETING, CONNECT)
-    assert client.session.wrappedProtocol.access.is_local is False
+    assert rules.judge(access, "127.0.0.1") is (ALLOWED if is_local else DENIED)
 
 
 def test_a_claim_stays_one_for_every_target() -> None:
@@ -217,21 +215,17 @@ def test_a_claim_stays_one_for_every_target() -> None:
 
 
 def test_the_networks_of_clients_are_the_true_clients() -> None:
+    """An unknown one is of none."""
     policy = ListenerPolicy(proxies=BALANCERS, clients=Networks.parse("198.51.100.0/24"))
     balanced = Balanced(policy)
     assert balanced.client(HEADER, GREETING).received() == NO_AUTHENTICATION
-    other = balanced.client(line("TCP4 192.0.2.66 192.0.2.1 5 1080"), GREETING)
-    assert other.received() == b""
-    assert not other.is_connected
-    assert balanced.counters.turned_away == {"network": 1}
-
-
-@pytest.mark.parametrize("header", UNKNOWN)
-def test_an_unknown_client_is_of_no_network_but_the_balancers(header: bytes) -> None:
-    policy = ListenerPolicy(proxies=BALANCERS, clients=Networks.parse("198.51.100.0/24"))
+    others = [line("TCP4 192.0.2.66 192.0.2.1 5 1080"), *UNKNOWN]
     for peer in (BALANCER, UNIXAddress(None)):
-        client = Balanced(policy).client(header, GREETING, peer=peer)
-        assert client.received() == b""
+        for header in others:
+            other = balanced.client(header, GREETING, peer=peer)
+            assert other.received() == b""
+            assert not other.is_connected
+    assert balanced.counters.turned_away == {"network": 2 * len(others)}
 
 
 def test_bans_are_for_the_true_client() -> None:
@@ -297,16 +291,7 @@ def test_what_has_no_half_close_gets_none() -> None:
 
 
 def test_the_end_of_our_sending_is_told() -> None:
-    class Half(Plain):
-        ended = False
-
-        def readConnectionLost(self) -> None:
-            """Nothing."""
-
-        def writeConnectionLost(self) -> None:
-            self.ended = True
-
-    factory: Any = HeaderFactory(Factory(), BALANCERS, Clock(), Server().counters)
-    protocol: Any = factory.protocol(factory, Half())
-    protocol.writeConnectionLost()
-    assert protocol.wrappedProtocol.ended
+    factory = HeaderFactory(Factory(), BALANCERS, Clock(), Server().counters)
+    wrapped = MagicMock()
+    HeaderProtocol(factory, wrapped).writeConnectionLost()
+    wrapped.writeConnectionLost.assert_called_once_with()

@@ -211,16 +211,6 @@ def test_name_leads_to_the_control_connections_family(host: str, peer: str, targ
 # ---------------------------------------------------------------- what waits for a name
 
 
-def test_name_is_resolved_without_holding_up_the_others() -> None:
-    association = Association()
-    association.ask(NAME, OTHER)
-    assert association.reached == [OTHER]
-    association.resolver.answer(NAME[0], [TARGET[0]])
-    assert association.reached == [OTHER, TARGET]
-    association.answer()
-    assert association.received == [(b"pong", TARGET, FROM)]
-
-
 def test_a_name_that_has_to_be_looked_up_takes_from_the_client_s_share() -> None:
     association = Association(names={NAME[0]: [TARGET[0]]})
     share = turns_of(association.reactor).share_of(HOST)
@@ -253,12 +243,13 @@ def test_only_so_many_octets_wait_for_names() -> None:
     assert association.dropped == {"too many names": 1}
 
 
-def test_unknown_name_is_dropped() -> None:
+def test_unknown_name_is_dropped_and_does_not_hold_up_the_others() -> None:
     association = Association(Settings(udp_names_waiting=1))
-    for _ in range(2):
-        association.ask(NAME)
+    for count in (1, 2):
+        association.ask(NAME, OTHER)
+        assert association.reached == [OTHER] * count
         association.resolver.answer(NAME[0], DNSLookupError())
-    assert association.dropped == {"unknown name": 2}
+        assert association.dropped == {"unknown name": count}
     assert association.is_alive
 
 
