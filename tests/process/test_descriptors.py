@@ -1,9 +1,7 @@
 """Too many clients: who is in is served on, who is not waits and is served later, and nobody spins."""
 
-import os
 import select
 import socket
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -131,23 +129,3 @@ def test_without_descriptors_clients_wait(
             assert echoes(client)
         program.terminate()
         assert program.output.count("Too many open files") == 1
-
-
-def test_clients_that_leave_at_any_moment_leave_nothing_behind(
-    tmp_path: Path, echo: tuple[str, int]
-) -> None:
-    """By an end and by a reset, behind every octet of a handshake and some more."""
-    handshake = b"\x05\x01\x00\x05\x01\x00" + target(*echo) + b"hello"
-    with proxy(tmp_path) as program:
-        address = ("127.0.0.1", program.port)
-        folder = f"/proc/{program.process.pid}/fd"
-        with connected(address, echo):
-            before = len(os.listdir(folder))
-            for length in range(len(handshake) + 1):
-                for linger in (0, 1):
-                    with client_of(address) as client:
-                        reset = struct.pack("ii", linger, 0)
-                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-                        client.sendall(handshake[:length])
-            poll(lambda: len(os.listdir(folder)) == before, "every descriptor is given back")
-        program.terminate()
