@@ -71,17 +71,19 @@ def test_a_figure_is_the_median_of_calm_runs_with_its_spread(
     assert found.spread == (spread and pytest.approx(spread))
 
 
-def test_failed_runs_give_no_figure() -> None:
+def test_failed_runs_give_no_figure_and_the_best_peer_is_the_reference_or_the_row_beside_it() -> (
+    None
+):
     assert report.figure([{"failed": "it does not listen"}]) is None
     assert FIGURES["idle"].keys() == {OURS}
     assert FIGURES["connrate"]["dante"].cost == 300
-
-
-def test_the_best_peer_is_the_reference_or_the_row_beside_it() -> None:
-    assert report.reference(ROWS["connrate"], FIGURES) == ("microsocks", 200)
-    assert report.reference(ROWS["idle"], FIGURES) == ("", 0.0)
-    assert report.reference(ROWS["udp-gso"], FIGURES) == ("udp-plain", 10)
-    assert report.reference(ROWS["udp-gso"], {"udp-gso": FIGURES["udp-gso"]}) == ("", 0.0)
+    for row, among, expected in (
+        ("connrate", FIGURES, ("microsocks", 200)),
+        ("idle", FIGURES, ("", 0.0)),
+        ("udp-gso", FIGURES, ("udp-plain", 10)),
+        ("udp-gso", {"udp-gso": FIGURES["udp-gso"]}, ("", 0.0)),
+    ):
+        assert report.reference(ROWS[row], among) == expected
 
 
 @pytest.mark.parametrize(
@@ -106,14 +108,6 @@ def test_a_run_that_did_nothing_fails() -> None:
 
 
 # ---------------------------------------------------------------- tables and picture
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, "-"), (0.0, "0.00"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1,234")],
-)
-def test_numbers_have_about_three_digits(value: float | None, text: str) -> None:
-    assert report.number(value) == text
 
 
 def test_the_table_of_costs_has_the_ratios() -> None:
@@ -149,12 +143,9 @@ def test_the_picture_has_a_bar_for_each_figure() -> None:
 # ---------------------------------------------------------------- choices
 
 
-def test_every_row_has_its_load() -> None:
+def test_every_row_has_its_load_and_comes_in_order_with_those_it_is_compared_with() -> None:
     assert {row.load for row in ROWS.values()} == LOADS.keys() | {"idle"}
     assert {row.beside for row in ROWS.values()} <= {"", *ROWS}
-
-
-def test_rows_and_bullies_come_in_order_with_those_they_are_compared_with() -> None:
     names = [row.name for row in program.chosen_rows(["udp-gso", "ping1"], is_big=True)]
     assert names == ["ping1", "udp-gso", "udp-plain", "idle10k"]
     assert "idle10k" not in [row.name for row in program.chosen_rows(None, is_big=False)]
@@ -194,24 +185,26 @@ def test_a_proxy_that_ends_at_once_is_a_failed_run(tmp_path: Path) -> None:
     assert result == {"failed": "it does not listen: no such option"}
 
 
-@linux
-def test_one_command_measures_writes_and_draws(tmp_path: Path) -> None:
-    options = {"--rounds": "1", "--seconds": "0.2", "--rows": "udp1", "--peers": ""}
-    options |= {"--json": "runs.json", "--plot": "costs.svg"}
-    words = [word for option in options.items() for word in option]
+def measured(directory: Path, *words: str) -> tuple[Any, str]:
+    """The runs that a command writes, and its output."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words],
-        cwd=tmp_path,
+        [sys.executable, "-m", "benchmarks", *words, "--seconds", "0.2", "--json", "runs.json"],
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    document = json.loads((tmp_path / "runs.json").read_text())
-    [result] = document["runs"]["udp1"][OURS]
-    assert result["done"] > 0
-    assert "udp1" in done.stdout
+    return json.loads((directory / "runs.json").read_text())["runs"], done.stdout
+
+
+@linux
+def test_one_command_measures_writes_and_draws(tmp_path: Path) -> None:
+    words = ["--rounds", "1", "--rows", "udp1", "--peers", "", "--plot", "costs.svg"]
+    found, output = measured(tmp_path, *words)
+    assert found["udp1"][OURS][0]["done"] > 0
+    assert "udp1" in output
     assert ElementTree.parse(tmp_path / "costs.svg").getroot().tag.endswith("svg")
 
 
@@ -294,20 +287,9 @@ def test_the_table_of_neighbours_says_what_was_missed() -> None:
 def test_a_neighbour_is_measured_beside_a_bully(tmp_path: Path) -> None:
     if objection := private.objection():
         pytest.skip(f"no private namespaces here: {objection}")
-    words = ["--seconds", "0.2", "--bullies", "alone", "--json", "runs.json"]
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks", "neighbours", *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    found = json.loads((tmp_path / "runs.json").read_text())["runs"][OURS]["alone"]["waits"]
-    assert {kind: len(each["seconds"]) for kind, each in found.items()} == {
-        "datagram": 10,
-        "session": 10,
-    }
+    found, _ = measured(tmp_path, "neighbours", "--bullies", "alone")
+    counts = {kind: len(each["seconds"]) for kind, each in found[OURS]["alone"]["waits"].items()}
+    assert counts == {"datagram": 10, "session": 10}
 
 
 def test_where_there_are_no_private_namespaces_nothing_is_measured(

@@ -77,19 +77,13 @@ def as_documented(name: str, value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def test_every_option_has_an_entry_and_no_other() -> None:
-    assert set(option_entries()) == {name.rstrip("=") for name in Options().longOpt}
-
-
-@pytest.mark.parametrize(("name", "default"), plain_defaults().items())
-def test_an_option_is_described_with_its_default(name: str, default: str) -> None:
-    assert f"Default: ``{default}``" in option_entries()[name]
-
-
-@pytest.mark.parametrize("name", sorted({*option_entries()} - {"help", "version"}))
-def test_an_option_that_takes_effect_has_a_default(name: str) -> None:
-    text = option_entries()[name]
-    assert "Default: " in text or text.endswith("and ends.")
+def test_every_option_has_an_entry_with_its_default_and_no_other() -> None:
+    entries = option_entries()
+    assert set(entries) == {name.rstrip("=") for name in Options().longOpt}
+    for name, default in plain_defaults().items():
+        assert f"Default: ``{default}``" in entries[name], name
+    for name in {*entries} - {"help", "version"}:
+        assert "Default: " in entries[name] or entries[name].endswith("and ends."), name
 
 
 @pytest.mark.parametrize(("head", "values"), [("Setting", Settings()), ("Capacity", Capacity())])
@@ -129,13 +123,10 @@ def test_an_image_gets_what_its_build_copies_and_nothing_else() -> None:
 
 
 def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
+    """In the table and in the example."""
     documented = [name for cells in rows("Field") for name in re.findall(r"``(\w+)``", cells[0])]
     info = SessionInfo(session=1, client="192.0.2.1:50000", worker=1, rule="office")
-    written = json.loads(as_json(info))
-    assert documented == list(written)
-
-
-def test_the_example_of_the_access_log_has_the_fields_of_the_code() -> None:
+    assert documented == list(json.loads(as_json(info)))
     [example] = (json.loads(block.text) for block in blocks(SERVER) if block.language == "json")
     assert list(example) == list(json.loads(as_json(SessionInfo(session=1, client=""))))
 
@@ -162,15 +153,13 @@ PACKAGE = ROOT / "socks5"
 FILES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if not name.endswith("__init__.py")])
-def test_every_file_has_its_paragraph(name: str) -> None:
+def test_every_file_has_its_paragraph_and_every_folder_its_line() -> None:
     text = (ROOT / "docs/files.rst").read_text()
-    assert re.search(rf"^``{re.escape(name)}``\n   \S", text, re.MULTILINE)
-
-
-@pytest.mark.parametrize("folder", sorted({name.rpartition("/")[0] for name in FILES} - {""}))
-def test_every_folder_stands_in_the_table(folder: str) -> None:
-    assert f"   * - ``{folder}/``\n" in ARCHITECTURE
+    for name in FILES:
+        paragraph = re.search(rf"^``{re.escape(name)}``\n   \S", text, re.MULTILINE)
+        assert paragraph or name.endswith("__init__.py"), name
+    for folder in {name.rpartition("/")[0] for name in FILES} - {""}:
+        assert f"   * - ``{folder}/``\n" in ARCHITECTURE, folder
 
 
 @pytest.fixture(name="drawing")

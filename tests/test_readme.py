@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from socks5.app.options import Options
 from tests.auth.test_hashes import KNOWN
 from tests.support.certificates import Authority
 from tests.support.kerberos import write_keytab
+from tests.support.options import parse
 from tests.support.readme import README, Block, blocks
 from tests.support.skips import needs_gssapi
 
@@ -51,16 +53,9 @@ def options_in_prose() -> list[str]:
     return sorted(named - FOREIGN_OPTIONS)
 
 
-def test_it_is_short() -> None:
+def test_it_is_short_and_its_commands_are_found() -> None:
     assert len(TEXT.splitlines()) <= 150
-
-
-def test_its_two_commands_have_names() -> None:
-    names = [block.name for block in BLOCKS]
-    assert names[:2] == ["run", "test"]
-
-
-def test_its_commands_are_found() -> None:
+    assert [block.name for block in BLOCKS][:2] == ["run", "test"]
     assert ["--port", "1080"] in service_arguments()
     assert any("--proxy-from" in arguments for arguments in COMMANDS)
 
@@ -88,16 +83,13 @@ COMMANDS = [*service_arguments(), *service_arguments(blocks(SERVER.read_text()))
 )
 @pytest.mark.usefixtures("folder")
 def test_the_service_understands_its_commands_and_those_of_its_page(arguments: list[str]) -> None:
-    from socks5.app.options import Options
-
-    Options().parseOptions(arguments)
+    parse(*arguments)
 
 
-@pytest.mark.parametrize("option", options_in_prose())
-def test_an_option_in_its_prose_exists(option: str) -> None:
-    from socks5.app.options import Options
-
-    assert option[2:] in {name.rstrip("=") for name in Options().longOpt}
+def test_an_option_in_its_prose_exists() -> None:
+    assert {option[2:] for option in options_in_prose()} <= {
+        name.rstrip("=") for name in Options().longOpt
+    }
 
 
 @pytest.mark.parametrize("block", in_language("python"), ids=str)
