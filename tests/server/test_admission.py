@@ -239,17 +239,6 @@ def test_whoever_has_a_verdict_leaves_nothing_behind(guesses: Guesses) -> None:
     assert not any(isinstance(each, LoginStage) for each in held_by(guesses.server.factory.asking))
 
 
-def test_a_login_that_succeeds_counts(guesses: Guesses) -> None:
-    guesses.guess()
-    guesses.guess()
-    guesses.server.client(PASSWORD_GREETING, LOGIN)
-    guesses.logins.accept()
-    guesses.guess()
-    assert guesses.counters.bans == 0
-    guesses.guess()
-    assert guesses.counters.bans == 1
-
-
 @pytest.mark.parametrize("how", [Client.end, Client.reset])
 def test_a_client_that_leaves_ends_the_wait_and_is_counted_once(how: Any, guesses: Guesses) -> None:
     for _ in range(2):

@@ -115,15 +115,6 @@ def test_silence_ends_the_association() -> None:
     assert [record.reason for record in association.server.records] == ["idle"]
 
 
-def test_shutdown_ends_the_association() -> None:
-    association = Association()
-    association.ask()
-    association.server.factory.close_sessions("shutdown", 1)
-    assert not association.near.is_listening
-    assert not association.far[0].is_listening
-    assert association.client.sees == "end"
-
-
 def test_associations_of_a_client_are_limited() -> None:
     server = Server(Settings(associations_per_client=2))
     first, second = Association(server=server), Association(server=server)

@@ -7,13 +7,11 @@ Where the port is, and who comes in, is in ``tests/outbound/test_peers.py``; wha
 from typing import Any
 
 import pytest
-from twisted.internet.address import UNIXAddress
 from twisted.internet.error import DNSLookupError
 
 from socks5 import Settings
 from socks5.outbound import peers
 from socks5.relay.relay import RESET_DELAYS
-from socks5.server import stream_command
 from tests.support.failures import Failures
 from tests.support.providers import Allow
 from tests.support.reactor import FakeTCPPort
@@ -65,19 +63,6 @@ def test_first_reply_has_the_listening_address_and_the_second_the_peers() -> Non
     assert (record.bound, record.bytes_up, record.bytes_down) == ("192.0.2.80:20", 2, 4)
 
 
-@pytest.mark.parametrize(
-    ("host", "bound"),
-    [
-        (address("::ffff:203.0.113.1", 1080), "203.0.113.1"),
-        (address("fe80::1%eth0", 1080), "fe80::1%eth0"),
-        (UNIXAddress(None), "127.0.0.1"),
-    ],
-)
-def test_the_port_is_on_the_control_connections_address(host: Any, bound: str) -> None:
-    _, port = listening(Server(), ANYONE, host=host, peer=host)
-    assert port.getHost() == address(bound, 40000)
-
-
 def no_route(host: str) -> str:
     raise OSError(101, "Network is unreachable")
 
@@ -127,21 +112,6 @@ def test_bug_in_the_rules_ends_the_wait(failures: Failures) -> None:
     assert not port.is_listening
 
 
-def test_bug_once_the_peer_is_there_leaves_nothing_open(
-    monkeypatch: pytest.MonkeyPatch, failures: Failures
-) -> None:
-    monkeypatch.setattr(stream_command, "join", lambda *_: 1 / 0)
-    server = Server()
-    client, port = listening(server)
-    peer = port.connect(PEER)
-    assert failures.take(ZeroDivisionError) == ["division by zero"]
-    assert client.received() == NO_AUTHENTICATION + LISTENING + refusal(1)
-    client.end()
-    assert (client.is_connected, peer.connected) == (False, False)
-    assert list(server.factory.sessions) == []
-    assert [record.reason for record in server.records] == ["internal error"]
-
-
 # ---------------------------------------------------------------- the end
 
 
@@ -159,17 +129,6 @@ def test_client_that_leaves_cancels_the_lookup_or_closes_the_port(leave: Any) ->
     assert not client.is_connected
     server.reactor.advance(60)
     assert [record.reply for record in server.records] == [None, 0]
-
-
-@pytest.mark.parametrize("has_peer", [False, True])
-def test_shutdown_closes_everything(has_peer: bool) -> None:
-    server = Server()
-    client, port = listening(server)
-    peer = port.connect(PEER) if has_peer else None
-    server.factory.close_sessions("shutdown", 1)
-    assert client.sees == "end"
-    assert not port.is_listening
-    assert peer is None or peer.far_sees == "end"
 
 
 def test_octets_and_an_end_before_the_peer_are_kept() -> None:

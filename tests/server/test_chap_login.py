@@ -122,29 +122,22 @@ def test_no_challenge_comes_twice_and_a_response_of_before_is_wrong(server: Serv
 
 
 def test_wrong_responses_wait_and_ban_as_wrong_passwords_do(checker: Checker) -> None:
+    """What waits for its verdict then is cancelled, and refused."""
     server = Server(Settings(ban_after=2), methods=[CHAP.over(checker)])
     early, challenge = challenged(server)
+    checker.wait()
+    late = answered(server)
+    checker.verdict = succeed(None)
     first = answered(server, WRONG)
     assert first.received() == b""
     server.reactor.advance(0.5)
     assert first.received() == NO
     answered(server, WRONG)
-    assert server.counters.bans == 1
+    assert (server.counters.bans, checker.cancelled) == (1, 1)
+    assert late.received() == NO
     early.send(message({Attribute.RESPONSE: response_to(challenge, SECRET)}))
     assert early.received() == b""
     assert server.counters.turned_away == {"banned": 1}
-
-
-def test_a_check_that_waits_when_its_client_is_banned_is_cancelled_and_refused(
-    checker: Checker,
-) -> None:
-    server = Server(Settings(ban_after=1), methods=[CHAP.over(checker)])
-    checker.wait()
-    late = answered(server)
-    checker.verdict = succeed(None)
-    answered(server, WRONG)
-    assert checker.cancelled == 1
-    assert late.received() == NO
 
 
 @pytest.mark.parametrize("leaves", [True, False])
@@ -153,10 +146,7 @@ def test_nobody_waits_for_a_verdict_without_end(
 ) -> None:
     checker.wait()
     client = answered(server)
-    if leaves:
-        client.end()
-    else:
-        server.reactor.advance(10)
+    client.end() if leaves else server.reactor.advance(10)
     assert (checker.cancelled, client.received()) == (1, b"")
     [record] = server.records
     assert record.reason == ("client closed" if leaves else "handshake timed out")

@@ -14,7 +14,6 @@ from twisted.internet.error import (
     TimeoutError,
 )
 
-from socks5 import PerFamily, Settings
 from socks5.protocol.address import Address
 from socks5.protocol.errors import LocalProtocolError, ReplyError
 from socks5.relay.relay import RESET_DELAYS
@@ -105,27 +104,6 @@ def test_stream_without_a_usable_address_is_a_bug(failures: Failures) -> None:
     assert len(failures.take(LocalProtocolError)) == 1
     assert client.received() == NO_AUTHENTICATION + refusal(1)
     assert not target.connected
-
-
-# ---------------------------------------------------------------- what is dialled
-
-
-def test_target_that_does_not_answer_gets_reply_6_in_time() -> None:
-    server = own_dialer()
-    client, _ = dialling(server, IPV6)
-    server.reactor.advance(19.99)
-    assert client.received() == NO_AUTHENTICATION
-    server.reactor.advance(0.01)
-    assert client.received() == refusal(6)
-    assert client.sees == "end"
-
-
-def test_outgoing_address_is_the_settings() -> None:
-    server = own_dialer(settings=Settings(outgoing=PerFamily("192.0.2.99", "2001:db8::99")))
-    for request in (CONNECT, IPV6):
-        dialling(server, request)
-    sources = [attempt.bind_address for attempt in server.reactor.connectors]
-    assert sources == [("192.0.2.99", 0), ("2001:db8::99", 0)]
 
 
 # ---------------------------------------------------------------- the rules

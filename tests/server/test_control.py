@@ -53,6 +53,8 @@ def test_a_connect_at_every_level(
 ) -> None:
     client = Connected(server, level, is_bare=is_bare, size=size)
     session = client.wire.session
+    for contract in (ISession, IStream, IHalfCloseableProtocol):
+        assert verifyObject(contract, session)
     client.send(b"at once, ")  # and behind the request, in tokens of their own
     target = server.dialer.succeed()
     assert client.bound == Address("192.0.2.10", 40001)
@@ -78,12 +80,6 @@ def test_a_connect_at_every_level(
     assert not client.wire.is_connected
     assert (session.protection, session.control) == (None, session)
     assert session.transport is client.wire.transport
-
-
-def test_the_session_keeps_its_contracts(server: Server) -> None:
-    session = server.client().session
-    for contract in (ISession, IStream, IHalfCloseableProtocol):
-        assert verifyObject(contract, session)
 
 
 def test_nothing_is_readable_on_the_way(server: Server) -> None:

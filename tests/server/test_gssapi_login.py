@@ -229,15 +229,6 @@ def test_a_token_cut_at_every_place(end: int, server: Server) -> None:
     assert server.counters.refused_logins == 0
 
 
-def test_a_context_that_never_completes(server: Server, acceptor: FakeAcceptor) -> None:
-    acceptor.legs = 1000
-    client = server.client(GREETING, TICKET, *[token(b"and more")] * MAX_TOKENS)
-    more = token(b"more")
-    assert client.received() == CHOSEN + more * MAX_TOKENS + ABORT
-    assert client.sees == "end"
-    assert server.counters.violations == 1
-
-
 @pytest.mark.parametrize("leaves", [False, True])
 @pytest.mark.parametrize("is_late", [False, True], ids=["hears", "does not hear"])
 def test_nobody_waits_for_a_verdict_without_end(
@@ -269,16 +260,6 @@ def test_a_client_that_leaves_between_two_tokens(acceptor: FakeAcceptor, server:
     assert not client.is_connected
 
 
-def test_endless_octets_while_a_token_is_judged(acceptor: FakeAcceptor) -> None:
-    acceptor.is_slow = True
-    server = server_of(acceptor, settings=Settings(max_optimistic=1000, ban_after=0))
-    client = server.client(GREETING, TICKET, bytes(5000), bytes(5000))
-    assert not client.transport.is_reading
-    assert client.session.pending_octets == 5000
-    acceptor.waiting.callback(None)
-    assert client.received().endswith(ABORT)
-
-
 def test_long_tokens_are_read_whole(acceptor: FakeAcceptor) -> None:
     """Although they are longer than what may wait for a verdict."""
     acceptor.is_slow = True
@@ -291,17 +272,6 @@ def test_long_tokens_are_read_whole(acceptor: FakeAcceptor) -> None:
     server.reactor.turn()
     assert [len(each) for each in acceptor.accepted[0].tokens] == [len(TICKET) - 4, 65535]
     assert client.session.pending_octets == 0
-
-
-@pytest.mark.parametrize("behind", [b"", TICKET])
-@pytest.mark.parametrize("data", [CONNECT, octets("00"), octets("01 03"), token(b"", 2)])
-def test_something_else_where_a_message_is_due(data: bytes, behind: bytes, server: Server) -> None:
-    if behind and data[:2] == b"\1\2":
-        data = b"\1\1"
-    client = server.client(GREETING, behind, data)
-    assert client.received().endswith(ABORT)
-    assert client.sees == "end"
-    assert server.counters.violations == 1
 
 
 def test_a_client_that_has_agreed_on_a_level_has_two_minutes_to_ask(server: Server) -> None:
@@ -364,15 +334,3 @@ def test_an_end_that_overtakes_the_level_is_one_behind_the_tokens(
     server.reactor.advance(0.1)
     assert target.value() == b"firstsecond"
     assert target.far_sees == "end"
-
-
-def test_a_first_message_that_is_replayed_leads_nowhere(server: Server) -> None:
-    """All that a client has sent, once more on another connection: without its key nothing is understood."""
-    client = server.client(GREETING, TICKET)
-    client.received()
-    other, initiator = established(server)
-    recorded = token(initiator.wrap(b"\1", False), 2)
-    client.send(recorded)
-    assert client.received() == ABORT
-    other.send(recorded)
-    assert other.received() != ABORT

@@ -132,16 +132,6 @@ def test_rules_and_commands_are_told_who_the_client_is(
     assert (session.client_host, session.near) == (near if is_unix else client, near)
 
 
-def test_client_behind_a_balancer_is_the_one_that_its_header_names() -> None:
-    server = Server(rules=Allow())
-    client = server.client(peer=address("127.0.0.1", 40000))  # the balancer connects
-    client.transport._peer = CLIENT  # its header has come
-    client.send(GREETING, CONNECT)
-    assert server.dialer.askers[-1].client == CLIENT.host
-    client.end()
-    assert [record.client for record in server.records] == ["198.51.100.7:51234"]
-
-
 def test_rules_may_refuse_a_name_before_it_is_resolved() -> None:
     rules = Allow(lambda access, _: access.target.host != b"example.org")
     server = Server(rules=rules)
@@ -299,17 +289,6 @@ def test_who_leaves_before_a_request_has_asked_nothing_and_before_a_greeting_is_
     expected = [(None, reason)] if is_session else []
     assert [(record.command, record.reason) for record in server.records] == expected
     assert (list(server.factory.sessions), len(server.factory.deadlines)) == ([], 0)
-
-
-@LEAVING
-def test_client_that_leaves_cancels_its_check(leave: Any, reason: str) -> None:
-    logins = Logins()
-    server = Server(authenticator=logins)
-    client = server.client(PASSWORD_GREETING, LOGIN)
-    leave(client)
-    assert logins.cancelled == 1
-    assert [record.reason for record in server.records] == [reason]
-    assert not client.is_connected
 
 
 @pytest.mark.parametrize(

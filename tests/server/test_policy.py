@@ -156,13 +156,6 @@ def test_a_connect_is_judged_by_the_address_it_has(server: Server) -> None:
     assert [address for _, address in asked.asked] == [None, "192.0.2.80"]
 
 
-def test_a_dial_under_way_is_judged_again_when_it_wins(server: Server) -> None:
-    client = server.client(GREETING, CONNECT)
-    assert replace(server, rules=Allow(lambda _, address: address is None)) == [0]
-    server.dialer.succeed()
-    assert client.received() == NO_AUTHENTICATION + refusal(2)
-
-
 def test_a_bind_that_waits_judges_its_peers_by_the_new_rules(server: Server) -> None:
     client = server.client(GREETING, BIND + TARGET)
     assert replace(server, rules=Allow(lambda _, address: address is None)) == [0]

@@ -193,19 +193,6 @@ def test_a_relay_whose_reader_stalls_is_ended_in_time(server: Server, stalled: s
     assert list(server.factory.sessions) == []
 
 
-def test_a_relay_whose_readers_read_ends_in_order(server: Server) -> None:
-    client = server.client(GREETING, CONNECT)
-    target = server.dialer.succeed()
-    client.received()
-    target.deliver(b"last words")
-    server.factory.sessions.find(number=1)[0].close(Reason.KICKED, within=3)
-    assert client.received() == b"last words"
-    assert (client.sees, target.far_sees) == ("end", "end")
-    assert [(each.reason, each.bytes_down) for each in server.records] == [
-        ("ended by the operator", 10)
-    ]
-
-
 def test_a_session_may_be_ended_again_with_less_time() -> None:
     server = Server(Settings(close_timeout=60))
     client = server.client(GREETING, CONNECT)
