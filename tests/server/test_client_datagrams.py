@@ -99,18 +99,6 @@ ANNOUNCED, IP_PORT = Settings(udp_pin=UDPPin.ANNOUNCED), Settings(udp_pin=UDPPin
 NOBODY = ("0.0.0.0", 0)
 
 
-@pytest.mark.parametrize("sender", [STRANGER, ("203.0.113.1", 5000)])
-def test_other_hosts_are_dropped_and_redirect_no_answers(sender: Peer) -> None:
-    association = Association()
-    association.ask()
-    association.ask(OTHER, sender=sender)
-    association.answer()
-    assert association.reached == [TARGET]
-    assert association.received == [(b"pong", TARGET, FROM)]
-    assert association.dropped == {"stranger": 1}
-    assert association.is_alive
-
-
 @pytest.mark.parametrize(
     ("settings", "announced", "senders", "let_in"),
     [
@@ -142,13 +130,22 @@ def test_the_pin_lets_in(
 
 
 @pytest.mark.parametrize("settings", [Settings(), IP_PORT])
-def test_garbage_pins_nobody_and_redirects_no_answers(settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("datagram", "sender"),
+    [(to(OTHER), STRANGER), (to(OTHER), ("203.0.113.1", 5000)), (b"garbage", MOVED)],
+)
+def test_strangers_and_garbage_pin_nobody_and_redirect_no_answers(
+    settings: Settings, datagram: bytes, sender: Peer
+) -> None:
     association = Association(settings)
-    association.near.receive(b"garbage", MOVED)
+    association.near.receive(datagram, sender)
     association.ask()
-    association.near.receive(b"garbage", MOVED)
+    association.near.receive(datagram, sender)
     association.answer()
+    assert association.reached == [TARGET]
     assert association.received == [(b"pong", TARGET, FROM)]
+    assert sum(association.dropped.values()) == 2
+    assert association.is_alive
 
 
 @pytest.mark.parametrize(

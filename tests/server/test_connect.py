@@ -192,20 +192,6 @@ def test_client_that_leaves_cancels_the_dial_or_the_lookup(
     assert (record.reply, record.bytes_up, record.bytes_down, record.dropped) == (None, 0, 0, 0)
 
 
-def test_client_that_has_sent_octets_and_its_end_gets_its_answer() -> None:
-    server = Server()
-    client = server.client(GREETING, CONNECT, b"?")
-    client.end()
-    target = server.dialer.succeed()
-    assert client.received() == NO_AUTHENTICATION + CONNECTED
-    assert (target.value(), target.far_sees) == (b"?", "end")
-    target.deliver(b"an answer")
-    target.deliver_end()
-    assert client.received() == b"an answer"
-    assert client.sees == "end"
-    assert [(record.bytes_up, record.bytes_down) for record in server.records] == [(1, 9)]
-
-
 # ---------------------------------------------------------------- the relay
 
 

@@ -81,18 +81,6 @@ def test_a_login_that_is_not_accepted_is_refused_recorded_and_counted(
     assert failures.take(CheckFailed) == ([left_out] if logged else [])
 
 
-@pytest.mark.parametrize(
-    "login", [octets("01 00 00"), octets("01 01 75 00"), octets("01 00 01 70")]
-)
-def test_empty_login_is_asked_like_any_other(login: bytes) -> None:
-    logins = Logins()
-    server = Server(authenticator=logins)
-    client = server.client(PASSWORD_GREETING, login)
-    assert len(logins.asked) == 1
-    logins.refuse()
-    assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
-
-
 def test_no_verdict_is_taken_after_the_end() -> None:
     class Late(Logins):
         def _cancel(self, verdict: Deferred[Any]) -> None:

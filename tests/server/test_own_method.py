@@ -48,18 +48,13 @@ def test_a_client_with_a_token_gets_everything_encrypted(names: dict[str, Any]) 
     assert (record.user, record.reply) == ("alice", 0)
 
 
-def test_a_client_without_one_is_turned_down(names: dict[str, Any]) -> None:
+def test_a_client_without_one_or_without_encryption_is_turned_down(names: dict[str, Any]) -> None:
     server = Server(methods=[names["Tokens"]()])
     client = server.client(GREETING, bytes(32))
     assert client.received() == octets("05 80 01")
-    [record] = server.records
+    plain = server.client(GREETING, hashlib.sha256(TOKEN).digest() + CONNECT)
+    assert plain.received().endswith(octets("01 ff"))
+    [record, of_plain] = server.records
     assert (record.user, record.reason) == (None, "AuthenticationFailed: token not accepted")
-
-
-def test_what_is_not_encrypted_is_the_end(names: dict[str, Any]) -> None:
-    server = Server(methods=[names["Tokens"]()])
-    client = server.client(GREETING, hashlib.sha256(TOKEN).digest() + CONNECT)
-    [record] = server.records
-    assert record.reason.startswith("RemoteProtocolError: ")
-    assert (record.target, record.reply) == (None, None)
-    assert client.received().endswith(octets("01 ff"))
+    assert of_plain.reason.startswith("RemoteProtocolError: ")
+    assert (of_plain.target, of_plain.reply) == (None, None)

@@ -133,12 +133,15 @@ def test_an_empty_password_is_no_login_where_none_is_required(sent: bytes) -> No
 
 
 @pytest.mark.parametrize("methods", [None, (PASSWORD,)])
-def test_an_empty_password_is_a_login_where_one_is_required(methods: Any) -> None:
+@pytest.mark.parametrize("sent", [JAVA, EMPTY, octets("01 00 01 70")])
+def test_an_empty_password_or_name_is_a_login_where_one_is_required(
+    sent: bytes, methods: Any
+) -> None:
     logins = Logins()
     door = Door(Server(authenticator=logins), ListenerPolicy(methods=methods))
-    client = door.client(BOTH_GREETING, JAVA)
+    client = door.client(BOTH_GREETING, sent)
     [(credentials, _)] = logins.asked
-    assert (credentials.username, credentials.password) == (b"root", b"")
+    assert (credentials.username, credentials.password) in [(b"root", b""), (b"", b""), (b"", b"p")]
     logins.refuse()
     assert client.received() == PASSWORD_CHOSEN + LOGIN_WRONG
 

@@ -106,15 +106,6 @@ def test_client_that_leaves_stops_its_command(leave: Any, reason: str, kind: Any
     assert (list(server.factory.sessions), len(server.factory.deadlines)) == ([], 0)
 
 
-def test_command_may_go_on_behind_the_clients_end() -> None:
-    _, client, command = commanded()
-    command.goes_on = True
-    client.end()
-    assert client.is_connected
-    assert command.stopped == []
-    assert command.session.has_client_ended
-
-
 # ---------------------------------------------------------------- failure, and the close after it
 
 

@@ -126,47 +126,44 @@ def test_what_has_no_address_needs_no_verdict(begin: Any, monkeypatch: Any) -> N
     assert begun.command.rejudge() is True
 
 
-def test_a_bug_in_the_new_rules_is_this_session_s(failures: Failures) -> None:
-    begun = Dialled()
-    begun.command.rejudge()
-    begun.server.factory.in_force.rules.given.judge = lambda *_: 1 / 0
-    far = begun.come()
-    assert begun.answered() == 1
-    assert not far.connected
-    assert failures.take(ZeroDivisionError) == ["division by zero"]
-
-
-def test_so_is_one_of_joining_them(monkeypatch: Any, failures: Failures) -> None:
+@pytest.mark.parametrize("is_of_rules", [True, False])
+def test_a_bug_in_the_new_rules_or_in_joining_is_this_session_s(
+    is_of_rules: bool, monkeypatch: pytest.MonkeyPatch, failures: Failures
+) -> None:
     begun = Dialled()
     begun.command.rejudge()
     begun.verdict = waiting = Deferred()
+    if is_of_rules:
+        begun.server.factory.in_force.rules.given.judge = lambda *_: 1 / 0
+    else:
+        monkeypatch.setattr("socks5.server.stream_command.join", lambda *_: 1 / 0)
     far = begun.come()
-    monkeypatch.setattr("socks5.server.stream_command.join", lambda *_: 1 / 0)
     waiting.callback(ALLOWED)
     assert begun.answered() == 1
     assert not far.connected
     assert failures.take(ZeroDivisionError) == ["division by zero"]
 
 
-def test_a_client_that_leaves_waits_for_no_verdict() -> None:
+@pytest.mark.parametrize(
+    ("is_client", "code", "reason"),
+    [
+        (True, None, "reset by client"),
+        (False, 2, "NotAllowed: the rules were replaced, and forbid it"),
+    ],
+)
+def test_a_client_that_leaves_or_a_stream_that_is_lost_waits_for_no_verdict(
+    is_client: bool, code: int | None, reason: str
+) -> None:
     begun = Dialled()
     begun.command.rejudge()
     begun.verdict = waiting = Deferred()
     far = begun.come()
-    begun.client.reset()
+    begun.client.reset() if is_client else far.deliver_reset()
     begun.server.reactor.turn()
     assert waiting.called
     assert not far.connected
-    assert [record.reason for record in begun.server.records] == ["reset by client"]
-
-
-def test_so_does_a_stream_that_is_lost() -> None:
-    begun = Dialled()
-    begun.command.rejudge()
-    begun.verdict = waiting = Deferred()
-    begun.come().deliver_reset()
-    assert waiting.called
-    assert begun.answered() == 2
+    assert begun.answered() == code
+    assert [record.reason for record in begun.server.records] == [reason]
 
 
 # ---------------------------------------------------------------- an end from outside
