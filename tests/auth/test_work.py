@@ -226,7 +226,9 @@ class Memory:
         asked = len(self.slow.waits)
         login = self.log_in(name, password)
         if len(self.slow.waits) == asked:
-            return told(login) == [name]
+            known = self.checker.recall(Login(name, password, OTHER))
+            return told(login) == [name] == [known]
+        assert self.checker.recall(Login(name, password, OTHER)) is None
         told(login)
         login.cancel()
         return False

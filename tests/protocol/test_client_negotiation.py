@@ -12,7 +12,6 @@ from socks5.protocol.client_negotiation import ClientNegotiation, ReplyReceived
 from socks5.protocol.errors import (
     AuthenticationFailed,
     ConnectionRefused,
-    GeneralFailure,
     LocalProtocolError,
     NoAcceptableMethod,
     RemoteProtocolError,
@@ -20,7 +19,7 @@ from socks5.protocol.errors import (
 )
 from socks5.protocol.gssapi import MAX_TOKEN, MAX_TOKENS
 from socks5.protocol.messages import Credentials, Reply, Request
-from socks5.protocol.stages import CLIENT_NEXT, ProtectionReceived, Rejected, Stage, TokenReceived
+from socks5.protocol.stages import CLIENT_NEXT, ProtectionReceived, Stage, TokenReceived
 from tests.support import negotiations as said
 from tests.support.negotiations import (
     ASK,
@@ -108,11 +107,10 @@ FAILED, WRONG, NONE = [AuthenticationFailed], [RemoteProtocolError], [NoAcceptab
 # fmt: off
 FLOWS = {
     "nothing at all": Flow("", [], GREETED, METHOD),
-    "nothing at all, with a password to offer": Flow("", [], OFFERED, METHOD, user=USER),
     "octets glued behind the reply": Flow(f"05 00 {OK} {HELLO}", [got(BOUND)], ASKED, RELAY, b"hello"),
     "what looks like a reply there": Flow(f"05 00 {OK} 05 01 00 03", [got(BOUND)], ASKED, RELAY, b"\5\1\0\3"),
     "the end after the reply is the relay's": Flow(f"05 00 {OK}", [got(BOUND)], ASKED, RELAY, ends=True),
-    "a name there": Flow(f"05 00 05 00 00 {said.NAMED_OCTETS} {HELLO}", [got(said.NAMED)], ASKED, RELAY, b"hello"),
+    "a name in it": Flow(f"05 00 05 00 00 {said.NAMED_OCTETS}", [got(said.NAMED)], ASKED, RELAY),
 
     "a password": Flow(f"05 02 01 00 {OK}", [got(BOUND)], f"{LOGGED_IN} {ASK}", RELAY, user=USER),
     "its status with VER 5": Flow(f"05 02 05 00 {OK}", [got(BOUND)], f"{LOGGED_IN} {ASK}", RELAY, user=USER),
@@ -158,7 +156,6 @@ FLOWS = {
         f"{WITH_CONTEXT} {TOKEN} {LEVEL}", has=True, ends=True, answered=2,
     ),
 
-    "no acceptable method": Flow("05 ff", NONE, GREETED),
     "no acceptable method, the rest glued": Flow(f"05 ff {OK}", NONE, GREETED),
     "a password wanted and not offered": Flow("05 02 01 00", WRONG, GREETED),
     "GSSAPI was not offered": Flow("05 01", WRONG, OFFERED, user=USER),
@@ -168,21 +165,20 @@ FLOWS = {
     "refused": Flow(f"05 00 {refused(5)} {HELLO}", [ConnectionRefused]),
     "refused, with zeros behind REP": Flow("05 00 05 05 00 00 00000000 0000", [ConnectionRefused]),
     "refused, with a zero in a name": Flow("05 00 05 05 00 03 02 6100 0000", [ConnectionRefused]),
-    "refused shortly, VER and REP": Flow("05 00 05 05", [ConnectionRefused], ends=True),
-    "refused shortly, with RSV": Flow("05 00 05 05 00", [ConnectionRefused], ends=True),
-    "refused shortly, one octet missing": Flow("05 00 05 05 00 01 00000000 00", [ConnectionRefused], ends=True),
+    **{
+        f"refused shortly, {reply}": Flow(f"05 00 {reply}", [ConnectionRefused], ends=True)
+        for reply in ("05 05", "05 05 00", "05 05 00 01 00000000 00")
+    },
     "refused shortly, unassigned": Flow("05 00 05 ff", [ReplyError], ends=True),
     "a short reply without an end is not whole": Flow("05 00 05 05", [], stage=Stage.COMMAND),
     "success cut short": Flow("05 00 05 00 00 01 00000000 00", WRONG, ends=True),
     "the end behind VER": Flow("05 00 05", WRONG, ends=True),
     "the end instead of a reply": Flow("05 00", WRONG, ends=True),
-    "the end instead of a method": Flow("", WRONG, GREETED, ends=True),
     "the end in the middle of a method": Flow("05", WRONG, GREETED, ends=True),
     "the end instead of a status": Flow("05 02 01", WRONG, LOGGED_IN, user=USER, ends=True),
     "the end after a refusal": Flow("05 ff", NONE, GREETED, ends=True),
 
     "BIND": Flow(f"05 00 {OK} {said.CAME} {HELLO}", [got(BOUND), got(said.PEER)], BIND_ASKED, RELAY, b"hello", 2),
-    "BIND refused": Flow(f"05 00 {refused(1)}", [GeneralFailure], BIND_ASKED, command=2),
     "nobody came": Flow(f"05 00 {OK} {refused(5)}", [got(BOUND), ConnectionRefused], BIND_ASKED, command=2),
     "nobody came, said shortly": Flow(
         f"05 00 {OK} 05 05", [got(BOUND), ConnectionRefused], BIND_ASKED, command=2, ends=True,
@@ -207,31 +203,24 @@ def test_the_flows_walk_every_way_of_the_table() -> None:
     assert set().union(*steps) == said.edges(CLIENT_NEXT)
 
 
-@pytest.mark.parametrize("code", [*range(1, 10), 255])
-def test_a_refusal_has_its_code(code: int) -> None:
-    [event] = client_at(Stage.COMMAND).receive(octets(refused(code)))
-    assert isinstance(event, Rejected)
-    assert isinstance(event.error, ReplyError)
-    assert event.error.code == code
-
-
 @pytest.mark.parametrize(
-    ("address", "credentials"),
+    "request_of",
     [
         (Address("192.0.2.1", 65536), None),
         (Address(b"a" * 256, 80), None),
         (Address(b"", 80), None),
-        (TARGET, Credentials(b"u" * 256, b"p")),
-        (TARGET, Credentials(b"u", b"p" * 256)),
-        (TARGET, Credentials(b"", b"p")),
-        (TARGET, Credentials(b"u", b"")),
+        *(
+            (TARGET, Credentials(b"u" * user, b"p" * password))
+            for user, password in ((256, 1), (1, 256), (0, 1), (1, 0))
+        ),
     ],
-    ids=["port", "long name", "no name", "long user", "long password", "no user", "no password"],
+    ids=str,
 )
 def test_a_client_that_could_not_send_is_not_made(
-    address: Address, credentials: Credentials | None
+    request_of: tuple[Address, Credentials | None],
 ) -> None:
     """The mistake shows before a connection is wasted on it."""
+    address, credentials = request_of
     with pytest.raises(LocalProtocolError):
         ClientNegotiation(Request(1, address), credentials)
 
@@ -304,14 +293,8 @@ def test_the_servers_end_at_every_stage(stage: Stage) -> None:
 
 def test_octets_behind_the_last_message_are_kept_once() -> None:
     said.check_trailing(client_at(RELAY))
-
-
-def test_after_the_end_octets_lead_to_nothing_and_are_not_kept() -> None:
-    said.check_closed(client_at(OVER))
-
-
-def test_octets_that_wait_are_not_copied_for_each_that_comes() -> None:
     said.check_copies(client_at(RELAY))
+    said.check_closed(client_at(OVER))
 
 
 def test_a_long_message_is_looked_at_when_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,18 +314,8 @@ from_servers = st.tuples(
         [b"", b"", octets("05 00"), octets("05 02 01 00"), octets(f"05 01 {DONE} {LEVEL}")]
     ),
     said.conversations(
-        "05 00",
-        "05 02",
-        "01 00",
-        DONE,
-        LEVEL,
-        "01 ff",
-        "05 ff",
-        OK,
-        f"05 00 00 {said.NAMED_OCTETS}",
-        said.CAME,
-        refused(5),
-        "05 ff 00 07",
+        *("05 00", "05 02", "01 00", DONE, LEVEL, "01 ff", "05 ff", OK, said.CAME, refused(5)),
+        *(f"05 00 00 {said.NAMED_OCTETS}", "05 ff 00 07"),
     ),
 ).map(b"".join)
 
@@ -364,12 +337,7 @@ from_servers = st.tuples(
 def test_cuts_never_change_what_a_client_does(data: bytes, cuts: list[int], how: Flow) -> None:
     """And whatever comes, nothing is raised."""
     whole, other, slow = (
-        use(how.machine(), pieces, how.ends)
-        for pieces in (
-            [data],
-            said.pieces_of(data, cuts),
-            said.octet_by_octet(data),
-        )
+        use(how.machine(), pieces, how.ends) for pieces, _ in said.three_ways(data, cuts, False)
     )
     assert whole == other == slow
     assert whole.details == other.details == slow.details

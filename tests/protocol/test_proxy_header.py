@@ -1,7 +1,6 @@
 """PROXY headers as octets: every kind, cut and glued everywhere, and what is none."""
 
 import struct
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from socks5.protocol.address import Address
 from socks5.protocol.errors import RemoteProtocolError
-from socks5.protocol.networks import packed
 from socks5.protocol.proxy_header import MAX_LENGTH, SIGNATURE, Header, decode
 
 CLIENT4, SERVER4 = Address("198.51.100.7", 51234), Address("203.0.113.1", 1080)
@@ -122,30 +120,6 @@ def test_what_is_no_header_is_an_error(octets: bytes) -> None:
     assert "PROXY header" in str(raised.value)
     with pytest.raises(RemoteProtocolError):
         decode(octets + b"more")
-
-
-PORTS = st.integers(0, 0xFFFF)
-
-
-PAIRS = st.one_of(*(st.tuples(*[st.ip_addresses(v=version)] * 2) for version in (4, 6)))
-
-
-@given(PAIRS, PORTS, PORTS, st.binary(max_size=300))
-def test_every_header_is_read(
-    addresses: tuple[Any, Any], port: int, to_port: int, tlvs: bytes
-) -> None:
-    source, to = addresses
-    octets = line(f"TCP{source.version} {source} {to} {port} {to_port}")
-    found = decode(octets + tlvs)
-    assert found is not None
-    header, used = found
-    assert used == len(octets)
-    assert header.source is not None
-    assert packed(str(header.source.host)) == packed(str(source))
-    assert header.source.port == port
-    block = source.packed + to.packed + struct.pack(">HH", port, to_port) + tlvs
-    octets = version_2(1, 0x11 if source.version == 4 else 0x21, block)
-    assert decode(octets + b"\5") == (header, len(octets))
 
 
 @given(

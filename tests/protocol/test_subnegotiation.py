@@ -68,38 +68,25 @@ def agree(machine: Any) -> None:
 
 LOGINS = [
     Login(
-        2,
-        PasswordSubnegotiation,
-        [said.USER_OCTETS],
-        [PasswordSubnegotiation.accept],
-        ["01 00"],
-        "01 01",
-        PASSWORD_NEXT,
-        ["05 01 00", "01 00 00"],
+        *(2, PasswordSubnegotiation, [said.USER_OCTETS], [PasswordSubnegotiation.accept]),
+        *(["01 00"], "01 01", PASSWORD_NEXT, ["05 01 00", "01 00 00"]),
     ),
     Login(
-        3,
-        partial(CHAPSubnegotiation, said.CHALLENGE),
-        [f"{said.OFFER} {said.RESPONSE}"],
+        *(3, partial(CHAPSubnegotiation, said.CHALLENGE), [f"{said.OFFER} {said.RESPONSE}"]),
         [CHAPSubnegotiation.accept],
         [f"{said.OUR_CHALLENGE} 01 01 00 01 00"],
-        "01 01 00 01 01",
-        CHAP_NEXT,
+        *("01 01 00 01 01", CHAP_NEXT),
         ["05 01 00", "01 00", f"{said.OFFER} 01 00", said.OFFER],
     ),
     Login(
-        1,
-        GSSAPISubnegotiation,
-        [said.TOKEN, said.TOKEN, said.LEVEL],
+        *(1, GSSAPISubnegotiation, [said.TOKEN, said.TOKEN, said.LEVEL]),
         [
             lambda machine: machine.continue_context(b"more"),
             lambda machine: machine.complete_context(b"done"),
             agree,
         ],
         ["01 01 0004 6d6f7265", said.DONE, said.AGREED],
-        "01 ff",
-        GSSAPI_NEXT,
-        ["05 01 00", "01 ff"],
+        *("01 ff", GSSAPI_NEXT, ["05 01 00", "01 ff"]),
     ),
 ]
 
@@ -150,30 +137,23 @@ def test_a_verdict_counts_when_it_is_awaited(login: Login) -> None:
 
 
 @every_login
-@pytest.mark.parametrize("verdict", ["accept", "reject"])
-def test_no_verdict_follows_another(login: Login, verdict: str) -> None:
-    machine = login.begun(len(login.messages))
-    with pytest.raises(LocalProtocolError):
-        getattr(machine, verdict)()
-    assert (machine.stage, machine.take_output()) == (Stage.LOGGED_IN, b"")
-
-
-@every_login
 def test_octets_behind_it_are_given_once_and_not_before(login: Login) -> None:
+    """Those that wait are not copied for each that comes; and no verdict follows another."""
     machine = login.begun(len(login.messages) - 1)
     machine.receive(octets(login.messages[-1]))
     with pytest.raises(LocalProtocolError, match="behind the last message"):
         machine.take_trailing()
     login.answers[-1](machine)
-    said.check_trailing(machine)
-
-
-@every_login
-def test_octets_that_wait_are_not_copied_for_each_that_comes(login: Login) -> None:
-    machine = login.begun(0)
-    machine.receive(octets(login.messages[0]))
     machine.take_output()
-    said.check_copies(machine)
+    for verdict in (machine.accept, machine.reject):
+        with pytest.raises(LocalProtocolError):
+            verdict()
+    assert (machine.stage, machine.take_output()) == (Stage.LOGGED_IN, b"")
+    said.check_trailing(machine)
+    waiting = login.begun(0)
+    waiting.receive(octets(login.messages[0]))
+    waiting.take_output()
+    said.check_copies(waiting)
 
 
 @every_login
