@@ -11,10 +11,8 @@ from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import running, succeed
 from tests.interop.programs import require_program
-from tests.interop.proxy import has_ipv6
 from tests.interop.ruled import ANYWHERE
-from tests.interop.servers import SECONDS, Echo, Web, fetch, text
-from tests.support.certificates import self_signed, strict_client
+from tests.interop.servers import Echo, Web, text
 
 CLIENT = "127.0.0.2"
 VERSIONS = [
@@ -77,26 +75,3 @@ def test_clients_are_known_by_their_own_addresses(
         association.send(*echo.server_address, b"hello")
         assert association.receive() == (echo.server_address, b"hello")
     assert proxy.sessions(2)[1].bytes_up == 5  # for health checks are no sessions
-
-
-def test_the_header_stands_before_tls(
-    start_proxy: StartProxy, start_balancer: StartBalancer, web: Web, tmp_path: Path
-) -> None:
-    """HAProxy passes TLS on as it is; curl speaks no SOCKS over TLS, so the client is Python's."""
-    pem = self_signed(tmp_path)
-    options = ["--listen", f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"]
-    options += [*FROM_BALANCER, "--open"]
-    options += ["--listen", "tcp6:0:interface=\\:\\:1"] if has_ipv6() else []
-    proxy = start_proxy(*options, command=ANYWHERE)
-    balancer = start_balancer(proxy.url, "send-proxy-v2")
-    plain = socket.create_connection(balancer, SECONDS, (CLIENT, 0))
-    with strict_client(pem).wrap_socket(plain, server_hostname="localhost") as client:
-        host, port = web.server_address[:2]
-        target = socket.inet_aton(str(host)) + port.to_bytes(2, "big")
-        client.sendall(b"\5\1\0\5\1\0\1" + target)
-        reply = b""
-        while len(reply) < 12:
-            reply += client.recv(12 - len(reply))
-        assert reply[:4] == b"\5\0\5\0"
-        assert fetch(client) == b"a page"
-    assert proxy.session().client.startswith(f"{CLIENT}:")

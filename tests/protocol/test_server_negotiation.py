@@ -3,7 +3,7 @@ sub-negotiation in its place.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -307,40 +307,34 @@ def test_octets_that_nobody_awaits_gather_and_are_kept_once() -> None:
 
 # ---------------------------------------------------------------- properties
 
-from_clients = st.tuples(
-    st.sampled_from(
-        [b"", octets("05 01 00"), octets("05 02 00 02"), octets(f"05 01 01 {said.TOKEN}")]
-    ),
-    said.conversations(
-        *("05 01 00", "05 02 00 02", USER_OCTETS, said.TOKEN, said.LEVEL, "01 ff", ASK),
-        *(f"05 02 00 {said.NAMED_OCTETS}", f"05 03 00 {said.PEER_OCTETS}"),
-        *("05 01 00 03 01 00 0050", "05 01 00 05"),
-    ),
-).map(b"".join)
-some_methods = st.sampled_from([NO_AUTHENTICATION, NONE_OR_PASSWORD, ALL, {**GSSAPI, **PASSWORD}])
-some_replies = st.lists(st.sampled_from([(0, BOUND), (0, PEER), (5, BOUND)]), max_size=2)
+from_clients = said.conversations(
+    *("05 01 00", "05 02 00 02", f"05 01 01 {said.TOKEN}", USER_OCTETS, said.TOKEN, said.LEVEL),
+    *("01 ff", ASK, f"05 02 00 {said.NAMED_OCTETS}", f"05 03 00 {said.PEER_OCTETS}"),
+    *("05 01 00 03 01 00 0050", "05 01 00 05", f"05 01 02 {USER_OCTETS}"),
+)
 
 
 @given(
     from_clients,
     said.cut_positions,
-    some_methods,
-    st.builds(Caller, st.booleans(), some_replies),
+    st.sampled_from([*FLOWS.values()]),
+    st.booleans(),
     st.booleans(),
 )
 @settings(max_examples=400)
 def test_cuts_never_change_what_a_server_does(
-    data: bytes, cuts: list[int], methods: Methods, caller: Caller, is_late: bool
+    data: bytes, cuts: list[int], how: Flow, accepted: bool, is_late: bool
 ) -> None:
     """Nor does the moment of the answers; and whatever comes, nothing is raised. Where a password or a context is
     required and not accepted, no request is ever understood.
     """
+    caller = replace(how.caller, accepted=accepted)
     whole, other, slow = (
-        said.converse(ServerNegotiation(methods), pieces, caller, late)
+        said.converse(ServerNegotiation(how.methods), pieces, caller, late)
         for pieces, late in said.three_ways(data, cuts, is_late)
     )
     assert whole == other == slow
     assert whole.details == other.details == slow.details
-    if not caller.accepted and 0 not in methods:
+    if not accepted and 0 not in how.methods:
         assert not any(isinstance(event, CommandRequested) for event in whole.events)
         assert whole.stage in (Stage.GREETING, WITHIN, OVER)
