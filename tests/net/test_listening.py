@@ -7,22 +7,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import (
-    SSL4ClientEndpoint,
-    TCP4ClientEndpoint,
-    UNIXClientEndpoint,
-    connectProtocol,
-)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import Certificate, optionsForClientTLS
-from twisted.internet.task import deferLater
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5 import TCP, UNIX, Capacity, Listen, ListenerPolicy, Networks, ServerFactory
+from socks5 import TCP, Listen, ListenerPolicy, Networks, ServerFactory
 from socks5 import listen as listen_for
 from socks5.net.haproxy import HeaderFactory
 from socks5.net.listening import listen_from, listen_with
@@ -30,7 +20,6 @@ from socks5.net.openers import IPortOpener
 from socks5.net.places import Inherited
 from socks5.net.tls import TLSFactory
 from tests.support.certificates import self_signed
-from tests.support.sessions import GREETING, NO_AUTHENTICATION
 
 BALANCERS = ListenerPolicy(proxies=Networks.parse("127.0.0.1"))
 OFFICE = ListenerPolicy(clients=Networks.parse("192.0.2.0/24"))
@@ -133,72 +122,31 @@ async def test_the_factory_knows_of_a_port_as_long_as_it_is_open() -> None:
     port.stopListening()  # twice is harmless
 
 
-class Hearer(Protocol):
-    """A client that greets."""
-
-    def __init__(self, greeting: bytes) -> None:
-        self.heard: Deferred[bytes] = Deferred()
-        self.gone: Deferred[None] = Deferred()
-        self._greeting = greeting
-
-    def connectionMade(self) -> None:
-        self.transport.write(self._greeting)
-
-    def dataReceived(self, data: bytes) -> None:
-        self.heard.callback(data)
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.gone.callback(None)
-
-
-HEADER = b"PROXY TCP4 192.0.2.7 192.0.2.1 5000 1080\r\n"
+KINDS = {
+    "tls": "tls:0:interface=127.0.0.1:cert={pem}",
+    "ssl": "ssl:0:privateKey={pem}:interface=127.0.0.1",
+    "haproxy": "haproxy:tcp:0:interface=127.0.0.1",
+    "unix": "unix:{path}",
+}
 
 
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted does
-@pytest.mark.parametrize(
-    ("kind", "policy"),
-    [
-        *(
-            (kind, ListenerPolicy())
-            for kind in ["tcp", "inherited", "unix", "tls", "ssl", "haproxy"]
-        ),
-        *((kind, BALANCERS) for kind in ["tcp", "inherited", "unix"]),
-    ],
-)
+@pytest.mark.parametrize("policy", [ListenerPolicy(), BALANCERS])
+@pytest.mark.parametrize("kind", [*KINDS, "inherited"])
 @pytest_twisted.ensureDeferred
-async def test_every_kind_waits_without_room_and_serves_with_it(
+async def test_a_port_of_every_kind_keeps_the_session_limit(
     kind: str, policy: ListenerPolicy, tmp_path: Path
 ) -> None:
-    pem, path = self_signed(tmp_path), str(tmp_path / "socket")
-    factory: Any = ServerFactory(reactor, capacity=Capacity(max_sessions=1))
-    factory.limit.enter()
+    factory: Any = ServerFactory(reactor)
+    pem, path = self_signed(tmp_path), tmp_path / "socket"
     with socket.create_server(("127.0.0.1", 0)) as inherited:
-        at = {
-            "tcp": Listen(TCP(0, "127.0.0.1"), policy=policy),
-            "inherited": Listen(Inherited("of us", inherited.fileno()), policy=policy),
-            "unix": Listen(UNIX(path), policy=policy),
-            "tls": f"tls:0:interface=127.0.0.1:cert={pem}",
-            "ssl": f"ssl:0:privateKey={pem}:interface=127.0.0.1",
-            "haproxy": "haproxy:tcp:0:interface=127.0.0.1",
-        }[kind]
+        at = (
+            Listen(Inherited("of us", inherited.fileno()), policy=policy)
+            if kind == "inherited"
+            else listen_from(KINDS[kind].format(pem=pem, path=path), policy)
+        )
         port = await listen_for(reactor, at, factory)
-    trusting = optionsForClientTLS("localhost", trustRoot=Certificate.loadPEM(pem.read_bytes()))
-    host = port.getHost()
-    target = (
-        UNIXClientEndpoint(reactor, path)
-        if kind == "unix"
-        else SSL4ClientEndpoint(reactor, "127.0.0.1", host.port, trusting)
-        if kind in ("tls", "ssl")
-        else TCP4ClientEndpoint(reactor, "127.0.0.1", host.port)
-    )
-    header = HEADER if kind == "haproxy" or policy.proxies else b""
-    client = await connectProtocol(target, Hearer(header + GREETING))
-    for _ in range(5):
-        await deferLater(reactor, 0)
-    assert not client.heard.called
-    factory.limit.leave()
-    assert await client.heard.addTimeout(10, reactor) == NO_AUTHENTICATION
-    client.transport.loseConnection()
-    await client.gone
+    [listening] = factory.limit.listeners
+    assert (listening.getHost(), listening.reactor) == (port.getHost(), reactor)
     await port.stopListening()
-    await factory.close_sessions("the test is over", 1)
+    assert factory.limit.listeners == set()

@@ -23,7 +23,7 @@ from zope.interface.verify import verifyObject
 
 from socks5.access import ALLOWED, DENIED, Verdict
 from socks5.interfaces import IDialer
-from socks5.outbound import direct, race
+from socks5.outbound import race
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.failures import reply_for
 from socks5.protocol.address import Address
@@ -173,12 +173,6 @@ def test_addresses_are_judged_one_after_the_other_where_that_takes_a_while() -> 
     assert world.dialled == IPV4[1:2]
 
 
-def test_so_many_are_tried_and_no_more_are_asked_for() -> None:
-    world = World(MANY)
-    world.dial(allowed=lambda _: succeed(ALLOWED))
-    assert len(world.asked) == direct.MOST_ATTEMPTS
-
-
 # ---------------------------------------------------------------- names whose addresses do not work
 
 
@@ -273,11 +267,14 @@ def test_so_many_addresses_of_a_name_are_tried_and_no_more() -> None:
     world.assert_nothing_is_left()
 
 
-def test_so_many_addresses_of_a_name_are_asked_for_and_no_more() -> None:
+@pytest.mark.parametrize(("verdict", "count"), [(DENIED, 64), (ALLOWED, 16)])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_so_many_addresses_of_a_name_are_asked_for_and_no_more(
+    verdict: Verdict, count: int, is_late: bool
+) -> None:
     world = World([f"2001:db8::{number:x}" for number in range(1, 3000)])
-    world.dial(allowed=lambda _: False)
-    assert outcome(world).check(NotAllowed)
-    assert len(world.asked) == 64
+    world.dial(allowed=lambda _: succeed(verdict) if is_late else verdict)
+    assert len(world.asked) == count
 
 
 def test_an_attempt_that_made_room_was_silent() -> None:
@@ -304,21 +301,23 @@ def races(world: World, client: str, count: int) -> list[Deferred[IStream]]:
     return dials
 
 
-def test_attempts_beside_others_are_shared_out_by_client() -> None:
+@pytest.mark.parametrize(
+    ("client", "other", "beside"),
+    [
+        ("198.51.100.1", "198.51.100.2", 6),
+        ("2001:db8::1", "2001:db8::2", 1),  # has the same subscription
+        ("", "", 1),
+    ],
+)
+def test_attempts_beside_others_are_shared_out_by_client(
+    client: str, other: str, beside: int
+) -> None:
     """One that dials many addresses everywhere leaves the descriptors to others."""
     world = World(MANY[:6], connect_timeout=100)
-    races(world, "198.51.100.1", 50)
+    races(world, client, 50)
     assert len(world.running) == 50 + 64
-    races(world, "198.51.100.2", 1)
-    assert len(world.running) == 50 + 64 + 6
-
-
-@pytest.mark.parametrize("whose", [("2001:db8::1", "2001:db8::2"), ("", "")])
-def test_who_has_one_subscription_has_one_share(whose: tuple[str, str]) -> None:
-    world = World(MANY[:6], connect_timeout=100)
-    for client in whose:
-        races(world, client, 20)
-    assert len(world.running) == 40 + 64
+    races(world, other, 1)
+    assert len(world.running) == 50 + 64 + beside
 
 
 def test_without_a_share_one_address_is_tried_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
