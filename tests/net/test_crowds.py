@@ -78,36 +78,14 @@ def test_of_one_address_some_begin_some_wait_and_more_are_closed(world: World) -
     came = world.fill(6)
     assert came == ["begins", "begins", "waits", "waits", "waits", "closed"]
     assert world.crowds.waiting == 3
-
-
-def test_an_address_that_is_crowded_is_no_other_ones_concern(world: World) -> None:
-    world.fill(6)
     assert world.arrives(OTHER) == "begins"
 
 
 def test_a_late_comer_does_not_overtake_those_that_wait(world: World) -> None:
     world.fill(3)
-    world.ends(1)
+    world.ends(1, 1)  # which makes room once
     assert world.arrives() == "waits"
     assert world.taken == [3]
-
-
-def test_two_ends_of_one_session_make_room_once(world: World) -> None:
-    world.fill(4)
-    world.ends(1, 1)
-    assert world.taken == [3]
-
-
-def test_nothing_is_remembered_of_those_that_are_gone(world: World) -> None:
-    world.fill(5)
-    world.ends(1, 2)
-    assert world.taken == [3, 4]
-    world.ends(3, 4)
-    assert world.taken == [3, 4, 5]
-    world.ends(5)
-    world.clock.advance(LOOK)
-    assert world.clock.getDelayedCalls() == []
-    assert world.fill(3) == ["begins", "begins", "waits"]
 
 
 @pytest.mark.parametrize(
@@ -142,22 +120,16 @@ def test_hundreds_of_silent_ones_keep_others_of_their_address_for_a_moment() -> 
     assert world.taken[-1:] == [400]
 
 
-def test_who_has_waited_for_too_long_is_dropped() -> None:
-    world = World(handshake_timeout=LOOK / 2)
+@pytest.mark.parametrize(("patience", "dropped"), [(LOOK / 2, [3]), (0, [])])
+def test_who_has_waited_for_too_long_is_dropped(patience: float, dropped: list[int]) -> None:
+    world = World(handshake_timeout=patience)
     world.fill(3)
     world.clock.advance(LOOK * 0.7)
     world.arrives()
     assert world.dropped == []
     world.clock.advance(LOOK * 0.4)
-    assert world.dropped == [3]
-    assert world.crowds.waiting == 1
-
-
-def test_without_a_time_limit_they_wait_on() -> None:
-    world = World(handshake_timeout=0)
-    world.fill(3)
-    world.clock.pump([LOOK] * round(HOLD / LOOK))
-    assert (world.dropped, world.taken) == ([], [3])
+    assert world.dropped == dropped
+    assert world.crowds.waiting == 2 - len(dropped)
 
 
 def test_the_clients_of_a_closed_listener_are_dropped(world: World) -> None:
@@ -175,13 +147,6 @@ def test_those_that_wait_take_a_quarter_of_all_sessions_at_the_most() -> None:
     world = World(room=8)
     came = world.fill(5)
     assert came == ["begins", "begins", "waits", "waits", "closed"]
-
-
-def test_a_client_that_is_over_at_once_does_not_stop_the_others(world: World) -> None:
-    world.listener.serve = lambda host, client: None  # banned, say
-    world.fill(5)
-    world.ends(1)
-    assert world.taken == [3, 4, 5]
 
 
 def broken(client: Any) -> None:
