@@ -26,9 +26,6 @@ class Listener:
         self.told.append("turn away")
 
 
-# ---------------------------------------------------------------- descriptors
-
-
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The process's limits of open files, (soft, hard), latest last; nothing real is changed."""
@@ -61,9 +58,6 @@ def test_a_limit_without_a_number_goes_by_the_descriptors(limits: list[tuple[int
     assert {number: sessions_within(number) for number in within} == within
 
 
-# ---------------------------------------------------------------- sessions
-
-
 def test_listeners_pause_with_the_last_session_that_fits_and_resume_with_the_first_that_leaves() -> (
     None
 ):
@@ -82,9 +76,6 @@ def test_listeners_pause_with_the_last_session_that_fits_and_resume_with_the_fir
     limit.leave()
     assert (first.told, second.told) == (["pause"], ["pause", "resume"])
     assert limit.enter()
-
-
-# ---------------------------------------------------------------- lines in a log
 
 
 def test_strangers_get_so_many_lines_in_a_period_and_the_rest_is_counted() -> None:

@@ -211,7 +211,7 @@ def test_a_claim_stays_one_for_every_target() -> None:
     assert claimed._replace(client="127.0.0.1").is_local is False
 
 
-# ---------------------------------------------------------------- clients, bans, methods
+# ---------------------------------------------------------------- clients, bans, and where peers are awaited
 
 
 def test_the_networks_of_clients_are_the_true_clients() -> None:
@@ -238,9 +238,6 @@ def test_bans_are_for_the_true_client() -> None:
     logins.accept()
     assert other.received() == PASSWORD_CHOSEN + LOGIN_RIGHT
     assert logins.asked[-1][1] == "192.0.2.66"
-
-
-# ---------------------------------------------------------------- where datagrams and peers go
 
 
 LOOPBACK = address("127.0.0.1", 1080)

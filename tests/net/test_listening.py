@@ -25,9 +25,6 @@ BALANCERS = ListenerPolicy(proxies=Networks.parse("127.0.0.1"))
 OFFICE = ListenerPolicy(clients=Networks.parse("192.0.2.0/24"))
 
 
-# ---------------------------------------------------------------- what a string becomes
-
-
 def test_what_is_wrong_with_a_string_is_said_with_what_was_expected() -> None:
     expected = r"^expected a Twisted server endpoint, such as tcp:1080:interface=127.0.0.1: Unkn"
     with pytest.raises(ValueError, match=expected):

@@ -99,7 +99,7 @@ def two(make: Callable[..., World]) -> World:
     return make(f"nameserver {FIRST}\nnameserver {SECOND}\noptions timeout:2 attempts:2\n")
 
 
-# ---------------------------------------------------------------- both families
+# ---------------------------------------------------------------- one server
 
 
 def test_both_families_are_asked_for_at_once(world: World) -> None:
@@ -211,9 +211,6 @@ def test_a_lookup_that_is_given_up_leaves_nothing_behind(world: World) -> None:
     world.servers.answer(NAME, "AAAA", "2001:db8::1")
     world.reactor.advance(20)
     assert world.over() is GIVEN_UP
-
-
-# ---------------------------------------------------------------- answers to others
 
 
 def test_what_is_no_answer_to_our_question_is_dropped(world: World) -> None:

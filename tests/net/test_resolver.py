@@ -21,7 +21,6 @@ from tests.support.reactor import FakeReactor
 from tests.support.transports import CLIENT
 from tests.support.values import settings_and_capacity
 
-# ---------------------------------------------------------------- lookups
 
 NAME = b"example.org"
 HOSTS = ("192.0.2.1", "2001:db8::1")
@@ -71,7 +70,7 @@ def test_equal_names_share_one_lookup(world: World) -> None:
     assert given == [[HOSTS], [HOSTS], [HOSTS], []]
 
 
-# ---------------------------------------------------------------- the cache
+# ---------------------------------------------------------------- the cache, and time-outs
 
 
 def answered(
@@ -97,9 +96,6 @@ def test_the_cache_is_bounded_and_the_least_recently_used_makes_room() -> None:
     for name in (b"one", b"four", b"one", b"three"):
         answered(world, name)
     assert world.lookup.asked[3:] == ["one", "four", "three"]
-
-
-# ---------------------------------------------------------------- time-outs
 
 
 def test_each_who_waits_has_the_whole_time_and_a_lookup_that_runs_is_not_begun_again() -> None:
@@ -222,9 +218,6 @@ def test_a_queued_name_stays_for_the_others_who_wait_for_it(client: str) -> None
     world.lookup.answer("hangs2")
     world.lookup.answer("queued", HOSTS)
     assert stays == [HOSTS]
-
-
-# ---------------------------------------------------------------- cancelling
 
 
 @pytest.mark.parametrize("lifetime", [30.0, 0.0])
@@ -429,7 +422,7 @@ def test_denials_push_no_addresses_out(asking: Asking) -> None:
     assert asking.ask(b"made-up0") == []
 
 
-# ---------------------------------------------------------------- answers whose time is over
+# ---------------------------------------------------------------- answers whose time is over, or that do not work
 
 
 def expired(asking: Asking, **settings: Any) -> None:
@@ -513,9 +506,6 @@ def test_a_name_that_waits_for_its_turn_is_served_stale_too(asking: Asking) -> N
     asking.reactor.advance(1)
     assert given == [HOSTS]
     assert asking.lookups.asked == ["dead"]
-
-
-# ---------------------------------------------------------------- addresses that do not work
 
 
 def test_addresses_that_one_has_not_reached_serve_the_others_if_nobody_knows_better(

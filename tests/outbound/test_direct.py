@@ -383,7 +383,7 @@ def test_attempts_that_fail_at_once_give_others_their_turn() -> None:
     world.assert_nothing_is_left()
 
 
-# ---------------------------------------------------------------- who wins
+# ---------------------------------------------------------------- who wins, and who speaks for all
 
 
 def test_the_first_that_connects_wins_and_the_others_are_given_up() -> None:
@@ -404,9 +404,6 @@ def test_the_first_that_connects_wins_and_the_others_are_given_up() -> None:
     assert world.dialled == IPV4[:2]
 
 
-# ---------------------------------------------------------------- when all fail
-
-
 @pytest.mark.parametrize("telling", range(3))
 def test_the_most_telling_failure_speaks_for_all(telling: int) -> None:
     errors: list[Exception] = [NO_ROUTE, NO_HOST]
@@ -420,7 +417,7 @@ def test_the_most_telling_failure_speaks_for_all(telling: int) -> None:
     world.assert_nothing_is_left()
 
 
-# ---------------------------------------------------------------- how long
+# ---------------------------------------------------------------- how long, unless it is given up
 
 
 @pytest.mark.parametrize("hosts", [IPV4[:1], IPV4])
@@ -454,9 +451,6 @@ def test_the_time_is_not_given_anew_to_each_attempt(
     world.reactor.advance(0.1)
     assert outcome(world).check(outcome_is)
     world.assert_nothing_is_left()
-
-
-# ---------------------------------------------------------------- giving up
 
 
 def test_cancelling_gives_up_the_lookup() -> None:

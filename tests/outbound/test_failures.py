@@ -77,9 +77,6 @@ def test_every_number_of_the_system_has_its_code() -> None:
             assert (name, reply_for(Failure(way))) == (name, codes.get(name, 1))
 
 
-# ---------------------------------------------------------------- which of several speaks for all
-
-
 def failure(code: int) -> Failure:
     return Failure(errors.ReplyError.for_code(code))
 

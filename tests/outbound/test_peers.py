@@ -173,9 +173,6 @@ def test_who_names_no_peer_gets_the_port_that_it_would_like(expected: Address, p
     assert Await(expected, reactor=reactor).port.getHost().port == port
 
 
-# ---------------------------------------------------------------- names
-
-
 def test_a_name_is_resolved_first() -> None:
     awaited = Await(NAME)
     assert (awaited.found, awaited.resolver.askers) == ([], [ASKER.client])
@@ -183,7 +180,7 @@ def test_a_name_is_resolved_first() -> None:
     assert awaited.port.is_listening
 
 
-# ---------------------------------------------------------------- who comes in
+# ---------------------------------------------------------------- who comes in, and every way out
 
 
 @pytest.mark.parametrize(
@@ -255,9 +252,6 @@ def test_so_many_wait_unread_and_the_first_that_is_allowed_comes_in() -> None:
     assert waiting.connected == [1]
     assert waiting.peers[1].is_reading
     assert all(verdict.called for verdict in waiting.verdicts)
-
-
-# ---------------------------------------------------------------- every way out
 
 
 @pytest.mark.parametrize(
