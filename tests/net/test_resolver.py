@@ -21,7 +21,6 @@ from tests.support.reactor import FakeReactor
 from tests.support.transports import CLIENT
 from tests.support.values import settings_and_capacity
 
-
 NAME = b"example.org"
 HOSTS = ("192.0.2.1", "2001:db8::1")
 
