@@ -259,16 +259,6 @@ def test_a_client_whose_transport_cannot_be_made_keeps_no_place(
     assert not is_open(client)
 
 
-def test_clients_are_served_in_the_order_they_came(world: World) -> None:
-    first, second = world.connect(), world.connect()
-    world.reactor.turn()
-    assert world.factory.peers == world.ports_of(first, second)
-    assert is_open(first)
-    assert is_open(second)
-    kinds = {isinstance(session.transport, Connection) for session in world.factory.sessions}
-    assert kinds == {world.is_lean}
-
-
 def test_a_factory_that_takes_no_connections_has_twisteds_transports(world: World) -> None:
     world.factory.takes_connections = False
     world.port.stopListening()
@@ -279,13 +269,18 @@ def test_a_factory_that_takes_no_connections_has_twisteds_transports(world: Worl
     assert not isinstance(world.factory.sessions[0].transport, Connection)
 
 
-def test_others_get_their_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_are_served_in_the_order_they_came_and_others_get_their_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ports, "LEAN_BATCH" if world.is_lean else "BATCH", 2)
     clients = [world.connect() for _ in range(3)]
     world.port.doRead()
     assert world.factory.peers == world.ports_of(*clients[:2])
     world.port.doRead()
     assert world.factory.peers == world.ports_of(*clients)
+    assert all(map(is_open, clients))
+    kinds = {isinstance(session.transport, Connection) for session in world.factory.sessions}
+    assert kinds == {world.is_lean}
 
 
 def test_whom_the_factory_does_not_want_is_closed(world: World) -> None:
@@ -512,31 +507,29 @@ def test_of_a_unix_socket_whoever_waits_at_the_second_look_is_closed(
     world.reactor.advance(0)
 
 
-def test_without_descriptors_the_one_kept_back_closes_who_waits(make: Make) -> None:
-    world = make(max_sessions_wait=WAIT)
-    client = world.accepting_fails(*[errno.EMFILE] * (RETRIES + 1))
-    world.try_for_a_while()
-    assert is_open(client)
-    world.reactor.turn()
-    assert not is_open(client)
-    assert world.counters.turned_away == {NO_ROOM: 1}
-    assert world.factory.sessions == []
-
-
-@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOBUFS, None])
-def test_even_that_may_fail_or_there_was_none_to_keep(
-    error: int | None, make: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("has_spare", "errors", "is_closed"),
+    [
+        (True, [], True),
+        (True, [errno.EMFILE], False),
+        (True, [errno.ENOBUFS], False),
+        (False, [], False),
+    ],
+)
+def test_without_descriptors_the_one_kept_back_closes_who_waits(
+    has_spare: bool, errors: list[int], is_closed: bool, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if error is None:
+    """Even that may fail, or there was none to keep."""
+    if not has_spare:
         monkeypatch.setattr(descriptors.os, "open", refuse)
     world = make(max_sessions_wait=WAIT)
-    errors = [errno.EMFILE] * (RETRIES + 1) + ([] if error is None else [error])
-    client = world.accepting_fails(*errors)
+    client = world.accepting_fails(*[errno.EMFILE] * (RETRIES + 1), *errors)
     world.try_for_a_while()
-    world.reactor.turn()
     assert is_open(client)
+    world.reactor.turn()
+    assert is_open(client) is not is_closed
+    assert world.counters.turned_away == ({NO_ROOM: 1} if is_closed else {})
     assert world.factory.sessions == []
-    assert world.counters.turned_away == {}
 
 
 def test_a_port_that_closes_turns_nobody_away(make: Make) -> None:

@@ -37,26 +37,6 @@ def test_turns_are_by_client() -> None:
     assert world.begun[3:] == ["a2", "b2", "c2", "a3", "b3"]
 
 
-def test_a_client_without_a_place_gets_one_whatever_others_have() -> None:
-    world = World(places=2)
-    world.enter("a1", "a2", "b1", "c1", "c2")
-    assert world.begun == ["a1", "a2", "b1", "c1"]
-    world.shares.leave("c")
-    assert world.begun[4:] == ["c2"]
-    assert (world.shares.taken, world.shares.waiting) == (4, 0)
-
-
-def test_a_place_that_is_handed_over_is_another_s() -> None:
-    world = World(share=1)
-    world.enter("a1", "a2", "b1", "b2")
-    world.shares.hand_over("a", "b")
-    assert world.begun == ["a1", "b1", "a2"]
-    world.shares.leave("b")
-    assert world.begun == ["a1", "b1", "a2"]
-    world.shares.leave("b")
-    assert world.begun == ["a1", "b1", "a2", "b2"]
-
-
 def test_places_that_are_given_back_at_once_are_used_one_after_the_other() -> None:
     world = World(share=1, room_share=5000, room=5000)
     world.enter("a", *(f"a{number}" for number in range(3000)))

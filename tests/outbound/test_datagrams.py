@@ -516,14 +516,6 @@ def test_nothing_is_sent_to_a_socket_of_the_proxy() -> None:
     assert first.reached[1:] == others
 
 
-def test_another_program_may_have_the_same_port_at_another_address() -> None:
-    association = Association.local()
-    target = ("127.0.0.9", association.near.getHost().port)
-    association.ask(target, sender=(HERE, 5000))
-    association.answer(target)
-    assert (association.reached, association.dropped) == ([target], {})
-
-
 @pytest.mark.parametrize("is_own", [False, True])
 def test_a_link_local_client_is_looked_for_in_its_zone(
     monkeypatch: pytest.MonkeyPatch, is_own: bool
