@@ -3,20 +3,19 @@
 import socket
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5 import TCP, Listen, ListenerPolicy, Networks, ServerFactory
 from socks5 import listen as listen_for
 from socks5.net.haproxy import HeaderFactory
 from socks5.net.listening import listen_from, listen_with
-from socks5.net.openers import IPortOpener
 from socks5.net.places import Inherited
 from socks5.net.tls import TLSFactory
 from tests.support.certificates import self_signed
@@ -36,42 +35,12 @@ def test_what_is_wrong_with_a_string_is_said_with_what_was_expected() -> None:
 # ---------------------------------------------------------------- what stands over a port
 
 
-@implementer(IPortOpener)
-class Noting:
-    """Notes what it is asked to open."""
-
-    reactor = reactor
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.asked: list[Any] = []
-        self._error = error
-
-    def open(self, where: Any, factory: Any) -> Any:
-        if self._error is not None:
-            raise self._error
-        self.asked.append((where, factory))
-        return Closing()
-
-
-@implementer(IListeningPort)
-class Closing:
-    """A port, until it is told to stop."""
-
-    def getHost(self) -> Any:
-        return None
-
-    def startListening(self) -> None:
-        """It does."""
-
-    def stopListening(self) -> Any:
-        return "closed"
-
-
 def stack_of(at: Listen) -> list[Any]:
     """The factories over a port, from it upwards."""
-    server, opener = ServerFactory(reactor), Noting()
+    server, opener = ServerFactory(reactor), MagicMock()
+    opener.open.return_value.getHost.return_value = None
     listen_with(opener, at, server)
-    [(_, factory)] = opener.asked
+    (_, factory), _ = opener.open.call_args
     found = [factory]
     while (factory := getattr(factory, "wrappedFactory", None)) is not None:
         found.append(factory)
@@ -91,14 +60,13 @@ def test_a_header_stands_next_to_the_port_then_tls_then_the_listener(tmp_path: P
 
 def test_a_policy_that_the_factory_cannot_keep_is_refused() -> None:
     with pytest.raises(ValueError, match="the authenticator has"):
-        listen_with(
-            Noting(), Listen(TCP(0), policy=ListenerPolicy(methods=(2,))), ServerFactory(reactor)
-        )
+        stack_of(Listen(TCP(0), policy=ListenerPolicy(methods=(2,))))
 
 
 @pytest.mark.parametrize("description", ["tcp:1080", "haproxy:tcp:1080"])
 def test_a_port_that_cannot_be_had_is_a_failure(description: str) -> None:
-    opener = Noting(CannotListenError("", 1080, OSError()))
+    opener = MagicMock()
+    opener.open.side_effect = CannotListenError("", 1080, OSError())
     failed: list[Any] = []
     listen_with(opener, listen_from(description), ServerFactory(reactor)).addErrback(failed.append)
     assert [failure.type for failure in failed] == [CannotListenError]
@@ -107,19 +75,8 @@ def test_a_port_that_cannot_be_had_is_a_failure(description: str) -> None:
 # ---------------------------------------------------------------- in a program
 
 
-@pytest_twisted.ensureDeferred
-async def test_the_factory_knows_of_a_port_as_long_as_it_is_open() -> None:
-    factory = ServerFactory(reactor)
-    port = await listen_for(reactor, "tcp:0:interface=127.0.0.1", factory)
-    verifyObject(IListeningPort, port)
-    where = port.getHost().host, port.getHost().port
-    assert where in factory.listeners
-    await port.stopListening()
-    assert where not in factory.listeners
-    port.stopListening()  # twice is harmless
-
-
 KINDS = {
+    "tcp": "tcp:0:interface=127.0.0.1",
     "tls": "tls:0:interface=127.0.0.1:cert={pem}",
     "ssl": "ssl:0:privateKey={pem}:interface=127.0.0.1",
     "haproxy": "haproxy:tcp:0:interface=127.0.0.1",
@@ -131,7 +88,7 @@ KINDS = {
 @pytest.mark.parametrize("policy", [ListenerPolicy(), BALANCERS])
 @pytest.mark.parametrize("kind", [*KINDS, "inherited"])
 @pytest_twisted.ensureDeferred
-async def test_a_port_of_every_kind_keeps_the_session_limit(
+async def test_a_port_of_every_kind_keeps_the_session_limit_and_is_known_while_it_is_open(
     kind: str, policy: ListenerPolicy, tmp_path: Path
 ) -> None:
     factory: Any = ServerFactory(reactor)
@@ -144,6 +101,11 @@ async def test_a_port_of_every_kind_keeps_the_session_limit(
         )
         port = await listen_for(reactor, at, factory)
     [listening] = factory.limit.listeners
-    assert (listening.getHost(), listening.reactor) == (port.getHost(), reactor)
+    where = port.getHost()
+    assert (listening.getHost(), listening.reactor) == (where, reactor)
+    assert verifyObject(IListeningPort, port)
+    assert kind == "unix" or (where.host, where.port) in factory.listeners
     await port.stopListening()
     assert factory.limit.listeners == set()
+    assert kind == "unix" or (where.host, where.port) not in factory.listeners
+    port.stopListening()  # twice is harmless

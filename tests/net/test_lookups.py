@@ -379,7 +379,8 @@ def framed(octets: bytes) -> bytes:
 def test_an_answer_that_is_cut_is_asked_for_over_tcp(two: World, size: int) -> None:
     two.begin()
     _, asked = two.servers.question(NAME, "A")
-    two.servers.answer(NAME, "A", flags=0x8380)
+    for _ in range(2):  # which makes no second connection
+        two.servers.answer(NAME, "A", flags=0x8380)
     two.servers.answer(NAME, "AAAA")
     assert [(each.host, each.port) for each in two.reactor.connectors] == [(FIRST, 53)]
     stream = connected(two)
@@ -391,13 +392,6 @@ def test_an_answer_that_is_cut_is_asked_for_over_tcp(two: World, size: int) -> N
     two.reactor.turn()
     assert two.over().hosts == ("192.0.2.1",)
     assert not stream.connected
-
-
-def test_a_server_that_says_so_again_gets_no_second_connection(world: World) -> None:
-    world.begin()
-    for _ in range(3):
-        world.servers.answer(NAME, "A", flags=0x8380)
-    assert len(world.reactor.connectors) == 1
 
 
 @pytest.mark.parametrize("how", ["refused", "nonsense", "cut again", "closed", "silent"])

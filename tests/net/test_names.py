@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import DNSLookupError
 
-from socks5.net.names import hostname, literal, without_false_name
-from socks5.protocol.address import Address
+from socks5.net.names import hostname, literal
 
 # ---------------------------------------------------------------- literals
 
@@ -78,20 +77,6 @@ def test_every_address_is_a_literal(host: Any) -> None:
     assert text is not None
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     assert socket.inet_pton(family, text) == (mapped or host).packed
-
-
-@pytest.mark.parametrize(
-    ("host", "meant"),
-    [
-        (b"::FFFF:c000:201", "192.0.2.1"),
-        (b"[::1]", "::1"),
-        (b"example.org", b"example.org"),
-        ("192.0.2.1", "192.0.2.1"),
-        (b"", b""),
-    ],
-)
-def test_an_address_sent_as_a_name_is_an_address(host: str | bytes, meant: str | bytes) -> None:
-    assert without_false_name(Address(host, 80)) == Address(meant, 80)
 
 
 # ---------------------------------------------------------------- host names

@@ -295,17 +295,3 @@ def test_addresses_and_options_are_those_below(wire: Wire) -> None:
     assert (below.nodelay, transport.getTcpNoDelay()) == (True, True)
     transport.setTcpKeepAlive(True)
     assert (below.keepalive, transport.getTcpKeepAlive()) == (True, True)
-
-
-# ---------------------------------------------------------------- datagrams
-
-
-def test_datagrams_may_be_lost_but_come_once(wire: Wire) -> None:
-    envelope = wire.envelope
-    lost, second, third = map(wire.message, (b"1", b"2", b"3"))
-    assert envelope.unwrap(third) == b"3"
-    assert envelope.unwrap(second) == b"2"
-    for again in (third, second, flipped(lost), lost[:-1], lost + b"x"):
-        with pytest.raises(RemoteProtocolError):
-            envelope.unwrap(again)
-    assert envelope.unwrap(lost) == b"1"

@@ -5,8 +5,6 @@ import socket
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet import error
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError
@@ -108,14 +106,3 @@ def test_one_that_came_further_says_more_and_the_earliest_of_equals_speaks() -> 
 )
 def test_a_transport_s_address_is_a_wire_address(address: Any, expected: Address) -> None:
     assert address_of(address) == expected
-
-
-@given(st.ip_addresses(), st.integers(0, 65535))
-def test_whatever_an_address_is_it_can_be_sent(host: Any, port: int) -> None:
-    """BND.ADDR of a reply is what a transport's address becomes."""
-    kind = IPv4Address if host.version == 4 else IPv6Address
-    address = address_of(kind("TCP", str(host), port))
-    decoded = Address.decode(address.encode())
-    assert decoded is not None
-    assert decoded[0] == address
-    assert not str(decoded[0].host).startswith("::ffff:")
