@@ -256,19 +256,6 @@ def test_a_name_says_how_it_is_answered(name: str, kind: int, code: int, address
     assert (found[:2], found[3] & 15, int.from_bytes(found[6:8], "big")) == (b"id", code, addresses)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "seconds"),
-    [
-        ("silent", "session", 0.024),
-        ("silent", "datagram", 0.02),
-        ("storm", "session", 0.1),
-        ("passwords", "login", 0.22),
-    ],
-)
-def test_the_goal_beside_a_bully(name: str, kind: str, seconds: float) -> None:
-    assert waits.goal(BULLIES[name], kind, NEIGHBOUR_RUNS) == pytest.approx(seconds)
-
-
 def test_the_table_of_neighbours_says_what_was_missed() -> None:
     lines = waits.rows(NEIGHBOUR_RUNS)
     assert len({len(line) for line in [waits.HEAD, *lines]}) == 1

@@ -12,11 +12,9 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     CannotListenError,
     ConnectionRefusedError,
-    DNSLookupError,
     InvalidAddressError,
     NotConnectingError,
     UserError,
@@ -34,10 +32,6 @@ from typing_extensions import override
 from zope.interface.verify import verifyObject
 
 from socks5.interfaces import IAccessLog, ICommand, IDialer, IResolver, IRules
-from socks5.net.resolver import Resolver
-from socks5.outbound.direct import DirectDialer
-from socks5.protocol.address import Address
-from socks5.streams import IStream
 from tests.sockets.wires import until
 from tests.support.providers import (
     Allow,
@@ -46,12 +40,8 @@ from tests.support.providers import (
     FakeLookup,
     FakeResolver,
     Records,
-    begin_dial,
 )
 from tests.support.reactor import FakeReactor
-from tests.support.transports import CLIENT
-
-TARGET = Address("192.0.2.80", 80)
 
 
 class World:
@@ -259,81 +249,20 @@ async def test_datagrams_go_to_literals_of_the_port_s_family_as_long_as_it_is_op
     assert one.events == other.events == ["started", "stopped"]
 
 
-# ---------------------------------------------------------------- names and dialling
-
-
-def outcome(deferred: Deferred[Any]) -> list[Any]:
-    """What a Deferred gives: filled when it does."""
-    given: list[Any] = []
-    deferred.addBoth(given.append)
-    return given
-
-
-def fake_resolver() -> tuple[IResolver, Callable[..., None]]:
-    resolver = FakeResolver()
-    return resolver, resolver.answer
-
-
-def real_resolver() -> tuple[IResolver, Callable[..., None]]:
-    lookup = FakeLookup()
-    assert verifyObject(IHostnameResolver, lookup)
-    resolver = Resolver(FakeReactor(), lookup=lookup)
-    return resolver, lambda name, hosts=(): lookup.answer(name.decode(), hosts)
-
-
-@pytest.mark.parametrize("make", [fake_resolver, real_resolver])
-def test_a_name_has_addresses_or_is_unknown_or_is_forgotten(make: Any) -> None:
-    resolver, answer = make()
-    assert verifyObject(IResolver, resolver)
-    waits = [resolver.resolve(name, CLIENT.host) for name in (b"known", b"unknown", b"left", b"x")]
-    known, unknown, left, other = map(outcome, waits)
-    answer(b"known", ["2001:db8::1", "192.0.2.1"])
-    assert (known, unknown, other) == ([("2001:db8::1", "192.0.2.1")], [], [])
-    answer(b"unknown")
-    assert unknown[0].check(DNSLookupError)
-    waits[2].cancel()
-    answer(b"left", ["192.0.2.1"])
-    assert [each.check(CancelledError) for each in left] == [CancelledError]
-
-
-def fake_dialer() -> tuple[Any, Any, Any]:
-    dialer = FakeDialer(FakeReactor())
-    return dialer, dialer.succeed, dialer.fail
-
-
-def real_dialer() -> tuple[Any, Any, Any]:
-    """Of :class:`DirectDialer`, how its latest attempt goes on is the reactor's."""
-    reactor = FakeReactor()
-    dialer = DirectDialer(reactor, FakeResolver())
-    return (
-        dialer,
-        lambda: reactor.connectors[-1].succeed(),  # noqa: PLW0108 - it is not there yet
-        lambda error: reactor.connectors[-1].fail(error),  # noqa: PLW0108
-    )
-
-
-@pytest.mark.parametrize("make", [fake_dialer, real_dialer])
-def test_a_dial_gives_a_stream_without_receiver_or_fails_or_is_cancelled(make: Any) -> None:
-    dialer, succeed, fail = make()
-    assert verifyObject(IDialer, dialer)
-    given = outcome(begin_dial(dialer, TARGET))
-    assert given == []
-    transport = succeed()
-    [stream] = given
-    assert verifyObject(IStream, stream)
-    assert (stream.transport, stream.receiver, transport.connected) == (transport, None, True)
-    failed = outcome(begin_dial(dialer, TARGET))
-    fail(ConnectionRefusedError())
-    assert failed[0].check(ConnectionRefusedError)
-    began = begin_dial(dialer, TARGET)
-    left = outcome(began)
-    began.cancel()
-    assert left[0].check(CancelledError)
+# ---------------------------------------------------------------- the others
 
 
 @pytest.mark.parametrize(
     ("contract", "fake"),
-    [(IRules, Allow()), (IAccessLog, Records()), (ICommand, FakeCommand(Any))],  # type: ignore[arg-type]
+    [
+        (IHostnameResolver, FakeLookup()),
+        (IResolver, FakeResolver()),
+        (IDialer, FakeDialer(FakeReactor())),
+        (IRules, Allow()),
+        (IAccessLog, Records()),
+        (ICommand, FakeCommand(Any)),  # type: ignore[arg-type]
+    ],
 )
 def test_a_fake_provides_what_it_stands_for(contract: Any, fake: object) -> None:
+    """How that behaves, the tests of its users on sockets show."""
     assert verifyObject(contract, fake)

@@ -7,7 +7,7 @@ another context; a token that is encrypted shows nothing of its octets.
 import hashlib
 from collections.abc import Collection, Iterator
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail, succeed
@@ -68,8 +68,22 @@ class Half:
         return body.translate(_ENCRYPTED) if is_encrypted else body, is_encrypted
 
 
+class _Side:
+    """What both sides of a context do once it is complete."""
+
+    _half: Half | None = None
+
+    def wrap(self, data: bytes, is_confidential: bool) -> bytes:
+        assert self._half is not None
+        return self._half.wrap(data, is_confidential)
+
+    def unwrap(self, token: bytes) -> tuple[bytes, bool]:
+        assert self._half is not None
+        return self._half.unwrap(token)
+
+
 @implementer(IContext)
-class FakeContext:
+class FakeContext(_Side):
     """The server's side: complete after ``legs`` tokens.
 
     The client's first token is its user's name, a NUL, and what :data:`SECRET` says; others are not looked at.
@@ -79,7 +93,6 @@ class FakeContext:
         self._acceptor = acceptor
         self._key = next(_keys).to_bytes(8)
         self._name = b""
-        self._half: Half | None = None
         self.tokens: list[bytes] = []
 
     def step(self, token: bytes) -> Deferred[Step]:
@@ -115,14 +128,6 @@ class FakeContext:
     def size_limit(self, is_confidential: bool) -> int:
         return self._acceptor.limit
 
-    def wrap(self, data: bytes, is_confidential: bool) -> bytes:
-        assert self._half is not None
-        return self._half.wrap(data, is_confidential)
-
-    def unwrap(self, token: bytes) -> tuple[bytes, bool]:
-        assert self._half is not None
-        return self._half.unwrap(token)
-
 
 @implementer(IAcceptor)
 class FakeAcceptor:
@@ -157,29 +162,11 @@ class FakeAcceptor:
         return self.accepted[-1]
 
 
-class Initiator(Protocol):
-    """The client's side of a context, of whatever mechanism."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether it is established."""
-
-    def step(self, token: bytes | None) -> bytes | None:
-        """Take the server's token, None at first, and give the next one, if there is one."""
-
-    def wrap(self, data: bytes, is_confidential: bool) -> bytes:
-        """Put octets into a token."""
-
-    def unwrap(self, token: bytes) -> tuple[bytes, bool]:
-        """Take them out again; whether they were encrypted."""
-
-
-class FakeInitiator:
+class FakeInitiator(_Side):
     """The client's side of a :class:`FakeContext`."""
 
     def __init__(self, user: str = "alice", secret: bytes = SECRET) -> None:
         self._first = user.encode() + b"\0" + secret
-        self._half: Half | None = None
 
     @property
     def complete(self) -> bool:
@@ -193,20 +180,12 @@ class FakeInitiator:
         self._half = Half(token, b"client")
         return None
 
-    def wrap(self, data: bytes, is_confidential: bool) -> bytes:
-        assert self._half is not None
-        return self._half.wrap(data, is_confidential)
-
-    def unwrap(self, token: bytes) -> tuple[bytes, bool]:
-        assert self._half is not None
-        return self._half.unwrap(token)
-
 
 class ContextClient:
     """A client of RFC 1961, without a socket: what :meth:`take_output` gives is to be sent, what comes goes to
     :meth:`receive`.
 
-    :param initiator: the client's side of the context.
+    :param initiator: the client's side of the context, of whatever mechanism: see :class:`FakeInitiator`.
     :param level: what to require.
     :param is_bare: whether the level goes as NEC's implementation has it.
     :param piece: octets of a token, at the most.
@@ -215,7 +194,7 @@ class ContextClient:
     def __init__(
         self,
         request: Request,
-        initiator: Initiator,
+        initiator: Any,
         level: Protection = Protection.INTEGRITY,
         is_bare: bool = False,
         piece: int = 32768,
