@@ -71,9 +71,7 @@ def test_a_figure_is_the_median_of_calm_runs_with_its_spread(
     assert found.spread == (spread and pytest.approx(spread))
 
 
-def test_failed_runs_give_no_figure_and_the_best_peer_is_the_reference_or_the_row_beside_it() -> (
-    None
-):
+def test_failed_runs_give_no_figure_and_the_best_peer_is_that_of_the_row_or_beside_it() -> None:
     assert report.figure([{"failed": "it does not listen"}]) is None
     assert FIGURES["idle"].keys() == {OURS}
     assert FIGURES["connrate"]["dante"].cost == 300

@@ -4,7 +4,7 @@ import io
 import re
 import select
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ from twisted.cred.error import LoginFailed
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python import usage
 
 from socks5.access import SessionInfo
@@ -305,28 +305,25 @@ def test_what_a_plugin_does_not_understand_is_one_sentence_without_passwords(
 
 def warnings_of(*arguments: str) -> list[str]:
     """What is logged as the service is made."""
-    found: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        if event.get("log_level") is LogLevel.warn:
-            found.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    try:
+    with capturedLogs() as events:
         makeService(parse(*arguments), reactor)
-    finally:
-        globalLogPublisher.removeObserver(observe)
-    return found
+    return [formatEvent(event) for event in events if event["log_level"] is LogLevel.warn]
 
 
-def test_passwords_on_the_command_line_are_warned_of(tmp_path: Path) -> None:
-    (tmp_path / "users.txt").write_text("bob:word\n")
-    assert warnings_of("--auth", f"file:{tmp_path / 'users.txt'}") == []
+def test_passwords_on_the_command_line_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once: workers say nothing."""
     [warning] = warnings_of("--auth", "memory:alice:secret")
     assert "every user of this machine can read these passwords in the list of processes" in warning
     assert "htpasswd:FILE" in warning
     assert "credential=NAME" in warning
     assert "secret" not in warning
+    worker = SimpleNamespace(
+        number=1, sockets=[], output=1, heart=1, ports=1, watch_parent=lambda reactor: None
+    )
+    monkeypatch.setattr(plugin, "share_ports", lambda *arguments: None)
+    monkeypatch.setattr(plugin.OwnPorts, "inherited", lambda *arguments: None)
+    monkeypatch.setattr(tap.Worker, "from_environment", lambda: worker)
+    assert warnings_of("--auth", "memory:alice:secret", "--access-log", "x") == []
 
 
 def test_a_file_without_its_type_is_understood_but_not_taken(tmp_path: Path) -> None:
@@ -334,14 +331,6 @@ def test_a_file_without_its_type_is_understood_but_not_taken(tmp_path: Path) -> 
     assert "did you mean" not in refusal("--auth", str(path))
     path.write_text("")
     assert refusal("--auth", str(path)).endswith(f"; did you mean htpasswd:{path}?")
-
-
-@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
-def test_a_source_address_that_is_not_here_is_warned_of(address: str) -> None:
-    own = "::1" if ":" in address else "127.0.0.1"
-    assert warnings_of("--outgoing", own) == []
-    [warning] = warnings_of("--outgoing", address)
-    assert warning.startswith(f"--outgoing {address}: no address of this machine now;")
 
 
 @pytest.fixture
@@ -352,12 +341,16 @@ def secrets(tmp_path: Path) -> str:
     return f"secrets:{tmp_path}/secrets"
 
 
-def test_users_whom_no_listener_asks_for_are_warned_of(secrets: str) -> None:
+def test_what_is_hardly_meant_is_warned_of(secrets: str) -> None:
+    """A source address that is not here, and users whom no listener asks for."""
+    for address in ("192.0.2.1", "2001:db8::1"):
+        [warning] = warnings_of("--outgoing", address)
+        assert warning.startswith(f"--outgoing {address}: no address of this machine now;")
     for source in ("unix", secrets):
         [warning] = warnings_of("--auth", source, "--methods", "none")
         assert warning == "--auth is given, but no listener asks for it: see --methods"
     for methods in ("chap", "password", "none,chap"):
-        assert warnings_of("--auth", secrets, "--methods", methods) == []
+        assert warnings_of("--auth", secrets, "--methods", methods, "--outgoing", "::1") == []
 
 
 def test_secrets_let_users_in_by_chap_and_by_password(secrets: str) -> None:
@@ -370,18 +363,6 @@ def test_secrets_let_users_in_by_chap_and_by_password(secrets: str) -> None:
     assert file.reread().endswith("(users: 1)")
 
 
-def test_of_passwords_on_the_command_line_the_workers_say_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    worker = SimpleNamespace(
-        number=1, sockets=[], output=1, heart=1, ports=1, watch_parent=lambda reactor: None
-    )
-    monkeypatch.setattr(plugin, "share_ports", lambda *arguments: None)
-    monkeypatch.setattr(plugin.OwnPorts, "inherited", lambda *arguments: None)
-    monkeypatch.setattr(tap.Worker, "from_environment", lambda: worker)
-    assert warnings_of("--auth", "memory:alice:secret", "--access-log", "x") == []
-
-
 def help_of(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> str:
     output = io.StringIO()
     monkeypatch.setattr(Options, "authOutput", output)
@@ -391,14 +372,11 @@ def help_of(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return output.getvalue()
 
 
-def test_the_sources_of_users_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sources_of_users_are_listed_and_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = help_of("--help-auth", monkeypatch=monkeypatch).splitlines()
     types = {line.split()[0] for line in lines if line.startswith("  ")}
     assert {"memory", "file"} <= types
     assert "anonymous" not in types
-
-
-def test_a_source_of_users_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     text = help_of("--help-auth-type", "file", monkeypatch=monkeypatch)
     assert "'username:password'" in text
 
@@ -406,63 +384,49 @@ def test_a_source_of_users_is_explained(monkeypatch: pytest.MonkeyPatch) -> None
 # ---------------------------------------------------------------- the access log
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The standard output is a terminal, or says so."""
+def sit_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard output is one, or says so."""
     stdout = SimpleNamespace(isatty=lambda: True)
     monkeypatch.setattr(tap, "sys", SimpleNamespace(stdout=stdout))
 
 
-def written(options: Options, place: Callable[[], str]) -> str:
-    """What a session leaves there."""
-    log = options.access_log(Clock())
-    if log is not None:
-        log.write(SessionInfo(1, "192.0.2.7:4000", reason="idle"))
-        log.close()
-    return place()
-
-
-TEXT, JSON, NOTHING = (
-    r"20.*#1 192\.0\.2\.7:4000 no request up 0 down 0 0\.000 s: idle\n",
-    "{.*}\n",
-    "",
-)
+TEXT, JSON = r"20.*#1 192\.0\.2\.7:4000 no request up 0 down 0 0\.000 s: idle\n", "{.*}\n"
+FORM = "--access-log-format"
 
 
 @pytest.mark.parametrize(
-    ("is_terminal", "arguments", "expected"),
+    ("is_terminal", "arguments", "on_output", "in_file"),
     [
-        (True, [], TEXT),
-        (True, ["--access-log-format", "json"], JSON),
-        (False, [], NOTHING),
-        (False, ["--access-log-format", "text"], NOTHING),
-        (False, ["--access-log", "-"], JSON),
-        (False, ["--access-log", "-", "--access-log-format", "text"], TEXT),
+        (True, [], TEXT, ""),
+        (True, [FORM, "json"], JSON, ""),
+        (False, [], "", ""),
+        (False, [FORM, "text"], "", ""),
+        (False, ["--access-log", "-"], JSON, ""),
+        (False, ["--access-log", "-", FORM, "text"], TEXT, ""),
+        (True, ["--access-log", "file"], "", JSON),
+        (True, ["--access-log", "file", FORM, "json"], "", JSON),
+        (True, ["--access-log", "file", FORM, "text"], "", TEXT),
     ],
 )
-def test_the_output_gets_readable_lines_if_it_is_a_terminal_and_else_what_was_asked_for(
+def test_a_terminal_gets_readable_lines_a_file_json_unless_told_otherwise(
     is_terminal: bool,
     arguments: list[str],
-    expected: str,
-    request: pytest.FixtureRequest,
+    on_output: str,
+    in_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     if is_terminal:
-        request.getfixturevalue("terminal")
-    assert re.fullmatch(expected, written(parse(*arguments), lambda: capfd.readouterr().out))
-
-
-@pytest.mark.usefixtures("terminal")
-@pytest.mark.parametrize(
-    ("form", "expected"),
-    [(["--access-log-format", "json"], JSON), (["--access-log-format", "text"], TEXT), ([], JSON)],
-)
-def test_a_file_gets_json_unless_told_otherwise(
-    form: list[str], expected: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "access.log"
-    assert re.fullmatch(expected, written(parse("--access-log", str(path), *form), path.read_text))
-    assert capfd.readouterr().out == ""
+        sit_at_a_terminal(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    log = parse(*arguments).access_log(Clock())
+    if log is not None:
+        log.write(SessionInfo(1, "192.0.2.7:4000", reason="idle"))
+        log.close()
+    file = tmp_path / "file"
+    assert re.fullmatch(on_output, capfd.readouterr().out)
+    assert re.fullmatch(in_file, file.read_text() if file.exists() else "")
 
 
 def under_twistd(is_daemon: bool, *arguments: str) -> Options:
@@ -472,8 +436,8 @@ def under_twistd(is_daemon: bool, *arguments: str) -> Options:
     return options
 
 
-@pytest.mark.usefixtures("terminal")
-def test_a_daemon_has_no_output() -> None:
+def test_a_daemon_has_no_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    sit_at_a_terminal(monkeypatch)
     assert under_twistd(True).access_log(Clock()) is None
     assert under_twistd(False).access_log(Clock()) is not None
     under_twistd(False, "--access-log", "-")
@@ -500,9 +464,7 @@ def served(*arguments: str, reactor: Any = None) -> ProxyService:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_service_listens_on_the_interfaces_and_hears_balancers_where_it_is_told_to() -> (
-    None
-):
+async def test_the_service_hears_balancers_on_the_interface_where_it_is_told_to() -> None:
     options = ["-p", "0", "-i", "127.0.0.2", "--proxy-from", "192.0.2.9", "-i", "127.0.0.3"]
     service = served(*options, "--open", reactor=reactor)
     service.privilegedStartService()
@@ -535,9 +497,7 @@ def test_the_service_has_the_settings_the_users_and_the_access_log(
 # ---------------------------------------------------------------- what users see
 
 
-def test_every_option_is_explained_on_one_line_and_every_time_has_its_unit_and_its_default() -> (
-    None
-):
+def test_every_option_is_explained_on_one_line_and_a_time_with_unit_and_default() -> None:
     options = Options()
     for name in options.longOpt:
         words = options.docs[name.rstrip("=")].strip()
