@@ -4,53 +4,32 @@ import os
 import re
 import select
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.process.program import MODULE, STOP_SECONDS, TWISTD, connected, echoes, poll, running
 
 LISTEN = ["--listen", "tcp:0:interface=127.0.0.1"]
 
 
-class Terminal:
-    """A terminal that the program writes to."""
+def test_a_terminal_shows_readable_lines(tmp_path: Path, echo: tuple[str, int]) -> None:
+    master, slave = os.openpty()
+    shown = ""
 
-    def __init__(self) -> None:
-        self.master, self.slave = os.openpty()
-        self.text = ""
+    def shows(pattern: str) -> re.Match[str] | None:
+        nonlocal shown
+        while select.select([master], (), (), 0)[0]:
+            shown += os.read(master, 65536).decode()
+        return re.search(pattern, shown)
 
-    def has(self, pattern: str) -> re.Match[str] | None:
-        """Whether it shows that by now."""
-        while select.select([self.master], (), (), 0)[0]:
-            self.text += os.read(self.master, 65536).decode()
-        return re.search(pattern, self.text)
-
-    def close(self) -> None:
-        os.close(self.master)
-        os.close(self.slave)
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    terminal = Terminal()
-    yield terminal
-    terminal.close()
-
-
-def test_a_terminal_shows_readable_lines(
-    tmp_path: Path, terminal: Terminal, echo: tuple[str, int]
-) -> None:
-    with running(
-        tmp_path, [*MODULE, *LISTEN], stdout=terminal.slave, stderr=terminal.slave
-    ) as program:
-        found = poll(lambda: terminal.has(r"listens on 127\.0\.0\.1:(\d+)"), "it listens")
+    with running(tmp_path, [*MODULE, *LISTEN], stdout=slave, stderr=slave) as program:
+        found = poll(lambda: shows(r"listens on 127\.0\.0\.1:(\d+)"), "it listens")
         with connected(("127.0.0.1", int(found[1])), echo) as client:
             assert echoes(client)
         line = rf"#1 127\.0\.0\.1:\d+ connect 127\.0\.0\.1:{echo[1]} reply 0 up 5 down 5 \S+ s: \w+ closed"
-        poll(lambda: terminal.has(line), "the session's line")
+        poll(lambda: shows(line), "the session's line")
         program.terminate()
+    os.close(master)
+    os.close(slave)
 
 
 def test_an_output_that_nobody_reads_holds_nobody_up(tmp_path: Path, echo: tuple[str, int]) -> None:

@@ -21,7 +21,6 @@ from tests.process.program import (
     connected,
     echoes,
     proxy,
-    receive,
     reply,
     request,
     running,
@@ -106,32 +105,6 @@ def test_every_command_runs_the_same_service_and_says_what_is_useful_and_no_more
     assert ours[0] == f"SOCKS5 proxy listens on 127.0.0.1:{proxy_address[1]}"
     assert ours[1].startswith("SOCKS5 proxy stops; open sessions: ")
     assert len(ours) == 2
-
-
-@pytest.mark.parametrize(
-    ("options", "header"),
-    [
-        ([], b""),
-        (
-            ["--proxy-from", "127.0.0.1", "--clients", "203.0.113.9"],
-            b"PROXY TCP4 203.0.113.9 198.51.100.1 4444 1080\r\n",
-        ),
-    ],
-    ids=["directly", "behind a balancer"],
-)
-def test_it_listens_on_an_inherited_socket(
-    tmp_path: Path, options: Sequence[str], header: bytes
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as inherited:
-        script = 'exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=proxy LISTEN_PID=$$ exec "$@"'
-        listen = ["--listen", "systemd:domain=INET:name=proxy", *options]
-        command = ["sh", "-c", script, "sh", *MODULE, *listen]
-        with running(tmp_path, command, stdin=inherited) as program:
-            assert program.port == inherited.getsockname()[1]
-            with client_of(inherited.getsockname()) as client:
-                client.sendall(header + b"\x05\x01\x00")
-                assert receive(client, 2) == b"\x05\x00"
-            program.terminate()
 
 
 # ---------------------------------------------------------------- why it does not start
