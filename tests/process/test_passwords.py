@@ -1,7 +1,7 @@
 """Users and passwords of the running program: where they work, and where they must not show."""
 
 import os
-import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,13 +9,12 @@ import pytest
 from tests.auth.test_hashes import KNOWN
 from tests.process.program import (
     MODULE,
-    PATIENCE,
-    SOURCES,
     Program,
     client_of,
     poll,
     proxy,
     receive,
+    running,
 )
 
 RIGHT, WRONG = b"open sesame", b"hunter2 is wrong"
@@ -80,30 +79,22 @@ def test_no_password_shows_anywhere(workers: str, tmp_path: Path, users: Path) -
 # ---------------------------------------------------------------- passwd
 
 
+PASSWD = [*MODULE, "passwd", "users"]
+
+
 def test_passwd_on_a_terminal_shows_nothing_and_is_no_argument(tmp_path: Path) -> None:
     master, slave = os.openpty()
-    process = subprocess.Popen(
-        [*MODULE, "passwd", "users", "alice"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(SOURCES)},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-    )
-    os.close(slave)
-    shown = b""
-    try:
+    streams = {"stdin": slave, "stdout": slave, "stderr": slave}
+    with running(tmp_path, [*PASSWD, "alice"], start_new_session=True, **streams) as program:
+        os.close(slave)
+        shown = b""
         for prompt in (b"Password: ", b"The same again: "):
             while not shown.endswith(prompt):
                 shown += os.read(master, 4096)
             os.write(master, RIGHT + b"\n")
-            assert RIGHT not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        assert process.wait(PATIENCE) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(master)
+            assert RIGHT not in Path(f"/proc/{program.process.pid}/cmdline").read_bytes()
+        assert program.wait() == 0
+    os.close(master)
     assert RIGHT not in shown
     assert (tmp_path / "users").stat().st_mode & 0o777 == 0o600
     with proxy(tmp_path, "--auth", "htpasswd:users") as program:
@@ -111,18 +102,13 @@ def test_passwd_on_a_terminal_shows_nothing_and_is_no_argument(tmp_path: Path) -
 
 
 def test_commands_that_run_together_lose_no_entry(tmp_path: Path) -> None:
+    (tmp_path / "typed").write_bytes(RIGHT + b"\n")
     names = [f"user{number}" for number in range(3)]
-    processes = [
-        subprocess.Popen(
-            [*MODULE, "passwd", "users", name],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(SOURCES)},
-            stdin=subprocess.PIPE,
-        )
-        for name in names
-    ]
-    for process in processes:
-        process.communicate(RIGHT + b"\n", PATIENCE)
-        assert process.returncode == 0
+    with ExitStack() as stack:
+        programs = []
+        for name in names:
+            typed = stack.enter_context((tmp_path / "typed").open())
+            programs.append(stack.enter_context(running(tmp_path, [*PASSWD, name], stdin=typed)))
+        assert [program.wait() for program in programs] == [0, 0, 0]
     lines = (tmp_path / "users").read_text().splitlines()
     assert sorted(line.partition(":")[0] for line in lines) == names
