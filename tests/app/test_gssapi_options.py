@@ -18,11 +18,7 @@ from tests.support.kerberos import write_keytab
 from tests.support.options import parse, refusal
 from tests.support.skips import needs_gssapi
 
-NONE, INTEGRITY, CONFIDENTIALITY = (
-    Protection.NONE,
-    Protection.INTEGRITY,
-    Protection.CONFIDENTIALITY,
-)
+NONE, INTEGRITY, CONFIDENTIALITY = tuple(Protection)[:3]
 AUTH = ["--auth", "memory:alice:secret"]
 
 
@@ -139,6 +135,13 @@ ALONE = ": expected --gssapi SERVICE as well, without it nobody is asked for a t
             "--gssapi-local-realm: expected a realm, such as EXAMPLE.ORG, got '@EXAMPLE.ORG'",
         ),
         (["--keytab", ""], "--keytab: expected the path of a file"),
+        (
+            ["--keytab", "/nosuch"],
+            (
+                "--keytab: expected a file that can be read, got '/nosuch' (No such file or directory); "
+                "make it with kadmin: ktadd -k FILE SERVICE/HOST, and let only the proxy's user read it"
+            ),
+        ),
         (["--gssapi-protection", "none"], f"--gssapi-protection{ALONE}"),
         (["--gssapi-local-realm", "EXAMPLE.ORG"], f"--gssapi-local-realm{ALONE}"),
         (["--keytab", os.devnull], f"--keytab{ALONE}"),
@@ -150,13 +153,6 @@ ALONE = ": expected --gssapi SERVICE as well, without it nobody is asked for a t
 )
 def test_what_is_wrong_is_one_sentence(arguments: Sequence[str], sentence: str) -> None:
     assert refusal(*arguments) == sentence
-
-
-def test_a_keytab_that_cannot_be_read() -> None:
-    assert refusal("--gssapi", "rcmd", "--keytab", "/nosuch") == (
-        "--keytab: expected a file that can be read, got '/nosuch' (No such file or directory); make it with "
-        "kadmin: ktadd -k FILE SERVICE/HOST, and let only the proxy's user read it"
-    )
 
 
 @needs_gssapi
@@ -172,7 +168,7 @@ def test_without_a_login_both_are_offered(keytab: str) -> None:
 
 
 @needs_gssapi
-def test_the_keytab_has_a_key_for_the_service(keytab: str) -> None:
+def test_the_keytab_has_a_key_for_the_service(keytab: str, tmp_path: Path) -> None:
     for service in ("any", "rcmd", "rcmd@localhost", "socks@proxy.example"):
         parse("--gssapi", service, "--keytab", keytab)
     for service in ("HTTP", "rcmd@proxy.example"):
@@ -181,16 +177,12 @@ def test_the_keytab_has_a_key_for_the_service(keytab: str) -> None:
         assert sentence.endswith(
             f"expected a keytab with a key of {service}; klist -k shows its keys"
         )
-
-
-@needs_gssapi
-@pytest.mark.parametrize("octets", [b"", b"rcmd", b"\5\2"], ids=["empty", "text", "no keys"])
-def test_a_file_that_is_no_keytab(octets: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "keytab"
-    path.write_bytes(octets)
-    sentence = refusal("--gssapi", "any", "--keytab", str(path))
-    assert sentence.startswith(f"--gssapi any, --keytab {path}: ")
-    assert sentence.endswith("expected a keytab with a key of a service; klist -k shows its keys")
+    path = tmp_path / "none"
+    for octets in (b"", b"rcmd", b"\5\2"):
+        path.write_bytes(octets)
+        sentence = refusal("--gssapi", "any", "--keytab", str(path))
+        assert sentence.startswith(f"--gssapi any, --keytab {path}: ")
+        assert sentence.endswith("a key of a service; klist -k shows its keys")
 
 
 @needs_gssapi
