@@ -13,9 +13,8 @@ from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import CannotListenError, ReactorNotRunning
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from socks5.access import SessionInfo
@@ -30,6 +29,7 @@ from socks5.observe.accesslog import AccessLog
 from socks5.server.factory import ServerFactory
 from tests.sockets.wires import descriptors
 from tests.support.options import parse
+from tests.support.reactor import BeginningReactor
 from tests.support.transports import address
 
 pytestmark = pytest.mark.usefixtures("handlers")
@@ -82,41 +82,13 @@ class FakeOpener:
         return self.ports[-1]
 
 
-class FakeReactor(Clock):
-    """Does what it is given once it runs; counts how often it was stopped."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stops = 0
-        self.is_running = True
-        self._waiting: list[Callable[[], object]] = []
-
-    def run(self) -> None:
-        self.is_running = True
-        for function in self._waiting:
-            function()
-
-    def callWhenRunning(self, function: Callable[[], object]) -> None:
-        if self.is_running:
-            function()
-        else:
-            self._waiting.append(function)
-
-    callFromThread = callWhenRunning
-
-    def stop(self) -> None:
-        if self.stops:
-            raise ReactorNotRunning
-        self.stops += 1
-
-
 @pytest.fixture
-def fake() -> FakeReactor:
-    return FakeReactor()
+def fake() -> BeginningReactor:
+    return BeginningReactor()
 
 
 def service_on(
-    fake: FakeReactor,
+    fake: BeginningReactor,
     *listeners: Listener,
     opener: FakeOpener | None = None,
     access_log: Any = None,
@@ -135,7 +107,9 @@ def cannot_listen(number: int) -> CannotListenError:
     return CannotListenError("127.0.0.1", 1080, OSError(number, os.strerror(number)))
 
 
-def test_it_says_where_it_listens_once_the_reactor_runs(fake: FakeReactor, log: list[str]) -> None:
+def test_it_says_where_it_listens_once_the_reactor_runs(
+    fake: BeginningReactor, log: list[str]
+) -> None:
     """And not if it has stopped by then."""
     fake.is_running = False
     places = [TCP(1080, "192.0.2.1"), TCP(1081, "::1"), UNIX("/run/proxy.sock")]
@@ -185,7 +159,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("error", "sentence"), REFUSALS)
 def test_where_it_cannot_listen_it_does_not_start(
-    error: Exception, sentence: str, fake: FakeReactor, log: list[str]
+    error: Exception, sentence: str, fake: BeginningReactor, log: list[str]
 ) -> None:
     """Which ends the process, and is an ordinary exception to twistd."""
     opener = FakeOpener(at_1081=error)
@@ -203,7 +177,7 @@ def test_where_it_cannot_listen_it_does_not_start(
 
 @pytest.mark.parametrize("error", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
 def test_a_place_that_this_machine_may_lack_is_left_out(
-    error: int, fake: FakeReactor, log: list[str]
+    error: int, fake: BeginningReactor, log: list[str]
 ) -> None:
     """But not one that is taken."""
     opener = FakeOpener(at_1081=cannot_listen(error), at_1082=cannot_listen(errno.EADDRINUSE))
@@ -215,7 +189,9 @@ def test_a_place_that_this_machine_may_lack_is_left_out(
         proxy.privilegedStartService()
 
 
-def test_giving_up_ends_the_process_once_and_says_why(fake: FakeReactor, log: list[str]) -> None:
+def test_giving_up_ends_the_process_once_and_says_why(
+    fake: BeginningReactor, log: list[str]
+) -> None:
     opener = FakeOpener()
     proxy = service_on(fake, listener(1080), opener=opener)
     proxy.privilegedStartService()
@@ -233,7 +209,7 @@ def test_giving_up_ends_the_process_once_and_says_why(fake: FakeReactor, log: li
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_an_endpoint_may_take_its_time(
-    fails: bool, fake: FakeReactor, log: list[str], monkeypatch: pytest.MonkeyPatch
+    fails: bool, fake: BeginningReactor, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If it fails late, that ends the service."""
     late: Deferred[Any] = Deferred()  # what the one endpoint, somebody else's, answers in the end
@@ -271,7 +247,7 @@ async def test_a_command_line_is_listened_on_and_the_rules_know_where(tmp_path: 
 
 
 def test_an_access_log_that_cannot_be_opened_refuses_the_start(
-    fake: FakeReactor, tmp_path: Path, log: list[str]
+    fake: BeginningReactor, tmp_path: Path, log: list[str]
 ) -> None:
     path = tmp_path / "missing" / "access.log"
     opener, access_log = FakeOpener(), AccessLog(fake, str(path))
@@ -288,7 +264,7 @@ def test_an_access_log_that_cannot_be_opened_refuses_the_start(
 
 
 def test_sigusr1_reopens_the_access_log_or_says_why_not(
-    fake: FakeReactor, tmp_path: Path, log: list[str]
+    fake: BeginningReactor, tmp_path: Path, log: list[str]
 ) -> None:
     path = tmp_path / "logs" / "access.log"
     path.parent.mkdir()
@@ -307,7 +283,7 @@ def test_sigusr1_reopens_the_access_log_or_says_why_not(
     access_log.close()
 
 
-def test_each_signal_has_its_meaning(fake: FakeReactor) -> None:
+def test_each_signal_has_its_meaning(fake: BeginningReactor) -> None:
     told: list[str] = []
     for number in signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1:
         signal.signal(number, signal.SIG_DFL)
@@ -324,7 +300,7 @@ def test_each_signal_has_its_meaning(fake: FakeReactor) -> None:
 
 
 def test_it_stops_once_every_port_is_closed_and_can_start_again(
-    fake: FakeReactor, log: list[str]
+    fake: BeginningReactor, log: list[str]
 ) -> None:
     """Whatever becomes of the others; and says how many sessions it ends."""
     last: Deferred[None] = Deferred()
@@ -353,7 +329,9 @@ def test_it_stops_once_every_port_is_closed_and_can_start_again(
     assert len(proxy.ports) == 3
 
 
-def test_the_access_log_is_closed_after_the_last_session(fake: FakeReactor, tmp_path: Path) -> None:
+def test_the_access_log_is_closed_after_the_last_session(
+    fake: BeginningReactor, tmp_path: Path
+) -> None:
     path = tmp_path / "access.log"
     before = descriptors()
     log = AccessLog(fake, str(path), lambda record: record.reason)

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from socks5.app.signals import Signals, held, hold
+from tests.support.reactor import BeginningReactor
 
 pytestmark = pytest.mark.usefixtures("handlers")
 
 
-class Process:
-    """Takes its signals; a reactor, which runs when told, and notes what it is asked for."""
+class Process(BeginningReactor):
+    """Takes its signals, and notes what it is asked for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.told: list[str] = []
-        self.is_running = True
-        self._waiting: list[Callable[[], object]] = []
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -36,30 +36,18 @@ class Process:
     def sigTerm(self, number: int, frame: object) -> None:  # noqa: N802
         self.told.append("the reactor's own end")
 
-    def callFromThread(self, function: Callable[[], object]) -> None:
-        if self.is_running:
-            function()
-        else:
-            self._waiting.append(function)
-
-    def run(self) -> None:
-        for function in self._waiting:
-            function()
-
 
 MEANINGS = [(signal.SIGTERM, "stop"), (signal.SIGINT, "interrupt"), (signal.SIGHUP, "hup")]
 
 
-@pytest.mark.parametrize(("number", "meaning"), MEANINGS)
-def test_a_signal_that_comes_before_the_reactor_runs_is_not_lost(
-    number: signal.Signals, meaning: str
-) -> None:
-    process = Process()
-    process.is_running = False
-    process.take()
-    signal.raise_signal(number)
-    process.run()
-    assert process.told == [meaning]
+def test_a_signal_that_comes_before_the_reactor_runs_is_not_lost() -> None:
+    for number, meaning in MEANINGS:
+        process = Process()
+        process.is_running = False
+        process.take()
+        signal.raise_signal(number)
+        process.run()
+        assert process.told == [meaning]
 
 
 def test_sigint_comes_once_for_ctrl_c_is_pressed_again() -> None:

@@ -18,6 +18,7 @@ from twisted.internet.error import (
     CannotListenError,
     InvalidAddressError,
     NotConnectingError,
+    ReactorNotRunning,
     TimeoutError,
     UserError,
 )
@@ -73,6 +74,34 @@ class SteppedClock(Clock):
             self.calls.remove(call)
             call.called = 1
             call.func(*call.args, **call.kw)
+
+
+class BeginningReactor(Clock):
+    """Does what it is given once it runs; counts how often it was stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stops = 0
+        self.is_running = True
+        self._waiting: list[Callable[[], object]] = []
+
+    def run(self) -> None:
+        self.is_running = True
+        for function in self._waiting:
+            function()
+
+    def callWhenRunning(self, function: Callable[[], object]) -> None:
+        if self.is_running:
+            function()
+        else:
+            self._waiting.append(function)
+
+    callFromThread = callWhenRunning
+
+    def stop(self) -> None:
+        if self.stops:
+            raise ReactorNotRunning
+        self.stops += 1
 
 
 @implementer(IReactorUDP)
