@@ -27,15 +27,6 @@ from tests.support.transports import FakeTLSTransport, FakeTransport
 INTEGRITY, CONFIDENTIALITY = Protection.INTEGRITY, Protection.CONFIDENTIALITY
 
 
-def contexts(**options: Any) -> tuple[FakeContext, FakeInitiator]:
-    """Both sides of a complete context."""
-    context, initiator = FakeContext(FakeAcceptor(**options)), FakeInitiator()
-    first = initiator.step(None)
-    assert first is not None
-    initiator.step(context.judge_first(first).token)
-    return context, initiator
-
-
 @implementer(IStreamReceiver)
 class Receiver:
     """Puts what is delivered into a wire's ``got``."""
@@ -68,7 +59,10 @@ class Wire:
         **options: Any,
     ) -> None:
         self.reactor = FakeReactor()
-        context, self.initiator = contexts(**options)
+        context, self.initiator = FakeContext(FakeAcceptor(**options)), FakeInitiator()
+        first = self.initiator.step(None)
+        assert first is not None
+        self.initiator.step(context.judge_first(first).token)
         self.level = level
         self.below = kind(self.reactor).connect(self)
         self.got: list[Any] = []

@@ -1,6 +1,7 @@
 """Times without room: what the log says of them, and when who waits is turned away."""
 
 from collections.abc import Iterator
+from unittest.mock import MagicMock
 
 import pytest
 from twisted.internet.task import Clock
@@ -12,33 +13,17 @@ from socks5.net.shortage import NO_ROOM, Shortage
 WAIT = 4.0
 
 
-class Listener:
-    """Remembers when it was told to turn clients away."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.told: list[float] = []
-
-    def pause(self) -> None:
-        raise AssertionError("not by a shortage")
-
-    resume = pause
-
-    def turn_away(self) -> None:
-        self.told.append(self.clock.seconds())
-
-
 class World:
     """A shortage, whether there is room, and what was said."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.counters = Counters()
-        self.listener = Listener(self.clock)
+        self.told: list[float] = []
+        listener = MagicMock(spec_set=["turn_away"])  # which is not paused by a shortage
+        listener.turn_away = lambda: self.told.append(self.clock.seconds())
         self.is_full = True
-        self.shortage = Shortage(
-            self.clock, WAIT, self.counters, {self.listener}, lambda: self.is_full
-        )
+        self.shortage = Shortage(self.clock, WAIT, self.counters, {listener}, lambda: self.is_full)
 
     def passes(self, seconds: float) -> None:
         self.clock.pump([0.5] * round(seconds / 0.5))
@@ -98,4 +83,4 @@ def test_one_that_ends_for_a_moment_only_goes_on_without_a_word(
 def test_listeners_are_told_twice_in_the_time_that_a_client_may_wait(world: World) -> None:
     world.shortage.met("full")
     world.passes(6)
-    assert world.listener.told == [2, 4, 6]
+    assert world.told == [2, 4, 6]

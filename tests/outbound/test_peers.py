@@ -143,14 +143,6 @@ def test_a_peer_of_a_family_that_is_not_used_is_not_awaited(
     assert Await(expected, names=MIXED[1:], outgoing_family=family).failed(AddressTypeNotSupported)
 
 
-def test_there_may_be_no_route_to_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere(host: str) -> str:
-        raise OSError(errno.ENETUNREACH, "")
-
-    monkeypatch.setattr(peers, "local_address_towards", nowhere)
-    assert Await(IPV6).failed(OSError)
-
-
 def test_an_interface_may_be_none_that_can_be_listened_on() -> None:
     reactor = FakeReactor()
     reactor.listen_error = OSError(errno.EADDRNOTAVAIL, "")
