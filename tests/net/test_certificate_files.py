@@ -15,8 +15,6 @@ from socks5.net.certificate_files import Files, Unusable, reason_of
 from socks5.net.certificates import Certificates
 from tests.support.certificates import DAY, Authority, files_of, key_pem, new_key, one_file, pem
 
-# ---------------------------------------------------------------- files that are of no use
-
 
 def unusable(files: Files) -> str:
     """The sentence that these files are refused with."""
@@ -112,9 +110,6 @@ def test_a_certificate_or_a_key_that_is_of_no_use_is_named(authority: Authority,
 )
 def test_what_openssl_says(error: Exception, words: str) -> None:
     assert reason_of(error) == words
-
-
-# ---------------------------------------------------------------- what is said in the log
 
 
 def said(step: Callable[[], object]) -> list[str]:

@@ -173,7 +173,7 @@ def test_a_stranger_is_closed_and_told_sparingly(log: list[str]) -> None:
     assert balanced.counters.connections == 0
 
 
-# ---------------------------------------------------------------- who is local
+# ---------------------------------------------------------------- what a header says of a client, and what it does not
 
 LOCAL_HEADER = version_2(0, 0x00, b"")
 UNKNOWN = [line("UNKNOWN"), version_2(1, 0x00, b""), version_2(1, 0x31, bytes(216))]
@@ -209,9 +209,6 @@ def test_a_claim_stays_one_for_every_target() -> None:
     claimed = Balanced().client(HEADER, GREETING, CONNECT).session.wrappedProtocol.access
     assert isinstance(claimed, ClaimedAccess)
     assert claimed._replace(client="127.0.0.1").is_local is False
-
-
-# ---------------------------------------------------------------- clients, bans, and where peers are awaited
 
 
 def test_the_networks_of_clients_are_the_true_clients() -> None:
@@ -267,9 +264,6 @@ def test_peers_are_awaited_on_an_address_of_this_host(
     )
     assert client.session.wrappedProtocol.near == bound
     assert {access.server for access, _ in rules.asked} == {bound}
-
-
-# ---------------------------------------------------------------- protocols that are no sessions
 
 
 class Plain(Protocol):

@@ -32,9 +32,6 @@ def test_what_is_wrong_with_a_string_is_said_with_what_was_expected() -> None:
         listen_for(reactor, "tls:1443", ServerFactory(reactor))
 
 
-# ---------------------------------------------------------------- what stands over a port
-
-
 def stack_of(at: Listen) -> list[Any]:
     """The factories over a port, from it upwards."""
     server, opener = ServerFactory(reactor), MagicMock()
@@ -70,9 +67,6 @@ def test_a_port_that_cannot_be_had_is_a_failure(description: str) -> None:
     failed: list[Any] = []
     listen_with(opener, listen_from(description), ServerFactory(reactor)).addErrback(failed.append)
     assert [failure.type for failure in failed] == [CannotListenError]
-
-
-# ---------------------------------------------------------------- in a program
 
 
 KINDS = {

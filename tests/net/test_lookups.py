@@ -99,7 +99,7 @@ def two(make: Callable[..., World]) -> World:
     return make(f"nameserver {FIRST}\nnameserver {SECOND}\noptions timeout:2 attempts:2\n")
 
 
-# ---------------------------------------------------------------- one server
+# ---------------------------------------------------------------- one server, and aliases
 
 
 def test_both_families_are_asked_for_at_once(world: World) -> None:
@@ -224,9 +224,6 @@ def test_what_is_no_answer_to_our_question_is_dropped(world: World) -> None:
     world.servers.answer(NAME, "A", "192.0.2.66")
     world.servers.answer(NAME, "AAAA")
     assert world.over().hosts == ("192.0.2.1",)
-
-
-# ---------------------------------------------------------------- aliases
 
 
 def test_an_alias_is_asked_for_if_the_server_has_not(world: World) -> None:

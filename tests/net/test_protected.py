@@ -208,9 +208,6 @@ def test_one_message_is_gathered_and_no_more() -> None:
     assert sizes == [65535 - 26] * 3
 
 
-# ---------------------------------------------------------------- back pressure
-
-
 def test_a_paused_receiver_gets_nothing_until_it_resumes_and_the_end_behind_all() -> None:
     wire = Wire(on_data=lambda wire: wire.transport.pauseProducing())
     wire.below.deliver(wire.message(b"one") + wire.message(b"two") + wire.message(b"three"))
@@ -239,7 +236,7 @@ def test_a_receiver_may_change_its_mind_at_once() -> None:
     assert wire.below.is_reading
 
 
-# ---------------------------------------------------------------- ends
+# ---------------------------------------------------------------- back pressure, and ends
 
 
 @pytest.mark.parametrize(

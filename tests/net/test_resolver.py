@@ -343,7 +343,7 @@ def test_a_lookup_whose_first_client_has_left_is_in_another_s_share(asking: Aski
     assert asking.lookups.asked == ["shared", "one", "other"]
 
 
-# ---------------------------------------------------------------- names that nobody need be asked for
+# ---------------------------------------------------------------- names that nobody need be asked for, and lifetimes
 
 
 @pytest.mark.parametrize("name", [b"printer", b"Printer.Example", b"printer.example."])
@@ -372,9 +372,6 @@ def test_a_hosts_file_that_changes_is_read_again(asking: Asking) -> None:
 @pytest.mark.parametrize("name", [b"localhost", b"localhost.", b"LOCALHOST", b"app.localhost"])
 def test_localhost_is_this_host(asking: Asking, name: bytes) -> None:
     assert asking.ask(name) == [("127.0.0.1", "::1")]
-
-
-# ---------------------------------------------------------------- lifetimes
 
 
 @pytest.mark.parametrize(

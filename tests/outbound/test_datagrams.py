@@ -210,7 +210,7 @@ def test_name_leads_to_the_control_connections_family(host: str, peer: str, targ
     assert association.reached == [target]
 
 
-# ---------------------------------------------------------------- what waits for a name
+# ---------------------------------------------------------------- names that are waited for, and names in use
 
 
 def test_a_name_that_has_to_be_looked_up_takes_from_the_client_s_share() -> None:
@@ -264,9 +264,6 @@ def test_the_end_of_an_association_ends_its_lookups() -> None:
     assert (association.dropped, association.far) == ({}, [])
 
 
-# ---------------------------------------------------------------- names in use
-
-
 def test_a_name_keeps_its_address_while_datagrams_flow() -> None:
     association = Association(names={NAME[0]: [TARGET[0]]})
     for _ in range(10):
@@ -306,7 +303,7 @@ def test_a_name_that_never_answers_is_looked_up_anew(
     assert association.reached[5:] == [reached]
 
 
-# ---------------------------------------------------------------- the rules
+# ---------------------------------------------------------------- the rules, and their verdicts
 
 
 def test_rules_judge_every_target_once_while_it_is_in_use() -> None:
@@ -340,9 +337,6 @@ def test_bug_in_the_rules_ends_the_association(target: Any, failures: Failures) 
     assert failures.take(ZeroDivisionError) == ["division by zero"]
     assert not association.is_alive
     assert association.client.sees == "end"
-
-
-# ---------------------------------------------------------------- verdicts that come later, and new rules
 
 
 class Judged(Association):
@@ -485,7 +479,7 @@ def test_the_targets_of_all_associations_of_a_client_count() -> None:
     assert first.dropped == {"too many targets": 1}
 
 
-# ---------------------------------------------------------------- ourselves
+# ---------------------------------------------------------------- ourselves, and what the sockets tell
 
 
 def test_nothing_is_sent_to_a_socket_of_the_proxy() -> None:
@@ -537,9 +531,6 @@ def test_what_becomes_the_proxys_is_nobody_s_any_more(sender: int, target: Peer)
     assert association.reached == [target]
     assert association.received == []
     assert association.dropped == {"ourselves": 2}
-
-
-# ---------------------------------------------------------------- what the sockets tell
 
 
 def test_what_the_kernel_does_not_take_of_a_batch_is_counted() -> None:

@@ -100,7 +100,7 @@ def outcome(world: World) -> Failure:
     return failure
 
 
-# ---------------------------------------------------------------- what is dialled
+# ---------------------------------------------------------------- what is dialled, and what is not
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,6 @@ def test_a_name_that_does_not_resolve_fails_as_that_and_an_empty_one_is_not_even
     assert outcome(world).check(DNSLookupError)
     assert world.dialled == []
     world.assert_nothing_is_left()
-
-
-# ---------------------------------------------------------------- which are not
 
 
 def test_every_address_is_asked_for_before_it_is_dialled_and_the_others_never_are() -> None:
@@ -171,9 +168,6 @@ def test_addresses_are_judged_one_after_the_other_where_that_takes_a_while() -> 
         assert (world.asked[-1], world.dialled) == (host, [])
         verdicts[host].callback(verdict)
     assert world.dialled == IPV4[1:2]
-
-
-# ---------------------------------------------------------------- names whose addresses do not work
 
 
 @pytest.mark.parametrize(
@@ -339,9 +333,6 @@ def test_shares_are_given_back(how: str) -> None:
     assert len(world.running) == 60
 
 
-# ---------------------------------------------------------------- and who fails at once
-
-
 def test_an_attempt_that_connects_at_once_is_the_last() -> None:
     world = World(IPV4)
     connect = world.reactor.connectTCP
@@ -372,7 +363,7 @@ def test_attempts_that_fail_at_once_give_others_their_turn() -> None:
     world.assert_nothing_is_left()
 
 
-# ---------------------------------------------------------------- who wins, and who speaks for all
+# ---------------------------------------------------------------- who wins, who speaks for all, and how long it takes
 
 
 def test_the_first_that_connects_wins_and_the_others_are_given_up() -> None:
@@ -404,9 +395,6 @@ def test_the_most_telling_failure_speaks_for_all(telling: int) -> None:
         world.attempt(host).fail(error)
     assert outcome(world).value is REFUSED
     world.assert_nothing_is_left()
-
-
-# ---------------------------------------------------------------- how long, unless it is given up
 
 
 @pytest.mark.parametrize("hosts", [IPV4[:1], IPV4])

@@ -88,9 +88,6 @@ def test_one_that_came_further_says_more_and_the_earliest_of_equals_speaks() -> 
     assert most_telling([ranked[-1], failure(7)]) is ranked[-1]
 
 
-# ---------------------------------------------------------------- addresses
-
-
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
