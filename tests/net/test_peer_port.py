@@ -17,7 +17,7 @@ from socks5.net.peer_port import PeerPort
 from socks5.net.ports import RETRY_DELAY
 from socks5.protocol.address import Address
 from tests.support.failures import Failures
-from tests.support.stepped import SteppedReactor
+from tests.support.stepped import SteppedReactor, is_open
 
 PEER, STRANGER = "127.0.0.1", "127.0.0.2"
 
@@ -68,13 +68,6 @@ class Peers:
 def peers() -> Iterator[Peers]:
     with ExitStack() as stack:
         yield Peers(stack)
-
-
-def is_open(client: socket.socket) -> bool:
-    try:
-        return client.recv(1) != b""
-    except BlockingIOError:
-        return True
 
 
 def accepting_fails(monkeypatch: pytest.MonkeyPatch, *errors: int) -> None:

@@ -29,7 +29,7 @@ from socks5.server.factory import ServerFactory
 from socks5.settings import ListenerPolicy, Settings
 from tests.support.failures import Failures
 from tests.support.sessions import session_limit
-from tests.support.stepped import SteppedReactor
+from tests.support.stepped import SteppedReactor, is_open
 
 WAIT = 5.0
 """Seconds that a client may wait for room."""
@@ -179,16 +179,6 @@ def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def world(make: Make) -> World:
     return make()
-
-
-def is_open(client: socket.socket) -> bool:
-    """Whether the client's connection is neither ended nor reset."""
-    try:
-        return client.recv(1) != b""
-    except BlockingIOError:
-        return True
-    except ConnectionResetError:
-        return False
 
 
 def crash(*arguments: Any) -> None:

@@ -117,6 +117,8 @@ def test_an_address_is_dialled_as_what_it_means(target: str, host: str) -> None:
     [attempt] = world.reactor.connectors
     assert (attempt.host, attempt.port) == (host, 8080)
     assert (world.asked, world.resolver.asked) == ([host], [])
+    transport = attempt.succeed()
+    assert world.given[0].transport is transport
 
 
 @pytest.mark.parametrize("name", [b"example.org", b""])

@@ -1,6 +1,7 @@
 """Real ports under a reactor, and a poller, that look at their sockets when the test says so."""
 
 import select
+import socket
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -56,3 +57,13 @@ class WatchedPoller(Poller):
     def remove(self, fd: int) -> None:
         super().remove(fd)
         del self.watched[fd]
+
+
+def is_open(client: socket.socket) -> bool:
+    """Whether the client's connection, which does not block, is neither ended nor reset."""
+    try:
+        return client.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
