@@ -16,7 +16,6 @@ from twisted.internet.error import (
 
 from socks5.protocol.address import Address
 from socks5.protocol.errors import LocalProtocolError, ReplyError
-from socks5.relay.relay import RESET_DELAYS
 from tests.support.failures import Failures
 from tests.support.providers import Allow
 from tests.support.reactor import FakeConnector
@@ -193,17 +192,6 @@ def test_client_that_leaves_cancels_the_dial_or_the_lookup(
 
 
 # ---------------------------------------------------------------- the relay
-
-
-@pytest.mark.parametrize("is_client", [False, True])
-def test_a_reset_passes_either_way(is_client: bool) -> None:
-    server = Server()
-    client, target = connected(server)
-    client.reset() if is_client else target.deliver_reset()
-    server.reactor.advance(RESET_DELAYS[0])
-    assert (target.far_sees if is_client else client.sees) == "reset"
-    whose = "client" if is_client else "target"
-    assert [record.reason for record in server.records] == [f"reset by {whose}"]
 
 
 def test_session_lasts_until_both_sides_are_gone() -> None:

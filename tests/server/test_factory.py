@@ -15,12 +15,11 @@ from socks5 import Rules, ServerFactory, Settings
 from socks5.net import crowds
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
-from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused
 from socks5.protocol.messages import Command, Method
 from socks5.settings import Capacity
 from tests.support.failures import Failures
-from tests.support.providers import Begun, FakeCommand, FakeResolver, begin_dial
+from tests.support.providers import Begun, FakeCommand
 from tests.support.reactor import FakeReactor, TimeOfDay
 from tests.support.sessions import (
     BIND,
@@ -194,18 +193,6 @@ def test_factory_makes_do_with_a_reactor() -> None:
     assert factory.settings == Settings()
     assert factory.access_log is None
     assert factory.now is dialer.now is time.monotonic  # whatever is done to the time of day
-
-
-def test_factorys_own_dialer_uses_the_resolver_that_it_is_given() -> None:
-    reactor = FakeReactor()
-    resolver = FakeResolver({b"example.org": ["192.0.2.80"]})
-    factory = ServerFactory(reactor, resolver=resolver)
-    dialling = begin_dial(factory.in_force.dialer, Address(b"example.org", 80), connect_timeout=7)
-    dialling.addErrback(lambda _: None)
-    assert resolver.asked == [b"example.org"]
-    assert [client[0] for client in reactor.tcpClients] == ["192.0.2.80"]
-    reactor.advance(7)
-    assert [connector.state for connector in reactor.connectors] == ["disconnected"]
 
 
 # ---------------------------------------------------------------- clients of one address

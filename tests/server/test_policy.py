@@ -112,9 +112,12 @@ def test_a_policy_that_cannot_hold_changes_nothing(
 
 
 def test_those_that_are_no_longer_allowed_end_in_order(server: Server) -> None:
+    """A CONNECT is judged by the address that it has, too."""
     client, target = relaying(server)
     target.deliver(b"last words")
-    assert replace(server, rules=NOBODY) == [1]
+    rules = Allow(lambda _, address: address != "192.0.2.80")
+    assert replace(server, rules=rules) == [1]
+    assert [address for _, address in rules.asked] == [None, "192.0.2.80"]
     assert client.received() == b"last words"
     assert (client.sees, target.far_sees) == ("end", "end")
     assert [record.reason for record in server.records] == ["no longer allowed"]
@@ -147,13 +150,6 @@ def test_they_keep_their_settings_and_their_dialer(server: Server) -> None:
     replace(server, settings=Settings(commands=frozenset()), dialer=FakeDialer(server.reactor))
     client.send(CONNECT)
     assert server.dialer.targets == [Address("192.0.2.80", 80)]
-
-
-def test_a_connect_is_judged_by_the_address_it_has(server: Server) -> None:
-    relaying(server)
-    asked = Allow(lambda _, address: address != "192.0.2.80")
-    assert replace(server, rules=asked) == [1]
-    assert [address for _, address in asked.asked] == [None, "192.0.2.80"]
 
 
 def test_a_bind_that_waits_judges_its_peers_by_the_new_rules(server: Server) -> None:
@@ -222,23 +218,22 @@ def test_a_request_whose_verdict_is_awaited_is_judged_by_the_new_rules() -> None
     assert server.counters.requests == {Command.CONNECT: 1}
 
 
-def test_a_verdict_of_rules_that_are_replaced_again_is_none(server: Server) -> None:
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_verdict_that_comes_too_late_ends_nothing(server: Server, is_over: bool) -> None:
+    """The rules were replaced again, or the session is over."""
     client, _ = relaying(server)
     waiting: Deferred[Verdict] = Deferred()
-    ended = [replace(server, rules=Allow(lambda *_: waiting)), replace(server)]
+    ended = [replace(server, rules=Allow(lambda *_: waiting))]
+    if is_over:
+        client.session.close(within=0)
+        server.reactor.turn()
+    else:
+        ended.append(replace(server))
     waiting.callback(DENIED)
-    assert (client.is_connected, ended) == (True, [[0], [0]])
-
-
-def test_a_session_that_is_over_before_its_verdict_has_not_ended_by_it(server: Server) -> None:
-    client, _ = relaying(server)
-    waiting: Deferred[Verdict] = Deferred()
-    ended = replace(server, rules=Allow(lambda *_: waiting))
-    client.session.close(within=0)
-    server.reactor.turn()
-    waiting.callback(DENIED)
-    assert ended == [0]
-    assert [record.reason for record in server.records] == ["ended by the operator"]
+    assert ended == [[0]] * (1 if is_over else 2)
+    assert client.is_connected is not is_over
+    reasons = ["ended by the operator"] if is_over else []
+    assert [record.reason for record in server.records] == reasons
 
 
 def test_newer_rules_overtake_older_ones(server: Server) -> None:
