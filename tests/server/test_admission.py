@@ -38,7 +38,7 @@ from tests.support.transports import SERVER, FakeTLSTransport, FakeTransport, ad
 
 ROOT = Path(__file__).parents[2]
 LOGIN_WRONG = octets("01 01")
-PASSWORD, NONE = Method.USERNAME_PASSWORD, Method.NO_AUTHENTICATION
+NONE = Method.NO_AUTHENTICATION
 
 # ---------------------------------------------------------------- networks
 

@@ -21,7 +21,6 @@ from tests.support.providers import Allow
 from tests.support.reactor import FakeConnector
 from tests.support.sessions import (
     CONNECT,
-    CONNECTED,
     GREETING,
     NO_AUTHENTICATION,
     Client,
@@ -29,18 +28,9 @@ from tests.support.sessions import (
     octets,
     refusal,
 )
-from tests.support.transports import FakeTransport, address
+from tests.support.transports import address
 
 NAME = octets("05 01 00 03 0b 6578616d706c652e6f7267 0050")  # example.org:80
-IPV6 = octets("05 01 00 04 20010db8000000000000000000000050 0050")  # [2001:db8::50]:80
-
-
-def connected(server: Server) -> tuple[Client, FakeTransport]:
-    """A client whose target has accepted, and the transport towards the target."""
-    client = server.client(GREETING, CONNECT)
-    target = server.dialer.succeed()
-    assert client.received() == NO_AUTHENTICATION + CONNECTED
-    return client, target
 
 
 def dialling(server: Server, request: bytes) -> tuple[Client, list[FakeConnector]]:

@@ -32,22 +32,14 @@ from tests.support.sessions import (
     Server,
     refusal,
 )
-from tests.support.transports import CLIENT, FakeTransport
-
-
-def relaying_client(server: Server) -> tuple[Client, FakeTransport]:
-    client = server.client(GREETING, CONNECT)
-    target = server.dialer.succeed()
-    client.received()
-    return client, target
-
+from tests.support.transports import CLIENT
 
 # ---------------------------------------------------------------- room, and what is counted
 
 
 def test_counters_count() -> None:
     server = Server(Settings(commands=frozenset({Command.CONNECT})), access_log=None)
-    relaying_client(server)
+    server.relaying()
     client = server.client()
     assert client.transport.nodelay
     assert client.transport.keepalive
@@ -112,7 +104,7 @@ def test_closing_without_sessions_is_done_at_once() -> None:
 
 def test_closing_sends_what_is_written_and_twice_is_done_once_for_both() -> None:
     server = Server()
-    client, target = relaying_client(server)
+    client, target = server.relaying()
     idle, asked = server.client(), server.client(GREETING, CONNECT)
     target.deliver(b"last words")
     first, second = closing(server), closing(server)

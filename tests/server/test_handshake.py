@@ -28,10 +28,6 @@ from tests.support.sessions import (
 )
 from tests.support.transports import CLIENT, SERVER, FakeTLSTransport, FakeTransport, address
 
-LEAVING = pytest.mark.parametrize(
-    ("leave", "reason"), [(Client.end, "client closed"), (Client.reset, "reset by client")]
-)
-
 # ---------------------------------------------------------------- the negotiation
 
 
@@ -275,7 +271,9 @@ def test_octets_after_the_end_do_nothing(end: str) -> None:
 # ---------------------------------------------------------------- clients that leave
 
 
-@LEAVING
+@pytest.mark.parametrize(
+    ("leave", "reason"), [(Client.end, "client closed"), (Client.reset, "reset by client")]
+)
 @pytest.mark.parametrize("kind", [FakeTransport, FakeTLSTransport])
 @pytest.mark.parametrize("sent", [b"", GREETING[:2], GREETING, GREETING + CONNECT[:4]])
 def test_who_leaves_before_a_request_has_asked_nothing_and_before_a_greeting_is_no_session(

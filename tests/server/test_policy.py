@@ -24,11 +24,9 @@ from tests.support.sessions import (
     PASSWORD_CHOSEN,
     PASSWORD_GREETING,
     TARGET,
-    Client,
     Server,
     refusal,
 )
-from tests.support.transports import FakeTransport
 
 NOBODY = Allow(lambda *_: DENIED)
 
@@ -44,13 +42,6 @@ def replace(server: Server, rejudge: bool = True, **parts: Any) -> list[int]:
     parts = {"dialer": server.dialer, **parts}
     server.factory.replace(Policy(**parts), rejudge).addCallback(ended.append)
     return ended
-
-
-def relaying(server: Server) -> tuple[Client, FakeTransport]:
-    client = server.client(GREETING, CONNECT)
-    target = server.dialer.succeed()
-    client.received()
-    return client, target
 
 
 # ---------------------------------------------------------------- new sessions
@@ -113,7 +104,7 @@ def test_a_policy_that_cannot_hold_changes_nothing(
 
 def test_those_that_are_no_longer_allowed_end_in_order(server: Server) -> None:
     """A CONNECT is judged by the address that it has, too."""
-    client, target = relaying(server)
+    client, target = server.relaying()
     target.deliver(b"last words")
     rules = Allow(lambda _, address: address != "192.0.2.80")
     assert replace(server, rules=rules) == [1]
@@ -125,7 +116,7 @@ def test_those_that_are_no_longer_allowed_end_in_order(server: Server) -> None:
 
 def test_those_that_stay_have_the_new_rules_from_then_on(server: Server) -> None:
     early = server.client(GREETING)
-    client, _ = relaying(server)
+    client, _ = server.relaying()
     first_only = Allow(lambda access, address: access.target.port == 80 and address is not None)
     assert replace(server, rules=Allow(lambda access, _: access.target.port == 80)) == [0]
     early.send(CONNECT[:-1] + b"\x51")
@@ -136,7 +127,7 @@ def test_those_that_stay_have_the_new_rules_from_then_on(server: Server) -> None
 
 def test_without_judging_they_keep_the_old_rules(server: Server) -> None:
     early = server.client(GREETING)
-    client, _ = relaying(server)
+    client, _ = server.relaying()
     assert replace(server, rejudge=False, rules=NOBODY) == [0]
     assert client.is_connected
     early.send(CONNECT)
@@ -174,7 +165,7 @@ def test_the_next_datagram_of_an_association_is_judged_by_the_new_rules(server: 
 
 
 def test_verdicts_that_take_their_time_are_awaited(server: Server) -> None:
-    client, _ = relaying(server)
+    client, _ = server.relaying()
     verdicts: list[Deferred[Verdict]] = []
 
     def later(*_: object) -> Deferred[Verdict]:
@@ -189,7 +180,7 @@ def test_verdicts_that_take_their_time_are_awaited(server: Server) -> None:
 
 
 def test_a_session_that_cannot_be_judged_ends(server: Server, failures: Failures) -> None:
-    client, _ = relaying(server)
+    client, _ = server.relaying()
     assert replace(server, rules=Allow(lambda *_: 1 / 0)) == [1]
     assert not client.is_connected
     assert failures.take(ZeroDivisionError) == ["division by zero"]
@@ -221,7 +212,7 @@ def test_a_request_whose_verdict_is_awaited_is_judged_by_the_new_rules() -> None
 @pytest.mark.parametrize("is_over", [False, True])
 def test_a_verdict_that_comes_too_late_ends_nothing(server: Server, is_over: bool) -> None:
     """The rules were replaced again, or the session is over."""
-    client, _ = relaying(server)
+    client, _ = server.relaying()
     waiting: Deferred[Verdict] = Deferred()
     ended = [replace(server, rules=Allow(lambda *_: waiting))]
     if is_over:

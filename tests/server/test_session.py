@@ -28,10 +28,6 @@ from tests.support.sessions import (
 )
 from tests.support.transports import FakeTLSTransport, FakeTransport
 
-LEAVING = pytest.mark.parametrize(
-    ("leave", "reason"), [(Client.end, "client closed"), (Client.reset, "reset by client")]
-)
-
 
 def commanded(*behind: bytes, **options: Any) -> tuple[Server, Client, FakeCommand]:
     """A server, its client, and the command that has begun for it."""
@@ -94,7 +90,9 @@ def test_command_sees_its_session_and_ends_it_in_order() -> None:
     assert [record.reason for record in server.records] == ["idle"]
 
 
-@LEAVING
+@pytest.mark.parametrize(
+    ("leave", "reason"), [(Client.end, "client closed"), (Client.reset, "reset by client")]
+)
 @pytest.mark.parametrize("kind", [FakeTransport, FakeTLSTransport])
 def test_client_that_leaves_stops_its_command(leave: Any, reason: str, kind: Any) -> None:
     server, client, command = commanded(kind=kind)

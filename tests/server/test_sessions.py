@@ -176,9 +176,7 @@ def test_a_session_is_ended_in_time_whatever_it_does(
 @pytest.mark.parametrize("stalled", ["client", "target"])
 def test_a_relay_whose_reader_stalls_is_ended_in_time(server: Server, stalled: str) -> None:
     """And the record comes when its streams are gone, with what really passed."""
-    client = server.client(GREETING, CONNECT)
-    target = server.dialer.succeed()
-    client.received()
+    client, target = server.relaying()
     near, far = client.transport, target
     (near if stalled == "client" else far).window = 10
     (far if stalled == "client" else near).deliver(bytes(1000))
@@ -195,9 +193,7 @@ def test_a_relay_whose_reader_stalls_is_ended_in_time(server: Server, stalled: s
 
 def test_a_session_may_be_ended_again_with_less_time() -> None:
     server = Server(Settings(close_timeout=60))
-    client = server.client(GREETING, CONNECT)
-    target = server.dialer.succeed()
-    client.received()
+    client, target = server.relaying()
     client.transport.window = 0
     target.deliver(b"unread")
     [session] = server.factory.sessions

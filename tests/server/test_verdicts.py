@@ -94,19 +94,19 @@ def failed_rules(failures: Failures) -> Iterator[None]:
     failures.take(RuntimeError)
 
 
-class Answers:
+def given(*bases: type, **methods: Any) -> Any:
+    """Somebody's rules, which have these methods."""
+    return type("Given", bases, methods)()
+
+
+def deciding(decide: Callable[[Access, str | None], Any]) -> Any:
     """Rules made of one function, which may answer with anything."""
-
-    def __init__(self, decide: Callable[[Access, str | None], Any]) -> None:
-        self._decide = decide
-
-    def judge(self, access: Access, address: str | None) -> Any:
-        return self._decide(access, address)
+    return given(judge=lambda _, *asked: decide(*asked))
 
 
-def about(address: str | None, answer: Callable[[], Any]) -> Answers:
+def about(address: str | None, answer: Callable[[], Any]) -> Any:
     """Rules that have a certain answer for one address, and allow the rest."""
-    return Answers(lambda _, asked: answer() if asked == address else ALLOWED)
+    return deciding(lambda _, asked: answer() if asked == address else ALLOWED)
 
 
 # ---------------------------------------------------------------- rules
@@ -145,7 +145,7 @@ def test_so_does_the_target_of_a_datagram(answer: Any, asked: str | None) -> Non
     def decide(access: Access, address: str | None) -> Any:
         return answer() if access.target.port == 53 and address == asked else ALLOWED
 
-    server = Server(rules=Answers(decide))
+    server = Server(rules=deciding(decide))
     server.client(GREETING, ASSOCIATE)
     [near] = server.reactor.udp_ports
     for port in (53, 54):
@@ -193,7 +193,7 @@ def test_what_is_no_verdict_is_said_once_and_what_fails_sparingly(
             server.client(GREETING, CONNECT)
     [line, other] = [line for line in log if "judge()" in line]
     assert line == other
-    assert "Answers.judge() must answer with a Verdict" in line
+    assert "Given.judge() must answer with a Verdict" in line
     assert "type int" in line
     server = Server(rules=about(None, lambda: fail(RuntimeError("no database"))))
     for _ in range(50):
@@ -250,7 +250,7 @@ def test_the_record_names_the_rule_that_decided(
         verdict = said.get(address, Verdict(False, "strangers"))
         return succeed(verdict) if is_late else verdict
 
-    server = Server(rules=Answers(judge), dialer=None)
+    server = Server(rules=deciding(judge), dialer=None)
     client = server.client(GREETING, request_octets)
     for connector in server.reactor.connectors:
         connector.succeed()
@@ -265,11 +265,6 @@ def test_the_record_names_the_rule_that_decided(
 
 
 # ---------------------------------------------------------------- rules that say True or False
-
-
-def given(*bases: type, **methods: Any) -> Any:
-    """Somebody's rules, which have these methods."""
-    return type("Given", bases, methods)()
 
 
 def ask(rules: Any, address: str = "192.0.2.80") -> Any:

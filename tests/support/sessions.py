@@ -61,6 +61,13 @@ class Server:
         client.send(*sent)
         return client
 
+    def relaying(self) -> "tuple[Client, FakeTransport]":
+        """A new client that has its reply to a CONNECT, and the transport towards its target."""
+        client = self.client(GREETING, CONNECT)
+        target = self.dialer.succeed()
+        assert client.received() == NO_AUTHENTICATION + CONNECTED
+        return client, target
+
     @property
     def records(self) -> list[SessionInfo]:
         """The access log so far."""
