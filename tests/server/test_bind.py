@@ -37,9 +37,9 @@ PEER = address("192.0.2.80", 20)  # who TARGET names
 PEER_CAME = octets("05 00 00 01 c0000250 0014")
 
 
-def listening(server: Server, target: bytes = TARGET, **options: Any) -> tuple[Client, FakeTCPPort]:
+def listening(server: Server, target: bytes = TARGET) -> tuple[Client, FakeTCPPort]:
     """A client that has its first reply, and the port behind it."""
-    client = server.client(GREETING, BIND + target, **options)
+    client = server.client(GREETING, BIND + target)
     return client, server.reactor.tcp_ports[-1]
 
 
