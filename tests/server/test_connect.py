@@ -127,6 +127,16 @@ def test_name_cannot_lead_past_the_rules() -> None:
     assert attempts == []
 
 
+def test_bug_in_the_rules_is_logged_and_gets_reply_1(failures: Failures) -> None:
+    for request in (CONNECT, NAME):
+        server = own_dialer(rules=Allow(lambda _, address: address is None or bool(1 / 0)))
+        client, attempts = dialling(server, request)
+        server.resolver.answer(b"example.org", ["192.0.2.1"])
+        assert failures.take(ZeroDivisionError) == ["division by zero"]
+        assert client.received() == NO_AUTHENTICATION + refusal(1)
+        assert attempts == []
+
+
 @pytest.mark.parametrize("is_late", [False, True])
 def test_bug_in_the_resolver_is_logged_and_gets_reply_1(is_late: bool, failures: Failures) -> None:
     server = own_dialer()
