@@ -13,6 +13,7 @@ from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import SOURCES, Proxy, Since, running_proxy
+from tests.interop.realm import PASSWORD, Realm, running_realm
 from tests.interop.servers import Echo, Web, free_port, payload, sha256, text
 from tests.interop.ticket import (
     ASSOCIATE,
@@ -29,7 +30,7 @@ from tests.interop.ticket import (
     message,
 )
 from tests.process.program import until_end
-from tests.support.kerberos import PASSWORD, REALM, Realm, running_realm
+from tests.support.kerberos import REALM
 from tests.support.readme import named
 from tests.support.skips import needs_gssapi
 

@@ -39,7 +39,7 @@ def initiator(
 ) -> "gssapi.SecurityContext":
     """The client's side of a context.
 
-    :param tickets: an environment of :class:`tests.support.kerberos.Realm`, whose configuration is this process's.
+    :param tickets: an environment of :class:`tests.interop.realm.Realm`, whose configuration is this process's.
     :param flags: what is asked of the context, by the names of ``gssapi.RequirementFlag``.
     """
     import gssapi

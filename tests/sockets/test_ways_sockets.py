@@ -16,9 +16,9 @@ from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
 from tests.sockets.clients import Far, Network, Proxy, Target, packed
 from tests.sockets.streams import FakeFar
+from tests.sockets.ways import BOUND, MemoryDialer
 from tests.sockets.wires import WithoutPoller, until
 from tests.support.providers import Allow, FakeResolver
-from tests.support.ways import BOUND, MemoryDialer
 
 ELSEWHERE = Address("127.0.0.9", 9)
 """Whom the rules of a test may single out."""
