@@ -188,34 +188,25 @@ def test_a_check_waits_for_the_turn_of_its_client(pools: list[Pool]) -> None:
 
 
 @implementer(ICredentialsChecker)
-class Slow:
-    """A checker whose verdicts the test gives."""
+class Memory:
+    """A memory over a slow checker, whose verdicts the test gives, with a clock and a stamp."""
 
     credentialInterfaces = (IUsernamePassword,)
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 10) -> None:
         self.waits: list[Deferred[Any]] = []
         self.cancelled = 0
+        self.clock = Clock()
+        self.stamp = 0
+        now = self.clock.seconds
+        self.checker = Remembered(self, lambda: self.stamp, lifetime=60, size=size, now=now)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        wait: Deferred[Any] = Deferred(self._cancel)
-        self.waits.append(wait)
-        return wait
+        self.waits.append(Deferred(self._cancel))
+        return self.waits[-1]
 
     def _cancel(self, wait: Deferred[Any]) -> None:
         self.cancelled += 1
-
-
-class Memory:
-    """A memory over a slow checker, with a clock and a stamp."""
-
-    def __init__(self, size: int = 10) -> None:
-        self.slow = Slow()
-        self.clock = Clock()
-        self.stamp = 0
-        self.checker = Remembered(
-            self.slow, lambda: self.stamp, lifetime=60, size=size, now=self.clock.seconds
-        )
 
     def log_in(
         self, name: bytes = b"alice", password: bytes = b"secret", client: str = CLIENT
@@ -223,9 +214,9 @@ class Memory:
         return self.checker.requestAvatarId(Login(name, password, client))
 
     def is_remembered(self, name: bytes = b"alice", password: bytes = b"secret") -> bool:
-        asked = len(self.slow.waits)
+        asked = len(self.waits)
         login = self.log_in(name, password)
-        if len(self.slow.waits) == asked:
+        if len(self.waits) == asked:
             known = self.checker.recall(Login(name, password, OTHER))
             return told(login) == [name] == [known]
         assert self.checker.recall(Login(name, password, OTHER)) is None
@@ -242,14 +233,14 @@ def test_200_equal_logins_are_one_check_and_a_right_one_is_remembered(verdict: A
     memory = Memory()
     assert verifyObject(ICredentialsChecker, memory.checker)
     outcomes = [told(memory.log_in()) for _ in range(200)]
-    [wait] = memory.slow.waits
+    [wait] = memory.waits
     give(wait, verdict)
     assert all(is_like(outcome, verdict) for outcome in outcomes)
     assert memory.is_remembered() is (verdict == b"alice")
-    asked = len(memory.slow.waits)
+    asked = len(memory.waits)
     for login in [(b"alice", b"Secret"), (b"alices", b"ecret")]:  # these are others
         told(memory.log_in(*login))
-    assert len(memory.slow.waits) == asked + 2
+    assert len(memory.waits) == asked + 2
 
 
 def test_it_forgets_in_time_and_with_a_change() -> None:
@@ -258,14 +249,14 @@ def test_it_forgets_in_time_and_with_a_change() -> None:
     memory.log_in(password=password)
     assert not holds(memory, password)
     for forget in (lambda: memory.clock.advance(1), lambda: setattr(memory, "stamp", 1)):
-        memory.slow.waits[-1].callback(b"alice")
+        memory.waits[-1].callback(b"alice")
         memory.clock.advance(59)
         assert memory.is_remembered(password=password)
         assert not holds(memory, password)
         forget()
         assert not memory.is_remembered(password=password)
         memory.log_in(password=password)
-    memory.slow.waits[-1].callback(b"alice")
+    memory.waits[-1].callback(b"alice")
     digest = keyed(b"alice", password)
     assert holds(memory, digest)
     memory.clock.advance(60)
@@ -278,10 +269,10 @@ def test_a_check_from_before_a_change_is_not_for_those_who_come_after() -> None:
     before = told(memory.log_in())
     memory.stamp = 1
     after = told(memory.log_in())
-    assert len(memory.slow.waits) == 2
-    memory.slow.waits[0].callback(b"alice")
+    assert len(memory.waits) == 2
+    memory.waits[0].callback(b"alice")
     assert (before, after) == ([b"alice"], [])
-    memory.slow.waits[1].errback(UnauthorizedLogin())
+    memory.waits[1].errback(UnauthorizedLogin())
     assert after[0].check(UnauthorizedLogin)
     assert not memory.is_remembered()
 
@@ -290,7 +281,7 @@ def test_it_remembers_so_many_and_the_latest() -> None:
     memory = Memory(size=2)
     for name in (b"a", b"b", b"c"):
         memory.log_in(name)
-        memory.slow.waits.pop().callback(name)
+        memory.waits.pop().callback(name)
         memory.clock.advance(1)
     assert memory.is_remembered(b"b")
     assert memory.is_remembered(b"c")
@@ -302,12 +293,12 @@ def test_only_the_last_one_who_leaves_takes_the_check_along() -> None:
     first, second, other = memory.log_in(), memory.log_in(), told(memory.log_in(client=OTHER))
     outcomes = [told(first), told(second)]
     first.cancel()
-    assert memory.slow.cancelled == 0
+    assert memory.cancelled == 0
     second.cancel()
-    assert memory.slow.cancelled == 1
+    assert memory.cancelled == 1
     assert all(outcome[0].check(CancelledError) for outcome in outcomes)
     assert other == []  # another client's check goes on
-    give(memory.slow.waits[1], b"alice")
+    give(memory.waits[1], b"alice")
     assert other == [b"alice"]
 
 
@@ -316,9 +307,9 @@ def test_one_may_leave_while_the_others_are_told() -> None:
     first, second = memory.log_in(), memory.log_in()
     outcome = told(second)
     first.addCallback(lambda _: second.cancel())
-    memory.slow.waits[0].callback(b"alice")
+    memory.waits[0].callback(b"alice")
     assert outcome[0].check(CancelledError)
-    assert memory.slow.cancelled == 0
+    assert memory.cancelled == 0
 
 
 @RIGHT_OR_WRONG
@@ -326,10 +317,10 @@ def test_equal_logins_of_two_clients_wait_apart_and_hear_the_first_verdict(verdi
     """Whoever shares a password with a bully does not wait in the bully's queue."""
     memory = Memory()
     outcomes = [told(memory.log_in(client=client)) for client in (CLIENT, OTHER, OTHER)]
-    assert len(memory.slow.waits) == 2
-    give(memory.slow.waits[1], verdict)
+    assert len(memory.waits) == 2
+    give(memory.waits[1], verdict)
     assert [is_like(outcome, verdict) for outcome in outcomes] == [True] * 3
-    assert memory.slow.cancelled == 1  # the other check need not be done
+    assert memory.cancelled == 1  # the other check need not be done
     assert memory.is_remembered() is (verdict == b"alice")
 
 
@@ -338,10 +329,10 @@ def test_what_ends_the_check_of_one_client_is_not_the_others_affair(end: Excepti
     """A ban, a queue that is full, or a fault."""
     memory = Memory()
     one, other = told(memory.log_in()), told(memory.log_in(client=OTHER))
-    give(memory.slow.waits[0], end)
+    give(memory.waits[0], end)
     assert is_like(one, end)
     assert other == []
-    give(memory.slow.waits[1], b"alice")
+    give(memory.waits[1], b"alice")
     assert other == [b"alice"]
 
 

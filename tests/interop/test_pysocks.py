@@ -59,12 +59,6 @@ def test_user_and_password(pysocks: Open, start_proxy: StartProxy, web: Web) -> 
     assert proxy.sessions(3)[2].user == "anna"
 
 
-def test_a_refused_target(pysocks: Open, proxy: Proxy, closed_port: int) -> None:
-    with pytest.raises(socks.ProxyError, match="0x05: Connection refused"):
-        pysocks(proxy).connect(("127.0.0.1", closed_port))
-    assert proxy.session().reply == 5
-
-
 def test_datagrams_of_every_size_arrive_whole(pysocks: Open, proxy: Proxy, echo: Echo) -> None:
     datagrams = pysocks(proxy, kind=socket.SOCK_DGRAM)
     sizes = (0, 1, 1472, 8192, 8193, 40000, LARGEST)

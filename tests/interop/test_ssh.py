@@ -31,53 +31,43 @@ UsePAM no
 """
 
 
-class SSHServer:
-    """A running sshd that lets this user in with one key.
+Command = Callable[[str, str, str], list[str | Path]]
 
-    :ivar log: what it says.
+
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """The ssh command line, with a ``ProxyCommand``, for a command on a host; with an sshd on 127.0.0.1 that lets this
+    user in with one key.
     """
+    program, directory, port = require_program("sshd"), tmp_path_factory.mktemp("sshd"), free_port()
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where its unprivileged part lives
+    key, host_key, log = directory / "user_key", directory / "host_key", directory / "log"
+    for file in (key, host_key):
+        succeed(require_program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", file)
+    known_hosts, configuration = directory / "known_hosts", directory / "sshd_config"
+    public = host_key.with_suffix(".pub").read_text()
+    known_hosts.write_text(f"[127.0.0.1]:{port},[localhost]:{port} {public}")
+    configuration.write_text(CONFIGURATION.format(port=port, host_key=host_key, key=key))
 
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self.key = directory / "user_key"
-        self.log = directory / "log"
-        self.configuration = directory / "sshd_config"
-        self._known_hosts = directory / "known_hosts"
-        host_key = directory / "host_key"
-        for file in (self.key, host_key):
-            succeed(require_program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", file)
-        public = host_key.with_suffix(".pub").read_text()
-        self._known_hosts.write_text(f"[127.0.0.1]:{self.port},[localhost]:{self.port} {public}")
-        lines = CONFIGURATION.format(port=self.port, host_key=host_key, key=self.key)
-        self.configuration.write_text(lines)
-
-    def command(self, through: str, host: str, command: str) -> list[str | Path]:
-        """The ssh command line for a command, with a ``ProxyCommand``."""
+    def command(through: str, host: str, words: str) -> list[str | Path]:
         options = {
             "ProxyCommand": through,
-            "UserKnownHostsFile": self._known_hosts,
+            "UserKnownHostsFile": known_hosts,
             "GlobalKnownHostsFile": "none",
             "IdentitiesOnly": "yes",
             "BatchMode": "yes",
             "LogLevel": "ERROR",
         }
-        line = [require_program("ssh"), "-F", "none", "-i", self.key, "-p", str(self.port)]
+        line = [require_program("ssh"), "-F", "none", "-i", key, "-p", str(port)]
         for name, value in options.items():
             line += ["-o", f"{name}={value}"]
-        return [*line, f"{USER}@{host}", command]
+        return [*line, f"{USER}@{host}", words]
 
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
-    """An sshd on 127.0.0.1."""
-    program = require_program("sshd")
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where its unprivileged part lives
-    server = SSHServer(tmp_path_factory.mktemp("sshd"))
-    with running(program, "-D", "-e", "-f", server.configuration, log=server.log) as process:
-        poll(lambda: process.poll() is not None or is_served(server.port), "sshd answers")
-        assert process.poll() is None, server.log.read_text()
-        yield server
+    with running(program, "-D", "-e", "-f", configuration, log=log) as process:
+        poll(lambda: process.poll() is not None or is_served(port), "sshd answers")
+        assert process.poll() is None, log.read_text()
+        yield command
 
 
 def _nc(proxy: Proxy) -> str:
@@ -92,22 +82,22 @@ def _ncat(proxy: Proxy, *options: str) -> str:
 @pytest.mark.parametrize(
     "through", [pytest.param(_nc, marks=needs("nc")), pytest.param(_ncat, marks=needs("ncat"))]
 )
-def test_a_command_and_a_pipe(proxy: Proxy, sshd: SSHServer, through: Through) -> None:
-    line = sshd.command(through(proxy), "localhost", "echo $SSH_CLIENT; cat")
+def test_a_command_and_a_pipe(proxy: Proxy, ssh: Command, through: Through) -> None:
+    line = ssh(through(proxy), "localhost", "echo $SSH_CLIENT; cat")
     head, _, answer = succeed(*line, stdin=payload(SIZE)).partition(b"\n")
     assert answer == payload(SIZE)
     client, port, _ = head.decode().split()
     session = proxy.session()
     assert (session.command, session.reply) == ("connect", 0)
-    assert session.target.endswith(f":{sshd.port}")
+    assert session.target.endswith(f":{line[line.index('-p') + 1]}")
     assert session.bound == f"{client}:{port}"
     assert session.bytes_up > SIZE
     assert session.bytes_down > SIZE
 
 
 @needs("ncat")
-def test_ncat_with_user_and_password(start_proxy: StartProxy, sshd: SSHServer) -> None:
+def test_ncat_with_user_and_password(start_proxy: StartProxy, ssh: Command) -> None:
     proxy = start_proxy("--auth", "memory:anna:secret")
-    line = sshd.command(_ncat(proxy, "--proxy-auth", "anna:secret"), "127.0.0.1", "echo hello")
+    line = ssh(_ncat(proxy, "--proxy-auth", "anna:secret"), "127.0.0.1", "echo hello")
     assert succeed(*line) == b"hello\n"
     assert proxy.session().user == "anna"
