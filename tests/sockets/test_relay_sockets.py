@@ -16,6 +16,7 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from socks5.deadlines import IdleTimers
+from socks5.net.connection import Connection
 from socks5.net.poller import poller_of
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
@@ -174,6 +175,9 @@ async def test_what_the_client_sent_before_goes_first_and_its_end(
     else:
         joined.client.send(b"the rest")
     joined.target.send(b"220 hello")
+    for each in (joined.near, joined.far):
+        if isinstance(each, Connection):
+            each.pauseProducing()  # a poller tells only once that there is something
     await turn()
     joined.relay.start(first, has_ended)
     assert joined.relay.bytes_up == len(first)

@@ -26,7 +26,7 @@ from socks5.net.tcp_options import prepare
 from socks5.relay import pipes
 from socks5.relay import sockets as splice
 from socks5.relay.pipes import PIPE_SIZE, SWEEP_INTERVAL, Borrower, Pipe, PipePool
-from socks5.relay.relay import RESET_DELAYS, Relay
+from socks5.relay.relay import RESET_DELAYS
 from socks5.relay.sockets import BUFFER_SIZE, BULK, SMALL_TURNS, join
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
@@ -400,17 +400,6 @@ def test_a_python_without_splice_goes_unnoticed(monkeypatch: pytest.MonkeyPatch)
     assert PipePool(Unwatched()).is_unavailable
 
 
-def test_others_get_their_turn(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splice, "TURNS", range(1))
-    wired = wire()
-    data = bytes(splice.BULKY)
-    wired.target.send(data)
-    wired.serve(1)
-    wired.target.send(b"more")
-    wired.serve(2)
-    assert wired.client.value() == data + b"more"
-
-
 @pytest.mark.parametrize("has_pipes", [True, False])
 def test_bulk_of_many_takes_turns(
     wire: Any, monkeypatch: pytest.MonkeyPatch, has_pipes: bool
@@ -591,26 +580,6 @@ def test_a_relay_leaves_no_circle_and_no_descriptor(
     reactor.advance(LINGER / 4)
     assert reactor.getDelayedCalls() == []
     poller.close()
-
-
-@pytest.mark.parametrize(
-    "first", [b"", bytes(1 << 20)], ids=["at once", "once the peer takes more"]
-)
-def test_a_relay_of_transports_begins_with_what_our_own_connections_know_of(
-    wire: Any, first: bytes
-) -> None:
-    """The poller has told already that there are octets, and tells only once."""
-    wired = wire(window=1 << 16, start=False)
-    timers, streams = IdleTimers(wired.reactor), (wired.near, wired.far)
-    wired.relay = Relay(timers, Settings(), *streams, wired.done, TransportSide)
-    for each in (wired.client, wired.target):
-        each.send(b"hello")
-    wired.serve_before_start()
-    wired.relay.start(first)
-    wired.serve()
-    while wired.target.count < len(first) + 5:
-        wired.serve()
-    assert (wired.client.value(), wired.target.value()) == (b"hello", first + b"hello")
 
 
 def test_streams_that_are_not_ours_are_joined_by_transports() -> None:
