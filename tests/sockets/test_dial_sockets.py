@@ -4,7 +4,7 @@ Twisted's endpoints where there is no poller.
 
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,7 +16,6 @@ from twisted.internet.tcp import BaseClient
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import IResolver
 from socks5.net.poller import poller_of
 from socks5.outbound import race
 from socks5.outbound.direct import DirectDialer
@@ -30,45 +29,6 @@ from tests.sockets.wires import FarEnd, WithoutPoller, free_port, open_sockets, 
 from tests.support.providers import FakeResolver, begin_dial
 
 NAME = b"example.org"
-
-
-def sockets(resolver: IResolver) -> DirectDialer:
-    from twisted.internet import reactor
-
-    return DirectDialer(reactor, resolver)
-
-
-def endpoints(resolver: IResolver) -> DirectDialer:
-    from twisted.internet import reactor
-
-    return DirectDialer(WithoutPoller(reactor), resolver)
-
-
-@pytest.fixture(params=[sockets, endpoints])
-def make_dialer(request: pytest.FixtureRequest) -> Callable[[IResolver], Any]:
-    return request.param
-
-
-class Dialling:
-    """One dial under way, whose stream gets a receiver as soon as it is there."""
-
-    def __init__(self, dialling: Deferred[IStream]) -> None:
-        self.dialling = dialling
-        self.receiver = Receiver()
-        self.stream: Any = None
-        self.failure: Failure | None = None
-        dialling.addCallbacks(self._connected, self._failed)
-
-    def _connected(self, stream: IStream) -> None:
-        assert stream.receiver is None
-        self.stream = stream
-        stream.receiver = self.receiver
-
-    def _failed(self, failure: Failure) -> None:
-        self.failure = failure
-
-    async def ended(self) -> None:
-        await until(lambda: self.stream or self.failure)
 
 
 class Targets:
@@ -121,43 +81,49 @@ def targets() -> Iterator[Targets]:
         yield Targets(stack)
 
 
-@pytest_twisted.async_yield_fixture
-async def dial(make_dialer: Any, targets: Targets) -> Any:
+@pytest_twisted.async_yield_fixture(params=["sockets", "endpoints"])
+async def dial(request: pytest.FixtureRequest, targets: Targets) -> Any:
     """Dials, and sees to it that every attempt leaves no socket and no delayed call behind."""
     from twisted.internet import reactor
 
     assert poller_of(reactor)
 
-    def descriptors() -> set[Any]:
-        return {*reactor.getReaders(), *reactor.getWriters()}
-
-    def calls() -> set[Any]:
-        """Those of dials; what serves a dialer's deadlines goes by itself."""
+    def left() -> set[Any]:
+        """Descriptors, and calls of dials; what serves a dialer's deadlines goes by itself."""
         made_by = {race.__name__, BaseClient.__module__}
-        found = reactor.getDelayedCalls()
-        return {call for call in found if call.func.__module__ in made_by}
+        calls = {each for each in reactor.getDelayedCalls() if each.func.__module__ in made_by}
+        return {*reactor.getReaders(), *reactor.getWriters(), *calls}
 
-    before = descriptors(), calls()
+    before = left()
     dialers: list[DirectDialer] = []
-    made: list[Dialling] = []
+    made: list[tuple[Any, Receiver]] = []
+    dials = reactor if request.param == "sockets" else WithoutPoller(reactor)
 
-    def dial(*hosts: str, **settings: Any) -> Dialling:
-        dialers.append(make_dialer(FakeResolver({NAME: hosts})))
+    def connected(stream: Any) -> Any:
+        assert stream.receiver is None
+        stream.receiver = receiver = Receiver()
+        made.append((stream, receiver))
+        return stream
+
+    def dial(*hosts: str, **settings: Any) -> Deferred[Any]:
+        dialers.append(DirectDialer(dials, FakeResolver({NAME: hosts})))
         where = Address(NAME if len(hosts) > 1 else hosts[0], targets.port)
-        made.append(Dialling(begin_dial(dialers[-1], where, **settings)))
-        return made[-1]
+        return begin_dial(dialers[-1], where, **settings).addCallback(connected)
 
     yield dial
-    for each in made:
-        if each.stream is not None:
-            each.stream.transport.abortConnection()
-            await until(lambda each=each: "lost" in each.receiver.events)
-    await until(lambda: descriptors() <= before[0])
+    for stream, receiver in made:
+        stream.transport.abortConnection()
+        await until(lambda receiver=receiver: "lost" in receiver.events)
+    await until(lambda: left() <= before)
     assert [len(dialer.deadlines) for dialer in dialers] == [0] * len(dialers)
-    await until(lambda: calls() <= before[1])
 
 
-# ---------------------------------------------------------------- connecting
+async def failed(dialling: Deferred[Any]) -> Failure:
+    """What it fails with."""
+    failures: list[Failure] = []
+    dialling.addErrback(failures.append)
+    await until(lambda: failures)
+    return failures[0]
 
 
 @pytest.mark.parametrize(
@@ -171,21 +137,16 @@ async def test_an_address_is_connected_to_from_the_source_address(
     """Nothing is delayed, and urgent octets stay in their place."""
     listener = targets.listen(host)
     dialling = dial(host, outgoing=PerFamily("127.0.0.9", "::1"))
-    assert dialling.stream is None
-    await dialling.ended()
-    far = targets.accept(listener)
-    transport = dialling.stream.transport
-    assert verifyObject(IStream, dialling.stream)
-    assert transport.getPeer() == kind("TCP", host, targets.port)
-    ours = far.socket.getpeername()
-    assert (transport.getHost().host, transport.getHost().port) == ours[:2]
+    assert not dialling.called
+    stream = await dialling
+    ours = targets.accept(listener).socket.getpeername()
+    assert verifyObject(IStream, stream)
+    assert stream.transport.getPeer() == kind("TCP", host, targets.port)
+    assert (stream.transport.getHost().host, stream.transport.getHost().port) == ours[:2]
     assert ours[0] == source
-    handle = transport.getHandle()
+    handle = stream.transport.getHandle()
     assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert handle.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
-
-
-# ---------------------------------------------------------------- several addresses
 
 
 @pytest_twisted.ensureDeferred
@@ -197,12 +158,8 @@ async def test_any_number_of_addresses_that_do_not_answer_is_overtaken(
     targets.listen(hosts[-1])
     for host in hosts[:-1]:
         targets.hang(host)
-    dialling = dial(*hosts, attempt_delay=0.01)
-    await dialling.ended()
-    assert dialling.stream.transport.getPeer().host == hosts[-1]
-
-
-# ---------------------------------------------------------------- failures
+    stream = await dial(*hosts, attempt_delay=0.01)
+    assert stream.transport.getPeer().host == hosts[-1]
 
 
 @pytest.mark.parametrize("hosts", [("127.0.0.1",), ("127.0.0.1", "127.0.0.2")])
@@ -212,10 +169,9 @@ async def test_no_answer_in_time_is_reply_6(
 ) -> None:
     for host in hosts:
         targets.hang(host)
-    dialling = dial(*hosts, attempt_delay=0.01, connect_timeout=0.03)
-    await dialling.ended()
-    assert dialling.failure.check(TTLExpired)
-    assert reply_for(dialling.failure) == 6
+    failure = await failed(dial(*hosts, attempt_delay=0.01, connect_timeout=0.03))
+    assert failure.check(TTLExpired)
+    assert reply_for(failure) == 6
 
 
 @pytest.mark.parametrize(("turns", "attempts"), [(0, 1), (3, 2)])
@@ -231,8 +187,8 @@ async def test_cancelling_gives_up_every_attempt(
         await turn()
     made = open_sockets() - before
     assert len(made) == attempts
-    dialling.dialling.cancel()
-    assert dialling.failure.check(CancelledError)
+    dialling.cancel()
+    assert (await failed(dialling)).check(CancelledError)
     await turn()
     assert not open_sockets() & made
 
@@ -240,9 +196,7 @@ async def test_cancelling_gives_up_every_attempt(
 @pytest.mark.parametrize("host", ["fe80::1%lo", "fe80::1"])
 @pytest_twisted.ensureDeferred
 async def test_a_link_local_address_that_leads_nowhere_has_its_reply(
-    dial: Any, targets: Targets, host: str | bytes
+    dial: Any, targets: Targets, host: str
 ) -> None:
     targets.port = free_port()
-    dialling = dial(host)
-    await dialling.ended()
-    assert reply_for(dialling.failure) in (3, 4, 8)
+    assert reply_for(await failed(dial(host))) in (3, 4, 8)
