@@ -4,7 +4,6 @@ What every relay must do on real sockets is in ``tests/sockets/test_relay_socket
 """
 
 import errno
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -201,19 +200,27 @@ def test_an_end_waits_behind_what_is_not_sent(begin: Any, pieces: list[bytes]) -
     assert world.other.calls.count("loseWriteConnection") == 1
 
 
-@pytest.mark.parametrize("octets", [b"", b"octets", MUCH])
-def test_the_last_octets_of_a_relay_reach_a_slow_reader(begin: Any, octets: bytes) -> None:
+@pytest.mark.parametrize(
+    ("octets", "reason"), [(b"octets", "closing and silent"), (MUCH, "half-closed and silent")]
+)
+def test_the_last_octets_reach_a_slow_reader_but_not_one_that_stands_still(
+    begin: Any, octets: bytes, reason: str
+) -> None:
     """Whether the end behind them is read already or waits behind a full buffer."""
-    world = begin(one_window=0)
-    world.one.deliver_end()
-    world.other.deliver(octets)
-    world.other.deliver_end()
-    world.turn()
-    world.wait(LINGER / 2)
-    world.one.accept()
-    world.turn()
-    assert (world.one.value(), world.seen) == (octets, ("end", "end"))
-    world.assert_over(f"{world.other_name} closed")
+    slow, still = begin(one_window=0), begin(one_window=0)
+    for world in (slow, still):
+        world.one.deliver_end()
+        world.other.deliver(octets)
+        world.other.deliver_end()
+        world.wait(LINGER - 1)
+        assert world.done == []
+    slow.one.accept()
+    slow.turn()
+    assert (slow.one.value(), slow.seen) == (octets, ("end", "end"))
+    slow.assert_over(f"{slow.other_name} closed")
+    still.wait(LINGER / 4 + 1)
+    assert still.one.far_sees == "reset"
+    still.assert_over(reason)
 
 
 # ---------------------------------------------------------------- resets
@@ -226,38 +233,16 @@ KINDS = {
     "both of TLS": {"one_kind": FakeTLSTransport, "other_kind": FakeTLSTransport},
 }
 
-BEFORE_A_RESET: dict[str, Callable[[World], None]] = {
-    "nothing": lambda world: None,
-    "octets that a slow reader has not read": lambda world: world.one.deliver(b"octets"),
-    "its own end": lambda world: world.one.deliver_end(),
-    "the other side's end": lambda world: world.other.deliver_end(),
-}
 
-
-@pytest.mark.parametrize("before", BEFORE_A_RESET)
+@pytest.mark.parametrize("kinds", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("are_both", [False, True])
-def test_a_reset_is_passed_on_as_a_reset_whatever_was_before(
-    begin: Any, before: str, are_both: bool
-) -> None:
-    """And not as one more orderly end: the other is still sending into the void."""
-    world = begin(other_window=0, idle=IDLE)
-    BEFORE_A_RESET[before](world)
-    world.turn()
+def test_a_reset_is_a_reset_with_tls_too(begin: Any, kinds: Any, are_both: bool) -> None:
+    world = begin(idle=IDLE, **kinds)
     world.one.deliver_reset()
     if are_both:
         world.other.deliver_reset()
     world.settle()
-    assert world.other.value() == b""
     assert are_both or world.other.far_sees == "reset"
-    world.assert_over(f"reset by {world.one_name}")
-
-
-@pytest.mark.parametrize("kinds", KINDS.values(), ids=KINDS)
-def test_a_reset_is_a_reset_with_tls_too(begin: Any, kinds: Any) -> None:
-    world = begin(**kinds)
-    world.one.deliver_reset()
-    world.settle()
-    assert world.other.far_sees == "reset"
     world.assert_over(f"reset by {world.one_name}")
 
 
@@ -341,18 +326,6 @@ def test_a_peer_that_sends_on_does_not_keep_a_closing_relay_open(begin: Any) -> 
 
 
 # ---------------------------------------------------------------- silence
-
-
-def test_a_reader_that_does_not_read_the_last_octets_is_given_up(begin: Any) -> None:
-    world = begin(one_window=0)
-    world.one.deliver_end()
-    world.other.deliver(b"octets")
-    world.other.deliver_end()
-    world.wait(LINGER - 1)
-    assert world.done == []
-    world.wait(LINGER / 4 + 1)
-    assert world.one.far_sees == "reset"
-    world.assert_over("closing and silent")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from socks5.protocol.messages import Method
 from tests.protocol.test_proxy_header import line
 from tests.sockets.clients import Far, Proxy, UDPClient, packed
 from tests.sockets.tls import TLS
-from tests.sockets.wires import until
 from tests.support.certificates import Authority
 from tests.support.providers import Allow, Logins
 from tests.support.sessions import (
@@ -22,22 +21,6 @@ from tests.support.sessions import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
-OURS = ListenerPolicy(clients=Networks.parse("127.0.0.1"))
-OTHERS = ListenerPolicy(clients=Networks.parse("127.0.0.2"))
-
-
-@pytest.mark.parametrize("sent", [b"", GREETING])
-@pytest_twisted.ensureDeferred
-async def test_other_client_is_closed(serve: Any, sent: bytes) -> None:
-    proxy = await serve(policy=OTHERS)
-    client = proxy.connect(proxy.address)
-    client.send(sent)
-    await until(client.sees_now)
-    assert client.value() == b""
-    await proxy.gone()
-    assert proxy.counters.turned_away == {"network": 1}
-    assert proxy.records == []
 
 
 # ---------------------------------------------------------------- behind a balancer

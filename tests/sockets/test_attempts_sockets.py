@@ -61,16 +61,6 @@ def world() -> Iterator[World]:
         yield World(stack)
 
 
-class Sockets:
-    """The socket module, whose plain sockets are of another class."""
-
-    def __init__(self, kind: type[socket.socket]) -> None:
-        self.SocketType = kind
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(socket, name)
-
-
 # ---------------------------------------------------------------- connected
 
 
@@ -122,7 +112,7 @@ def test_a_port_that_connects_to_itself_is_a_refusal(
             super().__init__(*arguments)
             self.bind(("127.0.0.1", port))
 
-    monkeypatch.setattr(attempts, "socket", Sockets(Unlucky))
+    monkeypatch.setattr(socket, "SocketType", Unlucky)
     before = descriptors()
     world.attempt(("127.0.0.1", port))
     world.go()
@@ -159,7 +149,7 @@ def test_a_source_address_takes_no_port_for_itself(
     kind: type[socket.socket],
 ) -> None:
     """Else so many connections, to whatever targets, would be all there can be."""
-    monkeypatch.setattr(attempts, "socket", Sockets(kind))
+    monkeypatch.setattr(socket, "SocketType", kind)
     world.attempt(world.listen(host).getsockname(), source)
     world.go()
     [connection] = world.outcomes
@@ -191,7 +181,7 @@ def test_what_fails_at_once_is_told_at_once(
     kind: type[socket.socket],
     reply: int,
 ) -> None:
-    monkeypatch.setattr(attempts, "socket", Sockets(kind))
+    monkeypatch.setattr(socket, "SocketType", kind)
     before = descriptors()
     world.attempt((host, 80), source)
     [failure] = world.outcomes
@@ -212,7 +202,7 @@ def test_a_link_local_address_is_reached_in_its_zone(
             asked.append(name)
             return super().connect_ex(listener.getsockname())
 
-    monkeypatch.setattr(attempts, "socket", Sockets(Elsewhere))
+    monkeypatch.setattr(socket, "SocketType", Elsewhere)
     world.attempt(("fe80::7%lo", 80))
     world.go()
     [connection] = world.outcomes

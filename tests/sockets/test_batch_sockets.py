@@ -14,7 +14,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 
 from socks5.net import batch as datagrams
@@ -314,15 +313,6 @@ def test_what_cannot_be_sent_is_counted_and_the_rest_goes(world: World) -> None:
     assert sum(octets for _, _, octets in world.left) == 3
 
 
-def test_an_answer_too_long_for_its_header_goes_to_the_owner(world: World) -> None:
-    target = world.target()
-    for payload in (b"1", b"x" * (LARGEST - 9), b"2"):
-        target.send(payload, host(world.far))
-    world.go()
-    assert world.answers() == [(b"1", target.host), (b"2", target.host)]
-    assert [len(data) for _, data, _ in world.missing] == [LARGEST - 9]
-
-
 class Kernel:
     """The C library, with a kernel that takes nothing more, or not after so many calls."""
 
@@ -579,26 +569,6 @@ def test_an_owner_may_stop_in_the_middle_of_a_batch(world: World) -> None:
     world.go()
     assert target.all() == [b"before"]
     assert world.lost == 0
-
-
-def test_a_port_that_is_stopped_frees_its_address(world: World) -> None:
-    where = host(world.near)
-    with pytest.raises(CannotListenError) as raised:
-        world.port(True, *where)
-    assert raised.value.socketError.errno == errno.EADDRINUSE
-    for _ in range(2):
-        world.near.stopListening()
-    again = world.port(True, *where)
-    assert again.getHost() == IPv4Address("UDP", *where)
-    again.stopListening()
-
-
-def test_one_datagram_is_sent_as_by_any_port(world: World, port: Any) -> None:
-    target = world.network.datagrams(host(port)[0], Plain)
-    port.write(b"one", target.host)
-    assert target.all() == [b"one"]
-    with pytest.raises(OSError, match="too long"):
-        port.write(b"x" * 65536, target.host)
 
 
 # ---------------------------------------------------------------- received as one

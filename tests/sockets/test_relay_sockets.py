@@ -150,6 +150,24 @@ async def join(path: Any) -> AsyncIterator[Any]:
     await until(lambda: {*reactor.getReaders(), *reactor.getWriters()} <= before)
 
 
+@pytest.fixture
+def stalled(join: Any, one: str) -> Callable[..., Any]:
+    """Joins, and has the one side send what goes while nobody reads.
+
+    The function returns what is joined, the sender, the reader, and what was sent.
+    """
+
+    async def stall(**parameters: Any) -> tuple[Joined, FarEnd, FarEnd, bytes]:
+        joined = await join(**parameters)
+        joined.shrink()
+        joined.relay.start()
+        sender, reader = joined.sides(one)
+        data = pattern(MUCH)
+        return joined, sender, reader, data[: await sender.stuff(data)]
+
+    return stall
+
+
 @pytest_twisted.async_fixture
 async def joined(join: Any) -> Joined:
     """A relay under way."""
@@ -260,41 +278,20 @@ async def test_an_end_is_passed_on_and_the_other_direction_goes_on(
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_end_waits_behind_octets_that_a_stalled_reader_has_not_read(
-    join: Any, one: str
-) -> None:
+async def test_an_end_waits_behind_octets_that_a_stalled_reader_has_not_read(stalled: Any) -> None:
     """Then the sender is gone altogether, and the reader gets what it sent all the same."""
-    joined = await join()
-    joined.shrink()
-    joined.relay.start()
-    sender, reader = joined.sides(one)
-    data = pattern(MUCH)
-    sent = await sender.stuff(data)
-    assert sent < len(data)
+    joined, sender, reader, data = await stalled()
     sender.close()
     await turn()
     await until(reader.sees_now)
     assert reader.sees == "end"
-    assert reader.value() == data[:sent]
+    assert reader.value() == data
     assert joined.done == []
     reader.close()
     await until(lambda: joined.done)
 
 
 # ---------------------------------------------------------------- resets
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_reset_is_passed_on_though_the_other_side_has_ended(
-    joined: Joined, one: str
-) -> None:
-    sender, reader = joined.sides(one)
-    reader.end()
-    await until(lambda: sender.sees_now() == "end")
-    sender.reset()
-    await until(lambda: reader.sees_now() == "reset")
-    await until(lambda: joined.done)
-    assert joined.done == [f"reset by {one}"]
 
 
 @pytest_twisted.ensureDeferred
@@ -312,9 +309,16 @@ async def test_a_reset_after_the_same_side_s_end_is_passed_on(joined: Joined, on
     assert reader.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_an_answer_before_a_reset_is_not_lost(joined: Joined, one: str) -> None:
+async def test_a_reset_is_passed_on_behind_an_answer(
+    joined: Joined, one: str, has_ended: bool
+) -> None:
+    """Whether or not the other side has sent its end."""
     sender, reader = joined.sides(one)
+    if has_ended:
+        reader.end()
+        await until(lambda: sender.sees_now() == "end")
     answer = pattern(1 << 15)
     sender.send(answer)
     sender.reset()
@@ -325,14 +329,11 @@ async def test_an_answer_before_a_reset_is_not_lost(joined: Joined, one: str) ->
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_reset_behind_octets_that_a_slow_reader_has_not_read(join: Any, one: str) -> None:
+async def test_a_reset_behind_octets_that_a_slow_reader_has_not_read(
+    stalled: Any, one: str
+) -> None:
     """The reader gets all that we have received, whether from us or from its own system."""
-    joined = await join()
-    joined.shrink()
-    joined.relay.start()
-    sender, reader = joined.sides(one)
-    data = pattern(MUCH)
-    sent = await sender.stuff(data)
+    joined, sender, reader, data = await stalled()
     sender.reset()
     for _ in range(10):
         await turn()
@@ -340,7 +341,7 @@ async def test_a_reset_behind_octets_that_a_slow_reader_has_not_read(join: Any, 
     await until(reader.sees_now)
     assert reader.sees == "reset"
     assert reader.value() == data[: len(reader.value())]
-    assert joined.count(one) == len(reader.value()) <= sent
+    assert joined.count(one) == len(reader.value())
     await until(lambda: joined.done)
     assert joined.done == [f"reset by {one}"]
 
@@ -369,13 +370,9 @@ async def test_a_reset_in_the_midst_of_bulk_is_passed_on(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_reset_does_not_wait_for_a_reader_for_ever(join: Any, one: str) -> None:
+async def test_a_reset_does_not_wait_for_a_reader_for_ever(stalled: Any) -> None:
     clock = Clock()
-    joined = await join(clock=clock)
-    joined.shrink()
-    joined.relay.start()
-    sender, reader = joined.sides(one)
-    await sender.stuff(pattern(MUCH))
+    joined, sender, reader, _ = await stalled(clock=clock)
     sender.close()  # the end behind the octets is not seen before they are read
     reader.end()  # what is sent to a socket that is closed is answered with a reset
     joined.relay.stop("shutdown")
@@ -391,18 +388,13 @@ async def test_a_reset_does_not_wait_for_a_reader_for_ever(join: Any, one: str) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_slow_but_steady_reader_is_not_cut_off(join: Any, one: str) -> None:
+async def test_a_slow_but_steady_reader_is_not_cut_off(stalled: Any, one: str) -> None:
     clock = Clock()
-    joined = await join(clock=clock, linger_timeout=LINGER)
-    joined.shrink()
-    joined.relay.start()
-    sender, reader = joined.sides(one)
-    data = pattern(MUCH)
-    sent = await sender.stuff(data)
+    joined, sender, reader, data = await stalled(clock=clock, linger_timeout=LINGER)
     sender.end()
     joined.relay.stop("shutdown")
     received = joined.count(one)
-    assert 0 < received <= sent
+    assert 0 < received <= len(data)
     while len(reader.octets) < received:
         reader.read(1 << 16)
         for _ in range(3):
