@@ -79,12 +79,6 @@ class Wire:
     def connectionLost(self, reason: Failure) -> None:
         self.transport.connectionLost(reason)
 
-    def lose(self, reason: Failure) -> Failure:
-        """The transport below is lost: what the receiver is told."""
-        self.transport.connectionLost(reason)
-        lost: Failure = self.got.pop()
-        return lost
-
     def message(self, data: bytes, is_confidential: bool | None = None) -> bytes:
         """What the far end sends for some octets."""
         if is_confidential is None:
@@ -249,16 +243,16 @@ def test_an_orderly_loss_comes_behind_all_octets(cut: int, reason: type[Exceptio
     assert wire.got == [b"one"]
     wire.on_data = lambda _: None
     wire.transport.dataReceived(wire.message(b"three")[:cut])
-    lost = wire.lose(Failure(ConnectionDone()))
-    assert wire.got == [b"one", b"two"]
-    assert lost.type is reason
+    wire.connectionLost(Failure(ConnectionDone()))
+    assert wire.got[:-1] == [b"one", b"two"]
+    assert wire.got[-1].type is reason
 
 
 def test_a_loss_behind_what_is_no_token_is_not_orderly(wire: Wire) -> None:
     wire.transport.pauseProducing()
     wire.transport.dataReceived(flipped(wire.message(b"one")) + b"more")
-    assert wire.lose(Failure(ConnectionDone())).type is ConnectionLost
-    assert wire.got == []
+    wire.connectionLost(Failure(ConnectionDone()))
+    assert [lost.type for lost in wire.got] == [ConnectionLost]
 
 
 @pytest.mark.parametrize("how", ["loseConnection", "abortConnection", "stopProducing"])
@@ -272,15 +266,13 @@ def test_whoever_closes_hears_nothing_more(how: str, wire: Wire) -> None:
     assert b"one" not in wire.got
 
 
-def test_half_close_is_as_below(wire: Wire) -> None:
-    assert can_half_close(wire.transport)
+def test_half_close_addresses_and_options_are_those_below(wire: Wire) -> None:
+    transport: Any = wire.transport
+    below: Any = wire.below
+    assert can_half_close(transport)
     assert not can_half_close(Wire(kind=FakeTLSTransport).transport)
-    wire.below.TLS = True  # type: ignore[attr-defined]
-    assert not can_half_close(wire.transport)
-
-
-def test_addresses_and_options_are_those_below(wire: Wire) -> None:
-    transport, below = wire.transport, wire.below
+    below.TLS = True
+    assert not can_half_close(transport)
     assert (transport.getHost(), transport.getPeer()) == (below.getHost(), below.getPeer())
     transport.setTcpNoDelay(True)
     assert (below.nodelay, transport.getTcpNoDelay()) == (True, True)

@@ -11,10 +11,12 @@ from socks5.net.resolvconf import ResolvConf, parse_hosts, sources_beside_dns
 from socks5.protocol.dns import wire_name
 
 
-def test_an_empty_file_asks_this_host() -> None:
+def test_an_empty_file_asks_this_host_and_searches_its_domain() -> None:
     conf = ResolvConf.parse("")
     assert conf == ResolvConf()
     assert (conf.servers, conf.search, conf.port) == (("127.0.0.1",), (), 53)
+    assert ResolvConf.parse("", "example.org").search == ("example.org",)
+    assert ResolvConf.parse("search one.example", "example.org").search == ("one.example",)
 
 
 @pytest.mark.parametrize(
@@ -48,11 +50,6 @@ def test_an_empty_file_asks_this_host() -> None:
 )  # fmt: skip
 def test_what_a_file_says(text: str, values: dict[str, Any]) -> None:
     assert ResolvConf.parse(text) == ResolvConf(**values)
-
-
-def test_this_host_s_domain_is_searched_unless_the_file_says_otherwise() -> None:
-    assert ResolvConf.parse("", "example.org").search == ("example.org",)
-    assert ResolvConf.parse("search one.example", "example.org").search == ("one.example",)
 
 
 @pytest.mark.parametrize(

@@ -29,16 +29,13 @@ class OldUnix(socket.socket):
         raise OSError
 
 
-def test_a_transport_without_a_visible_socket_is_told_itself() -> None:
+def test_a_transport_without_a_visible_socket_is_told_itself_if_it_is_over_tcp() -> None:
     transport = FakeTransport(Clock())
     prepare_transport(transport)
     keep_transport_alive(transport, 5)
     assert (transport.nodelay, transport.keepalive) == (True, True)
     keep_transport_alive(transport, 0)
     assert not transport.keepalive
-
-
-def test_what_is_over_no_tcp_is_left_as_it_is() -> None:
     prepare_transport(object())
     keep_transport_alive(object(), 5)
 

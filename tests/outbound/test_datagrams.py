@@ -139,14 +139,10 @@ def test_a_name_is_tried_at_its_next_address_where_one_has_no_route(number: int)
     assert named.received == [(b"pong", TARGET6, FROM)]
     named.ask(NAME)
     assert named.tried[2:] == [TARGET6[0]], "it keeps that address"
-
-
-def test_a_name_s_address_that_cannot_be_sent_to_any_more_is_left_at_once() -> None:
-    named = Named(TARGET[0], THIRD[0])
+    named.unreachable = {TARGET6[0]: NO_ROUTE}
     named.ask(NAME)
-    named.unreachable[TARGET[0]] = NO_ROUTE
-    named.ask(NAME)
-    assert (named.reached, named.dropped) == ([TARGET, THIRD], {})
+    assert named.tried[3:] == [TARGET6[0], TARGET[0]], "until it cannot be sent to any more"
+    assert named.dropped == {}
 
 
 def test_a_family_without_a_socket_is_passed_over() -> None:
