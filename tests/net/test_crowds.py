@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -210,7 +211,8 @@ class Asking:
         self.sessions: dict[str, Any] = {}
 
     def ask(self, name: str, host: str = HOST) -> bool:
-        session = self.sessions[name] = Session(name, self.served)
+        session = self.sessions[name] = MagicMock()
+        session.begin_command = lambda: self.served.append(name)
         return self.crowds.may_ask(host, session)
 
     def fill(self, host: str = HOST) -> int:
@@ -228,12 +230,6 @@ class Asking:
         self.served.clear()
         self.world.clock.turn()
         return list(self.served)
-
-
-class Session:
-    def __init__(self, name: str, served: list[str]) -> None:
-        self.name = name
-        self.begin_command = lambda: served.append(name)
 
 
 def test_some_requests_of_an_address_are_served_at_once_and_others_in_turn() -> None:

@@ -11,6 +11,7 @@ from socks5 import ListenerPolicy, Networks
 from socks5.net.certificate_files import Files
 from socks5.net.places import TCP, UNIX, Foreign, Inherited, Listen, is_loopback
 
+BALANCERS = ListenerPolicy(proxies=Networks.parse("127.0.0.1"))
 LOCAL = ["127.0.0.1", "127.255.0.9", "::1", "0:0:0:0:0:0:0:1", "localhost", "::ffff:127.0.0.1"]
 REACHABLE = [
     *("", "0.0.0.0", "::", "192.0.2.1", "10.0.0.1", "2001:db8::1", "fe80::1%eth0"),
@@ -25,17 +26,18 @@ def test_the_loopback_is_what_this_host_alone_can_reach(interface: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "is_exposed"),
+    ("listener", "is_exposed"),
     [
-        (UNIX("/run/proxy.sock"), False),
-        (Foreign("ssl:1080", is_exposed=False), False),
-        (Foreign("elsewhere:"), True),
-        (Inherited("of nobody", 1_000_000), True),
-        (Inherited("of the parent"), True),
+        (Listen(UNIX("/run/proxy.sock")), False),
+        (Listen(UNIX("/run/proxy.sock"), policy=BALANCERS), True),  # which bring others
+        (Listen(Foreign("ssl:1080", is_exposed=False)), False),
+        (Listen(Foreign("elsewhere:")), True),
+        (Listen(Inherited("of nobody", 1_000_000)), True),
+        (Listen(Inherited("of the parent")), True),
     ],
 )
-def test_when_in_doubt_others_can_reach_it(where: Any, is_exposed: bool) -> None:
-    assert Listen(where).is_exposed is is_exposed
+def test_when_in_doubt_others_can_reach_it(listener: Listen, is_exposed: bool) -> None:
+    assert listener.is_exposed is is_exposed
 
 
 @pytest.mark.parametrize(
@@ -54,11 +56,6 @@ def test_an_inherited_socket_is_looked_at(
         inherited.bind(address)
         assert Listen(Inherited("tcp", inherited.fileno())).is_exposed is is_exposed
         inherited.getsockname()  # is still ours
-
-
-def test_a_balancer_brings_others_wherever_it_listens() -> None:
-    balancers = ListenerPolicy(proxies=Networks.parse("127.0.0.1"))
-    assert Listen(UNIX("/run/proxy.sock"), policy=balancers).is_exposed
 
 
 def test_required_certificates_let_nobody_else_in() -> None:

@@ -220,14 +220,11 @@ def test_clients_are_asked_whether_they_are_there_as_the_settings_say(
 
 
 def test_clients_from_now_on_have_what_the_settings_say_from_now_on(world: World) -> None:
+    allowed = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    assert world.port.backlog == BACKLOG >= allowed
     world.factory.settings = Settings(keepalive=77)
     world.port.settings_changed()
     assert first_probe(world.port.socket) == 77
-
-
-def test_the_queue_is_long_enough(world: World) -> None:
-    allowed = int(Path("/proc/sys/net/core/somaxconn").read_text())
-    assert world.port.backlog == BACKLOG >= allowed
 
 
 # ---------------------------------------------------------------- accepting

@@ -75,6 +75,10 @@ def test_datagram_that_cannot_be_sent_is_dropped(error: int | None) -> None:
     assert association.received == []
     association.ask(OTHER)
     assert association.reached == [TARGET, OTHER]
+    association.server.dialer.opened.unsendable(
+        False, 2
+    )  # what the kernel does not take of a batch
+    assert association.dropped["unsendable"] == 3
     assert association.is_alive
 
 
@@ -527,12 +531,6 @@ def test_what_becomes_the_proxys_is_nobody_s_any_more(sender: int, target: Peer)
     assert association.reached == [target]
     assert association.received == []
     assert association.dropped == {"ourselves": 2}
-
-
-def test_what_the_kernel_does_not_take_of_a_batch_is_counted() -> None:
-    association = Association()
-    association.server.dialer.opened.unsendable(False, 2)
-    assert association.dropped == {"unsendable": 2}
 
 
 def test_a_datagram_behind_the_end_in_one_reading_is_nothing() -> None:

@@ -15,7 +15,6 @@ from twisted.internet.error import (
     ConnectionRefusedError,
     DNSLookupError,
     NoRouteError,
-    TCPTimedOutError,
 )
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
@@ -40,7 +39,6 @@ IPV6 = ["2001:db8::1", "2001:db8::2", "2001:db8::3"]
 REFUSED = ConnectionRefusedError()
 NO_ROUTE = NoRouteError(errno.ENETUNREACH)
 NO_HOST = ConnectError(errno.EHOSTUNREACH)
-TIMED_OUT = TCPTimedOutError()
 MANY = [f"192.0.2.{number}" for number in range(1, 21)]
 
 

@@ -264,11 +264,6 @@ def test_every_way_out_closes_the_port_and_whoever_waits(end: Any) -> None:
     assert waiting.reactor.getDelayedCalls() == []
 
 
-def test_way_out_has_an_address() -> None:
-    assert peers.local_address_towards("127.0.0.1") == "127.0.0.1"
-    assert peers.local_address_towards("::1") == "::1"
-
-
 @pytest.mark.parametrize(
     ("host", "near", "expected"),
     [
