@@ -48,9 +48,7 @@ def test_a_limit_without_a_number_goes_by_the_descriptors(limits: list[tuple[int
     assert {number: sessions_within(number) for number in within} == within
 
 
-def test_listeners_pause_with_the_last_session_that_fits_and_resume_with_the_first_that_leaves() -> (
-    None
-):
+def test_listeners_pause_without_room_and_resume_with_the_first_that_leaves() -> None:
     limit, first, second = session_limit(2), MagicMock(), MagicMock()
     limit.listeners |= {first, second}
     for _ in range(5):
