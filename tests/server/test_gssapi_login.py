@@ -28,7 +28,7 @@ from tests.support.protection import (
     server_of,
     token,
 )
-from tests.support.providers import Logins
+from tests.support.providers import FakeBans, Logins
 from tests.support.sessions import (
     CONNECT,
     CONNECTED,
@@ -184,7 +184,7 @@ def test_contexts_count_as_passwords_do(acceptor: FakeAcceptor) -> None:
 
 @pytest.mark.parametrize("is_bare", [False, True])
 def test_a_level_that_is_not_permitted_ends_it(is_bare: bool) -> None:
-    server = server_of(FakeAcceptor((I, C)))
+    server = server_of(FakeAcceptor((I, C)), bans=(bans := FakeBans()))
     client = Connected(server, N, is_bare)
     assert client.side.agreed is None
     assert str(client.side.error) == "the server refuses the level of protection"
@@ -193,6 +193,7 @@ def test_a_level_that_is_not_permitted_ends_it(is_bare: bool) -> None:
     assert record.reason == "NoAcceptableProtection: protection level 0 required, permitted [1, 2]"
     assert record.user == "alice"
     assert server.counters.violations == server.counters.refused_logins == 0
+    assert bans.told == []
 
 
 @pytest.mark.parametrize("is_wrapped", [False, True])
