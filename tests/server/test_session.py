@@ -23,18 +23,11 @@ from tests.support.sessions import (
     TARGET,
     Client,
     Server,
+    commanded,
     octets,
     refusal,
 )
 from tests.support.transports import FakeTLSTransport, FakeTransport
-
-
-def commanded(*behind: bytes, **options: Any) -> tuple[Server, Client, FakeCommand]:
-    """A server, its client, and the command that has begun for it."""
-    commands = Begun(Command.CONNECT, FakeCommand)
-    server = Server(commands=commands)
-    client = server.client(GREETING, CONNECT, *behind, **options)
-    return server, client, commands.begun[0]
 
 
 def raise_bug(*_: object, **__: object) -> Any:

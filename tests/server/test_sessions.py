@@ -4,15 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from typing_extensions import override
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from zope.interface.verify import verifyObject
 
-from socks5 import IManagedSession, ISessions, Reason, Settings
+from socks5 import IManagedSession, ISessions, PasswordAuthentication, Reason, Settings
 from socks5.access import NOBODY, SessionInfo
-from socks5.protocol.messages import Command, ReplyCode
+from socks5.protocol.messages import ReplyCode
 from tests.support.contexts import FakeAcceptor
 from tests.support.failures import Failures
-from tests.support.providers import Begun, FakeCommand, Logins, Records
+from tests.support.providers import Logins
 from tests.support.sessions import (
     ASSOCIATE,
     BIND,
@@ -21,11 +21,11 @@ from tests.support.sessions import (
     GREETING,
     LOGIN,
     NO_AUTHENTICATION,
-    PASSWORD_CHOSEN,
     PASSWORD_GREETING,
     TARGET,
     Client,
     Server,
+    commanded,
     octets,
 )
 from tests.support.transports import FakeTLSTransport, FakeTransport, address
@@ -141,6 +141,11 @@ def test_a_watcher_that_fails_harms_nobody(server: Server, failures: Failures) -
 # ---------------------------------------------------------------- ended
 
 
+def nobody() -> PasswordAuthentication:
+    """Lets nobody in."""
+    return PasswordAuthentication.over(InMemoryUsernamePasswordDatabaseDontUse())
+
+
 BEGINNINGS: dict[str, tuple[dict[str, Any], list[bytes]]] = {
     "in the greeting": ({}, [GREETING]),
     "in a login": ({"authenticator": Logins}, [PASSWORD_GREETING, LOGIN]),
@@ -148,6 +153,10 @@ BEGINNINGS: dict[str, tuple[dict[str, Any], list[bytes]]] = {
     "while dialling": ({}, [GREETING, CONNECT]),
     "in a BIND's wait": ({}, [GREETING, BIND + TARGET]),
     "in an association": ({}, [GREETING, ASSOCIATE]),
+    "while a refusal waits": (
+        {"authenticator": nobody, "settings": Settings},
+        [PASSWORD_GREETING, LOGIN],
+    ),
     "behind a failure": ({}, [GREETING, octets("05 09 00") + TARGET]),
 }
 
@@ -230,18 +239,10 @@ def test_a_watcher_may_close_a_session_once_more(
     assert_gone(server)
 
 
-class SlowCommand(FakeCommand):
-    """Ends its session by force, or when it is ready."""
-
-    @override
-    def stop(self, reason: Reason, within: float) -> None:
-        if not within:
-            super().stop(reason, within)
-
-
 def test_nothing_on_the_way_gives_a_session_more_time() -> None:
-    server = Server(Settings(close_timeout=60), commands=Begun(Command.CONNECT, SlowCommand))
-    client = server.client(GREETING, CONNECT)
+    server, client, command = commanded(settings=Settings(close_timeout=60))
+    stop = command.stop
+    command.stop = lambda reason, within: within or stop(reason, within)  # when it is ready
     client.transport.window = 0
     client.session.reply(ReplyCode.SUCCEEDED)
     client.session.close(within=3)
@@ -251,35 +252,10 @@ def test_nothing_on_the_way_gives_a_session_more_time() -> None:
     assert_gone(server, client)
 
 
-def test_a_session_whose_negative_answer_waits_is_ended() -> None:
-    server = Server(Settings(), authenticator=(logins := Logins()))
-    client = server.client(PASSWORD_GREETING, LOGIN)
-    logins.refuse()
-    client.session.close()
-    assert client.received() == PASSWORD_CHOSEN
-    assert_gone(server, client)
-
-
 # ---------------------------------------------------------------- what fails at the end
 
 
-class BrokenCommand(FakeCommand):
-    """Cannot be stopped."""
-
-    @override
-    def stop(self, reason: Reason, within: float) -> None:
-        raise ZeroDivisionError
-
-
-class FullLog(Records):
-    """Cannot be written."""
-
-    @override
-    def write(self, record: SessionInfo) -> None:
-        raise ZeroDivisionError
-
-
-ENDS = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     "end",
     [
         Client.end,
@@ -289,41 +265,30 @@ ENDS = pytest.mark.parametrize(
     ],
     ids=["client's end", "reset", "own end", "by force"],
 )
-
-
-@ENDS
+@pytest.mark.parametrize("fails", ["command", "record"])
 def test_a_session_whose_command_or_record_fails_is_over_all_the_same(
-    end: Callable[[Client], None], failures: Failures
+    end: Callable[[Client], None], fails: str, failures: Failures
 ) -> None:
-    for parameters in (
-        {"commands": Begun(Command.CONNECT, BrokenCommand)},
-        {"access_log": FullLog()},
-    ):
-        server = Server(**parameters)
-        told: list[IManagedSession] = []
-        server.factory.sessions.watch(closed=told.append)
-        client = server.client(GREETING, CONNECT)
-        end(client)
-        server.reactor.turn()
-        assert (client.is_connected, [*server.factory.sessions]) == (False, [])
-        assert len(server.factory.deadlines) == 0
-        assert told == [client.session]
-        assert len(server.records) == ("commands" in parameters)
-        assert failures.take(ZeroDivisionError)
-
-
-class CuttingCommand(FakeCommand):
-    """Cuts the connection at once, as one of ours may be."""
-
-    @override
-    def stop(self, reason: Reason, within: float) -> None:
-        self.session.control.transport.deliver_reset()
+    server, client, command = commanded()
+    if fails == "command":
+        command.stop = lambda *_: 1 / 0
+    else:
+        server.log.write = lambda record: 1 / 0
+    told: list[IManagedSession] = []
+    server.factory.sessions.watch(closed=told.append)
+    end(client)
+    server.reactor.turn()
+    assert (client.is_connected, [*server.factory.sessions]) == (False, [])
+    assert len(server.factory.deadlines) == 0
+    assert told == [client.session]
+    assert len(server.records) == (fails == "command")
+    assert failures.take(ZeroDivisionError)
 
 
 def test_a_connection_that_is_cut_on_the_way_is_in_the_record_as_it_was() -> None:
     """Which is written before anybody takes the session for gone."""
-    server = Server(commands=Begun(Command.CONNECT, CuttingCommand))
-    client = server.client(GREETING, CONNECT)
+    server, client, command = commanded()
+    command.stop = lambda *_: client.transport.deliver_reset()
     left: list[int] = []
     server.factory.sessions.watch(closed=lambda _: left.append(len(server.factory.sessions)))
     client.session.end(Reason.IDLE)

@@ -7,9 +7,10 @@ from twisted.internet.task import Clock
 from socks5.access import Reason, SessionInfo
 from socks5.counters import Counters
 from socks5.net.descriptors import SessionLimit
+from socks5.protocol.messages import Command
 from socks5.server.factory import ServerFactory
 from socks5.settings import Capacity, ListenerPolicy, Settings
-from tests.support.providers import FakeDialer, FakeResolver, Records
+from tests.support.providers import Begun, FakeCommand, FakeDialer, FakeResolver, Records
 from tests.support.reactor import FakeReactor
 from tests.support.transports import CLIENT, SERVER, FakeTransport
 
@@ -133,6 +134,16 @@ class Client:
         """Whether our end of the connection still exists."""
         self._reactor.turn()
         return self.transport.connected
+
+
+def commanded(
+    *behind: bytes, settings: Settings | None = None, **options: Any
+) -> tuple[Server, Client, FakeCommand]:
+    """A server, its client, and the CONNECT that has begun for it and does nothing by itself."""
+    commands = Begun(Command.CONNECT, FakeCommand)
+    server = Server(settings, commands=commands)
+    client = server.client(GREETING, CONNECT, *behind, **options)
+    return server, client, commands.begun[0]
 
 
 def session_limit(
