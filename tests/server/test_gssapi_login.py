@@ -275,18 +275,6 @@ def test_long_tokens_are_read_whole(acceptor: FakeAcceptor) -> None:
     assert client.session.pending_octets == 0
 
 
-def test_a_client_that_has_agreed_on_a_level_has_two_minutes_to_ask(server: Server) -> None:
-    client, initiator = agreed(server)
-    server.reactor.advance(60)
-    request = token(initiator.wrap(CONNECT, False), 3)
-    client.send(request[:20])
-    server.reactor.advance(59.99)
-    assert client.sees == ""
-    server.reactor.advance(0.01)
-    assert client.sees == "end"
-    assert [record.reason for record in server.records] == ["no request in time"]
-
-
 @pytest.mark.parametrize("close", [False, True], ids=["leaves", "is closed"])
 def test_one_that_has_agreed_on_a_level_and_has_not_asked(close: bool, server: Server) -> None:
     client, _ = agreed(server)

@@ -216,17 +216,6 @@ def test_rules_that_are_asked_no_more_are_told_so(log: list[str]) -> None:
     assert [record.reason for record in server.records] == ["client closed"]
 
 
-def test_a_request_waits_for_its_verdict_with_what_came_behind_it() -> None:
-    waiting: Deferred[Verdict] = Deferred()
-    server = Server(rules=about(None, lambda: waiting))
-    client = server.client(GREETING, CONNECT, b"a question")
-    client.end()
-    waiting.callback(ALLOWED)
-    target = server.dialer.succeed()
-    assert client.received()[:4] == NO_AUTHENTICATION + octets("05 00")
-    assert target.value() == b"a question"
-
-
 REQUEST, FAR = Verdict(True, "clients"), Verdict(True, "targets")
 
 
