@@ -23,8 +23,8 @@ from tests.process.program import (
     connected,
     echoes,
     is_ended,
+    log_in,
     poll,
-    receive,
     reply,
     request,
     running,
@@ -100,15 +100,6 @@ def test_own_rules_allow_the_ports_that_were_named(tmp_path: Path, echo: tuple[s
         assert answer(proxy, "127.0.0.1", echo[1] - 1) == NOT_ALLOWED
 
 
-@contextmanager
-def login(proxy: tuple[str, int], name: str, password: str) -> Iterator[tuple[int, socket.socket]]:
-    """The status that a login gets, and the client."""
-    sent = bytes([1, len(name)]) + name.encode() + bytes([len(password)]) + password.encode()
-    with client_of(proxy) as client:
-        client.sendall(b"\5\1\2" + sent)
-        yield receive(client, 4)[3], client
-
-
 def test_users_are_rows_of_a_database(tmp_path: Path, echo: tuple[str, int]) -> None:
     for name, group in [("alice", "staff"), ("bob", "guests")]:
         (tmp_path / "password").write_text(f"{name}'s\n")
@@ -121,13 +112,13 @@ def test_users_are_rows_of_a_database(tmp_path: Path, echo: tuple[str, int]) -> 
     with example("own_checker.py", "accounts.db", 0, directory=tmp_path) as program:
         proxy = port_of(program)
         for name, code in [("alice", 0), ("bob", NOT_ALLOWED)]:
-            with login(proxy, name, f"{name}'s") as (status, client):
-                assert status == 0
+            with client_of(proxy) as client:
+                assert log_in(client, name.encode(), f"{name}'s".encode()) == 0
                 client.sendall(bytes((5, CONNECT, 0)) + target(*echo))
                 assert reply(client)[0] == code
-        for name in ("bob", "eve"):
-            with login(proxy, name, "alice's") as (status, _):
-                assert status != 0
+        for name in (b"bob", b"eve"):
+            with client_of(proxy) as client:
+                assert log_in(client, name, b"alice's") != 0
 
 
 def test_sessions_are_listed_and_ended(tmp_path: Path, echo: tuple[str, int]) -> None:

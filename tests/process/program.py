@@ -223,6 +223,18 @@ def request(client: socket.socket, command: int, host: str = "0.0.0.0", port: in
     client.sendall(bytes((5, command, 0)) + target(host, port))
 
 
+def log_in(client: socket.socket, name: bytes, password: bytes) -> int:
+    """Greet with a name and a password.
+
+    :returns: the status that this gets.
+    """
+    login = b"".join(bytes([len(word)]) + word for word in (name, password))
+    client.sendall(b"\x05\x01\x02\x01" + login)
+    answer = receive(client, 4)
+    assert answer[:3] == b"\x05\x02\x01"
+    return answer[3]
+
+
 def reply(client: socket.socket) -> tuple[int, tuple[str, int]]:
     """REP, and BND as host and port (IPv4)."""
     octets = receive(client, 10)

@@ -11,9 +11,9 @@ from tests.process.program import (
     MODULE,
     Program,
     client_of,
+    log_in,
     poll,
     proxy,
-    receive,
     running,
 )
 
@@ -21,15 +21,9 @@ RIGHT, WRONG = b"open sesame", b"hunter2 is wrong"
 LINE = f"alice:{KNOWN['bcrypt']}\n"
 
 
-def log_in(program: Program, name: bytes, password: bytes) -> int:
-    """The status that a login gets."""
+def status_of(program: Program, name: bytes, password: bytes) -> int:
     with client_of(("127.0.0.1", program.port)) as client:
-        client.sendall(
-            b"\x05\x01\x02\x01" + bytes([len(name)]) + name + bytes([len(password)]) + password
-        )
-        answer = receive(client, 4)
-        assert answer[:3] == b"\x05\x02\x01"
-        return answer[3]
+        return log_in(client, name, password)
 
 
 @pytest.fixture
@@ -56,19 +50,19 @@ def test_no_password_shows_anywhere(workers: str, tmp_path: Path, users: Path) -
     (tmp_path / "plain.txt").write_bytes(b"carol:the plain word\n")
     sources = ["--auth", "htpasswd:users", "--auth", "file:plain.txt", "--workers", workers]
     with proxy(tmp_path, *sources) as program:
-        assert log_in(program, b"alice", RIGHT) == 0
-        assert log_in(program, b"carol", b"the plain word") == 0
-        assert log_in(program, b"alice", WRONG) == 1
+        assert status_of(program, b"alice", RIGHT) == 0
+        assert status_of(program, b"carol", b"the plain word") == 0
+        assert status_of(program, b"alice", WRONG) == 1
         logins = 3
         poll(lambda: len(program.records) == logins, "the records")
         while len({record.get("worker") for record in program.records}) < int(workers):
             # One that has not started yet would not start with the files that come now.
-            assert log_in(program, b"alice", RIGHT) == 0
+            assert status_of(program, b"alice", RIGHT) == 0
             logins += 1
             poll(lambda logins=logins: len(program.records) == logins, "one more record")
         (tmp_path / "plain.txt").write_bytes(b"carol the plain word\n")
         users.write_text(LINE + "bob:the plain word\n")
-        assert log_in(program, b"alice", WRONG) == 1
+        assert status_of(program, b"alice", WRONG) == 1
         poll(lambda: len(program.records) == logins + 1, "the records")
         readable = everything_readable(program)
     assert b"users of before stay" in readable
@@ -98,7 +92,7 @@ def test_passwd_on_a_terminal_shows_nothing_and_is_no_argument(tmp_path: Path) -
     assert RIGHT not in shown
     assert (tmp_path / "users").stat().st_mode & 0o777 == 0o600
     with proxy(tmp_path, "--auth", "htpasswd:users") as program:
-        assert log_in(program, b"alice", RIGHT) == 0
+        assert status_of(program, b"alice", RIGHT) == 0
 
 
 def test_commands_that_run_together_lose_no_entry(tmp_path: Path) -> None:

@@ -12,19 +12,18 @@ from tests.process.program import (
     MODULE,
     Program,
     client_of,
+    log_in,
     poll,
     proxy,
     receive,
 )
 
-LOGIN = b"\5\1\2\1\5carol\6secret"
 WAYS = {"alone": (MODULE, 1), "twistd": (COMMANDS["twistd"], 1), "workers": (MODULE, 2)}
 
 
 def may_come_in(program: Program) -> bool:
     with client_of(("127.0.0.1", program.port)) as client:
-        client.sendall(LOGIN)
-        return receive(client, 4) == b"\5\2\1\0"
+        return log_in(client, b"carol", b"secret") == 0
 
 
 @pytest.mark.parametrize(("command", "processes"), WAYS.values(), ids=WAYS)
