@@ -5,7 +5,6 @@ counterpart, Twisted's over the loopback or our own. Transports in memory run th
 
 import errno
 import gc
-import socket
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -117,7 +116,9 @@ class Outgoing(ClientFactory):
 @pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
 @pytest_twisted.ensureDeferred
 async def test_a_port_is_listened_on_connected_to_and_closed(world: World, loopback: str) -> None:
-    """The factory of a port is started and stopped with it."""
+    """Its factory is started and stopped with it. An attempt to connect is given up at once and once, succeeds, or is
+    refused.
+    """
     reactor = world.reactor
     assert verifyObject(IReactorTCP, reactor)
     factory, events = Factory.forProtocol(Noted), []
@@ -127,6 +128,15 @@ async def test_a_port_is_listened_on_connected_to_and_closed(world: World, loopb
     assert verifyObject(IListeningPort, port)
     where = port.getHost()
     assert (where.type, where.host, where.port > 0) == ("TCP", loopback, True)
+
+    given_up = Outgoing()
+    connector = reactor.connectTCP(loopback, where.port, given_up)
+    connector.stopConnecting()
+    assert given_up.events == ["started", "failed"]
+    assert given_up.reason is not None
+    assert given_up.reason.check(UserError)
+    with pytest.raises(NotConnectingError):
+        connector.stopConnecting()
 
     one = Outgoing()
     connector = reactor.connectTCP(loopback, where.port, one, bindAddress=(loopback, 0))
@@ -151,19 +161,6 @@ async def test_a_port_is_listened_on_connected_to_and_closed(world: World, loopb
     assert late.reason is not None
     assert late.reason.check(ConnectionRefusedError)
     assert connector.state == "disconnected"
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_attempt_is_given_up_at_once_and_once(world: World) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        factory = Outgoing()
-        connector = world.reactor.connectTCP(*silent.getsockname(), factory)
-        connector.stopConnecting()
-    assert factory.events == ["started", "failed"]
-    assert factory.reason is not None
-    assert factory.reason.check(UserError)
-    with pytest.raises(NotConnectingError):
-        connector.stopConnecting()
 
 
 @pytest.mark.parametrize("kind", ["TCP", "UDP"])
