@@ -118,18 +118,17 @@ def test_the_table_has_every_folder() -> None:
 )
 def test_a_breach_is_named(tmp_path: Path, module: str, source: str, sentence: str) -> None:
     package = tmp_path / "socks5"
-    files = [
-        *("__init__", "settings", "protocol.errors", "protocol.networks", "net.poller"),
-        *("policy.bans", "relay.relay", "server.session", "app.options", "cellar.wine"),
-    ]
-    for name in files:
-        place = package.joinpath(*name.split("."))
+
+    def write(name: str, text: str) -> None:
+        place = package.joinpath(*name.split(".")).with_suffix(".py")
         place.parent.mkdir(parents=True, exist_ok=True)
-        if name != "cellar.wine" or module == name:
-            place.with_suffix(".py").touch()
-    (package / "protocol/networks.py").write_text("from .errors import SOCKSError\n")
-    before = [] if module == "cellar.wine" else complaints(package)
-    assert before == []
-    with package.joinpath(*module.split(".")).with_suffix(".py").open("a") as file:
-        file.write(source)
+        place.write_text(text)
+
+    for name in ("__init__", "settings", "protocol.errors", "net.poller", "policy.bans"):
+        write(name, "")
+    for name in ("relay.relay", "server.session", "app.options"):
+        write(name, "")
+    write("protocol.networks", "from .errors import SOCKSError")
+    assert complaints(package) == []
+    write(module, source)
     assert any(sentence in each for each in complaints(package))

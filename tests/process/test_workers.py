@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -85,42 +84,11 @@ def test_a_worker_that_is_killed_is_started_again_and_the_others_notice_nothing(
         assert "started again" in program.output
 
 
-@pytest.mark.parametrize("command", ["python -m socks5", "twistd"])
-def test_workers_that_cannot_begin_end_the_parent_and_say_why(command: str, tmp_path: Path) -> None:
-    options = ["--port=0", "--workers=2", "--access-log=/nowhere/access.log"]
-    program = Program(tmp_path, [*COMMANDS[command], *options])
-    assert program.wait() == (1 if command == "python -m socks5" else 0)
-    lines = [line for line in program.messages if "does not start" in line]
-    assert any("/nowhere/access.log: No such file or directory" in line for line in lines)
-    assert any(line.endswith("its lines say why") for line in lines)
-    assert "started again" not in program.output
-
-
 def survives(client: socket.socket) -> bool:
     try:
         return echoes(client)
     except ConnectionError:
         return False
-
-
-STOPPED = """\
-from socks5.app import heartbeat
-heartbeat.SILENCE = 2
-from socks5.__main__ import main
-main()
-"""
-
-
-def test_a_worker_that_was_stopped_has_a_successor(tmp_path: Path, echo: tuple[str, int]) -> None:
-    with proxy(tmp_path, "--workers=2", command=[sys.executable, "-c", STOPPED]) as program:
-        victim, other = children(program)
-        os.kill(victim, signal.SIGSTOP)
-        poll(lambda: len(children(program)) == 2 and victim not in children(program), "a new one")
-        assert other in children(program)
-        for _ in range(8):
-            with connected(at(program), echo) as client:
-                assert echoes(client)
-        assert re.search(r"worker-\d gives no sign of life and is killed", program.output)
 
 
 def test_ctrl_c_ends_them_all_in_order(tmp_path: Path, echo: tuple[str, int]) -> None:
