@@ -58,13 +58,10 @@ class Client:
         self.is_aborted = False
         self.asked: list[tuple[str, bytes]] = []
         self.verdict: Deferred[Any] = Deferred()
-        self.refuses: Exception | None = None
 
     def bind(self, dn: str, password: bytes) -> Deferred[Any]:
         self.asked.append((dn, password))
-        if dn == ROOT:
-            return fail(self.refuses) if self.refuses else succeed(None)
-        return self.verdict
+        return succeed(None) if dn == ROOT else self.verdict
 
     def abortConnection(self) -> None:
         assert self.connected
@@ -306,18 +303,6 @@ def test_a_user_that_is_not_exactly_one_does_not_come_in(
     world.searches.found = {SEARCHING.search_base: found}
     assert world.log_in()[0].check(UnauthorizedLogin)
     assert world.clients[0].asked == []
-
-
-def test_a_refusal_of_who_searches_is_no_verdict(
-    monkeypatch: pytest.MonkeyPatch, log: list[str]
-) -> None:
-    world = World(monkeypatch, SEARCHING)
-    client = Client()
-    client.refuses = ldaperrors.LDAPInvalidCredentials()
-    world.connect = lambda: succeed(client)
-    assert world.log_in()[0].check(LoginNotJudged)
-    assert "LDAPInvalidCredentials" in log[0]
-    assert "root word" not in log[0]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A real directory: Debian's slapd on loopback, with a configuration of its own."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +81,15 @@ member: uid=anna,ou=people,dc=test
 """ + "".join(PERSON.format(name=name, unit=unit, uid=uid) for name, unit, uid in PEOPLE)
 
 
+@dataclass
 class Slapd:
-    """A running slapd."""
+    """A running slapd: where it listens, under several names, and the certificate of one."""
 
-    def __init__(self, plain: int, tls: int, certificate: Path) -> None:
-        self.plain = f"ldap://localhost:{plain}"
-        self.tls = f"ldaps://localhost:{tls}"
-        self.by_address = f"ldaps://127.0.0.1:{tls}"
-        self.by_wrong_name = f"ldaps://127.0.0.2:{tls}"
-        self.certificate = certificate
+    plain: str
+    tls: str
+    by_address: str
+    by_wrong_name: str
+    certificate: Path
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,8 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     with running(*command, log=directory / "log"):
         for port in (plain, tls):
             poll(lambda port=port: is_served(port), "slapd listens")
-        yield Slapd(plain, tls, certificate)
+        uris = (f"ldaps://{host}:{tls}" for host in ("localhost", "127.0.0.1", "127.0.0.2"))
+        yield Slapd(f"ldap://localhost:{plain}", *uris, certificate)
 
 
 TEMPLATE = {"user_dn": "uid={name},ou=people,dc=test"}

@@ -12,7 +12,6 @@ from socks5.protocol.networks import Networks, packed, socket_name, subscriber
 @pytest.mark.parametrize(
     ("text", "host", "is_in"),
     [
-        ("192.0.2.0/24", "192.0.2.0", True),
         ("192.0.2.0/24", "192.0.2.255", True),
         ("192.0.2.0/24", "192.0.3.0", False),
         ("192.0.2.0/24", "::ffff:192.0.2.7", True),
@@ -22,9 +21,7 @@ from socks5.protocol.networks import Networks, packed, socket_name, subscriber
         ("::/0", "192.0.2.7", False),
         ("::/0", "2001:db8::1", True),
         ("0.0.0.0/0", "2001:db8::1", False),
-        ("0.0.0.0/0", "255.255.255.255", True),
         ("192.0.2.7", "192.0.2.7", True),
-        ("192.0.2.7", "192.0.2.8", False),
         ("fe80::/10", "fe80::1%eth0", True),
         ("2001:db8::/32, 192.0.2.0/24,198.51.100.7", "198.51.100.7", True),
         ("192.0.2.0/24", "", False),
