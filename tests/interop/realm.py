@@ -4,16 +4,13 @@ Nothing of the machine's own Kerberos is read or changed.
 """
 
 import os
-import socket
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 from tests.interop.processes import poll, running, succeed
 from tests.interop.programs import require_program
-from tests.interop.servers import free_port
+from tests.interop.servers import free_port, is_served
 from tests.support.kerberos import REALM
 
 PASSWORD = "correct horse"
@@ -59,20 +56,22 @@ _SERVER = """
 class Realm:
     """A realm with a running KDC.
 
+    :param processes: end the KDC, with the block.
     :ivar env: for programs, and with :class:`pytest.MonkeyPatch` for the GSS-API in this process.
     """
 
-    def __init__(self, directory: Path, name: str = REALM) -> None:
+    def __init__(self, directory: Path, processes: ExitStack) -> None:
+        for program in PROGRAMS:
+            require_program(program)
         self.directory = directory
-        self.name = name
-        self.env = self._configured(0)
-        self._processes = ExitStack()
-
-    # The daemons
+        self._processes = processes
+        create = (require_program("kdb5_util"), "create", "-s", "-r", REALM, "-P", "master")
+        succeed(*create, env=self._configured(0))
+        self.env = self._serve()
 
     def _configured(self, port: int, prefix: str = "") -> dict[str, str]:
         """Write configuration files for a KDC's port; the environment that leads to them."""
-        values = {"realm": self.name, "directory": self.directory, "port": port}
+        values = {"realm": REALM, "directory": self.directory, "port": port}
         clients, server = (self.directory / f"{prefix}{name}.conf" for name in ("krb5", "kdc"))
         clients.write_text(_CLIENTS.format(**values))
         server.write_text(_SERVER.format(**values))
@@ -89,65 +88,38 @@ class Realm:
 
         :returns: the environment of its clients.
         """
-        program = require_program("krb5kdc")
-        log = self.directory / f"{prefix}output"
-        while True:
-            port = free_port()
-            env = self._configured(port, prefix)
-            command = (program, "-n", "-P", self.directory / f"{prefix}pid", *options)
-            process = self._processes.enter_context(running(*command, log=log, env=env))
-            if poll(partial(_outcome, process, port), "the KDC listens") == "listens":
-                return env
-            # Somebody else may have taken the port meanwhile.
-            assert "Address already in use" in log.read_text(), log.read_text()
-            log.unlink()
+        port, log = free_port(), self.directory / f"{prefix}output"
+        env = self._configured(port, prefix)
+        command = (require_program("krb5kdc"), "-n", "-P", self.directory / f"{prefix}pid")
+        process = self._processes.enter_context(running(*command, *options, log=log, env=env))
+        poll(lambda: process.poll() is not None or is_served(port), "the KDC listens")
+        assert process.poll() is None, log.read_text()
+        return env
 
-    def start(self) -> None:
-        """Make the realm and serve it."""
-        for program in PROGRAMS:
-            require_program(program)
-        create = (require_program("kdb5_util"), "create", "-s", "-r", self.name, "-P", "master")
-        succeed(*create, env=self.env)
-        self.env = self._serve()
-
-    def stop(self) -> None:
-        """End what was started."""
-        self._processes.close()
-
-    # Principals
-
-    def admin(self, *command: str | Path) -> str:
-        """What ``kadmin.local`` says to a command."""
-        return succeed(require_program("kadmin.local"), *command, env=self.env).decode()
+    def _admin(self, *command: str | Path) -> None:
+        succeed(require_program("kadmin.local"), *command, env=self.env)
 
     def add_user(self, *names: str) -> None:
         """Add principals with :data:`PASSWORD`."""
         for name in names:
-            self.admin("addprinc", "-pw", PASSWORD, name)
+            self._admin("addprinc", "-pw", PASSWORD, name)
 
     def add_service(self, *names: str) -> None:
         """Add principals with a random key."""
         for name in names:
-            self.admin("addprinc", "-randkey", name)
+            self._admin("addprinc", "-randkey", name)
 
-    def keytab(self, *names: str, file: str = "keytab") -> Path:
-        """A file with these principals' keys."""
-        path = self.directory / file
-        path.unlink(missing_ok=True)
-        self.admin("ktadd", "-k", path, "-norandkey", *names)
-        return path
+    def keytab(self, *names: str) -> None:
+        """Make a file with these principals' keys."""
+        self._admin("ktadd", "-k", self.directory / "keytab", "-norandkey", *names)
 
-    def log_in(
-        self, name: str, *options: str, file: str = "", env: Mapping[str, str] | None = None
-    ) -> dict[str, str]:
+    def log_in(self, name: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
         """Get a ticket.
 
         :returns: an environment that has it.
         """
-        cache = self.directory / (file or f"tickets-{name.replace('/', '-')}")
-        found = {**(self.env if env is None else env), "KRB5CCNAME": f"FILE:{cache}"}
-        command = (require_program("kinit"), *options, name)
-        succeed(*command, stdin=f"{PASSWORD}\n".encode(), env=found)
+        found = {**(env or self.env), "KRB5CCNAME": f"FILE:{self.directory / f'tickets-{name}'}"}
+        succeed(require_program("kinit"), name, stdin=f"{PASSWORD}\n".encode(), env=found)
         return found
 
     def log_in_long_ago(self, name: str) -> dict[str, str]:
@@ -155,26 +127,13 @@ class Realm:
 
         MIT's library takes the KDC's clock for right, so a client of that KDC still believes in the ticket.
         """
-        env = self._serve("-T", str(-TWO_DAYS), prefix="past-")
-        return self.log_in(name, file=f"expired-{name}", env=env)
-
-
-def _outcome(process: "subprocess.Popen[bytes]", port: int) -> str:
-    """Whether a KDC "listens" or "ended"; "" as long as neither is so."""
-    if process.poll() is not None:
-        return "ended"
-    with socket.socket() as client:
-        return "listens" if client.connect_ex(("127.0.0.1", port)) == 0 else ""
+        return self.log_in(name, self._serve("-T", str(-TWO_DAYS), prefix="past-"))
 
 
 @contextmanager
-def running_realm(directory: Path, name: str = REALM) -> Iterator[Realm]:
+def running_realm(directory: Path) -> Iterator[Realm]:
     """A realm that does not outlive the block."""
     directory.mkdir(exist_ok=True)
     os.chmod(directory, 0o700)
-    realm = Realm(directory, name)
-    try:
-        realm.start()
-        yield realm
-    finally:
-        realm.stop()
+    with ExitStack() as processes:
+        yield Realm(directory, processes)
