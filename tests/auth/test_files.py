@@ -112,7 +112,7 @@ def test_a_change_that_gives_a_file_no_other_stamp_is_noticed(
     assert [log[0], log[2]] == [again] * 2
     assert [line for line in log if "line 1: expected NAME" in line] == log[1:2]
     assert len(log) == 3
-    ticks.now += files.SETTLED
+    ticks.now = 1000 + files.SETTLED
     old = file.stamp()
     assert old != young
     ticks.now += files.SETTLED

@@ -1,16 +1,13 @@
-"""curl: every way to name the proxy and the target, credentials, errors, and volume."""
-
-from pathlib import Path
+"""curl: every way to name the proxy and the target, credentials, and errors."""
 
 import pytest
 
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import run, succeed
 from tests.interop.proxy import Proxy
-from tests.interop.servers import Web, payload, sha256
+from tests.interop.servers import Web
 
 PROXY_ERROR = 97
-SIZE = 20_000_000
 Curl = tuple[str, ...]
 
 
@@ -66,18 +63,6 @@ def test_a_target_that_cannot_be_reached(
     assert f"Can't complete SOCKS5 connection to {host}. ({reply})".encode() in done.stderr
     session = proxy.session()
     assert (session.target, session.reply) == (f"{host}:{closed_port}", reply)
-
-
-def test_volume_both_ways(curl: Curl, proxy: Proxy, web: Web, tmp_path: Path) -> None:
-    web.pages["/large"] = ("application/octet-stream", payload(SIZE))
-    file, url = tmp_path / "large", f"http://{web.address}/large"
-    succeed(*curl, "-o", file, "--socks5", proxy.url, url)
-    assert sha256(file.read_bytes()) == sha256(payload(SIZE))
-    checksum = succeed(*curl, "-T", file, "--socks5", proxy.url, url)
-    assert checksum.decode() == sha256(payload(SIZE))
-    down, up = proxy.sessions(2)
-    assert down.bytes_down > SIZE
-    assert up.bytes_up > SIZE
 
 
 def test_many_connections_at_once(curl: Curl, proxy: Proxy, web: Web) -> None:
