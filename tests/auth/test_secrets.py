@@ -86,25 +86,21 @@ def test_a_changed_file_is_read_in_a_thread(path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
-def test_a_file_that_others_have_access_to_is_refused(path: Path, mode: int) -> None:
+def test_a_file_that_others_have_access_to_is_refused(
+    path: Path, mode: int, log: list[str]
+) -> None:
+    """At the start; later it is said, and lets nobody else in."""
+    file, now = opened(path), f"{path} has mode {mode:04o}: "
+    path.write_text("mallory:evil\n")
     path.chmod(mode)
     with pytest.raises(WrongSource) as raised:
         opened(path)
-    assert str(raised.value) == (
-        f"{path} has mode {mode:04o}: others could read or replace the secrets in it; chmod 600 {path}"
-    )
-
-
-def test_access_that_others_get_later_is_said_and_lets_nobody_else_in(
-    path: Path, log: list[str]
-) -> None:
-    file = opened(path)
-    path.write_text("mallory:evil\n")
-    path.chmod(0o644)
+    what = "others could read or replace the secrets in it; chmod 600 "
+    assert str(raised.value) == f"{now}{what}{path}"
     assert file.users().known_by(b"mallory", lambda _: True) is None
     assert file.users().known_by(b"alice", lambda _: True) == b"alice"
     [line] = log
-    assert line.startswith(f"{path} has mode 0644: ")
+    assert line.startswith(now)
     assert line.endswith(f"until that is mended, the users of before stay those of {path}")
 
 

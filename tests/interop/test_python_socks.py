@@ -63,12 +63,3 @@ def test_a_target_that_the_rules_forbid(connect: Connect, start_proxy: StartProx
             connect(proxy, host, 80)
         assert caught.value.error_code == 2
     assert [each.reply for each in proxy.sessions(2)] == [2, 2]
-
-
-@both
-def test_a_command_that_is_not_served(connect: Connect, start_proxy: StartProxy, web: Web) -> None:
-    proxy = start_proxy("--commands", "bind,udp")
-    with pytest.raises(ProxyError, match="not supported") as caught:
-        connect(proxy, "127.0.0.1", web.port)
-    assert caught.value.error_code == 7
-    assert proxy.session().reply == 7

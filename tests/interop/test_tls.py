@@ -95,30 +95,27 @@ def tls(request: pytest.FixtureRequest, tmp_path: Path, start_proxy: StartProxy)
 # ---------------------------------------------------------------- curl through a tunnel
 
 
-def test_curl_both_ways(curl: tuple[str, ...], tls: TLS, web: Web, tmp_path: Path) -> None:
-    """A certificate names the user."""
+def test_curl_both_ways_and_datagrams(
+    curl: tuple[str, ...], tls: TLS, web: Web, echo: Echo, tmp_path: Path
+) -> None:
+    """A certificate names the user; datagrams have an association that is controlled over TLS."""
     proxy = tls.proxy("--auth", "memory:bert:secret")
-    through, url = ("--socks5", text(tls.tunnel(proxy))), f"http://{web.address}/large"
-    file, data = tmp_path / "large", payload(SIZE)
+    tunnel, url = tls.tunnel(proxy), f"http://{web.address}/large"
+    file, data, through = tmp_path / "large", payload(SIZE), ("--socks5", text(tunnel))
     web.pages["/large"] = ("application/octet-stream", data)
     succeed(*curl, "-o", file, *through, url)
     assert file.read_bytes() == data
     assert succeed(*curl, "-T", file, *through, url).decode() == sha256(data)
-    down, up = proxy.sessions(2)
-    assert (down.user, down.target) == (up.user, up.target) == (USER, web.address)
+    with Association(tunnel) as association:
+        association.send(*echo.server_address, b"hello")
+        assert association.receive() == (echo.server_address, b"hello")
+    down, up, udp = proxy.sessions(3)
+    assert {each.user for each in (down, up, udp)} == {USER}
+    assert down.target == up.target == web.address
     assert {down.bound, up.bound} == web.clients
     assert down.bytes_down > SIZE
     assert up.bytes_up > SIZE
-
-
-def test_an_association_is_controlled_over_tls(tls: TLS, echo: Echo) -> None:
-    proxy = tls.proxy()
-    with Association(tls.tunnel(proxy)) as association:
-        association.send(*echo.server_address, b"hello")
-        assert association.receive() == (echo.server_address, b"hello")
-    session = proxy.session()
-    assert (session.command, session.user, session.dropped) == ("udp", USER, 0)
-    assert (session.bytes_up, session.bytes_down) == (5, 5)
+    assert (udp.command, udp.dropped, udp.bytes_up, udp.bytes_down) == ("udp", 0, 5, 5)
 
 
 # ---------------------------------------------------------------- openssl by hand

@@ -41,17 +41,7 @@ def test_what_is_no_message_is_refused_as_soon_as_that_is_known(data: bytes, tex
         AttributeValues.decode(data)
 
 
-@pytest.mark.parametrize(
-    ("secret", "challenge", "expected"),
-    [  # RFC 2202 section 2
-        (b"\x0b" * 16, b"Hi There", "9294727a3638bb1c13f48ef8158bfc9d"),
-        (b"Jefe", b"what do ya want for nothing?", "750c783e6ab0b503eaa86e310a5db738"),
-        (b"\xaa" * 80, b"Test Using Larger Than Block-Size Key - Hash Key First",
-         "6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd"),
-    ],
-    ids=["16 octets", "4 octets", "80 octets"],
-)  # fmt: skip
-def test_a_response_is_the_hmac_of_the_challenge(
-    secret: bytes, challenge: bytes, expected: str
-) -> None:
-    assert response_to(challenge, secret).hex() == expected
+def test_a_response_is_the_hmac_of_the_challenge() -> None:
+    """RFC 2202 section 2."""
+    response = response_to(b"what do ya want for nothing?", b"Jefe")
+    assert response.hex() == "750c783e6ab0b503eaa86e310a5db738"

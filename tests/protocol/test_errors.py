@@ -7,20 +7,15 @@ import pytest
 from socks5.protocol import errors
 from socks5.protocol.messages import Method
 
-# RFC 1928 section 6.
 REPLIES = [
-    (1, errors.GeneralFailure),
-    (2, errors.NotAllowed),
-    (3, errors.NetworkUnreachable),
-    (4, errors.HostUnreachable),
-    (5, errors.ConnectionRefused),
-    (6, errors.TTLExpired),
-    (7, errors.CommandNotSupported),
-    (8, errors.AddressTypeNotSupported),
+    *(errors.GeneralFailure, errors.NotAllowed, errors.NetworkUnreachable, errors.HostUnreachable),
+    *(errors.ConnectionRefused, errors.TTLExpired, errors.CommandNotSupported),
+    errors.AddressTypeNotSupported,
 ]
+"""In the order of their codes, from 1 (RFC 1928 section 6)."""
 
 
-@pytest.mark.parametrize(("code", "kind"), REPLIES)
+@pytest.mark.parametrize(("code", "kind"), [*enumerate(REPLIES, 1)])
 def test_each_assigned_code_has_its_error(code: int, kind: type[errors.ReplyError]) -> None:
     """By code or by class, the same error with the same code."""
     assert kind.__bases__ == (errors.ReplyError,)

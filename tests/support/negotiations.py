@@ -1,8 +1,8 @@
 """Conversations with the machines of socks5/protocol: a peer's octets, however they are cut, and all that the caller
 sees of what comes of them.
 
-A flow has everything that the peer sends in one piece of hexadecimal; each runs glued, octet by octet and in odd
-cuts, and the caller answers at once or as late as it can. Nothing of this may change the outcome.
+A flow has everything that the peer sends in one piece of hexadecimal; each runs glued and octet by octet, with empty
+pieces between or not, and the caller answers at once or as late as it can. Nothing of this may change the outcome.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -71,15 +71,6 @@ def octet_by_octet(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-def first_octet_alone(data: bytes) -> list[bytes]:
-    """A first segment shorter than any header."""
-    return [data[:1], data[1:]]
-
-
-def by_sevens(data: bytes) -> list[bytes]:
-    return [data[at : at + 7] for at in range(0, len(data), 7)]
-
-
 def with_empty_pieces(data: bytes) -> list[bytes]:
     return [b"", *(piece for octet in octet_by_octet(data) for piece in (octet, b""))]
 
@@ -97,7 +88,7 @@ def three_ways(data: bytes, cuts: Iterable[int], is_late: bool) -> list[tuple[li
 Cut = Callable[[bytes], list[bytes]]
 in_any_cut = pytest.mark.parametrize(
     "cut",
-    [glued, octet_by_octet, first_octet_alone, by_sevens, with_empty_pieces],
+    [glued, octet_by_octet, with_empty_pieces],
     ids=lambda cut: cut.__name__,
 )
 cut_positions = st.lists(st.integers(1, 120), max_size=12)
