@@ -36,6 +36,9 @@ BUFFER = 1 << 18
 LARGEST = 65507
 """Octets that one IPv4 datagram carries."""
 
+KINDS = {"batch": HOST, "single": HOST, "single over IPv6": "::1"}
+"""Where ports of each kind are."""
+
 pytestmark = pytest.mark.skipif(not is_available(), reason="recvmmsg is Linux's")
 
 
@@ -74,21 +77,27 @@ class World:
         self.on_missed: Callable[[bytes], object] = lambda data: None
         self.clock = SteppedClock()
         self.share = Turns(self.clock).share_of(HOST)
+        self._ports: list[Any] = []
         self.near = self.port(True)
         self.far = self.port(False)
         self.client = self.plain()
 
-    def port(self, is_up: bool, host: str = HOST, number: int = 0) -> BatchPort:
-        routes = self.up_routes if is_up else self.down_routes
-        return self._kind(self.poller, host, number, is_up, self, self.share, BUFFER, routes)
+    def port(self, is_up: bool, kind: str = "batch", buffer: int = BUFFER) -> Any:
+        common = self.poller, KINDS[kind], 0, is_up, self, self.share, buffer
+        if kind == "batch":
+            made: Any = self._kind(*common, self.up_routes if is_up else self.down_routes)
+        else:
+            made = SinglePort(*common)
+        self._ports.append(made)
+        return made
 
     def plain(self) -> Plain:
         plain: Plain = self.network.datagrams(HOST, Plain)
         return plain
 
     def close(self) -> None:
-        self.near.stopListening()
-        self.far.stopListening()
+        for port in self._ports:
+            port.stopListening()
 
     # The owner
 
@@ -163,25 +172,10 @@ def world(make_world: Callable[..., World]) -> World:
     return make_world()
 
 
-KINDS = ["batch", "single", "single over IPv6"]
-
-
-def towards_targets(buffer: int, world: World, kind: str) -> Any:
-    """A port towards targets, of that kind."""
-    if kind == "batch":
-        return BatchPort(
-            world.poller, HOST, 0, False, world, world.share, buffer, world.down_routes
-        )
-    host = HOST if kind == "single" else "::1"
-    return SinglePort(world.poller, host, 0, False, world, world.share, buffer)
-
-
 @pytest.fixture(params=KINDS)
-def port(request: pytest.FixtureRequest, world: World) -> Iterator[Any]:
-    """A port of each kind: all keep one contract."""
-    made = towards_targets(BUFFER, world, request.param)
-    yield made
-    made.stopListening()
+def port(request: pytest.FixtureRequest, world: World) -> Any:
+    """A port of each kind, towards targets: all keep one contract."""
+    return world.port(False, request.param)
 
 
 PAYLOADS = [b"%d" % number * (number % 30) for number in range(3 * SLOTS + 5)]
@@ -231,7 +225,6 @@ def test_a_batch_may_leave_by_several_ports(world: World) -> None:
     for target, port, numbers in zip(targets, (world.far, other), ("014589", "2367"), strict=True):
         expected = [(number.encode(), host(port)) for number in numbers]
         assert target.all_with_senders() == expected
-    other.stopListening()
 
 
 # ---------------------------------------------------------------- what has none
@@ -383,21 +376,6 @@ def test_a_change_of_what_is_watched_is_told_before_anything_leaves(world: World
 # ---------------------------------------------------------------- others' turn, bugs, the end
 
 
-def test_a_flood_lets_others_have_their_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "ROUNDS", 1)
-    target = world.target()
-    world.ask(target, *PAYLOADS)  # the first ones are received in small batches
-    world.go(20)
-    assert target.all() == PAYLOADS
-    world.ask(target, *PAYLOADS)
-    world.go(1)
-    assert target.all() == PAYLOADS[:SLOTS]
-    world.go(1)
-    assert target.all() == PAYLOADS[SLOTS : 2 * SLOTS]
-    world.go()
-    assert target.all() == PAYLOADS[2 * SLOTS :]
-
-
 def handled(world: World, count: int) -> list[int]:
     """How many go to the owner each time, until it has so many."""
     found = []
@@ -423,25 +401,31 @@ def test_a_flood_of_single_datagrams_stops_at_the_clients_share(
     counts = handled(world, 100)
     assert max(counts) <= most + SINGLES
     assert len(counts) <= 12
-    for port in ports:
-        port.stopListening()
 
 
-def test_a_flood_by_routes_stops_at_the_clients_share(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stops_at", ["its turn", "its client's share"])
+def test_a_flood_by_routes_lets_others_have_their_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch, stops_at: str
 ) -> None:
-    monkeypatch.setattr(datagram_turns, "SHARE", SLOTS)
     target = world.target()
-    world.ask(target, *PAYLOADS)
+    world.ask(target, *PAYLOADS)  # the first ones are received in small batches
     world.go(20)
-    world.share.left = SLOTS
+    assert target.all() == PAYLOADS
+    if stops_at == "its turn":
+        monkeypatch.setattr(datagrams, "ROUNDS", 1)
+        goes_on = world.poller.doRead
+    else:
+        monkeypatch.setattr(datagram_turns, "SHARE", SLOTS)
+        world.share.left = SLOTS
+        goes_on = world.clock.turn
     world.ask(target, *PAYLOADS)
-    target.all()
-    for _ in range(3):
-        world.poller.doRead()
+    world.poller.doRead()
     assert target.all() == PAYLOADS[:SLOTS]
+    for start in (SLOTS, 2 * SLOTS):
+        goes_on()
+        assert target.all() == PAYLOADS[start : start + SLOTS]
     world.go()
-    assert target.all() == PAYLOADS[SLOTS:]
+    assert target.all() == PAYLOADS[3 * SLOTS :]
 
 
 def test_a_port_stops_at_the_clients_share(world: World, port: Any) -> None:
@@ -458,13 +442,12 @@ def test_a_port_of_single_datagrams_lets_others_have_their_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datagram_ports, "SINGLES", 3)
-    port = towards_targets(BUFFER, world, "single")
+    port = world.port(False, "single")
     for number in range(5):
         world.client.send(b"%d" % number, host(port))
     for handled in (3, 5):
         world.poller.doRead()
         assert len(world.missing) == handled
-    port.stopListening()
 
 
 @pytest.mark.parametrize("is_bug", [False, True])
@@ -518,7 +501,7 @@ def test_a_port_that_cannot_be_is_none(
 
 
 def test_what_the_kernel_drops_is_counted(world: World) -> None:
-    port = SinglePort(world.poller, HOST, 0, True, world, world.share, 1)
+    port = world.port(True, "single", 1)
     for _ in range(2):
         for _ in range(100):
             world.client.send(b"x", host(port))
@@ -528,7 +511,6 @@ def test_what_the_kernel_drops_is_counted(world: World) -> None:
         assert len(world.missing) == 100 - lost
         world.missing.clear()
         assert port.take_lost() == 0
-    port.stopListening()
 
 
 def test_what_the_kernel_drops_is_counted_beyond_its_number_s_32_bits_or_not_told(
@@ -757,7 +739,6 @@ def test_without_segmenting_everything_passes_all_the_same(world: World, is_far:
     world.go()
     passed = [data[10:] for _, data, _ in world.missing] + target.all()
     assert passed == [b"segment"] * 3
-    old.stopListening()
 
 
 MANY = bytes(number % 251 for number in range(65536))
@@ -838,20 +819,19 @@ def test_what_is_heard_of_one_target_loses_nothing_of_another(world: World) -> N
     assert world.lost == 0
 
 
-@pytest.mark.parametrize("kind", KINDS[:2])
+@pytest.mark.parametrize("kind", ["batch", "single"])
 def test_what_has_arrived_is_read_though_an_error_has_no_room(world: World, kind: str) -> None:
     """The kernel reports the error once, in place of a datagram, and nothing more that could wake us arrives."""
-    port = towards_targets(1, world, kind)
+    port = world.port(False, kind, 1)
     world.poller.doRead()
     waiting = filled(world, port)
     assert 0 < waiting < 100
     world.go(20)
     assert len(world.missing) == waiting
-    port.stopListening()
 
 
 def test_an_error_that_has_no_room_loses_no_datagram_of_another_target(world: World) -> None:
-    far, target = towards_targets(1, world, "batch"), world.plain()
+    far, target = world.port(False, buffer=1), world.plain()
     world.approve(target, far)
     filled(world, far)
     far.write(b"one", target.host)
@@ -861,7 +841,6 @@ def test_an_error_that_has_no_room_loses_no_datagram_of_another_target(world: Wo
     world.near.ready(1)
     assert target.all() == [b"one", b"two"]
     assert world.lost == 0
-    far.stopListening()
 
 
 def test_a_datagram_that_is_too_large_for_its_way_leads_nowhere_else(
