@@ -435,12 +435,11 @@ async def test_a_client_with_many_associations_has_less_buffer_for_each(
     asked: list[int] = []
     for kind in (BatchPort, SinglePort):
 
-        class Asking(kind):  # type: ignore[misc, valid-type]
-            def __init__(self, *arguments: Any) -> None:
-                asked.append(arguments[6])
-                super().__init__(*arguments)
+        def ask(*arguments: Any, kind: Any = kind) -> Any:
+            asked.append(arguments[6])
+            return kind(*arguments)
 
-        monkeypatch.setattr(datagram_sockets, kind.__name__, Asking)
+        monkeypatch.setattr(datagram_sockets, kind.__name__, ask)
     proxy = await serve(Settings(udp_buffer=600_000))
     share = turns_of(reactor).share_of("127.0.0.1")
     for others in (0, 64, 700):
