@@ -154,7 +154,6 @@ def test_a_full_buffer_stops_reading_until_it_is_empty_and_nothing_is_lost(begin
     world = begin(other_window=0)
     assert verifyObject(IStreamReceiver, world.one.protocol.receiver)
     assert verifyObject(IPushProducer, world.one.producer)
-    assert world.one.streaming
     world.one.deliver(bytes(BUFFER_SIZE))
     assert world.one.is_reading
     world.one.deliver(b"more")

@@ -396,17 +396,6 @@ async def test_what_twisted_does_later_and_what_it_does_again(wire: Wire) -> Non
 
 @on(AS_TWISTED)
 @pytest_twisted.ensureDeferred
-async def test_a_pull_producer_is_asked_whenever_the_buffer_is_empty(wire: Wire) -> None:
-    producer = Producer()
-    wire.transport.registerProducer(producer, False)
-    assert producer.told == ["resume"]
-    wire.transport.write(b"piece")
-    await wire.until(lambda: wire.far.value() == b"piece" and producer.told == ["resume"] * 2)
-    wire.transport.unregisterProducer()
-
-
-@on(AS_TWISTED)
-@pytest_twisted.ensureDeferred
 async def test_a_close_waits_for_a_paused_producer(wire: Wire) -> None:
     wire.shrink()
     producer = Producer()

@@ -71,7 +71,6 @@ class FakeTransport:
         self.is_reading = True
         self.nodelay = self.keepalive = False
         self.producer: Any = None
-        self.streaming = False
         self._host, self._peer = host, peer
         self._producer_paused = False
         self._is_ending_write = self._has_ended_write = False
@@ -95,7 +94,7 @@ class FakeTransport:
         if not self.connected or self._has_ended_write or not data:
             return
         self._unsent += data
-        if self.producer is not None and self.streaming and len(self._unsent) > BUFFER_SIZE:
+        if self.producer is not None and len(self._unsent) > BUFFER_SIZE:
             self._producer_paused = True
             self.producer.pauseProducing()
         self._flush_soon()
@@ -154,9 +153,8 @@ class FakeTransport:
         if not self.connected:
             producer.stopProducing()
             return
-        self.producer, self.streaming = producer, streaming
-        if not streaming:
-            producer.resumeProducing()
+        assert streaming  # nobody here is a pull producer
+        self.producer = producer
 
     def unregisterProducer(self) -> None:
         self.calls.append("unregisterProducer")
@@ -240,7 +238,7 @@ class FakeTransport:
         self._send(bytes(self._unsent[:room]))
         if self._unsent:
             return
-        if self.producer is not None and (not self.streaming or self._producer_paused):
+        if self.producer is not None and self._producer_paused:
             self._producer_paused = False
             self.producer.resumeProducing()
         elif self.disconnecting:
