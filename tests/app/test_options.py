@@ -13,7 +13,6 @@ import pytest
 import pytest_twisted
 from twisted.cred.error import LoginFailed
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python import usage
@@ -24,10 +23,12 @@ from socks5.app import options as tap
 from socks5.app.assembly import makeService
 from socks5.app.options import Options
 from socks5.app.service import ProxyService
+from socks5.auth import User
 from socks5.net.haproxy import HeaderFactory
 from socks5.protocol.messages import Command, Credentials, Method
 from socks5.protocol.networks import Networks
 from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from tests.support.deferreds import outcome_of
 from tests.support.options import parse, refusal
 from tests.support.values import settings_and_capacity
 
@@ -220,17 +221,10 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def is_let_in(options: Options, name: bytes, password: bytes) -> bool:
-    outcome: list[Any] = []
     assert options.authenticator is not None
-    login: Deferred[Any] = options.authenticator.authenticate(
-        Credentials(name, password), "192.0.2.7"
-    )
-    login.addBoth(outcome.append)
-    assert outcome, "there is no verdict"
-    if hasattr(outcome[0], "trap"):
-        outcome[0].trap(LoginFailed)
-        return False
-    return bool(outcome[0].name)
+    login = options.authenticator.authenticate(Credentials(name, password), "192.0.2.7")
+    outcome = outcome_of(login)
+    return bool(outcome.name) if isinstance(outcome, User) else not outcome.trap(LoginFailed)
 
 
 def test_who_has_a_login_comes_in_and_nobody_else(

@@ -6,9 +6,10 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import pytest_twisted
@@ -56,38 +57,26 @@ def test_a_worker_knows_itself_by_its_environment(monkeypatch: pytest.MonkeyPatc
     assert Worker.from_environment() is None, "what it starts is no worker"
 
 
-class Watching:
-    """A reactor that watches what the parent's end tells."""
-
-    def __init__(self, running: bool) -> None:
-        self.running = running
-        self.readers: list[Any] = []
-        self.stops = 0
-        self.addReader, self.removeReader = self.readers.append, self.readers.remove
-
-    def stop(self) -> None:
-        self.stops += 1
-
-
 @pytest.mark.parametrize(("by_hang_up", "running"), [(False, True), (True, True), (True, False)])
 def test_a_worker_ends_with_its_parent_but_not_twice(
     by_hang_up: bool, running: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watching = Watching(running)
+    watching = Mock(running=running)
     Worker(1, [], 1, 2, 3).watch_parent(watching)
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "Ctrl-C is for the parent"
-    (watch,) = watching.readers
+    [watch] = watching.addReader.call_args.args
     verifyObject(IReadDescriptor, watch)
     assert (watch.fileno(), watch.logPrefix()) == (0, "parent")
     said = [b"x", b""]
     monkeypatch.setattr(os, "read", lambda fd, size: said.pop(0))
     watch.doRead()
-    assert watching.readers == [watch]
+    watching.removeReader.assert_not_called()
     if by_hang_up:
         watch.connectionLost(None)
     else:
         watch.doRead()
-    assert (watching.readers, watching.stops) == ([], running)
+    watching.removeReader.assert_called_once_with(watch)
+    assert watching.stop.call_count == running
 
 
 # ---------------------------------------------------------------- starting and ending them
@@ -320,39 +309,35 @@ def test_what_the_parent_is_told_is_handed_on_to_every_worker(
 # ---------------------------------------------------------------- a worker's signs of life
 
 
-@pytest.fixture
-def heart() -> Iterator[Any]:
-    """A worker's pipe to its parent, and the worker's clock."""
-    reading, writing = os.pipe()
+def test_a_worker_says_each_second_that_it_lives() -> None:
+    """Even if it never began, it says that it ends. A parent that does not listen does not hold it up."""
+    clock, (reading, writing) = Clock(), os.pipe()
     os.set_blocking(reading, False)
-    clock = Clock()
     counts = iter(range(5, 1000000))
     heart = Heart(clock, writing, lambda: next(counts))
-    yield SimpleNamespace(heart=heart, reading=reading, writing=writing, clock=clock)
+
+    def told() -> bytes:
+        return os.read(reading, 100)
+
+    heart.ends(0)
+    assert told() == b"0!\n"
+    heart.begins(["a place"])
+    heart.begins(["another place"])
+    assert told() == b"5\n"
+    clock.advance(heartbeat.INTERVAL)
+    assert told() == b"6\n"
+    fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
+    for _ in range(2000):
+        clock.advance(heartbeat.INTERVAL)
+    assert told().startswith(b"7\n8\n")
+    with suppress(BlockingIOError):
+        while told():
+            pass
+    heart.ends(3)
+    assert told() == b"3!\n"
+    assert clock.getDelayedCalls() == []
     os.close(reading)
     os.close(writing)
-
-
-def test_a_worker_says_each_second_that_it_lives(heart: Any) -> None:
-    """Even if it never began, it says that it ends."""
-    heart.heart.ends(0)
-    assert os.read(heart.reading, 100) == b"0!\n"
-    heart.heart.begins(["a place"])
-    heart.heart.begins(["another place"])
-    assert os.read(heart.reading, 100) == b"5\n"
-    heart.clock.advance(heartbeat.INTERVAL)
-    assert os.read(heart.reading, 100) == b"6\n"
-    heart.heart.ends(3)
-    assert os.read(heart.reading, 100) == b"3!\n"
-    assert heart.clock.getDelayedCalls() == []
-
-
-def test_a_parent_that_does_not_listen_holds_no_worker_up(heart: Any) -> None:
-    fcntl.fcntl(heart.reading, fcntl.F_SETPIPE_SZ, 4096)
-    heart.heart.begins([])
-    for _ in range(2000):
-        heart.clock.advance(heartbeat.INTERVAL)
-    assert os.read(heart.reading, 3) == b"5\n6"
 
 
 # ---------------------------------------------------------------- the command line
