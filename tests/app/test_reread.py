@@ -10,7 +10,6 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher, textFileLogObserver
 from twisted.python.logfile import LogFile
-from twisted.python.threadpool import ThreadPool
 
 from socks5.app.listeners import certificates_of
 from socks5.app.reread import LOOK_INTERVAL, Rereading, reopen_program_log
@@ -39,11 +38,15 @@ class Kept:
 
 
 class Threads(Clock):
-    """A reactor whose threads do their work when they are told to."""
+    """A reactor whose threads do their work when they are told to. ``error`` is why one cannot start, which the pool
+    keeps all the same, as Twisted's does.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.work: list[Callable[[], None]] = []
+        self.threads: list[threading.Thread] = []
+        self.error: Exception | None = None
 
     def getThreadPool(self) -> Any:
         return self
@@ -51,6 +54,9 @@ class Threads(Clock):
     def callInThreadWithCallback(  # noqa: N802
         self, told: Callable[[bool, Any], None], function: Callable[..., Any], *arguments: Any
     ) -> None:
+        if self.error is not None:
+            self.threads.append(threading.Thread())
+            raise self.error
         self.work.append(lambda: told(True, function(*arguments)))
 
     def callFromThread(self, function: Callable[..., Any], *arguments: Any) -> None:
@@ -118,26 +124,6 @@ def test_many_at_once_are_read_once_more_and_not_more_often(threads: Threads) ->
     assert source.times == 3
 
 
-class RealThreads:
-    """A reactor with a thread pool of Twisted's, until it ends."""
-
-    def __init__(self) -> None:
-        self.pool = ThreadPool(0, 1)
-        self.pool.start()
-        self.calls: list[Callable[[], None]] = []
-
-    def getThreadPool(self) -> ThreadPool:
-        return self.pool
-
-    def callFromThread(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self.calls.append(lambda: function(*arguments))
-
-    def end(self) -> None:
-        self.pool.stop()
-        for call in self.calls:
-            call()
-
-
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -146,21 +132,18 @@ class RealThreads:
     ],
 )
 def test_without_a_thread_no_files_are_read_and_the_next_time_they_are(
-    monkeypatch: pytest.MonkeyPatch, log: list[str], error: Exception, reason: str
+    threads: Threads, log: list[str], error: Exception, reason: str
 ) -> None:
-    def refuse(thread: threading.Thread) -> None:
-        raise error
-
-    threads, source = RealThreads(), Kept("users.txt")
+    source = Kept("users.txt")
     rereading = Rereading(threads, [source], Kept("access.log"))
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
-        rereading.begin()
+    threads.error = error
+    rereading.begin()
     failed = f"files, for there is no thread to read them in: {reason}"
     assert log == [f"SIGHUP: read again: access.log; stays as it was: {failed}"]
-    assert source.times == 0
+    assert (source.times, threads.threads) == (0, [])
+    threads.error = None
     rereading.begin()
-    threads.end()
+    threads.run()
     assert log[1:] == ["SIGHUP: read again: access.log, users.txt"]
 
 
