@@ -63,6 +63,13 @@ def test_first_reply_has_the_listening_address_and_the_second_the_peers() -> Non
     assert (record.bound, record.bytes_up, record.bytes_down) == ("192.0.2.80:20", 2, 4)
 
 
+def test_the_port_is_on_the_control_connections_address_in_its_zone() -> None:
+    server, host = Server(), address("fe80::1%eth0", 1080)
+    server.client(GREETING, BIND + ANYONE, host=host, peer=host)
+    [port] = server.reactor.tcp_ports
+    assert port.getHost() == address("fe80::1%eth0", 40000)
+
+
 def no_route(host: str) -> str:
     raise OSError(101, "Network is unreachable")
 
