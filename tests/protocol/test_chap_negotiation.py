@@ -41,6 +41,7 @@ FLOWS = {
     "no response": Flow(f"{OFFER} 01 01 01 01 21", WRONG, OUR_CHALLENGE),
     "no user": Flow(f"01 01 11 01 85 {RESPONSE}", WRONG, OUR_CHALLENGE),
     "another version": Flow("05 01 00", WRONG, ""),
+    "another version of the response": Flow(f"{OFFER} 05 01 00", WRONG, OUR_CHALLENGE),
     "the offer is not whole": Flow("01 02 11 01 85 02 04 7573", [], "", Stage.ALGORITHMS),
     "the response is not whole": Flow(f"{OFFER} 01 01", [], OUR_CHALLENGE, Stage.RESPONSE),
 }

@@ -172,11 +172,9 @@ FLOWS = {
     "refused shortly, unassigned": Flow("05 00 05 ff", [ReplyError], ends=True),
     "a short reply without an end is not whole": Flow("05 00 05 05", [], stage=Stage.COMMAND),
     "success cut short": Flow("05 00 05 00 00 01 00000000 00", WRONG, ends=True),
-    "the end behind VER": Flow("05 00 05", WRONG, ends=True),
     "the end instead of a reply": Flow("05 00", WRONG, ends=True),
     "the end in the middle of a method": Flow("05", WRONG, GREETED, ends=True),
     "the end instead of a status": Flow("05 02 01", WRONG, LOGGED_IN, user=USER, ends=True),
-    "the end after a refusal": Flow("05 ff", NONE, GREETED, ends=True),
 
     "BIND": Flow(f"05 00 {OK} {said.CAME} {HELLO}", [got(BOUND), got(said.PEER)], BIND_ASKED, RELAY, b"hello", 2),
     "nobody came": Flow(f"05 00 {OK} {refused(5)}", [got(BOUND), ConnectionRefused], BIND_ASKED, command=2),
