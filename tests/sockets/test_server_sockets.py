@@ -10,9 +10,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from typing_extensions import override
 
 from socks5 import ListenerPolicy, Networks, Settings
+from socks5.access import ALLOWED, Verdict
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.messages import Method
 from tests.protocol.test_proxy_header import line
@@ -178,29 +178,20 @@ async def test_shutdown_sends_a_slow_client_what_came_for_it(serve: Any) -> None
 # ---------------------------------------------------------------- many early octets
 
 
-class Held(DirectDialer):
-    """Dials when it is let go."""
-
-    go: Deferred[None]
-
-    @override
-    def dial(self, *arguments: Any, **keywords: Any) -> Deferred[Any]:
-        self.go = Deferred()
-        return self.go.addCallback(lambda _: super(Held, self).dial(*arguments, **keywords))
-
-
 @pytest.mark.parametrize("has_poller", [True, False])
 @pytest_twisted.ensureDeferred
 async def test_many_early_octets_pass_whole(serve: Any, has_poller: bool) -> None:
     from twisted.internet import reactor
 
-    held = Held(reactor if has_poller else WithoutPoller(reactor), FakeResolver())
-    proxy = await serve(Settings(max_optimistic=10_000), dialer=held)
+    dialer = DirectDialer(reactor if has_poller else WithoutPoller(reactor), FakeResolver())
+    verdict: Deferred[Verdict] = Deferred()
+    rules = Allow(lambda _, address: ALLOWED if address is None else verdict)
+    proxy = await serve(Settings(max_optimistic=10_000), dialer=dialer, rules=rules)
     target = proxy.listen()
     client = await proxy.client(1, packed(*target.host))
     sent = await client.stuff(MUCH, 10)
     client.end()
-    held.go.callback(None)
+    verdict.callback(ALLOWED)
     far, _ = await target.accept()
     assert len(await far.rest()) == sent
     assert sent > 10_000
