@@ -373,16 +373,6 @@ def test_a_socket_of_the_poller_s_may_stop_it(reactor: Any, watched: Watched, ho
     assert watched.took()
 
 
-def test_a_timer_is_not_late_for_sockets_that_are_always_ready(
-    reactor: Any, watched: Watched
-) -> None:
-    """Told once more for each time it was told, a socket is always ready."""
-    calls: list[int] = []
-    watched.then = lambda: reactor.poller.again(watched.socket.fileno())
-    reactor.callLater(0.01, calls.append, 1)
-    run(reactor, lambda: calls)
-
-
 @pytest.mark.parametrize("how", ["set", "moved"])
 def test_a_call_that_a_socket_of_the_poller_s_sets_is_waited_for(
     reactor: Any, watched: Watched, how: str
