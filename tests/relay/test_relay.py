@@ -272,26 +272,20 @@ def test_tls_has_no_half_close() -> None:
 
 @pytest.mark.parametrize("kinds", [*KINDS.values()][1:], ids=[*KINDS][1:])
 def test_with_tls_an_end_is_a_close_once_all_is_sent(begin: Any, kinds: Any) -> None:
-    world = begin(other_window=0, **kinds)
-    world.one.deliver(b"octets")
-    world.one.deliver_end()
-    world.turn()
-    assert world.other.far_sees == ""
-    world.other.accept()
-    world.turn()
-    assert (world.other.value(), world.seen) == (b"octets", ("end", "end"))
-    world.assert_over(f"{world.one_name} closed")
-
-
-def test_a_side_that_is_gone_is_not_touched_when_the_other_is_given_up(begin: Any) -> None:
-    world = begin(one_kind=FakeTLSTransport, other_window=0)
-    world.one.deliver(b"octets")
-    world.one.deliver_end()
-    world.turn()
-    assert (world.one.connected, world.other.connected) == (False, True)
-    world.wait(LINGER * 1.25)
-    assert world.other.far_sees == "reset"
-    world.assert_over("closing and silent")
+    """Of the side that is still there: the other is not touched when it is given up."""
+    slow, still = begin(other_window=0, **kinds), begin(other_window=0, **kinds)
+    for world in (slow, still):
+        world.one.deliver(b"octets")
+        world.one.deliver_end()
+        world.turn()
+        assert (world.one.connected, world.other.far_sees) == (False, "")
+    slow.other.accept()
+    slow.turn()
+    assert (slow.other.value(), slow.seen) == (b"octets", ("end", "end"))
+    slow.assert_over(f"{slow.one_name} closed")
+    still.wait(LINGER * 1.25)
+    assert still.other.far_sees == "reset"
+    still.assert_over("closing and silent")
 
 
 def test_what_arrives_while_closing_is_dropped_and_not_gathered(begin: Any) -> None:

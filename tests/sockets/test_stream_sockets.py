@@ -347,25 +347,22 @@ async def test_a_reset_is_a_loss_behind_the_octets(
     assert wire.receiver.octets == data
 
 
+@pytest.mark.parametrize("is_close", [True, False])
 @on(TCP)
 @pytest_twisted.ensureDeferred
-async def test_a_reset_ends_a_close_that_waits(wire: Wire) -> None:
-    wire.shrink()
-    wire.transport.write(MUCH)
-    wire.transport.loseConnection()
-    await wire.settled()
-    wire.far.reset()
-    await wire.lost()
-    assert wire.receiver.events == ["lost"]
-    assert wire.receiver.was_lost(ConnectionLost)
-
-
-@on(TCP)
-@pytest_twisted.ensureDeferred
-async def test_an_end_that_meets_a_reset_is_a_loss(wire: Wire) -> None:
-    wire.transport.pauseProducing()
-    wire.far.reset()
-    wire.transport.loseWriteConnection()
+async def test_a_close_that_waits_and_an_end_that_meet_a_reset_are_a_loss(
+    wire: Wire, is_close: bool
+) -> None:
+    if is_close:
+        wire.shrink()
+        wire.transport.write(MUCH)
+        wire.transport.loseConnection()
+        await wire.settled()
+        wire.far.reset()
+    else:
+        wire.transport.pauseProducing()
+        wire.far.reset()
+        wire.transport.loseWriteConnection()
     await wire.lost()
     assert wire.receiver.events == ["lost"]
     assert wire.receiver.was_lost(ConnectionLost)
