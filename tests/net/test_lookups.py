@@ -318,11 +318,6 @@ def test_rotation_begins_with_another_server_each_time(make: Callable[..., World
     assert world.asked[3:6] == [FIRST, SECOND, FIRST]
 
 
-def is_down(world: World) -> None:
-    world.servers.channels[0].refused()
-    assert world.servers.open == [SECOND]
-
-
 @pytest.mark.parametrize("how", [SERVER_FAILURE, REFUSED, "knows others", "is down", "no route"])
 def test_a_server_that_is_of_no_use_is_passed_over_at_once(two: World, how: int | str) -> None:
     """As one that does no recursion, where the name is not its own."""
@@ -330,7 +325,8 @@ def test_a_server_that_is_of_no_use_is_passed_over_at_once(two: World, how: int 
         two.servers.unreachable.add(FIRST)
     two.begin()
     if how == "is down":
-        is_down(two)
+        two.servers.channels[0].refused()
+        assert two.servers.open == [SECOND]
     elif how != "no route":
         for kind in ("AAAA", "A"):
             assert two.asked == [FIRST]
@@ -347,7 +343,7 @@ def test_a_server_that_is_of_no_use_is_passed_over_at_once(two: World, how: int 
 
 def test_a_server_that_was_down_is_asked_again(two: World) -> None:
     two.begin()
-    is_down(two)
+    two.servers.channels[0].refused()
     two.reactor.advance(2)
     assert two.servers.open == [SECOND, FIRST]
 

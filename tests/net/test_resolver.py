@@ -95,6 +95,9 @@ def test_the_cache_is_bounded_and_the_least_recently_used_makes_room() -> None:
     for name in (b"one", b"four", b"one", b"three"):
         answered(world, name)
     assert world.lookup.asked[3:] == ["one", "four", "three"]
+    none = World(names_cached=0)
+    assert answered(none) == answered(none) == [HOSTS]
+    assert none.lookup.asked == ["example.org"] * 2
 
 
 def test_each_who_waits_has_the_whole_time_and_a_lookup_that_runs_is_not_begun_again() -> None:
