@@ -9,17 +9,9 @@ from tests.interop.ruled import LOOPBACK_ONLY
 from tests.interop.servers import Web
 
 OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--proxy-bypass-list=<-loopback>",
-    "--dump-dom",
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"),
+    *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--proxy-bypass-list=<-loopback>", "--dump-dom"),
 )
 
 PAGE = b"""<!DOCTYPE html><title>A page</title>

@@ -73,13 +73,11 @@ def test_a_header_is_read_however_it_is_cut_and_glued(octets: bytes, header: Hea
 WRONG = [
     b"\x05",
     b"GET / HTTP/1.1\r\n",
-    b"\x16\x03\x01",
     b"PROXX",
     b"proxy TCP4",
     b"\r\n\r\n\0\r\nQUIT\r",
     b"\n",
     line(""),
-    line("TCP4"),
     line("TCP5 198.51.100.7 203.0.113.1 51234 1080"),
     line("tcp4 198.51.100.7 203.0.113.1 51234 1080"),
     line("TCP4 198.51.100.7 203.0.113.1 51234"),
