@@ -50,8 +50,6 @@ def ask(name_server: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("both.test", "options use-vc", NameServer.both),  # over TCP, as so many addresses are
         ("many.test", "", NameServer.many),
         ("host", "", ("192.0.2.7",)),
-        ("host.", "", ()),
-        ("other", "", ()),
         ("host", "search nowhere.test sub.test", ("192.0.2.7",)),
     ],
 )
