@@ -153,8 +153,6 @@ REFUSED = [
         for family, address in (("ipv4", "2001:db8::1"), ("ipv6", "192.0.2.1"))
     ),
     (["--outgoing", "eth0"], "--outgoing: expected an IP address, got 'eth0'"),
-    (["--advertise", "example.org"], "--advertise: expected an IP address, got 'example.org'"),
-    (["--outgoing", "0.0.0.0"], "--outgoing: expected the address of a machine, got '0.0.0.0'"),
     (["--advertise", "::"], "--advertise: expected the address of a machine, got '::'"),
     (
         ["--outgoing", "::FFFF:192.0.2.1"],

@@ -1,15 +1,30 @@
 """What tests of the running program share."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
-from tests.process.program import Echo
+from tests.interop.servers import serving
+
+
+class Echo(ThreadingTCPServer):
+    """Sends back what it receives, in a thread for each connection."""
+
+    daemon_threads = True
+    request_queue_size = 1024
+
+
+class _Handler(BaseRequestHandler):
+    def handle(self) -> None:
+        with suppress(OSError):
+            while octets := self.request.recv(65536):
+                self.request.sendall(octets)
 
 
 @pytest.fixture
 def echo() -> Iterator[tuple[str, int]]:
     """Where a server echoes."""
-    server = Echo()
-    yield server.address
-    server.close()
+    with Echo(("127.0.0.1", 0), _Handler) as server, serving(server):
+        yield server.server_address

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -255,36 +254,3 @@ def echoes(client: socket.socket, octets: bytes = b"hello") -> bool:
     """Whether what is sent comes back."""
     client.sendall(octets)
     return receive(client, len(octets)) == octets
-
-
-# ---------------------------------------------------------------- targets
-
-
-class Echo:
-    """A TCP server that sends back what it receives, a thread for each connection."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.address: tuple[str, int] = self._listener.getsockname()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    @staticmethod
-    def _serve(connection: socket.socket) -> None:
-        with connection:
-            try:
-                while octets := connection.recv(65536):
-                    connection.sendall(octets)
-            except OSError:
-                return
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
