@@ -52,15 +52,6 @@ def option_entries() -> dict[str, str]:
     return found
 
 
-def plain_defaults() -> dict[str, str]:
-    """Return the defaults of the options that have a plain one, as the page writes them."""
-    return {
-        name: f"{default:g}" if isinstance(default, float) else str(default)
-        for name, _, default, *_ in Options.optParameters
-        if default is not None
-    }
-
-
 def rows(title: str) -> Iterator[list[str]]:
     """Yield the cells of each row of the ``list-table`` whose header begins with this cell."""
     table = re.search(rf"^( *)\* - {title}\n(\1.*\n|\n)*", SERVER, re.MULTILINE)
@@ -69,19 +60,21 @@ def rows(title: str) -> Iterator[list[str]]:
         yield [" ".join(cell.split()) for cell in re.split(rf"\n{table[1]}  -(?: |(?=\n))", row)]
 
 
-def as_documented(name: str, value: object) -> str:
-    if name in IN_WORDS:
-        return IN_WORDS[name]
-    if isinstance(value, Enum):
-        return str(value.value)
+def plain(value: object) -> str:
+    """A value as the page writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def as_documented(name: str, value: object) -> str:
+    return IN_WORDS.get(name) or plain(value.value if isinstance(value, Enum) else value)
 
 
 def test_every_option_has_an_entry_with_its_default_and_no_other() -> None:
     entries = option_entries()
     assert set(entries) == {name.rstrip("=") for name in Options().longOpt}
-    for name, default in plain_defaults().items():
-        assert f"Default: ``{default}``" in entries[name], name
+    for name, _, default, *_ in Options.optParameters:
+        if default is not None:
+            assert f"Default: ``{plain(default)}``" in entries[name], name
     for name in {*entries} - {"help", "version"}:
         assert "Default: " in entries[name] or entries[name].endswith("and ends."), name
 
