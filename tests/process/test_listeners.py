@@ -40,7 +40,7 @@ HEADER = b"PROXY TCP4 198.51.100.7 192.0.2.1 5000 1080\r\n"
 
 
 def test_every_listener_of_workers_has_its_own_policy(tmp_path: Path) -> None:
-    """Behind a balancer, too."""
+    """Behind a balancer, too. And whichever worker serves whom, nobody connects to the proxy through itself."""
     balanced = ["--proxy-from", "127.0.0.1", "--methods", "none", "--clients"]
     options = [
         *("--workers", "2", "--auth", "memory:alice:secret", "--port", "0"),
@@ -49,11 +49,12 @@ def test_every_listener_of_workers_has_its_own_policy(tmp_path: Path) -> None:
         *("--listen", LOOPBACK),
         *("--listen", LOOPBACK, *balanced, "198.51.100.0/24"),
         *("--listen", LOOPBACK, *balanced, "192.0.2.0/24"),
+        *("--listen", "tcp:0", "--clients", "127.0.0.0/8"),
         *("--listen", "unix:proxy.sock", *balanced, "198.51.100.0/24"),
     ]
     with running(tmp_path, [*MODULE, *options]) as program:
-        places = program.wait_until_it_listens(6)
-        guarded, free, usual, known, unknown = (port for _, port in places[:5])
+        places = program.wait_until_it_listens(7)
+        guarded, free, usual, known, unknown, every = (port for _, port in places[:6])
         for _ in range(6):
             assert answer(guarded, "127.0.0.1") == b""
             assert answer(guarded, "127.0.0.2") == b"\5\2"
@@ -62,18 +63,9 @@ def test_every_listener_of_workers_has_its_own_policy(tmp_path: Path) -> None:
             assert answer(known, "127.0.0.1", HEADER) == b"\5\0"
             assert answer(unknown, "127.0.0.1", HEADER) == b""
             assert answer_at(tmp_path / "proxy.sock", HEADER) == b"\5\0"
-        program.terminate()
-
-
-def test_nobody_connects_to_the_proxy_through_itself(tmp_path: Path) -> None:
-    """Whichever worker serves whom."""
-    options = ["--workers", "2", "--port", "0", "-i", "127.0.0.1", "-i", "0.0.0.0", "--open"]
-    with running(tmp_path, [*MODULE, *options]) as program:
-        (_, one), (_, every) = program.wait_until_it_listens(2)
-        for _ in range(4):
-            for target in (("127.0.0.1", one), ("127.0.0.1", every), ("127.0.0.2", every)):
-                with client_of(("127.0.0.1", one)) as client:
-                    request(client, CONNECT, *target)
+            for own in (("127.0.0.1", free), ("127.0.0.1", every), ("127.0.0.2", every)):
+                with client_of(("127.0.0.1", free)) as client:
+                    request(client, CONNECT, *own)
                     assert reply(client)[0] == 2
         program.terminate()
 
