@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.proxy import has_ipv6
 from tests.process.program import (
     ASSOCIATE,
     BIND,
@@ -72,16 +71,6 @@ def test_an_import_error_is_shown(tmp_path: Path) -> None:
     with running(tmp_path, MODULE, environment=path) as program:
         assert program.wait() == 1
         assert "a broken installation" in program.output
-
-
-def test_it_listens_on_the_loopback(tmp_path: Path) -> None:
-    hosts = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
-    with running(tmp_path, [*MODULE, "--port", "0"]) as program:
-        places = program.wait_until_it_listens(len(hosts))
-        assert [host for host, _ in places] == hosts
-        for place in places:
-            socket.create_connection(place, 5).close()
-        program.terminate()
 
 
 @EVERY_COMMAND
