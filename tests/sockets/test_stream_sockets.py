@@ -79,13 +79,6 @@ async def test_it_is_a_tcp_transport(wire: Wire) -> None:
         assert options == (enabled, enabled)
 
 
-@on(TLS)
-@pytest_twisted.ensureDeferred
-async def test_tls_says_so(wire: Wire) -> None:
-    assert INegotiated.providedBy(wire.transport)
-    assert not can_half_close(wire.transport)
-
-
 # ---------------------------------------------------------------- receiving
 
 
@@ -410,6 +403,8 @@ async def test_a_close_waits_for_a_paused_producer(wire: Wire) -> None:
 @on(TLS)
 @pytest_twisted.ensureDeferred
 async def test_an_end_of_tls_is_one_of_both_directions(wire: Wire) -> None:
+    assert INegotiated.providedBy(wire.transport)
+    assert not can_half_close(wire.transport)
     wire.far.end()
     await wire.lost()
     assert wire.receiver.events == ["lost"]
