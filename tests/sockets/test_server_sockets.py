@@ -99,19 +99,6 @@ async def test_tls_client_that_does_not_answer_the_close_is_gone_in_time(
 # ---------------------------------------------------------------- all sessions
 
 
-@pytest_twisted.ensureDeferred
-async def test_shutdown_ends_every_session_in_order(serve: Any) -> None:
-    proxy = await serve()
-    client = proxy.connect(proxy.address)
-    client.send(GREETING)
-    _, far = await echoed(proxy, client)
-    waiting, _ = await proxy.associate()
-    await proxy.factory.close_sessions("shutdown", 5)
-    assert [await each.rest() for each in (client, far, waiting)] == [b""] * 3
-    assert [each.sees for each in (client, far, waiting)] == ["end"] * 3
-    assert {record.reason for record in proxy.records} == {"shutdown"}
-
-
 async def stalled(proxy: Proxy) -> Far:
     """A client that takes nothing more while its target sends until every buffer on the way is full."""
     small = 4096  # and fixed: left alone, the system would let buffers grow
