@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from socks5 import Settings, UDPFiltering, UDPPin
+from socks5 import Settings, UDPFiltering
 from socks5.net import datagram_sockets
 from socks5.net.batch import BatchPort
 from socks5.net.datagram_ports import SinglePort
@@ -314,25 +314,6 @@ async def test_many_datagrams_pass_in_order_and_are_counted(serve: Any) -> None:
     assert (counters.datagrams_up, counters.datagrams_down) == (100, 100)
     (record,) = proxy.records
     assert (record.bytes_up, record.bytes_down, record.dropped) == (octets, octets, 0)
-
-
-@pytest.mark.parametrize("pin", [UDPPin.IP, UDPPin.IP_PORT])
-@pytest_twisted.ensureDeferred
-async def test_what_is_in_use_is_pinned_to_the_client_that_may_move(
-    serve: Any, pin: UDPPin
-) -> None:
-    proxy = await serve(Settings(udp_pin=pin))
-    client, target, source = await in_use(proxy)
-    stranger, moved = sibling(proxy, client, "127.0.0.9"), sibling(proxy, client)
-    stranger.ask(target.host, b"mine")
-    moved.ask(target.host)
-    if pin is UDPPin.IP_PORT:
-        client.ask(target.host)
-    assert (await target.receive())[0] == b"ping"
-    target.send(b"pong", source)
-    receiver = moved if pin is UDPPin.IP else client
-    assert await receiver.answer() == (b"pong", target.host)
-    assert proxy.counters.dropped == {"stranger": 1 if pin is UDPPin.IP else 2}
 
 
 @pytest.mark.parametrize(
