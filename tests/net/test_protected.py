@@ -248,10 +248,13 @@ def test_an_orderly_loss_comes_behind_all_octets(cut: int, reason: type[Exceptio
     assert wire.got[-1].type is reason
 
 
-def test_a_loss_behind_what_is_no_token_is_not_orderly(wire: Wire) -> None:
+@pytest.mark.parametrize(("spoil", "loss"), [(flipped, ConnectionDone), (bytes, ConnectionLost)])
+def test_a_loss_that_is_not_orderly_takes_what_waits_with_it(
+    wire: Wire, spoil: Callable[[bytes], bytes], loss: type[Exception]
+) -> None:
     wire.transport.pauseProducing()
-    wire.transport.dataReceived(flipped(wire.message(b"one")) + b"more")
-    wire.connectionLost(Failure(ConnectionDone()))
+    wire.transport.dataReceived(spoil(wire.message(b"one")) + b"more")
+    wire.connectionLost(Failure(loss()))
     assert [lost.type for lost in wire.got] == [ConnectionLost]
 
 
