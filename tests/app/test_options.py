@@ -351,22 +351,18 @@ def test_secrets_let_users_in_by_chap_and_by_password(secrets: str) -> None:
     assert file.reread().endswith("(users: 1)")
 
 
-def help_of(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    output = io.StringIO()
-    monkeypatch.setattr(Options, "authOutput", output)
-    with pytest.raises(SystemExit) as raised:
-        parse(*arguments)
-    assert raised.value.code == 0
-    return output.getvalue()
-
-
 def test_the_sources_of_users_are_listed_and_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = help_of("--help-auth", monkeypatch=monkeypatch).splitlines()
-    types = {line.split()[0] for line in lines if line.startswith("  ")}
+    texts = []
+    for words in (["--help-auth"], ["--help-auth-type", "file"]):
+        monkeypatch.setattr(Options, "authOutput", output := io.StringIO())
+        with pytest.raises(SystemExit) as raised:
+            parse(*words)
+        assert raised.value.code == 0
+        texts.append(output.getvalue())
+    types = {line.split()[0] for line in texts[0].splitlines() if line.startswith("  ")}
     assert {"memory", "file"} <= types
     assert "anonymous" not in types
-    text = help_of("--help-auth-type", "file", monkeypatch=monkeypatch)
-    assert "'username:password'" in text
+    assert "'username:password'" in texts[1]
 
 
 # ---------------------------------------------------------------- the access log
