@@ -21,7 +21,7 @@ from zope.interface.verify import verifyObject
 
 from socks5.net import poller as poll
 from socks5.net import reactor as reactor_module
-from socks5.net.poller import READABLE, WRITABLE, Poller, poller_of
+from socks5.net.poller import FAILED, HUNG_UP, READABLE, WRITABLE, Poller, poller_of
 from socks5.net.reactor import PollerReactor, install
 from tests.sockets.wires import PATIENCE, FarEnd, Unwatched, turn, until
 from tests.support.failures import Failures
@@ -98,6 +98,20 @@ def test_what_is_the_case_already_is_told_first_and_each_change_once(wires: Wire
         wires.poller.doRead()
         wires.poller.doRead()
         assert one.took() == [READABLE | WRITABLE]
+
+
+@pytest.mark.parametrize("how", [FarEnd.end, FarEnd.reset])
+def test_an_end_is_told_with_the_octets_before_it_and_a_reset_as_a_failure(
+    wires: Wires, how: Callable[[FarEnd], None]
+) -> None:
+    one = wires.watch()
+    one.far.send(b"x")
+    how(one.far)
+    wires.poller.doRead()
+    [events] = one.took()
+    assert events & READABLE
+    assert events & HUNG_UP
+    assert bool(events & FAILED) is (how is FarEnd.reset)
 
 
 def test_an_owner_may_ask_to_be_told_again(wires: Wires) -> None:

@@ -253,7 +253,7 @@ def push(wired: Wired, script: str) -> bytes:
 @needs_splice
 @pytest.mark.parametrize(
     "script",
-    ["a! bcd", "abc!", "abc! .", "abc! def", "abc! def .", "a! b! c! .", "abc d! ef g! hi"],
+    ["abc .", "a! bcd", "abc!", "abc! .", "abc! def .", "a! b! c! .", "abc d! ef g! hi"],
 )
 @pytest.mark.parametrize("when", ["before bulk", "behind bulk", "served one by one"])
 def test_an_urgent_octet_does_not_stop_what_is_spliced(wire: Any, script: str, when: str) -> None:
