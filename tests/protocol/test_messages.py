@@ -54,6 +54,7 @@ MESSAGES: list[tuple[Message, str]] = [
     (MethodSelection(0), "05 00"),
     (MethodSelection(0xFF), "05 ff"),
     (Credentials(b"user", b"secret"), "01 04 75736572 06 736563726574"),
+    (Credentials(b"u", b"p"), "01 01 75 01 70"),
     (Credentials(b"\0\xff", b"\xfe:\0"), "01 02 00ff 03 fe3a00"),
     (Credentials(b"a" * 255, b"b" * 255), f"01 ff {LONGEST} ff {'62' * 255}"),
     (CredentialsStatus(0), "01 00"),
