@@ -199,6 +199,21 @@ def test_an_end_waits_behind_what_is_not_sent(begin: Any, pieces: list[bytes]) -
     assert world.other.calls.count("loseWriteConnection") == 1
 
 
+@pytest.mark.parametrize("first", [b"all there is", b"", MUCH])
+def test_the_client_s_end_may_have_come_before(first: bytes) -> None:
+    world = World(other_window=0).start(first, True)
+    world.turn()
+    assert world.seen == ("", "" if first else "end")
+    world.far.accept()
+    world.turn()
+    assert (world.far.value(), world.seen) == (first, ("", "end"))
+    world.far.deliver(b"answer")
+    world.far.deliver_end()
+    world.turn()
+    assert world.near.value() == b"answer"
+    world.assert_over("target closed")
+
+
 @pytest.mark.parametrize(
     ("octets", "reason"), [(b"octets", "closing and silent"), (MUCH, "half-closed and silent")]
 )
@@ -428,21 +443,48 @@ class Scripted(TransportSide):
         return self.left
 
 
-def with_a_reset_that_waits() -> tuple[World, Scripted]:
-    """The target has reset its connection, and the client has an octet to read first."""
+def scripted(world: World) -> tuple[Scripted, Scripted]:
+    """Give the world a relay with scripted sides, and start it.
+
+    :returns: those of the client and of the target.
+    """
     sides: list[Scripted] = []
 
     def kind(*arguments: Any) -> Scripted:
         sides.append(Scripted(*arguments))
         return sides[-1]
 
-    world = World()
     streams = world.near.protocol, world.far.protocol
-    world.relay = Relay(world.timers, Settings(), *streams, world.done, kind)
+    settings = Settings(linger_timeout=LINGER)
+    world.relay = Relay(world.timers, settings, *streams, world.done, kind)
     world.start()
-    sides[0].left = 1
+    return sides[0], sides[1]
+
+
+def with_a_reset_that_waits() -> tuple[World, Scripted]:
+    """The target has reset its connection, and the client has an octet to read first."""
+    world = World()
+    near, _ = scripted(world)
+    near.left = 1
     world.far.deliver_reset()
-    return world, sides[0]
+    return world, near
+
+
+def test_a_reader_that_takes_octets_keeps_a_closing_relay_open() -> None:
+    """However slowly: progress is what it has taken, too."""
+    world = World(other_window=0)
+    _, far = scripted(world)
+    world.near.deliver(b"octets")
+    far.left = 6
+    world.near.deliver_end()
+    world.far.deliver_end()
+    for left in range(5, 0, -1):
+        world.wait(LINGER - 1)
+        far.left = left
+    world.turn()
+    assert world.done == []
+    world.wait(LINGER * 1.25)
+    assert world.done == ["closing and silent"]
 
 
 @pytest.mark.parametrize("has_ended", [False, True])
