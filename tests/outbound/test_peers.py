@@ -213,6 +213,9 @@ def test_rules_judge_whoever_is_expected_and_whoever_comes() -> None:
         some = Await(expected, names=MIXED, judge=lambda host: Verdict(host == "192.0.2.80"))
         assert not some.comes("2001:db8::50").connected
         assert some.comes("192.0.2.80").connected
+    broken = Await(ANYONE, judge=lambda _: 1 / 0)
+    assert not broken.comes("192.0.2.80").connected
+    assert broken.came[0].check(ZeroDivisionError)
 
 
 class Waiting(Await):
@@ -277,6 +280,8 @@ def test_a_link_local_peer_is_awaited_in_its_zone(
 ) -> None:
     probe = MagicMock()
     probe().__enter__().getsockname.return_value = (near, 50000, 0, 1)
+    for loopback in ("127.0.0.1", "::1"):
+        assert peers.local_address_towards(loopback) == loopback
     monkeypatch.setattr(peers.socket, "socket", probe)
     assert peers.local_address_towards(host) == expected
     probe().__enter__().connect.assert_called_once_with(socket_name(host, 9))
