@@ -63,7 +63,7 @@ def test_a_certificate_is_enough_and_everything_can_be_said(here: Path) -> None:
 )
 def test_another_string_is_for_twisted(description: str, here: Path) -> None:
     (here / "folder.pem").mkdir()
-    assert tls_from(description) is None
+    assert tls_from(description) is tls_endpoint(MemoryReactorClock(), description) is None
 
 
 @pytest.mark.parametrize(
@@ -136,10 +136,6 @@ def test_an_endpoint_listens_by_tcp(interface: str) -> None:
     [(port, factory, _, where)] = reactor.tcpServers
     assert (port, where) == (1443, interface)
     assert isinstance(factory, TLSFactory)
-
-
-def test_a_string_for_twisted_is_no_endpoint_here() -> None:
-    assert tls_endpoint(MemoryReactorClock(), "tcp:1443") is None
 
 
 def test_a_client_for_whom_there_is_no_protocol_gets_none() -> None:
