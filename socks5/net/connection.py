@@ -4,14 +4,13 @@ Provides :class:`~twisted.internet.interfaces.ITCPTransport`, half-close and bac
 Twisted's own does, for plain sockets in a :class:`~socks5.net.poller.Poller`. It differs where
 connections are many and short: it writes at once and waits only for what the kernel does not take,
 closes at once when nothing waits to be sent, and makes address objects only for who asks. Its
-events go to a receiver (:class:`~socks5.streams.IStream`); a relay may take the socket out of
-its hands (:meth:`Connection.detach`) and gives it back only to be closed.
+events go to a receiver (:class:`~socks5.streams.IStream`); a relay takes the socket
+out of its hands (:meth:`Connection.release`).
 """
 
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,7 +22,7 @@ from zope.interface import implementer
 
 from socks5.net.addresses import address_of
 from socks5.net.poller import FAILED, HUNG_UP, WRITABLE, Owner, Poller
-from socks5.net.tcp_socket import TCPSocket, unacknowledged
+from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.streams import IStream
 
@@ -42,8 +41,6 @@ DONE, LOST, ABORTED = (
 """Why a connection is over, made once: it closed in order, it was reset or failed, we reset it."""
 
 _log = Logger()
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def near_end(transport: Any) -> Address:
@@ -180,14 +177,14 @@ class Connection(TCPSocket):
         if self.is_readable and self.connected and not self._is_paused:
             self.poller.again(self.fd)
 
-    def detach(self, owner: Owner) -> socket.SocketType:
-        """Hand the socket to *owner*: it reads, writes and is told of events, until it closes
-        us.
+    def release(self, owner: Owner) -> bytes:
+        """Hand the socket to *owner*, who is told of its events and closes it. This is no connection any more.
+
+        :returns: what the kernel has not taken yet.
         """
-        self._is_paused = True
-        self._near = self._far = None  # who needs them has asked
+        self.connected = False
         self.poller.hand_over(self.fd, owner)
-        return self.socket
+        return bytes(self._waiting or b"")
 
     def _close(self, reason: Failure) -> None:
         """Close the socket and say why. Happens once."""
@@ -323,12 +320,8 @@ class Connection(TCPSocket):
         except OSError:
             self._close(LOST)
 
-    def fail(self) -> None:
-        """Close a socket of which the system said that it has failed: there is nobody to tell."""
-        self._close(LOST)
-
     def abortConnection(self) -> None:
         """Close now, with a reset."""
         if self.connected:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            reset_on_close(self.socket)
             self._close(ABORTED)

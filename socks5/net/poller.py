@@ -14,6 +14,7 @@ there.
 from __future__ import annotations
 
 import select
+from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -76,11 +77,14 @@ class Poller:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._epoll = select.epoll()
+        self._poll = self._epoll.poll
         self._owners: list[Owner | None] = [None] * OWNERS  # by descriptor
         self._fresh: set[int] = set()
         self.allowance = ALLOWANCE
         """What is left of that in this batch. Who moves bulk takes from it, and when it is used up comes again in a
         later batch."""
+        self.is_interrupted = False
+        """Whether the reactor is to have its turn behind this batch. Set by whoever gives it something to do."""
         self.shared: dict[type, Any] = {}
         """What those who use the poller share, by class."""
 
@@ -137,25 +141,35 @@ class Poller:
         """Serve what is ready, for the reactor that watches us."""
         self.serve(0)
 
-    def serve(self, seconds: float) -> int:
-        """Wait for ready sockets, and serve one batch of them. A descriptor that was closed and given
-        out anew meanwhile is left out: what the batch says of it is about its predecessor.
+    def serve(self, seconds: float, rounds: int = 1) -> None:
+        """Wait for ready sockets, and serve them: a batch, and further ones while there are any, the time is not
+        over and nobody has set :attr:`is_interrupted`. A descriptor that was closed and given out anew meanwhile is
+        left out: what the batch says of it is about its predecessor.
 
-        :param seconds: to wait at the most; negative: for ever.
-        :returns: how many were ready.
+        :param seconds: to wait at the most, in all; negative: for ever.
+        :param rounds: batches at the most.
         """
-        owners, fresh = self._owners, self._fresh
-        fresh.clear()
-        self.allowance = ALLOWANCE
-        batch = self._epoll.poll(seconds, BATCH)
-        for fd, events in batch:
-            owner = owners[fd]
-            if owner is not None and fd not in fresh:
-                try:
-                    owner.ready(events)
-                except Exception:
-                    self._crash(owner)
-        return len(batch)
+        owners, fresh, poll = self._owners, self._fresh, self._poll
+        self.is_interrupted = False
+        due = None if seconds < 0 else monotonic() + seconds
+        while True:
+            fresh.clear()
+            self.allowance = ALLOWANCE
+            batch = poll(seconds, BATCH)
+            for fd, events in batch:
+                owner = owners[fd]
+                if owner is not None and fd not in fresh:
+                    try:
+                        owner.ready(events)
+                    except Exception:
+                        self._crash(owner)
+            rounds -= 1
+            if not (rounds and batch) or self.is_interrupted:
+                return
+            if due is not None:
+                seconds = due - monotonic()
+                if seconds <= 0:
+                    return
 
     def _crash(self, owner: Owner) -> None:
         """Tell *owner* of the exception under way. What that raises in its turn is logged: the

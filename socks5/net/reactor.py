@@ -39,7 +39,6 @@ class PollerReactor(EPollReactor):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._has_own_work = False
         self.poller = Poller(self)
         self.poller.watch(self._poller.fileno(), self)
 
@@ -50,16 +49,7 @@ class PollerReactor(EPollReactor):
 
         :param timeout: seconds to wait for the first at the most; None: for ever.
         """
-        self._has_own_work = False
-        serve = self.poller.serve
-        due = None if timeout is None else monotonic() + timeout
-        for _ in range(ROUNDS):
-            if not serve(-1 if timeout is None else timeout) or self._has_own_work:
-                return
-            if due is not None:
-                timeout = due - monotonic()
-                if timeout <= 0:
-                    return
+        self.poller.serve(-1 if timeout is None else timeout, ROUNDS)
 
     doIteration = doPoll
 
@@ -67,7 +57,7 @@ class PollerReactor(EPollReactor):
         """See :class:`socks5.net.poller.Owner`: descriptors of Twisted's are ready; one of them wakes us for calls
         from threads and signals.
         """
-        self._has_own_work = True
+        self.poller.is_interrupted = True
         super().doPoll(0)  # type: ignore[no-untyped-call]
 
     @override
@@ -75,13 +65,13 @@ class PollerReactor(EPollReactor):
         self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
     ) -> DelayedCall:
         """See :meth:`twisted.internet.interfaces.IReactorTime.callLater`."""
-        self._has_own_work = True  # it may be due sooner than what is waited for
+        self.poller.is_interrupted = True  # it may be due sooner than what is waited for
         return super().callLater(delay, callable, *args, **kw)
 
     @override
     def _moveCallLaterSooner(self, delayedCall: DelayedCall) -> None:
         """A call that was set is to come sooner: told to no reactor in public."""
-        self._has_own_work = True
+        self.poller.is_interrupted = True
         super()._moveCallLaterSooner(delayedCall)
 
     def crashed(self, failure: Failure) -> None:
@@ -91,13 +81,13 @@ class PollerReactor(EPollReactor):
     @override
     def stop(self) -> None:
         """See :meth:`twisted.internet.interfaces.IReactorCore.stop`."""
-        self._has_own_work = True
+        self.poller.is_interrupted = True
         super().stop()
 
     @override
     def crash(self) -> None:
         """See :meth:`twisted.internet.interfaces.IReactorCore.crash`."""
-        self._has_own_work = True
+        self.poller.is_interrupted = True
         super().crash()
 
 

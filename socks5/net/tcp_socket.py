@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import socket
+import struct
 import sys
 import termios
 from socket import SocketType
@@ -25,6 +26,14 @@ def unacknowledged(sock: SocketType) -> int:
     except (OSError, ValueError):  # the latter of a closed socket
         return 0
     return int.from_bytes(_NUMBER, sys.byteorder)
+
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def reset_on_close(sock: SocketType) -> None:
+    """Have the close of a connection be a reset, now (socket(7), SO_LINGER)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
 class TCPSocket:

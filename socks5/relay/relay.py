@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from socks5.access import Reason
 from socks5.deadlines import IdleTimer, IdleTimers
-from socks5.net.tcp_options import keep_transport_alive
+from socks5.protocol.address import Address
 from socks5.settings import Settings
 from socks5.streams import IStream
 
@@ -52,7 +52,7 @@ class Side(ABC):
 
     def __init__(self, relay: Relay, stream: IStream) -> None:
         self.relay: Any = relay
-        self.stream = stream
+        self.stream: Any = stream
         self.peer: Any = None
         self.octets = 0
         self.has_ended = False
@@ -78,10 +78,20 @@ class Side(ABC):
     def close(self) -> None:
         """Close once everything is sent."""
 
+    @abstractmethod
     def abort(self) -> None:
         """Close now, with a reset."""
-        transport: Any = self.stream.transport
-        transport.abortConnection()
+
+    @property
+    @abstractmethod
+    def far(self) -> Address | None:
+        """Whom the stream leads to, while it is there; None: somebody without an address."""
+
+    @abstractmethod
+    def keep_alive(self, seconds: int) -> None:
+        """Have the system ask whether the far end is still there, where that is TCP; see
+        :attr:`socks5.settings.Settings.keepalive`.
+        """
 
     @abstractmethod
     def unsent(self) -> int:
@@ -159,6 +169,12 @@ class Relay:
         """Octets received from the far side so far."""
         return int(self._far.octets)
 
+    @property
+    def far(self) -> Address | None:
+        """Whom the far stream leads to."""
+        far: Address | None = self._far.far
+        return far
+
     def start(self, first: bytes = b"", near_has_ended: bool = False) -> None:
         """Begin.
 
@@ -189,7 +205,7 @@ class Relay:
         """
         if not self._far.is_lost:
             with suppress(OSError):  # it is about to be lost
-                keep_transport_alive(self._far.stream.transport, self._settings.keepalive)
+                self._far.keep_alive(self._settings.keepalive)
 
     def stop(self, reason: Reason, by_force: bool = False) -> None:
         """End it, in order: close both sides, each once it has taken what is written; what does not close within
@@ -303,7 +319,7 @@ class Relay:
     def _conclude(self) -> None:
         """Both sides are gone: nothing is left that ticks, and no circle to the collector."""
         for side in (self._near, self._far):
-            side.peer = side.relay = None
+            side.peer = side.relay = side.stream = None
         self._timers.young.discard(self)
         owner, self._owner = self._owner, None
         if self._timer is not None:

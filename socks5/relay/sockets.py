@@ -14,17 +14,22 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
+from socket import SHUT_WR, SocketType
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.deadlines import IdleTimers
-from socks5.net.connection import Connection
-from socks5.net.poller import FAILED, HUNG_UP, WRITABLE
-from socks5.net.tcp_socket import unacknowledged
+from socks5.net.addresses import address_from, twisted_address
+from socks5.net.connection import ABORTED, DONE, LOST, Connection
+from socks5.net.poller import FAILED, HUNG_UP, WRITABLE, Poller
+from socks5.net.tcp_options import keep_alive
+from socks5.net.tcp_socket import reset_on_close, unacknowledged
+from socks5.protocol.address import Address
 from socks5.relay.pipes import BULK, PIPE_SIZE, Pipe, PipePool
 from socks5.relay.relay import Owner, Relay, Side
 from socks5.relay.transports import TransportSide
@@ -48,6 +53,8 @@ _FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 """What splice(2) says where it, or a filter of system calls, does not let us: nothing was moved."""
 
+_log = Logger()
+
 _BUFFER = memoryview(bytearray(BUFFER_SIZE))
 
 
@@ -61,24 +68,24 @@ class SocketSide(Side):
 
     __slots__ = (
         "_bulk",
-        "_connection",
         "_is_hung_up",
         "_is_readable",
         "_pipe",
-        "_socket",
+        "_poller",
         "fd",
         "is_closing",
         "is_ending",
         "is_failed",
+        "socket",
         "waiting",
     )
 
     def __init__(self, relay: Relay, stream: IStream) -> None:
         super().__init__(relay, stream)
         connection: Any = stream.transport
-        self._connection: Connection = connection
-        self._socket: socket.SocketType = connection.socket
-        self.fd = connection.fd
+        self._poller: Poller = connection.poller
+        self.socket: SocketType = connection.socket
+        self.fd: int = connection.fd
         self._is_readable = False
         self._is_hung_up = 0
         self.is_ending = False
@@ -101,11 +108,19 @@ class SocketSide(Side):
 
     @override
     def attach(self) -> None:
-        connection = self._connection
-        self.stream.receiver = self
-        connection.detach(self)
+        """See :meth:`socks5.relay.relay.Side.attach`. The socket is ours from now on, and we are its transport."""
+        stream, connection = self.stream, self.stream.transport
+        assert isinstance(connection, Connection)
+        stream.receiver = self
         if connection.is_readable:
             self._is_readable, self._is_hung_up = True, HUNG_UP
+        unsent = connection.release(self)
+        if unsent:
+            self.peer.waiting = memoryview(unsent)
+        if stream is connection:
+            self.stream = self
+        else:
+            stream.transport = self
 
     @override
     def start(self) -> None:
@@ -133,14 +148,15 @@ class SocketSide(Side):
 
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.net.poller.Owner`."""
-        self._connection.crashed(failure)
+        _log.failure("a relay failed", failure=failure)
+        self._close(failure)
 
     def _again(self) -> None:
         """Come back when others have had their turn."""
-        self._connection.poller.again(self.fd)
+        self._poller.again(self.fd)
 
     def _pool(self) -> PipePool:
-        pool: PipePool = self._connection.poller.shared[PipePool]
+        pool: PipePool = self._poller.shared[PipePool]
         return pool
 
     def _receive(self) -> None:
@@ -150,7 +166,7 @@ class SocketSide(Side):
         if self._pipe is not None:
             self._splice(self._pipe)
             return
-        source, target = self._socket, self.peer._socket
+        source, target = self.socket, self.peer.socket
         for _ in TURNS:
             try:
                 count = source.recv_into(_BUFFER)
@@ -182,7 +198,7 @@ class SocketSide(Side):
             elif self._is_bulk(count):
                 self._receive()
                 return
-            elif self._connection.poller.allowance <= 0:
+            elif self._poller.allowance <= 0:
                 break
         self._again()
 
@@ -196,7 +212,7 @@ class SocketSide(Side):
         """Whether this direction is to be spliced from now on: it moves a lot, and there is a pipe
         for it.
         """
-        self._connection.poller.allowance -= count
+        self._poller.allowance -= count
         self._bulk += count
         if self._bulk >= BULK:
             self._bulk = 0
@@ -205,7 +221,7 @@ class SocketSide(Side):
 
     def _splice(self, pipe: Pipe) -> None:
         """Like :meth:`_receive`, without touching the octets."""
-        poller = self._connection.poller
+        poller = self._poller
         for _ in TURNS:
             try:
                 count = os.splice(self.fd, pipe.writing, PIPE_SIZE, flags=_FLAGS)
@@ -259,7 +275,7 @@ class SocketSide(Side):
         meanwhile.
         """
         try:
-            sent = self._socket.send(data)
+            sent = self.socket.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -280,7 +296,7 @@ class SocketSide(Side):
         if self.is_blocked or target.is_failed:
             return
         if target.is_closing:
-            target._connection.loseConnection()
+            target.lose()
         elif target.is_ending:
             target.shut_down()
         elif self._is_readable and not self.has_ended:
@@ -299,7 +315,14 @@ class SocketSide(Side):
 
     def break_off(self) -> None:
         """The socket has failed, and everything that it received is read."""
-        self._connection.fail()
+        self._close(LOST)
+
+    def _close(self, reason: Failure) -> None:
+        """Close the socket and say why. Happens once."""
+        if not self.is_lost:
+            self._poller.forget(self.fd)
+            self.socket.close()
+            self.stream.connectionLost(reason)
 
     @override
     def receive_end(self) -> None:
@@ -323,7 +346,7 @@ class SocketSide(Side):
     def shut_down(self) -> None:
         """Send our end now."""
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            self.socket.shutdown(SHUT_WR)
         except OSError:
             self.fail()
 
@@ -334,10 +357,42 @@ class SocketSide(Side):
         if self.peer.is_blocked:
             self.is_closing = True
         else:
-            self._connection.loseConnection()
+            self.lose()
+
+    def lose(self) -> None:
+        """Everything is sent: close."""
+        self._close(DONE)
+
+    @override
+    def abort(self) -> None:
+        """See :meth:`socks5.relay.relay.Side.abort`."""
+        if not self.is_lost:
+            reset_on_close(self.socket)
+            self._close(ABORTED)
+
+    # The transport of the stream, as far as it still needs one
+
+    @property
+    def transport(self) -> SocketSide:
+        """See :class:`socks5.streams.IStream`."""
+        return self
+
+    def loseConnection(self) -> None:
+        """See :meth:`twisted.internet.interfaces.ITransport.loseConnection`."""
+        self.close()
+
+    def abortConnection(self) -> None:
+        """See :meth:`twisted.internet.interfaces.ITCPTransport.abortConnection`."""
+        self.abort()
+
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        """See :meth:`twisted.internet.interfaces.ITransport.getPeer`."""
+        return twisted_address(self.socket.getpeername())
+
+    # What the stream of a socket is told no more
 
     def dataReceived(self, data: bytes) -> None:
-        """Never called: the connection is detached."""
+        """Never called: the socket is ours."""
 
     def readConnectionLost(self) -> None:
         """Never called either."""
@@ -356,10 +411,21 @@ class SocketSide(Side):
                 if side._pipe is not None:
                     side.give_pipe_back()
 
+    @property
+    @override
+    def far(self) -> Address | None:
+        """See :attr:`socks5.relay.relay.Side.far`."""
+        return None if self.is_lost else address_from(self.socket.getpeername())
+
+    @override
+    def keep_alive(self, seconds: int) -> None:
+        """See :meth:`socks5.relay.relay.Side.keep_alive`."""
+        keep_alive(self.socket, seconds)
+
     @override
     def unsent(self) -> int:
         """See :meth:`socks5.relay.relay.Side.unsent`."""
-        return int(self.peer.held) + unacknowledged(self._socket)
+        return int(self.peer.held) + unacknowledged(self.socket)
 
     def empty_pipe(self) -> None:
         """Give the pipe back; octets in it, :data:`~socks5.relay.pipes.PIPE_SIZE` at the most, wait here instead."""

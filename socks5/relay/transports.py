@@ -10,7 +10,9 @@ from zope.interface import implementer
 
 from socks5.net.connection import Connection
 from socks5.net.protected import ProtectedTransport
+from socks5.net.tcp_options import keep_transport_alive
 from socks5.net.tcp_socket import unacknowledged
+from socks5.protocol.address import Address
 from socks5.relay.relay import Relay, Side
 from socks5.streams import IStream, IStreamReceiver
 
@@ -62,6 +64,20 @@ class TransportSide(Side):
     def close(self) -> None:
         self.transport.unregisterProducer()
         self.transport.loseConnection()
+
+    @override
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
+    @property
+    @override
+    def far(self) -> Address | None:
+        far: Address | None = None if self.is_lost else self.stream.far
+        return far
+
+    @override
+    def keep_alive(self, seconds: int) -> None:
+        keep_transport_alive(self.transport, seconds)
 
     @override
     def unsent(self) -> int:

@@ -56,8 +56,9 @@ class StreamCommand:
         """See :class:`socks5.interfaces.ICommand`. Known before the reply that says so is sent; remembered if it was
         asked for by then, for a closed socket does not say it any more.
         """
-        if self._far is None and self._stream is not None:
-            self._far = self._stream.far
+        if self._far is None:
+            whom = self._stream or self._relay
+            self._far = None if whom is None else whom.far
         return self._far
 
     def came(self, stream: IStream) -> None:
@@ -71,6 +72,7 @@ class StreamCommand:
             relay = join(session.idle_timers, session.settings, session.control, stream, session)
             session.reply(ReplyCode.SUCCEEDED, stream.bound)
             self._relay = relay
+            self._stream = None
             relay.start(session.take_optimistic(), session.has_client_ended)
         except Exception:  # here, for whoever calls knows nothing of the session
             session.crashed(Failure())

@@ -186,7 +186,7 @@ def test_what_has_no_send_queue_has_sent_everything() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_relay_may_take_the_socket_and_gives_it_back_to_be_closed(wire: Wire) -> None:
+async def test_a_relay_may_take_the_socket(wire: Wire) -> None:
     class Relay:
         def __init__(self) -> None:
             self.told: list[int] = []
@@ -199,14 +199,19 @@ async def test_a_relay_may_take_the_socket_and_gives_it_back_to_be_closed(wire: 
 
     await wire.settled()
     relay = Relay()
-    ends = wire.transport.near, wire.transport.far
-    taken = wire.transport.detach(relay)
-    assert (wire.transport.near, wire.transport.far) == ends
+    wire.shrink()
+    wire.transport.write(MUCH)
+    waiting = wire.transport.release(relay)
+    assert waiting
+    assert MUCH.endswith(waiting)
     wire.far.send(b"x")
     await until(lambda: relay.told)
-    assert (taken.recv(10), wire.receiver.octets) == (b"x", b"")
-    wire.transport.loseConnection()
-    assert wire.receiver.events == ["lost"]
+    with wire.transport.socket as taken:
+        assert taken.recv(10) == b"x"
+    wire.transport.abortConnection()
+    wire.transport.write(b"y")
+    assert (wire.receiver.octets, wire.receiver.events) == (b"", [])
+    wire.receiver.connectionLost(Failure(ConnectionDone()))
 
 
 @pytest_twisted.ensureDeferred
