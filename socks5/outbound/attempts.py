@@ -1,9 +1,9 @@
 """One attempt to connect to one address: on a socket of our own, or through Twisted's endpoints.
 
-:class:`SocketAttempt` is a non-blocking ``connect`` and one registration in a
-:class:`~socks5.net.poller.Poller`. :class:`EndpointAttempt` does it wherever there is no poller. Either
-calls *done* once, with itself and a connected stream or a failure; or never again after its
-``cancel``.
+:class:`Connecting` is a non-blocking ``connect`` and one registration in a :class:`~socks5.net.poller.Poller`:
+:class:`Single` where a target has one address, :class:`SocketAttempt` where it has several.
+:class:`EndpointAttempt` does it wherever there is no poller. Each tells its outcome once, a connected
+stream or a failure; or nothing any more after its ``cancel``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -24,11 +25,13 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
+from socks5.deadlines import Deadlines
 from socks5.net.addresses import address_from
 from socks5.net.connection import Connection, far_end, near_end
 from socks5.net.poller import HUNG_UP, WRITABLE, Poller
 from socks5.net.tcp_options import prepare, prepare_transport
 from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.protocol.errors import TTLExpired
 from socks5.protocol.networks import socket_name
 from socks5.streams import IStream, IStreamReceiver
 
@@ -146,24 +149,20 @@ class EndpointAttempt:
         self._connecting.cancel()
 
 
-class SocketAttempt:
-    """On a socket of our own."""
+class Connecting(ABC):
+    """On a socket of our own. A subclass says whom the outcome is told."""
 
-    __slots__ = ("_done", "_far", "_poller", "_socket", "_source")
+    __slots__ = ("_far", "_poller", "_socket", "_source")
 
-    def __init__(
-        self,
-        poller: Poller,
-        host: str,
-        port: int,
-        source: str | None,
-        done: Callable[[Attempt, Outcome], None],
-    ) -> None:
+    def __init__(self, poller: Poller, host: str, port: int, source: str | None) -> None:
         self._poller = poller
         self._far: tuple[Any, ...] = (host, port)
         self._source = source
-        self._done = done
         self._socket: socket.SocketType | None = None
+
+    @abstractmethod
+    def done(self, outcome: Outcome) -> None:
+        """There is a stream, or a failure. Said once."""
 
     def start(self) -> None:
         """See :class:`Attempt`."""
@@ -214,7 +213,7 @@ class SocketAttempt:
             self._socket = None
             self._poller.hand_over(connection.fd, connection)
             connection.is_readable = events != WRITABLE
-            self._done(self, connection)
+            self.done(connection)
             connection.start()
 
     def crashed(self, failure: Failure) -> None:
@@ -223,11 +222,11 @@ class SocketAttempt:
             _log.failure("whom an attempt was for failed", failure=failure)
         else:
             self._close()
-            self._done(self, failure)
+            self.done(failure)
 
     def _fail(self, number: int) -> None:
         self._close()
-        self._done(self, Failure(getConnectError((number, os.strerror(number)))))
+        self.done(Failure(getConnectError((number, os.strerror(number)))))
 
     def _close(self) -> None:
         sock, self._socket = self._socket, None
@@ -238,3 +237,96 @@ class SocketAttempt:
     def cancel(self) -> None:
         """See :class:`Attempt`."""
         self._close()
+
+
+class SocketAttempt(Connecting):
+    """One of several."""
+
+    __slots__ = ("_done",)
+
+    def __init__(
+        self,
+        poller: Poller,
+        host: str,
+        port: int,
+        source: str | None,
+        done: Callable[[Attempt, Outcome], None],
+    ) -> None:
+        super().__init__(poller, host, port, source)
+        self._done = done
+
+    @override
+    def done(self, outcome: Outcome) -> None:
+        self._done(self, outcome)
+
+
+class Cancellable(Protocol):
+    """What is under way."""
+
+    def cancel(self) -> None:
+        """Give it up. Nothing happens if it is over."""
+
+
+class Waiter(Protocol):
+    """Who waits for a stream."""
+
+    def came(self, stream: IStream) -> None:
+        """It is there."""
+
+    def failed(self, failure: Failure) -> None:
+        """There will be none."""
+
+
+class Single(Connecting):
+    """The only one, at a target that has one address.
+
+    :param deadlines: serve its time-out.
+    :param seconds: that it may take.
+    """
+
+    __slots__ = ("_deadlines", "_seconds", "_waiter")
+
+    def __init__(
+        self,
+        poller: Poller,
+        host: str,
+        port: int,
+        source: str | None,
+        deadlines: Deadlines,
+        seconds: float,
+    ) -> None:
+        super().__init__(poller, host, port, source)
+        self._deadlines = deadlines
+        self._seconds = seconds
+        self._waiter: Any = None
+
+    def begin(self, waiter: Waiter) -> None:
+        """Begin, and tell *waiter* how it went, maybe at once, unless it is cancelled."""
+        self._waiter = waiter
+        self._deadlines.set(self, self._seconds, self._too_long)
+        self.start()
+
+    @override
+    def done(self, outcome: Outcome) -> None:
+        self._deadlines.clear(self)
+        waiter, self._waiter = self._waiter, None
+        if isinstance(outcome, Failure):
+            waiter.failed(outcome)
+        else:
+            waiter.came(outcome)
+
+    def _too_long(self) -> None:
+        self._close()
+        self.done(silence(self._seconds))
+
+    @override
+    def cancel(self) -> None:
+        """See :class:`Attempt`. Nothing happens to one that is over."""
+        self._deadlines.clear(self)
+        self._waiter = None
+        self._close()
+
+
+def silence(seconds: float) -> Failure:
+    """What it is when no address has answered in time."""
+    return Failure(TTLExpired(f"no answer within {seconds:g} s"))

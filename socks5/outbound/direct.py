@@ -20,11 +20,18 @@ from socks5.access import Access, Verdict
 from socks5.deadlines import Deadlines, clock_of
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, IResolver, Judge
 from socks5.net.poller import poller_of
-from socks5.outbound.attempts import Attempt, EndpointAttempt, SocketAttempt
+from socks5.outbound.attempts import (
+    Attempt,
+    Cancellable,
+    EndpointAttempt,
+    Single,
+    SocketAttempt,
+    Waiter,
+)
 from socks5.outbound.datagrams import DirectDatagrams
 from socks5.outbound.judging import allowed
 from socks5.outbound.peers import await_peer
-from socks5.outbound.race import Race, Shares, Single
+from socks5.outbound.race import Race, Shares
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed
 from socks5.settings import Settings
@@ -46,6 +53,20 @@ MOST_ATTEMPTS = 16
 
 MOST_ADDRESSES = 64
 """Addresses of one name that anybody is asked about, in the order in which they would be tried."""
+
+
+class _Promised(Deferred[IStream]):
+    """The stream of one attempt."""
+
+    came = Deferred.callback
+    failed = Deferred.errback
+
+
+def _promised(attempt: Single) -> Deferred[IStream]:
+    """Begin an attempt; cancelling gives it up."""
+    promised = _Promised(lambda _: attempt.cancel())
+    attempt.begin(promised)
+    return promised
 
 
 @implementer(IDialer)
@@ -75,6 +96,29 @@ class DirectDialer:
         most telling attempt failed with: when all have failed, or after ``connect_timeout``, where
         silence counts as :exc:`~socks5.protocol.errors.TTLExpired`.
         """
+        dialling = self._dial(access, target, judge, settings)
+        return _promised(dialling) if isinstance(dialling, Single) else dialling
+
+    def dial_for(
+        self, waiter: Waiter, access: Access, target: Address, judge: Judge, settings: Settings
+    ) -> Cancellable:
+        """:meth:`dial`, for somebody who needs no Deferred: most targets are an address that is allowed at once.
+
+        :returns: what is cancelled if *waiter* does not want to be told any more.
+        """
+        dialling = self._dial(access, target, judge, settings)
+        if isinstance(dialling, Single):
+            dialling.begin(waiter)
+        else:
+            dialling.addCallbacks(waiter.came, waiter.failed)
+        return dialling
+
+    def _dial(
+        self, access: Access, target: Address, judge: Judge, settings: Settings
+    ) -> Single | Deferred[IStream]:
+        """
+        :returns: an attempt that is to begin, if that is all there is to it.
+        """
         host = target.host
         if isinstance(host, bytes):
             return self._dial_name(access, host, target.port, judge, settings)
@@ -86,7 +130,14 @@ class DirectDialer:
             return verdict.addCallback(self._dial_judged, host, target.port, settings)
         if verdict.is_allowed is not True:
             return fail(NotAllowed("the target is not allowed"))
-        return Single(self, settings).start(host, target.port)
+        return self._dial_one(host, target.port, settings)
+
+    def _dial_one(self, host: str, port: int, settings: Settings) -> Single | Deferred[IStream]:
+        """The same, of a target that has one address."""
+        if self._poller is None:
+            return Race(self, settings, "", (host,), port).start()
+        source, seconds = settings.outgoing.like(host), settings.connect_timeout
+        return Single(self._poller, host, port, source, self.deadlines, seconds)
 
     def _dial_judged(
         self, verdict: Verdict, host: str, port: int, settings: Settings
@@ -125,7 +176,8 @@ class DirectDialer:
         if not hosts:
             return fail(NotAllowed("no address of the target is allowed"))
         if len(hosts) == 1:
-            return Single(self, settings).start(hosts[0], port)
+            dialling = self._dial_one(hosts[0], port, settings)
+            return _promised(dialling) if isinstance(dialling, Single) else dialling
         return Race(self, settings, client, hosts, port).start()
 
     def _failed(self, failure: Failure, name: bytes) -> Failure:

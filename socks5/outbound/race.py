@@ -1,4 +1,4 @@
-"""Attempts at one target: one where it has one address, else several with a staggered start (RFC 8305).
+"""Attempts at the addresses of one target, with a staggered start (RFC 8305).
 
 The next attempt begins when the one before failed or has not answered for
 :attr:`~socks5.settings.Settings.attempt_delay`; the first that connects wins, the others are given up. A few
@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from socks5.outbound.attempts import Attempt
+from socks5.outbound.attempts import Attempt, silence
 from socks5.outbound.failures import most_telling
 from socks5.protocol.errors import TTLExpired
 from socks5.protocol.networks import subscriber
@@ -47,60 +47,6 @@ class Way(Protocol):
         self, host: str, port: int, settings: Settings, done: Callable[[Attempt, Any], None]
     ) -> Attempt:
         """An attempt at one address, to be started."""
-
-
-class Single:
-    """The attempt at a target that has one address."""
-
-    __slots__ = ("_attempt", "_dialer", "_settings", "_winner")
-
-    def __init__(self, dialer: Way, settings: Settings) -> None:
-        self._dialer = dialer
-        self._settings = settings
-        self._attempt: Attempt | None = None
-        self._winner: Deferred[IStream] | None = Deferred(self._cancelled)
-
-    def start(self, host: str, port: int) -> Deferred[IStream]:
-        """Dial that address.
-
-        :returns: the stream, or why there is none; cancelling gives it up.
-        """
-        winner, dialer, settings = self._winner, self._dialer, self._settings
-        assert winner is not None
-        dialer.deadlines.set(self, settings.connect_timeout, self._too_long)
-        self._attempt = attempt = dialer.attempt(host, port, settings, self._done)
-        attempt.start()
-        return winner
-
-    def _done(self, attempt: Attempt, outcome: IStream | Failure) -> None:
-        winner = self._end()
-        if isinstance(outcome, Failure):
-            winner.errback(outcome)
-        else:
-            winner.callback(outcome)
-
-    def _cancelled(self, winner: Deferred[IStream]) -> None:
-        self._give_up()
-
-    def _too_long(self) -> None:
-        self._give_up().errback(silence(self._settings))
-
-    def _give_up(self) -> Deferred[IStream]:
-        attempt = self._attempt
-        assert attempt is not None
-        attempt.cancel()
-        return self._end()
-
-    def _end(self) -> Deferred[IStream]:
-        """Stop the clock.
-
-        :returns: the winner, to be told so; no references in a circle are kept.
-        """
-        self._dialer.deadlines.clear(self)
-        winner, self._winner = self._winner, None
-        self._attempt = None
-        assert winner is not None
-        return winner
 
 
 class Race:
@@ -198,8 +144,8 @@ class Race:
         oldest = next(iter(self._running))
         del self._running[oldest]  # whose share goes to the one that follows
         oldest.cancel()
-        silence = f"no answer within {self._patience:g} s, and others were to be tried"
-        self._failures.append(Failure(TTLExpired(silence)))
+        silent = f"no answer within {self._patience:g} s, and others were to be tried"
+        self._failures.append(Failure(TTLExpired(silent)))
         return True
 
     def _oldest_has(self) -> float:
@@ -231,7 +177,9 @@ class Race:
         self._end()
 
     def _too_long(self) -> None:
-        self._end().errback(most_telling([*self._failures, silence(self._settings)]))
+        self._end().errback(
+            most_telling([*self._failures, silence(self._settings.connect_timeout)])
+        )
 
     def _end(self) -> Deferred[IStream]:
         """Stop the clock and every attempt that still runs.
@@ -277,8 +225,3 @@ class Shares:
         self._taken[whose] -= 1
         if not self._taken[whose]:
             del self._taken[whose]
-
-
-def silence(settings: Settings) -> Failure:
-    """What it is when no address has answered in time."""
-    return Failure(TTLExpired(f"no answer within {settings.connect_timeout:g} s"))

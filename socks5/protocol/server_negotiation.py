@@ -55,8 +55,10 @@ def _requested(buffer: bytes) -> tuple[CommandRequested, int] | None:
     return None if found is None else (CommandRequested(found[0]), found[1])
 
 
-_GREETINGS = Remembered(Greeting.decode)
-_REQUESTS = Remembered(_requested)
+GREETINGS = Remembered(Greeting.decode)
+REQUESTS = Remembered(_requested)
+"""What a client's messages mean."""
+
 _SELECTIONS = [MethodSelection(method).encode() for method in range(256)]
 
 
@@ -206,7 +208,7 @@ class ServerNegotiation(Machine):
         return self._close(error)
 
     def _await_greeting(self) -> object | None:
-        found = _GREETINGS[self._buffer]
+        found = GREETINGS[self._buffer]
         if found is None:
             return None
         greeting, used = found
@@ -236,7 +238,7 @@ class ServerNegotiation(Machine):
         return self._receive_within(within, self._take_waiting())
 
     def _await_request(self) -> CommandRequested | None:
-        found = _REQUESTS[self._buffer]
+        found = REQUESTS[self._buffer]
         if found is None:
             return None
         requested, used = found

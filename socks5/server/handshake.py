@@ -23,6 +23,7 @@ from socks5.logins import IMethod, IProtection
 from socks5.net.connection import far_end, far_host, near_end
 from socks5.net.names import without_false_name
 from socks5.net.tls import name_of
+from socks5.protocol import ordinary
 from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.errors import (
     CommandNotSupported,
@@ -60,7 +61,7 @@ class ServerProtocol(Session):
         super().__init__(shared, number, policy)
         self.admission = admission
         if admission is not None:
-            self._negotiation.methods = admission.methods(policy)
+            self._negotiation = ordinary.begin(admission.methods(policy))
         self._login: LoginStage | None = None
         self._judging: Deferred[Verdict] | None = None
         self._may_ask = False
@@ -85,12 +86,13 @@ class ServerProtocol(Session):
         self.user = User(name)
         if self.admission is None or self.admission.takes_certificates:
             others = self._negotiation.methods
-            self._negotiation.methods = {Method.NO_AUTHENTICATION: None, **others}
+            self._negotiation = ordinary.begin({Method.NO_AUTHENTICATION: None, **others})
 
     @override
     def received(self, data: bytes) -> None:
         try:
-            self._negotiate(data)
+            if not self._goes_straight_on(data):
+                self._negotiate(data)
         except Exception:
             self.crashed(Failure())
 
@@ -117,10 +119,32 @@ class ServerProtocol(Session):
         else:
             self._reject(reason.value)
 
-    # The negotiation
+    # The negotiation: straight on, as far as it is the ordinary one, or step by step
+
+    def _goes_straight_on(self, data: bytes) -> bool:
+        """Take a whole message of :mod:`socks5.protocol.ordinary`.
+
+        :returns: whether it was one. If not, nothing has happened.
+        """
+        if self._negotiation is ordinary.GREETED:
+            request = ordinary.connect_in(data)
+            if request is None:
+                return False
+            self._negotiation = ordinary.ASKED
+            self._requested(request)
+            return True
+        if self._negotiation is not ordinary.UNBEGUN or not ordinary.is_greeting(data):
+            return False
+        if self._meets_client():
+            self._negotiation = ordinary.GREETED
+            self._tell_who_watches()
+            if not self.is_over:
+                self.transport.write(ordinary.SELECTED)
+                self._await_request()
+        return True
 
     def _negotiate(self, data: bytes) -> None:
-        negotiation = self._negotiation
+        negotiation = self._negotiation = ordinary.own(self._negotiation)
         is_first = negotiation.stage is Stage.GREETING
         event = self._greet(data) if is_first else negotiation.receive(data)
         if is_first and self.is_over:  # it was not let in, or closed by somebody who watches
@@ -130,10 +154,13 @@ class ServerProtocol(Session):
         if negotiation.pending > most and not negotiation.is_gathering:
             self.stop_reading()
 
-    def _greet(self, data: bytes) -> object | None:
-        """Take the first octets. Who talks to whom is asked now, for a PROXY header comes before them."""
+    def _meets_client(self) -> bool:
+        """The first octets are there. Who talks to whom is asked now, for a PROXY header comes before them.
+
+        :returns: whether the client may come in.
+        """
         if self.admission is not None and not self.admission.lets_in(self):
-            return None
+            return False
         transport = self.transport
         client = far_host(transport)
         if client:
@@ -143,12 +170,22 @@ class ServerProtocol(Session):
                 self.near = transport.getHost().host
         if self.shared.keeps_records:
             self._peer = far_end(transport)
+        return True
+
+    def _tell_who_watches(self) -> None:
+        if self.shared.sessions.is_watched:
+            self.shared.sessions.opened(self)
+
+    def _greet(self, data: bytes) -> object | None:
+        """Take the first octets."""
+        if not self._meets_client():
+            return None
         event = self._negotiation.receive(data)
         if isinstance(event, Rejected) and isinstance(event.error, NotSOCKS5):
             self._speaks_something_else = True
             self.counters.turned_away[f"no SOCKS5: {event.error.kind}"] += 1
-        elif self.shared.sessions.is_watched and self._negotiation.stage is not Stage.GREETING:
-            self.shared.sessions.opened(self)
+        elif self._negotiation.stage is not Stage.GREETING:
+            self._tell_who_watches()
         return event
 
     def _handle(self, event: object | None) -> None:

@@ -26,10 +26,10 @@ from socks5.deadlines import IdleTimers
 from socks5.interfaces import ICommand, IDialer, IManagedSession, IRules, ISession
 from socks5.net.connection import far_end
 from socks5.outbound.failures import reply_for
+from socks5.protocol import ordinary
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import SOCKSError
-from socks5.protocol.messages import Command, Greeting, Method, ReplyCode, Request
-from socks5.protocol.server_negotiation import ServerNegotiation
+from socks5.protocol.messages import Command, ReplyCode
 from socks5.protocol.stages import Stage
 from socks5.server.control import ControlConnection
 from socks5.server.in_force import InForce
@@ -38,18 +38,6 @@ from socks5.settings import Settings
 
 EXPECTED_FAILURES = (SOCKSError, ConnectError, ConnectionClosed, BindError, CancelledError, OSError)
 """What dialling, listening and resolving may fail with; DNSLookupError is an OSError."""
-
-
-def _established() -> ServerNegotiation:
-    """A machine that has nothing more to do: one for all sessions that have come so far."""
-    negotiation = ServerNegotiation({Method.NO_AUTHENTICATION: None})
-    request = Request(Command.CONNECT, UNSPECIFIED)
-    negotiation.receive(Greeting((Method.NO_AUTHENTICATION,)).encode() + request.encode())
-    negotiation.reply(ReplyCode.SUCCEEDED)
-    return negotiation
-
-
-_ESTABLISHED = _established()
 
 
 COMMAND_NAMES: Mapping[int, str] = {
@@ -107,7 +95,7 @@ class Session(ControlConnection):
         self.client = ""
         """The client's IP literal; "" for a UNIX socket."""
         self.client_host = self.server_host = self.near = "127.0.0.1"
-        self._negotiation = ServerNegotiation(policy.subnegotiations)
+        self._negotiation = ordinary.begin(policy.subnegotiations)
         self._command: ICommand | None = None
         self._peer: Address | None = None  # if somebody is to be told, for the socket forgets it
         self._reply: int | None = None
@@ -201,9 +189,15 @@ class Session(ControlConnection):
 
     def reply(self, code: int, address: Address = UNSPECIFIED) -> None:
         """See :meth:`socks5.interfaces.ISession.reply`."""
-        self._negotiation.reply(code, address)
+        if self._negotiation is ordinary.ASKED and not code:
+            output = ordinary.success(address)
+            self._negotiation = ordinary.ESTABLISHED
+        else:
+            negotiation = self._negotiation = ordinary.own(self._negotiation)
+            negotiation.reply(code, address)
+            output = negotiation.take_output()
         self._note_reply(code, address)
-        self.control.transport.write(self._negotiation.take_output())
+        self.control.transport.write(output)
 
     def _note_reply(self, code: int, address: Address) -> None:
         self.shared.counters.replies[code] += 1
@@ -217,7 +211,7 @@ class Session(ControlConnection):
         """See :meth:`socks5.interfaces.ISession.take_optimistic`."""
         if not self.is_reading:
             self.reactor.callLater(0, self.read_on)
-        negotiation, self._negotiation = self._negotiation, _ESTABLISHED
+        negotiation, self._negotiation = self._negotiation, ordinary.ESTABLISHED
         return negotiation.take_trailing()
 
     # Failures

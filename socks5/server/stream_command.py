@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from socks5.access import ALLOWED, Reason, Verdict
 from socks5.interfaces import ISession
+from socks5.outbound.attempts import Cancellable
 from socks5.outbound.judging import judged
 from socks5.protocol.address import Address
 from socks5.protocol.errors import NotAllowed
@@ -33,7 +34,7 @@ class StreamCommand:
 
     def __init__(self, session: ISession) -> None:
         self.session = session
-        self.waiting: Deferred[Any] | None = None
+        self.waiting: Cancellable | None = None
         """What is cancelled if the client leaves."""
         self._stream: IStream | None = None
         self._far: Address | None = None

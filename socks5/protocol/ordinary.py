@@ -1,0 +1,87 @@
+"""The negotiation of most clients: nobody is asked who he is, each message comes whole, and the request is CONNECT.
+
+It needs no machine of its own. All sessions that have got equally far stand at one machine, which is never told
+anything; whatever else happens to one, :func:`own` gives it a machine that stands at the same place and goes on from
+there.
+"""
+
+from __future__ import annotations
+
+from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.protocol.errors import RemoteProtocolError
+from socks5.protocol.messages import (
+    REPLY_SUCCEEDED,
+    Command,
+    Greeting,
+    Method,
+    MethodSelection,
+    ReplyCode,
+    Request,
+)
+from socks5.protocol.server_negotiation import GREETINGS, REQUESTS, ServerNegotiation
+from socks5.protocol.subnegotiation import NO_AUTHENTICATION, Methods
+
+SELECTED = MethodSelection(Method.NO_AUTHENTICATION).encode()
+"""What a greeting is answered with."""
+
+
+def _behind(*messages: Greeting | Request) -> ServerNegotiation:
+    """A machine that has received these."""
+    machine = ServerNegotiation(NO_AUTHENTICATION)
+    for message in messages:
+        machine.receive(message.encode())
+    machine.take_output()
+    return machine
+
+
+_MESSAGES = Greeting((Method.NO_AUTHENTICATION,)), Request(Command.CONNECT, UNSPECIFIED)
+
+UNBEGUN, GREETED, ASKED, ESTABLISHED = (_behind(*_MESSAGES[:count]) for count in (0, 1, 2, 2))
+ESTABLISHED.reply(ReplyCode.SUCCEEDED)
+ESTABLISHED.take_output()
+"""The machines that sessions share: before the greeting, behind it, behind the request, behind the reply."""
+
+_BEHIND = {UNBEGUN: 0, GREETED: 1, ASKED: 2}
+
+
+def begin(methods: Methods) -> ServerNegotiation:
+    """A machine for a new session, which may be shared.
+
+    :param methods: those that are accepted.
+    """
+    return UNBEGUN if methods == NO_AUTHENTICATION else ServerNegotiation(methods)
+
+
+def own(machine: ServerNegotiation) -> ServerNegotiation:
+    """The machine, or where that is shared a new one in its place, which may be told things."""
+    count = _BEHIND.get(machine)
+    return machine if count is None else _behind(*_MESSAGES[:count])
+
+
+def is_greeting(data: bytes) -> bool:
+    """Whether these octets are a greeting and nothing else, that offers to go on without a login."""
+    try:
+        found = GREETINGS[data]
+    except RemoteProtocolError:
+        return False
+    return found is not None and found[1] == len(data) and 0 in found[0].methods
+
+
+def connect_in(data: bytes) -> Request | None:
+    """The request, if these octets are a CONNECT and nothing else."""
+    try:
+        found = REQUESTS[data]
+    except RemoteProtocolError:
+        return None
+    if found is None or found[1] != len(data):
+        return None
+    request = found[0].request
+    return request if request.command == Command.CONNECT else None
+
+
+def success(address: Address) -> bytes:
+    """The reply.
+
+    :raises LocalProtocolError: the address cannot be encoded.
+    """
+    return REPLY_SUCCEEDED + address.encode()
