@@ -54,18 +54,18 @@ class Deadlines:
         :param seconds: 0 or less: it never runs out.
         """
         where = self._where
-        if key in where:
-            del where[key].waits[key]  # it goes to the end of a line
-        if seconds <= 0:
-            where.pop(key, None)
-            return
+        before = where.get(key)
+        if before is not None:
+            del before.waits[key]  # it goes to the end of a line
         queue = self._queues.get(seconds)
         if queue is None:
+            if seconds <= 0:
+                where.pop(key, None)
+                return
             queue = self._queues[seconds] = _Queue()
+            queue.call = self._reactor.callLater(seconds, self._expire, seconds, queue)
         where[key] = queue
         queue.waits[key] = (self._now() + seconds, callback)
-        if queue.call is None:
-            queue.call = self._reactor.callLater(seconds, self._expire, seconds, queue)
 
     def clear(self, key: object) -> None:
         """Forget *key*; nothing happens if it is not set."""

@@ -71,6 +71,10 @@ class OutgoingFamily(StrEnum):
         return sorted(allowed, key=lambda host: (":" in host) == is_ipv6_last)
 
 
+ANY_FAMILY = OutgoingFamily.ANY
+"""Asked for each target; a member of an Enum is found slowly by its name."""
+
+
 class NameSource(StrEnum):
     """Who turns names into addresses."""
 
@@ -242,10 +246,10 @@ class Settings:
         """What :attr:`outgoing_family` says, or its default."""
         if self.outgoing_family is not None:
             return self.outgoing_family
-        has_ipv4, has_ipv6 = self.outgoing.ipv4 is not None, self.outgoing.ipv6 is not None
-        if has_ipv4 == has_ipv6:
-            return OutgoingFamily.ANY
-        return OutgoingFamily.IPV4 if has_ipv4 else OutgoingFamily.IPV6
+        outgoing = self.outgoing
+        if (outgoing.ipv4 is None) == (outgoing.ipv6 is None):
+            return ANY_FAMILY
+        return OutgoingFamily.IPV6 if outgoing.ipv4 is None else OutgoingFamily.IPV4
 
 
 @dataclass(frozen=True, slots=True)

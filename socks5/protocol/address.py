@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from typing_extensions import override
@@ -114,20 +115,10 @@ class Address:
         :raises LocalProtocolError: the host is no IP literal, the name is empty or over 255 octets,
             or the port is outside 0-65535.
         """
-        host = self.host
-        if not 0 <= self.port <= 0xFFFF:
-            raise LocalProtocolError(f"not a port: {self.port!r}")
-        port = self.port.to_bytes(2, "big")
-        if isinstance(host, bytes):
-            if not 1 <= len(host) <= MAX_NAME or 0 in host:
-                raise LocalProtocolError("a name has 1-255 octets, none of them zero")
-            return bytes((AddressType.NAME, len(host))) + host + port
-        try:
-            if ":" in host:
-                return b"\x04" + inet_pton(AF_INET6, host) + port
-            return b"\x01" + inet_pton(AF_INET, host) + port
-        except (OSError, ValueError):
-            raise LocalProtocolError(f"not an IP address: {host!r}") from None
+        port = self.port
+        if not 0 <= port <= 0xFFFF:
+            raise LocalProtocolError(f"not a port: {port!r}")
+        return _encoded(self.host) + port.to_bytes(2, "big")
 
     @classmethod
     def decode(
@@ -168,6 +159,21 @@ class Address:
         elif 0 in packed:
             raise RemoteProtocolError("a zero octet in a name", GeneralFailure().code)
         return cls(host, buffer[end] << 8 | buffer[end + 1]), end + 2
+
+
+@lru_cache(maxsize=1024)
+def _encoded(host: str | bytes) -> bytes:
+    """ATYP and ADDR; see :meth:`Address.encode`."""
+    if isinstance(host, bytes):
+        if not 1 <= len(host) <= MAX_NAME or 0 in host:
+            raise LocalProtocolError("a name has 1-255 octets, none of them zero")
+        return bytes((AddressType.NAME, len(host))) + host
+    try:
+        if ":" in host:
+            return b"\x04" + inet_pton(AF_INET6, host)
+        return b"\x01" + inet_pton(AF_INET, host)
+    except (OSError, ValueError):
+        raise LocalProtocolError(f"not an IP address: {host!r}") from None
 
 
 UNSPECIFIED = Address("0.0.0.0", 0)
