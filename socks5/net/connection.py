@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.net.addresses import address_of
-from socks5.net.poller import FAILED, HUNG_UP, WRITABLE, Owner, Poller
+from socks5.net.poller import EVERYTHING, FAILED, HUNG_UP, WRITABLE, Owner, Poller
 from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.streams import IStream
@@ -45,12 +45,12 @@ _log = Logger()
 
 def near_end(transport: Any) -> Address:
     """A transport's near end as a wire address."""
-    return transport.near if isinstance(transport, Connection) else address_of(transport.getHost())
+    return transport.near if isinstance(transport, TCPSocket) else address_of(transport.getHost())
 
 
 def far_host(transport: Any) -> str:
     """The IP literal of a transport's far end; "" if that has none (a UNIX socket)."""
-    if isinstance(transport, Connection):
+    if isinstance(transport, TCPSocket):
         return transport.far_host
     far = address_of(transport.getPeer())
     return "" if far is UNSPECIFIED else far.text
@@ -58,7 +58,7 @@ def far_host(transport: Any) -> str:
 
 def far_end(transport: Any) -> Address:
     """A transport's far end as a wire address."""
-    return transport.far if isinstance(transport, Connection) else address_of(transport.getPeer())
+    return transport.far if isinstance(transport, TCPSocket) else address_of(transport.getPeer())
 
 
 @implementer(IStream, ITCPTransport, IConsumer, IPushProducer, ISystemHandle)
@@ -87,6 +87,9 @@ class Connection(TCPSocket):
         "poller",
         "receiver",
     )
+
+    events = EVERYTHING
+    """What it registers for."""
 
     def __init__(
         self, poller: Poller, sock: socket.SocketType, near: Address | None, far: Any

@@ -49,7 +49,8 @@ nothing comes.
 FAILED = getattr(select, "EPOLLERR", 8)
 """There is an error behind the octets."""
 
-_EVERYTHING = READABLE | WRITABLE | HUNG_UP | getattr(select, "EPOLLET", 1 << 31)
+EVERYTHING = READABLE | WRITABLE | HUNG_UP | getattr(select, "EPOLLET", 1 << 31)
+"""All of that, each time that something becomes the case."""
 
 
 class Owner(Protocol):
@@ -88,13 +89,15 @@ class Poller:
         self.shared: dict[type, Any] = {}
         """What those who use the poller share, by class."""
 
-    def add(self, fd: int, owner: Owner, events: int = _EVERYTHING) -> None:
+    def add(self, fd: int, owner: Owner, events: int = EVERYTHING) -> None:
         """Tell *owner* of everything that happens to *fd*, beginning with what is the case
         already.
         """
-        if fd >= len(self._owners):
+        try:
+            self._owners[fd] = owner
+        except IndexError:
             self._owners += [None] * (fd + 1)
-        self._owners[fd] = owner
+            self._owners[fd] = owner
         self._fresh.add(fd)
         self._epoll.register(fd, events)
 
@@ -108,7 +111,7 @@ class Poller:
 
     def again(self, fd: int) -> None:
         """Tell the owner once more, in a later batch, if the socket is still ready."""
-        self._epoll.modify(fd, _EVERYTHING)
+        self._epoll.modify(fd, EVERYTHING)
 
     def again_later(self, fd: int, seconds: float) -> None:
         """The same after some time, if *fd* has an owner then: for what the system refuses now."""

@@ -113,7 +113,7 @@ class Port(QuietPort):
         self._limit.listeners.add(self)
         self._spare.take_back()
         self._has_addresses = is_tcp = self.addressFamily != socket.AF_UNIX
-        if is_tcp and getattr(self.factory, "takes_connections", False):
+        if is_tcp and getattr(self.factory, "connection_type", None) is not None:
             self.stopReading()
             self._poller = poller_of(self.reactor)
             if self._poller is not None:

@@ -9,7 +9,6 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from socks5.net.addresses import address_from
-from socks5.net.connection import Connection
 from socks5.net.poller import Poller
 
 BATCH = 4
@@ -70,6 +69,7 @@ class LeanService:
     def __init__(self, port: Any, poller: Poller) -> None:
         self._port = port
         self._poller = poller
+        self._kind = port.factory.connection_type
         self._family = int(port.addressFamily)
         near = address_from(port.socket.getsockname())
         self._near = None if near.is_unspecified else near
@@ -85,9 +85,9 @@ class LeanService:
                 sock.close()
                 return
             sock.setblocking(False)
-            connection = Connection(poller, sock, self._near, address)
+            connection = self._kind(poller, sock, self._near, address)
             connection.receiver = protocol
-            poller.add(connection.fd, connection)
+            poller.add(connection.fd, connection, connection.events)
             protocol.makeConnection(connection)
         except Exception:
             self._port.log.failure("a client could not be served")

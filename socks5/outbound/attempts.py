@@ -152,13 +152,13 @@ class EndpointAttempt:
 class Connecting(ABC):
     """On a socket of our own. A subclass says whom the outcome is told."""
 
-    __slots__ = ("_far", "_poller", "_socket", "_source")
+    __slots__ = ("_far", "_poller", "_source", "socket")
 
     def __init__(self, poller: Poller, host: str, port: int, source: str | None) -> None:
         self._poller = poller
         self._far: tuple[Any, ...] = (host, port)
         self._source = source
-        self._socket: socket.SocketType | None = None
+        self.socket: socket.SocketType | None = None
 
     @abstractmethod
     def done(self, outcome: Outcome) -> None:
@@ -180,7 +180,7 @@ class Connecting(ABC):
         """
         host = self._far[0]
         family = _IPV6 if ":" in host else _IPV4
-        sock = self._socket = socket.SocketType(family, _STREAM)
+        sock = self.socket = socket.SocketType(family, _STREAM)
         prepare(sock)
         if self._source is not None:
             with suppress(OSError):  # Linux before 4.2 chooses at once
@@ -195,7 +195,7 @@ class Connecting(ABC):
 
     def ready(self, events: int) -> None:
         """See :class:`socks5.net.poller.Owner`."""
-        sock = self._socket
+        sock = self.socket
         assert sock is not None
         if events & HUNG_UP:
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -203,22 +203,28 @@ class Connecting(ABC):
                 self._fail(number)
                 return
         if events & WRITABLE:
-            near = address_from(sock.getsockname())
-            if (near.host, near.port) == self._far[
-                :2
-            ]:  # by chance TCP can connect a port to itself
+            name = sock.getsockname()
+            if name[:2] == self._far[:2]:  # by chance TCP can connect a port to itself
                 self._fail(errno.ECONNREFUSED)
-                return
-            connection = Connection(self._poller, sock, near, self._far)
-            self._socket = None
-            self._poller.hand_over(connection.fd, connection)
-            connection.is_readable = events != WRITABLE
-            self.done(connection)
-            connection.start()
+            else:
+                self.connected(sock, address_from(name), events)
+
+    def connected(self, sock: socket.SocketType, near: Address, events: int) -> None:
+        """It is.
+
+        :param near: its near end.
+        :param events: what else is the case already.
+        """
+        connection = Connection(self._poller, sock, near, self._far)
+        self.socket = None
+        self._poller.hand_over(connection.fd, connection)
+        connection.is_readable = events != WRITABLE
+        self.done(connection)
+        connection.start()
 
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.net.poller.Owner`: the attempt has failed, unless it was over."""
-        if self._socket is None:
+        if self.socket is None:
             _log.failure("whom an attempt was for failed", failure=failure)
         else:
             self._close()
@@ -229,7 +235,7 @@ class Connecting(ABC):
         self.done(Failure(getConnectError((number, os.strerror(number)))))
 
     def _close(self) -> None:
-        sock, self._socket = self._socket, None
+        sock, self.socket = self.socket, None
         if sock is not None:
             self._poller.forget(sock.fileno())
             sock.close()
@@ -284,7 +290,7 @@ class Single(Connecting):
     :param seconds: that it may take.
     """
 
-    __slots__ = ("_deadlines", "_seconds", "_waiter")
+    __slots__ = ("_deadlines", "_seconds", "waiter")
 
     def __init__(
         self,
@@ -298,22 +304,30 @@ class Single(Connecting):
         super().__init__(poller, host, port, source)
         self._deadlines = deadlines
         self._seconds = seconds
-        self._waiter: Any = None
+        self.waiter: Any = None
 
     def begin(self, waiter: Waiter) -> None:
         """Begin, and tell *waiter* how it went, maybe at once, unless it is cancelled."""
-        self._waiter = waiter
+        self.waiter = waiter
         self._deadlines.set(self, self._seconds, self._too_long)
-        self.start()
+        super().start()
 
     @override
     def done(self, outcome: Outcome) -> None:
-        self._deadlines.clear(self)
-        waiter, self._waiter = self._waiter, None
+        waiter = self.settle()
         if isinstance(outcome, Failure):
             waiter.failed(outcome)
         else:
             waiter.came(outcome)
+
+    def settle(self) -> Any:
+        """It is over.
+
+        :returns: who waits.
+        """
+        self._deadlines.clear(self)
+        waiter, self.waiter = self.waiter, None
+        return waiter
 
     def _too_long(self) -> None:
         self._close()
@@ -322,8 +336,7 @@ class Single(Connecting):
     @override
     def cancel(self) -> None:
         """See :class:`Attempt`. Nothing happens to one that is over."""
-        self._deadlines.clear(self)
-        self._waiter = None
+        self.settle()
         self._close()
 
 

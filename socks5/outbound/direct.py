@@ -34,7 +34,7 @@ from socks5.outbound.peers import await_peer
 from socks5.outbound.race import Race, Shares
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed
-from socks5.settings import Settings
+from socks5.settings import ANY_FAMILY, Settings
 from socks5.streams import IStream
 
 
@@ -60,6 +60,15 @@ class _Promised(Deferred[IStream]):
 
     came = Deferred.callback
     failed = Deferred.errback
+
+
+def waited_for(dialling: Single | Deferred[IStream], waiter: Waiter) -> Cancellable:
+    """Have *waiter* told of what is being dialled, or is to be."""
+    if isinstance(dialling, Single):
+        dialling.begin(waiter)
+    else:
+        dialling.addCallbacks(waiter.came, waiter.failed)
+    return dialling
 
 
 def _promised(attempt: Single) -> Deferred[IStream]:
@@ -106,12 +115,7 @@ class DirectDialer:
 
         :returns: what is cancelled if *waiter* does not want to be told any more.
         """
-        dialling = self._dial(access, target, judge, settings)
-        if isinstance(dialling, Single):
-            dialling.begin(waiter)
-        else:
-            dialling.addCallbacks(waiter.came, waiter.failed)
-        return dialling
+        return waited_for(self._dial(access, target, judge, settings), waiter)
 
     def _dial(
         self, access: Access, target: Address, judge: Judge, settings: Settings
@@ -122,15 +126,34 @@ class DirectDialer:
         host = target.host
         if isinstance(host, bytes):
             return self._dial_name(access, host, target.port, judge, settings)
-        host = unmap(host)
-        if not settings.family.allows(host):
+        literal = self.literal(target, settings)
+        if literal is None:
             return fail(AddressTypeNotSupported("targets of this family are not reached"))
-        verdict = judge(host)
+        return self.dial_judged(judge(literal), literal, target.port, settings)
+
+    @staticmethod
+    def literal(target: Address, settings: Settings) -> str | None:
+        """The address of a target that is no name, if its family may be used."""
+        host = target.host
+        if isinstance(host, bytes):
+            return None
+        if ":" in host:
+            host = unmap(host)
+        family = settings.family
+        return host if family is ANY_FAMILY or family.allows(host) else None
+
+    def dial_judged(
+        self, verdict: Verdict | Deferred[Verdict], host: str, port: int, settings: Settings
+    ) -> Single | Deferred[IStream]:
+        """Dial an address if it is allowed.
+
+        :returns: an attempt that is to begin, if that is all there is to it.
+        """
         if isinstance(verdict, Deferred):
-            return verdict.addCallback(self._dial_judged, host, target.port, settings)
+            return verdict.addCallback(self._dial_judged, host, port, settings)
         if verdict.is_allowed is not True:
             return fail(NotAllowed("the target is not allowed"))
-        return self._dial_one(host, target.port, settings)
+        return self._dial_one(host, port, settings)
 
     def _dial_one(self, host: str, port: int, settings: Settings) -> Single | Deferred[IStream]:
         """The same, of a target that has one address."""

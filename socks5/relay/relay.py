@@ -175,6 +175,11 @@ class Relay:
         far: Address | None = self._far.far
         return far
 
+    def goes_on(self, octets_up: int, octets_down: int) -> None:
+        """Begin, where so many octets have been passed on already."""
+        self._near.octets, self._far.octets = octets_up, octets_down
+        self.start()
+
     def start(self, first: bytes = b"", near_has_ended: bool = False) -> None:
         """Begin.
 

@@ -55,7 +55,8 @@ _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTS
 
 _log = Logger()
 
-_BUFFER = memoryview(bytearray(BUFFER_SIZE))
+BUFFER = memoryview(bytearray(BUFFER_SIZE))
+"""Where everything is received: nobody leaves anything in it."""
 
 
 @implementer(IStreamReceiver)
@@ -169,7 +170,7 @@ class SocketSide(Side):
         source, target = self.socket, self.peer.socket
         for _ in TURNS:
             try:
-                count = source.recv_into(_BUFFER)
+                count = source.recv_into(BUFFER)
             except BlockingIOError:
                 self._is_empty()
                 return
@@ -181,14 +182,14 @@ class SocketSide(Side):
                 return
             self.octets += count
             try:
-                sent = target.send(_BUFFER[:count])
+                sent = target.send(BUFFER[:count])
             except BlockingIOError:
                 sent = 0
             except OSError:
                 self.peer.fail()
                 return
             if sent < count:
-                self.waiting = memoryview(bytes(_BUFFER[sent:count]))
+                self.waiting = memoryview(bytes(BUFFER[sent:count]))
                 return
             if count < BULKY:
                 self._bulk = 0

@@ -16,8 +16,9 @@ from zope.interface import implementer
 
 from socks5.deadlines import Deadlines
 from socks5.logins import IProtection
-from socks5.net.connection import Connection, far_end, near_end
+from socks5.net.connection import far_end, near_end
 from socks5.net.tcp_options import keep_transport_alive, prepare_transport
+from socks5.net.tcp_socket import TCPSocket
 from socks5.protocol.address import Address
 from socks5.relay.sockets import SocketSide
 from socks5.relay.transports import TransportSide, can_half_close
@@ -97,7 +98,7 @@ class ControlConnection:
     def makeConnection(self, transport: Any) -> None:
         """The client is there."""
         self.transport = transport
-        if not isinstance(transport, Connection):
+        if not isinstance(transport, TCPSocket):
             prepare_transport(transport)
             keep_transport_alive(transport, self.settings.keepalive)
 

@@ -49,6 +49,7 @@ from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.messages import Method
 from socks5.server.admission import Admission
 from socks5.server.commands import COMMANDS
+from socks5.server.ends import ClientEnd
 from socks5.server.handshake import ServerProtocol
 from socks5.server.in_force import InForce
 from socks5.server.registry import Sessions
@@ -82,8 +83,8 @@ class ServerFactory(Factory):
 
     log = Logger()
     noisy = False
-    takes_connections = True
-    """Ports of ours may give us their own :class:`~socks5.net.connection.Connection`."""
+    connection_type = ClientEnd
+    """What ports of ours make of a client's socket, for which others have a transport of Twisted's."""
 
     def __init__(
         self,
@@ -295,8 +296,8 @@ class ListenerFactory(Factory):
     """
 
     noisy = False
-    takes_connections = True
-    """See :attr:`ServerFactory.takes_connections`."""
+    connection_type = ClientEnd
+    """See :attr:`ServerFactory.connection_type`."""
 
     def __init__(self, server: ServerFactory, policy: ListenerPolicy) -> None:
         self.policy = policy

@@ -8,6 +8,7 @@ events are handed from one to the other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -18,7 +19,7 @@ from zope.interface import implementer
 
 from socks5.access import NOBODY, Access, ClaimedAccess, Reason, Verdict
 from socks5.auth import User
-from socks5.interfaces import IRules
+from socks5.interfaces import ICommand, IRules, ISession
 from socks5.logins import IMethod, IProtection
 from socks5.net.connection import far_end, far_host, near_end
 from socks5.net.names import without_false_name
@@ -37,6 +38,8 @@ from socks5.protocol.server_negotiation import CommandRequested
 from socks5.protocol.stages import Rejected, Stage
 from socks5.protocol.subnegotiation import Methods
 from socks5.server.admission import Admission
+from socks5.server.connect import Connect
+from socks5.server.ends import ClientEnd
 from socks5.server.in_force import InForce
 from socks5.server.login_stage import LoginStage
 from socks5.server.session import Session
@@ -101,8 +104,8 @@ class ServerProtocol(Session):
         """The client has left, unless octets of it wait for a verdict, for its turn or for the target."""
         self.has_client_ended = True
         try:
-            if self._command is not None:
-                goes_on = self._command.client_ended()
+            if self.command is not None:
+                goes_on = self.command.client_ended()
             else:
                 is_checked = self._login is not None and self._login.is_awaited
                 waits = is_checked or self.access is not NOBODY
@@ -258,6 +261,8 @@ class ServerProtocol(Session):
         waiting = self._negotiation.logged_in()
         self._handle(None)
         if protection is not None:
+            if isinstance(self.transport, ClientEnd):
+                self.transport.hand_over()
             self.protect(protection)
         has_ended, self.has_client_ended = self.has_client_ended, False
         if waiting:
@@ -338,8 +343,20 @@ class ServerProtocol(Session):
         if not verdict.is_allowed:
             self.fail(Failure(NotAllowed("the rules forbid it")))
             return
-        self._command = self.shared.commands[self.access.command](self)
-        self._command.start()
+        self.command = self._command_by(self.shared.commands[self.access.command])
+        self.command.start()
+
+    def _command_by(self, make: Callable[[ISession], ICommand]) -> ICommand:
+        """The command that serves the request: the client's end itself, if it can, else one that has the connection."""
+        end = self.transport
+        if isinstance(end, ClientEnd):
+            # Whose negotiation is not an ordinary one may have sent something behind the request.
+            is_plain = cast("object", make) is Connect and self._negotiation is ordinary.ASKED
+            command = end.command_for(self) if is_plain else None
+            if command is not None:
+                return command
+            end.hand_over()
+        return make(self)
 
     # The end
 

@@ -63,7 +63,6 @@ class Session(ControlConnection):
     __slots__ = (
         "_began",
         "_bound",
-        "_command",
         "_has_ended",
         "_is_closing",
         "_negotiation",
@@ -74,6 +73,7 @@ class Session(ControlConnection):
         "access",
         "client",
         "client_host",
+        "command",
         "near",
         "number",
         "policy",
@@ -96,7 +96,8 @@ class Session(ControlConnection):
         """The client's IP literal; "" for a UNIX socket."""
         self.client_host = self.server_host = self.near = "127.0.0.1"
         self._negotiation = ordinary.begin(policy.subnegotiations)
-        self._command: ICommand | None = None
+        self.command: ICommand | None = None
+        """What it does."""
         self._peer: Address | None = None  # if somebody is to be told, for the socket forgets it
         self._reply: int | None = None
         self._bound: Address | None = None
@@ -274,10 +275,10 @@ class Session(ControlConnection):
         try:
             if self.is_over:
                 self.lose()
-            elif self._command is None:
+            elif self.command is None:
                 self.end(reason)
             else:
-                self._command.stop(reason, within)
+                self.command.stop(reason, within)
         finally:
             if self.is_connected or not self.is_over:
                 self._is_closing = True
@@ -286,10 +287,10 @@ class Session(ControlConnection):
 
     def _close_by_force(self, reason: Reason) -> None:
         try:
-            if self._command is None:
+            if self.command is None:
                 self._over(reason)
             elif not self.is_over:
-                self._command.stop(reason, 0)
+                self.command.stop(reason, 0)
         except Exception:
             self._log(Failure())
             self._over(Reason.CRASHED)
@@ -307,9 +308,9 @@ class Session(ControlConnection):
     def rejudge(self, rules: IRules) -> Deferred[bool]:
         """See :meth:`socks5.interfaces.IManagedSession.rejudge`."""
         self.rules = rules
-        if self.is_over or self._command is None:
+        if self.is_over or self.command is None:
             return succeed(True)  # it is judged when it asks, or again when the verdict comes
-        return Deferred.fromCoroutine(self._rejudge(self._command, rules))
+        return Deferred.fromCoroutine(self._rejudge(self.command, rules))
 
     async def _rejudge(self, command: ICommand, rules: IRules) -> bool:
         if await self._is_allowed(command) or self.is_over or self.rules is not rules:
@@ -332,10 +333,10 @@ class Session(ControlConnection):
             return
         self._reason = text or reason
         try:
-            if self._command is None:
+            if self.command is None:
                 self.leave_handshake()
             else:
-                self._command.stop(reason, 0)
+                self.command.stop(reason, 0)
         except Exception:  # it is over all the same
             self._log(Failure())
         if self.shared.keeps_records and not self.is_stranger:
@@ -346,14 +347,14 @@ class Session(ControlConnection):
 
     def _gone(self) -> None:
         """It is over, and its connection closed."""
-        self._command = None
+        self.command = None
         if self._is_closing:
             self._deadlines.clear(self._close_by_force)
         self.shared.gone(self)
 
     def info(self) -> SessionInfo:
         """See :meth:`socks5.interfaces.IManagedSession.info`."""
-        access, command = self.access, self._command
+        access, command = self.access, self.command
         has_asked = access is not NOBODY
         info = SessionInfo(
             self.number,
@@ -383,7 +384,7 @@ class Session(ControlConnection):
     @property
     def _rule(self) -> str | None:
         """What has decided: of the address that was reached, or else the last word."""
-        said, command = self._said, self._command
+        said, command = self._said, self.command
         if not said:
             return None
         far = None if command is None else command.far

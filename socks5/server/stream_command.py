@@ -80,6 +80,14 @@ class StreamCommand:
             transport: Any = stream.transport
             transport.abortConnection()
 
+    def goes_on(self, stream: IStream, octets_up: int, octets_down: int) -> None:
+        """The stream is joined to the client's already, and so many octets have been passed on."""
+        session = self.session
+        self._relay = relay = join(
+            session.idle_timers, session.settings, session.control, stream, session
+        )
+        relay.goes_on(octets_up, octets_down)
+
     def failed(self, failure: Failure) -> None:
         """There will be none."""
         if not self._is_stopped:

@@ -57,7 +57,7 @@ class Sessions(Factory):
 
     noisy = False
 
-    takes_connections = True
+    connection_type: Any = Connection
 
     def __init__(self, limit: SessionLimit) -> None:
         self.limit = limit
@@ -245,7 +245,7 @@ def test_a_client_whose_transport_cannot_be_made_keeps_no_place(
 
 
 def test_a_factory_that_takes_no_connections_has_twisteds_transports(world: World) -> None:
-    world.factory.takes_connections = False
+    world.factory.connection_type = None
     world.port.stopListening()
     world.reactor.advance(0)
     world.port = world.listen(TCP(0, "127.0.0.1"))

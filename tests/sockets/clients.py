@@ -136,6 +136,19 @@ class Network:
         made.listen()
         return Target(made, self._stack)
 
+    def unanswering(self) -> tuple[str, int]:
+        """A TCP address that does not answer: its queue is full, until :meth:`answering`."""
+        self._full = self._socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._full.bind(("127.0.0.1", 0))
+        self._full.listen(0)
+        name = self._full.getsockname()
+        self.connect(name)
+        return name[0], name[1]
+
+    def answering(self) -> "Target":
+        """What did not answer until now."""
+        return Target(self._full, self._stack)
+
     def refusing(self, host: str = "127.0.0.1") -> tuple[str, int]:
         """A TCP address that is taken and refuses connections."""
         made = self._socket(family_of(host), socket.SOCK_STREAM)
@@ -208,10 +221,16 @@ class Proxy(Network):
     async def client(
         self, command: int, target: bytes, more: bytes = b"", address: Any = None
     ) -> Far:
-        """A client that has sent its greeting and its request, *more* glued to it."""
+        """A client that has sent its greeting and its request: each whole, or all with *more* glued to it."""
         client = self.connect(address or self.address)
-        client.send(GREETING + bytes((5, command, 0)) + target + more)
-        assert await client.receive(2) == NO_AUTHENTICATION
+        request = bytes((5, command, 0)) + target + more
+        if more:
+            client.send(GREETING + request)
+            assert await client.receive(2) == NO_AUTHENTICATION
+        else:
+            client.send(GREETING)
+            assert await client.receive(2) == NO_AUTHENTICATION
+            client.send(request)
         return client
 
     async def associate(

@@ -1,7 +1,7 @@
 """What every relay must do, seen by the two programs that it joins: plain sockets, and nothing else.
 
-Every test runs on each path that octets may take: between Twisted's transports, between plain sockets, and
-from a plain socket to a transport.
+Every test runs on each path that octets may take: between Twisted's transports, between plain sockets,
+from a plain socket to a transport, and in an ordinary session, which begins without a relay.
 """
 
 import errno
@@ -9,12 +9,15 @@ import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
+from socks5 import ServerFactory, listen
+from socks5.access import SessionInfo
 from socks5.deadlines import IdleTimers
 from socks5.net.connection import Connection
 from socks5.net.poller import poller_of
@@ -24,10 +27,11 @@ from socks5.relay import sockets as splice
 from socks5.relay.relay import RESET_PATIENCE
 from socks5.settings import Settings
 from socks5.streams import IStream
+from tests.sockets.clients import Far
 from tests.sockets.streams import own, twisted
 from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
 from tests.support.providers import FakeResolver, begin_dial
-from tests.support.sessions import Ends
+from tests.support.sessions import GREETING, NO_AUTHENTICATION, Ends
 
 SMALL = 1 << 17
 """Octets asked for as a socket's buffer, where a test must fill it."""
@@ -83,11 +87,44 @@ def pattern(octets: int) -> bytes:
     return random.Random(octets).randbytes(octets)
 
 
-@pytest.fixture(params=["transports", "sockets", "mixed"])
+class Session:
+    """An ordinary session, as far as it is a relay."""
+
+    def __init__(self, session: Any, done: Ends) -> None:
+        self._session = session
+        self._done = done
+        self._record: SessionInfo | None = None
+        session.shared.sessions.watch(closed=self._closed)
+
+    def _closed(self, session: Any) -> None:
+        self._record = session.info()
+        self._done.end(self._record.reason)
+
+    @property
+    def bytes_up(self) -> int:
+        return int((self._record or self._session.info()).bytes_up)
+
+    @property
+    def bytes_down(self) -> int:
+        return int((self._record or self._session.info()).bytes_down)
+
+    def start(self) -> None:
+        """It is under way."""
+
+    def stop(self, reason: Any) -> None:
+        if not self._done:
+            self._session.command.stop(reason, LINGER)
+
+
+RELAYS = ["transports", "sockets", "mixed"]
+"""What the client's and the target's connections are to us: Twisted's transports both, our own sockets both, or
+(mixed) the client's a socket and the target's a transport.
+"""
+
+
+@pytest.fixture(params=[*RELAYS, "session"])
 def path(request: pytest.FixtureRequest) -> Any:
-    """What the client's and the target's connections are to us: Twisted's transports both, our own
-    sockets both, or (mixed) the client's a socket and the target's a transport.
-    """
+    """One of those, or a session that has neither."""
     return request.param
 
 
@@ -118,6 +155,28 @@ async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
         return FarEnd(listener.accept()[0]), far
 
 
+async def in_session(clock: Clock | None, settings: Settings) -> Joined:
+    """A client and a target that an ordinary session has joined."""
+    from twisted.internet import reactor
+
+    factory = ServerFactory(reactor, settings=settings)
+    factory.idle_timers = IdleTimers(clock or reactor)  # type: ignore[arg-type]
+    port = await listen(reactor, "tcp:0:interface=127.0.0.1", factory)
+    client = Far(socket.create_connection(("127.0.0.1", port.getHost().port)))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client.send(GREETING)
+        assert await client.receive(2) == NO_AUTHENTICATION
+        client.send(b"\5\1\0" + Address(*listener.getsockname()).encode())
+        await client.reply()
+        target = FarEnd(listener.accept()[0])
+    await port.stopListening()
+    [session] = factory.sessions
+    end: Any = session.transport  # type: ignore[attr-defined]
+    joined = Joined(FarEnd(client.socket), session, target, SimpleNamespace(transport=end.peer))  # type: ignore[arg-type]
+    joined.relay = Session(session, joined.done)
+    return joined
+
+
 @pytest_twisted.async_yield_fixture
 async def join(path: Any) -> AsyncIterator[Any]:
     """Joins a client and a target, and leaves nothing behind.
@@ -132,6 +191,9 @@ async def join(path: Any) -> AsyncIterator[Any]:
     made: list[Joined] = []
 
     async def join(unix: str = "", clock: Clock | None = None, **settings: Any) -> Joined:
+        if path == "session":
+            made.append(await in_session(clock, Settings(**settings)))
+            return made[-1]
         accept = twisted if unix or path == "transports" else own
         client, near = await client_of(accept, unix)
         joined = Joined(client, near, *await target(path == "sockets"))
@@ -179,6 +241,7 @@ async def joined(join: Any) -> Joined:
 # ---------------------------------------------------------------- octets
 
 
+@pytest.mark.parametrize("path", RELAYS)
 @pytest.mark.parametrize("octets", [0, 2])
 @pytest.mark.parametrize("has_ended", [False, True])
 @pytest_twisted.ensureDeferred
@@ -212,6 +275,7 @@ async def test_what_the_client_sent_before_goes_first_and_its_end(
     assert joined.done == []
 
 
+@pytest.mark.parametrize("path", RELAYS)
 @pytest_twisted.ensureDeferred
 async def test_a_client_on_a_unix_socket_is_spoken_to_and_ends_its_half(
     join: Any, tmp_path: Path

@@ -1,0 +1,403 @@
+"""The two ends of an ordinary session: plain TCP both ways, and small messages.
+
+Most sessions are of one kind: CONNECT to an address that is allowed at once, messages of some octets. Such a session
+has one object for each of its sockets, and its octets go a short way: the poller tells the one end, which sends on the
+other's socket. The client's end is the session's transport, the target's is its command.
+
+Whatever else happens - a name for a target, a verdict that is not there yet, octets before the reply, a kernel that
+takes no more, bulk, one direction that ends, somebody who closes the session or replaces its rules - hands over to the
+general way, with what has come so far: :meth:`ClientEnd.hand_over` puts a :class:`~socks5.net.connection.Connection` in
+the place of the transport, :meth:`ClientEnd.general` a :class:`~socks5.server.connect.Connect` with a relay in the
+place of the command.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from typing_extensions import override
+from zope.interface import implementer
+
+from socks5.access import Reason, Verdict
+from socks5.interfaces import ICommand
+from socks5.net.addresses import address_from
+from socks5.net.connection import Connection
+from socks5.net.poller import EVERYTHING, HUNG_UP, WRITABLE, Poller
+from socks5.net.tcp_options import keep_alive
+from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
+from socks5.outbound.attempts import Single
+from socks5.outbound.direct import DirectDialer, waited_for
+from socks5.protocol.address import Address
+from socks5.protocol.messages import ReplyCode
+from socks5.relay.sockets import BUFFER, BULKY
+from socks5.server.connect import Connect
+from socks5.settings import Settings
+
+READ_SIZE = 4096
+"""Octets of the negotiation that are taken at a time: no message is longer."""
+
+
+class _End(ABC):
+    """What both ends do once they are joined: the kernel's octets go to the peer's kernel."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        socket: Any
+        octets: int
+        peer: Any
+
+    def ready(self, events: int) -> None:
+        """See :class:`socks5.net.poller.Owner`. One read a turn, and no more than one message of some size."""
+        peer = self.peer
+        if peer is None:
+            self.ready_alone(events)
+            return
+        try:
+            count = self.socket.recv_into(BUFFER)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._reset()
+            return
+        self.octets += count  # type: ignore[misc]  # a subclass has the slot
+        try:
+            sent = peer.socket.send(BUFFER[:count]) if count else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.general().peer.fail()
+            return
+        if sent < count:
+            self.general().waiting = memoryview(bytes(BUFFER[sent:count]))
+        elif events & HUNG_UP or not 0 < count < BULKY:
+            self.general()
+
+    @abstractmethod
+    def ready_alone(self, events: int) -> None:
+        """The same before."""
+
+    @abstractmethod
+    def general(self) -> Any:
+        """Go the general way from now on.
+
+        :returns: what takes our place.
+        """
+
+    def _reset(self) -> None:
+        """The socket was reset: so is the peer's, unless it has to wait for octets that came before."""
+        if unacknowledged(self.peer.socket):
+            self.general().break_off()
+        else:
+            self.close_both()
+
+    @abstractmethod
+    def close_both(self) -> None:
+        """Close our socket, and the peer's with a reset."""
+
+
+class ClientEnd(TCPSocket, _End):
+    """The client's.
+
+    :param poller: tells us when the socket is ready.
+    :param sock: the socket; ours from now on.
+    :param near: its near end, or None to ask when needed.
+    :param far: the client's address, as the socket module has it.
+    """
+
+    __slots__ = ("fd", "octets", "peer", "poller", "receiver", "target")
+
+    events = EVERYTHING & ~WRITABLE
+    """What it registers for: it waits for no room, and hands over when it has to."""
+
+    def __init__(self, poller: Poller, sock: Any, near: Address | None, far: Any) -> None:
+        self.poller = poller
+        self.socket = sock
+        self.fd = sock.fileno()
+        self._near = near
+        self._far = far
+        self.receiver: Any = None
+        """The session; None once that is over, or goes the general way."""
+        self.octets = 0
+        self.peer: TargetEnd | None = None
+        self.target: TargetEnd | None = None
+
+    # What happens to the socket
+
+    @override
+    def ready_alone(self, events: int) -> None:
+        """Octets of the negotiation. Whoever sends more than a message, or ends, is the general way's."""
+        if events & HUNG_UP or self.target is not None:
+            self.hand_over()
+            return
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        receiver = self.receiver
+        if not 0 < len(data) < READ_SIZE:
+            self.hand_over()
+        if data:
+            receiver.dataReceived(data)
+
+    def crashed(self, failure: Failure) -> None:
+        """See :class:`socks5.net.poller.Owner`."""
+        self.receiver.crashed(failure)
+
+    # The session's transport
+
+    def write(self, data: bytes) -> None:
+        """See :meth:`twisted.internet.interfaces.ITransport.write`."""
+        try:
+            sent = self.socket.send(data)
+        except OSError:  # no room, or nobody there: whoever takes our place finds out
+            sent = 0
+        if sent == len(data):
+            return
+        if self.peer is None:
+            self.hand_over().write(data[sent:])
+        else:
+            self.general().send(data[sent:])
+
+    def pauseProducing(self) -> None:
+        """See :meth:`twisted.internet.interfaces.IPushProducer.pauseProducing`."""
+        self.hand_over().pauseProducing()
+
+    def loseConnection(self) -> None:
+        """See :meth:`twisted.internet.interfaces.ITransport.loseConnection`."""
+        self.hand_over().loseConnection()
+
+    def abortConnection(self) -> None:
+        """See :meth:`twisted.internet.interfaces.ITCPTransport.abortConnection`."""
+        self.hand_over().abortConnection()
+
+    def loseWriteConnection(self) -> None:
+        """See :meth:`twisted.internet.interfaces.ITCPTransport.loseWriteConnection`."""
+        self.hand_over().loseWriteConnection()
+
+    def hand_over(self) -> Connection:
+        """Let a connection be the session's transport from now on. If the target is being dialled, a command waits for
+        it.
+        """
+        session, self.receiver = self.receiver, None
+        connection = self._connection(session)
+        self.poller.hand_over(self.fd, connection)
+        self.poller.again(self.fd)
+        target, self.target = self.target, None
+        if target is not None:
+            session.command = command = Connect(session)
+            command.waiting, target.waiter = target, command
+        return connection
+
+    def _connection(self, session: Any) -> Connection:
+        connection = Connection(self.poller, self.socket, self._near, self._far)
+        connection.receiver = session
+        session.transport = connection
+        return connection
+
+    # The target
+
+    def command_for(self, session: Any) -> ICommand | None:
+        """What serves the session's CONNECT: the target's end; or what goes on from a verdict that is no, or late.
+
+        :returns: None if it is not our business; then nothing has happened.
+        """
+        dialer, settings, target = session.dialer, session.settings, session.access.target
+        if type(dialer) is not DirectDialer or settings.idle_timeout > 0:
+            return None
+        host = dialer.literal(target, settings)
+        if host is None:
+            return None
+        verdict = session.judge(host)
+        if isinstance(verdict, Verdict) and verdict.is_allowed is True:
+            self.target = end = TargetEnd(self.poller, host, target.port, dialer, settings)
+            end.waiter = self
+            return end
+        self.hand_over()
+        return _Judged(session, dialer.dial_judged(verdict, host, target.port, settings))
+
+    def came(self, stream: Any) -> None:
+        """See :class:`socks5.outbound.attempts.Waiter`. From now on octets go from one end to the other."""
+        session, target = self.receiver, stream
+        self.target, self.peer, target.peer = None, target, self
+        try:
+            session.reply(ReplyCode.SUCCEEDED, target.bound)
+            session.take_optimistic()  # there are none
+        except Exception:  # here, for the poller knows nothing of the session
+            self.peer = target.peer = None
+            target.cancel()
+            session.crashed(Failure())
+        else:
+            if self.peer is target and session.settings.keepalive:
+                session.idle_timers.young.add(self)
+
+    def failed(self, failure: Failure) -> None:
+        """See :class:`socks5.outbound.attempts.Waiter`."""
+        self.target = None
+        self.receiver.fail(failure)
+
+    def lasts(self) -> None:
+        """See :class:`socks5.deadlines.Lasting` and :meth:`socks5.relay.relay.Relay.lasts`."""
+        assert self.peer is not None
+        with suppress(OSError):  # it is about to be lost
+            keep_alive(self.peer.socket, self.receiver.settings.keepalive)
+
+    def general_command(self) -> Any:
+        """Go the general way from now on.
+
+        :returns: the command of that.
+        """
+        session = self.receiver
+        if self.peer is None:
+            self.hand_over()
+        else:
+            self.general()
+        return session.command
+
+    @override
+    def general(self) -> Any:
+        session, self.receiver = self.receiver, None
+        target, self.peer = self.peer, None
+        assert target is not None
+        target.peer = None
+        session.idle_timers.young.discard(self)
+        near, far = self._connection(session), Connection(self.poller, target.socket, None, None)
+        session.command = command = Connect(session)
+        command.goes_on(far, self.octets, target.octets)
+        self.poller.again(near.fd)
+        self.poller.again(far.fd)
+        return session.receiver
+
+    # The end
+
+    @override
+    def close_both(self) -> None:
+        assert self.peer is not None
+        self.over(Reason.CLIENT_RESET, self.peer.socket)
+
+    def over(self, reason: Reason, sock: Any) -> None:
+        """Close both sockets, that one with a reset."""
+        session, self.receiver = self.receiver, None
+        target = self.peer
+        assert target is not None
+        reset_on_close(sock)
+        for end in (self, target):
+            self.poller.forget(end.fd)
+            end.socket.close()
+        session.idle_timers.young.discard(self)
+        session.is_connected = False
+        session.end(reason)
+        self.peer = target.peer = None
+
+
+class _Judged(Connect):
+    """The command where the verdict on the target is known to be no, or awaited."""
+
+    __slots__ = ("_dialling",)
+
+    def __init__(self, session: Any, dialling: Any) -> None:
+        super().__init__(session)
+        self._dialling = dialling
+
+    @override
+    def start(self) -> None:
+        self.waiting = waited_for(self._dialling, self)
+
+
+@implementer(ICommand)
+class TargetEnd(_End, Single):
+    """The target's, and the session's command: first the attempt at it, see there."""
+
+    __slots__ = ("bound", "fd", "octets", "peer")
+
+    dropped = 0
+    drops: Mapping[str, int] = {}
+
+    def __init__(
+        self, poller: Poller, host: str, port: int, dialer: DirectDialer, settings: Settings
+    ) -> None:
+        source = settings.outgoing.like(host)
+        super().__init__(poller, host, port, source, dialer.deadlines, settings.connect_timeout)
+        self.fd = -1
+        self.octets = 0
+        self.peer: ClientEnd | None = None
+
+    @override
+    def ready_alone(self, events: int) -> None:
+        Single.ready(self, events)
+
+    @override
+    def connected(self, sock: Any, near: Address, events: int) -> None:
+        """See :meth:`socks5.outbound.attempts.Connecting.connected`. No connection is made for a client's end."""
+        waiter = self.waiter
+        if type(waiter) is not ClientEnd:
+            super().connected(sock, near, events)
+            return
+        self.bound, self.fd = near, sock.fileno()
+        self.settle()
+        waiter.came(self)
+        if events != WRITABLE and self.peer is waiter:
+            self._poller.again(self.fd)
+
+    @override
+    def crashed(self, failure: Failure) -> None:
+        """See :class:`socks5.net.poller.Owner`."""
+        if self.peer is None:
+            super().crashed(failure)
+        else:
+            self.peer.crashed(failure)
+
+    # The command
+
+    @override
+    def start(self) -> None:
+        """See :meth:`socks5.interfaces.ICommand.start`."""
+        self.begin(self.waiter)
+
+    @property
+    def bytes_up(self) -> int:
+        """See :class:`socks5.interfaces.ICommand`."""
+        return 0 if self.peer is None else self.peer.octets
+
+    @property
+    def bytes_down(self) -> int:
+        """See :class:`socks5.interfaces.ICommand`."""
+        return self.octets
+
+    @property
+    def far(self) -> Address | None:
+        """See :class:`socks5.interfaces.ICommand`."""
+        return None if self.fd < 0 else address_from(self._far)
+
+    def client_ended(self) -> bool:
+        """See :meth:`socks5.interfaces.ICommand.client_ended`. Never asked: an end hands over first."""
+        return False
+
+    def rejudge(self) -> bool | Deferred[bool]:
+        """See :meth:`socks5.interfaces.ICommand.rejudge`."""
+        stays: bool | Deferred[bool] = (self.peer or self.waiter).general_command().rejudge()
+        return stays
+
+    def stop(self, reason: Reason, within: float) -> None:
+        """See :meth:`socks5.interfaces.ICommand.stop`. What is over already, nobody waits for."""
+        client = self.peer or self.waiter
+        if client is not None and client.receiver is not None:
+            client.general_command().stop(reason, within)
+
+    # The end
+
+    @override
+    def general(self) -> Any:
+        assert self.peer is not None
+        return self.peer.general().peer
+
+    @override
+    def close_both(self) -> None:
+        client = self.peer
+        assert client is not None
+        client.over(Reason.TARGET_RESET, client.socket)

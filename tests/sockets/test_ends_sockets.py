@@ -1,0 +1,428 @@
+"""An ordinary session, and whatever makes it go the general way: nothing that has come is lost, and nobody notices.
+
+What its two ends have in common with every relay is in ``test_relay_sockets.py``.
+"""
+
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from socks5 import Settings
+from socks5.access import ALLOWED, DENIED, Reason
+from socks5.deadlines import YOUNG
+from socks5.interfaces import ICommand
+from socks5.net.poller import READABLE
+from socks5.protocol import ordinary
+from socks5.server.ends import ClientEnd
+from tests.sockets.clients import Far, Proxy, packed
+from tests.sockets.wires import Odd, raising, turn, until
+from tests.support.failures import Failures
+from tests.support.providers import Allow, Logins
+from tests.support.sessions import GREETING, LOGIN, NO_AUTHENTICATION, PASSWORD_GREETING, refusal
+
+pytestmark = pytest.mark.parametrize("serve", ["own"], indirect=True)
+
+CONNECT = b"\5\1\0"
+
+BOTH_ENDS = pytest.mark.parametrize("one", ["client", "target"])
+
+
+class Ordinary:
+    """One session of a proxy."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.client = proxy.connect(proxy.address)
+        self.target: Any = None
+
+    @property
+    def session(self) -> Any:
+        [session] = self.proxy.factory.sessions
+        return session
+
+    @property
+    def end(self) -> Any:
+        return self.session.transport
+
+    @property
+    def is_ordinary(self) -> bool:
+        return isinstance(self.end, ClientEnd)
+
+    async def greet(self) -> "Ordinary":
+        self.client.send(GREETING)
+        assert await self.client.receive(2) == NO_AUTHENTICATION
+        return self
+
+    async def join(self) -> "Ordinary":
+        await self.greet()
+        listening = self.proxy.listen()
+        self.client.send(CONNECT + packed(*listening.host))
+        self.target, source = await listening.accept()
+        assert await self.client.reply() == (0, source)
+        return self
+
+    async def dial(self) -> "Ordinary":
+        """A target that does not answer."""
+        await self.greet()
+        self.client.send(CONNECT + packed(*self.proxy.unanswering()))
+        await until(lambda: self.session.command)
+        assert self.is_ordinary
+        return self
+
+    def sides(self, one: str) -> tuple[Far, Far]:
+        """The side named, and its peer."""
+        both = (self.client, self.target)
+        return both if one == "client" else both[::-1]
+
+    async def goes_on(self) -> None:
+        """Octets pass both ways."""
+        self.client.send(b"up")
+        self.target.send(b"down")
+        assert await self.target.receive(2) == b"up"
+        assert await self.client.receive(4) == b"down"
+
+    async def over(self, reason: str) -> None:
+        await self.proxy.gone()
+        assert [record.reason for record in self.proxy.records] == [reason]
+
+
+def once(error: Exception, then: Callable[..., Any]) -> Callable[..., Any]:
+    """Raises at the first call."""
+    errors = [error]
+
+    def method(*arguments: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return then(*arguments)
+
+    return method
+
+
+# ---------------------------------------------------------------- joined
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_is_its_own_command_and_counts(serve: Any) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    await ordinary.goes_on()
+    end = ordinary.end
+    assert ordinary.is_ordinary
+    assert verifyObject(ICommand, end.peer)
+    assert ordinary.session.command is end.peer
+    info = ordinary.session.info()
+    assert (info.bytes_up, info.bytes_down, info.dropped) == (2, 4, 0)
+    assert str(end.peer.far) == info.target
+    for each in (end, end.peer):
+        each.ready(READABLE)  # for nothing
+    assert end.peer.client_ended() is False
+    assert ordinary.is_ordinary
+
+
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
+async def test_a_reset_is_passed_on_at_once_where_everything_has_arrived(
+    serve: Any, one: str
+) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    await ordinary.goes_on()
+    breaks, other = ordinary.sides(one)
+    breaks.reset()
+    await until(lambda: other.sees_now() == "reset")
+    await ordinary.over(f"reset by {one}")
+    [record] = ordinary.proxy.records
+    assert (record.bytes_up, record.bytes_down) == (2, 4)
+
+
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
+async def test_a_reset_waits_for_octets_that_are_still_on_their_way(serve: Any, one: str) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    sender, reader = ordinary.sides(one)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    info = ordinary.session.info
+    sent = b""
+    for number in range(8):
+        sent += bytes([number]) * 20_000
+        sender.send(sent[-20_000:])
+        await until(lambda octets=20_000 * number: octets < info().bytes_up + info().bytes_down)
+    assert ordinary.is_ordinary
+    sender.reset()
+    await until(lambda: not ordinary.is_ordinary)
+    assert await reader.rest() == sent
+    assert reader.sees == "reset"
+    await ordinary.over(f"reset by {one}")
+
+
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
+async def test_a_kernel_that_takes_no_more_is_asked_again(serve: Any, one: str) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    end = ordinary.end if one == "target" else ordinary.end.peer
+    end.socket = Odd(end.socket, send=once(BlockingIOError(), end.socket.send))
+    await ordinary.goes_on()
+    assert not ordinary.is_ordinary
+
+
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
+async def test_who_cannot_be_sent_to_any_more_was_reset(serve: Any, one: str) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    end = ordinary.end if one == "client" else ordinary.end.peer
+    end.socket = Odd(end.socket, send=raising(BrokenPipeError()))
+    _, sender = ordinary.sides(one)
+    sender.send(b"into the void")
+    await until(lambda: sender.sees_now() == "reset")
+    await ordinary.over(f"reset by {one}")
+
+
+@pytest.mark.parametrize("within", [0.0, 2.0])
+@pytest_twisted.ensureDeferred
+async def test_it_is_closed_from_outside(serve: Any, within: float) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    ordinary.session.close(within=within)
+    expected = "end" if within else "reset"
+    for each in (ordinary.client, ordinary.target):
+        await until(lambda each=each: each.sees_now() == expected)
+    await ordinary.over(Reason.KICKED)
+
+
+@pytest.mark.parametrize("is_allowed", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_new_rules_hold_for_it(serve: Any, is_allowed: bool) -> None:
+    proxy = await serve()
+    ordinary = await Ordinary(proxy).join()
+    verdict = ALLOWED if is_allowed else DENIED
+    rules = Allow(lambda access, address: verdict if address else ALLOWED)
+    ended = proxy.factory.replace(replace(proxy.factory.policy, rules=rules))
+    await until(lambda: ended.called)
+    if is_allowed:
+        await ordinary.goes_on()
+    else:
+        await ordinary.over(Reason.NOT_ALLOWED)
+    assert rules.asked[-1][1] == "127.0.0.1"
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_one_that_lasts_the_system_asks_whether_the_target_is_there(serve: Any) -> None:
+    clock = Clock()
+    ordinary = await Ordinary(await serve(clock=clock)).join()
+    sock = ordinary.end.peer.socket
+    clock.pump([YOUNG] * 2)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert ordinary.is_ordinary
+
+
+@pytest.mark.parametrize("settings", [Settings(idle_timeout=60), Settings(keepalive=0)])
+@pytest_twisted.ensureDeferred
+async def test_what_is_to_be_watched_for_silence_has_a_relay(
+    serve: Any, settings: Settings
+) -> None:
+    clock = Clock()
+    ordinary = await Ordinary(await serve(settings, clock=clock)).join()
+    await ordinary.goes_on()
+    assert ordinary.is_ordinary is (settings.idle_timeout == 0)
+    clock.pump([15] * 5)
+    if not ordinary.proxy.records:
+        await ordinary.goes_on()
+    else:
+        await ordinary.over(Reason.IDLE)
+
+
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
+async def test_a_bug_ends_the_session_alone(serve: Any, failures: Failures, one: str) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    end = ordinary.end if one == "client" else ordinary.end.peer
+    end.socket = Odd(end.socket, recv_into=raising(ZeroDivisionError("a bug")))
+    ordinary.sides(one)[0].send(b"x")
+    for each in (ordinary.client, ordinary.target):
+        await until(each.sees_now)
+    await ordinary.over(Reason.CRASHED)
+    assert failures.take(ZeroDivisionError) == ["a bug"]
+
+
+# ---------------------------------------------------------------- dialling
+
+
+@pytest.mark.parametrize("early", [b"", b"early"])
+@pytest_twisted.ensureDeferred
+async def test_a_target_that_does_not_answer_in_time(serve: Any, early: bytes) -> None:
+    clock = Clock()
+    ordinary = await Ordinary(await serve(clock=clock)).dial()
+    ordinary.client.send(early)
+    await until(lambda: ordinary.is_ordinary is not bool(early))
+    assert ordinary.session.command.bytes_down == 0
+    clock.advance(Settings().connect_timeout)
+    assert await ordinary.client.rest() == refusal(6)
+
+
+@pytest_twisted.ensureDeferred
+async def test_early_octets_go_first(serve: Any) -> None:
+    """They come while the target is dialled, which has its answer only when the system asks once more."""
+    proxy = await serve()
+    ordinary = await Ordinary(proxy).dial()
+    ordinary.client.send(b"early ")
+    await until(lambda: not ordinary.is_ordinary)
+    listening = proxy.answering()
+    await listening.accept()  # who was before us
+    ordinary.target, source = await listening.accept()
+    assert await ordinary.client.reply() == (0, source)
+    assert await ordinary.target.receive(6) == b"early "
+    await ordinary.goes_on()
+
+
+@pytest.mark.parametrize(
+    ("leave", "reason"), [(Far.end, "client closed"), (Far.reset, "reset by client")]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_client_leaves_while_its_target_is_dialled(
+    serve: Any, leave: Callable[[Far], None], reason: str
+) -> None:
+    ordinary = await Ordinary(await serve()).dial()
+    leave(ordinary.client)
+    await ordinary.over(reason)
+
+
+@pytest.mark.parametrize("within", [0.0, 2.0])
+@pytest_twisted.ensureDeferred
+async def test_it_is_closed_while_its_target_is_dialled(serve: Any, within: float) -> None:
+    proxy = await serve()
+    ordinary = await Ordinary(proxy).dial()
+    stays = proxy.factory.replace(proxy.factory.policy)
+    await until(lambda: stays.called)
+    ordinary.session.close(within=within)
+    await ordinary.over(Reason.KICKED)
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("is_allowed", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_the_verdict_on_the_address(serve: Any, is_allowed: bool, later: bool) -> None:
+    """It is asked for once, whenever it comes."""
+    verdict: Any = ALLOWED if is_allowed else DENIED
+    answer: Any = Deferred() if later else verdict
+    rules = Allow(lambda access, address: answer if address else ALLOWED)
+    proxy = await serve(rules=rules)
+    ordinary = await Ordinary(proxy).greet()
+    listening = proxy.listen()
+    ordinary.client.send(CONNECT + packed(*listening.host))
+    await until(lambda: len(rules.asked) == 2)
+    if later:
+        assert not ordinary.is_ordinary
+        answer.callback(verdict)
+    if is_allowed:
+        ordinary.target, source = await listening.accept()
+        assert await ordinary.client.reply() == (0, source)
+        await ordinary.goes_on()
+    else:
+        assert await ordinary.client.rest() == refusal(2)
+    assert len(rules.asked) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_is_no_address(serve: Any) -> None:
+    ordinary = await Ordinary(await serve()).greet()
+    listening = ordinary.proxy.listen()
+    ordinary.client.send(CONNECT + packed(b"localhost", listening.host[1]))
+    ordinary.target, source = await listening.accept()
+    assert await ordinary.client.reply() == (0, source)
+    await ordinary.goes_on()
+    assert not ordinary.is_ordinary
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bug_while_its_target_is_dialled(serve: Any, failures: Failures) -> None:
+    ordinary = await Ordinary(await serve()).dial()
+    ordinary.end.target.crashed(Failure(ZeroDivisionError("a bug")))
+    assert await ordinary.client.rest() == refusal(1)
+    await ordinary.over(Reason.CRASHED)
+    assert failures.take(ZeroDivisionError) == ["a bug"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bug_in_the_reply_is_answered_and_closes_the_target(
+    serve: Any, failures: Failures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordinary, "success", raising(ZeroDivisionError("a bug")))
+    proxy = await serve()
+    session = await Ordinary(proxy).greet()
+    listening = proxy.listen()
+    session.client.send(CONNECT + packed(*listening.host))
+    target, _ = await listening.accept()
+    assert await session.client.rest() == refusal(1)
+    await until(target.sees_now)
+    await session.over(Reason.CRASHED)
+    assert failures.take(ZeroDivisionError) == ["a bug"]
+
+
+# ---------------------------------------------------------------- the negotiation
+
+
+@pytest_twisted.ensureDeferred
+async def test_answers_arrive_though_the_kernel_takes_them_later(serve: Any) -> None:
+    """Of the greeting, and the reply."""
+    ordinary = Ordinary(await serve())
+    await until(lambda: len(ordinary.proxy.factory.sessions))
+    ordinary.end.ready(READABLE)  # for nothing
+    ordinary.end.socket = Odd(ordinary.end.socket, send=once(BlockingIOError(), len))
+    ordinary.end.socket.send = once(BlockingIOError(), ordinary.end.socket.wrapped.send)
+    await ordinary.join()
+    await ordinary.goes_on()
+    second = Ordinary(ordinary.proxy)
+    await second.greet()
+    end = next(reversed([*ordinary.proxy.factory.sessions])).transport  # type: ignore[attr-defined]
+    assert isinstance(end, ClientEnd)
+    sock: Any = end.socket
+    end.socket = Odd(sock, send=once(BlockingIOError(), sock.send))  # type: ignore[assignment]
+    listening = second.proxy.listen()
+    second.client.send(CONNECT + packed(*listening.host))
+    second.target, source = await listening.accept()
+    assert await second.client.reply() == (0, source)
+    await second.goes_on()
+
+
+@pytest.mark.parametrize("within", [0.0, 2.0])
+@pytest_twisted.ensureDeferred
+async def test_it_is_closed_before_its_request(serve: Any, within: float) -> None:
+    ordinary = await Ordinary(await serve()).greet()
+    ordinary.session.close(within=within)
+    await until(lambda: ordinary.client.sees_now() == ("end" if within else "reset"))
+    await ordinary.over(Reason.KICKED)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_may_leave_before_its_request(serve: Any) -> None:
+    """Also where the system says only that there is something to read."""
+    ordinary = await Ordinary(await serve()).greet()
+    ordinary.end.socket = Odd(ordinary.end.socket, recv=lambda octets: b"")
+    ordinary.end.ready(READABLE)
+    assert not ordinary.is_ordinary
+    ordinary.client.end()
+    await ordinary.over("client closed")
+
+
+@pytest_twisted.ensureDeferred
+async def test_enough_waits_behind_a_login(serve: Any) -> None:
+    """Then the client is read no further, until there is a verdict."""
+    logins = Logins()
+    proxy = await serve(Settings(max_optimistic=4, ban_after=0), authenticator=logins)
+    ordinary = Ordinary(proxy)
+    ordinary.client.send(PASSWORD_GREETING + LOGIN + CONNECT)
+    await until(lambda: logins.asked)
+    ordinary.client.send(b"\1\x7f\0\0\1\0")
+    await until(lambda: not ordinary.is_ordinary)
+    for _ in range(5):
+        await turn()
+    assert ordinary.session.is_reading is False
+    logins.accept()
+    listening = proxy.listen()
+    ordinary.client.send(listening.host[1].to_bytes(2, "big")[1:])
+    assert await ordinary.client.receive(4) == b"\5\2\1\0"
