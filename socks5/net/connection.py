@@ -323,6 +323,10 @@ class Connection(TCPSocket):
         except OSError:
             self._close(LOST)
 
+    def fail(self) -> None:
+        """Close a socket of which the system said that it has failed: there is nobody to tell."""
+        self._close(LOST)
+
     def abortConnection(self) -> None:
         """Close now, with a reset."""
         if self.connected:

@@ -36,6 +36,7 @@ from socks5.protocol.address import Address
 from socks5.protocol.messages import ReplyCode
 from socks5.relay.sockets import BUFFER, BULKY
 from socks5.server.connect import Connect
+from socks5.server.stream_command import is_allowed
 from socks5.settings import Settings
 
 READ_SIZE = 4096
@@ -138,6 +139,9 @@ class ClientEnd(TCPSocket, _End):
         try:
             data = self.socket.recv(READ_SIZE)
         except BlockingIOError:
+            return
+        except OSError:
+            self.hand_over().fail()
             return
         receiver = self.receiver
         if not 0 < len(data) < READ_SIZE:
@@ -380,7 +384,9 @@ class TargetEnd(_End, Single):
 
     def rejudge(self) -> bool | Deferred[bool]:
         """See :meth:`socks5.interfaces.ICommand.rejudge`."""
-        stays: bool | Deferred[bool] = (self.peer or self.waiter).general_command().rejudge()
+        if self.peer is not None:
+            return is_allowed(self.peer.receiver.judge(address_from(self._far).text))
+        stays: bool | Deferred[bool] = self.waiter.general_command().rejudge()
         return stays
 
     def stop(self, reason: Reason, within: float) -> None:

@@ -24,6 +24,13 @@ from socks5.relay.sockets import join
 from socks5.streams import IStream
 
 
+def is_allowed(verdict: Verdict | Deferred[Verdict]) -> bool | Deferred[bool]:
+    """What a verdict says, as a command says it when it is judged again."""
+    if isinstance(verdict, Deferred):
+        return verdict.addCallback(lambda later: later.is_allowed)
+    return verdict.is_allowed
+
+
 class StreamCommand:
     """One command that ends in a relay. A subclass starts it, and says :meth:`came` or :meth:`failed`."""
 
@@ -112,9 +119,7 @@ class StreamCommand:
         """See :meth:`socks5.interfaces.ICommand.rejudge`. Who is not there yet is judged once more when he is."""
         self._has_new_rules = True
         verdict = ALLOWED if self._relay is None else self._ask()
-        if isinstance(verdict, Deferred):
-            return verdict.addCallback(lambda later: later.is_allowed)
-        return verdict.is_allowed
+        return is_allowed(verdict)
 
     # The end
 

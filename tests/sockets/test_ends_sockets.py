@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
@@ -194,17 +194,21 @@ async def test_it_is_closed_from_outside(serve: Any, within: float) -> None:
     await ordinary.over(Reason.KICKED)
 
 
+@pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("is_allowed", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_new_rules_hold_for_it(serve: Any, is_allowed: bool) -> None:
+async def test_new_rules_hold_for_it(serve: Any, is_allowed: bool, later: bool) -> None:
     proxy = await serve()
     ordinary = await Ordinary(proxy).join()
     verdict = ALLOWED if is_allowed else DENIED
-    rules = Allow(lambda access, address: verdict if address else ALLOWED)
+    rules = Allow(
+        lambda _, address: (succeed(verdict) if later else verdict) if address else ALLOWED
+    )
     ended = proxy.factory.replace(replace(proxy.factory.policy, rules=rules))
     await until(lambda: ended.called)
     if is_allowed:
         await ordinary.goes_on()
+        assert ordinary.is_ordinary
     else:
         await ordinary.over(Reason.NOT_ALLOWED)
     assert rules.asked[-1][1] == "127.0.0.1"
@@ -407,6 +411,15 @@ async def test_a_client_may_leave_before_its_request(serve: Any) -> None:
     assert not ordinary.is_ordinary
     ordinary.client.end()
     await ordinary.over("client closed")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_before_the_request(serve: Any) -> None:
+    """It comes between the poller's look and ours."""
+    ordinary = await Ordinary(await serve()).greet()
+    ordinary.end.socket = Odd(ordinary.end.socket, recv=raising(ConnectionResetError()))
+    ordinary.client.send(b"x")
+    await ordinary.over("reset by client")
 
 
 @pytest_twisted.ensureDeferred
