@@ -5,7 +5,7 @@ has one object for each of its sockets, and its octets go a short way: the polle
 other's socket. The client's end is the session's transport, the target's is its command.
 
 Whatever else happens - a name for a target, a verdict that is not there yet, octets before the reply, a kernel that
-takes no more, bulk, one direction that ends, somebody who closes the session or replaces its rules - hands over to the
+takes no more, bulk, an end that others have to wait for, somebody who closes the session - hands over to the
 general way, with what has come so far: :meth:`ClientEnd.hand_over` puts a :class:`~socks5.net.connection.Connection` in
 the place of the transport, :meth:`ClientEnd.general` a :class:`~socks5.server.connect.Connect` with a relay in the
 place of the command.
@@ -16,6 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
+from socket import SHUT_WR
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -24,6 +25,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.access import Reason, Verdict
+from socks5.deadlines import IdleTimer
 from socks5.interfaces import ICommand
 from socks5.net.addresses import address_from
 from socks5.net.connection import Connection
@@ -51,33 +53,42 @@ class _End(ABC):
     if TYPE_CHECKING:
         socket: Any
         octets: int
+        has_ended: bool
         peer: Any
 
     def ready(self, events: int) -> None:
-        """See :class:`socks5.net.poller.Owner`. One read a turn, and no more than one message of some size."""
+        """See :class:`socks5.net.poller.Owner`. One read a turn, unless there is an end behind it."""
         peer = self.peer
         if peer is None:
             self.ready_alone(events)
             return
-        try:
-            count = self.socket.recv_into(BUFFER)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._reset()
-            return
-        self.octets += count  # type: ignore[misc]  # a subclass has the slot
-        try:
-            sent = peer.socket.send(BUFFER[:count]) if count else 0
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.general().peer.fail()
-            return
-        if sent < count:
-            self.general().waiting = memoryview(bytes(BUFFER[sent:count]))
-        elif events & HUNG_UP or not 0 < count < BULKY:
-            self.general()
+        while True:
+            try:
+                count = self.socket.recv_into(BUFFER)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._reset()
+                return
+            if not count:
+                self._ended()
+                return
+            self.octets += count  # type: ignore[misc]  # a subclass has the slot
+            try:
+                sent = peer.socket.send(BUFFER[:count])
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.general().peer.fail()
+                return
+            if sent < count:
+                self.general().waiting = memoryview(bytes(BUFFER[sent:count]))
+                return
+            if count >= BULKY:
+                self.general()
+                return
+            if not events & HUNG_UP:
+                return
 
     @abstractmethod
     def ready_alone(self, events: int) -> None:
@@ -90,16 +101,37 @@ class _End(ABC):
         :returns: what takes our place.
         """
 
+    def _ended(self) -> None:
+        """Nothing more will come: the peer is told so, and if it has ended as well, that is all. An end may be said
+        again.
+        """
+        peer = self.peer
+        if peer.has_ended:
+            self.close_both()
+        elif not self.has_ended:
+            self.has_ended = True  # type: ignore[misc]
+            try:
+                peer.socket.shutdown(SHUT_WR)
+            except OSError:
+                self.general().peer.fail()
+            else:
+                self.watch()
+
+    @abstractmethod
+    def watch(self) -> None:
+        """See to it that the other direction ends in time."""
+
     def _reset(self) -> None:
         """The socket was reset: so is the peer's, unless it has to wait for octets that came before."""
         if unacknowledged(self.peer.socket):
             self.general().break_off()
         else:
-            self.close_both()
+            reset_on_close(self.peer.socket)
+            self.close_both(is_reset=True)
 
     @abstractmethod
-    def close_both(self) -> None:
-        """Close our socket, and the peer's with a reset."""
+    def close_both(self, is_reset: bool = False) -> None:
+        """Close both sockets, for ours has ended, or was reset."""
 
 
 class ClientEnd(TCPSocket, _End):
@@ -111,7 +143,7 @@ class ClientEnd(TCPSocket, _End):
     :param far: the client's address, as the socket module has it.
     """
 
-    __slots__ = ("fd", "octets", "peer", "poller", "receiver", "target")
+    __slots__ = ("_timer", "fd", "has_ended", "octets", "peer", "poller", "receiver", "target")
 
     events = EVERYTHING & ~WRITABLE
     """What it registers for: it waits for no room, and hands over when it has to."""
@@ -125,6 +157,8 @@ class ClientEnd(TCPSocket, _End):
         self.receiver: Any = None
         """The session; None once that is over, or goes the general way."""
         self.octets = 0
+        self.has_ended = False
+        self._timer: IdleTimer | None = None
         self.peer: TargetEnd | None = None
         self.target: TargetEnd | None = None
 
@@ -269,7 +303,7 @@ class ClientEnd(TCPSocket, _End):
         target, self.peer = self.peer, None
         assert target is not None
         target.peer = None
-        session.idle_timers.young.discard(self)
+        self._watch_no_more(session)
         near, far = self._connection(session), Connection(self.poller, target.socket, None, None)
         session.command = command = Connect(session)
         command.goes_on(far, self.octets, target.octets)
@@ -280,20 +314,37 @@ class ClientEnd(TCPSocket, _End):
     # The end
 
     @override
-    def close_both(self) -> None:
-        assert self.peer is not None
-        self.over(Reason.CLIENT_RESET, self.peer.socket)
+    def watch(self) -> None:
+        session = self.receiver
+        self._timer = session.idle_timers.start(
+            session.settings.linger_timeout, self._progress, self._silent
+        )
 
-    def over(self, reason: Reason, sock: Any) -> None:
-        """Close both sockets, that one with a reset."""
+    def _progress(self) -> int:
+        assert self.peer is not None
+        return self.octets + self.peer.octets
+
+    def _silent(self) -> None:
+        self.general_command().stop(Reason.HALF_CLOSED, 0)
+
+    def _watch_no_more(self, session: Any) -> None:
+        session.idle_timers.young.discard(self)
+        if self._timer is not None:
+            self._timer.stop()
+
+    @override
+    def close_both(self, is_reset: bool = False) -> None:
+        self.over(Reason.CLIENT_RESET if is_reset else Reason.CLIENT_CLOSED)
+
+    def over(self, reason: Reason) -> None:
+        """Close both sockets."""
         session, self.receiver = self.receiver, None
         target = self.peer
         assert target is not None
-        reset_on_close(sock)
         for end in (self, target):
             self.poller.forget(end.fd)
             end.socket.close()
-        session.idle_timers.young.discard(self)
+        self._watch_no_more(session)
         session.is_connected = False
         session.end(reason)
         self.peer = target.peer = None
@@ -317,7 +368,7 @@ class _Judged(Connect):
 class TargetEnd(_End, Single):
     """The target's, and the session's command: first the attempt at it, see there."""
 
-    __slots__ = ("bound", "fd", "octets", "peer")
+    __slots__ = ("bound", "fd", "has_ended", "octets", "peer")
 
     dropped = 0
     drops: Mapping[str, int] = {}
@@ -329,6 +380,7 @@ class TargetEnd(_End, Single):
         super().__init__(poller, host, port, source, dialer.deadlines, settings.connect_timeout)
         self.fd = -1
         self.octets = 0
+        self.has_ended = False
         self.peer: ClientEnd | None = None
 
     @override
@@ -403,7 +455,11 @@ class TargetEnd(_End, Single):
         return self.peer.general().peer
 
     @override
-    def close_both(self) -> None:
-        client = self.peer
-        assert client is not None
-        client.over(Reason.TARGET_RESET, client.socket)
+    def watch(self) -> None:
+        assert self.peer is not None
+        self.peer.watch()
+
+    @override
+    def close_both(self, is_reset: bool = False) -> None:
+        assert self.peer is not None
+        self.peer.over(Reason.TARGET_RESET if is_reset else Reason.TARGET_CLOSED)

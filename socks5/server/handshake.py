@@ -8,7 +8,6 @@ events are handed from one to the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -19,7 +18,7 @@ from zope.interface import implementer
 
 from socks5.access import NOBODY, Access, ClaimedAccess, Reason, Verdict
 from socks5.auth import User
-from socks5.interfaces import ICommand, IRules, ISession
+from socks5.interfaces import ICommand, IRules
 from socks5.logins import IMethod, IProtection
 from socks5.net.connection import far_end, far_host, near_end
 from socks5.net.names import without_false_name
@@ -346,17 +345,18 @@ class ServerProtocol(Session):
         self.command = self._command_by(self.shared.commands[self.access.command])
         self.command.start()
 
-    def _command_by(self, make: Callable[[ISession], ICommand]) -> ICommand:
+    def _command_by(self, make: Any) -> ICommand:
         """The command that serves the request: the client's end itself, if it can, else one that has the connection."""
         end = self.transport
         if isinstance(end, ClientEnd):
             # Whose negotiation is not an ordinary one may have sent something behind the request.
-            is_plain = cast("object", make) is Connect and self._negotiation is ordinary.ASKED
+            is_plain = make is Connect and self._negotiation is ordinary.ASKED
             command = end.command_for(self) if is_plain else None
             if command is not None:
                 return command
             end.hand_over()
-        return make(self)
+        made: ICommand = make(self)
+        return made
 
     # The end
 

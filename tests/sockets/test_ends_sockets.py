@@ -163,6 +163,40 @@ async def test_a_reset_waits_for_octets_that_are_still_on_their_way(serve: Any, 
 
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
+async def test_one_direction_ends_and_the_other_goes_on_but_not_in_silence(
+    serve: Any, one: str
+) -> None:
+    clock = Clock()
+    ordinary = await Ordinary(await serve(Settings(linger_timeout=60), clock=clock)).join()
+    ends, other = ordinary.sides(one)
+    ends.send(b"last")
+    ends.end()
+    assert await other.rest() == b"last"
+    for _ in range(3):
+        clock.pump([15] * 3)
+        other.send(b"more")
+        assert await ends.receive(4) == b"more"
+    ordinary.end.ready(READABLE)  # an end may be said again
+    assert ordinary.is_ordinary
+    clock.pump([15] * 6)
+    await until(lambda: ends.sees_now() == "reset")
+    await ordinary.over(Reason.HALF_CLOSED)
+
+
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
+async def test_an_end_that_cannot_be_passed_on(serve: Any, one: str) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    end = ordinary.end.peer if one == "client" else ordinary.end
+    end.socket = Odd(end.socket, shutdown=raising(OSError()))
+    ends, other = ordinary.sides(one)
+    ends.end()
+    await until(other.sees_now)
+    await ordinary.over("reset by target" if one == "client" else "reset by client")
+
+
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
 async def test_a_kernel_that_takes_no_more_is_asked_again(serve: Any, one: str) -> None:
     ordinary = await Ordinary(await serve()).join()
     end = ordinary.end if one == "target" else ordinary.end.peer
