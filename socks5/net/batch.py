@@ -2,7 +2,7 @@
 
 All batch ports of a process share the same slots (:mod:`socks5.net.slots`): what is received in a slot leaves from
 it, and no octet of a payload is ever touched by Python. For each datagram one dictionary is asked: the
-client's header (up) or the sender's address (down) leads to a :class:`Route` that the owner has
+client's header (up) or the sender's address (down) leads to a :class:`~socks5.net.batch_keys.Route` that the owner has
 approved before. A datagram without a route goes to the owner as octets, the slow way, and the owner
 may then make one. A batch that the kernel received as one (UDP_GRO) leaves as one (UDP_SEGMENT),
 after every segment's header was compared.
@@ -24,10 +24,22 @@ from typing import Any
 
 from typing_extensions import override
 
+from socks5.net.batch_keys import Route
 from socks5.net.datagram_ports import SINGLES, DatagramOwner, DatagramPort
 from socks5.net.datagram_turns import SINGLE, Share
 from socks5.net.poller import FAILED, Poller
-from socks5.net.slots import HEADER, MAX_SEGMENTS, NAME, PIECE, ROOM, SLOTS, SOL_UDP, STRIDE, Slots
+from socks5.net.slots import (
+    CONTROL,
+    HEADER,
+    MAX_SEGMENTS,
+    NAME,
+    PIECE,
+    ROOM,
+    SLOTS,
+    SOL_UDP,
+    STRIDE,
+    Slots,
+)
 
 ROUNDS = 4
 """Batches of one socket before others get their turn."""
@@ -35,47 +47,6 @@ ROUNDS = 4
 _UDP_GRO = 104
 
 _MAX_SIZE = 65507
-
-
-class Route:
-    """Where the datagrams of one key go.
-
-    :param port: the socket that sends them.
-    :param name: the sockaddr they are sent to, 16 octets.
-    :param sender: the :func:`sender_key` of the client's port that they come from (up).
-    :param header: the 10 octets put before the payload (down).
-    """
-
-    __slots__ = ("header", "name", "port", "sender")
-
-    def __init__(self, port: BatchPort, name: bytes, sender: int = 0, header: bytes = b"") -> None:
-        self.port = port
-        self.name = name
-        self.sender = sender
-        self.header = header
-
-
-@lru_cache(maxsize=1024)
-def sockaddr(host: str, port: int) -> bytes:
-    """An IPv4 address and port as the kernel has them: 16 octets; the same object each time, as a rule."""
-    return (
-        struct.pack("=H", socket.AF_INET)
-        + struct.pack("!H", port)
-        + socket.inet_aton(host)
-        + bytes(8)
-    )
-
-
-def sender_key(host: str, port: int) -> int:
-    """What a datagram from this IPv4 address and port is looked up with on the way down."""
-    return int.from_bytes(sockaddr(host, port)[:8], sys.byteorder)
-
-
-def header_key(header: bytes) -> int:
-    """What a datagram with these first 10 octets is looked up with on the way up."""
-    return int.from_bytes(header[:8], sys.byteorder) << 16 | int.from_bytes(
-        header[8:10], sys.byteorder
-    )
 
 
 @lru_cache(maxsize=256)
@@ -114,8 +85,8 @@ def is_available() -> bool:
 class BatchPort(DatagramPort):
     """One IPv4 UDP socket that moves batches. What has no route is the owner's.
 
-    :param routes: by :func:`header_key` (up) or :func:`sender_key` (down); the owner's, looked up
-        for every datagram.
+    :param routes: by :func:`~socks5.net.batch_keys.header_key` (up) or :func:`~socks5.net.batch_keys.sender_key`
+        (down); the owner's, looked up for every datagram.
     """
 
     __slots__ = (
@@ -170,7 +141,7 @@ class BatchPort(DatagramPort):
         if self._changes is not None and self._changes[0] != self._seen:
             self._seen = self._changes[0]
             self._changed()
-        move = self._up if self._is_up else self._down
+        move, move_one = (self._up, self._up_one) if self._is_up else (self._down, self._down_one)
         for _ in range(ROUNDS):
             if share.left <= 0:
                 share.wait(self)
@@ -183,10 +154,11 @@ class BatchPort(DatagramPort):
                 share.left -= 1
                 continue  # as for single ones: an earlier datagram's error
             share.left -= count
-            sizes = slots.lengths[:count].tolist()
-            aggregated = slots.control_lengths[:count].tolist()
-            slots.reset_control(count)
-            move(slots, sizes, aggregated)
+            if count > 1 or not move_one(slots):
+                sizes = slots.lengths[:count].tolist()
+                aggregated = slots.control_lengths[:count].tolist()
+                slots.reset_control(count)
+                move(slots, sizes, aggregated)
             if self._singles or at_once < SLOTS:
                 self._set_pace(count)
             if count < at_once or self.fd < 0:
@@ -200,6 +172,47 @@ class BatchPort(DatagramPort):
         singles, self._singles = self._singles, 0
         fitting = SINGLES * count // singles if singles else 2 * self._at_once
         self._at_once = max(1, min(SLOTS, fitting))
+
+    def _up_one(self, slots: Slots) -> bool:
+        """Send a payload to where its header says. Most batches are of one datagram.
+
+        :returns: whether it has a route; if not, nothing has happened.
+        """
+        size = slots.lengths[0]
+        if size < HEADER or slots.control_lengths[0]:
+            return False
+        route = self.routes.get(slots.headers[0] << 16 | slots.header_ports[0])
+        if route is None or route.sender != slots.senders[0]:
+            return False
+        slots.control_lengths[0] = CONTROL
+        if slots.up_routes[0] is not route:
+            slots.up_routes[0] = route
+            slots.out_names[:16] = route.name
+        slots.up_lengths[0] = size - HEADER
+        if _libc.sendmmsg(route.port.fd, slots.up_at[0], 1, 0) == 1:
+            self._owner.moved(True, 1, size - HEADER)
+        else:
+            self._send(route.port, slots.up_at, 0, 1, [size], -HEADER, True)
+        return True
+
+    def _down_one(self, slots: Slots) -> bool:
+        """Put a header before a payload and send it to the client; see :meth:`_up_one`."""
+        size = slots.lengths[0]
+        route = self.routes.get(slots.senders[0])
+        if route is None or slots.control_lengths[0] or size + HEADER > _MAX_SIZE:
+            return False
+        slots.control_lengths[0] = CONTROL
+        slots.client_name[:16] = route.name
+        header = route.header
+        if slots.down_headers[0] is not header:
+            slots.down_headers[0] = header
+            slots.data[ROOM - HEADER : ROOM] = header
+        slots.down_lengths[0] = size + HEADER
+        if _libc.sendmmsg(route.port.fd, slots.down_at[0], 1, 0) == 1:
+            self._owner.moved(False, 1, size)
+        else:
+            self._send(route.port, slots.down_at, 0, 1, [size], HEADER, True)
+        return True
 
     def _up(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
         """Send payloads to where their headers say."""
@@ -264,13 +277,18 @@ class BatchPort(DatagramPort):
         end: int,
         sizes: list[int],
         extra: int,
+        has_failed: bool = False,
     ) -> None:
-        """Send the slots from *start* to *end*. What the kernel does not take is dropped."""
+        """Send the slots from *start* to *end*. What the kernel does not take is dropped.
+
+        :param has_failed: that has been tried once, a moment ago.
+        """
         if target is None or start == end:
             return
         done, tried = start, -1
         while done < end and target.fd >= 0:
-            sent = _libc.sendmmsg(target.fd, messages[done], end - done, 0)
+            sent = 0 if has_failed else _libc.sendmmsg(target.fd, messages[done], end - done, 0)
+            has_failed = False
             if sent <= 0:
                 if tried != done and target._was_about_an_earlier_one():
                     tried = done

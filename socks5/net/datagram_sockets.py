@@ -11,7 +11,8 @@ from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 from typing_extensions import override
 
-from socks5.net.batch import BatchPort, Route, is_available
+from socks5.net.batch import BatchPort, is_available
+from socks5.net.batch_keys import Route
 from socks5.net.datagram_ports import MAX_DATAGRAM, DatagramOwner, DatagramPort, SinglePort
 from socks5.net.datagram_turns import Share
 from socks5.net.own import OwnPorts

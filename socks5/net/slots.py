@@ -41,10 +41,12 @@ MAX_SEGMENTS = 64
 DESCRIBED = 1024
 """Descriptions of aggregates that are remembered."""
 
+CONTROL = 32
+"""Octets for what the kernel says beside a datagram; CMSG_SPACE(sizeof(int)) is 24."""
+
 SOL_UDP = 17
 
 _MESSAGE = 64  # sizeof(struct mmsghdr)
-_CONTROL = 32  # CMSG_SPACE(sizeof(int)) is 24
 _UDP_SEGMENT = 103
 
 
@@ -57,7 +59,7 @@ class Slots:
         names, names_at = self._memory(SLOTS * NAME)
         out_names, out_names_at = self._memory(SLOTS * NAME)
         self.client_name, client_at = self._memory(NAME)
-        self._control, control_at = self._memory(SLOTS * _CONTROL)
+        self._control, control_at = self._memory(SLOTS * CONTROL)
         in_vec, in_vec_at = self._memory(SLOTS * 16)
         up_vec, up_vec_at = self._memory(SLOTS * 16)
         down_vec, down_vec_at = self._memory(SLOTS * 16)
@@ -77,16 +79,16 @@ class Slots:
                 i,
                 names_at + i * NAME,
                 in_vec_at + i * 16,
-                control_at + i * _CONTROL,
-                _CONTROL,
+                control_at + i * CONTROL,
+                CONTROL,
             )
             self._message(up, i, out_names_at + i * NAME, up_vec_at + i * 16)
             self._message(down, i, client_at, down_vec_at + i * 16)
         self.out_names = out_names
         self.lengths = incoming.cast("I")[14::16]
         self.control_lengths = incoming.cast("Q")[5::8]
-        self._full = memoryview(struct.pack("Q", _CONTROL) * SLOTS).cast("Q")
-        self.segment_sizes = self._control.cast("I")[4 :: _CONTROL // 4]
+        self._full = memoryview(struct.pack("Q", CONTROL) * SLOTS).cast("Q")
+        self.segment_sizes = self._control.cast("I")[4 :: CONTROL // 4]
         self.senders = names.cast("Q")[:: NAME // 8]
         self.names = names
         self.headers = self.data.cast("Q")[ROOM // 8 :: STRIDE // 8]
@@ -102,7 +104,7 @@ class Slots:
         """The message that the kernel cuts."""
         self.one_name, one_name_at = self._memory(NAME)
         self.vector, vector_at = self._memory(2 * MAX_SEGMENTS * 16)
-        self._one_control, one_control_at = self._memory(_CONTROL)
+        self._one_control, one_control_at = self._memory(CONTROL)
         self.one, one_at = self._memory(_MESSAGE)
         self.one_at = ctypes.c_void_p(one_at)
         struct.pack_into(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from socks5.net.batch import BatchPort, Route, header_key, sender_key, sockaddr
+from socks5.net.batch import BatchPort
+from socks5.net.batch_keys import Route, header_key, sender_key, sockaddr
 from socks5.outbound.ourselves import Ourselves
 from socks5.outbound.targets import Peer
 from socks5.protocol.address import Address, AddressType

@@ -18,7 +18,8 @@ from twisted.internet.error import CannotListenError
 
 from socks5.net import batch as datagrams
 from socks5.net import datagram_ports, datagram_turns, slots
-from socks5.net.batch import BatchPort, Route, header_key, is_available, sender_key, sockaddr
+from socks5.net.batch import BatchPort, is_available
+from socks5.net.batch_keys import Route, header_key, sender_key, sockaddr
 from socks5.net.datagram_ports import SINGLES, SinglePort, kernel_drops
 from socks5.net.datagram_turns import SHARE, SINGLE, Turns
 from socks5.net.poller import Poller
@@ -176,6 +177,14 @@ def world(make_world: Callable[..., World]) -> World:
 def port(request: pytest.FixtureRequest, world: World) -> Any:
     """A port of each kind, towards targets: all keep one contract."""
     return world.port(False, request.param)
+
+
+def test_an_answer_for_a_socket_that_is_closed_is_gone(world: World) -> None:
+    target = world.target()
+    world.near.stopListening()
+    target.send(b"too late", host(world.far))
+    world.far.ready(1)
+    assert (world.answers(), world.left, world.missing, world.lost) == ([], [], [], 0)
 
 
 PAYLOADS = [b"%d" % number * (number % 30) for number in range(3 * SLOTS + 5)]
