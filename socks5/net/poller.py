@@ -156,7 +156,8 @@ class Poller:
         self.is_interrupted = False
         due = None if seconds < 0 else monotonic() + seconds
         while True:
-            fresh.clear()
+            if fresh:
+                fresh.clear()
             self.allowance = ALLOWANCE
             batch = poll(seconds, BATCH)
             for fd, events in batch:
