@@ -263,6 +263,7 @@ class ClientEnd(TCPSocket, _End):
         """See :class:`socks5.outbound.attempts.Waiter`. From now on octets go from one end to the other."""
         session, target = self.receiver, stream
         self.target, self.peer, target.peer = None, target, self
+        self._far = None  # who needs it has asked; it takes as much memory as an end
         try:
             session.reply(ReplyCode.SUCCEEDED, target.bound)
             session.take_optimistic()  # there are none
@@ -394,7 +395,7 @@ class TargetEnd(_End, Single):
         if type(waiter) is not ClientEnd:
             super().connected(sock, near, events)
             return
-        self.bound, self.fd = near, sock.fileno()
+        self.bound, self.fd, self._far = near, sock.fileno(), ()  # the socket says it, too
         self.settle()
         waiter.came(self)
         if events != WRITABLE and self.peer is waiter:
@@ -428,7 +429,11 @@ class TargetEnd(_End, Single):
     @property
     def far(self) -> Address | None:
         """See :class:`socks5.interfaces.ICommand`."""
-        return None if self.fd < 0 else address_from(self._far)
+        sock = self.socket
+        try:
+            return None if sock is None else address_from(sock.getpeername())
+        except OSError:  # it is not connected, or no more
+            return None
 
     def client_ended(self) -> bool:
         """See :meth:`socks5.interfaces.ICommand.client_ended`. Never asked: an end hands over first."""
@@ -437,7 +442,8 @@ class TargetEnd(_End, Single):
     def rejudge(self) -> bool | Deferred[bool]:
         """See :meth:`socks5.interfaces.ICommand.rejudge`."""
         if self.peer is not None:
-            return is_allowed(self.peer.receiver.judge(address_from(self._far).text))
+            whom = address_from(self.socket.getpeername())
+            return is_allowed(self.peer.receiver.judge(whom.text))
         stays: bool | Deferred[bool] = self.waiter.general_command().rejudge()
         return stays
 

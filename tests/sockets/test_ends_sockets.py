@@ -61,12 +61,15 @@ class Ordinary:
         assert await self.client.receive(2) == NO_AUTHENTICATION
         return self
 
-    async def join(self) -> "Ordinary":
+    async def join(self, said: bytes = b"", host: bytes = b"") -> "Ordinary":
+        """A target that says something at once."""
         await self.greet()
         listening = self.proxy.listen()
-        self.client.send(CONNECT + packed(*listening.host))
+        self.client.send(CONNECT + packed(host or listening.host[0], listening.host[1]))
         self.target, source = await listening.accept()
+        self.target.send(said)
         assert await self.client.reply() == (0, source)
+        assert await self.client.receive(len(said)) == said
         return self
 
     async def dial(self) -> "Ordinary":
@@ -124,6 +127,15 @@ async def test_it_is_its_own_command_and_counts(serve: Any) -> None:
         each.ready(READABLE)  # for nothing
     assert end.peer.client_ended() is False
     assert ordinary.is_ordinary
+
+
+@pytest.mark.parametrize("host", [b"", b"localhost"])
+@pytest_twisted.ensureDeferred
+async def test_a_target_that_speaks_first(serve: Any, host: bytes) -> None:
+    """A name has more than one address, so it is no ordinary target."""
+    ordinary = await Ordinary(await serve()).join(b"220 hello", host)
+    await ordinary.goes_on()
+    assert ordinary.is_ordinary is not bool(host)
 
 
 @BOTH_ENDS
@@ -217,17 +229,6 @@ async def test_who_cannot_be_sent_to_any_more_was_reset(serve: Any, one: str) ->
     await ordinary.over(f"reset by {one}")
 
 
-@pytest.mark.parametrize("within", [0.0, 2.0])
-@pytest_twisted.ensureDeferred
-async def test_it_is_closed_from_outside(serve: Any, within: float) -> None:
-    ordinary = await Ordinary(await serve()).join()
-    ordinary.session.close(within=within)
-    expected = "end" if within else "reset"
-    for each in (ordinary.client, ordinary.target):
-        await until(lambda each=each: each.sees_now() == expected)
-    await ordinary.over(Reason.KICKED)
-
-
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("is_allowed", [False, True])
 @pytest_twisted.ensureDeferred
@@ -317,29 +318,6 @@ async def test_early_octets_go_first(serve: Any) -> None:
     await ordinary.goes_on()
 
 
-@pytest.mark.parametrize(
-    ("leave", "reason"), [(Far.end, "client closed"), (Far.reset, "reset by client")]
-)
-@pytest_twisted.ensureDeferred
-async def test_a_client_leaves_while_its_target_is_dialled(
-    serve: Any, leave: Callable[[Far], None], reason: str
-) -> None:
-    ordinary = await Ordinary(await serve()).dial()
-    leave(ordinary.client)
-    await ordinary.over(reason)
-
-
-@pytest.mark.parametrize("within", [0.0, 2.0])
-@pytest_twisted.ensureDeferred
-async def test_it_is_closed_while_its_target_is_dialled(serve: Any, within: float) -> None:
-    proxy = await serve()
-    ordinary = await Ordinary(proxy).dial()
-    stays = proxy.factory.replace(proxy.factory.policy)
-    await until(lambda: stays.called)
-    ordinary.session.close(within=within)
-    await ordinary.over(Reason.KICKED)
-
-
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("is_allowed", [False, True])
 @pytest_twisted.ensureDeferred
@@ -366,29 +344,14 @@ async def test_the_verdict_on_the_address(serve: Any, is_allowed: bool, later: b
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_name_is_no_address(serve: Any) -> None:
-    ordinary = await Ordinary(await serve()).greet()
-    listening = ordinary.proxy.listen()
-    ordinary.client.send(CONNECT + packed(b"localhost", listening.host[1]))
-    ordinary.target, source = await listening.accept()
-    assert await ordinary.client.reply() == (0, source)
-    await ordinary.goes_on()
-    assert not ordinary.is_ordinary
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_bug_while_its_target_is_dialled(serve: Any, failures: Failures) -> None:
-    ordinary = await Ordinary(await serve()).dial()
-    ordinary.end.target.crashed(Failure(ZeroDivisionError("a bug")))
-    assert await ordinary.client.rest() == refusal(1)
-    await ordinary.over(Reason.CRASHED)
-    assert failures.take(ZeroDivisionError) == ["a bug"]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_bug_in_the_reply_is_answered_and_closes_the_target(
+async def test_a_bug_is_answered_and_closes_the_target(
     serve: Any, failures: Failures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """While it is dialled, and in the reply."""
+    dialling = await Ordinary(await serve()).dial()
+    dialling.end.target.crashed(Failure(ZeroDivisionError("a bug")))
+    assert await dialling.client.rest() == refusal(1)
+    await dialling.over(Reason.CRASHED)
     monkeypatch.setattr(ordinary, "success", raising(ZeroDivisionError("a bug")))
     proxy = await serve()
     session = await Ordinary(proxy).greet()
@@ -398,7 +361,7 @@ async def test_a_bug_in_the_reply_is_answered_and_closes_the_target(
     assert await session.client.rest() == refusal(1)
     await until(target.sees_now)
     await session.over(Reason.CRASHED)
-    assert failures.take(ZeroDivisionError) == ["a bug"]
+    assert failures.take(ZeroDivisionError) == ["a bug"] * 2
 
 
 # ---------------------------------------------------------------- the negotiation
@@ -427,35 +390,6 @@ async def test_answers_arrive_though_the_kernel_takes_them_later(serve: Any) -> 
     await second.goes_on()
 
 
-@pytest.mark.parametrize("within", [0.0, 2.0])
-@pytest_twisted.ensureDeferred
-async def test_it_is_closed_before_its_request(serve: Any, within: float) -> None:
-    ordinary = await Ordinary(await serve()).greet()
-    ordinary.session.close(within=within)
-    await until(lambda: ordinary.client.sees_now() == ("end" if within else "reset"))
-    await ordinary.over(Reason.KICKED)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_client_may_leave_before_its_request(serve: Any) -> None:
-    """Also where the system says only that there is something to read."""
-    ordinary = await Ordinary(await serve()).greet()
-    ordinary.end.socket = Odd(ordinary.end.socket, recv=lambda octets: b"")
-    ordinary.end.ready(READABLE)
-    assert not ordinary.is_ordinary
-    ordinary.client.end()
-    await ordinary.over("client closed")
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_reset_before_the_request(serve: Any) -> None:
-    """It comes between the poller's look and ours."""
-    ordinary = await Ordinary(await serve()).greet()
-    ordinary.end.socket = Odd(ordinary.end.socket, recv=raising(ConnectionResetError()))
-    ordinary.client.send(b"x")
-    await ordinary.over("reset by client")
-
-
 @pytest_twisted.ensureDeferred
 async def test_enough_waits_behind_a_login(serve: Any) -> None:
     """Then the client is read no further, until there is a verdict."""
@@ -473,3 +407,47 @@ async def test_enough_waits_behind_a_login(serve: Any) -> None:
     listening = proxy.listen()
     ordinary.client.send(listening.host[1].to_bytes(2, "big")[1:])
     assert await ordinary.client.receive(4) == b"\5\2\1\0"
+
+
+# ---------------------------------------------------------------- at any time
+
+
+@pytest.mark.parametrize("stage", [Ordinary.greet, Ordinary.dial, Ordinary.join])
+@pytest.mark.parametrize("within", [0.0, 2.0])
+@pytest_twisted.ensureDeferred
+async def test_it_is_closed_from_outside(serve: Any, stage: Any, within: float) -> None:
+    ordinary = await stage(Ordinary(await serve()))
+    stays = ordinary.proxy.factory.replace(ordinary.proxy.factory.policy)
+    await until(lambda: stays.called)
+    ordinary.session.close(within=within)
+    for each in filter(None, (ordinary.client, ordinary.target)):
+        await until(each.sees_now)
+    is_orderly = within or stage is Ordinary.dial  # that has nothing to be forced
+    assert ordinary.client.sees == ("end" if is_orderly else "reset")
+    await ordinary.over(Reason.KICKED)
+
+
+@pytest.mark.parametrize("stage", [Ordinary.greet, Ordinary.dial])
+@pytest.mark.parametrize(
+    ("leave", "reason"), [(Far.end, "client closed"), (Far.reset, "reset by client")]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_client_leaves(serve: Any, stage: Any, leave: Any, reason: str) -> None:
+    ordinary = await stage(Ordinary(await serve()))
+    leave(ordinary.client)
+    await ordinary.over(reason)
+
+
+@pytest.mark.parametrize(
+    ("recv", "reason"),
+    [(lambda octets: b"", "client closed"), (raising(ConnectionResetError()), "reset by client")],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_client_leaves_between_the_poller_s_look_and_ours(
+    serve: Any, recv: Any, reason: str
+) -> None:
+    ordinary = await Ordinary(await serve()).greet()
+    ordinary.end.socket = Odd(ordinary.end.socket, recv=recv)
+    ordinary.end.ready(READABLE)
+    ordinary.client.end()
+    await ordinary.over(reason)

@@ -496,6 +496,23 @@ def test_one_that_cannot_be_sent_to_is_a_reset(wire: Any) -> None:
     assert wired.client.sees_now() == "reset"
 
 
+def test_octets_that_wait_for_the_kernel_when_the_relay_begins_go_first(wire: Any) -> None:
+    """Then it is the transport of its streams, and closes when all has been taken; or at once."""
+    wired = wire(window=1 << 13, start=False)
+    wired.near.write(NUMBERED[: 1 << 18])
+    wired.start()
+    assert wired.up.transport is wired.up
+    wired.up.loseConnection()
+    assert not wired.up.is_lost
+    while not wired.client.sees_now():
+        wired.settle()
+    assert wired.client.value() == NUMBERED[: 1 << 18]
+    other = wire()
+    other.up.abortConnection()
+    other.settle()
+    assert (other.client.sees_now(), other.target.sees_now()) == ("reset", "reset")
+
+
 def test_sockets_of_the_past_are_not_touched(wire: Any) -> None:
     """Their descriptors may be others' by then."""
     wired = wire(window=1 << 16)
