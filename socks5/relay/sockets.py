@@ -14,27 +14,22 @@ from __future__ import annotations
 
 import errno
 import os
-from socket import SHUT_WR, SocketType
+from socket import SHUT_WR
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import implementer
 
 from socks5.deadlines import IdleTimers
-from socks5.net.addresses import address_from, twisted_address
-from socks5.net.connection import ABORTED, DONE, LOST, Connection
-from socks5.net.poller import FAILED, HUNG_UP, WRITABLE, Poller
-from socks5.net.tcp_options import keep_alive
-from socks5.net.tcp_socket import reset_on_close, unacknowledged
-from socks5.protocol.address import Address
+from socks5.net.connection import DONE, LOST, Connection
+from socks5.net.poller import FAILED, HUNG_UP, WRITABLE
+from socks5.net.tcp_socket import unacknowledged
+from socks5.relay.owned import OwnedSide
 from socks5.relay.pipes import BULK, PIPE_SIZE, Pipe, PipePool
-from socks5.relay.relay import Owner, Relay, Side
+from socks5.relay.relay import Owner, Relay
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
-from socks5.streams import IStream, IStreamReceiver
+from socks5.streams import IStream
 
 BUFFER_SIZE = 262144
 """Octets of the shared buffer: what one read can move."""
@@ -53,14 +48,11 @@ _FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 """What splice(2) says where it, or a filter of system calls, does not let us: nothing was moved."""
 
-_log = Logger()
-
 BUFFER = memoryview(bytearray(BUFFER_SIZE))
 """Where everything is received: nobody leaves anything in it."""
 
 
-@implementer(IStreamReceiver)
-class SocketSide(Side):
+class SocketSide(OwnedSide):
     """One end on a plain socket: receives from it, and sends on the peer's.
 
     What the peer's kernel does not take waits here, in :attr:`waiting` or in the pipe; meanwhile
@@ -72,21 +64,14 @@ class SocketSide(Side):
         "_is_hung_up",
         "_is_readable",
         "_pipe",
-        "_poller",
-        "fd",
         "is_closing",
         "is_ending",
         "is_failed",
-        "socket",
         "waiting",
     )
 
     def __init__(self, relay: Relay, stream: IStream) -> None:
         super().__init__(relay, stream)
-        connection: Any = stream.transport
-        self._poller: Poller = connection.poller
-        self.socket: SocketType = connection.socket
-        self.fd: int = connection.fd
         self._is_readable = False
         self._is_hung_up = 0
         self.is_ending = False
@@ -109,19 +94,13 @@ class SocketSide(Side):
 
     @override
     def attach(self) -> None:
-        """See :meth:`socks5.relay.relay.Side.attach`. The socket is ours from now on, and we are its transport."""
-        stream, connection = self.stream, self.stream.transport
-        assert isinstance(connection, Connection)
-        stream.receiver = self
+        """See :meth:`socks5.relay.relay.Side.attach`."""
+        connection: Any = self.stream.transport
         if connection.is_readable:
             self._is_readable, self._is_hung_up = True, HUNG_UP
-        unsent = connection.release(self)
+        unsent = self.take_over(connection)
         if unsent:
             self.peer.waiting = memoryview(unsent)
-        if stream is connection:
-            self.stream = self
-        else:
-            stream.transport = self
 
     @override
     def start(self) -> None:
@@ -130,6 +109,7 @@ class SocketSide(Side):
 
     # What happens to the socket
 
+    @override
     def ready(self, events: int) -> None:
         """See :class:`socks5.net.poller.Owner`."""
         peer = self.peer
@@ -146,11 +126,6 @@ class SocketSide(Side):
             self._receive()
         elif self.is_failed or events & FAILED:
             self.relay.failing(self)
-
-    def crashed(self, failure: Failure) -> None:
-        """See :class:`socks5.net.poller.Owner`."""
-        _log.failure("a relay failed", failure=failure)
-        self._close(failure)
 
     def _again(self) -> None:
         """Come back when others have had their turn."""
@@ -316,14 +291,7 @@ class SocketSide(Side):
 
     def break_off(self) -> None:
         """The socket has failed, and everything that it received is read."""
-        self._close(LOST)
-
-    def _close(self, reason: Failure) -> None:
-        """Close the socket and say why. Happens once."""
-        if not self.is_lost:
-            self._poller.forget(self.fd)
-            self.socket.close()
-            self.stream.connectionLost(reason)
+        self.close_socket(LOST)
 
     @override
     def receive_end(self) -> None:
@@ -362,41 +330,7 @@ class SocketSide(Side):
 
     def lose(self) -> None:
         """Everything is sent: close."""
-        self._close(DONE)
-
-    @override
-    def abort(self) -> None:
-        """See :meth:`socks5.relay.relay.Side.abort`."""
-        if not self.is_lost:
-            reset_on_close(self.socket)
-            self._close(ABORTED)
-
-    # The transport of the stream, as far as it still needs one
-
-    @property
-    def transport(self) -> SocketSide:
-        """See :class:`socks5.streams.IStream`."""
-        return self
-
-    def loseConnection(self) -> None:
-        """See :meth:`twisted.internet.interfaces.ITransport.loseConnection`."""
-        self.close()
-
-    def abortConnection(self) -> None:
-        """See :meth:`twisted.internet.interfaces.ITCPTransport.abortConnection`."""
-        self.abort()
-
-    def getPeer(self) -> IPv4Address | IPv6Address:
-        """See :meth:`twisted.internet.interfaces.ITransport.getPeer`."""
-        return twisted_address(self.socket.getpeername())
-
-    # What the stream of a socket is told no more
-
-    def dataReceived(self, data: bytes) -> None:
-        """Never called: the socket is ours."""
-
-    def readConnectionLost(self) -> None:
-        """Never called either."""
+        self.close_socket(DONE)
 
     @override
     def connectionLost(self, reason: Failure) -> None:
@@ -411,17 +345,6 @@ class SocketSide(Side):
             for side in (self, peer):
                 if side._pipe is not None:
                     side.give_pipe_back()
-
-    @property
-    @override
-    def far(self) -> Address | None:
-        """See :attr:`socks5.relay.relay.Side.far`."""
-        return None if self.is_lost else address_from(self.socket.getpeername())
-
-    @override
-    def keep_alive(self, seconds: int) -> None:
-        """See :meth:`socks5.relay.relay.Side.keep_alive`."""
-        keep_alive(self.socket, seconds)
 
     @override
     def unsent(self) -> int:

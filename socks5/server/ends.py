@@ -13,11 +13,9 @@ place of the command.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
-from socket import SHUT_WR
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -31,12 +29,12 @@ from socks5.net.addresses import address_from
 from socks5.net.connection import Connection
 from socks5.net.poller import EVERYTHING, HUNG_UP, WRITABLE, Poller
 from socks5.net.tcp_options import keep_alive
-from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
+from socks5.net.tcp_socket import TCPSocket
 from socks5.outbound.attempts import Single
 from socks5.outbound.direct import DirectDialer, waited_for
 from socks5.protocol.address import Address
 from socks5.protocol.messages import ReplyCode
-from socks5.relay.sockets import BUFFER, BULKY
+from socks5.relay.passing import PassingEnd
 from socks5.server.connect import Connect
 from socks5.server.stream_command import is_allowed
 from socks5.settings import Settings
@@ -45,96 +43,7 @@ READ_SIZE = 4096
 """Octets of the negotiation that are taken at a time: no message is longer."""
 
 
-class _End(ABC):
-    """What both ends do once they are joined: the kernel's octets go to the peer's kernel."""
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-        socket: Any
-        octets: int
-        has_ended: bool
-        peer: Any
-
-    def ready(self, events: int) -> None:
-        """See :class:`socks5.net.poller.Owner`. One read a turn, unless there is an end behind it."""
-        peer = self.peer
-        if peer is None:
-            self.ready_alone(events)
-            return
-        while True:
-            try:
-                count = self.socket.recv_into(BUFFER)
-            except BlockingIOError:
-                return
-            except OSError:
-                self._reset()
-                return
-            if not count:
-                self._ended()
-                return
-            self.octets += count  # type: ignore[misc]  # a subclass has the slot
-            try:
-                sent = peer.socket.send(BUFFER[:count])
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self.general().peer.fail()
-                return
-            if sent < count:
-                self.general().waiting = memoryview(bytes(BUFFER[sent:count]))
-                return
-            if count >= BULKY:
-                self.general()
-                return
-            if not events & HUNG_UP:
-                return
-
-    @abstractmethod
-    def ready_alone(self, events: int) -> None:
-        """The same before."""
-
-    @abstractmethod
-    def general(self) -> Any:
-        """Go the general way from now on.
-
-        :returns: what takes our place.
-        """
-
-    def _ended(self) -> None:
-        """Nothing more will come: the peer is told so, and if it has ended as well, that is all. An end may be said
-        again.
-        """
-        peer = self.peer
-        if peer.has_ended:
-            self.close_both()
-        elif not self.has_ended:
-            self.has_ended = True  # type: ignore[misc]
-            try:
-                peer.socket.shutdown(SHUT_WR)
-            except OSError:
-                self.general().peer.fail()
-            else:
-                self.watch()
-
-    @abstractmethod
-    def watch(self) -> None:
-        """See to it that the other direction ends in time."""
-
-    def _reset(self) -> None:
-        """The socket was reset: so is the peer's, unless it has to wait for octets that came before."""
-        if unacknowledged(self.peer.socket):
-            self.general().break_off()
-        else:
-            reset_on_close(self.peer.socket)
-            self.close_both(is_reset=True)
-
-    @abstractmethod
-    def close_both(self, is_reset: bool = False) -> None:
-        """Close both sockets, for ours has ended, or was reset."""
-
-
-class ClientEnd(TCPSocket, _End):
+class ClientEnd(TCPSocket, PassingEnd):
     """The client's.
 
     :param poller: tells us when the socket is ready.
@@ -366,7 +275,7 @@ class _Judged(Connect):
 
 
 @implementer(ICommand)
-class TargetEnd(_End, Single):
+class TargetEnd(PassingEnd, Single):
     """The target's, and the session's command: first the attempt at it, see there."""
 
     __slots__ = ("bound", "fd", "has_ended", "octets", "peer")

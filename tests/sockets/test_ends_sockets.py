@@ -195,6 +195,17 @@ async def test_one_direction_ends_and_the_other_goes_on_but_not_in_silence(
     await ordinary.over(Reason.HALF_CLOSED)
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_end_behind_many_reads_keeps_nobody_waiting(serve: Any) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    end = ordinary.end
+    end.socket = Odd(end.socket, recv_into=lambda buffer: end.socket.wrapped.recv_into(buffer, 1))
+    ordinary.client.send(b"octets")
+    ordinary.client.end()
+    assert await ordinary.target.rest() == b"octets"
+    assert not ordinary.is_ordinary
+
+
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
 async def test_an_end_that_cannot_be_passed_on(serve: Any, one: str) -> None:
