@@ -85,7 +85,8 @@ class OwnedSide(Side):
 
     def loseConnection(self) -> None:
         """See :meth:`twisted.internet.interfaces.ITransport.loseConnection`."""
-        self.close()
+        if not self.is_lost:
+            self.close()
 
     def abortConnection(self) -> None:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.abortConnection`."""

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from socks5 import Settings
-from socks5.access import ALLOWED, DENIED, Reason
+from socks5.access import ALLOWED, DENIED, Reason, Verdict
 from socks5.deadlines import YOUNG
 from socks5.interfaces import ICommand
 from socks5.net.poller import READABLE
@@ -143,14 +143,15 @@ async def test_a_target_that_speaks_first(serve: Any, host: bytes) -> None:
 async def test_a_reset_is_passed_on_at_once_where_everything_has_arrived(
     serve: Any, one: str
 ) -> None:
-    ordinary = await Ordinary(await serve()).join()
+    rules = Allow(lambda *_: Verdict(True, "for all"))
+    ordinary = await Ordinary(await serve(rules=rules)).join()
     await ordinary.goes_on()
     breaks, other = ordinary.sides(one)
     breaks.reset()
     await until(lambda: other.sees_now() == "reset")
     await ordinary.over(f"reset by {one}")
     [record] = ordinary.proxy.records
-    assert (record.bytes_up, record.bytes_down) == (2, 4)
+    assert (record.bytes_up, record.bytes_down, record.rule) == (2, 4, "for all")
 
 
 @BOTH_ENDS

@@ -511,6 +511,9 @@ def test_octets_that_wait_for_the_kernel_when_the_relay_begins_go_first(wire: An
     other.up.abortConnection()
     other.settle()
     assert (other.client.sees_now(), other.target.sees_now()) == ("reset", "reset")
+    other.up.lose()
+    other.up.loseConnection()
+    other.up.abortConnection()
 
 
 def test_sockets_of_the_past_are_not_touched(wire: Any) -> None:
