@@ -17,6 +17,8 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -44,33 +46,37 @@ _CHUNK = select.PIPE_BUF
 """What a pipe that takes octets at all takes without blocking (pipe(7))."""
 
 
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
 def _timestamp() -> str:
     """Now, in UTC, to the millisecond (RFC 3339)."""
     now = time.time()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
+    return f"{_second(int(now))}.{int(now * 1000) % 1000:03d}Z"
+
+
+def _string(text: str | None) -> str:
+    """As JSON has it."""
+    return "null" if text is None else encode_basestring_ascii(text)
 
 
 def as_json(record: SessionInfo) -> str:
-    """A JSON object on one line; the fields of :class:`~socks5.access.SessionInfo`, and ``time``."""
-    return json.dumps(
-        {
-            "time": _timestamp(),
-            **({} if record.worker is None else {"worker": record.worker}),
-            "session": record.session,
-            "user": record.user,
-            "client": record.client,
-            "command": record.command,
-            "target": record.target,
-            "bound": record.bound,
-            "reply": record.reply,
-            **({} if record.rule is None else {"rule": record.rule}),
-            "bytes_up": record.bytes_up,
-            "bytes_down": record.bytes_down,
-            "seconds": round(record.seconds, 6),
-            "reason": record.reason,
-            "dropped": record.dropped,
-            "drops": dict(record.drops),
-        }
+    """A JSON object on one line; the fields of :class:`~socks5.access.SessionInfo`, and ``time``. It is put together
+    here, for an encoder that is made for each line takes longer than the line is worth.
+    """
+    worker = "" if record.worker is None else f'"worker": {record.worker}, '
+    reply = "null" if record.reply is None else f"{record.reply:d}"
+    rule = "" if record.rule is None else f'"rule": {_string(record.rule)}, '
+    drops = json.dumps(dict(record.drops)) if record.drops else "{}"
+    return (
+        f'{{"time": "{_timestamp()}", {worker}"session": {record.session}, "user": {_string(record.user)}, '
+        f'"client": {_string(record.client)}, "command": {_string(record.command)}, '
+        f'"target": {_string(record.target)}, "bound": {_string(record.bound)}, "reply": {reply}, {rule}'
+        f'"bytes_up": {record.bytes_up}, "bytes_down": {record.bytes_down}, '
+        f'"seconds": {round(record.seconds, 6)}, "reason": {_string(record.reason)}, '
+        f'"dropped": {record.dropped}, "drops": {drops}}}'
     )
 
 

@@ -107,7 +107,8 @@ class Address:
 
     @override
     def __str__(self) -> str:
-        return f"[{self.text}]:{self.port}" if ":" in self.text else f"{self.text}:{self.port}"
+        text = self.text
+        return f"[{text}]:{self.port}" if ":" in text else f"{text}:{self.port}"
 
     def encode(self) -> bytes:
         """ATYP, ADDR and PORT: 7, 19 or 5-259 octets.
