@@ -36,12 +36,17 @@ def _behind(*messages: Greeting | Request) -> ServerNegotiation:
 
 _MESSAGES = Greeting((Method.NO_AUTHENTICATION,)), Request(Command.CONNECT, UNSPECIFIED)
 
+
+def _succeed(machine: ServerNegotiation) -> None:
+    machine.reply(ReplyCode.SUCCEEDED)
+    machine.take_output()
+
+
 UNBEGUN, GREETED, ASKED, ESTABLISHED = (_behind(*_MESSAGES[:count]) for count in (0, 1, 2, 2))
-ESTABLISHED.reply(ReplyCode.SUCCEEDED)
-ESTABLISHED.take_output()
+_succeed(ESTABLISHED)
 """The machines that sessions share: before the greeting, behind it, behind the request, behind the reply."""
 
-_BEHIND = {UNBEGUN: 0, GREETED: 1, ASKED: 2}
+_BEHIND = {UNBEGUN: 0, GREETED: 1, ASKED: 2, ESTABLISHED: 2}
 
 
 def begin(methods: Methods) -> ServerNegotiation:
@@ -55,7 +60,12 @@ def begin(methods: Methods) -> ServerNegotiation:
 def own(machine: ServerNegotiation) -> ServerNegotiation:
     """The machine, or where that is shared a new one in its place, which may be told things."""
     count = _BEHIND.get(machine)
-    return machine if count is None else _behind(*_MESSAGES[:count])
+    if count is None:
+        return machine
+    made = _behind(*_MESSAGES[:count])
+    if machine is ESTABLISHED:
+        _succeed(made)
+    return made
 
 
 def is_greeting(data: bytes) -> bool:

@@ -92,6 +92,10 @@ class OwnedSide(Side):
         """See :meth:`twisted.internet.interfaces.ITCPTransport.abortConnection`."""
         self.abort()
 
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """See :meth:`twisted.internet.interfaces.ITransport.getHost`."""
+        return twisted_address(self.socket.getsockname())
+
     def getPeer(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITransport.getPeer`."""
         return twisted_address(self.socket.getpeername())
@@ -107,8 +111,11 @@ class OwnedSide(Side):
     @property
     @override
     def far(self) -> Address | None:
-        """See :attr:`socks5.relay.relay.Side.far`."""
-        return None if self.is_lost else address_from(self.socket.getpeername())
+        """See :attr:`socks5.relay.relay.Side.far`. One that was reset is nobody already."""
+        try:
+            return address_from(self.socket.getpeername())
+        except OSError:
+            return None
 
     @override
     def keep_alive(self, seconds: int) -> None:

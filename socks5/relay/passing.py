@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from socket import SHUT_WR
 from typing import TYPE_CHECKING, Any
 
-from socks5.net.poller import HUNG_UP
+from socks5.net.poller import FAILED, HUNG_UP
 from socks5.net.tcp_socket import reset_on_close, unacknowledged
 from socks5.relay.sockets import BUFFER, BULKY, TURNS
 
@@ -41,7 +41,10 @@ class PassingEnd(ABC):
                 self._reset()
                 return
             if not count:
-                self._ended()
+                if events & FAILED:  # to a socket that has ended a reset looks like an end
+                    self._reset()
+                else:
+                    self._ended()
                 return
             self.octets += count  # type: ignore[misc]  # a subclass has the slot
             try:

@@ -165,6 +165,8 @@ class ControlConnection:
     def read_on(self) -> None:
         """Octets may come again: they have a receiver now. A relay of sockets reads by itself."""
         receiver = self.control.receiver
+        if not self.is_connected:
+            return
         if isinstance(receiver, TransportSide) and receiver.is_paused:
             self._is_reading = True  # the relay resumes it, once its far side has sent enough
         elif not isinstance(receiver, SocketSide):

@@ -26,10 +26,10 @@ from socks5.access import Reason, Verdict
 from socks5.deadlines import IdleTimer
 from socks5.interfaces import ICommand
 from socks5.net.addresses import address_from
-from socks5.net.connection import Connection
+from socks5.net.connection import ABORTED, Connection
 from socks5.net.poller import EVERYTHING, HUNG_UP, WRITABLE, Poller
 from socks5.net.tcp_options import keep_alive
-from socks5.net.tcp_socket import TCPSocket
+from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
 from socks5.outbound.attempts import Single
 from socks5.outbound.direct import DirectDialer, waited_for
 from socks5.protocol.address import Address
@@ -121,16 +121,25 @@ class ClientEnd(TCPSocket, PassingEnd):
 
     def abortConnection(self) -> None:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.abortConnection`."""
-        self.hand_over().abortConnection()
+        if self.target is not None or self.peer is not None:
+            self.hand_over().abortConnection()
+            return
+        session, self.receiver = self.receiver, None
+        reset_on_close(self.socket)
+        self.poller.forget(self.fd)
+        self.socket.close()
+        session.connectionLost(ABORTED)
 
     def loseWriteConnection(self) -> None:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.loseWriteConnection`."""
         self.hand_over().loseWriteConnection()
 
-    def hand_over(self) -> Connection:
+    def hand_over(self) -> Any:
         """Let a connection be the session's transport from now on. If the target is being dialled, a command waits for
-        it.
+        it; if it is there, a relay has both, and is the transport.
         """
+        if self.peer is not None:
+            return self.general()
         session, self.receiver = self.receiver, None
         connection = self._connection(session)
         self.poller.hand_over(self.fd, connection)
@@ -232,15 +241,17 @@ class ClientEnd(TCPSocket, PassingEnd):
 
     def _progress(self) -> int:
         assert self.peer is not None
-        return self.octets + self.peer.octets
+        ends: tuple[PassingEnd, ...] = (self, self.peer)
+        return sum(end.octets - unacknowledged(end.socket) for end in ends)
 
     def _silent(self) -> None:
         self.general_command().stop(Reason.HALF_CLOSED, 0)
 
     def _watch_no_more(self, session: Any) -> None:
         session.idle_timers.young.discard(self)
-        if self._timer is not None:
-            self._timer.stop()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.stop()
 
     @override
     def close_both(self, is_reset: bool = False) -> None:
@@ -351,8 +362,8 @@ class TargetEnd(PassingEnd, Single):
     def rejudge(self) -> bool | Deferred[bool]:
         """See :meth:`socks5.interfaces.ICommand.rejudge`."""
         if self.peer is not None:
-            whom = address_from(self.socket.getpeername())
-            return is_allowed(self.peer.receiver.judge(whom.text))
+            whom = self.far
+            return whom is None or is_allowed(self.peer.receiver.judge(whom.text))
         stays: bool | Deferred[bool] = self.waiter.general_command().rejudge()
         return stays
 

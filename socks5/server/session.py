@@ -310,21 +310,22 @@ class Session(ControlConnection):
         self.rules = rules
         if self.is_over or self.command is None:
             return succeed(True)  # it is judged when it asks, or again when the verdict comes
-        return Deferred.fromCoroutine(self._rejudge(self.command, rules))
+        return Deferred.fromCoroutine(self._rejudge(rules))
 
-    async def _rejudge(self, command: ICommand, rules: IRules) -> bool:
-        if await self._is_allowed(command) or self.is_over or self.rules is not rules:
+    async def _rejudge(self, rules: IRules) -> bool:
+        if await self._is_allowed() or self.is_over or self.rules is not rules:
             return True  # also if others judge it by now
         self.close(Reason.NOT_ALLOWED, self.settings.close_timeout or LAST_PATIENCE)
         return False
 
-    async def _is_allowed(self, command: ICommand) -> bool:
+    async def _is_allowed(self) -> bool:
         verdict = self.judge(None)
         if not isinstance(verdict, Verdict):
             verdict = await verdict
         if not verdict.is_allowed:
             return False
-        stays = command.rejudge()
+        command = self.command  # the one of now
+        stays = True if command is None else command.rejudge()
         return (stays if isinstance(stays, bool) else await stays) is True
 
     def _over(self, reason: Reason, text: str = "") -> None:

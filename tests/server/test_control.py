@@ -30,7 +30,7 @@ from tests.support.protection import (
     spoilt,
     token,
 )
-from tests.support.sessions import CONNECT, TARGET, Server
+from tests.support.sessions import CONNECT, GREETING, TARGET, Server
 from tests.support.transports import FakeTLSTransport, FakeTransport, address
 
 N, I, C = Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY  # noqa: E741
@@ -355,3 +355,13 @@ def test_a_token_needs_the_answer_true_to_count_as_encrypted(is_encrypted: Any) 
 
     with pytest.raises(RemoteProtocolError):
         Envelope(Context(), C).open(b"token")
+
+
+def test_one_that_is_gone_is_not_read_on() -> None:
+    server = Server(Settings(max_optimistic=1, ban_after=0))
+    client = server.client(GREETING + CONNECT + b"much more")
+    session = client.session
+    assert session.is_reading is False
+    client.reset()
+    session.transport = None
+    session.read_on()

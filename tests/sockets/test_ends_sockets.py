@@ -3,6 +3,8 @@
 What its two ends have in common with every relay is in ``test_relay_sockets.py``.
 """
 
+import errno
+import gc
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +21,7 @@ from socks5 import Settings
 from socks5.access import ALLOWED, DENIED, Reason, Verdict
 from socks5.deadlines import YOUNG
 from socks5.interfaces import ICommand
-from socks5.net.poller import READABLE
+from socks5.net.poller import READABLE, Poller
 from socks5.protocol import ordinary
 from socks5.server.ends import ClientEnd
 from tests.sockets.clients import Far, Proxy, packed
@@ -38,9 +40,9 @@ BOTH_ENDS = pytest.mark.parametrize("one", ["client", "target"])
 class Ordinary:
     """One session of a proxy."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy, receive_buffer: int | None = None) -> None:
         self.proxy = proxy
-        self.client = proxy.connect(proxy.address)
+        self.client = proxy.connect(proxy.address, receive_buffer=receive_buffer)
         self.target: Any = None
 
     @property
@@ -196,6 +198,50 @@ async def test_one_direction_ends_and_the_other_goes_on_but_not_in_silence(
     await ordinary.over(Reason.HALF_CLOSED)
 
 
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
+async def test_a_reset_behind_an_end_is_seen(serve: Any, one: str) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    ends, other = ordinary.sides(one)
+    ends.end()
+    await until(other.sees_now)
+    ends.reset()
+    await ordinary.over(f"reset by {one}")
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_reads_slowly_is_not_silent(serve: Any) -> None:
+    clock = Clock()
+    proxy = await serve(Settings(linger_timeout=60), clock=clock)
+    ordinary = await Ordinary(proxy, receive_buffer=4096).join()
+    ordinary.client.end()
+    await until(ordinary.target.sees_now)
+    for count in range(1, 9):
+        ordinary.target.send(bytes(20_000))
+        await until(lambda count=count: ordinary.session.info().bytes_down == count * 20_000)
+    assert ordinary.is_ordinary
+    while len(ordinary.client.octets) < 160_000:
+        await until(lambda: ordinary.client.read(4096))
+        clock.advance(15)
+    assert ordinary.proxy.records == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_leaves_no_circle_to_the_collector(serve: Any) -> None:
+    proxy = await serve()
+    gc.collect()
+    gc.disable()
+    try:
+        ordinary = await Ordinary(proxy).join()
+        ordinary.client.end()
+        await until(ordinary.target.sees_now)
+        ordinary.target.end()
+        await ordinary.over(Reason.TARGET_CLOSED)
+        assert [each for each in gc.get_objects() if isinstance(each, ClientEnd)] == []
+    finally:
+        gc.enable()
+
+
 @pytest_twisted.ensureDeferred
 async def test_an_end_behind_many_reads_keeps_nobody_waiting(serve: Any) -> None:
     ordinary = await Ordinary(await serve()).join()
@@ -259,6 +305,31 @@ async def test_new_rules_hold_for_it(serve: Any, is_allowed: bool, later: bool) 
     else:
         await ordinary.over(Reason.NOT_ALLOWED)
     assert rules.asked[-1][1] == "127.0.0.1"
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_is_judged_again_as_what_it_is_by_then(serve: Any) -> None:
+    """It goes the general way before the verdict comes."""
+    proxy = await serve()
+    ordinary = await Ordinary(proxy).join()
+    verdict: Deferred[Any] = Deferred()
+    rules = Allow(lambda _, address: ALLOWED if address else verdict)
+    ended = proxy.factory.replace(replace(proxy.factory.policy, rules=rules))
+    await until(lambda: rules.asked)
+    ordinary.client.send(bytes(1 << 18))
+    await until(lambda: ordinary.target.count == 1 << 18)
+    assert not ordinary.is_ordinary
+    verdict.callback(ALLOWED)
+    await until(lambda: ended.called)
+    assert ordinary.session.is_over is False
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_whose_target_was_reset_just_now_is_not_judged(serve: Any) -> None:
+    ordinary = await Ordinary(await serve()).join()
+    ordinary.target.reset()
+    assert ordinary.session.command.rejudge() is True
+    await ordinary.over("reset by target")
 
 
 @pytest_twisted.ensureDeferred
@@ -421,6 +492,20 @@ async def test_enough_waits_behind_a_login(serve: Any) -> None:
     assert await ordinary.client.receive(4) == b"\5\2\1\0"
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_system_that_watches_no_more_sockets_costs_nobody_else_anything(
+    serve: Any, failures: Failures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = await serve()
+    with monkeypatch.context() as patch:
+        patch.setattr(Poller, "add", raising(OSError(errno.ENOSPC, "max_user_watches")))
+        ordinary = Ordinary(proxy)
+        await until(lambda: ordinary.client.sees_now() == "reset")
+    assert len(failures.take(OSError)) == 1
+    assert len(proxy.factory.sessions) == 0
+    await (await Ordinary(proxy).join()).goes_on()
+
+
 # ---------------------------------------------------------------- at any time
 
 
@@ -463,3 +548,13 @@ async def test_a_client_leaves_between_the_poller_s_look_and_ours(
     ordinary.end.ready(READABLE)
     ordinary.client.end()
     await ordinary.over(reason)
+
+
+@pytest.mark.parametrize("stage", [Ordinary.greet, Ordinary.dial, Ordinary.join])
+@pytest_twisted.ensureDeferred
+async def test_its_transport_is_one_at_any_time(serve: Any, stage: Any) -> None:
+    ordinary = await stage(Ordinary(await serve()))
+    ordinary.end.abortConnection()
+    for each in filter(None, (ordinary.client, ordinary.target)):
+        await until(lambda each=each: each.sees_now() == "reset")
+    await ordinary.over("reset by client")

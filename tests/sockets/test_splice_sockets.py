@@ -516,6 +516,14 @@ def test_octets_that_wait_for_the_kernel_when_the_relay_begins_go_first(wire: An
     other.up.abortConnection()
 
 
+def test_who_was_reset_just_now_has_no_address(wire: Any) -> None:
+    wired = wire()
+    assert str(wired.relay.far) == f"127.0.0.1:{wired.target.socket.getsockname()[1]}"
+    assert wired.up.getHost().port == wired.client.socket.getpeername()[1]
+    wired.target.reset()
+    assert wired.relay.far is None
+
+
 def test_sockets_of_the_past_are_not_touched(wire: Any) -> None:
     """Their descriptors may be others' by then."""
     wired = wire(window=1 << 16)

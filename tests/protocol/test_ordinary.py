@@ -1,0 +1,24 @@
+"""The machines that ordinary sessions share."""
+
+import pytest
+
+from socks5.protocol import ordinary
+from socks5.protocol.stages import Stage
+
+SHARED = [ordinary.UNBEGUN, ordinary.GREETED, ordinary.ASKED, ordinary.ESTABLISHED]
+
+
+@pytest.mark.parametrize("shared", SHARED)
+def test_whoever_tells_one_something_has_his_own(shared: ordinary.ServerNegotiation) -> None:
+    stage = shared.stage
+    own, other = ordinary.own(shared), ordinary.own(shared)
+    assert own is not other
+    own.receive(b"\5")
+    assert (own.pending, other.pending, shared.pending) == (1, 0, 0)
+    assert own.stage is other.stage is shared.stage is stage
+    assert ordinary.own(own) is own
+
+
+def test_they_stand_where_their_names_say() -> None:
+    stages = [Stage.GREETING, Stage.REQUEST, Stage.COMMAND, Stage.ESTABLISHED]
+    assert [each.stage for each in SHARED] == stages
