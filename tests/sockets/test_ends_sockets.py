@@ -99,6 +99,11 @@ class Ordinary:
         assert [record.reason for record in self.proxy.records] == [reason]
 
 
+def ends() -> set[int]:
+    """Those of clients that there are in this process."""
+    return {id(each) for each in gc.get_objects() if isinstance(each, ClientEnd)}
+
+
 def once(error: Exception, then: Callable[..., Any]) -> Callable[..., Any]:
     """Raises at the first call."""
     errors = [error]
@@ -231,13 +236,14 @@ async def test_it_leaves_no_circle_to_the_collector(serve: Any) -> None:
     proxy = await serve()
     gc.collect()
     gc.disable()
+    before = ends()
     try:
         ordinary = await Ordinary(proxy).join()
         ordinary.client.end()
         await until(ordinary.target.sees_now)
         ordinary.target.end()
         await ordinary.over(Reason.TARGET_CLOSED)
-        assert [each for each in gc.get_objects() if isinstance(each, ClientEnd)] == []
+        assert ends() <= before
     finally:
         gc.enable()
 
