@@ -380,7 +380,12 @@ class Session(ControlConnection):
         """The client's address and port, as far as they are known now."""
         if self._peer is not None:
             return self._peer
-        return far_end(self.transport) if self.is_connected and self.transport else self.client
+        if not (self.is_connected and self.transport):
+            return self.client
+        try:
+            return far_end(self.transport)
+        except OSError:  # it was reset a moment ago
+            return self.client
 
     @property
     def _rule(self) -> str | None:

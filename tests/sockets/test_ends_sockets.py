@@ -339,6 +339,16 @@ async def test_one_whose_target_was_reset_just_now_is_not_judged(serve: Any) -> 
 
 
 @pytest_twisted.ensureDeferred
+async def test_one_whose_client_was_reset_just_now_can_be_listed(serve: Any) -> None:
+    ordinary = await Ordinary(await serve(access_log=None)).join()
+    client, session = str(ordinary.end.far), ordinary.session
+    assert session.info().client == client
+    ordinary.client.reset()
+    assert session.info().client == "127.0.0.1"
+    await ordinary.proxy.gone()
+
+
+@pytest_twisted.ensureDeferred
 async def test_of_one_that_lasts_the_system_asks_whether_the_target_is_there(serve: Any) -> None:
     clock = Clock()
     ordinary = await Ordinary(await serve(clock=clock)).join()
