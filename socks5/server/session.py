@@ -380,7 +380,7 @@ class Session(ControlConnection):
         """The client's address and port, as far as they are known now."""
         if self._peer is not None:
             return self._peer
-        if not (self.is_connected and self.transport):
+        if not self.is_connected or self.transport is None:
             return self.client
         try:
             return far_end(self.transport)

@@ -65,7 +65,8 @@ class StreamCommand:
         asked for by then, for a closed socket does not say it any more.
         """
         if self._far is None:
-            whom = self._stream or self._relay
+            # A stream of somebody else's may be false, and there all the same.
+            whom = self._relay if self._stream is None else self._stream
             self._far = None if whom is None else whom.far
         return self._far
 

@@ -9,6 +9,7 @@ from zope.interface.verify import verifyObject
 
 from socks5.access import ALLOWED, DENIED, Reason, Verdict
 from socks5.interfaces import ICommand
+from socks5.outbound.attempts import Stream
 from socks5.server.bind import Bind
 from socks5.server.connect import Connect
 from tests.support.failures import Failures
@@ -106,6 +107,15 @@ def test_whoever_is_waited_for_is_judged_anew_when_he_comes(
         waiting.callback(verdict)
     assert begun.answered() == code
     assert far.connected is verdict.is_allowed
+
+
+def test_a_stream_that_is_false_is_judged_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stream, "__bool__", lambda _: False, raising=False)
+    begun = Dialled()
+    assert begun.command.rejudge() is True
+    begun.verdict = DENIED
+    begun.come()
+    assert begun.answered() == 2
 
 
 def test_a_peer_that_was_let_in_before_is_judged_anew_too() -> None:
