@@ -60,7 +60,8 @@ class TwistedService:
 
 
 class LeanService:
-    """Serves with a :class:`~socks5.net.connection.Connection` for Twisted's transport.
+    """Serves with what the factory has for Twisted's transport, its ``connection_type``: such as a
+    :class:`~socks5.net.connection.Connection`.
 
     :param port: listens; whose factory has the sessions.
     :param poller: tells the connections of their events.

@@ -150,7 +150,7 @@ class DirectDialer:
         :returns: an attempt that is to begin, if that is all there is to it.
         """
         if isinstance(verdict, Deferred):
-            return verdict.addCallback(self._dial_judged, host, port, settings)
+            return verdict.addCallback(self._dial_later, host, port, settings)
         if verdict.is_allowed is not True:
             return fail(NotAllowed("the target is not allowed"))
         return self._dial_one(host, port, settings)
@@ -162,7 +162,7 @@ class DirectDialer:
         source, seconds = settings.outgoing.like(host), settings.connect_timeout
         return Single(self._poller, host, port, source, self.deadlines, seconds)
 
-    def _dial_judged(
+    def _dial_later(
         self, verdict: Verdict, host: str, port: int, settings: Settings
     ) -> Deferred[IStream]:
         return self._dial_all("", (host,) if verdict.is_allowed is True else (), port, settings)

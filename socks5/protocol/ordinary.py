@@ -43,8 +43,9 @@ def _succeed(machine: ServerNegotiation) -> None:
 
 
 UNBEGUN, GREETED, ASKED, ESTABLISHED = (_behind(*_MESSAGES[:count]) for count in (0, 1, 2, 2))
-_succeed(ESTABLISHED)
 """The machines that sessions share: before the greeting, behind it, behind the request, behind the reply."""
+
+_succeed(ESTABLISHED)
 
 _BEHIND = {UNBEGUN: 0, GREETED: 1, ASKED: 2, ESTABLISHED: 2}
 

@@ -40,7 +40,8 @@ from socks5.server.stream_command import is_allowed
 from socks5.settings import Settings
 
 READ_SIZE = 4096
-"""Octets of the negotiation that are taken at a time: no message is longer."""
+"""Octets of the negotiation that are taken at a time. Only a token of GSSAPI's may be longer (RFC 1961); who sends so
+many goes the general way."""
 
 
 class ClientEnd(TCPSocket, PassingEnd):
