@@ -8,7 +8,8 @@ may then make one. A batch that the kernel received as one (UDP_GRO) leaves as o
 after every segment's header was compared.
 
 Knows the length and place of the header of an IPv4 datagram (RFC 1928 section 7), not its meaning.
-Batches need Linux; :func:`is_available` says whether the calls are there.
+Batches need Linux; :func:`~socks5.net.batch_calls.is_available` says whether the calls are there. What is not the same
+either way stands in :mod:`socks5.net.batch_up` and :mod:`socks5.net.batch_down`.
 """
 
 from __future__ import annotations
@@ -16,22 +17,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import socket
-import struct
-import sys
+from abc import abstractmethod
 from collections.abc import Callable
-from functools import cache, lru_cache
-from typing import Any
+from functools import cache
 
 from typing_extensions import override
 
+from socks5.net.batch_calls import libc
 from socks5.net.batch_keys import Route
 from socks5.net.datagram_ports import SINGLES, DatagramOwner, DatagramPort
 from socks5.net.datagram_turns import SINGLE, Share
 from socks5.net.poller import FAILED, Poller
 from socks5.net.slots import (
-    CONTROL,
-    HEADER,
-    MAX_SEGMENTS,
     NAME,
     PIECE,
     ROOM,
@@ -46,29 +43,8 @@ ROUNDS = 4
 
 _UDP_GRO = 104
 
-_MAX_SIZE = 65507
-
-
-@lru_cache(maxsize=256)
-def _beginnings(segment: int) -> struct.Struct:
-    """Takes the first octets of each segment of that size."""
-    return struct.Struct(f"{HEADER}s{segment - HEADER}x")
-
-
-def _load() -> Any:
-    """The C library, if it has the calls. Its functions have no ``argtypes``, for to convert every argument
-    takes longer than the call: addresses are given as ``c_void_p``.
-    """
-    if not sys.platform.startswith("linux") or struct.calcsize("P") != 8:
-        return None
-    library = ctypes.PyDLL(None, use_errno=True)
-    if not (hasattr(library, "recvmmsg") and hasattr(library, "sendmmsg")):
-        return None
-    library.sendmsg.restype = ctypes.c_ssize_t
-    return library
-
-
-_libc = _load()
+MAX_SIZE = 65507
+"""Octets that one IPv4 datagram carries."""
 
 
 @cache
@@ -77,16 +53,10 @@ def _the_slots() -> Slots:
     return Slots()
 
 
-def is_available() -> bool:
-    """Whether this system has the calls."""
-    return _libc is not None
-
-
 class BatchPort(DatagramPort):
-    """One IPv4 UDP socket that moves batches. What has no route is the owner's.
+    """One IPv4 UDP socket that moves batches; what both ways have in common. What has no route is the owner's.
 
-    :param routes: by :func:`~socks5.net.batch_keys.header_key` (up) or :func:`~socks5.net.batch_keys.sender_key`
-        (down); the owner's, looked up for every datagram.
+    :param routes: the owner's, looked up for every datagram.
     """
 
     __slots__ = (
@@ -141,24 +111,23 @@ class BatchPort(DatagramPort):
         if self._changes is not None and self._changes[0] != self._seen:
             self._seen = self._changes[0]
             self._changed()
-        move, move_one = (self._up, self._up_one) if self._is_up else (self._down, self._down_one)
         for _ in range(ROUNDS):
             if share.left <= 0:
                 share.wait(self)
                 return
             at_once = self._at_once
-            count = _libc.recvmmsg(self.fd, slots.incoming_at, at_once, 0, None)
+            count = libc.recvmmsg(self.fd, slots.incoming_at, at_once, 0, None)
             if count <= 0:
                 if ctypes.get_errno() == errno.EAGAIN:
                     return
                 share.left -= 1
                 continue  # as for single ones: an earlier datagram's error
             share.left -= count
-            if count > 1 or not move_one(slots):
+            if count > 1 or not self._pass_one(slots):
                 sizes = slots.lengths[:count].tolist()
                 aggregated = slots.control_lengths[:count].tolist()
                 slots.reset_control(count)
-                move(slots, sizes, aggregated)
+                self._pass(slots, sizes, aggregated)
             if self._singles or at_once < SLOTS:
                 self._set_pace(count)
             if count < at_once or self.fd < 0:
@@ -173,101 +142,27 @@ class BatchPort(DatagramPort):
         fitting = SINGLES * count // singles if singles else 2 * self._at_once
         self._at_once = max(1, min(SLOTS, fitting))
 
-    def _up_one(self, slots: Slots) -> bool:
-        """Send a payload to where its header says. Most batches are of one datagram.
+    @abstractmethod
+    def _pass_one(self, slots: Slots) -> bool:
+        """Send the one datagram that has come, as most do, by its route.
 
-        :returns: whether it has a route; if not, nothing has happened.
+        :returns: whether it has one; if not, nothing has happened.
         """
-        size = slots.lengths[0]
-        if size < HEADER or slots.control_lengths[0]:
-            return False
-        route = self.routes.get(slots.headers[0] << 16 | slots.header_ports[0])
-        if route is None or route.sender != slots.senders[0]:
-            return False
-        slots.control_lengths[0] = CONTROL
-        if slots.up_routes[0] is not route:
-            slots.up_routes[0] = route
-            slots.out_names[:16] = route.name
-        slots.up_lengths[0] = size - HEADER
-        if _libc.sendmmsg(route.port.fd, slots.up_at[0], 1, 0) == 1:
-            self._owner.moved(True, 1, size - HEADER)
-        else:
-            self._send(route.port, slots.up_at, 0, 1, [size], -HEADER, True)
-        return True
 
-    def _down_one(self, slots: Slots) -> bool:
-        """Put a header before a payload and send it to the client; see :meth:`_up_one`."""
-        size = slots.lengths[0]
-        route = self.routes.get(slots.senders[0])
-        if route is None or slots.control_lengths[0] or size + HEADER > _MAX_SIZE:
-            return False
-        slots.control_lengths[0] = CONTROL
-        slots.client_name[:16] = route.name
-        header = route.header
-        if slots.down_headers[0] is not header:
-            slots.down_headers[0] = header
-            slots.data[ROOM - HEADER : ROOM] = header
-        slots.down_lengths[0] = size + HEADER
-        if _libc.sendmmsg(route.port.fd, slots.down_at[0], 1, 0) == 1:
-            self._owner.moved(False, 1, size)
-        else:
-            self._send(route.port, slots.down_at, 0, 1, [size], HEADER, True)
-        return True
+    @abstractmethod
+    def _pass(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
+        """Send what has come, in its order, by routes; what has none is the owner's.
 
-    def _up(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
-        """Send payloads to where their headers say."""
-        routes, known = self.routes, slots.up_routes
-        senders, headers, ports, lengths = (
-            slots.senders,
-            slots.headers,
-            slots.header_ports,
-            slots.up_lengths,
-        )
-        target: BatchPort | None = None
-        start = 0
-        for i, size in enumerate(sizes):
-            route = routes.get(headers[i] << 16 | ports[i]) if size >= HEADER else None
-            if route is not None and route.sender != senders[i]:
-                route = None
-            if route is None or aggregated[i] or route.port is not target:
-                self._send(target, slots.up_at, start, i, sizes, -HEADER)
-                start, target = i, None
-                if route is None or aggregated[i]:
-                    start = i + 1
-                    self._one_by_one(slots, i, size, aggregated[i], route)
-                    continue
-                target = route.port
-            if known[i] is not route:
-                known[i] = route
-                slots.out_names[i * NAME : i * NAME + 16] = route.name
-            lengths[i] = size - HEADER
-        self._send(target, slots.up_at, start, len(sizes), sizes, -HEADER)
+        :param sizes: octets of each.
+        :param aggregated: not 0 for what the kernel received as one.
+        """
 
-    def _down(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
-        """Put headers before payloads and send them to the client."""
-        routes, known, data = self.routes, slots.down_headers, slots.data
-        senders, lengths = slots.senders, slots.down_lengths
-        target: BatchPort | None = None
-        name: bytes | None = None
-        start = 0
-        for i, size in enumerate(sizes):
-            route = routes.get(senders[i])
-            if route is None or aggregated[i] or size + HEADER > _MAX_SIZE:
-                self._send(target, slots.down_at, start, i, sizes, HEADER)
-                start, target, name = i + 1, None, None
-                self._one_by_one(slots, i, size, aggregated[i], route)
-                continue
-            if route.name is not name:
-                self._send(target, slots.down_at, start, i, sizes, HEADER)
-                start, target, name = i, route.port, route.name
-                slots.client_name[:16] = name
-            header = route.header
-            if known[i] is not header:
-                known[i] = header
-                at = i * STRIDE + ROOM
-                data[at - HEADER : at] = header
-            lengths[i] = size + HEADER
-        self._send(target, slots.down_at, start, len(sizes), sizes, HEADER)
+    @abstractmethod
+    def _pass_segments(self, slots: Slots, at: int, size: int, segment: int, route: Route) -> bool:
+        """Send an aggregate by a route.
+
+        :returns: whether it is dealt with.
+        """
 
     def _send(
         self,
@@ -287,7 +182,7 @@ class BatchPort(DatagramPort):
             return
         done, tried = start, -1
         while done < end and target.fd >= 0:
-            sent = 0 if has_failed else _libc.sendmmsg(target.fd, messages[done], end - done, 0)
+            sent = 0 if has_failed else libc.sendmmsg(target.fd, messages[done], end - done, 0)
             has_failed = False
             if sent <= 0:
                 if tried != done and target._was_about_an_earlier_one():
@@ -314,10 +209,9 @@ class BatchPort(DatagramPort):
             and route is not None
             and self._is_segmenting
             and route.port._is_segmenting
+            and self._pass_segments(slots, at, size, segment, route)
         ):
-            forward = self._segments_up if self._is_up else self._segments_down
-            if forward(slots, at, size, segment, route):
-                return
+            return
         sender = self._sender(slots, i)
         chunk = bytes(slots.data[at : at + size])
         starts = range(0, max(size, 1), max(segment, 1))
@@ -330,45 +224,6 @@ class BatchPort(DatagramPort):
     def _sender(slots: Slots, i: int) -> tuple[str, int]:
         name = slots.names[i * NAME : i * NAME + 8]
         return socket.inet_ntoa(name[4:8]), name[2] << 8 | name[3]
-
-    def _segments_up(self, slots: Slots, at: int, size: int, segment: int, route: Route) -> bool:
-        """Send an aggregate to one target, if all its segments are for that one.
-
-        :returns: whether it is dealt with.
-        """
-        count = -(-size // segment)
-        end = at + (count - 1) * segment  # where the last one begins, which may be shorter
-        if segment <= HEADER or count > MAX_SEGMENTS or at + size - end <= HEADER:
-            return False  # the kernel cuts no datagram without octets
-        data = slots.data
-        headers = {
-            *_beginnings(segment).iter_unpack(data[at:end]),
-            (bytes(data[end : end + HEADER]),),
-        }
-        if len(headers) > 1:
-            return False
-        slots.one_name[:16] = route.name
-        octets = size - count * HEADER
-        return self._send_segments(
-            slots, route.port, slots.pieces_up(at, size, segment), segment - HEADER, count, octets
-        )
-
-    def _segments_down(self, slots: Slots, at: int, size: int, segment: int, route: Route) -> bool:
-        """Send an aggregate to the client, a header before each segment."""
-        slots.one_name[:16] = route.name
-        slots.data[at - HEADER : at] = route.header
-        slots.down_headers[(at - ROOM) // STRIDE] = route.header
-        whole = segment + HEADER
-        at_once = min(MAX_SEGMENTS, _MAX_SIZE // whole)
-        for first in range(0, size, at_once * segment):
-            octets = min(size - first, at_once * segment)
-            pieces = slots.pieces_down(at, first, octets, segment)
-            count = -(-octets // segment)
-            if not self._send_segments(slots, route.port, pieces, whole, count, octets):
-                if not first:
-                    return False
-                self._owner.unsendable(self._is_up, count)
-        return True
 
     def _send_segments(
         self,
@@ -386,7 +241,7 @@ class BatchPort(DatagramPort):
         """
         slots.vector[: len(pieces)] = pieces
         slots.segmented(len(pieces) // PIECE, segment)
-        if _libc.sendmsg(target.fd, slots.one_at, 0) >= 0:
+        if libc.sendmsg(target.fd, slots.one_at, 0) >= 0:
             self._share.left -= count
             self._owner.moved(self._is_up, count, octets)
             return True

@@ -11,8 +11,10 @@ from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 from typing_extensions import override
 
-from socks5.net.batch import BatchPort, is_available
+from socks5.net.batch_calls import is_available
+from socks5.net.batch_down import DownPort
 from socks5.net.batch_keys import Route
+from socks5.net.batch_up import UpPort
 from socks5.net.datagram_ports import MAX_DATAGRAM, DatagramOwner, DatagramPort, SinglePort
 from socks5.net.datagram_turns import Share
 from socks5.net.own import OwnPorts
@@ -91,7 +93,7 @@ class DatagramSockets:
         buffer = max(LEAST_BUFFER, self._buffer // (1 + self._share.budget.associations // 64))
         at = (poller, interface, port, self._is_up, self._owner, self._share, buffer)
         if self.is_batched and ":" not in interface and is_available():
-            return BatchPort(*at, self.routes)
+            return (UpPort if self._is_up else DownPort)(*at, self.routes)
         return SinglePort(*at)
 
     def take_lost(self) -> int:

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from socks5 import Settings, UDPFiltering
 from socks5.net import datagram_sockets
-from socks5.net.batch import BatchPort
+from socks5.net.batch_up import UpPort
 from socks5.net.datagram_ports import SinglePort
 from socks5.net.datagram_turns import turns_of
 from socks5.net.own import OwnPorts, ports_of
@@ -414,7 +414,7 @@ async def test_a_client_with_many_associations_has_less_buffer_for_each(
     from twisted.internet import reactor
 
     asked: list[int] = []
-    for kind in (BatchPort, SinglePort):
+    for kind in (UpPort, SinglePort):
 
         def ask(*arguments: Any, kind: Any = kind) -> Any:
             asked.append(arguments[6])

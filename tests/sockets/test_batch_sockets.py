@@ -16,10 +16,20 @@ from unittest.mock import patch
 import pytest
 from twisted.internet.error import CannotListenError
 
-from socks5.net import batch as datagrams
-from socks5.net import datagram_ports, datagram_turns, slots
-from socks5.net.batch import BatchPort, is_available
+from socks5.net import (
+    batch,
+    batch_calls,
+    batch_down,
+    batch_up,
+    datagram_ports,
+    datagram_turns,
+    slots,
+)
+from socks5.net.batch import BatchPort
+from socks5.net.batch_calls import is_available
+from socks5.net.batch_down import DownPort
 from socks5.net.batch_keys import Route, header_key, sender_key, sockaddr
+from socks5.net.batch_up import UpPort
 from socks5.net.datagram_ports import SINGLES, SinglePort, kernel_drops
 from socks5.net.datagram_turns import SHARE, SINGLE, Turns
 from socks5.net.poller import Poller
@@ -65,9 +75,8 @@ class Plain(Datagrams):
 class World:
     """A port at the client's side, one at the targets', and their owner, which records."""
 
-    def __init__(self, network: Network, kind: type[BatchPort] = BatchPort) -> None:
+    def __init__(self, network: Network) -> None:
         self.network = network
-        self._kind = kind
         self.poller = Poller(Unwatched())
         self.up_routes: dict[int, Route] = {}
         self.down_routes: dict[int, Route] = {}
@@ -86,7 +95,8 @@ class World:
     def port(self, is_up: bool, kind: str = "batch", buffer: int = BUFFER) -> Any:
         common = self.poller, KINDS[kind], 0, is_up, self, self.share, buffer
         if kind == "batch":
-            made: Any = self._kind(*common, self.up_routes if is_up else self.down_routes)
+            kind_of, routes = (UpPort, self.up_routes) if is_up else (DownPort, self.down_routes)
+            made: Any = kind_of(*common, routes)
         else:
             made = SinglePort(*common)
         self._ports.append(made)
@@ -157,20 +167,11 @@ def host(port: BatchPort) -> tuple[str, int]:
 
 
 @pytest.fixture
-def make_world() -> Iterator[Callable[..., World]]:
+def world() -> Iterator[World]:
     with ExitStack() as stack:
-
-        def make(*kind: Any) -> World:
-            made = World(Network(stack), *kind)
-            stack.callback(made.close)
-            return made
-
-        yield make
-
-
-@pytest.fixture
-def world(make_world: Callable[..., World]) -> World:
-    return make_world()
+        made = World(Network(stack))
+        stack.callback(made.close)
+        yield made
 
 
 @pytest.fixture(params=KINDS)
@@ -338,21 +339,22 @@ class Kernel:
         return -1
 
 
-def loaded_over(library: Any) -> dict[str, Any]:
-    """The module, as it is over another C library."""
-    with patch.object(ctypes, "PyDLL", lambda *_, **__: library):
-        return runpy.run_path(datagrams.__file__)
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Kernel], None]:
+    """Use another kernel."""
 
+    def replace(kernel: Kernel) -> None:
+        for module in (batch, batch_up, batch_down):
+            monkeypatch.setattr(module, "libc", kernel)
 
-def over(kernel: Kernel) -> Any:
-    return loaded_over(kernel)["BatchPort"]
+    return replace
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS])
 def test_what_a_full_buffer_does_not_take_is_dropped_and_counted(
-    make_world: Any, number: int
+    world: World, use: Callable[[Kernel], None], number: int
 ) -> None:
-    world = make_world(over(Kernel(number)))
+    use(Kernel(number))
     target = world.target()
     world.ask(target, *PAYLOADS[:10])
     world.go()
@@ -421,7 +423,7 @@ def test_a_flood_by_routes_lets_others_have_their_turn(
     world.go(20)
     assert target.all() == PAYLOADS
     if stops_at == "its turn":
-        monkeypatch.setattr(datagrams, "ROUNDS", 1)
+        monkeypatch.setattr(batch, "ROUNDS", 1)
         goes_on = world.poller.doRead
     else:
         monkeypatch.setattr(datagram_turns, "SHARE", SLOTS)
@@ -671,10 +673,15 @@ def test_headers_of_segments_do_not_stay_for_others(world: World) -> None:
     [(errno.EAGAIN, 3, 0), (errno.ENOBUFS, 3, 0), (errno.EINVAL, 0, 3)],
 )
 def test_segments_that_the_kernel_does_not_take(
-    make_world: Any, is_up: bool, number: int, lost: int, missed: int
+    world: World,
+    use: Callable[[Kernel], None],
+    is_up: bool,
+    number: int,
+    lost: int,
+    missed: int,
 ) -> None:
     """A full buffer drops them; a kernel that cannot cut them leads to sending them one by one."""
-    world = make_world(over(Kernel(number)))
+    use(Kernel(number))
     target = world.target()
     if is_up:
         world.client.send_segments((header(target) + b"segment") * 3, 17, host(world.near))
@@ -685,9 +692,9 @@ def test_segments_that_the_kernel_does_not_take(
 
 
 @segmenting
-def test_segments_are_not_sent_twice(make_world: Any) -> None:
+def test_segments_are_not_sent_twice(world: World, use: Callable[[Kernel], None]) -> None:
     """If the kernel takes the first part of them only."""
-    world = make_world(over(Kernel(errno.EPERM, after=1)))
+    use(Kernel(errno.EPERM, after=1))
     target = world.target()
     target.send_segments(MANY[: 64 * 1020], 1020, host(world.far))
     world.go()
@@ -704,7 +711,8 @@ def test_more_segments_than_can_be_sent_at_once_go_one_by_one(
 ) -> None:
     """Newer kernels take more from a sender than older ones cut."""
     target = world.target()
-    monkeypatch.setattr(datagrams, "MAX_SEGMENTS", 2)
+    monkeypatch.setattr(batch_up, "MAX_SEGMENTS", 2)
+    monkeypatch.setattr(batch_down, "MAX_SEGMENTS", 2)
     stream = (header(target) + b"segment") * 3
     world.client.send_segments(stream, 17, host(world.near))
     target.send_segments(b"segment" * 3, 7, host(world.far))
@@ -749,7 +757,8 @@ def test_a_system_without_the_calls_says_so(monkeypatch: pytest.MonkeyPatch, lac
         monkeypatch.setattr(struct, "calcsize", lambda form: 4)
     have = {"recvmmsg", "sendmmsg", "sendmsg"} - {lacking}
     library = SimpleNamespace(**{name: SimpleNamespace() for name in have})
-    assert not loaded_over(library)["is_available"]()
+    monkeypatch.setattr(ctypes, "PyDLL", lambda *_, **__: library)
+    assert not runpy.run_path(batch_calls.__file__)["is_available"]()
 
 
 # ---------------------------------------------------------------- what ICMP says
