@@ -35,6 +35,7 @@ from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
 from socks5.logins import IAuthenticator, IMethod
 from socks5.net.own import is_own_address
+from socks5.net.poller import poller_of
 from socks5.net.resolvconf import sources_beside_dns
 from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.protocol.messages import Method
@@ -252,4 +253,6 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
             return None
         default = "text" if path == STANDARD_OUTPUT and is_terminal else "json"
         form = FORMATS[self["access-log-format"] or default]
-        return AccessLog(reactor, path, form, None if worker is None else worker.output)
+        poller = poller_of(reactor)
+        together = {} if poller is None else {"behind": poller.behind}
+        return AccessLog(reactor, path, form, None if worker is None else worker.output, **together)

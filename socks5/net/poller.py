@@ -14,6 +14,7 @@ there.
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -86,6 +87,8 @@ class Poller:
         later batch."""
         self.is_interrupted = False
         """Whether the reactor is to have its turn behind this batch. Set by whoever gives it something to do."""
+        self._behind: list[Callable[[], object]] = []  # what is called at the end of this batch
+        self._is_serving = False
         self.shared: dict[type, Any] = {}
         """What those who use the poller share, by class."""
 
@@ -132,6 +135,16 @@ class Poller:
         if owner is not None:
             self._epoll.unregister(fd)
 
+    def behind(self, call: Callable[[], object]) -> bool:
+        """Call this once, behind what is done for the sockets that are ready now: for work that many of them have
+        together, such as writing.
+
+        :returns: whether it will be. If not, no sockets are being served, and the caller sees to it.
+        """
+        if self._is_serving:
+            self._behind.append(call)
+        return self._is_serving
+
     def fileno(self) -> int:
         """The epoll's own descriptor."""
         return self._epoll.fileno()
@@ -152,7 +165,7 @@ class Poller:
         :param seconds: to wait at the most, in all; negative: for ever.
         :param rounds: batches at the most.
         """
-        owners, fresh, poll = self._owners, self._fresh, self._poll
+        owners, fresh, poll, behind = self._owners, self._fresh, self._poll, self._behind
         self.is_interrupted = False
         due = None if seconds < 0 else monotonic() + seconds
         while True:
@@ -160,13 +173,19 @@ class Poller:
                 fresh.clear()
             self.allowance = ALLOWANCE
             batch = poll(seconds, BATCH)
-            for fd, events in batch:
-                owner = owners[fd]
-                if owner is not None and fd not in fresh:
-                    try:
-                        owner.ready(events)
-                    except Exception:
-                        self._crash(owner)
+            self._is_serving = True
+            try:
+                for fd, events in batch:
+                    owner = owners[fd]
+                    if owner is not None and fd not in fresh:
+                        try:
+                            owner.ready(events)
+                        except Exception:
+                            self._crash(owner)
+            finally:
+                self._is_serving = False
+                if behind:
+                    self._call_behind()
             rounds -= 1
             if not (rounds and batch) or self.is_interrupted:
                 return
@@ -174,6 +193,13 @@ class Poller:
                 seconds = due - monotonic()
                 if seconds <= 0:
                     return
+
+    def _call_behind(self) -> None:
+        while self._behind:
+            try:
+                self._behind.pop()()
+            except Exception:
+                self._log.failure("what many sockets have together has failed")
 
     def _crash(self, owner: Owner) -> None:
         """Tell *owner* of the exception under way. What that raises in its turn is logged: the

@@ -1,8 +1,9 @@
 """The access log: one line for each session.
 
 Separate from :mod:`twisted.logger`, whose events cost more than a whole connection's negotiation.
-A record is a line at once, and in the file's hands or the reader's at once, so a process that is killed has lost none.
-Only behind an output that has stopped taking octets, or a disk that has just failed, lines wait for a moment.
+A record is a line at once. Lines of one batch of ready sockets are written together, behind it: a process that is
+killed loses those of some milliseconds at the most. Only behind an output that has stopped taking octets, or a disk
+that has just failed, lines wait for a moment.
 Rotation: the file is opened anew when asked (:meth:`AccessLog.reopen`) or when its path is seen no longer to lead to
 the open file. A disk that is full or gone loses records, which is logged once and
 counted; it never stops a session.
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring_ascii as _string
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -39,6 +40,9 @@ LOOK_INTERVAL = 0.01
 a file that has been removed are lost.
 """
 
+TOGETHER = 64
+"""Lines that are written together at the most."""
+
 MAX_WAITING = 4 << 20
 """Octets that wait at the most for an output that has stopped taking them; records beyond are lost."""
 
@@ -57,26 +61,24 @@ def _timestamp() -> str:
     return f"{_second(int(now))}.{int(now * 1000) % 1000:03d}Z"
 
 
-def _string(text: str | None) -> str:
-    """As JSON has it."""
-    return "null" if text is None else encode_basestring_ascii(text)
-
-
 def as_json(record: SessionInfo) -> str:
     """A JSON object on one line; the fields of :class:`~socks5.access.SessionInfo`, and ``time``. It is put together
     here, for an encoder that is made for each line takes longer than the line is worth.
     """
+    user, command, target, bound = record.user, record.command, record.target, record.bound
     worker = "" if record.worker is None else f'"worker": {record.worker}, '
-    reply = "null" if record.reply is None else f"{record.reply:d}"
     rule = "" if record.rule is None else f'"rule": {_string(record.rule)}, '
-    drops = json.dumps(dict(record.drops)) if record.drops else "{}"
     return (
-        f'{{"time": "{_timestamp()}", {worker}"session": {record.session}, "user": {_string(record.user)}, '
-        f'"client": {_string(record.client)}, "command": {_string(record.command)}, '
-        f'"target": {_string(record.target)}, "bound": {_string(record.bound)}, "reply": {reply}, {rule}'
+        f'{{"time": "{_timestamp()}", {worker}"session": {record.session}, '
+        f'"user": {"null" if user is None else _string(user)}, '
+        f'"client": {_string(record.client)}, '
+        f'"command": {"null" if command is None else _string(command)}, '
+        f'"target": {"null" if target is None else _string(target)}, '
+        f'"bound": {"null" if bound is None else _string(bound)}, '
+        f'"reply": {"null" if record.reply is None else int(record.reply)}, {rule}'
         f'"bytes_up": {record.bytes_up}, "bytes_down": {record.bytes_down}, '
-        f'"seconds": {round(record.seconds, 6)}, "reason": {_string(record.reason)}, '
-        f'"dropped": {record.dropped}, "drops": {drops}}}'
+        f'"seconds": {record.seconds:.6f}, "reason": {_string(record.reason)}, '
+        f'"dropped": {record.dropped}, "drops": {json.dumps(dict(record.drops)) if record.drops else "{}"}}}'
     )
 
 
@@ -119,6 +121,8 @@ class AccessLog:
     :param path: the file, appended to and created where missing; "-" is the standard output.
     :param form: makes the line, without its end.
     :param output: the descriptor that "-" stands for; None: 1.
+    :param behind: such as :meth:`socks5.net.poller.Poller.behind`, for lines that are written together; default: each
+        is written at once.
     """
 
     _log = Logger()
@@ -129,8 +133,10 @@ class AccessLog:
         path: str,
         form: Callable[[SessionInfo], str] = as_json,
         output: int | None = None,
+        behind: Callable[[Callable[[], object]], bool] = lambda call: False,
     ) -> None:
         self._reactor = reactor
+        self._behind = behind
         self._path = path
         self._output = _STANDARD_OUTPUT_DESCRIPTOR if output is None else output
         self._form = form
@@ -168,13 +174,19 @@ class AccessLog:
     def write(self, record: SessionInfo) -> None:
         """See :meth:`socks5.interfaces.IAccessLog.write`."""
         line = (self._form(record) + "\n").encode("utf-8", "backslashreplace")
-        if self._retrying is None:
-            self._append(line)
-        elif self._octets_waiting + len(line) <= MAX_WAITING:
-            self._waiting.append(line)
-            self._octets_waiting += len(line)
-        else:
+        if self._octets_waiting + len(line) > MAX_WAITING:
             self._lose(1, "nobody reads them")
+            return
+        self._waiting.append(line)
+        self._octets_waiting += len(line)
+        count = len(self._waiting)
+        if count == TOGETHER or (count == 1 and not self._behind(self._write_out)):
+            self._write_out()
+
+    def _write_out(self) -> None:
+        """Write the lines that wait for nothing but each other."""
+        if self._retrying is None:
+            self.flush()
 
     def flush(self) -> None:
         """Write every line that waits."""

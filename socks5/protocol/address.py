@@ -107,7 +107,8 @@ class Address:
 
     @override
     def __str__(self) -> str:
-        text = self.text
+        host = self.host
+        text = host if isinstance(host, str) else self.text
         return f"[{text}]:{self.port}" if ":" in text else f"{text}:{self.port}"
 
     def encode(self) -> bytes:

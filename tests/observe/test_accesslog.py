@@ -356,6 +356,60 @@ def test_a_directory_that_is_gone_loses_records_only(
     assert (path.read_text(), log.lost) == ("two\n", 1)
 
 
+# ---------------------------------------------------------------- lines that are written together
+
+
+class Later:
+    """Calls what it was given when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def __call__(self, call: Callable[[], object]) -> bool:
+        self.calls.append(call)
+        return True
+
+    def call(self) -> None:
+        self.calls[-1]()
+
+
+def test_lines_of_a_batch_are_written_together_but_not_without_end(
+    clock: Clock, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accesslog, "TOGETHER", 3)
+    log = AccessLog(clock, str(path), lambda record: record.reason, behind=(behind := Later()))
+    log.open()
+    for reason in ("one", "two"):
+        log.write(record(reason))
+    assert path.read_text() == ""
+    assert len(behind.calls) == 1
+    behind.call()
+    assert path.read_text() == "one\ntwo\n"
+    for reason in ("three", "four", "five", "six"):
+        log.write(record(reason))
+    assert path.read_text().endswith("\ntwo\nthree\nfour\nfive\n")
+    log.close()  # whatever the reactor does no more
+    behind.call()
+    assert path.read_text().endswith("\nfive\nsix\n")
+
+
+def test_an_output_that_takes_nothing_is_not_tried_behind_each_batch(
+    clock: Clock, pipe: Pipe
+) -> None:
+    log = AccessLog(clock, "-", lambda record: record.reason, pipe.writing, behind := Later())
+    log.open()
+    while not clock.getDelayedCalls():
+        log.write(record("x" * 500))
+        behind.call()
+    [retry] = clock.getDelayedCalls()
+    log.write(record("more"))
+    behind.call()
+    assert retry.active()
+    pipe.read()
+    clock.advance(RETRY_INTERVAL)
+    assert pipe.read()[-2:] == ["more", ""]
+
+
 # ---------------------------------------------------------------- outputs that nobody reads
 
 

@@ -241,6 +241,30 @@ def test_an_owner_that_raises_is_told_so_and_the_others_are_served(
     assert len(failures.take(KeyError)) == 2
 
 
+# ---------------------------------------------------------------- behind a batch
+
+
+def test_what_sockets_have_together_is_done_behind_all_of_them(
+    wires: Wires, failures: Failures
+) -> None:
+    several = [wires.watch() for _ in range(3)]
+    order: list[str] = []
+
+    def happen() -> None:
+        order.append("socket")
+        if len(order) == 1:
+            assert wires.poller.behind(lambda: order.append("behind"))
+            assert wires.poller.behind(lambda: 1 / 0)
+
+    for each in several:
+        each.then = happen
+    wires.poller.doRead()
+    wires.poller.doRead()
+    assert order == ["socket"] * 3 + ["behind"]
+    assert len(failures.take(ZeroDivisionError)) == 1
+    assert not wires.poller.behind(happen)  # nothing is being served
+
+
 # ---------------------------------------------------------------- inside a reactor
 
 
