@@ -1,6 +1,8 @@
 """``python -m benchmarks``: measure our proxy beside the peers that are installed.
 
-``python -m benchmarks neighbours`` measures what one client does to another: :mod:`benchmarks.neighbours`.
+With a word behind it, it measures something else: ``growth``, what many sessions cost
+(:mod:`benchmarks.growth`); ``extras``, what logs, logins, rules and TLS add (:mod:`benchmarks.extras`);
+``neighbours``, what one client does to another (:mod:`benchmarks.neighbours`).
 """
 
 from __future__ import annotations
@@ -10,69 +12,38 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import machine, neighbours, plot, processes, report, runs
-from benchmarks.contenders import CONTENDERS, OURS, Contender
+from benchmarks import extras, growth, machine, neighbours, plot, processes, report, runs
+from benchmarks.contenders import CONTENDERS, OURS
+from benchmarks.options import MOST_DESCRIPTORS, PEERS, chosen_contenders, names, positive, say
 from benchmarks.rows import ROWS, Row
 
-MOST_DESCRIPTORS = 24_000
-"""Files that a proxy has open with 10,000 sessions, and some more."""
-
-
-def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """A parser of lists of names, separated by commas."""
-
-    def parse(text: str) -> list[str]:
-        names = [name for name in text.split(",") if name]
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r}, expected some of {','.join(known)}")
-        return names
-
-    return parse
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text}, expected more than 0, up to 3600")
-    return value
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+OTHERS = {"growth": growth.main, "extras": extras.main, "neighbours": neighbours.main}
+"""What else can be measured, by the first word of the command line."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    peers = [name for name in CONTENDERS if name != OURS]
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = options.add_argument
     add("--rounds", type=int, default=3, help="times that all take their turn (%(default)s)")
-    add("--seconds", type=_positive, default=2.0, help="seconds of load in a run (%(default)s)")
-    add("--rows", type=_names([*ROWS]), help=f"some of {','.join(ROWS)}")
-    add("--peers", type=_names(peers), default=peers, help=f"some of {','.join(peers)}, or ''")
+    add("--seconds", type=positive, default=2.0, help="seconds of load in a run (%(default)s)")
+    add("--rows", type=names([*ROWS]), help=f"some of {','.join(ROWS)}")
+    add("--peers", type=names(PEERS), default=PEERS, help=f"some of {','.join(PEERS)}, or ''")
     add("--big", action="store_true", help="idle with 10,000 sessions too")
     add("--json", type=Path, metavar="FILE", help="write every run there")
     add("--plot", type=Path, metavar="FILE.svg", help="draw the costs there")
     return options
 
 
-def chosen_rows(names: Sequence[str] | None, is_big: bool) -> list[Row]:
+def chosen_rows(row_names: Sequence[str] | None, is_big: bool) -> list[Row]:
     """The rows to measure, in the table's order, each with the one beside it."""
-    wanted = set(names or (row.name for row in ROWS.values() if row.is_default))
+    wanted = set(row_names or (row.name for row in ROWS.values() if row.is_default))
     wanted |= {"idle10k"} if is_big else set()
     wanted |= {ROWS[name].beside for name in wanted}
     return [row for row in ROWS.values() if row.name in wanted]
-
-
-def chosen_contenders(peers: Sequence[str]) -> tuple[list[Contender], list[str]]:
-    """Ours and the peers that are installed, and the names of those that are not."""
-    wanted = [CONTENDERS[name] for name in (OURS, *peers)]
-    found = [each for each in wanted if each.is_installed]
-    return found, [each.name for each in wanted if not each.is_installed]
 
 
 def failures(results: report.Results) -> list[str]:
@@ -89,10 +60,10 @@ def failures(results: report.Results) -> list[str]:
 def summary(results: report.Results, about: dict[str, str], missing: Sequence[str]) -> str:
     """What is printed at the end."""
     found = report.figures(results)
-    names = [name for name in CONTENDERS if any(name in by_name for by_name in results.values())]
+    measured = [name for name in CONTENDERS if any(name in each for each in results.values())]
     lines = [*(f"{key}: {value}" for key, value in about.items())]
     lines += [f"not installed: {name}" for name in missing]
-    lines += ["", report.cost_table(found, names), "", report.rate_table(found, names), ""]
+    lines += ["", report.cost_table(found, measured), "", report.rate_table(found, measured), ""]
     lines += [
         "±: half the distance between the extremes; *: with faults; others: the cores that something else had",
         f"(runs with more than {report.CALM} of them are left out where calmer ones exist).",
@@ -106,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: 1 if a run of ours has failed, else 0.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] == "neighbours":
-        return neighbours.main(arguments[1:])
+    if arguments and arguments[0] in OTHERS:
+        return OTHERS[arguments[0]](arguments[1:])
     options = parser().parse_args(arguments)
     rows = chosen_rows(options.rows, options.big)
     contenders, missing = chosen_contenders(options.peers)
@@ -115,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = machine.description(contenders)
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         Path(folder).chmod(0o755)  # for proxies that give up their privileges
-        results = runs.rounds(rows, contenders, options.rounds, options.seconds, Path(folder), _say)
+        results = runs.rounds(rows, contenders, options.rounds, options.seconds, Path(folder), say)
     sys.stdout.write(summary(results, about, missing) + "\n")
     settings = {"rounds": options.rounds, "seconds": options.seconds}
     if options.json:
@@ -123,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     if options.plot:
         title = f"{about['machine']}, {about['kernel']}, commit {about['commit']}, {about['date']}"
-        names = [each.name for each in contenders]
-        options.plot.write_text(plot.svg(report.figures(results), names, title))
+        drawn = [each.name for each in contenders]
+        options.plot.write_text(plot.svg(report.figures(results), drawn, title))
     return int(any(f", {OURS}: " in line for line in failures(results)))
 
 

@@ -30,8 +30,8 @@ class Contender:
     """A proxy.
 
     :param name: what it is called in tables and on the command line.
-    :param words: its command line; ``{port}`` and ``{config}`` are filled in. It must stay in the
-        foreground and listen on 127.0.0.1.
+    :param words: its command line; ``{port}``, ``{config}`` and ``{folder}`` are filled in. It must stay
+        in the foreground and listen on 127.0.0.1.
     :param program: the program it needs, or
     :param module: the Python module it needs, in the environment that this runs in.
     :param package: what carries its version: a Debian package or a distribution of PyPI.
@@ -79,7 +79,7 @@ class Contender:
         config = folder / f"{self.name}.conf"
         if self.config:
             config.write_text(self.config.format(port=port))
-        words = [word.format(port=port, config=config) for word in self.words]
+        words = [word.format(port=port, config=config, folder=folder) for word in self.words]
         if self.program:
             return [self._path or self.program, *words]
         return [sys.executable, "-m", self.module, *words]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Generator
@@ -101,26 +102,56 @@ def exactly(sock: socket.socket, size: int) -> Generator[socket.socket, None, by
     """
     octets = b""
     while len(octets) < size:
-        yield sock
-        part = sock.recv(size - len(octets))
+        if not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+            yield sock
+        try:
+            part = sock.recv(size - len(octets))
+        except ssl.SSLWantReadError:  # that was one of TLS's own messages
+            continue
         if not part:
             raise EOFError
         octets += part
     return octets
 
 
+def shake_hands(sock: ssl.SSLSocket) -> Task:
+    """Begin TLS."""
+    while True:
+        try:
+            return sock.do_handshake()
+        except ssl.SSLWantReadError:
+            yield sock
+
+
+def log_in(sock: socket.socket, login: str) -> Task:
+    """Greet with the one method that *login* needs, and log in.
+
+    :param login: user and password with a colon between, or nothing.
+    :raises EOFError: the proxy does not want it so.
+    """
+    wanted = b"\x05\x02" if login else b"\x05\x00"
+    sock.send(b"\x05\x01" + wanted[1:])
+    method = yield from exactly(sock, 2)
+    if method != wanted:
+        raise EOFError(f"the proxy answers {method!r}")
+    if login:
+        parts = [part.encode() for part in login.split(":")]
+        sock.send(b"\x01" + b"".join(bytes((len(part),)) + part for part in parts))
+        if (status := (yield from exactly(sock, 2))) != b"\x01\x00":
+            raise EOFError(f"the proxy answers {status!r}")
+
+
 def negotiate(
-    sock: socket.socket, command: int, where: bytes
+    sock: socket.socket, command: int, where: bytes, login: str = ""
 ) -> Generator[socket.socket, None, tuple[str, int]]:
-    """Greet and ask, without authentication.
+    """Greet, log in and ask.
 
     :returns: the bound address of the reply.
     :raises EOFError: the proxy refuses, or answers with something else than an IPv4 address.
     """
-    sock.send(b"\x05\x01\x00")
-    method = yield from exactly(sock, 2)
+    yield from log_in(sock, login)
     sock.send(bytes((5, command, 0)) + where)
     reply = yield from exactly(sock, 10)
-    if method != b"\x05\x00" or reply[:4] != b"\x05\x00\x00\x01":
-        raise EOFError(f"the proxy answers {method!r} and {reply!r}")
+    if reply[:4] != b"\x05\x00\x00\x01":
+        raise EOFError(f"the proxy answers {reply!r}")
     return socket.inet_ntoa(reply[4:8]), int.from_bytes(reply[8:], "big")

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.contenders import Contender, output_of
@@ -43,3 +43,14 @@ def description(contenders: Sequence[Contender]) -> dict[str, str]:
         "commit": commit(),
         **{each.name: each.version for each in contenders},
     }
+
+
+def sentence(about: Mapping[str, str], rounds: int, seconds: float) -> str:
+    """The description for the documents: when, with what code, on what, and how often."""
+    known = {"date", "machine", "kernel", "python", "twisted", "commit"}
+    versions = "".join(f", {name} {each}" for name, each in about.items() if name not in known)
+    return (
+        f"Measured on {about['date']} with the code of commit {about['commit']}: {about['machine']},"
+        f" {about['kernel']}, {about['python']}, Twisted {about['twisted']}{versions};"
+        f" {rounds} interleaved rounds, {seconds:g} s of each load, medians."
+    )

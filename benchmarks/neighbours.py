@@ -21,11 +21,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, private, processes, runs, waits
+from benchmarks import machine, prepared, private, processes, runs, waits
 from benchmarks.bully import POLITENESS
 from benchmarks.bullying import BULLIES, Aim, Bully
 from benchmarks.contenders import CONTENDERS, OURS, Contender
 from benchmarks.neighbour import PASSWORD, USER, USERS, Task
+from benchmarks.options import MOST_DESCRIPTORS, PEERS, names, say
 
 NEIGHBOUR, BULLY = "127.0.0.2", "127.0.0.3"
 """Where they come from; the proxy and the target are on 127.0.0.1."""
@@ -33,18 +34,14 @@ NEIGHBOUR, BULLY = "127.0.0.2", "127.0.0.3"
 WARMING = 1.5
 """Seconds that a bully has for opening what it holds."""
 
-MOST_DESCRIPTORS = 24_000
-
 Say = Callable[[str], object]
 
 
-def _as_needed(contender: Contender, each: Bully, folder: Path, other: int) -> Contender:
+def _as_needed(contender: Contender, each: Bully, other: int) -> Contender:
     """The contender, to be started as the bully needs it."""
     if not each.words:
         return contender
-    words = [
-        word.replace("{other}", str(other)).replace("{folder}", str(folder)) for word in each.words
-    ]
+    words = [word.replace("{other}", str(other)) for word in each.words]
     return replace(contender, words=tuple(words))
 
 
@@ -121,7 +118,7 @@ def one(
     """
     proxy_core, _others = private.cores()
     other = runs.free_port()
-    started_so = _as_needed(contender, each, folder, other)
+    started_so = _as_needed(contender, each, other)
     has_datagrams = "datagrams" not in contender.cannot
     try:
         with contextlib.ExitStack() as stack:
@@ -132,29 +129,6 @@ def one(
             return _waits(task, each, Aim(BULLY, port, other, bullys), pid)
     except runs.RunFailed as failure:
         return {"failed": str(failure)}
-
-
-def _prepare_users(folder: Path) -> None:
-    """A file of users with one password, whose hash is computed once."""
-    path = folder / "users"
-    command = [sys.executable, "-m", "socks5", "passwd", str(path), USER]
-    subprocess.run(command, input=f"{PASSWORD}\n", text=True, check=True, capture_output=True)
-    hashed = path.read_text().partition(":")[2]
-    with path.open("a") as users:
-        users.writelines(f"user{i}:{hashed}" for i in range(USERS))
-
-
-def _prepare_certificate(folder: Path) -> None:
-    """A key and a certificate that nobody verifies, if there is openssl; see :func:`chosen`."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    words = (
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=proxy.test"
-        " -addext keyUsage=critical,digitalSignature,keyCertSign"
-    )
-    command = ["openssl", *words.split(), "-keyout", str(key), "-out", str(certificate)]
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        subprocess.run(command, check=True, capture_output=True)
-        (folder / "tls.pem").write_text(key.read_text() + certificate.read_text())
 
 
 def measure(
@@ -179,31 +153,22 @@ def measure(
     return results
 
 
-def _names(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    for name in names:
-        if name not in BULLIES:
-            raise argparse.ArgumentTypeError(f"{name!r}, expected some of {','.join(BULLIES)}")
-    return names
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     options = argparse.ArgumentParser(prog="python -m benchmarks neighbours", description=__doc__)
     add = options.add_argument
-    peers = [name for name in CONTENDERS if name != OURS]
     add("--seconds", type=float, default=3.0, help="seconds beside each bully (%(default)s)")
-    add("--bullies", type=_names, default=[*BULLIES], help=f"some of {','.join(BULLIES)}")
-    add("--peers", default="", help=f"some of {','.join(peers)}; none unless asked for")
+    add("--bullies", type=names(BULLIES), default=[*BULLIES], help=f"some of {','.join(BULLIES)}")
+    add("--peers", default="", help=f"some of {','.join(PEERS)}; none unless asked for")
     add("--json", type=Path, metavar="FILE", help="write every wait there")
     add("--rst", type=Path, metavar="FILE", help="write the table for docs/security.rst there")
     add(private.INSIDE, action="store_true", help=argparse.SUPPRESS)
     return options
 
 
-def chosen(names: Sequence[str]) -> list[Bully]:
+def chosen(wanted_names: Sequence[str]) -> list[Bully]:
     """The bullies of that name, and the quiet runs that they are compared with."""
-    wanted = [each for each in BULLIES.values() if each.name in names]
+    wanted = [each for each in BULLIES.values() if each.name in wanted_names]
     quiet = {waits.QUIET_WITH_LOGINS if each.has_logins else waits.QUIET for each in wanted}
     return [each for each in BULLIES.values() if each in wanted or each.name in quiet]
 
@@ -228,10 +193,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         folder.chmod(0o755)  # for proxies that give up their privileges
         private.furnish(folder)
-        _prepare_users(folder)
-        _prepare_certificate(folder)
+        prepared.users(folder, USER, PASSWORD, USERS)
+        prepared.certificate(folder)  # where there is none, TLS fails: see :func:`chosen`
         with private.on(private.cores()[1]):
-            results = measure(contenders, chosen(options.bullies), options.seconds, folder, _say)
+            results = measure(contenders, chosen(options.bullies), options.seconds, folder, say)
     sys.stdout.write(waits.summary(results, about) + "\n")
     if options.json:
         document = {"about": about, "seconds": options.seconds, "runs": results}
@@ -239,7 +204,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.rst:
         options.rst.write_text(waits.rst(results[OURS]))
     return int(any("failed" in run for run in results[OURS].values()))
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")

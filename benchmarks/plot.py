@@ -46,7 +46,8 @@ class Scale:
         return [tick for tick in TICKS if self.first <= tick <= self.last]
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start", style: str = "") -> str:
+def text(x: float, y: float, words: str, anchor: str = "start", style: str = "") -> str:
+    """Words at a place, in pixels."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {style}>{escape(words)}</text>'
 
 
@@ -55,7 +56,7 @@ def _bar(scale: Scale, y: float, name: str, colour: str, cost: float, times: flo
     place = f'x="{LEFT}" y="{y:.1f}" width="{end - LEFT:.1f}" height="{BAR}" fill="{colour}"'
     return [
         f"<rect {place}><title>{escape(name)}</title></rect>",
-        _text(end + 5, y + BAR - 4, f"{number(cost)}  ({number(times)}x)", style=_HALO),
+        text(end + 5, y + BAR - 4, f"{number(cost)}  ({number(times)}x)", style=_HALO),
     ]
 
 
@@ -76,7 +77,7 @@ def _legend(names: Sequence[str]) -> list[str]:
     for i, name in enumerate(names):
         x = 20 + i * LEGEND
         parts.append(f'<rect x="{x}" y="52" width="12" height="12" fill="{COLOURS[i]}"/>')
-        parts.append(_text(x + 17, 62, name))
+        parts.append(text(x + 17, 62, name))
     return parts
 
 
@@ -86,7 +87,7 @@ def _axis(scale: Scale, bottom: float) -> list[str]:
         x, is_one = scale(tick), tick == 1
         look = 'stroke="#333" stroke-width="1.5"' if is_one else 'stroke="#ddd"'
         parts.append(f'<line x1="{x:.1f}" y1="{TOP - 8}" x2="{x:.1f}" y2="{bottom:.1f}" {look}/>')
-        parts.append(_text(x, TOP - 13, f"{tick:g}x", "middle", 'fill="#555"'))
+        parts.append(text(x, TOP - 13, f"{tick:g}x", "middle", 'fill="#555"'))
     return parts
 
 
@@ -97,9 +98,9 @@ def _groups(scale: Scale, all_figures: Figures, names: Sequence[str]) -> tuple[l
         times = multiples(row, all_figures)
         if not times or any(other.beside == name for other in ROWS.values()):
             continue
-        parts.append(_text(LEFT - 10, y + 12, name, "end", 'font-weight="bold"'))
+        parts.append(text(LEFT - 10, y + 12, name, "end", 'font-weight="bold"'))
         beside = f"to {row.beside}" if row.beside else row.cost_unit
-        parts.append(_text(LEFT - 10, y + 27, beside, "end", 'fill="#555"'))
+        parts.append(text(LEFT - 10, y + 27, beside, "end", 'fill="#555"'))
         for i, each in enumerate(names):
             if each in times:
                 parts += _bar(scale, y, each, COLOURS[i], found[each].cost, times[each])
@@ -121,8 +122,8 @@ def svg(all_figures: Figures, names: Sequence[str], title: str) -> str:
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
-        _text(20, 24, what, style='font-size="16"'),
-        _text(20, 42, title, style='fill="#555"'),
+        text(20, 24, what, style='font-size="16"'),
+        text(20, 42, title, style='fill="#555"'),
     ]
     parts = [*head, *_legend(names), *_axis(scale, bottom - GROUP_GAP), *groups, "</svg>"]
     return "\n".join(parts) + "\n"

@@ -72,6 +72,12 @@ def memory_kib(root: int) -> float:
     return total
 
 
+def free_kib() -> int:
+    """Memory that there is for more, without swapping."""
+    lines = (_PROC / "meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+
+
 def machine_seconds() -> float:
     """Processor time that everything on this machine has taken, and what the host withheld."""
     fields = (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:]

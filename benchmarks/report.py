@@ -126,3 +126,11 @@ def rate_table(all_figures: Mapping[str, Mapping[str, Figure]], names: Sequence[
         rates = (found[each].rate if each in found else None for each in names)
         lines.append([name, ROWS[name].rate_unit, *map(number, rates)])
     return aligned(lines)
+
+
+def list_table(lines: Sequence[Sequence[str]]) -> str:
+    """A table for the documents, whose first line is its head."""
+    texts = [".. list-table::", "   :header-rows: 1", ""]
+    for cells in lines:
+        texts += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(cells)]
+    return "\n".join(texts)

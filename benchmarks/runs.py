@@ -96,12 +96,12 @@ def target() -> Iterator[tuple[dict[str, int], int]]:
             process.stdin.close()
 
 
-def generate(order: dict[str, Any]) -> Run:
+def generate(order: dict[str, Any], module: str = "benchmarks.generator") -> Run:
     """Let a load generator carry out an order.
 
     :raises RunFailed: it came to nothing.
     """
-    command = [sys.executable, "-m", "benchmarks.generator", json.dumps(order)]
+    command = [sys.executable, "-m", module, json.dumps(order)]
     try:
         done = subprocess.run(
             command,
@@ -132,10 +132,13 @@ def priced(row: Row, counted: Run) -> Run:
     return counted | {"cost": spent * row.per / counted["done"], "rate": rate}
 
 
-def one(row: Row, contender: Contender, seconds: float, folder: Path, aim: Any) -> Run:
-    """One run, on a fresh process of the proxy. A failure is a result too."""
+def one(row: Row, contender: Contender, seconds: float, folder: Path, aim: Any, **more: Any) -> Run:
+    """One run, on a fresh process of the proxy. A failure is a result too.
+
+    :param more: what else an order says.
+    """
     ports, target_pid = aim
-    order = {"row": row.name, "seconds": seconds, "target": ports, "target_pid": target_pid}
+    order = {"row": row.name, "seconds": seconds, "target": ports, "target_pid": target_pid} | more
     try:
         with proxy(contender, folder) as (port, pid):
             return priced(row, generate(order | {"proxy": port, "proxy_pid": pid}))

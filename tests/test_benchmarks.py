@@ -1,9 +1,6 @@
 """The benchmarks work: figures, tables and picture from given runs, and one tiny real run."""
 
-import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -26,14 +23,7 @@ from benchmarks.bullying import BULLIES
 from benchmarks.contenders import CONTENDERS, OURS, Contender
 from benchmarks.loads import LOADS
 from benchmarks.rows import ROWS
-
-ROOT = Path(__file__).resolve().parent.parent
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmarks need Linux")
-
-
-def run(cost: float, others: float = 0.0, faults: int = 0) -> dict[str, Any]:
-    return {"cost": cost, "rate": 1e6 / cost, "others": others, "faults": faults}
-
+from tests.support.benchmarks import linux, measured, run
 
 RESULTS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "connrate": {
@@ -55,12 +45,12 @@ NAMES = [OURS, "microsocks", "dante", "pproxy"]
 def test_a_figure_is_the_median_of_calm_runs_with_its_spread() -> None:
     """One that was disturbed counts where there are no others."""
     disturbed = run(500, others=0.9)
-    for measured, cost, spread, others in (
+    for some, cost, spread, others in (
         ([run(100), run(140), run(110)], 110, pytest.approx(20 / 110), 0.0),
         ([run(100), disturbed, disturbed], 100, None, 0.0),
         ([disturbed], 500, None, 0.9),
     ):
-        found = report.figure(measured)
+        found = report.figure(some)
         assert found is not None
         assert (found.cost, found.spread, found.others) == (cost, spread, others)
 
@@ -166,20 +156,6 @@ def test_a_proxy_that_ends_at_once_is_a_failed_run(tmp_path: Path) -> None:
     broken = Contender("broken", ("-c", "echo no such option; exit 2"), program="sh")
     result = runs.one(ROWS["ping1"], broken, 0.1, tmp_path, ({}, 0))
     assert result == {"failed": "it does not listen: no such option"}
-
-
-def measured(directory: Path, *words: str) -> tuple[Any, str]:
-    """The runs that a command writes, and its output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words, "--seconds", "0.2", "--json", "runs.json"],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return json.loads((directory / "runs.json").read_text())["runs"], done.stdout
 
 
 @linux
