@@ -36,6 +36,8 @@ class Access(NamedTuple):
     :param command: the CMD octet.
     :param target: DST.ADDR and DST.PORT as the client sent them; for a datagram, the datagram's.
     :param listeners: holds every IP literal and port at which a connection comes to this proxy.
+    :param listener: the name of the listener that it came to; "" for one without a name.
+    :param rule: the name of the rule that allows it, once that is known.
     """
 
     client: str
@@ -44,6 +46,8 @@ class Access(NamedTuple):
     command: int
     target: Address
     listeners: Container[tuple[str, int]] = ()
+    listener: str = ""
+    rule: str = ""
 
     def leads_to_us(self, address: str) -> bool:
         """Whether a CONNECT to this IP literal, and the target's port, would come to the proxy itself."""

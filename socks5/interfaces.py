@@ -8,7 +8,15 @@ replaces.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,6 +180,56 @@ class IDatagramReceiver(Interface):
         """A bug, which would meet every datagram."""
 
 
+class ILease(Interface):
+    """One session's part in limits, from its request to its end."""
+
+    is_metered: bool = Attribute(
+        "Whether rates or quotas are among them: only then it is asked and told what moves."
+    )
+    slowed: float = Attribute("Seconds that the session was to wait so far.")
+    why: str = Attribute('What ended it: "limit NAME: quota is used up until DATE", else "".')
+    ended: Callable[[], object] | None = Attribute(
+        "Called, within a second, when a quota is used up by others; set by whoever has the lease."
+    )
+
+    def room(is_up: bool) -> int:
+        """How many octets may be moved in one direction before the next call of :meth:`moved`. Whoever asks does not
+        wait any more.
+        """
+
+    def moved(up: int, down: int) -> float:
+        """So many octets have been moved since the last call.
+
+        :returns: seconds to wait before more are moved in those directions; infinite: the session is to end, see
+            :attr:`why`.
+        """
+
+    def leave() -> None:
+        """The session is over; said once. What moves afterwards still counts."""
+
+
+class ILimits(Interface):
+    """Says how much there may be of what is allowed."""
+
+    def enter(access: Access) -> ILease | None:
+        """One more session.
+
+        :param access: what it asks for. If its ``rule`` is "", the limits are those of the server, of the listener and
+            of the user's groups, else those of the rule that are not among these.
+        :returns: None: one of the limits is reached. Nothing is taken then.
+        """
+
+    def why(access: Access) -> str:
+        """Behind a None, in a few words, which one: "limit NAME: 50 sessions"."""
+
+    def begin(before: ILimits | None, reached: MutableMapping[str, int]) -> None:
+        """These limits are in force from now on.
+
+        :param before: in the place of those. Limits of the same name keep what is counted.
+        :param reached: where to count how often each limit has refused or held somebody, by its name.
+        """
+
+
 class ICommand(Interface):
     """One command of one session, from the request to its end."""
 
@@ -279,6 +337,7 @@ class Policy:
         *methods*, and these before the *authenticator*.
     :param methods: other ways to log in, in the order of preference.
     :param dialer: how targets are reached; None: :class:`socks5.outbound.direct.DirectDialer`.
+    :param limits: how much there may be; None: as much as there is room for.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -287,6 +346,7 @@ class Policy:
     gssapi: IAcceptor | None = None
     methods: Sequence[IMethod] = ()
     dialer: IDialer | None = None
+    limits: ILimits | None = None
 
 
 class IManagedSession(Interface):

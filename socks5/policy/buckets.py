@@ -1,0 +1,124 @@
+"""Rates by debt: a bucket's level falls with time and rises by what has moved.
+
+Whoever moves octets is told afterwards how long to wait until its bucket is down to its burst again. So nothing is too
+large to pass, waits follow the order of charging, and those who share a bucket take turns: each pays for all that was
+charged before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+BURST_TIME = 0.1
+"""Seconds of the rate that may move without a wait."""
+
+LEAST_BURST = 65536
+"""Octets that may at the least."""
+
+SLICE = 0.05
+"""Seconds of the rate that those who wait may move at a time, all together."""
+
+LEAST_ROOM = 4096
+"""Octets that one of them may at the least."""
+
+MOST_ROOM = 1 << 20
+"""Octets that anybody may move at a time."""
+
+
+class Bucket:
+    """What has moved and is not forgotten yet.
+
+    :param rate: how much is forgotten in a second.
+    :param burst: how much may be there without a wait.
+    :param now: the time, in seconds.
+    :ivar waiting: how many wait because of it.
+    """
+
+    __slots__ = ("_level", "_since", "burst", "rate", "waiting")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._level = 0.0
+        self._since = now
+        self.waiting = 0
+
+    def level(self, now: float) -> float:
+        """What is there now."""
+        return max(0.0, self._level - (now - self._since) * self.rate)
+
+    def charge(self, count: float, now: float) -> float:
+        """So much has moved.
+
+        :returns: seconds to wait; 0 within the burst.
+        """
+        level = self._level - (now - self._since) * self.rate
+        self._since = now
+        self._level = level = level + count if level > 0 else count
+        return (level - self.burst) / self.rate if level > self.burst else 0.0
+
+    def room(self, now: float) -> float:
+        """How much may move next: what is left of the burst, or a slice for each of those who wait."""
+        left = self.burst - self.level(now)
+        return max(left, SLICE * self.rate / (self.waiting + 1), LEAST_ROOM)
+
+    def change(self, rate: float, burst: float, now: float) -> None:
+        """Another rate, from now on: what has moved is not forgotten by that."""
+        self._level = self.level(now)
+        self._since = now
+        self.rate = rate
+        self.burst = burst
+
+
+def rate_bucket(rate: float, now: float) -> Bucket:
+    """That of a rate in octets a second."""
+    return Bucket(rate, burst_of(rate), now)
+
+
+def burst_of(rate: float) -> float:
+    """What may move without a wait at such a rate."""
+    return max(rate * BURST_TIME, LEAST_BURST)
+
+
+class Flow:
+    """One direction of a session, and the buckets that it fills.
+
+    :param buckets: those.
+    """
+
+    __slots__ = ("_buckets", "_holding")
+
+    def __init__(self, buckets: Iterable[Bucket] = ()) -> None:
+        self._buckets = tuple(buckets)
+        self._holding: tuple[Bucket, ...] = ()
+
+    def moved(self, octets: int, now: float) -> float:
+        """So many have moved.
+
+        :returns: seconds to wait.
+        """
+        longest = 0.0
+        for bucket in self._buckets:
+            wait = bucket.charge(octets, now)
+            longest = max(longest, wait)
+        if longest and not self._holding:
+            self._holding = tuple(each for each in self._buckets if each.level(now) > each.burst)
+            for bucket in self._holding:
+                bucket.waiting += 1
+        return longest
+
+    def room(self, now: float) -> int:
+        """How many may move next. Whoever asks does not wait any more."""
+        if self._holding:
+            self.release()
+        room: float = MOST_ROOM
+        for bucket in self._buckets:
+            least = bucket.room(now)
+            room = min(room, least)
+        return int(room)
+
+    def release(self) -> None:
+        """It does not wait any more."""
+        for bucket in self._holding:
+            bucket.waiting -= 1
+        self._holding = ()

@@ -1,0 +1,335 @@
+"""What is counted under limits: how many sessions there are, from where, how many are new, and what has moved.
+
+A counter is there while a session or a debt is; without both it is forgotten. It outlives what its limit says: other
+numbers may hold for it from one moment to the next, and nothing that is counted gets lost by that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from socks5.access import Access
+from socks5.deadlines import clock_of
+from socks5.loglimit import Sparing
+from socks5.policy.buckets import Bucket, burst_of, rate_bucket
+from socks5.policy.limit import (
+    Limit,
+    Per,
+    events_text,
+    size_text,
+    who_key,
+    who_text,
+)
+from socks5.protocol.networks import subscriber
+
+QUIET = 60.0
+"""Seconds without a wait after which a rate that is reached is told again."""
+
+RATES = ("up", "down", "total")
+
+
+class Usage(Protocol):
+    """What is used of a quota."""
+
+    octets: int
+
+
+class Quotas(Protocol):
+    """Remembers what is used of quotas: :class:`socks5.policy.quotas.Quotas`."""
+
+    def usage(self, limit: str, who: str, span: str) -> Usage:
+        """What somebody has used of a limit's quota in the calendar's present day, week or month: the same object each
+        time.
+        """
+
+    def until(self, span: str) -> str:
+        """The first day of the next one."""
+
+    def watch(self, check: Callable[[], None]) -> None:
+        """Call *check* at least once a second, and nobody else's any more."""
+
+
+class Counter:
+    """Of one limit, for whoever shares it.
+
+    :param table: whose it is.
+    :param limit: what may be.
+    :param who: a user's name, a client's :func:`~socks5.protocol.networks.subscriber`, or "".
+    :param now: the time.
+    :ivar is_listed: whether it is looked at when its debts are paid.
+    """
+
+    __slots__ = (
+        "_addresses",
+        "_lines",
+        "_new",
+        "_slowed",
+        "_table",
+        "buckets",
+        "is_listed",
+        "leases",
+        "limit",
+        "sessions",
+        "usage",
+        "who",
+    )
+
+    def __init__(self, table: Table, limit: Limit, who: str | bytes, now: float) -> None:
+        self._table = table
+        self.who = who
+        self.sessions = 0
+        self._addresses: Counts[bytes] = Counts()
+        self._new: Bucket | None = None
+        self.buckets: dict[str, Bucket] = {}
+        self.usage: Usage | None = None
+        self.leases: dict[Any, None] = {}
+        """Those to be told when a quota is used up."""
+        self._lines: Sparing | None = None
+        self._slowed = -inf
+        self.is_listed = False
+        self.become(limit, now)
+
+    def become(self, limit: Limit, now: float) -> None:
+        """Let other numbers hold."""
+        self.limit = limit
+        before, self.buckets = self.buckets, {}
+        for name in RATES:
+            rate = getattr(limit, name)
+            if rate is not None:
+                bucket = before.get(name)
+                if bucket is None:
+                    bucket = rate_bucket(rate, now)
+                else:
+                    bucket.change(rate, burst_of(rate), now)
+                self.buckets[name] = bucket
+        if limit.new_sessions is None:
+            self._new = None
+        else:
+            most, seconds = limit.new_sessions
+            if self._new is None:
+                self._new = Bucket(most / seconds, most, now)
+            else:
+                self._new.change(most / seconds, most, now)
+        self.usage = self._table.usage_of(limit, self.who)
+
+    def retire(self) -> None:
+        """There is no such limit any more."""
+        self.buckets = {}
+        self._new = self.usage = None
+
+    # Sessions
+
+    def objection(self, client: bytes, now: float) -> str:
+        """Why there may be no further session of a client's; "" if there may."""
+        limit = self.limit
+        if limit.sessions is not None and self.sessions >= limit.sessions:
+            return f"{limit.sessions} sessions"
+        most = limit.client_addresses
+        if most is not None and client not in self._addresses and len(self._addresses) >= most:
+            return f"{most} client addresses"
+        if self._new is not None and self._new.level(now) + 1 > self._new.burst:
+            assert limit.new_sessions is not None
+            return f"{events_text(*limit.new_sessions)} new sessions"
+        return self.used_up
+
+    @property
+    def used_up(self) -> str:
+        """That the quota is used up; "" if it is not."""
+        limit = self.limit
+        if self.usage is None or limit.quota is None or self.usage.octets < limit.quota[0]:
+            return ""
+        return f"quota is used up until {self._table.until(limit.quota[1])}"
+
+    def enter(self, client: bytes, now: float) -> None:
+        """One more session."""
+        self.sessions += 1
+        if self.limit.client_addresses is not None:
+            self._addresses[client] += 1
+        if self._new is not None:
+            self._new.charge(1, now)
+
+    def leave(self, client: bytes) -> None:
+        """One less."""
+        self.sessions -= 1
+        if client in self._addresses:  # not if that was not limited when it came
+            self._addresses[client] -= 1
+            if not self._addresses[client]:
+                del self._addresses[client]
+
+    def paid(self, now: float) -> float:
+        """When there will be no debt any more."""
+        buckets = [*self.buckets.values()] + ([] if self._new is None else [self._new])
+        return now + max((each.level(now) / each.rate for each in buckets), default=0.0)
+
+    # Saying that it is reached
+
+    def refused(self, why: str) -> str:
+        """A session is refused, or ended: count that, and say so.
+
+        :returns: the reason.
+        """
+        self._say(why)
+        self._count()
+        return f"limit {self.limit.name}: {why}"
+
+    def slows(self, is_up: bool, now: float) -> None:
+        """A session waits: if it is because of this counter, count that, and say so where it is news."""
+        own = ("up" if is_up else "down", "total")
+        rates = [
+            f"{size_text(each.rate)}/s {name}"
+            for name, each in self.buckets.items()
+            if name in own and each.level(now) > each.burst
+        ]
+        if rates:
+            is_news = now - self._slowed >= QUIET
+            self._slowed = now
+            if is_news:
+                self._say(", ".join(rates))
+            self._count()
+
+    def _count(self) -> None:
+        reached, name = self._table.reached, self.limit.name
+        reached[name] = reached.get(name, 0) + 1
+
+    def _say(self, what: str) -> None:
+        if self._lines is None:
+            self._lines = self._table.lines_of(self.limit)
+        left_out = self._lines.next()
+        if left_out is not None:
+            who = who_text(self.who)
+            self._table.log.info(
+                "limit {limit} is reached{who}: {what}{others}",
+                limit=self.limit.name,
+                who=f" by {who}" if who else "",
+                what=what,
+                others=f"; {left_out} times without a line" if left_out else "",
+            )
+
+
+class Table:
+    """All counters of a process.
+
+    :param clock: the reactor, or another thing with its ``seconds()``.
+    :param quotas: remember what is used.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock: Any, quotas: Quotas | None = None) -> None:
+        self._clock = clock
+        self.now: Callable[[], float] = clock_of(clock)
+        self.quotas = quotas
+        self.limits: Mapping[str, Limit] = {}
+        """Those in force, by name."""
+        self.reached: MutableMapping[str, int] = {}
+        """How often each has refused or held somebody."""
+        self.metered: dict[Any, None] = {}
+        """The leases that are asked and told what moves."""
+        self._counters: dict[tuple[str, str | bytes], Counter] = {}
+        self._idle: list[tuple[float, int, Counter]] = []
+        self._numbers = count()
+        self._shared_lines: dict[str, Sparing] = {}
+
+    def __len__(self) -> int:
+        return len(self._counters)
+
+    def __iter__(self) -> Iterator[Counter]:
+        return iter(tuple(self._counters.values()))
+
+    def find(self, names: Iterable[str], access: Access, now: float) -> list[Counter]:
+        """The counters that a session would be under; those that there are not yet are not kept yet."""
+        self._sweep(now)
+        found = []
+        for name in names:
+            limit = self.limits.get(name)
+            if limit is not None:  # as there is none that has just gone
+                who = _sharer(limit, access)
+                counter = self._counters.get((name, who))
+                if counter is None or limit.per == Per.SESSION:
+                    counter = Counter(self, limit, who, now)
+                found.append(counter)
+        return found
+
+    def keep(self, counter: Counter) -> None:
+        """A session is under it."""
+        limit = counter.limit
+        if limit.per != Per.SESSION:
+            self._counters[limit.name, counter.who] = counter
+
+    def left(self, counter: Counter) -> None:
+        """A session is no longer under it."""
+        if not (counter.sessions or counter.is_listed):
+            self._forget(counter, self.now())
+
+    def _forget(self, counter: Counter, now: float) -> None:
+        """Forget it, now or when it has no debt any more."""
+        paid = counter.paid(now)
+        counter.is_listed = paid > now
+        if counter.is_listed:
+            heappush(self._idle, (paid, next(self._numbers), counter))
+            return
+        key = counter.limit.name, counter.who
+        if self._counters.get(key) is counter:
+            del self._counters[key]
+
+    def _sweep(self, now: float) -> None:
+        idle = self._idle
+        while idle and idle[0][0] <= now:
+            counter = heappop(idle)[2]
+            counter.is_listed = False
+            if not counter.sessions:
+                self._forget(counter, now)
+
+    def become(self, limits: Mapping[str, Limit]) -> None:
+        """Let other limits hold: those of the same name, for the same who, go on counting."""
+        self.limits = limits
+        now = self.now()
+        for key, counter in tuple(self._counters.items()):
+            limit = limits.get(counter.limit.name)
+            if limit is None or limit.per != counter.limit.per:
+                counter.retire()
+                del self._counters[key]
+            else:
+                counter.become(limit, now)
+        for lease in self.metered:
+            lease.numbers_changed()
+
+    # What counters need
+
+    def usage_of(self, limit: Limit, who: str | bytes) -> Usage | None:
+        """What is used of its quota, if it has one."""
+        if limit.quota is None or self.quotas is None:
+            return None
+        return self.quotas.usage(limit.name, who_key(who), limit.quota[1])
+
+    def until(self, span: str) -> str:
+        """When a quota begins anew."""
+        return "" if self.quotas is None else self.quotas.until(span)
+
+    def check(self) -> None:
+        """Tell sessions whose quota is used up. To be called once a second, where there are quotas."""
+        for counter in self:
+            if counter.leases and counter.used_up:
+                for lease in tuple(counter.leases):
+                    lease.check()
+
+    def lines_of(self, limit: Limit) -> Sparing:
+        """What says how many lines a counter may say. Those of sessions have them together."""
+        if limit.per != Per.SESSION:
+            return Sparing(self._clock)
+        return self._shared_lines.setdefault(limit.name, Sparing(self._clock))
+
+
+def _sharer(limit: Limit, access: Access) -> str | bytes:
+    if limit.per == Per.USER and access.user is not None:
+        return access.user.name
+    if limit.per in (Per.USER, Per.CLIENT):
+        return subscriber(access.client)
+    return ""

@@ -1,0 +1,222 @@
+"""One session's part in limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+from zope.interface import implementer
+
+from socks5.interfaces import ILease
+from socks5.policy.buckets import MOST_ROOM, Flow
+from socks5.policy.counters import Counter, Table
+from socks5.policy.limit import Per
+
+
+@implementer(ILease)
+class Lease:
+    """Of a session that is under some counters.
+
+    :param table: has the counters.
+    :param counters: those; the session is counted there from now on.
+    :param client: the client's :func:`~socks5.protocol.networks.subscriber`.
+    """
+
+    __slots__ = (
+        "_client",
+        "_counters",
+        "_down",
+        "_held_until",
+        "_is_over",
+        "_now",
+        "_quotas",
+        "_table",
+        "_up",
+        "ended",
+        "is_metered",
+        "slowed",
+        "why",
+    )
+
+    def __init__(self, table: Table, counters: Sequence[Counter], client: bytes) -> None:
+        self._table = table
+        self._counters = counters
+        self._client = client
+        now = table.now()
+        for counter in counters:
+            counter.enter(client, now)
+            table.keep(counter)
+        self._now = table.now
+        self.is_metered = any(each.limit.is_metered for each in counters)
+        self.slowed = 0.0
+        self._held_until = 0.0
+        self._is_over = False
+        self.why = ""
+        self.ended: Callable[[], object] | None = None
+        self._up = self._down = Flow()
+        self._quotas: tuple[Counter, ...] = ()
+        if self.is_metered:
+            table.metered[self] = None
+            self._fill()
+
+    def _fill(self) -> None:
+        """Take the buckets and quotas of the counters."""
+        counters = self._counters
+        for flow in (self._up, self._down):
+            flow.release()
+        self._up, self._down = (
+            Flow(c.buckets[name] for c in counters for name in names if name in c.buckets)
+            for names in (("up", "total"), ("down", "total"))
+        )
+        for counter in self._quotas:
+            counter.leases.pop(self, None)
+        self._quotas = tuple(each for each in counters if each.usage is not None)
+        for counter in self._quotas:
+            counter.leases[self] = None
+
+    def numbers_changed(self) -> None:
+        """The limits have other numbers now."""
+        table = self._table
+        for counter in self._counters:
+            if counter.limit.per == Per.SESSION:  # which nobody else knows
+                limit = table.limits.get(counter.limit.name)
+                if limit is None or limit.per != Per.SESSION:
+                    counter.retire()
+                else:
+                    counter.become(limit, table.now())
+        self._fill()
+
+    def room(self, is_up: bool) -> int:
+        """See :meth:`socks5.interfaces.ILease.room`."""
+        return (self._up if is_up else self._down).room(self._now())
+
+    def moved(self, up: int, down: int) -> float:
+        """See :meth:`socks5.interfaces.ILease.moved`."""
+        now = self._now()
+        wait = self._up.moved(up, now) if up else 0.0
+        if down:
+            wait = max(wait, self._down.moved(down, now))
+        for counter in self._quotas:
+            usage = counter.usage
+            assert usage is not None
+            usage.octets += up + down
+            if counter.used_up:
+                self._ends_by(counter)
+                wait = inf
+        if wait and not self._is_over:
+            self._waits(wait, now, up > 0)
+        return wait
+
+    def _waits(self, wait: float, now: float, is_up: bool) -> None:
+        """Both directions may wait at a time."""
+        if wait < inf:
+            until = max(self._held_until, now + wait)
+            self.slowed += until - max(now, self._held_until)
+            self._held_until = until
+            for counter in self._counters:
+                if counter.buckets:
+                    counter.slows(is_up, now)
+
+    def _ends_by(self, counter: Counter) -> None:
+        if not (self.why or self._is_over):
+            self.why = counter.refused(counter.used_up)
+
+    def check(self) -> None:
+        """Say that a quota is used up, if it is, to whoever has the lease."""
+        for counter in self._quotas:
+            if counter.used_up and not self.why:
+                self._ends_by(counter)
+                if self.ended is not None:
+                    self.ended()
+
+    def leave(self) -> None:
+        """See :meth:`socks5.interfaces.ILease.leave`."""
+        table = self._table
+        self._is_over = True
+        self.ended = None
+        if self.is_metered:
+            self.slowed -= max(0.0, self._held_until - table.now())
+            table.metered.pop(self, None)
+            for flow in (self._up, self._down):
+                flow.release()
+            for counter in self._quotas:
+                counter.leases.pop(self, None)
+        for counter in self._counters:
+            counter.leave(self._client)
+            table.left(counter)
+
+
+@implementer(ILease)
+class Unlimited:
+    """Of a session that is under no limit."""
+
+    is_metered = False
+    slowed = 0.0
+    why = ""
+    ended: Callable[[], object] | None = None
+
+    def room(self, is_up: bool) -> int:
+        """See :meth:`socks5.interfaces.ILease.room`."""
+        return MOST_ROOM
+
+    def moved(self, up: int, down: int) -> float:
+        """See :meth:`socks5.interfaces.ILease.moved`."""
+        return 0.0
+
+    def leave(self) -> None:
+        """See :meth:`socks5.interfaces.ILease.leave`."""
+
+
+@implementer(ILease)
+class Together:
+    """Two leases of one session as one.
+
+    :param first: that of its request.
+    :param second: that of the rule which allows it.
+    """
+
+    __slots__ = ("_both",)
+
+    def __init__(self, first: ILease, second: ILease) -> None:
+        self._both = (first, second)
+
+    @property
+    def is_metered(self) -> bool:
+        """See :class:`socks5.interfaces.ILease`."""
+        return any(each.is_metered for each in self._both)
+
+    @property
+    def slowed(self) -> float:
+        """See :class:`socks5.interfaces.ILease`. Both are told together, so the longer waits hold those of the
+        other.
+        """
+        return max(each.slowed for each in self._both)
+
+    @property
+    def why(self) -> str:
+        """See :class:`socks5.interfaces.ILease`."""
+        first, second = self._both
+        return first.why or second.why
+
+    @property
+    def ended(self) -> Callable[[], object] | None:
+        """See :class:`socks5.interfaces.ILease`."""
+        return self._both[0].ended
+
+    @ended.setter
+    def ended(self, ended: Callable[[], object] | None) -> None:
+        for each in self._both:
+            each.ended = ended
+
+    def room(self, is_up: bool) -> int:
+        """See :meth:`socks5.interfaces.ILease.room`."""
+        return min(each.room(is_up) for each in self._both)
+
+    def moved(self, up: int, down: int) -> float:
+        """See :meth:`socks5.interfaces.ILease.moved`."""
+        return max([each.moved(up, down) for each in self._both])
+
+    def leave(self) -> None:
+        """See :meth:`socks5.interfaces.ILease.leave`."""
+        for each in self._both:
+            each.leave()

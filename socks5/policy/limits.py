@@ -1,0 +1,128 @@
+"""How much there may be of what is allowed: sessions, addresses that they come from, octets.
+
+Limits are exact in one process: they decide at once, by what is counted (:mod:`socks5.policy.counters`). A rate lets
+octets pass, and then has their session wait (:mod:`socks5.policy.buckets`): what waits, and how, is the business of
+whoever moves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+
+from zope.interface import implementer
+
+from socks5.access import Access
+from socks5.interfaces import ILease, ILimits
+from socks5.loglimit import Monotonic
+from socks5.policy.counters import Quotas, Table
+from socks5.policy.leases import Lease, Unlimited
+from socks5.policy.limit import Limit
+from socks5.protocol.networks import subscriber
+
+_UNLIMITED = Unlimited()
+
+
+@implementer(ILimits)
+class Limits:
+    """Limits, and who is under which: by its name each is named. A limit that is named more than once counts once.
+
+    :param limits: those that there are.
+    :param server: the names of those that every session is under.
+    :param listeners: for a listener's name, of those that its sessions are under.
+    :param groups: for a group's name, of those that the sessions of its members are under.
+    :param members: for a group's name, users who are in it whatever their source says.
+    :param rules: for a rule's name, of those that what it allows is under.
+    :param clock: the reactor, or another thing with its ``seconds()``.
+    :param quotas: remember what is used; there have to be some for a limit with a quota.
+    :raises ValueError: two limits have one name; a name is nobody's; a quota is remembered by nobody.
+    """
+
+    def __init__(
+        self,
+        limits: Iterable[Limit],
+        *,
+        server: Sequence[str] = (),
+        listeners: Mapping[str, Sequence[str]] | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        members: Mapping[str, Collection[str]] | None = None,
+        rules: Mapping[str, Sequence[str]] | None = None,
+        clock: Any = Monotonic,
+        quotas: Quotas | None = None,
+    ) -> None:
+        self._server = tuple(server)
+        self._listeners = dict(listeners or {})
+        self._groups = dict(groups or {})
+        self._members = {name: frozenset(users) for name, users in (members or {}).items()}
+        self._rules = dict(rules or {})
+        self._limits = self._by_name(limits)
+        for limit in self._limits.values():
+            if limit.quota is not None and quotas is None:
+                raise ValueError(f"limit {limit.name}: nobody remembers its quota")
+        self._table = Table(clock, quotas)
+        self._table.become(self._limits)
+        self._why = ""
+
+    def _by_name(self, limits: Iterable[Limit]) -> dict[str, Limit]:
+        found: dict[str, Limit] = {}
+        for limit in limits:
+            if limit.name in found:
+                raise ValueError(f"limit {limit.name}: there are two of that name")
+            found[limit.name] = limit
+        lists = (self._listeners, self._groups, self._rules)
+        for names in (self._server, *(names for each in lists for names in each.values())):
+            for name in names:
+                if name not in found:
+                    raise ValueError(f"there is no limit {name}")
+        return found
+
+    def __len__(self) -> int:
+        """How many counters there are now."""
+        return len(self._table)
+
+    def begin(self, before: ILimits | None, reached: MutableMapping[str, int]) -> None:
+        """See :meth:`socks5.interfaces.ILimits.begin`."""
+        others: Any = before
+        if isinstance(others, Limits):
+            quotas = self._table.quotas
+            self._table = others._table
+            self._table.quotas = quotas
+            self._table.become(self._limits)
+        self._table.reached = reached
+        if self._table.quotas is not None:
+            self._table.quotas.watch(self._table.check)
+
+    def enter(self, access: Access) -> ILease | None:
+        """See :meth:`socks5.interfaces.ILimits.enter`."""
+        names = self.names(access)
+        if not names:
+            return _UNLIMITED
+        table, client = self._table, subscriber(access.client)
+        now = table.now()
+        counters = table.find(names, access, now)
+        for counter in counters:
+            objection = counter.objection(client, now)
+            if objection:
+                self._why = counter.refused(objection)
+                return None
+        return Lease(table, counters, client)
+
+    def why(self, access: Access) -> str:
+        """See :meth:`socks5.interfaces.ILimits.why`."""
+        return self._why
+
+    def names(self, access: Access) -> list[str]:
+        """The limits that a session is under; see :meth:`socks5.interfaces.ILimits.enter`."""
+        listener = self._listeners.get(access.listener, ())
+        base = dict.fromkeys((*self._server, *listener, *self._of_groups(access)))
+        if not access.rule:
+            return list(base)
+        rule = dict.fromkeys(self._rules.get(access.rule, ()))
+        return [name for name in rule if name not in base]
+
+    def _of_groups(self, access: Access) -> Iterator[str]:
+        user = access.user
+        if user is not None:
+            for group, names in self._groups.items():
+                if group in user.groups or user.name in self._members.get(group, ()):
+                    yield from names
