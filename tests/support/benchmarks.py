@@ -27,6 +27,6 @@ def measured(directory: Path, *words: str) -> tuple[Any, str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=180,
     )
     return json.loads((directory / "runs.json").read_text())["runs"], done.stdout
