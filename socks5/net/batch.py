@@ -7,7 +7,8 @@ approved before. A datagram without a route goes to the owner as octets, the slo
 may then make one. A batch that the kernel received as one (UDP_GRO) leaves as one (UDP_SEGMENT),
 after every segment's header was compared.
 
-Knows the length and place of the header of an IPv4 datagram (RFC 1928 section 7), not its meaning.
+Knows the length and place of the header of a datagram with an IPv4 or an IPv6 address (RFC 1928 section 7), not its
+meaning. A client's socket of either family may have routes to targets of either.
 Batches need Linux; :func:`~socks5.net.batch_calls.is_available` says whether the calls are there. What is not the same
 either way stands in :mod:`socks5.net.batch_up` and :mod:`socks5.net.batch_down`.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import socket
+import sys
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cache
@@ -24,17 +26,20 @@ from functools import cache
 from typing_extensions import override
 
 from socks5.net.batch_calls import libc
-from socks5.net.batch_keys import Route
+from socks5.net.batch_keys import Key, Route
 from socks5.net.datagram_ports import SINGLES, DatagramOwner, DatagramPort
 from socks5.net.datagram_turns import SINGLE, Share
 from socks5.net.poller import FAILED, Poller
 from socks5.net.slots import (
     NAME,
+    NAME_LENGTH,
     PIECE,
     ROOM,
+    SENDER,
     SLOTS,
     SOL_UDP,
     STRIDE,
+    Incoming,
     Slots,
 )
 
@@ -54,19 +59,21 @@ def _the_slots() -> Slots:
 
 
 class BatchPort(DatagramPort):
-    """One IPv4 UDP socket that moves batches; what both ways have in common. What has no route is the owner's.
+    """One UDP socket that moves batches; what both ways have in common. What has no route is the owner's.
 
     :param routes: the owner's, looked up for every datagram.
+    :ivar lane: what passes between the client and this socket's address family.
     """
 
     __slots__ = (
         "_at_once",
         "_changed",
         "_changes",
+        "_incoming",
         "_is_segmenting",
         "_seen",
         "_singles",
-        "_slots",
+        "lane",
         "routes",
     )
 
@@ -79,7 +86,7 @@ class BatchPort(DatagramPort):
         owner: DatagramOwner,
         share: Share,
         buffer: int,
-        routes: dict[int, Route],
+        routes: dict[Key, Route],
     ) -> None:
         super().__init__(poller, interface, port, is_up, owner, share, buffer)
         self._is_segmenting = True
@@ -88,7 +95,9 @@ class BatchPort(DatagramPort):
         except OSError:
             self._is_segmenting = False
         self.routes = routes
-        self._slots = _the_slots()
+        slots, is_ipv6 = _the_slots(), ":" in interface
+        self._incoming = slots.incoming[is_ipv6]
+        self.lane = slots.lanes[is_ipv6]
         self._at_once = 1
         self._singles = 0
         self._changes: memoryview | None = None
@@ -105,7 +114,7 @@ class BatchPort(DatagramPort):
 
     @override
     def ready(self, events: int) -> None:
-        slots, share = self._slots, self._share
+        incoming, share = self._incoming, self._share
         if events & FAILED:
             self._take_errors()
         if self._changes is not None and self._changes[0] != self._seen:
@@ -116,18 +125,18 @@ class BatchPort(DatagramPort):
                 share.wait(self)
                 return
             at_once = self._at_once
-            count = libc.recvmmsg(self.fd, slots.incoming_at, at_once, 0, None)
+            count = libc.recvmmsg(self.fd, incoming.at, at_once, 0, None)
             if count <= 0:
                 if ctypes.get_errno() == errno.EAGAIN:
                     return
                 share.left -= 1
                 continue  # as for single ones: an earlier datagram's error
             share.left -= count
-            if count > 1 or not self._pass_one(slots):
-                sizes = slots.lengths[:count].tolist()
-                aggregated = slots.control_lengths[:count].tolist()
-                slots.reset_control(count)
-                self._pass(slots, sizes, aggregated)
+            if count > 1 or not self._pass_one(incoming):
+                sizes = incoming.lengths[:count].tolist()
+                aggregated = incoming.control_lengths[:count].tolist()
+                incoming.reset_control(count)
+                self._pass(incoming, sizes, aggregated)
             if self._singles or at_once < SLOTS:
                 self._set_pace(count)
             if count < at_once or self.fd < 0:
@@ -143,14 +152,14 @@ class BatchPort(DatagramPort):
         self._at_once = max(1, min(SLOTS, fitting))
 
     @abstractmethod
-    def _pass_one(self, slots: Slots) -> bool:
+    def _pass_one(self, incoming: Incoming) -> bool:
         """Send the one datagram that has come, as most do, by its route.
 
         :returns: whether it has one; if not, nothing has happened.
         """
 
     @abstractmethod
-    def _pass(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
+    def _pass(self, incoming: Incoming, sizes: list[int], aggregated: list[int]) -> None:
         """Send what has come, in its order, by routes; what has none is the owner's.
 
         :param sizes: octets of each.
@@ -158,7 +167,7 @@ class BatchPort(DatagramPort):
         """
 
     @abstractmethod
-    def _pass_segments(self, slots: Slots, at: int, size: int, segment: int, route: Route) -> bool:
+    def _pass_segments(self, at: int, size: int, segment: int, route: Route) -> bool:
         """Send an aggregate by a route.
 
         :returns: whether it is dealt with.
@@ -200,20 +209,20 @@ class BatchPort(DatagramPort):
     # One by one: what has no route, and what the kernel received as one
 
     def _one_by_one(
-        self, slots: Slots, i: int, size: int, is_aggregated: int, route: Route | None
+        self, incoming: Incoming, i: int, size: int, is_aggregated: int, route: Route | None
     ) -> None:
         at = i * STRIDE + ROOM
-        segment = slots.segment_sizes[i] if is_aggregated else size
+        segment = incoming.segment_sizes[i] if is_aggregated else size
         if (
             is_aggregated
             and route is not None
             and self._is_segmenting
             and route.port._is_segmenting
-            and self._pass_segments(slots, at, size, segment, route)
+            and self._pass_segments(at, size, segment, route)
         ):
             return
-        sender = self._sender(slots, i)
-        chunk = bytes(slots.data[at : at + size])
+        sender = self._sender(incoming, i)
+        chunk = bytes(incoming.data[at : at + size])
         starts = range(0, max(size, 1), max(segment, 1))
         self._singles += len(starts)
         self._share.left -= SINGLE * len(starts)
@@ -221,27 +230,27 @@ class BatchPort(DatagramPort):
             self._owner.missed(self._is_up, chunk[start : start + segment], sender)
 
     @staticmethod
-    def _sender(slots: Slots, i: int) -> tuple[str, int]:
-        name = slots.names[i * NAME : i * NAME + 8]
-        return socket.inet_ntoa(name[4:8]), name[2] << 8 | name[3]
+    def _sender(incoming: Incoming, i: int) -> tuple[str, int]:
+        name = incoming.names[i * NAME : i * NAME + SENDER]
+        if int.from_bytes(name[:2], sys.byteorder) == socket.AF_INET6:
+            host = socket.inet_ntop(socket.AF_INET6, name[8:24])
+        else:
+            host = socket.inet_ntoa(name[4:8])
+        return host, name[2] << 8 | name[3]
 
     def _send_segments(
-        self,
-        slots: Slots,
-        target: BatchPort,
-        pieces: bytes,
-        segment: int,
-        count: int,
-        octets: int,
+        self, route: Route, pieces: bytes, segment: int, count: int, octets: int
     ) -> bool:
         """Send one message that the kernel cuts into datagrams of *segment* octets.
 
         :param pieces: where its octets are, as the kernel wants to know it.
         :returns: False if the kernel cannot cut it; the segments are then sent one by one.
         """
+        slots = self.lane.slots
+        slots.one_name[:NAME_LENGTH] = route.name
         slots.vector[: len(pieces)] = pieces
         slots.segmented(len(pieces) // PIECE, segment)
-        if libc.sendmsg(target.fd, slots.one_at, 0) >= 0:
+        if libc.sendmsg(route.port.fd, slots.one_at, 0) >= 0:
             self._share.left -= count
             self._owner.moved(self._is_up, count, octets)
             return True

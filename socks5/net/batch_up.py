@@ -10,13 +10,22 @@ from typing_extensions import override
 from socks5.net.batch import BatchPort
 from socks5.net.batch_calls import libc
 from socks5.net.batch_keys import Route
-from socks5.net.slots import CONTROL, HEADER, MAX_SEGMENTS, NAME, Slots
+from socks5.net.slots import (
+    CONTROL,
+    HEADER,
+    IPV6_HEADER,
+    MAX_SEGMENTS,
+    NAME,
+    NAME_LENGTH,
+    Incoming,
+    Lane,
+)
 
 
 @lru_cache(maxsize=256)
-def _beginnings(segment: int) -> struct.Struct:
+def _beginnings(segment: int, header: int) -> struct.Struct:
     """Takes the first octets of each segment of that size."""
-    return struct.Struct(f"{HEADER}s{segment - HEADER}x")
+    return struct.Struct(f"{header}s{segment - header}x")
 
 
 class UpPort(BatchPort):
@@ -25,77 +34,82 @@ class UpPort(BatchPort):
     __slots__ = ()
 
     @override
-    def _pass_one(self, slots: Slots) -> bool:
-        """Send a payload to where its header says. Most batches are of one datagram.
-
-        :returns: whether it has a route; if not, nothing has happened.
-        """
-        size = slots.lengths[0]
-        if size < HEADER or slots.control_lengths[0]:
+    def _pass_one(self, incoming: Incoming) -> bool:
+        """Send a payload to where its header says."""
+        size = incoming.lengths[0]
+        if size < HEADER or incoming.control_lengths[0]:
             return False
-        route = self.routes.get(slots.headers[0] << 16 | slots.header_ports[0])
-        if route is None or route.sender != slots.senders[0]:
+        route = self.routes.get(incoming.headers[0] << 16 | incoming.header_ports[0])
+        if route is None:
+            route = self._ipv6_route(incoming, 0, size)
+            if route is None:
+                return False
+        elif route.sender != incoming.senders[0]:
             return False
-        slots.control_lengths[0] = CONTROL
-        if slots.up_routes[0] is not route:
-            slots.up_routes[0] = route
-            slots.out_names[:16] = route.name
-        slots.up_lengths[0] = size - HEADER
-        if libc.sendmmsg(route.port.fd, slots.up_at[0], 1, 0) == 1:
-            self._owner.moved(True, 1, size - HEADER)
+        incoming.control_lengths[0] = CONTROL
+        lane = route.lane
+        if lane.up_routes[0] is not route:
+            lane.up_routes[0] = route
+            lane.up_names[:NAME_LENGTH] = route.name
+        octets = lane.up_lengths[0] = size - lane.header
+        if libc.sendmmsg(route.port.fd, lane.up_at[0], 1, 0) == 1:
+            self._owner.moved(True, 1, octets)
         else:
-            self._send(route.port, slots.up_at, 0, 1, [size], -HEADER, True)
+            self._send(route.port, lane.up_at, 0, 1, [size], -lane.header, True)
         return True
 
+    def _ipv6_route(self, incoming: Incoming, i: int, size: int) -> Route | None:
+        """The route of a datagram that has none by the first octets, which are all of an IPv4 header."""
+        if size < IPV6_HEADER:
+            return None
+        route = self.routes.get(incoming.ipv6_headers[i])
+        return route if route is not None and route.sender == incoming.senders[i] else None
+
     @override
-    def _pass(self, slots: Slots, sizes: list[int], aggregated: list[int]) -> None:
+    def _pass(self, incoming: Incoming, sizes: list[int], aggregated: list[int]) -> None:
         """Send payloads to where their headers say."""
-        routes, known = self.routes, slots.up_routes
-        senders, headers, ports, lengths = (
-            slots.senders,
-            slots.headers,
-            slots.header_ports,
-            slots.up_lengths,
-        )
+        routes, lane = self.routes, self.lane
+        senders, headers, ports = incoming.senders, incoming.headers, incoming.header_ports
+        known, lengths, header = lane.up_routes, lane.up_lengths, lane.header
         target: BatchPort | None = None
         start = 0
         for i, size in enumerate(sizes):
             route = routes.get(headers[i] << 16 | ports[i]) if size >= HEADER else None
-            if route is not None and route.sender != senders[i]:
+            if route is None:
+                route = self._ipv6_route(incoming, i, size)
+            elif route.sender != senders[i]:
                 route = None
             if route is None or aggregated[i] or route.port is not target:
-                self._send(target, slots.up_at, start, i, sizes, -HEADER)
+                self._send(target, lane.up_at, start, i, sizes, -header)
                 start, target = i, None
                 if route is None or aggregated[i]:
                     start = i + 1
-                    self._one_by_one(slots, i, size, aggregated[i], route)
+                    self._one_by_one(incoming, i, size, aggregated[i], route)
                     continue
                 target = route.port
+                if route.lane is not lane:
+                    lane = route.lane
+                    known, lengths, header = lane.up_routes, lane.up_lengths, lane.header
             if known[i] is not route:
                 known[i] = route
-                slots.out_names[i * NAME : i * NAME + 16] = route.name
-            lengths[i] = size - HEADER
-        self._send(target, slots.up_at, start, len(sizes), sizes, -HEADER)
+                lane.up_names[i * NAME : i * NAME + NAME_LENGTH] = route.name
+            lengths[i] = size - header
+        self._send(target, lane.up_at, start, len(sizes), sizes, -header)
 
     @override
-    def _pass_segments(self, slots: Slots, at: int, size: int, segment: int, route: Route) -> bool:
-        """Send an aggregate to one target, if all its segments are for that one.
-
-        :returns: whether it is dealt with.
-        """
+    def _pass_segments(self, at: int, size: int, segment: int, route: Route) -> bool:
+        """Send an aggregate to one target, if all its segments are for that one."""
+        lane: Lane = route.lane
+        header, data = lane.header, lane.data
         count = -(-size // segment)
         end = at + (count - 1) * segment  # where the last one begins, which may be shorter
-        if segment <= HEADER or count > MAX_SEGMENTS or at + size - end <= HEADER:
+        if segment <= header or count > MAX_SEGMENTS or at + size - end <= header:
             return False  # the kernel cuts no datagram without octets
-        data = slots.data
         headers = {
-            *_beginnings(segment).iter_unpack(data[at:end]),
-            (bytes(data[end : end + HEADER]),),
+            *_beginnings(segment, header).iter_unpack(data[at:end]),
+            (bytes(data[end : end + header]),),
         }
         if len(headers) > 1:
             return False
-        slots.one_name[:16] = route.name
-        octets = size - count * HEADER
-        return self._send_segments(
-            slots, route.port, slots.pieces_up(at, size, segment), segment - HEADER, count, octets
-        )
+        pieces, octets = lane.pieces_up(at, size, segment), size - count * header
+        return self._send_segments(route, pieces, segment - header, count, octets)

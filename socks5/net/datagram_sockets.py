@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from socks5.net.batch_calls import is_available
 from socks5.net.batch_down import DownPort
-from socks5.net.batch_keys import Route
+from socks5.net.batch_keys import Key, Route
 from socks5.net.batch_up import UpPort
 from socks5.net.datagram_ports import MAX_DATAGRAM, DatagramOwner, DatagramPort, SinglePort
 from socks5.net.datagram_turns import Share
@@ -52,7 +52,7 @@ class DatagramSockets:
     :param share: the client's, what their work is counted against.
     :param buffer: octets of receive buffer; the kernel's memory for datagrams is everybody's, so those of a client
         with many associations are smaller.
-    :ivar is_batched: whether those of IPv4 move batches, by ``routes``, where that is possible.
+    :ivar is_batched: whether they move batches, by ``routes``, where that is possible.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DatagramSockets:
         self._share = share
         self._buffer = buffer
         self._open: list[Any] = []
-        self.routes: dict[int, Route] = {}
+        self.routes: dict[Key, Route] = {}
         self.is_batched = False
 
     def open(self, interface: str, port: int) -> Any:
@@ -92,7 +92,7 @@ class DatagramSockets:
             return listen_udp_quietly(self._reactor, port, receiver, interface, MAX_DATAGRAM)
         buffer = max(LEAST_BUFFER, self._buffer // (1 + self._share.budget.associations // 64))
         at = (poller, interface, port, self._is_up, self._owner, self._share, buffer)
-        if self.is_batched and ":" not in interface and is_available():
+        if self.is_batched and is_available():
             return (UpPort if self._is_up else DownPort)(*at, self.routes)
         return SinglePort(*at)
 

@@ -1,4 +1,4 @@
-"""What of an association goes in batches: routes between the client's socket and the IPv4 socket for its targets.
+"""What of an association goes in batches: routes between the client's socket and those for its targets.
 
 A route is made for a datagram that has just been let through, and its like go by it unseen. So all of them are
 forgotten whenever who may send, answer or be sent to may have become another, and once in a while.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from socks5.net.batch import BatchPort
-from socks5.net.batch_keys import Route, header_key, sender_key, sockaddr
+from socks5.net.batch_keys import Key, Route, header_key, sender_key, sockaddr
 from socks5.outbound.ourselves import Ourselves
 from socks5.outbound.targets import Peer
-from socks5.protocol.address import Address, AddressType
+from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 
 MOST_SENDERS = 1024
@@ -25,9 +25,9 @@ class Routes:
     :param down: of the sockets for targets, by sender.
     """
 
-    def __init__(self, down: dict[int, Route], ourselves: Ourselves) -> None:
+    def __init__(self, down: dict[Key, Route], ourselves: Ourselves) -> None:
         self._down = down
-        self._up: dict[int, Route] = {}
+        self._up: dict[Key, Route] = {}
         self._near: BatchPort | None = None
         self._ourselves = ourselves
         self._local_ports: set[int] = set()
@@ -44,15 +44,18 @@ class Routes:
         :param far: the socket that sends them.
         """
         near = self._near
-        if near is not None and isinstance(far, BatchPort) and target.type is AddressType.IPV4:
-            key = header_key(Datagram(target, b"").encode())
-            self._up[key] = Route(far, sockaddr(host, target.port), sender_key(*client))
+        if near is None or not isinstance(far, BatchPort) or target.is_name:
+            return
+        header = Datagram(target, b"").encode()
+        if len(header) == far.lane.header:  # not that of an IPv4-mapped address
+            route = Route(far, sockaddr(host, target.port), sender_key(*client))
+            self._up[header_key(header)] = route
             self._watch(near, (host, target.port))
 
     def add_down(self, sender: Peer, client: Any, far: Any) -> None:
         """Let further datagrams of a sender that was just let through go in batches."""
         near = self._near
-        if near is not None and isinstance(far, BatchPort) and ":" not in sender[0]:
+        if near is not None and isinstance(far, BatchPort):
             if len(self._down) >= MOST_SENDERS:  # some filters let many in
                 self._down.clear()
             header = Datagram(Address(*sender), b"").encode()

@@ -1,6 +1,7 @@
 """UDP ASSOCIATE on real sockets: addresses, sizes, and errors that only a system makes."""
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from socks5.net.datagram_ports import SinglePort
 from socks5.net.datagram_turns import turns_of
 from socks5.net.own import OwnPorts, ports_of
 from socks5.outbound import batch_routes, ourselves
+from socks5.outbound.targets import Targets
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient
@@ -31,8 +33,13 @@ def is_batched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 ON_IPV6 = "tcp6:0:interface=\\:\\:1"
 ON_BOTH = "tcp6:0:interface=\\:\\:"
+ENDPOINTS = {"127.0.0.1": "tcp:0:interface=127.0.0.1", "::1": ON_IPV6}
+"""By where clients are."""
+
 LARGEST = 65507
 """Octets that one IPv4 datagram carries."""
+
+LARGEST_IPV6 = 65527
 
 
 async def exchange(client: UDPClient, target: Datagrams, asked: Any = None) -> tuple[str, int]:
@@ -48,9 +55,11 @@ async def exchange(client: UDPClient, target: Datagrams, asked: Any = None) -> t
     return source
 
 
-async def in_use(proxy: Proxy) -> tuple[UDPClient, Datagrams, tuple[str, int]]:
-    """A client whose datagrams and answers have passed already, its target, and where those came from."""
-    _, client = await proxy.associate()
+async def in_use(
+    proxy: Proxy, host: str = "127.0.0.1"
+) -> tuple[UDPClient, Datagrams, tuple[str, int]]:
+    """A client at *host* whose datagrams and answers have passed already, its target, and where those came from."""
+    _, client = await proxy.associate(host)
     target = proxy.datagrams()
     for _ in range(3):
         source = await exchange(client, target)
@@ -114,20 +123,72 @@ async def test_an_address_that_a_name_has_left_may_not_answer_any_more(serve: An
 
 
 @pytest.mark.parametrize(
-    ("host", "size"), [("127.0.0.1", 0), ("127.0.0.1", LARGEST - 10), ("::1", LARGEST)]
+    ("host", "there", "size"),
+    [
+        ("127.0.0.1", "127.0.0.1", 0),
+        ("127.0.0.1", "127.0.0.1", LARGEST - 10),
+        ("127.0.0.1", "::1", LARGEST - 22),
+        ("::1", "127.0.0.1", LARGEST),
+        ("::1", "::1", 0),
+        ("::1", "::1", LARGEST_IPV6 - 22),
+    ],
 )
 @pytest_twisted.ensureDeferred
-async def test_payloads_pass_whole(serve: Any, host: str, size: int) -> None:
-    """To IPv4 targets, for clients of either family."""
-    proxy = await serve(endpoint=ON_IPV6 if ":" in host else "tcp:0:interface=127.0.0.1")
+async def test_payloads_pass_whole(serve: Any, host: str, there: str, size: int) -> None:
+    """To targets of either family, for clients of either."""
+    proxy = await serve(endpoint=ENDPOINTS[host])
     _, client = await proxy.associate(host)
-    target = proxy.datagrams()
+    target = proxy.datagrams(there)
     for _ in range(2):  # the first to a target is looked at, the others are not
         client.ask(target.host, b"u" * size)
         data, source = await target.receive()
         assert data == b"u" * size
-        target.send(b"d" * size, source)
+        target.send(b"d" * size, source[:2])
         assert await client.answer() == (b"d" * size, target.host)
+
+
+@pytest.mark.parametrize("host", ENDPOINTS)
+@pytest.mark.parametrize(
+    ("there", "asked", "is_known"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("127.0.0.1", "::ffff:127.0.0.1", False),
+        ("127.0.0.1", b"abc", False),
+    ],
+    ids=["IPv4", "IPv6", "IPv4-mapped", "a name with a header as long as an address's"],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_was_let_through_is_not_looked_at_again(
+    serve: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    is_batched: bool,
+    host: str,
+    there: str,
+    asked: str | bytes,
+    is_known: bool,
+) -> None:
+    looked_at: list[str] = []
+
+    def watched(method: str) -> Callable[..., Any]:
+        call = getattr(Targets, method)
+
+        def look(*arguments: Any) -> Any:
+            looked_at.append(method)
+            return call(*arguments)
+
+        return look
+
+    for method in ("sent", "asked"):
+        monkeypatch.setattr(Targets, method, watched(method))
+    resolver = FakeResolver({b"abc": ["127.0.0.1"]})
+    proxy = await serve(endpoint=ENDPOINTS[host], resolver=resolver)
+    _, client = await proxy.associate(host)
+    target = proxy.datagrams(there)
+    for _ in range(3):
+        await exchange(client, target, (asked, target.host[1]))
+    assert looked_at.count("sent") == (1 if is_batched and is_known else 3)
+    assert looked_at.count("asked") == (1 if is_batched else 3)
 
 
 @pytest_twisted.ensureDeferred
@@ -254,13 +315,14 @@ async def test_another_port_and_the_same_elsewhere_are_anothers(
     own_ports.discard(*new)
 
 
+@pytest.mark.parametrize("there", ENDPOINTS)
 @pytest_twisted.ensureDeferred
 async def test_a_port_that_becomes_ours_while_its_route_is_made_is_ours(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, own_ports: OwnPorts
+    serve: Any, monkeypatch: pytest.MonkeyPatch, own_ports: OwnPorts, there: str
 ) -> None:
     proxy = await serve()
     _, client = await proxy.associate()
-    target = proxy.datagrams()
+    target = proxy.datagrams(there)
 
     def becomes_ours(host: str, unknown: bool) -> bool:
         if target.host[1] not in own_ports:
@@ -295,11 +357,15 @@ async def test_a_whole_datagram_between_fragments_drops_the_sequence(serve: Any)
         assert proxy.counters.dropped == {"fragment": dropped}
 
 
+@pytest.mark.parametrize("host", ENDPOINTS)
+@pytest.mark.parametrize("there", ENDPOINTS)
 @pytest_twisted.ensureDeferred
-async def test_many_datagrams_pass_in_order_and_are_counted(serve: Any) -> None:
-    proxy = await serve()
-    control, client = await proxy.associate()
-    target = proxy.datagrams()
+async def test_many_datagrams_pass_in_order_and_are_counted(
+    serve: Any, host: str, there: str
+) -> None:
+    proxy = await serve(endpoint=ENDPOINTS[host])
+    control, client = await proxy.associate(host)
+    target = proxy.datagrams(there)
     payloads = [b"%d" % number * (number % 50) for number in range(100)]
     for payload in payloads:
         client.ask(target.host, payload)
@@ -324,12 +390,13 @@ async def test_many_datagrams_pass_in_order_and_are_counted(serve: Any) -> None:
         (UDPFiltering.ADDRESS_AND_PORT_DEPENDENT, 2),
     ],
 )
+@pytest.mark.parametrize("host", ENDPOINTS)
 @pytest_twisted.ensureDeferred
 async def test_others_answers_are_filtered(
-    serve: Any, filtering: UDPFiltering, dropped: int
+    serve: Any, filtering: UDPFiltering, dropped: int, host: str
 ) -> None:
-    proxy = await serve(Settings(udp_filtering=filtering))
-    client, target, source = await in_use(proxy)
+    proxy = await serve(Settings(udp_filtering=filtering), endpoint=ENDPOINTS[host])
+    client, target, source = await in_use(proxy, host)
     same_host, other_host = proxy.datagrams(), proxy.datagrams("127.0.0.9")
     for _ in range(2):
         for sender in (other_host, same_host, target):
@@ -354,13 +421,14 @@ async def test_datagrams_that_cannot_pass_do_not_hold_up_the_others(serve: Any) 
 
 
 @pytest.mark.parametrize("filtering", UDPFiltering)
+@pytest.mark.parametrize("host", ENDPOINTS)
 @pytest_twisted.ensureDeferred
 async def test_answers_go_to_the_port_that_last_sent_to_their_sender_or_at_all(
-    serve: Any, filtering: UDPFiltering
+    serve: Any, filtering: UDPFiltering, host: str
 ) -> None:
-    proxy = await serve(Settings(udp_filtering=filtering))
-    first, target, source = await in_use(proxy)
-    second = sibling(proxy, first)
+    proxy = await serve(Settings(udp_filtering=filtering), endpoint=ENDPOINTS[host])
+    first, target, source = await in_use(proxy, host)
+    second = sibling(proxy, first, host)
     clients = {target: first, proxy.datagrams("127.0.0.9"): second}
     for _ in range(4):
         for asked, client in clients.items():

@@ -33,10 +33,10 @@ from socks5.net.batch_up import UpPort
 from socks5.net.datagram_ports import SINGLES, SinglePort, kernel_drops
 from socks5.net.datagram_turns import SHARE, SINGLE, Turns
 from socks5.net.poller import Poller
-from socks5.net.slots import HEADER, SLOTS
+from socks5.net.slots import SLOTS
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
-from tests.sockets.clients import Datagrams, Network
+from tests.sockets.clients import Datagrams, Network, family_of
 from tests.sockets.wires import Unwatched, free_port
 from tests.support.failures import Failures
 from tests.support.reactor import SteppedClock
@@ -44,11 +44,13 @@ from tests.support.reactor import SteppedClock
 HOST = "127.0.0.1"
 UDP_SEGMENT, UDP_GRO = 103, 104
 BUFFER = 1 << 18
-LARGEST = 65507
-"""Octets that one IPv4 datagram carries."""
-
-KINDS = {"batch": HOST, "single": HOST, "single over IPv6": "::1"}
-"""Where ports of each kind are."""
+FAMILIES = {
+    "IPv4": (HOST, HOST),
+    "IPv6": ("::1", "::1"),
+    "IPv4 to IPv6": (HOST, "::1"),
+    "IPv6 to IPv4": ("::1", HOST),
+}
+"""Where the client is, and where its targets."""
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="recvmmsg is Linux's")
 
@@ -64,7 +66,8 @@ class Plain(Datagrams):
         """The same, with where it came from."""
         found = []
         while self._take():
-            found.append(self._taken)
+            data, sender = self._taken
+            found.append((data, sender[:2]))
         return found
 
     def send_segments(self, data: bytes, size: int, to: tuple[str, int]) -> None:
@@ -73,10 +76,16 @@ class Plain(Datagrams):
 
 
 class World:
-    """A port at the client's side, one at the targets', and their owner, which records."""
+    """A port at the client's side, one at the targets', and their owner, which records.
 
-    def __init__(self, network: Network) -> None:
+    :param here: where the client is.
+    :param there: where targets are.
+    """
+
+    def __init__(self, network: Network, here: str, there: str) -> None:
         self.network = network
+        self.here = here
+        self.there = there
         self.poller = Poller(Unwatched())
         self.up_routes: dict[int, Route] = {}
         self.down_routes: dict[int, Route] = {}
@@ -90,10 +99,11 @@ class World:
         self._ports: list[Any] = []
         self.near = self.port(True)
         self.far = self.port(False)
-        self.client = self.plain()
+        self.client = self.plain(here)
 
-    def port(self, is_up: bool, kind: str = "batch", buffer: int = BUFFER) -> Any:
-        common = self.poller, KINDS[kind], 0, is_up, self, self.share, buffer
+    def port(self, is_up: bool, kind: str = "batch", buffer: int = BUFFER, where: str = "") -> Any:
+        where = where or (self.here if is_up else self.there)
+        common = self.poller, where, 0, is_up, self, self.share, buffer
         if kind == "batch":
             kind_of, routes = (UpPort, self.up_routes) if is_up else (DownPort, self.down_routes)
             made: Any = kind_of(*common, routes)
@@ -102,8 +112,9 @@ class World:
         self._ports.append(made)
         return made
 
-    def plain(self) -> Plain:
-        plain: Plain = self.network.datagrams(HOST, Plain)
+    def plain(self, where: str = "") -> Plain:
+        """Somebody where the targets are."""
+        plain: Plain = self.network.datagrams(where or self.there, Plain)
         return plain
 
     def close(self) -> None:
@@ -129,7 +140,7 @@ class World:
 
     def target(self, port: BatchPort | None = None) -> Plain:
         """A target that the client may send to, and that may answer."""
-        target = self.plain()
+        target = self.plain(host(port)[0] if port else "")
         self.approve(target, port)
         return target
 
@@ -166,15 +177,15 @@ def host(port: BatchPort) -> tuple[str, int]:
     return where.host, where.port
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
+@pytest.fixture(params=FAMILIES)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with ExitStack() as stack:
-        made = World(Network(stack))
+        made = World(Network(stack), *FAMILIES[request.param])
         stack.callback(made.close)
         yield made
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["batch", "single"])
 def port(request: pytest.FixtureRequest, world: World) -> Any:
     """A port of each kind, towards targets: all keep one contract."""
     return world.port(False, request.param)
@@ -191,8 +202,11 @@ def test_an_answer_for_a_socket_that_is_closed_is_gone(world: World) -> None:
 PAYLOADS = [b"%d" % number * (number % 30) for number in range(3 * SLOTS + 5)]
 
 
-def test_keys_tell_targets_and_fragments_apart() -> None:
-    targets = ("192.0.2.1", 53), ("192.0.2.2", 53), ("192.0.2.1", 54)
+@pytest.mark.parametrize(
+    "hosts", [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2"), ("fe80::1", "fe80::2")]
+)
+def test_keys_tell_targets_and_fragments_apart(hosts: tuple[str, str]) -> None:
+    targets = (hosts[0], 53), (hosts[1], 53), (hosts[0], 54)
     headers = [Datagram(Address(*target), b"").encode() for target in targets]
     headers.append(Datagram(Address(*targets[0]), b"", 1).encode())
     assert len({header_key(each) for each in headers}) == 4
@@ -237,6 +251,27 @@ def test_a_batch_may_leave_by_several_ports(world: World) -> None:
         assert target.all_with_senders() == expected
 
 
+def test_a_batch_may_be_for_targets_of_both_families(world: World) -> None:
+    """A header of the one is longer than that of the other."""
+    other = world.port(False, where=HOST if world.there == "::1" else "::1")
+    targets = [world.target(), world.target(other)]
+    ports = {targets[0]: world.far, targets[1]: other}
+    for turn in range(2):  # the second time over, slots hold what the other one left there
+        sent: dict[Plain, list[bytes]] = {target: [] for target in targets}
+        for number in range(SLOTS):
+            target, payload = targets[(number // 3 + turn) % 2], b"%d" % number
+            world.ask(target, payload)
+            sent[target].append(payload)
+        world.go()
+        for target, port in ports.items():
+            assert target.all_with_senders() == [(each, host(port)) for each in sent[target]]
+            for payload in sent[target]:
+                target.send(payload, host(port))
+            world.go()
+            assert world.answers() == [(payload, target.host) for payload in sent[target]]
+    assert (world.missing, world.lost) == ([], 0)
+
+
 # ---------------------------------------------------------------- what has none
 
 
@@ -255,22 +290,23 @@ def test_an_owner_may_make_a_route(world: World) -> None:
 
 def test_what_has_no_route_or_no_header_goes_to_the_owner_in_order(world: World) -> None:
     """A slot keeps what it held: a datagram that is too short must not be read with the octets of another."""
-    target, stranger = world.target(), world.plain()
+    target, stranger, near_one = world.target(), world.plain(), world.plain(world.here)
     world.ask(target, *[b"x"] * SLOTS)
     world.go(20)
-    unknown = [header(stranger) + b"1", b"", b"x", header(target)[:5], header(target)[:9]]
+    cut_off = [header(target)[:size] for size in (5, 9, -1)]
+    unknown = [header(stranger) + b"1", b"", b"x", *cut_off]
     for data in unknown:
         world.client.send(data, host(world.near))
         world.ask(target, b"y")
     mine = header(target) + b"mine"
-    stranger.send(mine, host(world.near))
+    near_one.send(mine, host(world.near))
     for data in (b"2", b""):
         stranger.send(data, host(world.far))
     world.go()
     assert target.all() == [*[b"x"] * SLOTS, *[b"y"] * len(unknown)]
     assert world.missing == [
         *((True, data, world.client.host) for data in unknown),
-        (True, mine, stranger.host),
+        (True, mine, near_one.host),
         *((False, data, stranger.host) for data in (b"2", b"")),
     ]
 
@@ -278,7 +314,7 @@ def test_what_has_no_route_or_no_header_goes_to_the_owner_in_order(world: World)
 def test_a_route_is_for_one_port_of_the_clients(world: World) -> None:
     """Answers go to that one, too."""
     first, target = world.client, world.target()
-    second = world.client = world.plain()
+    second = world.client = world.plain(world.here)
     other = world.target()
     world.ask(other, b"1")
     world.ask(target, b"2")
@@ -303,9 +339,11 @@ def test_a_route_is_for_one_port_of_the_clients(world: World) -> None:
 
 def test_what_cannot_be_sent_is_counted_and_the_rest_goes(world: World) -> None:
     target = world.target()
-    nowhere = Address(HOST, 0)
+    nowhere = Address(world.there, 0)
     key = header_key(Datagram(nowhere, b"").encode())
-    world.up_routes[key] = Route(world.far, sockaddr(HOST, 0), sender_key(*world.client.host))
+    world.up_routes[key] = Route(
+        world.far, sockaddr(world.there, 0), sender_key(*world.client.host)
+    )
     for payload in (b"1", b"2"):
         world.ask(target, payload)
         world.client.send(Datagram(nowhere, payload).encode(), host(world.near))
@@ -403,8 +441,9 @@ def test_a_flood_of_single_datagrams_stops_at_the_clients_share(
 ) -> None:
     """Of all its sockets together."""
     ports = [world.port(is_up) for _ in range(2)]
+    sender = world.client if is_up else world.plain()
     for port in ports * 50:
-        world.client.send(data, host(port))
+        sender.send(data, host(port))
     most = SHARE // SINGLE
     world.poller.doRead()
     world.poller.doRead()
@@ -454,8 +493,9 @@ def test_a_port_of_single_datagrams_lets_others_have_their_turn(
 ) -> None:
     monkeypatch.setattr(datagram_ports, "SINGLES", 3)
     port = world.port(False, "single")
+    sender = world.plain()
     for number in range(5):
-        world.client.send(b"%d" % number, host(port))
+        sender.send(b"%d" % number, host(port))
     for handled in (3, 5):
         world.poller.doRead()
         assert len(world.missing) == handled
@@ -597,7 +637,7 @@ def test_segments_pass_as_they_came(
     pieces = cut(MANY[:octets], size)
     world.ask(target, b"before")
     stream = b"".join(header(target) + piece for piece in pieces)
-    world.client.send_segments(stream, size + HEADER, host(world.near))
+    world.client.send_segments(stream, size + len(header(target)), host(world.near))
     world.ask(target, b"after")
     target.send_segments(MANY[:octets], size, host(world.far))
     world.go()
@@ -647,9 +687,9 @@ def test_segments_without_a_route_go_one_by_one(world: World, is_up: bool) -> No
 def test_a_flood_of_segments_one_by_one_stops_at_the_clients_share(world: World) -> None:
     """Of aggregates that each hold dozens, one is received at a time."""
     unknown = world.plain()
-    stream = (header(unknown) + b"x") * 50
+    piece = header(unknown) + b"x"
     for _ in range(20):
-        world.client.send_segments(stream, 11, host(world.near))
+        world.client.send_segments(piece * 50, len(piece), host(world.near))
     assert max(handled(world, 1000)) <= 2 * 50
     assert world.share.left <= 0
 
@@ -684,7 +724,8 @@ def test_segments_that_the_kernel_does_not_take(
     use(Kernel(number))
     target = world.target()
     if is_up:
-        world.client.send_segments((header(target) + b"segment") * 3, 17, host(world.near))
+        piece = header(target) + b"segment"
+        world.client.send_segments(piece * 3, len(piece), host(world.near))
     else:
         target.send_segments(b"segment" * 3, 7, host(world.far))
     world.go()
@@ -713,11 +754,11 @@ def test_more_segments_than_can_be_sent_at_once_go_one_by_one(
     target = world.target()
     monkeypatch.setattr(batch_up, "MAX_SEGMENTS", 2)
     monkeypatch.setattr(batch_down, "MAX_SEGMENTS", 2)
-    stream = (header(target) + b"segment") * 3
-    world.client.send_segments(stream, 17, host(world.near))
+    piece = header(target) + b"segment"
+    world.client.send_segments(piece * 3, len(piece), host(world.near))
     target.send_segments(b"segment" * 3, 7, host(world.far))
     world.go()
-    assert [data for _, data, _ in world.missing] == cut(stream, 17)
+    assert [data for _, data, _ in world.missing] == [piece] * 3
     assert world.answers() == [(b"segment", target.host)] * 3
 
 
@@ -737,9 +778,10 @@ def test_without_segmenting_everything_passes_all_the_same(world: World, is_far:
         old = world.port(not is_far)
     target = world.target(old if is_far else None)
     near = host(world.near if is_far else old)
-    world.client.send_segments((header(target) + b"segment") * 3, 17, near)
+    piece = header(target) + b"segment"
+    world.client.send_segments(piece * 3, len(piece), near)
     world.go()
-    passed = [data[10:] for _, data, _ in world.missing] + target.all()
+    passed = [data.removeprefix(header(target)) for _, data, _ in world.missing] + target.all()
     assert passed == [b"segment"] * 3
 
 
@@ -764,14 +806,14 @@ def test_a_system_without_the_calls_says_so(monkeypatch: pytest.MonkeyPatch, lac
 # ---------------------------------------------------------------- what ICMP says
 
 
-def closed_port(host: str = HOST) -> tuple[str, int]:
+def closed_port(host: str) -> tuple[str, int]:
     """Where nobody listens."""
     return host, free_port(host, socket.SOCK_DGRAM)
 
 
 def raw(port: Any) -> socket.socket:
     """The socket of a port."""
-    return socket.fromfd(port.fd, socket.AF_INET, socket.SOCK_DGRAM)
+    return socket.fromfd(port.fd, family_of(host(port)[0]), socket.SOCK_DGRAM)
 
 
 def test_an_owner_hears_of_a_target_that_is_not_reached_if_it_wants_to(
@@ -799,17 +841,17 @@ def filled(world: World, port: Any) -> int:
     :returns: how many datagrams wait to be read.
     """
     port.hear_errors()
-    count = 100
+    count, sender = 100, world.plain()
     for _ in range(count):
-        world.client.send(b"x", host(port))
+        sender.send(b"x", host(port))
     with raw(port) as sock:
-        sock.sendto(b"lost", closed_port())
+        sock.sendto(b"lost", closed_port(world.there))
     return count - port.take_lost()
 
 
 def test_what_is_heard_of_one_target_loses_nothing_of_another(world: World) -> None:
     """The kernel reports an error with whatever is done to the socket next."""
-    nowhere, target = closed_port(), world.plain()
+    nowhere, target = closed_port(world.there), world.plain()
     world.far.hear_errors()
     world.far.write(b"lost", nowhere)
     world.far.write(b"one", target.host)
@@ -839,7 +881,7 @@ def test_an_error_that_has_no_room_loses_no_datagram_of_another_target(world: Wo
     filled(world, far)
     far.write(b"one", target.host)
     with raw(far) as sock:
-        sock.sendto(b"lost", closed_port())
+        sock.sendto(b"lost", closed_port(world.there))
     world.ask(target, b"two")
     world.near.ready(1)
     assert target.all() == [b"one", b"two"]
@@ -851,7 +893,7 @@ def test_a_datagram_that_is_too_large_for_its_way_leads_nowhere_else(
 ) -> None:
     monkeypatch.setattr(errno, "EMSGSIZE", errno.ECONNREFUSED)
     world.far.hear_errors()
-    world.far.write(b"lost", closed_port())
+    world.far.write(b"lost", closed_port(world.there))
     world.poller.doRead()
     assert world.unreached == []
 
@@ -859,7 +901,7 @@ def test_a_datagram_that_is_too_large_for_its_way_leads_nowhere_else(
 def test_so_many_errors_are_read_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datagram_ports, "MOST_ERRORS", 2)
     world.far.hear_errors()
-    nowhere = closed_port()
+    nowhere = closed_port(world.there)
     for _ in range(5):
         world.far.write(b"lost", nowhere)
     world.poller.doRead()
