@@ -1,0 +1,287 @@
+"""What is wrong between the parts of a file: names that nothing bears, keys that want others, listeners that overlap.
+
+Looks at the tree itself, so that it finds everything even where the values of some keys are wrong; what is of a
+wrong kind is passed over, for it is said elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from socks5.app.config.client_keys import DEFAULT_PORT
+from socks5.app.config.places import Path
+from socks5.app.config.policy_keys import two_of_a_family
+from socks5.app.config.tables import NAME
+from socks5.app.config.values import as_key, as_toml, meant
+from socks5.settings import OutgoingFamily
+
+BUILT_IN = frozenset(
+    {"loopback", "link-local", "metadata", "multicast", "special", "private", "public", "self"}
+)
+"""Sets of networks that are there without a section."""
+
+OF_CLIENTS = frozenset({"local", "unix"})
+"""Those that only ``clients`` of a rule may name."""
+
+_ELSEWHERE = {"self": "networks and clients of rules"} | dict.fromkeys(
+    OF_CLIENTS, "clients of rules"
+)
+"""Where sets belong that may not stand everywhere."""
+
+Tree = Mapping[str, Any]
+
+
+class Finding(NamedTuple):
+    """Something that is wrong.
+
+    :param path: where; may be of a key that is not there.
+    :param sentence: what.
+    :param is_about_key: whether the key is wrong, not its value.
+    """
+
+    path: Path
+    sentence: str
+    is_about_key: bool = False
+
+
+def findings(tree: Tree) -> Iterator[Finding]:
+    """Everything that is wrong between the parts of a tree."""
+    for look in _LOOKS:
+        yield from look(tree)
+
+
+def table(tree: Any, *path: str | int) -> Mapping[str, Any]:
+    """The table at a path, or an empty one."""
+    for step in path:
+        try:
+            tree = tree[step]
+        except (LookupError, TypeError):
+            return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def rules(tree: Tree) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The rules, each with its path."""
+    found = tree.get("rule")
+    for number, rule in enumerate(found if isinstance(found, list) else ()):
+        yield ("rule", number), rule if isinstance(rule, dict) else {}
+
+
+def named(tree: Tree, section: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The tables of a section of such, each with its path."""
+    for name, each in table(tree, section).items():
+        yield (section, name), each if isinstance(each, dict) else {}
+
+
+def texts(holder: Mapping[str, Any], path: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """The texts behind a key, which may be one or a list, each with its path."""
+    value = holder.get(name)
+    if isinstance(value, str):
+        yield (*path, name), value
+    for number, each in enumerate(value if isinstance(value, list) else ()):
+        if isinstance(each, str):
+            yield (*path, name, number), each
+
+
+def _absent(path: Path, section: str, name: str, known: Iterable[str], sign: str = "") -> Finding:
+    near = meant(f"{sign}{name}", [f"{sign}{each}" for each in known])
+    return Finding(path, f"there is no [{section}.{as_key(name)}]{near}")
+
+
+def _sets(tree: Tree) -> Iterator[Finding]:
+    networks = {*table(tree, "networks"), *BUILT_IN}
+    names = {*table(tree, "names")}
+    for name in BUILT_IN | OF_CLIENTS:
+        if name in table(tree, "networks"):
+            yield Finding(
+                ("networks", name), f"@{name} is built in; choose another name", is_about_key=True
+            )
+
+    def look(
+        holder: Mapping[str, Any], path: Path, key: str, section: str, known: set[str]
+    ) -> Iterator[Finding]:
+        for at, text in texts(holder, path, key):
+            name = text[1:]
+            if not (text.startswith("@") and NAME.fullmatch(name)) or name in known:
+                continue
+            if section == "networks" and name in _ELSEWHERE:
+                yield Finding(at, f"@{name} is only for {_ELSEWHERE[name]}")
+            else:
+                yield _absent(at, section, name, known, "@")
+
+    for path, rule in rules(tree):
+        yield from look(rule, path, "networks", "networks", networks)
+        yield from look(rule, path, "clients", "networks", networks | OF_CLIENTS)
+        yield from look(rule, path, "names", "names", names)
+    for path, listener in named(tree, "listener"):
+        for key in ("clients", "proxy_from"):
+            yield from look(listener, path, key, "networks", networks - {"self"})
+    yield from look(table(tree, "bans"), ("bans",), "exempt", "networks", networks - {"self"})
+
+
+def _limits(tree: Tree) -> Iterator[Finding]:
+    known = table(tree, "limit")
+    holders = [(("server",), table(tree, "server")), *named(tree, "listener")]
+    for path, holder in [*holders, *named(tree, "group"), *rules(tree)]:
+        for at, name in texts(holder, path, "limits"):
+            if NAME.fullmatch(name) and name not in known:
+                yield _absent(at, "limit", name, known)
+
+
+def _of_rules(tree: Tree) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    listeners, upstreams = table(tree, "listener"), table(tree, "upstream")
+    for path, rule in rules(tree):
+        name = rule.get("name")
+        if isinstance(name, str) and seen.setdefault(name, int(path[1])) != path[1]:
+            sentence = f"expected a name of its own, got that of rule {seen[name] + 1}"
+            yield Finding((*path, "name"), sentence)
+        for at, name in texts(rule, path, "listeners"):
+            if NAME.fullmatch(name) and name not in listeners:
+                yield _absent(at, "listener", name, listeners)
+        for at, name in texts(rule, path, "via"):
+            if NAME.fullmatch(name) and name not in upstreams:
+                yield _absent(at, "upstream", name, upstreams)
+
+
+def _default(tree: Tree) -> Iterator[Finding]:
+    found = list(rules(tree))
+    default = table(tree, "server").get("default", "deny" if found else "allow")
+    is_open = any(rule.get("action") != "deny" and not rule.get("report_only") for _, rule in found)
+    if default == "deny" and not is_open:
+        path: Path = ("rule", 0) if found else ("server", "default")
+        sentence = (
+            'expected a rule with action = "allow", or default = "allow" in [server]; got none, so that nobody '
+            "could do anything"
+        )
+        yield Finding(path, sentence)
+
+
+def _zone(tree: Tree) -> Iterator[Finding]:
+    zone = table(tree, "server").get("zone")
+    if isinstance(zone, str):
+        try:
+            ZoneInfo(zone)
+        except (ValueError, OSError, LookupError):
+            yield Finding(
+                ("server", "zone"),
+                f"expected a time zone of this host, got {as_toml(zone)}; where none is known, install tzdata",
+            )
+    if zone is None:
+        for path, rule in rules(tree):
+            if "during" in rule:
+                sentence = 'expected zone in [server], such as zone = "Europe/Berlin"; whose clock it is nobody knows'
+                yield Finding((*path, "during"), sentence)
+    for path, limit in named(tree, "limit"):
+        for name, example in (("zone", '"Europe/Berlin"'), ("state", '"state.sqlite3"')):
+            if "quota" in limit and name not in table(tree, "server"):
+                yield Finding(
+                    (*path, "quota"),
+                    f"expected {name} in [server] as well, such as {name} = {example}",
+                )
+
+
+def _server(tree: Tree) -> Iterator[Finding]:
+    server = table(tree, "server")
+    for key in ("outgoing", "advertise"):
+        addresses = tuple(text for _, text in texts(server, (), key) if _is_address(text))
+        for wrong in two_of_a_family(addresses, ("server", key)):
+            yield Finding(wrong.path, str(wrong))
+    family = server.get("outgoing_family")
+    if family in [each.value for each in OutgoingFamily]:
+        for at, text in texts(server, ("server",), "outgoing"):
+            if _is_address(text) and not OutgoingFamily(family).allows(text):
+                sentence = (
+                    f"expected an address of the one family that outgoing_family = {as_toml(family)} leaves, got "
+                    f"{as_toml(text)}"
+                )
+                yield Finding(at, sentence)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+_WANTED = {
+    "gssapi": "expected [gssapi] as well, there is no keytab",
+    "chap": 'expected an [auth.NAME] of type = "secrets" as well, there are no secrets',
+    "password": "expected an [auth.NAME] as well, there are no users",
+}
+"""What is said to who wants a method that has nothing behind it."""
+
+
+def methods_of(tree: Tree) -> set[str]:
+    """The logins that there is something for."""
+    types = {source.get("type") for _, source in named(tree, "auth")}
+    found = {"gssapi"} if "gssapi" in tree else set()
+    found |= {"password"} if types else set()
+    return found | ({"chap"} if types & {"secrets", "plugin"} else set())
+
+
+def _methods(tree: Tree) -> Iterator[Finding]:
+    present = methods_of(tree)
+    for path, listener in named(tree, "listener"):
+        for at, method in texts(listener, path, "methods"):
+            if method in _WANTED and method not in present:
+                yield Finding(at, _WANTED[method])
+
+
+def _overlaps(tree: Tree) -> Iterator[Finding]:
+    """Listeners of which each could have the other's clients."""
+    taken: dict[object, list[tuple[str, str]]] = {}
+    for path, listener in named(tree, "listener"):
+        name = str(path[1])
+        port = listener.get("port", DEFAULT_PORT)
+        for at, text in texts(listener, path, "address"):
+            if port == 0 or not _is_address(text):
+                continue
+            for other, address in taken.setdefault(port, []):
+                if _overlap(text, address):
+                    sentence = (
+                        f"expected an address of its own on port {port}, got {as_toml(text)}, which overlaps "
+                        f"{as_toml(address)} of listener {other}"
+                    )
+                    yield Finding(at, sentence)
+                    break
+            taken[port].append((name, text))
+        for way in ("unix", "systemd", "endpoint"):
+            for at, text in texts(listener, path, way):
+                others = taken.setdefault((way, text), [])
+                if others:
+                    yield Finding(
+                        at, f"expected one of its own, got that of listener {others[0][0]}"
+                    )
+                others.append((name, text))
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a client could reach both; ``::`` is IPv4, too."""
+    first, second = ip_address(one), ip_address(other)
+    first, second = (
+        getattr(first, "ipv4_mapped", None) or first,
+        getattr(second, "ipv4_mapped", None) or second,
+    )
+    if first == second or (first.is_unspecified and first.version == 6):
+        return True
+    if second.is_unspecified and second.version == 6:
+        return True
+    return first.version == second.version and (first.is_unspecified or second.is_unspecified)
+
+
+_LOOKS: tuple[Callable[[Tree], Iterator[Finding]], ...] = (
+    _sets,
+    _limits,
+    _of_rules,
+    _default,
+    _zone,
+    _server,
+    _methods,
+    _overlaps,
+)

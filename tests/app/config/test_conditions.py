@@ -1,0 +1,88 @@
+"""What rules and sets are made of, as far as the file can tell."""
+
+from typing import Any
+
+import pytest
+
+from socks5.app.config.conditions import (
+    Hours,
+    NameEntry,
+    NetworkEntry,
+    RuleMethod,
+    Source,
+    UserEntry,
+)
+from socks5.app.config.values import Kind, Wrong
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (NetworkEntry(), "10.0.0.0/8"),
+        (NetworkEntry(), "::1"),
+        (NetworkEntry(), "@home-1"),
+        (NetworkEntry(takes_sets=False), "file:lists/x"),
+        (NameEntry(), ".example.com"),
+        (NameEntry(), "*.example.com"),
+        (NameEntry(), "@x"),
+        (UserEntry(), "bob@PARTNER.EXAMPLE"),
+        (UserEntry(), "@alice"),
+        (UserEntry(), "file:users"),
+        (RuleMethod(), "certificate"),
+        (RuleMethod(), 128),
+        (Hours(), "mon-fri,sun 08:00-24:00"),
+        (Hours(), "22:00-06:00"),
+        (Hours(), "sat,sun"),
+        (Source(), "accepted"),
+        (Source(), "::1"),
+    ],
+)
+def test_what_is_one_stays_as_the_file_has_it(kind: Kind, value: Any) -> None:
+    assert kind.read(value) == value
+    assert kind.schema()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "sentence"),
+    [
+        (NetworkEntry(), 1, "expected a network or @set, got 1"),
+        (NetworkEntry(), "x", 'expected a network or @set, got "x"'),
+        (NetworkEntry(), "@X", 'expected the name of a set behind @, got "@X"'),
+        (NetworkEntry(), "file:", 'expected a path, got ""'),
+        (NetworkEntry(takes_sets=False), "@x", 'expected a network, got "@x"; sets do not nest'),
+        (NameEntry(), "", 'expected a name or .suffix or @set, got ""'),
+        (NameEntry(), "a b", 'expected a name or .suffix or @set, got "a b"'),
+        (
+            NameEntry(takes_sets=False),
+            "http://video.example/",
+            'expected a name or .suffix, got "http://video.example/"; write "video.example"',
+        ),
+        (UserEntry(), "", 'expected the name of a user, got ""'),
+        (UserEntry(), "a\n", r'expected the name of a user, got "a\n"'),
+        (UserEntry(), "\u00e4" * 128, None),
+        (
+            UserEntry(),
+            "file:~/x",
+            'expected a path, got "~/x"; write it out, for ~ is nobody\'s here',
+        ),
+        (
+            RuleMethod(),
+            "pasword",
+            f'expected {RuleMethod.words}, got "pasword"; did you mean "password"?',
+        ),
+        (RuleMethod(), True, f"expected {RuleMethod.words}, got true"),
+        (RuleMethod(), 2, f"expected {RuleMethod.words}, got 2"),
+        (Hours(), "8-9", f'expected {Hours.words}, got "8-9"'),
+        (Hours(), 8, f"expected {Hours.words}, got 8"),
+        (
+            Hours(),
+            "08:00-08:00",
+            f'expected {Hours.words}, got "08:00-08:00"; for the whole day leave the hours out',
+        ),
+        (Source(), "acepted", f'expected {Source.words}, got "acepted"'),
+    ],
+)
+def test_what_is_none_is_said_in_a_sentence(kind: Kind, value: Any, sentence: str | None) -> None:
+    with pytest.raises(Wrong) as raised:
+        kind.read(value)
+    assert sentence is None or str(raised.value) == sentence
