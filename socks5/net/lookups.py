@@ -75,7 +75,7 @@ class Lookups(Protocol):
     def begin(self, name: str, done: Done) -> Callable[[], None]:
         """Look one up.
 
-        :param name: see :func:`socks5.net.names.hostname`.
+        :param name: see :func:`socks5.names.hostname`.
         :param done: called once, perhaps before this returns.
         :returns: gives the lookup up. What can be stopped is over then, with :data:`~socks5.net.lookups.GIVEN_UP`; what
             cannot goes on until it is over by itself. Harmless when it is.

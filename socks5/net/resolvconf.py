@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from twisted.internet.error import DNSLookupError
 
 from socks5.files import read
-from socks5.net.names import hostname, literal
+from socks5.names import hostname, literal
 
 HOSTS = "/etc/hosts"
 RESOLV_CONF = "/etc/resolv.conf"

@@ -25,6 +25,7 @@ from zope.interface import implementer
 from socks5.deadlines import Deadlines, clock_of
 from socks5.files import Kept
 from socks5.interfaces import IResolver
+from socks5.names import hostname
 from socks5.net.lookups import (
     GIVEN_UP,
     HostnameLookups,
@@ -33,7 +34,6 @@ from socks5.net.lookups import (
     Outcome,
     SystemLookups,
 )
-from socks5.net.names import hostname
 from socks5.net.resolvconf import HOSTS, RESOLV_CONF, parse_hosts
 from socks5.net.shares import Shares
 from socks5.protocol.networks import subscriber

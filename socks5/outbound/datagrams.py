@@ -20,10 +20,10 @@ from zope.interface import implementer
 
 from socks5.access import Access
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IResolver, Judge
+from socks5.names import without_false_name
 from socks5.net.datagram_ports import DatagramPort
 from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
 from socks5.net.datagram_turns import LOOKUP, turns_of
-from socks5.net.names import without_false_name
 from socks5.outbound.batch_routes import Routes
 from socks5.outbound.departure import Departure
 from socks5.outbound.ourselves import Ourselves

@@ -82,7 +82,7 @@ class _Record(NamedTuple):
 def wire_name(text: str) -> bytes:
     """A name as it stands in a message, in lower case.
 
-    :param text: as :func:`socks5.net.names.hostname` gives it, with or without a dot at its end.
+    :param text: as :func:`socks5.names.hostname` gives it, with or without a dot at its end.
     """
     labels = text.lower().removesuffix(".").split(".")
     return b"".join(bytes([len(label)]) + label.encode("ascii") for label in labels) + b"\0"

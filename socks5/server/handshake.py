@@ -20,8 +20,8 @@ from socks5.access import NOBODY, Access, ClaimedAccess, Reason, Verdict
 from socks5.auth import User
 from socks5.interfaces import ICommand, IRules
 from socks5.logins import IMethod, IProtection
+from socks5.names import without_false_name
 from socks5.net.connection import far_end, far_host, near_end
-from socks5.net.names import without_false_name
 from socks5.net.tls import name_of
 from socks5.protocol import ordinary
 from socks5.protocol.address import UNSPECIFIED

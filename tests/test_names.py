@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import DNSLookupError
 
-from socks5.net.names import hostname, literal
+from socks5.names import hostname, literal
 
 # ---------------------------------------------------------------- literals
 
@@ -47,6 +47,12 @@ def test_a_literal_has_one_canonical_text(name: bytes, host: str) -> None:
         assert socket.getaddrinfo(name, 80, socket.AF_INET)[0][4][0] == host
 
 
+@pytest.mark.parametrize("name", [b"192.0.2.1.", b"3221225985.", b"0xc0.0.2.1."])
+def test_a_dot_behind_an_address_makes_no_name_of_it(name: bytes) -> None:
+    """The URL Standard's "ends in a number checker"."""
+    assert literal(name) == "192.0.2.1"
+
+
 def test_a_link_local_address_may_have_a_zone_that_is_there() -> None:
     number = str(socket.if_nametoindex("lo")).encode()
     assert literal(b"fe80::1%lo") == literal(b"FE80::1%" + number) == "fe80::1%lo"
@@ -56,7 +62,7 @@ def test_a_link_local_address_may_have_a_zone_that_is_there() -> None:
     "name",
     [
         *(b"", b"example.org", b"example.1", b"a192.0.2.1", b":::", b"\xff\xfe"),
-        *(b"192.0.2.1.", b"192.0.2.256", b"192.0.2.1:80", b"08.0.0.1"),
+        *(b"192.0.2.1..", b"192.0.2.256", b"192.0.2.1:80", b"08.0.0.1"),
         *(b" 192.0.2.1", b"192.0.2.1 ", b"192.0.2.1\0", b"192.0.2.1\n1"),
         *(b"[192.0.2.1]", b"[::1", b"::1]", b"[[::1]]", b"[]"),
         *(b"::1%lo", b"2001:db8::1%lo"),
@@ -154,7 +160,7 @@ def test_a_converted_name_is_converted_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_plain_names_need_no_tables() -> None:
     """Those of IDNA take 50 ms to load, and memory."""
     source = (
-        "import sys; from socks5.net.names import hostname; hostname(b'example.org');"
+        "import sys; from socks5.names import hostname; hostname(b'example.org');"
         "assert 'idna.uts46data' not in sys.modules; hostname('\u00fc.example'.encode());"
         "assert 'idna.uts46data' in sys.modules"
     )

@@ -40,11 +40,13 @@ def literal(name: bytes) -> str | None:
     """The IP literal, in its canonical text, that a client sent where a name belongs; None if it is a name.
 
     IPv6 may stand in brackets, as in URLs. A link-local address may have a zone that this host knows; it
-    is kept. IPv4 may have fewer than four numbers, and octal or hexadecimal ones, which every resolver
-    and browser reads as an address.
+    is kept. IPv4 may have fewer than four numbers, octal or hexadecimal ones, and a dot at its end, all of which
+    browsers read as an address, and resolvers but for the dot.
     """
     if b":" in name:
         return _ipv6(name[1:-1] if name.startswith(b"[") and name.endswith(b"]") else name)
+    if name.endswith(b"."):
+        name = name[:-1]
     if _ENDS_IN_NUMBER.match(name) is None:
         return None
     try:
