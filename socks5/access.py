@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import NamedTuple
+from enum import Enum, StrEnum
+from typing import Literal, NamedTuple
 
 from typing_extensions import override
 from zope.interface import Attribute, Interface
 
 from socks5.protocol.address import UNSPECIFIED, Address
-from socks5.protocol.messages import Command
+from socks5.protocol.messages import Command, ReplyCode
+from socks5.settings import PerFamily
 
 
 class IUser(Interface):
@@ -36,8 +37,11 @@ class Access(NamedTuple):
     :param command: the CMD octet.
     :param target: DST.ADDR and DST.PORT as the client sent them; for a datagram, the datagram's.
     :param listeners: holds every IP literal and port at which a connection comes to this proxy.
-    :param listener: the name of the listener that it came to; "" for one without a name.
-    :param rule: the name of the rule that allows it, once that is known.
+    :param listener: the name of the listener that the client came to; "" for one without.
+    :param method: how the client has said who it is: "none", "password", "chap", "gssapi", "certificate", or the number
+        of another method.
+    :param rule: the name of the rule that has allowed the request, once that is decided.
+    :param is_datagram: whether this is about a datagram of an association; else about the request itself.
     """
 
     client: str
@@ -47,7 +51,9 @@ class Access(NamedTuple):
     target: Address
     listeners: Container[tuple[str, int]] = ()
     listener: str = ""
+    method: str = "none"
     rule: str = ""
+    is_datagram: bool = False
 
     def leads_to_us(self, address: str) -> bool:
         """Whether a CONNECT to this IP literal, and the target's port, would come to the proxy itself."""
@@ -80,16 +86,44 @@ NOBODY = ClaimedAccess("", "", None, 0, UNSPECIFIED)
 """Asks for nothing, and is not taken for somebody on this host."""
 
 
+class Accepted(Enum):
+    """A source that depends on the client."""
+
+    ADDRESS = "accepted"
+
+
+ACCEPTED = Accepted.ADDRESS
+"""The address on which the client reached us (:attr:`Access.server`)."""
+
+NO_SOURCE = PerFamily()
+"""None of its own."""
+
+Source = PerFamily | Literal[Accepted.ADDRESS]
+"""From where targets are reached: see :class:`Verdict`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What rules say of one access.
 
     :param is_allowed: whether it may be.
-    :param rule: the name of the rule that decided, for the record; "" for one without a name.
+    :param rule: the name of the rule that decided, for the record; "" for one without a name, and as long as none has:
+        what is allowed so far is judged again by the address.
+    :param via: the name of the upstream that it goes through; None: none. Who cannot go there does not go.
+    :param reply: the REP octet of a refusal (RFC 1928 section 6); a datagram is dropped.
+    :param source: what targets see as the source: an address of each family that they may be reached over, or
+        :data:`ACCEPTED`. Of neither family: as the settings say.
+    :param would: names of rules that only report, and would have decided otherwise.
+    :param limits: names of the limits that the session is under by this rule.
     """
 
     is_allowed: bool
     rule: str = ""
+    via: str | None = None
+    reply: int = ReplyCode.NOT_ALLOWED
+    source: Source = NO_SOURCE
+    would: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """A verdict is not true or false: a refusal that is taken for an object that is there would let everybody in.

@@ -11,41 +11,16 @@ through itself.
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import ClassVar
 
 from zope.interface import implementer
 
 from socks5.access import ALLOWED, DENIED, Access, Verdict
 from socks5.interfaces import IRules
+from socks5.policy.special import SPECIAL_NETWORKS
 from socks5.protocol.embedded import carried
 from socks5.protocol.networks import Networks
-
-SPECIAL_NETWORKS = tuple(
-    ip_network(network)
-    for network in (
-        "0.0.0.0/8",  # "this network" (RFC 6890); Linux connects 0.0.0.0 to itself
-        "127.0.0.0/8",  # loopback
-        "169.254.0.0/16",  # link-local, and most clouds' metadata service
-        "224.0.0.0/4",  # multicast
-        "255.255.255.255/32",  # limited broadcast
-        "100.100.100.200/32",  # Alibaba Cloud's metadata service
-        "168.63.129.16/32",  # Azure's host agent
-        "192.0.0.192/32",  # Oracle Cloud's metadata service (Classic)
-        "::/128",  # unspecified
-        "::1/128",  # loopback
-        "fe80::/10",  # link-local
-        "fec0::/10",  # site-local, deprecated: what still takes them takes them for its own (RFC 3879)
-        "ff00::/8",  # multicast
-        "fd00:ec2::/32",  # AWS's metadata service and others like it
-        "fd00:100::100:200/128",  # Alibaba Cloud's
-        "fd00:42::42/128",  # Scaleway's
-        "fd00:a9fe:a9fe::1/128",  # Linode's
-        "fd00:c1::a9fe:a9fe/128",  # Oracle Cloud's
-        "fd20:ce::254/128",  # Google Cloud's
-    )
-)
-"""Destinations for clients on this host only."""
 
 _SPECIAL = Networks(SPECIAL_NETWORKS)
 

@@ -12,7 +12,8 @@ from zope.interface.verify import verifyObject
 
 from socks5.access import Access
 from socks5.interfaces import IRules
-from socks5.policy.rules import SPECIAL_NETWORKS, Rules, is_special
+from socks5.policy.rules import Rules, is_special
+from socks5.policy.special import SPECIAL_NETWORKS
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command
 
