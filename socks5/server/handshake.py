@@ -263,6 +263,8 @@ class ServerProtocol(Session):
             if isinstance(self.transport, ClientEnd):
                 self.transport.hand_over()
             self.protect(protection)
+        elif not waiting:
+            self._negotiation = ordinary.GREETED  # as whoever is not asked who he is
         has_ended, self.has_client_ended = self.has_client_ended, False
         if waiting:
             self.dataReceived(waiting)

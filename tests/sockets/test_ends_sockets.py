@@ -28,7 +28,15 @@ from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.wires import Odd, raising, turn, until
 from tests.support.failures import Failures
 from tests.support.providers import Allow, Logins
-from tests.support.sessions import GREETING, LOGIN, NO_AUTHENTICATION, PASSWORD_GREETING, refusal
+from tests.support.sessions import (
+    GREETING,
+    LOGIN,
+    LOGIN_RIGHT,
+    NO_AUTHENTICATION,
+    PASSWORD_CHOSEN,
+    PASSWORD_GREETING,
+    refusal,
+)
 
 pytestmark = pytest.mark.parametrize("serve", ["own"], indirect=True)
 
@@ -63,9 +71,19 @@ class Ordinary:
         assert await self.client.receive(2) == NO_AUTHENTICATION
         return self
 
-    async def join(self, said: bytes = b"", host: bytes = b"") -> "Ordinary":
+    async def log_in(self, logins: Logins) -> None:
+        for message, answer in ((PASSWORD_GREETING, PASSWORD_CHOSEN), (LOGIN, LOGIN_RIGHT)):
+            self.client.send(message)
+            if message is LOGIN:
+                await until(lambda: logins.asked)
+                logins.accept()
+            assert await self.client.receive(2) == answer
+
+    async def join(
+        self, said: bytes = b"", host: bytes = b"", logins: Logins | None = None
+    ) -> "Ordinary":
         """A target that says something at once."""
-        await self.greet()
+        await (self.greet() if logins is None else self.log_in(logins))
         listening = self.proxy.listen()
         self.client.send(CONNECT + packed(host or listening.host[0], listening.host[1]))
         self.target, source = await listening.accept()
@@ -143,6 +161,15 @@ async def test_a_target_that_speaks_first(serve: Any, host: bytes) -> None:
     ordinary = await Ordinary(await serve()).join(b"220 hello", host)
     await ordinary.goes_on()
     assert ordinary.is_ordinary is not bool(host)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_has_logged_in_is_as_ordinary_as_anybody(serve: Any) -> None:
+    logins = Logins()
+    ordinary = await Ordinary(await serve(authenticator=logins)).join(logins=logins)
+    await ordinary.goes_on()
+    assert ordinary.is_ordinary
+    assert ordinary.session.info().user == "user"
 
 
 @BOTH_ENDS
