@@ -187,6 +187,9 @@ class Reason(StrEnum):
     KICKED = "ended by the operator"
     """Somebody closed the session from outside."""
 
+    LIMIT = "limit reached"
+    """More has moved than may. The log says of which limit."""
+
     SHUTDOWN = "shutdown"
     """The proxy stops."""
 

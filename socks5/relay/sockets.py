@@ -6,8 +6,6 @@ what the peer's kernel does not take is the only copy, and while there is one it
 read. A direction that moves bulk is upgraded: its octets then stay in the kernel, spliced through a
 pipe of a bounded pool, which it gives back when it falls silent. Where pipes, their budget or
 ``splice`` itself are missing it goes on copying, and nobody notices.
-
-:func:`join` chooses the path for two streams.
 """
 
 from __future__ import annotations
@@ -20,15 +18,12 @@ from typing import Any
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.deadlines import IdleTimers
-from socks5.net.connection import DONE, LOST, Connection
+from socks5.net.connection import DONE, LOST
 from socks5.net.poller import FAILED, HUNG_UP, WRITABLE
 from socks5.net.tcp_socket import unacknowledged
 from socks5.relay.owned import OwnedSide
 from socks5.relay.pipes import BULK, PIPE_SIZE, Pipe, PipePool
-from socks5.relay.relay import Owner, Relay
-from socks5.relay.transports import TransportSide
-from socks5.settings import Settings
+from socks5.relay.relay import Relay
 from socks5.streams import IStream
 
 BUFFER_SIZE = 262144
@@ -43,9 +38,10 @@ BULKY = 65536
 SMALL_TURNS = 32
 """Smaller reads in a row after which a direction is copied again."""
 
-_FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
+FLAGS = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
+"""Of splice(2)."""
 
-_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
+UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 """What splice(2) says where it, or a filter of system calls, does not let us: nothing was moved."""
 
 BUFFER = memoryview(bytearray(BUFFER_SIZE))
@@ -200,14 +196,14 @@ class SocketSide(OwnedSide):
         poller = self._poller
         for _ in TURNS:
             try:
-                count = os.splice(self.fd, pipe.writing, PIPE_SIZE, flags=_FLAGS)
+                count = os.splice(self.fd, pipe.writing, PIPE_SIZE, flags=FLAGS)
             except BlockingIOError:  # the pipe is empty, so it is the socket that has nothing
                 if not self._is_hung_up:
                     self._is_empty()
                     return
                 count = 0
             except OSError as error:
-                if error.errno not in _UNSUPPORTED:
+                if error.errno not in UNSUPPORTED:
                     self.break_off()
                     return
                 self._pool().is_unavailable = True
@@ -237,7 +233,7 @@ class SocketSide(OwnedSide):
         target = self.peer
         while pipe.octets:
             try:
-                pipe.octets -= os.splice(pipe.reading, target.fd, pipe.octets, flags=_FLAGS)
+                pipe.octets -= os.splice(pipe.reading, target.fd, pipe.octets, flags=FLAGS)
             except BlockingIOError:
                 return False
             except OSError:
@@ -367,22 +363,3 @@ class SocketSide(OwnedSide):
         pipe, self._pipe = self._pipe, None
         assert pipe is not None
         self._pool().give_back(self, pipe)
-
-
-def join(
-    timers: IdleTimers,
-    settings: Settings,
-    near: IStream,
-    far: IStream,
-    owner: Owner,
-) -> Relay:
-    """A relay for two streams, on the best path they allow: sockets where both are plain TCP in a
-    poller, else transports.
-    """
-    near_end, far_end = near.transport, far.transport
-    if not (isinstance(near_end, Connection) and isinstance(far_end, Connection)):
-        return Relay(timers, settings, near, far, owner, TransportSide)
-    shared = near_end.poller.shared
-    if PipePool not in shared:
-        shared[PipePool] = PipePool(timers.reactor)
-    return Relay(timers, settings, near, far, owner, SocketSide)

@@ -19,8 +19,8 @@ from socks5.outbound.judging import judged
 from socks5.protocol.address import Address
 from socks5.protocol.errors import NotAllowed
 from socks5.protocol.messages import ReplyCode
+from socks5.relay.joining import join
 from socks5.relay.relay import Relay
-from socks5.relay.sockets import join
 from socks5.streams import IStream
 
 

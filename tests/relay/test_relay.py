@@ -13,10 +13,12 @@ from zope.interface.verify import verifyObject
 
 from socks5.deadlines import YOUNG, IdleTimers
 from socks5.outbound.attempts import Stream
+from socks5.relay.joining import join
 from socks5.relay.relay import RESET_DELAYS, RESET_PATIENCE, Relay
 from socks5.relay.transports import TransportSide, can_half_close
 from socks5.settings import Settings
 from socks5.streams import IStreamReceiver
+from tests.support.limited import Meter
 from tests.support.reactor import FakeReactor
 from tests.support.sessions import Ends
 from tests.support.transports import BUFFER_SIZE, FakeTLSTransport, FakeTransport
@@ -38,6 +40,8 @@ class World:
     :param one_window: octets that side takes until :meth:`FakeTransport.accept`.
     """
 
+    meter: type[Meter] | None = None
+
     def __init__(
         self,
         one: str = "client",
@@ -56,13 +60,13 @@ class World:
         is_client = one == "client"
         self.near, self.far = (self.one, self.other) if is_client else (self.other, self.one)
         self.timers = IdleTimers(self.reactor)
-        self.relay = Relay(
+        self.relay = join(
             self.timers,
             Settings(idle_timeout=idle, linger_timeout=LINGER, keepalive=keepalive),
             self.near.protocol,
             self.far.protocol,
             self.done,
-            TransportSide,
+            self.meter and self.meter(),
         )
 
     def start(self, *arguments: Any) -> "World":
@@ -101,6 +105,12 @@ class World:
         self.relay.stop("too late")
         self.turn()
         assert self.done == [reason]
+
+
+@pytest.fixture(autouse=True, params=[None, Meter], ids=["unmetered", "metered"])
+def meter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same holds under limits that are not reached."""
+    monkeypatch.setattr(World, "meter", request.param)
 
 
 @pytest.fixture(params=["client", "target"])

@@ -1,7 +1,8 @@
 """What every relay must do, seen by the two programs that it joins: plain sockets, and nothing else.
 
 Every test runs on each path that octets may take: between Twisted's transports, between plain sockets,
-from a plain socket to a transport, and in an ordinary session, which begins without a relay.
+from a plain socket to a transport, and in an ordinary session, which begins without a relay; the former also with a
+meter that has every end wait time and again.
 """
 
 import errno
@@ -23,6 +24,7 @@ from socks5.net.connection import Connection
 from socks5.net.poller import poller_of
 from socks5.outbound.direct import DirectDialer
 from socks5.protocol.address import Address
+from socks5.relay import joining
 from socks5.relay import sockets as splice
 from socks5.relay.relay import RESET_PATIENCE
 from socks5.settings import Settings
@@ -30,6 +32,7 @@ from socks5.streams import IStream
 from tests.sockets.clients import Far
 from tests.sockets.streams import own, twisted
 from tests.sockets.wires import FarEnd, WithoutPoller, turn, until
+from tests.support.limited import Meter
 from tests.support.providers import FakeResolver, begin_dial
 from tests.support.sessions import GREETING, NO_AUTHENTICATION, Ends
 
@@ -116,10 +119,15 @@ class Session:
             self._session.command.stop(reason, LINGER)
 
 
-RELAYS = ["transports", "sockets", "mixed"]
+PATHS = ["transports", "sockets", "mixed"]
 """What the client's and the target's connections are to us: Twisted's transports both, our own sockets both, or
 (mixed) the client's a socket and the target's a transport.
 """
+
+METERED = [f"metered {path}" for path in PATHS]
+"""The same under limits."""
+
+RELAYS = [*PATHS, *METERED]
 
 
 @pytest.fixture(params=[*RELAYS, "session"])
@@ -194,11 +202,15 @@ async def join(path: Any) -> AsyncIterator[Any]:
         if path == "session":
             made.append(await in_session(clock, Settings(**settings)))
             return made[-1]
-        accept = twisted if unix or path == "transports" else own
+        kind = path.removeprefix("metered ")
+        accept = twisted if unix or kind == "transports" else own
         client, near = await client_of(accept, unix)
-        joined = Joined(client, near, *await target(path == "sockets"))
+        joined = Joined(client, near, *await target(kind == "sockets"))
         timers = IdleTimers(clock or reactor)  # type: ignore[arg-type]
-        joined.relay = splice.join(timers, Settings(**settings), near, joined.far, joined.done)
+        meter = None if kind == path else Meter(0 if clock else 0.0005)
+        joined.relay = joining.join(
+            timers, Settings(**settings), near, joined.far, joined.done, meter
+        )
         made.append(joined)
         return joined
 
@@ -477,7 +489,7 @@ async def a_half_closed(joined: Joined) -> None:
 
 
 async def a_stalled(joined: Joined) -> None:
-    await joined.client.stuff(bytes(1 << 26))
+    await joined.client.stuff(bytes(1 << 26), patience=500)  # for it may be held now and then
 
 
 async def a_closing(joined: Joined) -> None:

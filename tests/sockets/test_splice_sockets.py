@@ -8,10 +8,7 @@ import errno
 import fcntl
 import gc
 import os
-import socket
-from array import array
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,163 +17,24 @@ from zope.interface.verify import verifyObject
 
 from socks5.deadlines import IdleTimers
 from socks5.net import poller as poll
-from socks5.net.connection import Connection
-from socks5.net.poller import Poller
-from socks5.net.tcp_options import prepare
-from socks5.relay import pipes
+from socks5.relay import metered_sockets, pipes
 from socks5.relay import sockets as splice
-from socks5.relay.pipes import PIPE_SIZE, SWEEP_INTERVAL, Borrower, Pipe, PipePool
-from socks5.relay.relay import RESET_DELAYS
-from socks5.relay.sockets import BUFFER_SIZE, BULK, SMALL_TURNS, join
+from socks5.relay.joining import join
+from socks5.relay.pipes import PIPE_SIZE, SWEEP_INTERVAL, PipePool
+from socks5.relay.sockets import BULK, SMALL_TURNS
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings
 from socks5.streams import IStreamReceiver
-from tests.sockets.wires import FarEnd, Odd, Unwatched, descriptors, raising, turn
+from tests.sockets.wired import LINGER, NUMBERED, Watching, Wired
+from tests.sockets.wires import Unwatched, descriptors, raising, turn
 from tests.support.failures import Failures
+from tests.support.limited import Meter
 from tests.support.reactor import FakeReactor
 from tests.support.sessions import Ends
 from tests.support.transports import fake_stream
 
-LINGER = 240.0
-
-NUMBERED = array("I", range(PIPE_SIZE)).tobytes()
-"""Four times as many octets as fit in a pipe, of which every four are others."""
-
 needs_splice = pytest.mark.skipif(not hasattr(os, "splice"), reason="no os.splice")
 pytestmark = pytest.mark.skipif(not hasattr(__import__("select"), "epoll"), reason="no epoll")
-
-
-class Watching(Poller):
-    """A poller that says which descriptors have an owner, and has a pool that says which pipes are lent."""
-
-    def __init__(self, reactor: Unwatched) -> None:
-        super().__init__(reactor)
-        self.owned: set[int] = set()
-        self.pool = self.shared[PipePool] = Pool(reactor)
-
-    def add(self, fd: int, *arguments: Any) -> None:
-        self.owned.add(fd)
-        super().add(fd, *arguments)
-
-    def forget(self, fd: int) -> None:
-        self.owned.discard(fd)
-        super().forget(fd)
-
-
-class Pool(PipePool):
-    def __init__(self, reactor: Unwatched) -> None:
-        super().__init__(reactor)
-        self.lent: dict[Borrower, Pipe] = {}
-
-    def lend(self, side: Borrower) -> Pipe | None:
-        pipe = super().lend(side)
-        if pipe is not None:
-            self.lent[side] = pipe
-        return pipe
-
-    def give_back(self, side: Borrower, pipe: Pipe) -> None:
-        del self.lent[side]
-        super().give_back(side, pipe)
-
-
-class Wired:
-    """Two programs, joined by a relay on sockets.
-
-    ``near`` and ``far`` are our connections, ``client`` and ``target`` the programs; ``up`` is the side that receives
-    from the client once the relay has begun, ``down`` the other.
-
-    :param window: octets asked for as each buffer of the system's.
-    :param odd: methods of our socket towards the target, see :class:`Odd`.
-    """
-
-    def __init__(
-        self, reactor: Unwatched, poller: Watching, window: int | None = None, odd: Any = None
-    ) -> None:
-        self.reactor, self.poller = reactor, poller
-        self.done = Ends()
-        self.client, self.near = self._connect(window)
-        self.target, self.far = self._connect(window)
-        if odd is not None:
-            self.far.socket = Odd(self.far.socket, **odd)  # type: ignore[assignment]
-        self.up: Any = None
-        self.down: Any = None
-        timers = IdleTimers(reactor)  # type: ignore[arg-type]
-        settings = Settings(linger_timeout=LINGER, keepalive=0)
-        self.relay = join(timers, settings, self.near, self.far, self.done)
-
-    def start(self, *arguments: Any) -> "Wired":
-        self.relay.start(*arguments)
-        self.up, self.down = self.near.receiver, self.far.receiver
-        return self
-
-    @property
-    def pipe(self) -> Pipe | None:
-        """The one from the target to the client."""
-        return self.poller.pool.lent.get(self.down)
-
-    def _connect(self, window: int | None) -> tuple[FarEnd, Connection]:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            ours = socket.create_connection(listener.getsockname())
-            theirs = listener.accept()[0]
-        for each in (ours, theirs) if window else ():
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        ours.setblocking(False)
-        prepare(ours)
-        connection = Connection(self.poller, ours, None, theirs.getsockname())
-        self.poller.add(connection.fd, connection)
-        return FarEnd(theirs), connection
-
-    def serve(self, batches: int = 3) -> None:
-        for _ in range(batches):
-            self.poller.doRead()
-
-    def settle(self) -> None:
-        """Until a reset has got through to everybody."""
-        for _ in range(5):
-            self.serve()
-            self.reactor.advance(RESET_DELAYS[0])
-
-    def serve_before_start(self) -> None:
-        """The connections learn that there is something to read, as if they were paused."""
-        self.near.pauseProducing()
-        self.far.pauseProducing()
-        self.serve()
-
-    def stuff(self, sender: FarEnd, octets: int) -> int:
-        """Send what goes of :data:`NUMBERED`, until nothing goes any more."""
-        sent = quiet = 0
-        while quiet < 20 and sent < octets:
-            went = sender.push(NUMBERED[sent : min(sent + (1 << 16), octets)])
-            sent += went
-            quiet = 0 if went else quiet + 1
-            self.serve(1)
-        return sent
-
-    def flood(self, octets: int = BULK * 8) -> None:
-        """Bulk from the target to the client, who reads it."""
-        data = bytes(BUFFER_SIZE)
-        received = sent = 0
-        while received < octets:
-            if sent < octets:
-                sent += self.target.push(data[: octets - sent])
-            self.serve(1)
-            with suppress(BlockingIOError):
-                received += len(self.client.socket.recv(BUFFER_SIZE))
-
-    def clear(self) -> None:
-        """Whatever is on its way to the client arrives."""
-        self.serve()
-        while self.client.read(BUFFER_SIZE) or self.down.is_blocked:
-            self.serve()
-
-    def finish(self) -> None:
-        self.client.close()
-        self.target.close()
-        self.settle()
-        self.relay.stop("the test is over")
-        self.settle()
-        assert len(self.done) == 1
 
 
 @pytest_twisted.async_fixture
@@ -185,15 +43,19 @@ async def reactor() -> Unwatched:
     return Unwatched()
 
 
-@pytest.fixture
-def wire(reactor: Unwatched) -> Iterator[Callable[..., Wired]]:
-    """Joins two programs; all that it joins have one poller and one pool. At the end nothing is left."""
+@pytest.fixture(params=[False, True], ids=["unmetered", "metered"])
+def wire(request: pytest.FixtureRequest, reactor: Unwatched) -> Iterator[Callable[..., Wired]]:
+    """Joins two programs; all that it joins have one poller and one pool. At the end nothing is left.
+
+    The same holds under limits that are not reached.
+    """
     before = descriptors()
     poller = Watching(reactor)
     made: list[Wired] = []
 
     def wire(window: int | None = None, start: bool = True, odd: Any = None) -> Wired:
-        made.append(Wired(reactor, poller, window, odd))
+        meter = Meter(room=PIPE_SIZE) if request.param else None
+        made.append(Wired(reactor, poller, window, odd, meter))
         return made[-1].start() if start else made[-1]
 
     yield wire
@@ -413,6 +275,7 @@ def test_bulk_of_many_takes_turns(
         assert (each.pipe is not None) == has_pipes
     monkeypatch.setattr(poll, "ALLOWANCE", 1)
     monkeypatch.setattr(splice, "PIPE_SIZE", splice.BULKY)
+    monkeypatch.setattr(metered_sockets, "PIPE_SIZE", splice.BULKY)
     before = [each.relay.bytes_down for each in wired]
     data = bytes(2 * splice.BULKY)
     for each in wired:

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
 from socks5.access import Access, IUser
 from socks5.auth import User
@@ -50,6 +51,37 @@ class FakeQuotas:
 
     def watch(self, check: Callable[[], None]) -> None:
         self.look = check
+
+
+@implementer(ILease)
+class Meter:
+    """A lease that has little room, and has everything paid for.
+
+    :param wait: seconds, for whatever moves.
+    :param room: octets.
+    """
+
+    is_metered = True
+    slowed = 0.0
+    why = ""
+    ended = None
+
+    def __init__(self, wait: float = 0.0, room: int = 20_000) -> None:
+        self.wait = wait
+        self.least = room
+        self.up = self.down = 0
+        self.has_left = False
+
+    def room(self, is_up: bool) -> int:
+        return self.least
+
+    def moved(self, up: int, down: int) -> float:
+        self.up += up
+        self.down += down
+        return self.wait
+
+    def leave(self) -> None:
+        self.has_left = True
 
 
 class Limited:
