@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from socks5.app.options import Options
+from socks5.app.option_table import ROWS
 from tests.auth.test_hashes import KNOWN
 from tests.support.certificates import Authority
 from tests.support.kerberos import write_keytab
@@ -36,13 +36,15 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 
 def service_arguments(among: list[Block] = BLOCKS) -> list[list[str]]:
-    """Return what follows ``twistd -n socks5`` or ``python -m socks5`` in the README, or on another page."""
+    """Return what follows ``socks5``, ``twistd -n socks5`` or ``python -m socks5`` on a page."""
     found = []
     for block in in_language("bash", among):
         for words in commands(block):
-            is_module = words[1:3] == ["-m", "socks5"] and "passwd" not in words
-            if is_module or words[0].endswith("twistd"):
-                found.append(words[words.index("socks5") + 1 :])
+            is_module = words[1:3] == ["-m", "socks5"]
+            is_program = words[0].rpartition("/")[2] in ("socks5", "twistd")
+            if (is_module or is_program) and "passwd" not in words:
+                names = [word.rpartition("/")[2] for word in words]
+                found.append(words[names.index("socks5") + 1 :])
     return found
 
 
@@ -82,7 +84,7 @@ def test_the_service_understands_its_commands_and_those_of_its_page(arguments: l
 def test_an_option_in_its_prose_exists() -> None:
     literals = re.findall(r"``([^`]+)``", TEXT)
     named = {option for literal in literals for option in re.findall(r"--[a-z0-9-]+", literal)}
-    known = {f"--{name.rstrip('=')}" for name in Options().longOpt}
+    known = {f"--{name}" for name in (*ROWS, "help", "version")}
     assert named - FOREIGN_OPTIONS <= known
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import ip_network
 from typing import Any
 
 from twisted.python import usage
 
+from socks5.app import values
 from socks5.app.inherit import Worker
 from socks5.app.listeners import LOOPBACK, Listener
 from socks5.net.certificates import Certificates
@@ -21,10 +21,8 @@ from socks5.net.foreign import kind_of
 from socks5.net.listening import listen_from
 from socks5.net.places import TCP, Inherited, Listen
 from socks5.protocol.messages import Method
-from socks5.protocol.networks import NO_NETWORKS, Networks
+from socks5.protocol.networks import NO_NETWORKS
 from socks5.settings import METHOD_NAMES, ListenerPolicy
-
-_EXPECTED_NETWORKS = "expected networks, such as 192.0.2.0/24 or 2001:db8::/32"
 
 _WANTED = {
     Method.GSSAPI: "--methods gssapi: expected --gssapi SERVICE as well, there is no keytab",
@@ -32,22 +30,6 @@ _WANTED = {
     Method.USERNAME_PASSWORD: "--methods password: expected --auth TYPE:ARGS as well, there are no users",
 }
 """What is said to who wants a method that has nothing behind it."""
-
-
-def networks(option: str, text: str) -> Networks:
-    """The value of an option that takes networks.
-
-    :raises twisted.python.usage.UsageError: it has something else.
-    """
-    try:
-        return Networks.parse(text)
-    except ValueError as error:
-        wrong = str(error)
-    try:
-        meant = f"; did you mean {ip_network(wrong, strict=False)}, or {wrong.partition('/')[0]}?"
-    except ValueError:
-        meant = ""
-    raise usage.UsageError(f"--{option}: {_EXPECTED_NETWORKS}, got {wrong!r}{meant}")
 
 
 def _colon_advice(endpoint: str) -> str:
@@ -87,8 +69,15 @@ class ListenOptions(usage.Options):
         self.places.append(place)
         self._said = place.said
 
-    def opt_listen(self, endpoint: str) -> None:
-        """Twisted server endpoint, or tls:PORT:cert=FILE, instead of --port and --interface; repeatable."""
+    def take_interface(self, address: str) -> None:
+        """Listen there, on the port that ``--port`` says."""
+        self.add_place(Place(values.address(address)))
+
+    def take_listen(self, endpoint: str) -> None:
+        """Listen on what this describes.
+
+        :raises twisted.python.usage.UsageError: it cannot be used; the sentence has it.
+        """
         if kind_of(endpoint) == "haproxy":
             raise usage.UsageError(
                 f"--listen {endpoint}: expected {endpoint.partition(':')[2]} and behind it "
@@ -103,8 +92,6 @@ class ListenOptions(usage.Options):
                 f"--listen {endpoint}: {error}{_colon_advice(endpoint)}"
             ) from None
         self.add_place(Place(endpoint, at))
-
-    opt_l = opt_listen
 
     def _described(self, endpoint: str) -> Listen:
         """:raises ValueError: the string describes no listener."""
@@ -137,26 +124,20 @@ class ListenOptions(usage.Options):
         """What a listener lets in; None: the listeners of the default."""
         return ListenerPolicy(**{**self._common, **(place.said if place else {})})
 
-    def opt_methods(self, names: str) -> None:
-        """Some of gssapi,chap,password,none, for the listener before it or all. [default: by --gssapi and --auth]"""
-        if not set(names.split(",")) <= METHOD_NAMES.keys():
-            raise usage.UsageError(
-                f"--methods: expected some of {','.join(METHOD_NAMES)}, got {names!r}"
-            )
-        chosen = [number for name, number in METHOD_NAMES.items() if name in names.split(",")]
-        self._said["methods"] = tuple(chosen)
+    def take_methods(self, text: str) -> None:
+        """Logins of the listener before it, or of all."""
+        self._said["methods"] = values.methods(text)
 
-    def opt_clients(self, text: str) -> None:
-        """Networks that clients come from, for the listener before it or all; repeatable. [default: any]"""
-        self._add_networks("clients", "clients", text)
+    def take_clients(self, text: str) -> None:
+        """Where the clients of the listener before it, or of all, come from."""
+        self._add_networks("clients", text)
 
-    def opt_proxy_from(self, text: str) -> None:
-        """Balancers that send a PROXY header, for the listener before it or all; repeatable. [default: none]"""
-        self._add_networks("proxy-from", "proxies", text)
+    def take_proxy_from(self, text: str) -> None:
+        """Who sends PROXY headers to the listener before it, or to all."""
+        self._add_networks("proxies", text)
 
-    def _add_networks(self, option: str, what: str, text: str) -> None:
-        present = self._said.get(what, NO_NETWORKS)
-        self._said[what] = present | networks(option, text)
+    def _add_networks(self, what: str, text: str) -> None:
+        self._said[what] = self._said.get(what, NO_NETWORKS) | values.networks(text)
 
     def check_listeners(self, methods: Sequence[int]) -> None:
         """Refuse a policy that cannot be, or that is open by mistake.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -26,11 +27,13 @@ from typing_extensions import override
 
 from socks5.app.gssapi_options import KerberosOptions
 from socks5.app.inherit import Worker
-from socks5.app.listen_options import ListenOptions, Place
+from socks5.app.listen_options import ListenOptions
+from socks5.app.option_table import GROUPS, ROWS
+from socks5.app.parser import Parser
 from socks5.app.reread import Source
-from socks5.app.settings_options import SettingsOptions, ip_version
+from socks5.app.rows import Row
+from socks5.app.settings_options import SettingsOptions
 from socks5.app.sources import SOURCES
-from socks5.app.values import choice, number, workers
 from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
 from socks5.logins import IAuthenticator, IMethod
@@ -40,9 +43,7 @@ from socks5.net.resolvconf import sources_beside_dns
 from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
 from socks5.protocol.messages import Method
 from socks5.server.chap_login import CHAP
-from socks5.settings import (
-    NameSource,
-)
+from socks5.settings import NameSource
 
 _log = Logger()
 
@@ -74,69 +75,127 @@ def _checker(kind: str, arguments: str) -> Any:
     return generate(arguments)
 
 
+ABOUT = (
+    "A SOCKS5 proxy (RFC 1928, 1929): CONNECT, BIND and UDP ASSOCIATE. Without",
+    "options it serves this machine alone, on port 1080. Where others can reach it,",
+    "it wants --auth, --gssapi, --clients or --open.",
+    "",
+    "What is in [] holds without the option. One with ... may be given several times.",
+    "NAMES, NETWORKS and LEVELS have commas between them.",
+)
+
+EXAMPLES = (
+    "--listen 127.0.0.1:1080",
+    "--listen 192.0.2.1:1080 --auth htpasswd:users.txt",
+    "--interface :: --clients 192.0.2.0/24 --idle-timeout 2h",
+)
+"""For the help, each behind the program's name."""
+
+
+def _as_parameters() -> list[list[Any]]:
+    """The options as Twisted knows them, for the completion of a shell's command line."""
+    return [[row.name, row.letter or None, None, row.help] for row in ROWS.values() if row.metavar]
+
+
 class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
-    """The options of ``twistd socks5``."""
+    """The options of ``twistd socks5`` and of the program ``socks5``.
 
-    longdesc = (
-        "A SOCKS5 proxy (RFC 1928, 1929): CONNECT, BIND and UDP ASSOCIATE. Listens on this "
-        "machine's loopback unless told otherwise; where others can reach it, it wants --auth, --gssapi, "
-        "--clients or --open."
-    )
+    :param program: how the command line begins, in the examples of the help.
+    :param forms: the forms that it has.
+    :param more: what else the help says before the options, in lines.
+    """
+
     supportedInterfaces = (IUsernamePassword,)
+    optFlags: ClassVar = [["open", None, ROWS["open"].help]]
+    optParameters: ClassVar = _as_parameters()
 
-    optFlags: ClassVar = [
-        ["open", None, "Serve anyone who can reach the proxy, without a login."],
-    ]
-
-    optParameters: ClassVar = [
-        ["port", "p", 1080, "TCP port to listen on.", number("port", 0, 65535)],
-        [
-            "workers",
-            None,
-            1,
-            "Processes on the same ports; auto: one for each processor.",
-            workers,
-        ],
-        [
-            "access-log",
-            None,
-            None,
-            "File for a line per session, - for the output. [default: the output if it is a terminal, else none]",
-        ],
-        [
-            "access-log-format",
-            None,
-            None,
-            "json or text. [default: text on a terminal, else json]",
-            choice("access-log-format", list(FORMATS)),
-        ],
-    ]
-
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        program: str = "twistd -n socks5",
+        forms: Sequence[str] = ("twistd -n socks5 [OPTIONS]",),
+        more: Sequence[str] = (),
+    ) -> None:
         super().__init__()
+        self.update({row.name: row.initial for row in ROWS.values()})
         self["memory"] = False
+        self._parser = Parser(
+            GROUPS,
+            forms,
+            [*ABOUT, *more],
+            ["", "Examples:", *(f"  {program} {each}" for each in EXAMPLES)],
+        )
         self.arguments: list[str] = []
         """The command line, for the workers."""
         self.sources: list[Source] = []
         """What is read again for SIGHUP, beside the certificates of listeners."""
 
     @override
-    def parseOptions(self, options: Any = None) -> None:
-        self.arguments = list(sys.argv[1:] if options is None else options)
-        super().parseOptions(self.arguments)  # type: ignore[no-untyped-call]
+    def getUsage(self, width: int | None = None) -> str:
+        """What ``--help`` shows."""
+        return self._parser.help
 
     @override
-    def parseArgs(self, *words: str) -> None:
-        """Words without an option: there are none."""
-        if words:
-            raise usage.UsageError(f"expected options, each with -- before it, got {words[0]!r}")
+    def parseOptions(self, options: Any = None) -> None:
+        """Take a command line.
 
-    def opt_interface(self, address: str) -> None:
-        """IP address to listen on, :: for all; repeatable. [default: 127.0.0.1 and ::1]"""
-        ip_version("interface", address)
-        self.add_place(Place(address))
+        :raises twisted.python.usage.UsageError: something is wrong with it; says what was expected.
+        :raises SystemExit: likewise, under ``twistd``, which would show all its options before the sentence.
+        """
+        self.arguments = list(sys.argv[1:] if options is None else options)
+        try:
+            self._parse()
+        except usage.UsageError as error:
+            if self.parent is None:
+                raise
+            sys.stderr.write(f"socks5: {error}\n")
+            raise SystemExit(2) from None
 
-    opt_i = opt_interface
+    def _parse(self) -> None:
+        """:raises twisted.python.usage.UsageError: see :meth:`parseOptions`."""
+        said = self._parser.parse(self.arguments)
+        for word in said.words:
+            raise usage.UsageError(f"expected options, each with -- before it, got {word!r}")
+        for row, text in said.options:
+            try:
+                self._take(row, text)
+            except ValueError as error:
+                raise usage.UsageError(f"--{row.name}: {error}") from None
+        self.postOptions()
+
+    def _take(self, row: Row, text: str) -> None:
+        """Do what an option says.
+
+        :raises ValueError: its value cannot be used.
+        :raises twisted.python.usage.UsageError: the same, in a sentence of its own.
+        """
+        own = getattr(self, f"take_{row.name.replace('-', '_')}", None)
+        if own is not None:
+            own(text)
+        elif row.join is not None:
+            self[row.name] = row.join(self[row.name], row.kind(text))
+        else:
+            self[row.name] = row.kind(text)
+
+    def take_open(self, _: str) -> None:
+        """Serve everybody."""
+        self["open"] = True
+
+    def take_help_auth(self, _: str) -> None:
+        """Show the types of ``--auth``, and end."""
+        self.opt_help_auth()
+
+    def take_help_auth_type(self, kind: str) -> None:
+        """Explain a type of ``--auth``, and end.
+
+        :raises ValueError: there is no such type.
+        """
+        if kind not in {each.authType for each in findCheckerFactories()}:
+            raise ValueError(f"expected one of {', '.join(_types())}, got {kind!r}")
+        self.opt_help_auth_type(kind)
+
+    def take_auth(self, description: str) -> None:
+        """Let in whom this source knows; see :meth:`opt_auth`."""
+        self.opt_auth(description)
 
     @override
     def opt_auth(self, description: str) -> None:
@@ -213,8 +272,6 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
             )
 
     def _check_access_log(self) -> None:
-        if self["access-log"] == "":
-            raise usage.UsageError("--access-log: expected a file or -, got ''")
         if self["access-log"] == STANDARD_OUTPUT and self._is_daemon:
             raise usage.UsageError("--access-log: expected a file, for a daemon has no output")
 

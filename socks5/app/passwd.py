@@ -1,4 +1,4 @@
-"""``python -m socks5 passwd FILE NAME``: make, change, check or delete an entry of a file of users.
+"""``socks5 passwd FILE NAME``: make, change, check or delete an entry of a file of users.
 
 A password is asked for on the terminal, or is the first line of a standard input that is none. It is
 never an argument, which every user of the machine could read.
@@ -13,10 +13,12 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from twisted.python import usage
-from typing_extensions import override
 
+from socks5.app.parser import Parser
+from socks5.app.rows import Group, Row
 from socks5.auth.hashes import NotComputed, make_hash
 from socks5.auth.users import is_name, parse_hash
 from socks5.files import read
@@ -33,44 +35,64 @@ class Refused(ValueError):
     """The command does nothing. Its text is a sentence."""
 
 
-class PasswdOptions(usage.Options):
-    """The options of ``python -m socks5 passwd``."""
+_PARSER = Parser(
+    (
+        Group(
+            "Options",
+            (
+                Row("delete", "", "delete the entry", letter="D"),
+                Row("verify", "", "change nothing; status 0 if it is right, else 1", letter="v"),
+            ),
+        ),
+    ),
+    ["socks5 passwd [OPTIONS] FILE NAME"],
+    [
+        "Makes or changes the entry of a user in a file for --auth htpasswd:FILE, which",
+        "is made if there is none. Asks for the password twice, or reads it as one line",
+        "from a standard input that is not a terminal.",
+    ],
+)
 
-    synopsis = "Usage: python -m socks5 passwd [options] FILE NAME"
-    longdesc = (
-        "Makes or changes the entry of a user in a file for --auth htpasswd:FILE, which is made if "
-        "there is none. Asks for the password twice, or reads it as one line from a standard input "
-        "that is not a terminal."
-    )
-    optFlags = (
-        ("delete", "D", "Delete the entry."),
-        ("verify", "v", "Change nothing; status 0 if the password is right, else 1."),
-    )
 
-    @override
-    def parseArgs(self, path: str, name: str) -> None:  # type: ignore[override]
-        """What stands behind the options."""
-        kind, colon, rest = path.partition(":")
-        if colon and kind in ("file", "htpasswd"):
-            raise usage.UsageError(
-                f"expected the path of a file, such as {rest or 'users.txt'}, got {path!r}"
-            )
-        self.path = path
-        self.name = os.fsencode(name)
+class Asked(NamedTuple):
+    """What the command line asks for.
 
-    @override
-    def postOptions(self) -> None:
-        """:raises twisted.python.usage.UsageError: the options do not go together, or nobody may be called so."""
-        if self["delete"] and self["verify"]:
-            raise usage.UsageError("--delete does not go with --verify")
-        if not is_name(self.name):
-            raise usage.UsageError(
-                f"expected a NAME of 1 to {MAX_NAME} octets without colons and control characters"
-            )
-        if self.name.startswith(b"#") or self.name != self.name.strip():
-            raise usage.UsageError(
-                "expected a NAME without # in front and without blanks around it"
-            )
+    :param path: the file.
+    :param name: whose entry.
+    :param delete: whether it is deleted.
+    :param verify: whether it is only looked at.
+    """
+
+    path: str
+    name: bytes
+    delete: bool
+    verify: bool
+
+
+def asked(arguments: Sequence[str]) -> Asked:
+    """What a command line asks for.
+
+    :raises twisted.python.usage.UsageError: something is wrong with it. Quotes no name, which may be a password.
+    """
+    said = _PARSER.parse(arguments)
+    options = {row.name for row, _ in said.options}
+    if len(said.words) != 2:
+        raise usage.UsageError(f"expected FILE and NAME, got {len(said.words)} words")
+    path, name = said.words[0], os.fsencode(said.words[1])
+    kind, colon, rest = path.partition(":")
+    if colon and kind in ("file", "htpasswd"):
+        raise usage.UsageError(
+            f"expected the path of a file, such as {rest or 'users.txt'}, got {path!r}"
+        )
+    if len(options) == 2:
+        raise usage.UsageError("--delete does not go with --verify")
+    if not is_name(name):
+        raise usage.UsageError(
+            f"expected a NAME of 1 to {MAX_NAME} octets without colons and control characters"
+        )
+    if name.startswith(b"#") or name != name.strip():
+        raise usage.UsageError("expected a NAME without # in front and without blanks around it")
+    return Asked(path, name, "delete" in options, "verify" in options)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -78,11 +100,10 @@ def main(arguments: Sequence[str]) -> None:
 
     :raises SystemExit: always but after a success; status 2 for wrong options, else 1.
     """
-    options = PasswdOptions()
     try:
-        options.parseOptions(list(arguments))
+        options = asked(arguments)
     except usage.UsageError as error:
-        raise _exit(f"{error}\nTry --help.", 2) from None
+        raise _exit(str(error), 2) from None
     try:
         _run(options)
     except (ValueError, NotComputed) as error:
@@ -96,23 +117,23 @@ def _exit(sentence: str, status: int) -> SystemExit:
     return SystemExit(status)
 
 
-def _run(options: PasswdOptions) -> None:
+def _run(options: Asked) -> None:
     """:raises Refused: nothing was done; says why.
 
     :raises OSError: likewise.
     """
     file = Entries(options.path)
-    if options["verify"]:
+    if options.verify:
         if not parse_hash(file.rest_of(options.name)).secret.fits(_password(once=True)):
             raise Refused("the password is wrong")
-    elif options["delete"]:
+    elif options.delete:
         file.rest_of(options.name)
         _put(options, None)
     else:
         _put(options, make_hash(_password(once=False)).encode())
 
 
-def _put(options: PasswdOptions, text: bytes | None) -> None:
+def _put(options: Asked, text: bytes | None) -> None:
     """Change the file, which may have changed while the password was asked for; one at a time.
 
     :raises OSError: the file stays as it was.

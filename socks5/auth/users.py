@@ -24,7 +24,7 @@ from socks5.protocol.address import MAX_NAME
 NAME_SHOWN = 64
 """Characters of a name that nobody has vouched for, in a record."""
 
-MAKE_ENTRY = "make the entry with: python -m socks5 passwd FILE NAME"
+MAKE_ENTRY = "make the entry with: socks5 passwd FILE NAME"
 
 
 class WrongSource(ValueError):

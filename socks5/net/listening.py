@@ -6,6 +6,8 @@ two, and the port is for TCP, clients are on a :class:`~socks5.net.connection.Co
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -18,12 +20,14 @@ from socks5.net.descriptors import SessionLimit
 from socks5.net.foreign import listen_at, where_of
 from socks5.net.haproxy import HeaderFactory
 from socks5.net.openers import IPortOpener, PortOpener
-from socks5.net.places import Foreign, Listen
+from socks5.net.places import TCP, Foreign, Listen
 from socks5.net.tls import TLSFactory
 from socks5.net.tls_strings import tls_from
 from socks5.settings import ListenerPolicy
 
-_EXPECTED = "expected a Twisted server endpoint, such as tcp:1080:interface=127.0.0.1"
+_EXPECTED = (
+    "expected ADDRESS:PORT, such as 127.0.0.1:1080 or [::1]:1080, or a server endpoint of Twisted's"
+)
 
 
 class Served(Protocol):
@@ -46,11 +50,15 @@ class Served(Protocol):
 def listen_from(description: str, policy: ListenerPolicy | None = None) -> Listen:
     """The listener that a string describes.
 
-    :param description: ``tls:PORT:cert=FILE`` (:data:`socks5.net.tls_strings.FORM`), or a server endpoint of Twisted's.
+    :param description: ``ADDRESS:PORT`` with an IPv6 address in brackets, ``tls:PORT:cert=FILE``
+        (:data:`socks5.net.tls_strings.FORM`), or a server endpoint of Twisted's.
     :param policy: what it lets in; default: everything.
     :raises ValueError: it describes none; says what was expected.
     """
     policy = ListenerPolicy() if policy is None else policy
+    plain = _address_and_port(description)
+    if plain is not None:
+        return Listen(plain, policy=policy)
     over_tls = tls_from(description)
     if over_tls is not None:
         return Listen(*over_tls, policy)
@@ -58,6 +66,27 @@ def listen_from(description: str, policy: ListenerPolicy | None = None) -> Liste
         return Listen(where_of(description), policy=policy)
     except ValueError as error:
         raise ValueError(f"{_EXPECTED}: {error}") from error
+
+
+_ADDRESS_AND_PORT = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})", re.ASCII)
+
+
+def _address_and_port(text: str) -> TCP | None:
+    """What ``ADDRESS:PORT`` means; None if it is something else, for no endpoint of Twisted's looks like it.
+
+    :raises ValueError: it is nearly that; says what was expected.
+    """
+    found = _ADDRESS_AND_PORT.fullmatch(text)
+    if found is None:
+        return None
+    address, port = found[1] or found[2], int(found[3])
+    try:
+        is_right = ip_address(address).version == (4 if found[1] else 6) and port <= 65535
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise ValueError("expected ADDRESS:PORT with an IP address and a port from 0 to 65535")
+    return TCP(port, address)
 
 
 class _KnownPort(proxyForInterface(IListeningPort, "port")):  # type: ignore[misc]

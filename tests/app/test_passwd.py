@@ -1,4 +1,4 @@
-"""``python -m socks5 passwd``: entries made, changed, checked and deleted, and what is refused."""
+"""``socks5 passwd``: entries made, changed, checked and deleted, and what is refused."""
 
 import getpass
 import io
@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 
-from socks5 import __main__ as program
+from socks5.app import console as program
 from socks5.app import passwd
 from socks5.auth.users import parse_hash, parse_users
 from tests.auth.test_hashes import little_memory
@@ -228,8 +228,9 @@ BLANKS = "expected a NAME without # in front and without blanks around it"
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "Wrong number of arguments."),
-        (["users", "alice", "hunter2"], "Wrong number of arguments."),
+        ([], "expected FILE and NAME, got 0 words"),
+        (["users", "alice", "hunter2"], "expected FILE and NAME, got 3 words"),
+        (["--del", "users", "alice"], "--del: there is no such option; did you mean --delete?"),
         (["--delete", "--verify", "users", "alice"], "--delete does not go with --verify"),
         *((["users", name], NAME) for name in ("a:b", "a\n", "", "ä" * 128)),
         *((["users", name], BLANKS) for name in ("#a", " a")),
@@ -242,7 +243,7 @@ BLANKS = "expected a NAME without # in front and without blanks around it"
 def test_wrong_arguments_are_one_sentence_and_status_2(
     arguments: list[str], sentence: str, command: Command
 ) -> None:
-    assert command.run(*arguments, status=2) == f"{sentence}\nTry --help.\n"
+    assert command.run(*arguments, status=2) == f"{sentence}\n"
 
 
 def full_disk() -> Any:

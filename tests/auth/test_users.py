@@ -60,7 +60,7 @@ NO_NAME = "line 1: expected NAME:SECRET, with a name of 1 to 255 octets"
 NO_END = "does not end: the file is half-written, or lacks its last newline"
 NO_HASH = (
     "line 1: what follows the name is not a hash of argon2, bcrypt, sha512-crypt, "
-    "sha256-crypt or apr1; make the entry with: python -m socks5 passwd FILE NAME"
+    "sha256-crypt or apr1; make the entry with: socks5 passwd FILE NAME"
 )
 
 

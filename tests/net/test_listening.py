@@ -25,11 +25,29 @@ OFFICE = ListenerPolicy(clients=Networks.parse("192.0.2.0/24"))
 
 
 def test_what_is_wrong_with_a_string_is_said_with_what_was_expected() -> None:
-    expected = r"^expected a Twisted server endpoint, such as tcp:1080:interface=127.0.0.1: Unkn"
+    expected = r"^expected ADDRESS:PORT, such as .*, or a server endpoint of Twisted's: Unkn"
     with pytest.raises(ValueError, match=expected):
         listen_for(reactor, "tpc:1080", ServerFactory(reactor))
     with pytest.raises(ValueError, match="cert=FILE is missing: expected tls:PORT:cert=FILE"):
         listen_for(reactor, "tls:1443", ServerFactory(reactor))
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("127.0.0.1:1080", TCP(1080, "127.0.0.1")),
+        ("0.0.0.0:0", TCP(0, "0.0.0.0")),
+        ("[::1]:65535", TCP(65535, "::1")),
+    ],
+)
+def test_an_address_and_a_port_are_understood(text: str, where: TCP) -> None:
+    assert listen_from(text, OFFICE) == Listen(where, policy=OFFICE)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:65536", "127.0.0:1080", "[127.0.0.1]:1080", "[:]:1"])
+def test_an_address_with_a_slip_is_no_endpoint_either(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^expected ADDRESS:PORT with an IP address and a port"):
+        listen_from(text)
 
 
 def stack_of(at: Listen) -> list[Any]:

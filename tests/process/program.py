@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import twisted
-
 import socks5
 
 SOURCES = Path(socks5.__file__).resolve().parent.parent
@@ -30,9 +28,6 @@ COMMANDS = {
     "twistd": [str(TWISTD), "-n", "--pidfile=", "socks5"],
     "python -m twisted": [sys.executable, "-m", "twisted", "--log-format=text", "socks5"],
 }
-
-TWISTD_TELLS = (twisted.version.major, twisted.version.minor) >= (26, 10)
-"""Whether this twistd's exit status tells of options that are wrong; before it is 0 all the same."""
 
 PATIENCE = 20.0
 """Seconds until a wait is given up; only ever used up by a failure."""

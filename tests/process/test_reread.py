@@ -59,7 +59,7 @@ def test_it_does_not_end_a_program_that_has_hardly_begun(tmp_path: Path) -> None
     early = """\
 import signal
 from socks5.app import workers as supervisor
-from socks5 import __main__ as program
+from socks5.app import console as program
 parse = program.Options.parseOptions
 def interrupted(*arguments):
     signal.raise_signal(signal.SIGHUP)

@@ -43,7 +43,7 @@ htpasswd = Source(
     "FILE[:groups=FILE]",
     """
 A file with a line NAME:HASH for each user; hashes of argon2, bcrypt, sha512-crypt, sha256-crypt and
-apr1. Make an entry with `python -m socks5 passwd FILE NAME`. The file is read again when it changes.
+apr1. Make an entry with `socks5 passwd FILE NAME`. The file is read again when it changes.
 The file of groups has lines GROUP: NAME NAME. Instead of a path, credential=NAME is a file that
 systemd hands to the service.
 """,

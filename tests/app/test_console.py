@@ -1,4 +1,4 @@
-"""``python -m socks5`` from inside: what ``main`` starts, in which order, and how it refuses."""
+"""The program ``socks5``: its commands, what ``run`` starts, in which order, and how it refuses."""
 
 import runpy
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.logger import globalLogBeginner
 
-from socks5 import __main__ as program
+from socks5.app import console as program
 from socks5.app.options import Options
 from socks5.app.service import StartRefused
 
@@ -79,9 +79,50 @@ def test_wrong_options_are_one_sentence_and_status_2(
     with pytest.raises(SystemExit) as raised:
         program.main(["--port", "x"])
     assert raised.value.code == 2
-    expected = "socks5: --port: expected a whole number from 0 to 65535, got 'x'\nTry --help.\n"
+    expected = "socks5: --port: expected a whole number from 0 to 65535, got 'x'\n"
     assert capsys.readouterr() == ("", expected)
     assert world.events == []
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "-p", "1082"], ["-p", "1082"], []])
+def test_without_a_word_the_proxy_is_meant(words: list[str], world: World) -> None:
+    program.main(words)
+    assert "run" in world.events
+    assert world.options is not None
+    assert world.options["port"] == (1082 if "-p" in words else 1080)
+    assert world.options.arguments == [word for word in words if word != "run"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["rnu"], "rnu: there is no such command; did you mean run?"),
+        (["passw", "-D"], "passw: there is no such command; did you mean passwd?"),
+        (["1080"], "1080: there is no such command; expected one of run, passwd, or options"),
+        (["run", "1080"], "expected options, each with -- before it, got '1080'"),
+        (["--open", "1080"], "expected options, each with -- before it, got '1080'"),
+    ],
+)
+def test_a_word_that_is_no_command_is_an_error(
+    words: list[str], sentence: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        program.main(words)
+    assert raised.value.code == 2
+    assert capsys.readouterr() == ("", f"socks5: {sentence}\n")
+    assert world.events == []
+
+
+@pytest.mark.parametrize("words", [["-h"], ["run", "--help"]])
+def test_the_help_has_the_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        program.main(words)
+    assert raised.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Usage: socks5 [run] [OPTIONS]"
+    shown = lines[lines.index("Commands:") + 1 :][: len(program.COMMANDS)]
+    assert [line.split()[0] for line in shown] == [*program.COMMANDS]
+    assert all(len(line) <= 80 for line in lines)
 
 
 @pytest.mark.parametrize("is_late", [False, True])
@@ -100,8 +141,8 @@ def test_the_package_is_a_program(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["socks5", "--help"])
-    monkeypatch.delitem(sys.modules, "socks5.__main__")
+    monkeypatch.delitem(sys.modules, "socks5.__main__", raising=False)
     with pytest.raises(SystemExit) as raised:
         runpy.run_module("socks5", run_name="__main__")
-    assert raised.value.code in (None, 0)
-    assert "--listen=" in capsys.readouterr().out
+    assert raised.value.code == 0
+    assert "--listen" in capsys.readouterr().out
