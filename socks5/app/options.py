@@ -126,6 +126,8 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
         )
         self.arguments: list[str] = []
         """The command line, for the workers."""
+        self.said: Sequence[tuple[Row, str]] = ()
+        """The options of the command line, in order."""
         self.sources: list[Source] = []
         """What is read again for SIGHUP, beside the certificates of listeners."""
 
@@ -153,6 +155,7 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
     def _parse(self) -> None:
         """:raises twisted.python.usage.UsageError: see :meth:`parseOptions`."""
         said = self._parser.parse(self.arguments)
+        self.said = said.options
         for word in said.words:
             raise usage.UsageError(f"expected options, each with -- before it, got {word!r}")
         for row, text in said.options:
