@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         IDatagramReceiver,
         IDatagrams,
         IDialer,
+        ILease,
+        ILimits,
         IManagedSession,
         IPeerPort,
         IResolver,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from socks5.observe.accesslog import AccessLog, as_json, as_text
     from socks5.outbound.attempts import Stream
     from socks5.outbound.direct import DirectDialer
+    from socks5.policy.limit import Limit
+    from socks5.policy.limits import Limits
     from socks5.policy.rules import Rules
     from socks5.protocol.address import Address
     from socks5.protocol.errors import ReplyError, SOCKSError
@@ -86,6 +90,8 @@ __all__ = [
     "IDatagramReceiver",
     "IDatagrams",
     "IDialer",
+    "ILease",
+    "ILimits",
     "ILogin",
     "ILoginSession",
     "IManagedSession",
@@ -100,6 +106,8 @@ __all__ = [
     "Inherited",
     "Judge",
     "Known",
+    "Limit",
+    "Limits",
     "Listen",
     "ListenerPolicy",
     "Networks",
@@ -140,8 +148,8 @@ _HOMES = {
         "socks5.auth": "Known NoAuthentication PasswordAuthentication User",
         "socks5.auth.kerberos": "Acceptor",
         "socks5.auth.work": "Remembered Threaded Work",
-        "socks5.interfaces": "IAccessLog IDatagramReceiver IDatagrams IDialer IManagedSession IPeerPort "
-        "IResolver IRules ISessions Judge Policy",
+        "socks5.interfaces": "IAccessLog IDatagramReceiver IDatagrams IDialer ILease ILimits IManagedSession "
+        "IPeerPort IResolver IRules ISessions Judge Policy",
         "socks5.logins": "IAcceptor IAuthenticator IBans ILogin ILoginSession IMethod IProtection",
         "socks5.net.listening": "listen listen_from",
         "socks5.net.places": "TCP UNIX Inherited Listen",
@@ -150,6 +158,8 @@ _HOMES = {
         "socks5.observe.accesslog": "AccessLog as_json as_text",
         "socks5.outbound.attempts": "Stream",
         "socks5.outbound.direct": "DirectDialer",
+        "socks5.policy.limit": "Limit",
+        "socks5.policy.limits": "Limits",
         "socks5.policy.rules": "Rules",
         "socks5.protocol.address": "Address",
         "socks5.protocol.errors": "ReplyError SOCKSError",

@@ -217,6 +217,7 @@ class SessionInfo:
     :param dropped: datagrams dropped.
     :param drops: how many of them for which reason.
     :param worker: number of the process, from 1, where there are several; else None.
+    :param slowed: seconds that limits had it wait.
     """
 
     session: int
@@ -234,3 +235,4 @@ class SessionInfo:
     drops: Mapping[str, int] = field(default_factory=dict)
     worker: int | None = None
     rule: str | None = None
+    slowed: float = 0.0

@@ -53,3 +53,6 @@ class Counters:
 
     dropped: Counter[str] = field(default_factory=Counter)
     """Datagrams dropped, by reason."""
+
+    limited: Counter[str] = field(default_factory=Counter)
+    """How often a limit has refused a session, or had it wait, by the limit's name."""

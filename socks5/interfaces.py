@@ -284,6 +284,8 @@ class ISession(Interface):
         "The IP literal of its near end, likewise, with an IPv6 zone where it needs one: what to listen on."
     )
 
+    meter: ILease | None = Attribute("Is asked and told what moves; None: nobody is.")
+
     protection: IProtection | None = Attribute(
         "What the client's datagrams travel in; None: they are plain."
     )

@@ -118,7 +118,7 @@ def test_an_image_gets_what_its_build_copies_and_nothing_else() -> None:
 def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
     """In the table and in the example."""
     documented = [name for cells in rows("Field") for name in re.findall(r"``(\w+)``", cells[0])]
-    info = SessionInfo(session=1, client="192.0.2.1:50000", worker=1, rule="office")
+    info = SessionInfo(1, "192.0.2.1:50000", worker=1, rule="office", slowed=1.0)
     assert documented == list(json.loads(as_json(info)))
     [example] = (json.loads(block.text) for block in blocks(SERVER) if block.language == "json")
     assert list(example) == list(json.loads(as_json(SessionInfo(session=1, client=""))))

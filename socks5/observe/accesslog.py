@@ -68,6 +68,7 @@ def as_json(record: SessionInfo) -> str:
     user, command, target, bound = record.user, record.command, record.target, record.bound
     worker = "" if record.worker is None else f'"worker": {record.worker}, '
     rule = "" if record.rule is None else f'"rule": {_string(record.rule)}, '
+    slowed = f'"slowed": {record.slowed:.6f}, ' if record.slowed else ""
     return (
         f'{{"time": "{_timestamp()}", {worker}"session": {record.session}, '
         f'"user": {"null" if user is None else _string(user)}, '
@@ -77,7 +78,7 @@ def as_json(record: SessionInfo) -> str:
         f'"bound": {"null" if bound is None else _string(bound)}, '
         f'"reply": {"null" if record.reply is None else int(record.reply)}, {rule}'
         f'"bytes_up": {record.bytes_up}, "bytes_down": {record.bytes_down}, '
-        f'"seconds": {record.seconds:.6f}, "reason": {_string(record.reason)}, '
+        f'"seconds": {record.seconds:.6f}, {slowed}"reason": {_string(record.reason)}, '
         f'"dropped": {record.dropped}, "drops": {json.dumps(dict(record.drops)) if record.drops else "{}"}}}'
     )
 
@@ -101,9 +102,10 @@ def as_text(record: SessionInfo) -> str:
     number = record.session if record.worker is None else f"{record.worker}-{record.session}"
     why = ", ".join(f"{reason} {count}" for reason, count in record.drops.items())
     dropped = f" {record.dropped} dropped ({why})" if record.dropped else ""
+    slowed = f", {record.slowed:.3f} s slowed" if record.slowed else ""
     return (
         f"{_timestamp()} #{number} {who} {what}{how} up {record.bytes_up} down {record.bytes_down}"
-        f"{dropped} {record.seconds:.3f} s: {_readable(record.reason)}"
+        f"{dropped} {record.seconds:.3f} s{slowed}: {_readable(record.reason)}"
     )
 
 

@@ -167,6 +167,8 @@ class ClientEnd(TCPSocket, PassingEnd):
         dialer, settings, target = session.dialer, session.settings, session.access.target
         if type(dialer) is not DirectDialer or settings.idle_timeout > 0:
             return None
+        if session.entered is not None and session.meter is not None:
+            return None
         host = dialer.literal(target, settings)
         if host is None:
             return None

@@ -29,6 +29,7 @@ from socks5.interfaces import (
     IAccessLog,
     ICommand,
     IDialer,
+    ILimits,
     IManagedSession,
     IResolver,
     IRules,
@@ -71,6 +72,7 @@ class ServerFactory(Factory):
     :param gssapi: likewise.
     :param methods: likewise.
     :param dialer: likewise.
+    :param limits: likewise.
     :param capacity: how much there may be of everything.
     :param resolver: names to addresses; default: :class:`socks5.net.resolver.Resolver`.
     :param access_log: takes a record of each session; default: none.
@@ -97,6 +99,7 @@ class ServerFactory(Factory):
         gssapi: IAcceptor | None = None,
         methods: Sequence[IMethod] | None = None,
         dialer: IDialer | None = None,
+        limits: ILimits | None = None,
         capacity: Capacity | None = None,
         resolver: IResolver | None = None,
         access_log: IAccessLog | None = None,
@@ -111,6 +114,7 @@ class ServerFactory(Factory):
             "gssapi": gssapi,
             "methods": methods,
             "dialer": dialer,
+            "limits": limits,
         }
         given = {name: part for name, part in parts.items() if part is not None}
         self.reactor = reactor
@@ -148,6 +152,7 @@ class ServerFactory(Factory):
         self.policy = replace(Policy() if policy is None else policy, **given)
         """What holds for new sessions; see :meth:`replace`."""
         self.in_force = self._fill(self.policy)
+        self._limit(None)
         self._judge = self.in_force.rules
         """By them the sessions that had begun were judged last."""
 
@@ -221,6 +226,11 @@ class ServerFactory(Factory):
     def _fill(self, policy: Policy) -> InForce:
         return InForce(policy, self._direct, self.bans, self._has_own_bans)
 
+    def _limit(self, before: ILimits | None) -> None:
+        limits = self.in_force.limits
+        if limits is not None and limits is not before:
+            limits.begin(before, self.counters.limited)
+
     def _settings(self) -> Settings:
         return self.in_force.settings
 
@@ -236,7 +246,9 @@ class ServerFactory(Factory):
         :raises TypeError: the rules are none, and everything stays as it was.
         :raises ValueError: so is a method.
         """
+        before = self.in_force.limits
         self.in_force = self._fill(policy)
+        self._limit(before)
         self.policy = policy
         for port in tuple(self.limit.listeners):
             port.settings_changed()

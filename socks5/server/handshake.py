@@ -32,7 +32,7 @@ from socks5.protocol.errors import (
     ProtocolError,
     SOCKSError,
 )
-from socks5.protocol.messages import Method, Request
+from socks5.protocol.messages import Method, ReplyCode, Request
 from socks5.protocol.server_negotiation import CommandRequested
 from socks5.protocol.stages import Rejected, Stage
 from socks5.protocol.subnegotiation import Methods
@@ -40,6 +40,7 @@ from socks5.server.admission import Admission
 from socks5.server.connect import Connect
 from socks5.server.ends import ClientEnd
 from socks5.server.in_force import InForce
+from socks5.server.limited import enter
 from socks5.server.login_stage import LoginStage
 from socks5.server.session import Session
 from socks5.server.shared import Shared
@@ -344,6 +345,12 @@ class ServerProtocol(Session):
         if not verdict.is_allowed:
             self.fail(Failure(NotAllowed("the rules forbid it")))
             return
+        limits = self.policy.limits
+        if limits is not None:
+            why = enter(self, limits)
+            if why:
+                self._refuse(ReplyCode.NOT_ALLOWED, why)
+                return
         self.command = self._command_by(self.shared.commands[self.access.command])
         self.command.start()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from socks5.auth import NoAuthentication
-from socks5.interfaces import IDialer, IRules, Policy
+from socks5.interfaces import IDialer, ILimits, IRules, Policy
 from socks5.logins import IAuthenticator, IBans, IMethod
 from socks5.policy.rules import Rules
 from socks5.protocol.messages import Method
@@ -32,6 +32,7 @@ class InForce:
         self.settings = policy.settings
         # An object that is false is one all the same: rules may be as long as their list.
         self.rules: IRules = strict_rules(Rules() if policy.rules is None else policy.rules)
+        self.limits: ILimits | None = policy.limits
         self.dialer: IDialer = direct if policy.dialer is None else policy.dialer
         self.methods: Mapping[int, IMethod | None] = dict(_methods(policy))
         """By METHOD octet, in the order of preference; None: nobody is asked who he is."""

@@ -23,7 +23,7 @@ from zope.interface import implementer
 from socks5.access import NOBODY, Access, IUser, Reason, SessionInfo, Verdict
 from socks5.counters import Counters
 from socks5.deadlines import IdleTimers
-from socks5.interfaces import ICommand, IDialer, IManagedSession, IRules, ISession
+from socks5.interfaces import ICommand, IDialer, ILease, IManagedSession, IRules, ISession
 from socks5.net.connection import far_end
 from socks5.outbound.failures import reply_for
 from socks5.protocol import ordinary
@@ -33,6 +33,7 @@ from socks5.protocol.messages import Command, ReplyCode
 from socks5.protocol.stages import Stage
 from socks5.server.control import ControlConnection
 from socks5.server.in_force import InForce
+from socks5.server.limited import Entered
 from socks5.server.shared import Shared
 from socks5.settings import Settings
 
@@ -74,6 +75,7 @@ class Session(ControlConnection):
         "client",
         "client_host",
         "command",
+        "entered",
         "near",
         "number",
         "policy",
@@ -106,6 +108,8 @@ class Session(ControlConnection):
         self._has_ended = False  # and everybody has been told
         self._is_closing = False  # in so many seconds
         self._began = shared.now()
+        self.entered: Entered | None = None
+        """What it has of limits; None: there are none, or it has not asked yet."""
 
     @abstractmethod
     def leave_handshake(self) -> None:
@@ -126,6 +130,11 @@ class Session(ControlConnection):
     def dialer(self) -> IDialer:
         """See :class:`socks5.interfaces.ISession`."""
         return self.policy.dialer
+
+    @property
+    def meter(self) -> ILease | None:
+        """See :class:`socks5.interfaces.ISession`."""
+        return None if self.entered is None else self.entered.meter
 
     @property
     def reactor(self) -> Any:
@@ -340,6 +349,8 @@ class Session(ControlConnection):
                 self.command.stop(reason, 0)
         except Exception:  # it is over all the same
             self._log(Failure())
+        if self.entered is not None:
+            self._reason = self.entered.leave(self._reason)
         if self.shared.keeps_records and not self.is_stranger:
             self.shared.has_ended(self)
         self._has_ended = True  # the connection may have been lost meanwhile
@@ -373,6 +384,8 @@ class Session(ControlConnection):
         if command is not None:
             info.bytes_up, info.bytes_down = command.bytes_up, command.bytes_down
             info.dropped, info.drops = command.dropped, command.drops
+        if self.entered is not None:
+            info.slowed = self.entered.slowed
         return info
 
     @property

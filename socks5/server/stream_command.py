@@ -78,7 +78,14 @@ class StreamCommand:
             if self._has_new_rules:
                 self._judge_again(stream)
                 return
-            relay = join(session.idle_timers, session.settings, session.control, stream, session)
+            relay = join(
+                session.idle_timers,
+                session.settings,
+                session.control,
+                stream,
+                session,
+                session.meter,
+            )
             session.reply(ReplyCode.SUCCEEDED, stream.bound)
             self._relay = relay
             self._stream = None

@@ -108,6 +108,8 @@ def test_a_json_line_holds_every_field_of_the_record_and_nulls_for_what_there_wa
     fields: Any = {**who, **UDP, **PASSED, **DROPS, "reason": "idle"}
     line = json.loads(as_json(SessionInfo(**fields)))
     assert line == {"time": WHEN, **fields, "seconds": 12.345679}
+    slowed = json.loads(as_json(SessionInfo(slowed=1.25, **fields)))
+    assert slowed == {**line, "slowed": 1.25}
     nulls = [name for name, value in json.loads(as_json(record())).items() if value is None]
     assert nulls == ["user", "command", "target", "bound", "reply"]
 
@@ -120,6 +122,7 @@ def test_a_json_line_holds_every_field_of_the_record_and_nulls_for_what_there_wa
             UDP | PASSED | DROPS,
             "alice@192.0.2.7:4000 udp 0.0.0.0:0 reply 0 up 51 down 4096 3 dropped (stranger 2, malformed 1) 12.346 s: ",
         ),
+        ({"slowed": 1.5}, "192.0.2.7:4000 no request up 0 down 0 0.000 s, 1.500 s slowed: "),
         ({"command": "9", "reply": 7}, "192.0.2.7:4000 9  reply 7 up 0 down 0 0.000 s: "),
         (
             NAME,  # is one word, but as a reason

@@ -23,10 +23,13 @@ from socks5.deadlines import IdleTimers
 from socks5.net.connection import Connection
 from socks5.net.poller import poller_of
 from socks5.outbound.direct import DirectDialer
+from socks5.policy.limit import Limit
+from socks5.policy.limits import Limits
 from socks5.protocol.address import Address
 from socks5.relay import joining
 from socks5.relay import sockets as splice
 from socks5.relay.relay import RESET_PATIENCE
+from socks5.relay.sockets import SocketSide
 from socks5.settings import Settings
 from socks5.streams import IStream
 from tests.sockets.clients import Far
@@ -130,7 +133,7 @@ METERED = [f"metered {path}" for path in PATHS]
 RELAYS = [*PATHS, *METERED]
 
 
-@pytest.fixture(params=[*RELAYS, "session"])
+@pytest.fixture(params=[*RELAYS, "session", "metered session"])
 def path(request: pytest.FixtureRequest) -> Any:
     """One of those, or a session that has neither."""
     return request.param
@@ -163,11 +166,11 @@ async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
         return FarEnd(listener.accept()[0]), far
 
 
-async def in_session(clock: Clock | None, settings: Settings) -> Joined:
-    """A client and a target that an ordinary session has joined."""
+async def in_session(clock: Clock | None, settings: Settings, limits: Limits | None) -> Joined:
+    """A client and a target that an ordinary session has joined; under limits it is none past its request."""
     from twisted.internet import reactor
 
-    factory = ServerFactory(reactor, settings=settings)
+    factory = ServerFactory(reactor, settings=settings, limits=limits)
     factory.idle_timers = IdleTimers(clock or reactor)  # type: ignore[arg-type]
     port = await listen(reactor, "tcp:0:interface=127.0.0.1", factory)
     client = Far(socket.create_connection(("127.0.0.1", port.getHost().port)))
@@ -180,6 +183,7 @@ async def in_session(clock: Clock | None, settings: Settings) -> Joined:
     await port.stopListening()
     [session] = factory.sessions
     end: Any = session.transport  # type: ignore[attr-defined]
+    assert isinstance(end, SocketSide) == (limits is not None)
     joined = Joined(FarEnd(client.socket), session, target, SimpleNamespace(transport=end.peer))  # type: ignore[arg-type]
     joined.relay = Session(session, joined.done)
     return joined
@@ -199,8 +203,11 @@ async def join(path: Any) -> AsyncIterator[Any]:
     made: list[Joined] = []
 
     async def join(unix: str = "", clock: Clock | None = None, **settings: Any) -> Joined:
-        if path == "session":
-            made.append(await in_session(clock, Settings(**settings)))
+        if path.endswith("session"):
+            limits = (
+                None if path == "session" else Limits([Limit("high", down=1e10)], server=["high"])
+            )
+            made.append(await in_session(clock, Settings(**settings), limits))
             return made[-1]
         kind = path.removeprefix("metered ")
         accept = twisted if unix or kind == "transports" else own

@@ -1,0 +1,180 @@
+"""Sessions under limits, in memory: who is refused, what is told, and what is given back."""
+
+import dataclasses
+import errno
+from typing import Any
+
+import pytest
+
+from socks5.access import SessionInfo
+from socks5.interfaces import Policy
+from socks5.policy.limit import Limit
+from socks5.policy.limits import Limits
+from socks5.protocol.messages import Command, ReplyCode
+from socks5.settings import Settings
+from tests.support.limited import FakeQuotas
+from tests.support.providers import Begun, FakeCommand
+from tests.support.sessions import (
+    BIND,
+    CONNECT,
+    GREETING,
+    NO_AUTHENTICATION,
+    TARGET,
+    Server,
+    refusal,
+)
+from tests.support.transports import address
+
+REFUSED = NO_AUTHENTICATION + refusal(ReplyCode.NOT_ALLOWED)
+
+
+class World(Server):
+    """A server under limits: every session is under all of them."""
+
+    def __init__(self, *limits: Limit, **parameters: Any) -> None:
+        self.quotas = FakeQuotas()
+        super().__init__(**parameters)
+        self.replace(*limits)
+
+    def limits(self, *limits: Limit) -> Limits:
+        names = [each.name for each in limits]
+        return Limits(limits, server=names, clock=self.reactor, quotas=self.quotas)
+
+    def replace(self, *limits: Limit) -> None:
+        policy = dataclasses.replace(self.factory.policy, limits=self.limits(*limits))
+        self.factory.replace(policy, rejudge=False)
+
+    @property
+    def record(self) -> SessionInfo:
+        """The last one."""
+        return self.records[-1]
+
+
+def test_one_too_many_is_refused_and_the_record_says_why() -> None:
+    world = World(Limit("few", sessions=1))
+    first, _ = world.relaying()
+    second = world.client(GREETING, CONNECT)
+    assert second.received() == REFUSED
+    assert (world.record.reply, world.record.reason) == (2, "limit few: 1 sessions")
+    assert world.counters.limited == {"few": 1}
+    first.reset()
+    world.reactor.pump([0.1] * 3)
+    world.relaying()
+
+
+def test_nothing_is_dialled_for_who_is_refused() -> None:
+    world = World(Limit("few", sessions=1))
+    world.relaying()
+    world.client(GREETING, CONNECT)
+    assert len(world.dialer.targets) == 1
+
+
+@pytest.mark.parametrize("request_", [b"", CONNECT[:4]])
+def test_who_has_not_asked_is_not_counted(request_: bytes) -> None:
+    world = World(Limit("few", sessions=1))
+    world.client(GREETING, request_)
+    world.relaying()
+
+
+def test_who_fails_gives_back_what_it_had() -> None:
+    world = World(Limit("few", sessions=1))
+    for _ in range(3):
+        client = world.client(GREETING, CONNECT)
+        world.dialer.fail(OSError(errno.EHOSTUNREACH, "no"))
+        client.end()
+    assert [record.reply for record in world.records] == [4, 4, 4]
+    world.relaying()
+
+
+@pytest.mark.parametrize("command", [Command.CONNECT, Command.BIND, Command.UDP_ASSOCIATE])
+def test_every_command_counts(command: int) -> None:
+    commands = Begun(command, FakeCommand)
+    world = World(Limit("few", sessions=1), commands=commands)
+    request = bytes([5, command]) + CONNECT[2:]
+    world.client(GREETING, request)
+    assert world.client(GREETING, request).received() == REFUSED
+    assert len(commands.begun) == 1
+
+
+def test_octets_are_metered_and_the_record_says_how_long_it_was_slowed() -> None:
+    world = World(Limit("slow", down=10_000.0))
+    client, target = world.relaying()
+    target.deliver(bytes(85_536))
+    assert not target.is_reading
+    world.reactor.pump([1.0] * 2)
+    assert target.is_reading
+    target.deliver(bytes(4096))
+    client.end()
+    world.reactor.pump([0.1] * 2)
+    target.deliver_end()
+    world.reactor.pump([1.0, 1.0])
+    assert world.record.bytes_down == 85_536 + 4096
+    assert world.record.slowed == pytest.approx(2.4096)
+    assert world.counters.limited == {"slow": 2}
+
+
+def test_a_bind_is_metered_too() -> None:
+    world = World(Limit("slow", down=10_000.0))
+    world.client(GREETING, BIND + TARGET)
+    peer = world.reactor.tcp_ports[-1].connect(address("192.0.2.80", 20))
+    peer.deliver(bytes(85_536))
+    assert not peer.is_reading
+
+
+def test_limits_without_rates_meter_nothing() -> None:
+    world = World(Limit("few", sessions=5))
+    client, target = world.relaying()
+    assert client.session.meter is None
+    target.deliver(bytes(60_000))
+    assert target.is_reading
+    client.reset()
+    world.reactor.pump([0.1] * 3)
+    assert world.record.slowed == 0.0
+
+
+def test_a_quota_that_is_used_up_ends_the_session_and_the_others_of_its_counter() -> None:
+    world = World(Limit("person", quota=(10_000, "day")))
+    (idle, _), (client, target) = world.relaying(), world.relaying()
+    target.deliver(bytes(10_000))
+    world.reactor.pump([0.0] * 3)
+    assert client.received() == bytes(10_000)
+    assert client.sees == "end"
+    why = "limit person: quota is used up until the next day"
+    assert world.record.reason == why
+    assert world.quotas.look is not None
+    world.quotas.look()
+    assert idle.sees == "end"
+    assert [record.reason for record in world.records] == [why] * 2
+    assert world.client(GREETING, CONNECT).received() == REFUSED
+    assert world.record.reason == why
+
+
+def test_a_session_that_ends_otherwise_has_its_own_reason() -> None:
+    world = World(Limit("person", quota=(10_000, "day")))
+    client, target = world.relaying()
+    target.deliver(bytes(5_000))
+    client.reset()
+    world.reactor.pump([0.1] * 3)
+    assert world.record.reason == "reset by client"
+
+
+def test_limits_of_a_policy_that_is_replaced_keep_their_counts() -> None:
+    world = World(Limit("few", sessions=2))
+    world.relaying()
+    world.replace(Limit("few", sessions=1))
+    assert world.client(GREETING, CONNECT).received() == REFUSED
+    assert world.record.reason == "limit few: 1 sessions"
+    world.factory.replace(world.factory.policy)  # the same ones again
+    assert world.client(GREETING, CONNECT).received() == REFUSED
+    world.factory.replace(dataclasses.replace(world.factory.policy, limits=None), rejudge=False)
+    world.relaying()
+    assert world.counters.limited == {"few": 2}
+
+
+def test_limits_are_a_part_of_the_policy() -> None:
+    limits = Limits([Limit("few", sessions=1)], server=["few"])
+    server = Server(limits=limits)
+    assert server.factory.policy.limits is limits
+    server.relaying()
+    assert server.client(GREETING, CONNECT).received() == REFUSED
+    assert Server(policy=Policy(Settings(), limits=limits)).factory.policy.limits is limits
