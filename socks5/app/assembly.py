@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import select
 import sys
+from math import inf
 from typing import Any
 
 from twisted.application.service import IService, MultiService
 
+from socks5.app.announcing import Announcer, LogAnnouncer
 from socks5.app.heartbeat import Heart
 from socks5.app.inherit import InheritedPorts
 from socks5.app.listeners import certificates_of
 from socks5.app.options import Options
 from socks5.app.reread import Rereading
-from socks5.app.service import Announcer, LogAnnouncer, ProxyService
+from socks5.app.service import ProxyService
 from socks5.net.descriptors import raise_descriptor_limit
 from socks5.net.openers import IPortOpener, PortOpener
 from socks5.net.own import OwnPorts, share_ports
@@ -52,7 +54,6 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     opener: IPortOpener = PortOpener(reactor, factory.limit)
     announcer: Announcer = LogAnnouncer()
     if worker is not None:
-        worker.watch_parent(reactor)
         share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
         opener = InheritedPorts(reactor, factory.limit, worker.sockets)
         announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
@@ -61,7 +62,19 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     rereading = Rereading(reactor, sources, access_log)
     if sources:
         reactor.callWhenRunning(rereading.watch)
-    return ProxyService(reactor, factory, opener, listeners, access_log, announcer, rereading.begin)
+    service = ProxyService(
+        reactor,
+        factory,
+        opener,
+        listeners,
+        access_log,
+        announcer,
+        rereading.begin,
+        drain=options.drain if worker is None else None,
+    )
+    if worker is not None:
+        worker.watch_parent(reactor, lambda: service.end(inf))
+    return service
 
 
 def _factory(options: Options, reactor: Any, **others: Any) -> ServerFactory:
@@ -92,7 +105,17 @@ def _parent(options: Options, reactor: Any) -> IService:
     workers = Workers(reactor, opener, options.arguments, count, give_up)
     reread = Rereading(reactor, (), WorkersFiles(workers)).begin
     log = WorkersLog(workers)
-    front = ProxyService(reactor, factory, opener, options.listeners(reactor), log, workers, reread)
+    front = ProxyService(
+        reactor,
+        factory,
+        opener,
+        options.listeners(reactor),
+        log,
+        workers,
+        reread,
+        drain=options.drain,
+        drained=workers.drain,
+    )
     family = MultiService()
     front.setServiceParent(family)
     workers.setServiceParent(family)

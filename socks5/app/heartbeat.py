@@ -15,6 +15,9 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
+from typing_extensions import override
+
+from socks5.app.announcing import Announcer
 
 INTERVAL = 1.0
 """Seconds between two signs, and between the parent's rounds."""
@@ -27,8 +30,8 @@ BEGINNING = 60
 """Rounds that a worker may take until its first sign: many begin at once on a busy machine."""
 
 
-class Heart:
-    """A worker's part: its announcer, see :class:`socks5.app.service.Announcer`.
+class Heart(Announcer):
+    """A worker's part: its announcer, see :class:`socks5.app.announcing.Announcer`.
 
     :param reactor: turns as long as the worker serves.
     :param descriptor: the pipe to the parent.
@@ -41,16 +44,23 @@ class Heart:
         self._count = count
         self._next: IDelayedCall | None = None
 
+    @override
     def begins(self, places: Sequence[str]) -> None:
         """The worker can serve; where, the parent says. May be told again."""
         if self._next is None:
             os.set_blocking(self._descriptor, False)
             self._beat()
 
+    @override
+    def drains(self, seconds: float, sessions: int) -> None:
+        """An extra sign, for the parent says how many sessions there are."""
+        self._tell(b"%d\n" % sessions)
+
     def _beat(self) -> None:
         self._tell(b"%d\n" % self._count())
         self._next = self._reactor.callLater(INTERVAL, self._beat)
 
+    @override
     def ends(self, sessions: int) -> None:
         """The last sign."""
         if self._next is not None:

@@ -1,7 +1,8 @@
 """One of several processes on the same ports: what a worker inherits.
 
-Every listener of a worker takes the socket that the parent has opened for the like of it, whatever the order. A
-worker whose parent is gone ends itself.
+Every listener of a worker takes the socket that the parent has opened for the like of it, whatever the order. When a
+worker ends, its parent says, on the worker's standard input: :data:`DRAIN`, or the end, which comes with the parent's
+own, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,10 +23,14 @@ from zope.interface import implementer
 
 from socks5.net.descriptors import SessionLimit
 from socks5.net.openers import IPortOpener, Where, adopted
+from socks5.net.places import Inherited
 from socks5.net.ports import Port
 
 FIRST_DESCRIPTOR = 3
 """Where a worker's inherited sockets begin; before them are the standard streams."""
+
+DRAIN = b"d"
+"""By this octet a parent tells a worker to listen no more, and to end when its last session is gone."""
 
 VARIABLE = "SOCKS5_WORKER"
 """The environment variable by which a parent tells a process that it is a worker."""
@@ -77,7 +82,8 @@ class InheritedPorts:
         if not sockets:
             reason = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
             raise CannotListenError(None, name, reason)
-        return adopted(sockets.popleft(), factory, self.reactor, self._limit)
+        is_of_others = isinstance(where, Inherited)
+        return adopted(sockets.popleft(), factory, self.reactor, self._limit, is_of_others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +114,22 @@ class Worker:
         """What stands in :data:`VARIABLE` for this worker."""
         return json.dumps(asdict(self))
 
-    def watch_parent(self, reactor: Any) -> None:
-        """End this process in order when the parent is gone, which its end of our standard input
-        tells. Ctrl-C in a terminal is the parent's to hear.
+    def watch_parent(self, reactor: Any, drain: Callable[[], object]) -> None:
+        """Do as the parent says. Ctrl-C in a terminal is the parent's to hear.
+
+        :param drain: called when it is told to drain.
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        reactor.addReader(_ParentWatch(reactor))
+        reactor.addReader(_ParentWatch(reactor, drain))
 
 
 @implementer(IReadDescriptor)
 class _ParentWatch:
     """Reads standard input, which ends with the parent."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, drain: Callable[[], object]) -> None:
         self._reactor = reactor
+        self._drain = drain
 
     def fileno(self) -> int:
         return 0
@@ -130,8 +138,11 @@ class _ParentWatch:
         return "parent"
 
     def doRead(self) -> None:
-        """Something to read, which there never is, or the end."""
-        if not os.read(0, 1):
+        """A word, or the end."""
+        word = os.read(0, 1)
+        if word == DRAIN:
+            self._drain()
+        elif not word:
             self._end()
 
     def connectionLost(self, reason: Any) -> None:

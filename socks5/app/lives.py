@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.app.heartbeat import Pulse
+from socks5.app.inherit import DRAIN
 
 MAX_LINE = 16384
 """Octets of a line of a worker's output; longer ones are cut into several."""
@@ -92,6 +93,14 @@ class Life(ProcessProtocol):
         for lines in self._lines.values():
             lines.ended()
         self._ended(self, reason)
+
+    def drain(self) -> None:
+        """Have it listen no more, and end when its last session is gone."""
+        self.transport.write(DRAIN)  # type: ignore[union-attr]
+
+    def end(self) -> None:
+        """Have it end, in order."""
+        self.transport.closeStdin()  # type: ignore[union-attr]
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it still lives."""

@@ -109,6 +109,9 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
     optFlags: ClassVar = [["open", None, ROWS["open"].help]]
     optParameters: ClassVar = _as_parameters()
 
+    drain = 0.0
+    """Seconds that SIGTERM leaves to sessions. There is no option for it."""
+
     def __init__(
         self,
         program: str = "twistd -n socks5",

@@ -3,7 +3,7 @@
 Starts completely or not at all: what cannot be listened on is one sentence and a non-zero exit. Listens before
 privileges are dropped, and says so once the reactor runs.
 Stops in order: no new clients, every session closed, the access log written, all within
-:data:`STOP_GRACE` and a moment.
+:data:`STOP_GRACE` and a moment. Before that it may drain: it listens no more, and sessions end by themselves.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from typing import Any, Protocol
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.access import Reason
+from socks5.app.announcing import Announcer, LogAnnouncer
 from socks5.app.listeners import NO_SUCH_ADDRESS, Listener, place_of
 from socks5.app.signals import Signals
+from socks5.deadlines import clock_of
 from socks5.net.listening import listen_with
-from socks5.net.openers import IPortOpener
+from socks5.net.openers import IOpenPort, IPortOpener
 from socks5.server.factory import ServerFactory
 
 STOP_GRACE = 2.0
@@ -69,31 +70,6 @@ class Log(Protocol):
         """Leave nothing unwritten."""
 
 
-class Announcer(Protocol):
-    """Tells the operator where the proxy can be used, and that it ends."""
-
-    def begins(self, places: Sequence[str]) -> None:
-        """Clients are served at these places, and signals are taken."""
-
-    def ends(self, sessions: int) -> None:
-        """It stops, with so many sessions open."""
-
-
-class LogAnnouncer:
-    """The usual one: lines in the program's log."""
-
-    log = Logger()
-
-    def begins(self, places: Sequence[str]) -> None:
-        """See :class:`Announcer`."""
-        for place in places:
-            self.log.info("SOCKS5 proxy listens on {where}", where=place)
-
-    def ends(self, sessions: int) -> None:
-        """See :class:`Announcer`."""
-        self.log.info("SOCKS5 proxy stops; open sessions: {count}", count=sessions)
-
-
 def refusal_of(service: IService) -> StartRefused | None:
     """Why a service of the command line's did not start, if it did not."""
     parts: Iterable[IService] = service if isinstance(service, MultiService) else (service,)
@@ -110,6 +86,9 @@ class ProxyService(Service):
     :param access_log: opened at the start, written out at the end.
     :param announcer: tells the operator of the beginning and the end.
     :param reread: what SIGHUP asks for.
+    :param drain: seconds that SIGTERM leaves to sessions; 0: it stops at once. None: SIGTERM is somebody else's.
+    :param drained: waits for the last session, see :meth:`socks5.server.factory.ServerFactory.drain`; default: that of
+        the *factory*.
     """
 
     log = Logger()
@@ -123,20 +102,30 @@ class ProxyService(Service):
         access_log: Log | None = None,
         announcer: Announcer | None = None,
         reread: Callable[[], object] = lambda: None,
+        drain: float | None = 0.0,
+        drained: Callable[[float], Deferred[int]] | None = None,
     ) -> None:
         self._reactor = reactor
         self.factory = factory
         self._opener = opener
         self._listeners = listeners
         self.access_log = access_log
-        self._announcer: Announcer = LogAnnouncer() if announcer is None else announcer
-        also = {signal.SIGUSR1: self._reopen, signal.SIGHUP: reread}
-        self._signals = Signals(reactor, self._stop, also)
+        self._announcer = LogAnnouncer() if announcer is None else announcer
+        self._reread = reread
+        self._drain_time = drain
+        self._wait_for_sessions = factory.drain if drained is None else drained
+        self._draining: Deferred[None] | None = None
+        self._waiting: Deferred[int] | None = None
+        self._drained_ports: Sequence[
+            IOpenPort
+        ] = ()  # closed, but some clients of theirs wait for their turn
+        also = {signal.SIGUSR1: self._reopen, signal.SIGHUP: self._read_again}
+        self._signals = Signals(reactor, self._terminated, also)
         self._is_listening = False
         self._is_announced = False
         self.refusal: StartRefused | None = None
         """Why the service did not start, if it did not."""
-        self.ports: list[IListeningPort] = []
+        self.ports: list[IOpenPort] = []
         """What listens now."""
 
     @override
@@ -158,7 +147,7 @@ class ProxyService(Service):
         if self.refusal is not None:
             raise self.refusal
 
-    def _listening(self, port: IListeningPort) -> None:
+    def _listening(self, port: IOpenPort) -> None:
         self.ports.append(port)
         if self._is_announced:  # an endpoint that took its time
             self._announcer.begins([place_of(port)])
@@ -226,9 +215,53 @@ class ProxyService(Service):
                 reason=error.strerror,
             )
 
+    def _read_again(self) -> None:
+        if self._draining is None:
+            self._reread()
+        else:
+            self.log.warn("SIGHUP: nothing is read again, for the proxy drains")
+
+    # The end
+
+    def _terminated(self) -> None:
+        """SIGTERM, for the first time or once more."""
+        if self._drain_time is not None:
+            self.end(self._drain_time)
+
+    def end(self, drain: float) -> None:
+        """End the process: at once, if it drains already.
+
+        :param drain: see :meth:`drain`; 0: it does not.
+        """
+        if drain and self.running and self._draining is None:
+            self.drain(drain).addCallback(lambda _: self._stop())
+        else:
+            self._stop()
+
     def _stop(self) -> None:
         with suppress(ReactorNotRunning):  # a second SIGTERM finds it stopping
             self._reactor.stop()
+
+    def drain(self, within: float) -> Deferred[None]:
+        """Listen no more, behind those who have come already, and leave sessions the time to end by themselves.
+
+        :param within: seconds, at the most.
+        :returns: fires with None when the last session is gone, or the time is over, or the service stops.
+        """
+        if self._draining is None:
+            self._draining = Deferred.fromCoroutine(self._drain(within))
+        return self._draining
+
+    async def _drain(self, within: float) -> None:
+        now = clock_of(self._reactor)
+        began = now()
+        self._announcer.drains(within, self.factory.counters.open_connections)
+        self._drained_ports, self.ports = self.ports, []
+        await self._close(self._drained_ports, lambda port: port.finish())
+        rest = began + within - now() if self.running else 0.0
+        self._waiting = self._wait_for_sessions(max(0.0, rest))
+        left = await self._waiting
+        self._announcer.has_drained(now() - began, left)
 
     @override
     def stopService(self) -> Deferred[None]:
@@ -237,21 +270,38 @@ class ProxyService(Service):
         :returns: fires with None when that is done.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        self._is_listening = self._is_announced = False
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._draining = self._waiting = None
         self._announcer.ends(self.factory.counters.open_connections)
         stopped = self._close_ports()
+        self._is_listening = self._is_announced = False
         stopped.addCallback(lambda _: self.factory.close_sessions(Reason.SHUTDOWN, STOP_GRACE))
         stopped.addBoth(self._stopped)
         return stopped
 
     def _close_ports(self) -> Deferred[Any]:
-        """Stop listening.
+        """Stop listening, and let nobody wait any more who has come.
 
         :returns: fires when nothing listens any more.
         """
+        drained, self._drained_ports = self._drained_ports, ()
+        for port in drained:  # of which it is told already
+            port.stopListening()
         ports, self.ports = self.ports, []
-        closing = [maybeDeferred(port.stopListening) for port in ports]
+        return self._close(ports, lambda port: port.stopListening())
+
+    def _close(self, ports: Iterable[IOpenPort], end: Callable[[IOpenPort], Any]) -> Deferred[Any]:
+        closing = []
+        for port in ports:
+            closed = maybeDeferred(end, port)
+            if self._is_announced:
+                closed.addCallback(self._closed, place_of(port))
+            closing.append(closed)
         return DeferredList(closing, consumeErrors=True)
+
+    def _closed(self, outcome: Any, place: str) -> None:
+        self._announcer.closes(place)
 
     def _stopped(self, result: Any) -> Any:
         if self.access_log is not None:

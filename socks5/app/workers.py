@@ -26,13 +26,14 @@ from twisted.runner.procmon import ProcessMonitor
 from typing_extensions import override
 from zope.interface import directlyProvides, providedBy
 
+from socks5.app.announcing import Announcer, LogAnnouncer
 from socks5.app.heartbeat import INTERVAL
 from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker
 from socks5.app.lives import Life
-from socks5.app.service import Announcer, LogAnnouncer
 from socks5.app.sharing import PortsForWorkers
 from socks5.app.signals import held
 from socks5.net.own import OwnPorts
+from socks5.server.draining import drained
 
 _SOURCES = str(Path(__file__).resolve().parents[2])
 """Where a worker finds this package, wherever it is started."""
@@ -82,15 +83,16 @@ class _Spawning:
             raise
 
 
-class Workers(ProcessMonitor):
+class Workers(Announcer, ProcessMonitor):
     """Starts, restarts and ends the workers. Announces them, when all have begun: see
-    :class:`socks5.app.service.Announcer`.
+    :class:`socks5.app.announcing.Announcer`.
 
     :param reactor: runs the parent.
     :param opener: what the workers inherit.
     :param arguments: a worker's command line, behind ``python -m socks5``.
     :param count: how many.
     :param give_up: ends the parent; told why.
+    :param announcer: tells the operator of all together.
     """
 
     threshold = 1
@@ -104,17 +106,19 @@ class Workers(ProcessMonitor):
         arguments: Sequence[str],
         count: int,
         give_up: Callable[[str], object],
+        announcer: Announcer | None = None,
     ) -> None:
         super().__init__(reactor=_Spawning(reactor, self))  # type: ignore[arg-type]
         self._give_up = give_up
-        self._is_giving_up = False
+        self._is_over = False  # who dies now has no successor
         self._started: Counter[str] = Counter()
         self._lives: dict[str, Life] = {}
         self._opener = opener
         self._command = [sys.executable, "-m", "socks5", *arguments]
         self._count = count
-        self._announcer: Announcer = LogAnnouncer()
+        self._announcer = LogAnnouncer() if announcer is None else announcer
         self._places: Sequence[str] = ()
+        self._is_announced = False
         self._ending: list[Life] | None = None
         self._rounds = LoopingCall(self._look_for_silence)
         self._rounds.clock = self._clock
@@ -141,7 +145,7 @@ class Workers(ProcessMonitor):
 
     @override
     def startProcess(self, name: str) -> None:
-        if self._is_giving_up:
+        if self._is_over:
             return
         if name in self.timeStarted:
             self.log.warn("{name} died and is started again", name=name)
@@ -169,8 +173,9 @@ class Workers(ProcessMonitor):
         del self._lives[life.name]
         is_first = self._started[life.name] == 1
         status = getattr(reason.value, "exitCode", None)
-        if self.running and is_first and not life.pulse.is_felt and status in REFUSALS:
-            self._is_giving_up = True
+        cannot_begin = is_first and not life.pulse.is_felt and status in REFUSALS
+        if self.running and cannot_begin and not self._is_over:
+            self._is_over = True
             self._give_up(f"{life.name} ended with status {status}; its lines say why")
         self._monitoredProcessExited(life.name, reason)
         life.pulse.is_last = True
@@ -194,18 +199,47 @@ class Workers(ProcessMonitor):
                 self.log.warn("{name} gives no sign of life and is killed", name=life.name)
                 life.signal(signal.SIGKILL)
 
+    @override
     def begins(self, places: Sequence[str]) -> None:
-        """See :class:`socks5.app.service.Announcer`."""
         self._places = places
         self._noticed()
 
+    @override
+    def closes(self, place: str) -> None:
+        if self._is_announced:
+            self._announcer.closes(place)
+
+    @override
+    def rereads(self) -> None:
+        self._announcer.rereads()
+
+    @override
+    def has_reread(self, outcome: str) -> None:
+        self._announcer.has_reread(outcome)
+
+    @override
+    def drains(self, seconds: float, sessions: int) -> None:
+        """How many sessions there are, the workers know."""
+        self._announcer.drains(seconds, self._sessions)
+
+    @override
+    def has_drained(self, seconds: float, sessions: int) -> None:
+        self._announcer.has_drained(seconds, sessions)
+
+    @override
     def ends(self, sessions: int) -> None:
-        """See :class:`socks5.app.service.Announcer`. How many sessions there are, the workers know."""
+        """How many sessions there are, the workers know."""
+
+    @property
+    def _sessions(self) -> int:
+        """Those of all workers, a second ago at the most."""
+        return sum(life.pulse.sessions for life in self._lives.values())
 
     def _noticed(self) -> None:
         """One of the workers has begun, or says how many sessions it ends, or is gone."""
         if self._places and self.running and self._have_begun:
             places, self._places = self._places, ()
+            self._is_announced = True
             self._announcer.begins(places)
         if self._ending is not None and all(life.pulse.is_last for life in self._ending):
             ending, self._ending = self._ending, None
@@ -218,6 +252,20 @@ class Workers(ProcessMonitor):
 
     # The end
 
+    def drain(self, within: float) -> Deferred[int]:
+        """Have every worker listen no more, and end when its last session is gone. Our copies of their sockets must be
+        closed, or the kernel would go on to queue clients there.
+
+        :param within: seconds until the wait is over in any case.
+        :returns: fires with how many sessions are left, when all workers are gone, or the wait is over. Cancelled, it
+            fires at once.
+        """
+        self._is_over = True
+        for life in self._lives.values():
+            life.drain()
+        waiting = drained(self._clock, lambda: len(self._lives), within)
+        return waiting.addCallback(lambda _: self._sessions)
+
     @override
     def stopService(self) -> Deferred[None]:  # type: ignore[override]
         """End the workers.
@@ -226,7 +274,9 @@ class Workers(ProcessMonitor):
         """
         self._rounds.stop()
         self._ending = list(self._lives.values())
-        super().stopService()
+        for life in self._ending:
+            life.end()
+        super().stopService()  # which has them killed, should they not
         self._ports.close()
         self._noticed()
         self._waiting = LoopingCall(self._look)

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.components import proxyForInterface
+from zope.interface import implementer
 
 from socks5.counters import Counters
 from socks5.net.certificates import Certificates
 from socks5.net.descriptors import SessionLimit
 from socks5.net.foreign import listen_at, where_of
 from socks5.net.haproxy import HeaderFactory
-from socks5.net.openers import IPortOpener, PortOpener
+from socks5.net.openers import IOpenPort, IPortOpener, PortOpener
 from socks5.net.places import TCP, Foreign, Listen
 from socks5.net.tls import TLSFactory
 from socks5.net.tls_strings import tls_from
@@ -89,24 +90,39 @@ def _address_and_port(text: str) -> TCP | None:
     return TCP(port, address)
 
 
+@implementer(IOpenPort)
 class _KnownPort(proxyForInterface(IListeningPort, "port")):  # type: ignore[misc]
     """A port of which the factory knows until it is closed."""
 
     def __init__(self, port: IListeningPort, factory: Served) -> None:
         super().__init__(factory.listens_on(port))
+        self._host = port.getHost()
         self._factory: Served | None = factory
+
+    def getHost(self) -> Any:
+        """See :meth:`twisted.internet.interfaces.IListeningPort.getHost`; also of a port that is closed."""
+        return self._host
 
     def stopListening(self) -> Any:
         """See :meth:`twisted.internet.interfaces.IListeningPort.stopListening`; may be called twice."""
+        self._is_no_more_known()
+        return self.port.stopListening()
+
+    def finish(self) -> Deferred[None]:
+        """See :meth:`socks5.net.openers.IOpenPort.finish`. A port of somebody else's just closes."""
+        end = getattr(self.port, "finish", self.port.stopListening)
+        return maybeDeferred(end).addBoth(self._is_no_more_known)
+
+    def _is_no_more_known(self, outcome: Any = None) -> Any:
         factory, self._factory = self._factory, None
         if factory is not None:
-            factory.listens_no_more_on(self.port)
-        return self.port.stopListening()
+            factory.listens_no_more_on(self)
+        return outcome
 
 
 def listen_with(
     opener: IPortOpener, at: Listen, factory: Served, certificates: Certificates | None = None
-) -> Deferred[IListeningPort]:
+) -> Deferred[IOpenPort]:
     """Listen for the clients of a factory, which knows of the port until it is closed.
 
     :param opener: opens the port.
@@ -133,7 +149,7 @@ def listen_with(
     return listening.addCallback(_KnownPort, factory)
 
 
-def listen(reactor: Any, at: str | Listen, factory: Served) -> Deferred[IListeningPort]:
+def listen(reactor: Any, at: str | Listen, factory: Served) -> Deferred[IOpenPort]:
     """Listen for the clients of a :class:`~socks5.server.factory.ServerFactory`, with ports that pause at its session
     limit and, where clients come by plain TCP, put them on the lean path.
 

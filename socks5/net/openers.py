@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from zope.interface import Attribute, Interface, implementer
 
@@ -21,6 +22,18 @@ Where = TCP | UNIX | Inherited
 
 _NO_FILE = "\0inherited"
 """A name of no file, so that a port sets the mode of none and deletes none: who has opened a UNIX socket sees to it."""
+
+
+class IOpenPort(IListeningPort):
+    """A port that can also be closed without turning away who has come."""
+
+    def finish() -> Deferred[None]:
+        """Serve the clients that wait in the kernel's queue already, for a second at the most, and close. Those of a
+        socket that others have opened, as systemd has, are left there, for whoever listens next.
+
+        :returns: fires with None when the port is closed. Clients that wait for their turn among those of their address
+            keep it until the port is told to stop listening.
+        """
 
 
 class IPortOpener(Interface):
@@ -37,14 +50,23 @@ class IPortOpener(Interface):
         """
 
 
-def adopted(sock: socket.socket, factory: Any, reactor: Any, limit: SessionLimit) -> Port:
-    """A port for a socket that somebody else has opened, and that listens already; ours from now on."""
+def adopted(
+    sock: socket.socket,
+    factory: Any,
+    reactor: Any,
+    limit: SessionLimit,
+    is_left_to_others: bool = False,
+) -> Port:
+    """A port for a socket that somebody else has opened, and that listens already; ours from now on.
+
+    :param is_left_to_others: see :meth:`socks5.net.ports.Port.adopt`.
+    """
     if sock.family == socket.AF_UNIX:
         port: Port = UNIXPort(_NO_FILE, factory, BACKLOG, 0, reactor, limit=limit)
     else:
         interface, number = sock.getsockname()[:2]
         port = Port(number, factory, BACKLOG, interface, reactor, limit=limit)
-    port.adopt(sock)
+    port.adopt(sock, is_left_to_others)
     return port
 
 
@@ -63,7 +85,7 @@ class PortOpener:
     def open(self, where: Where, factory: Any) -> Port:
         """See :meth:`IPortOpener.open`."""
         if isinstance(where, Inherited):
-            return adopted(where.duplicate(), factory, self.reactor, self._limit)
+            return adopted(where.duplicate(), factory, self.reactor, self._limit, True)
         backlog = max(where.backlog, BACKLOG)
         if isinstance(where, TCP):
             at: tuple[Any, ...] = where.port, factory, backlog, where.interface, self.reactor

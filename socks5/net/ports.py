@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import unix
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,6 +28,11 @@ from socks5.net.quiet_ports import QuietPort
 from socks5.net.serving import BATCH, LEAN_BATCH, LeanService, TwistedService
 from socks5.net.tcp_options import keep_alive, prepare
 from socks5.settings import Settings
+
+FINISH_TIME = 1.0
+"""Seconds that a port which is to close serves those who wait in the kernel's queue. It is long for a queue, and an end
+for one that is never empty, because clients keep coming, or there is no room.
+"""
 
 RETRY_DELAY = 0.5
 """Seconds without accepting after the system could not give us a client."""
@@ -87,6 +93,10 @@ class Port(QuietPort):
         self._poller: Poller | None = None
         self._serve: Callable[[Any, Any], None] = TwistedService(self).serve
         self._is_watched = False
+        self._finishing: IDelayedCall | None = None  # the latest moment, once it is to close
+        self._finished: Deferred[None] | None = None
+        self._is_left_to_others = False
+        self._keeps_crowd = self._takes_the_last = False
 
     @override
     def createInternetSocket(self) -> socket.socket:
@@ -94,8 +104,12 @@ class Port(QuietPort):
         prepare_listening(sock, self.factory)
         return sock
 
-    def adopt(self, sock: socket.socket) -> None:
-        """Listen on a socket that listens already, instead of a new one."""
+    def adopt(self, sock: socket.socket, is_left_to_others: bool = False) -> None:
+        """Listen on a socket that listens already, instead of a new one.
+
+        :param is_left_to_others: whether others serve it after us: :meth:`finish` leaves them who waits there.
+        """
+        self._is_left_to_others = is_left_to_others
         sock.setblocking(False)
         prepare_listening(sock, self.factory)
         self._preexistingSocket = sock
@@ -158,6 +172,8 @@ class Port(QuietPort):
                 client, address = self._accept()
             except BlockingIOError:
                 self._queued = self._late = 0
+                if self._finishing is not None:
+                    self._queue_ends()
                 return
             except OSError as error:
                 if error.errno in THAT_CLIENT_ONLY or self._turns_one_away(error):
@@ -290,15 +306,66 @@ class Port(QuietPort):
             self._spare.take_back()
         return True
 
+    # The end
+
+    def finish(self) -> Deferred[None]:
+        """See :meth:`socks5.net.openers.IOpenPort.finish`."""
+        finished = self._finished
+        if finished is None:
+            finished = self._finished = Deferred()
+            self._keeps_crowd = True
+            if not self.connected:
+                finished.callback(None)
+            elif self._is_left_to_others and not self.disconnecting:
+                super().stopListening()  # type: ignore[no-untyped-call]
+            elif not self.disconnecting:
+                self._finishing = self.reactor.callLater(FINISH_TIME, self._queue_ends)
+                self.doRead()  # for a queue that is empty is no event
+        return finished
+
+    def _queue_ends(self) -> None:
+        """All that waited in the kernel's queue are served, or the time for that is over."""
+        self._finish_no_longer()
+        self._takes_the_last = True
+        super().stopListening()  # type: ignore[no-untyped-call]
+
+    def _finish_no_longer(self) -> None:
+        finishing, self._finishing = self._finishing, None
+        if finishing is not None and finishing.active():
+            finishing.cancel()
+
+    def _take_the_last(self) -> None:
+        """Whoever has come since the queue was empty."""
+        for _ in range(LOOK):
+            try:
+                client, address = self._accept()
+            except OSError:
+                return
+            self._receive(client, address)
+
+    @override
+    def stopListening(self) -> Any:  # type: ignore[override]
+        """Close at once, whoever waits: in the kernel's queue, or for his turn, also of a port that has finished."""
+        self._finish_no_longer()
+        self._keeps_crowd = self._takes_the_last = False
+        if not self.connected:
+            self._limit.crowds.forget(self)
+        return super().stopListening()  # type: ignore[no-untyped-call]
+
     @override
     def connectionLost(self, reason: Any = None) -> None:
+        if self._takes_the_last:
+            self._take_the_last()
         self._limit.listeners.discard(self)
-        self._limit.crowds.forget(self)
+        if not self._keeps_crowd:
+            self._limit.crowds.forget(self)
         self._spare.give()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         super().connectionLost(reason)
+        if self._finished is not None:
+            self._finished.callback(None)
 
 
 class UNIXPort(Port, unix.Port):

@@ -50,6 +50,7 @@ from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.messages import Method
 from socks5.server.admission import Admission
 from socks5.server.commands import COMMANDS
+from socks5.server.draining import drained
 from socks5.server.ends import ClientEnd
 from socks5.server.handshake import ServerProtocol
 from socks5.server.in_force import InForce
@@ -291,6 +292,15 @@ class ServerFactory(Factory):
         self.deadlines.clear(session)
         self.counters.open_connections -= 1
         self.limit.leave()
+
+    def drain(self, within: float) -> Deferred[int]:
+        """Wait until the last client is gone: call it when nobody listens any more
+        (:meth:`IOpenPort.finish <socks5.net.openers.IOpenPort.finish>`).
+
+        :param within: seconds until the wait is over in any case.
+        :returns: fires with how many are left. Cancelled, it fires at once.
+        """
+        return drained(self.reactor, lambda: self.limit.open, within)
 
     def close_sessions(self, reason: Reason, grace: float) -> Deferred[None]:
         """End every session: in order, and whatever is left after *grace* seconds with a reset.

@@ -323,7 +323,7 @@ def test_passwords_on_the_command_line_are_warned_of(monkeypatch: pytest.MonkeyP
     assert "credential=NAME" in warning
     assert "secret" not in warning
     worker = SimpleNamespace(
-        number=1, sockets=[], output=1, heart=1, ports=1, watch_parent=lambda reactor: None
+        number=1, sockets=[], output=1, heart=1, ports=1, watch_parent=lambda *_: None
     )
     monkeypatch.setattr(plugin, "share_ports", lambda *arguments: None)
     monkeypatch.setattr(plugin.OwnPorts, "inherited", lambda *arguments: None)

@@ -321,6 +321,7 @@ def test_it_stops_once_every_port_is_closed_and_can_start_again(
     proxy.stopService().addCallback(stopped.append)
     assert (log, stopped) == (["SOCKS5 proxy stops; open sessions: 3"], [])
     last.callback(None)
+    assert log[1:] == ["SOCKS5 proxy listens no more on 127.0.0.1:1082"]
     assert stopped == [None]
     assert [port.is_open for port in opener.ports] == [False] * 3
     assert (proxy.ports, proxy.running) == ([], 0)
@@ -356,3 +357,143 @@ def test_the_access_log_is_closed_after_the_last_session(
     assert [failure.type for failure in stopped] == [RuntimeError]
     assert descriptors() <= before
     assert fake.getDelayedCalls() == []
+
+
+# ---------------------------------------------------------------- draining
+
+
+class Drain:
+    """A service with two ports that drains. Its ports are closed, and the last session is gone, when
+    a test says so.
+    """
+
+    def __init__(self, fake: BeginningReactor, log: list[str], seconds: float | None = 30) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self.fake = fake
+        self.opener = FakeOpener()
+        self.closed: list[Deferred[None]] = []
+        self.opener.stopped = self._stop
+        self.waits: list[float] = []
+        self.rereads = 0
+        self.service = service_on(
+            fake,
+            *map(listener, (1080, 1081)),
+            opener=self.opener,
+            reread=self._reread,
+            drain=seconds,
+            drained=self._wait,
+        )
+        self.service.startService()
+        self.service.factory.counters.open_connections = 3
+        self.left = 2
+        self.log = log
+        log.clear()
+
+    def _stop(self) -> Deferred[None]:
+        self.closed.append(Deferred())
+        return self.closed[-1]
+
+    def _wait(self, seconds: float) -> Deferred[int]:
+        self.waits.append(seconds)
+        self.waiting: Deferred[int] = Deferred(lambda each: each.callback(self.left))
+        return self.waiting
+
+    def _reread(self) -> None:
+        self.rereads += 1
+
+    def close(self) -> None:
+        for each in self.closed:
+            each.callback(None)
+
+    @property
+    def stops(self) -> int:
+        return self.fake.stops
+
+
+@pytest.fixture
+def drain(fake: BeginningReactor, log: list[str]) -> Drain:
+    return Drain(fake, log)
+
+
+DRAINS = "SOCKS5 proxy drains, for 30 s at the most; open sessions: 3"
+CLOSED = [f"SOCKS5 proxy listens no more on 127.0.0.1:{port}" for port in (1080, 1081)]
+
+
+def test_sigterm_closes_the_listeners_waits_for_the_sessions_and_ends_the_process(
+    drain: Drain,
+) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    assert (drain.log, drain.waits, drain.service.ports) == ([DRAINS], [], [])
+    assert [port.is_open for port in drain.opener.ports] == [False, False]
+    drain.fake.advance(2)
+    drain.close()
+    assert (drain.log, drain.waits) == ([DRAINS, *CLOSED], [28])
+    drain.fake.advance(10)
+    assert drain.stops == 0
+    drain.waiting.callback(0)
+    assert drain.log[3:] == ["SOCKS5 proxy has drained for 12.0 s; sessions left: 0"]
+    assert drain.stops == 1
+    drain.service.stopService()
+    assert drain.log[4:] == ["SOCKS5 proxy stops; open sessions: 3"]
+
+
+def test_a_second_sigterm_ends_the_process_at_once(drain: Drain) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    drain.close()
+    signal.raise_signal(signal.SIGTERM)
+    assert drain.stops == 1
+    drain.service.stopService()
+    assert drain.log[3:] == [
+        "SOCKS5 proxy has drained for 0.0 s; sessions left: 2",
+        "SOCKS5 proxy stops; open sessions: 3",
+    ]
+    assert drain.stops == 1
+
+
+def test_a_drain_that_is_broken_off_while_ports_close_waits_for_nobody(drain: Drain) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    drain.service.stopService()
+    drain.close()
+    assert drain.waits == [0]
+
+
+def test_while_it_drains_nothing_is_read_again(drain: Drain) -> None:
+    signal.raise_signal(signal.SIGHUP)
+    assert drain.rereads == 1
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGHUP)
+    assert drain.rereads == 1
+    assert drain.log[1:] == ["SIGHUP: nothing is read again, for the proxy drains"]
+
+
+def test_a_worker_leaves_sigterm_to_its_parent(fake: BeginningReactor, log: list[str]) -> None:
+    drain = Drain(fake, log, seconds=None)
+    signal.raise_signal(signal.SIGTERM)
+    assert (drain.stops, drain.log) == (0, [])
+    assert [port.is_open for port in drain.opener.ports] == [True, True]
+
+
+def test_a_program_may_have_it_drain_and_a_service_that_does_not_run_does_not(drain: Drain) -> None:
+    done: list[None] = []
+    drain.service.drain(30).addCallback(done.append)
+    assert drain.service.drain(30) is drain.service.drain(20)
+    drain.close()
+    drain.waiting.callback(0)
+    assert (done, drain.stops) == ([None], 0)
+    drain.service.stopService()
+    drain.service.end(30)
+    assert (drain.waits, drain.stops) == ([30], 1)
+
+
+def test_the_factorys_sessions_are_waited_for(fake: BeginningReactor, log: list[str]) -> None:
+    proxy = service_on(fake, listener(1080))
+    proxy.startService()
+    proxy.factory.limit.enter()
+    done: list[None] = []
+    proxy.drain(10).addCallback(done.append)
+    fake.advance(9)
+    assert done == []
+    proxy.factory.limit.leave()
+    fake.advance(1)
+    assert done == [None]
+    assert log[-1] == "SOCKS5 proxy has drained for 10.0 s; sessions left: 0"

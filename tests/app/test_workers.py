@@ -26,7 +26,7 @@ from socks5.app import heartbeat, lives
 from socks5.app import workers as supervisor
 from socks5.app.assembly import makeService
 from socks5.app.heartbeat import Heart
-from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker, name_of, worker_count
+from socks5.app.inherit import DRAIN, FIRST_DESCRIPTOR, VARIABLE, Worker, name_of, worker_count
 from socks5.app.service import refusal_of
 from socks5.app.sharing import PortsForWorkers
 from socks5.app.workers import Workers, WorkersFiles, WorkersLog
@@ -57,12 +57,22 @@ def test_a_worker_knows_itself_by_its_environment(monkeypatch: pytest.MonkeyPatc
     assert Worker.from_environment() is None, "what it starts is no worker"
 
 
+def test_a_worker_drains_when_its_parent_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    watching, drain = Mock(), Mock()
+    Worker(1, [], 1, 2, 3).watch_parent(watching, drain)
+    [watch] = watching.addReader.call_args.args
+    monkeypatch.setattr(os, "read", lambda fd, size: DRAIN)
+    watch.doRead()
+    drain.assert_called_once_with()
+    watching.removeReader.assert_not_called()
+
+
 @pytest.mark.parametrize(("by_hang_up", "running"), [(False, True), (True, True), (True, False)])
 def test_a_worker_ends_with_its_parent_but_not_twice(
     by_hang_up: bool, running: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watching = Mock(running=running)
-    Worker(1, [], 1, 2, 3).watch_parent(watching)
+    watching, drain = Mock(running=running), Mock()
+    Worker(1, [], 1, 2, 3).watch_parent(watching, drain)
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "Ctrl-C is for the parent"
     [watch] = watching.addReader.call_args.args
     verifyObject(IReadDescriptor, watch)
@@ -71,6 +81,7 @@ def test_a_worker_ends_with_its_parent_but_not_twice(
     monkeypatch.setattr(os, "read", lambda fd, size: said.pop(0))
     watch.doRead()
     watching.removeReader.assert_not_called()
+    drain.assert_not_called()
     if by_hang_up:
         watch.connectionLost(None)
     else:
@@ -90,6 +101,8 @@ class Spawner(Clock):
         super().__init__()
         self.spawned: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         self.signals: list[str | int] = []
+        self.words: list[bytes] = []
+        """What the workers were told; the end of that is "", and as many signals as workers come behind it."""
         self.reasons: list[str] = []
         """Why the parent gave up."""
         self.stops = 0
@@ -103,6 +116,12 @@ class Spawner(Clock):
 
     def signalProcess(self, name: str | int) -> None:
         self.signals.append(name)
+
+    def write(self, word: bytes) -> None:
+        self.words.append(word)
+
+    def closeStdin(self) -> None:  # noqa: N802
+        self.words.append(b"")
 
     def end(self, number: int, status: int | None = None) -> None:
         """A process that was started ends with a status, or by a signal."""
@@ -257,8 +276,54 @@ def test_the_end_waits_for_every_worker_and_says_how_many_sessions_all_had(
 
 def test_a_worker_that_does_not_end_is_killed(parent: Parent) -> None:
     parent.workers.stopService()
+    assert parent.words == [b"", b""]
     parent.advance(supervisor.KILL_TIME)
     assert parent.signals == ["TERM", "TERM", "KILL", "KILL"]
+
+
+@pytest.mark.parametrize("is_in_time", [True, False])
+def test_workers_drain_until_the_last_is_gone_and_none_has_a_successor(
+    is_in_time: bool, parent: Parent, log: list[str]
+) -> None:
+    """Not one that has died before, either; and the end of none is a start that is refused."""
+    parent.beat(0, b"7\n")
+    parent.beat(1, b"3\n")
+    parent.workers.begins(["127.0.0.1:1080"])
+    parent.end(1)
+    left: list[int] = []
+    log.clear()
+    parent.workers.closes("127.0.0.1:1080")
+    parent.workers.drains(30, 0)
+    parent.workers.drain(30).addCallback(left.append)
+    assert (parent.words, parent.signals) == ([DRAIN], [])
+    parent.restart()
+    parent.beat(0, b"2\n")
+    pass_time(parent, 10)
+    assert (left, len(parent.spawned)) == ([], 2)
+    if is_in_time:
+        parent.beat(0, b"0!\n")
+        parent.end(0, 1)
+        pass_time(parent, 1)
+        assert left == [0]
+    else:
+        for _ in range(20):
+            parent.beat(0, b"2\n")
+            pass_time(parent, 1)
+        assert left == [2]
+    parent.workers.has_drained(11, left[0])
+    assert (len(parent.spawned), parent.reasons) == (2, [])
+    assert log == [
+        "SOCKS5 proxy listens no more on 127.0.0.1:1080",
+        "SOCKS5 proxy drains, for 30 s at the most; open sessions: 7",
+        f"SOCKS5 proxy has drained for 11.0 s; sessions left: {left[0]}",
+    ]
+
+
+def test_of_a_place_of_which_nobody_was_told_nobody_is_told_that_it_is_closed(
+    parent: Parent, log: list[str]
+) -> None:
+    parent.workers.closes("127.0.0.1:1080")
+    assert log == []
 
 
 def pass_time(parent: Parent, seconds: int) -> None:
@@ -333,6 +398,8 @@ def test_a_worker_says_each_second_that_it_lives() -> None:
     with suppress(BlockingIOError):
         while told():
             pass
+    heart.drains(60, 4)
+    assert told() == b"4\n"
     heart.ends(3)
     assert told() == b"3!\n"
     assert clock.getDelayedCalls() == []
@@ -375,7 +442,8 @@ async def test_a_worker_serves_and_its_records_say_which(
     table = OwnPorts.file_for(7)
     worker = Worker(7, [name_of(TCP(0, "127.0.0.1"))], 1, writing, table.fileno())
     monkeypatch.setenv(VARIABLE, worker.environment)
-    monkeypatch.setattr(Worker, "watch_parent", lambda self, reactor: None)
+    told: list[Any] = []
+    monkeypatch.setattr(Worker, "watch_parent", lambda self, reactor, drain: told.append(drain))
     where = sock.getsockname()
     sock.close()
     options = parse("--port", "0", "--workers", "2", "--access-log", str(tmp_path / "log"))

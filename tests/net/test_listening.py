@@ -9,13 +9,14 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
 from zope.interface.verify import verifyObject
 
 from socks5 import TCP, Listen, ListenerPolicy, Networks, ServerFactory
 from socks5 import listen as listen_for
 from socks5.net.haproxy import HeaderFactory
 from socks5.net.listening import listen_from, listen_with
+from socks5.net.openers import IOpenPort
 from socks5.net.places import Inherited
 from socks5.net.tls import TLSFactory
 from tests.support.certificates import self_signed
@@ -97,11 +98,12 @@ KINDS = {
 
 
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted does
+@pytest.mark.parametrize("end", ["stopListening", "finish"])
 @pytest.mark.parametrize("policy", [ListenerPolicy(), BALANCERS])
 @pytest.mark.parametrize("kind", [*KINDS, "inherited"])
 @pytest_twisted.ensureDeferred
 async def test_a_port_of_every_kind_keeps_the_session_limit_and_is_known_while_it_is_open(
-    kind: str, policy: ListenerPolicy, tmp_path: Path
+    kind: str, policy: ListenerPolicy, end: str, tmp_path: Path
 ) -> None:
     factory: Any = ServerFactory(reactor)
     pem, path = self_signed(tmp_path), tmp_path / "socket"
@@ -115,9 +117,24 @@ async def test_a_port_of_every_kind_keeps_the_session_limit_and_is_known_while_i
     [listening] = factory.limit.listeners
     where = port.getHost()
     assert (listening.getHost(), listening.reactor) == (where, reactor)
-    assert verifyObject(IListeningPort, port)
+    assert verifyObject(IOpenPort, port)
     assert kind == "unix" or (where.host, where.port) in factory.listeners
-    await port.stopListening()
+    await getattr(port, end)()
     assert factory.limit.listeners == set()
     assert kind == "unix" or (where.host, where.port) not in factory.listeners
     port.stopListening()  # twice is harmless
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_of_somebody_elses_just_closes_and_an_address_is_told_of_one_that_is_closed() -> (
+    None
+):
+    opener = MagicMock()
+    theirs = reactor.listenTCP(0, Factory(), interface="127.0.0.1")  # type: ignore[attr-defined]
+    opener.open.return_value = theirs
+    port = await listen_with(opener, Listen(TCP(0)), ServerFactory(reactor))
+    where = port.getHost()
+    assert where == theirs.getHost()
+    await port.finish()
+    assert port.getHost() == where
+    assert not theirs.connected

@@ -22,7 +22,7 @@ from socks5.net import descriptors, ports
 from socks5.net.connection import Connection
 from socks5.net.descriptors import CROWDED, SessionLimit
 from socks5.net.openers import PortOpener
-from socks5.net.places import BACKLOG, TCP, UNIX
+from socks5.net.places import BACKLOG, TCP, UNIX, Inherited
 from socks5.net.ports import RETRY_DELAY, prepare_listening
 from socks5.net.shortage import NO_ROOM
 from socks5.server.factory import ServerFactory
@@ -596,3 +596,116 @@ def test_what_says_too_much_is_said_some_times_only(crowd: World) -> None:
     assert len(events) == 11
     assert formatEvent(events[0]).startswith("closed a connection from a UNIX socket: ")
     assert formatEvent(events[-1]).endswith("; 5 more were closed without a line")
+
+
+# ---------------------------------------------------------------- a port that is to close
+
+
+class Finish:
+    """A port is told to finish."""
+
+    def __init__(self, world: World) -> None:
+        self.is_done = False
+        world.port.finish().addCallback(self._done)
+
+    def _done(self, result: None) -> None:
+        self.is_done = True
+
+
+def test_a_port_that_finishes_serves_who_waits_in_the_kernels_queue(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others get their turn between; who comes in the last moment is served, too. It may be told twice."""
+    monkeypatch.setattr(ports, "LEAN_BATCH" if world.is_lean else "BATCH", 2)
+    clients = [world.connect() for _ in range(3)]
+    finish, again = Finish(world), Finish(world)
+    assert world.factory.peers == world.ports_of(*clients[:2])
+    world.reactor.turn()
+    world.reactor.turn()  # the queue is empty
+    assert world.factory.peers == world.ports_of(*clients)
+    clients.append(world.connect())
+    world.reactor.advance(0)
+    assert world.factory.peers == world.ports_of(*clients)
+    assert all(map(is_open, clients))
+    assert (finish.is_done, again.is_done, world.port.connected) == (True, True, False)
+    assert world.limit.listeners == set()
+    assert world.reactor.getDelayedCalls() == []
+
+
+def test_a_port_that_finishes_ends_although_its_queue_does_not(make: Make) -> None:
+    world = make(1)
+    first, second = world.connect(), world.connect()
+    finish = Finish(world)
+    world.reactor.advance(ports.FINISH_TIME / 2)
+    world.reactor.turn()
+    assert not finish.is_done
+    world.reactor.advance(ports.FINISH_TIME / 2)
+    world.reactor.advance(0)
+    assert finish.is_done
+    assert [is_open(first), is_open(second)] == [True, False]
+    assert world.counters.turned_away == {NO_ROOM: 1}
+
+
+def test_the_last_moment_of_a_port_takes_no_more_than_a_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Finish(world)
+    monkeypatch.setattr(ports, "LOOK", 1)
+    clients = [world.connect(), world.connect()]
+    world.reactor.advance(0)
+    assert finish.is_done
+    assert list(map(is_open, clients)) == [True, False]
+
+
+def test_a_port_that_finishes_may_be_closed_at_once(crowd: World) -> None:
+    """Before its queue is empty, and behind it: then those go whose turn has not come."""
+    clients = [crowd.connect() for _ in range(4)]
+    finish = Finish(crowd)
+    crowd.reactor.advance(0)
+    assert finish.is_done
+    assert all(map(is_open, clients))
+    crowd.end_first_session()
+    crowd.reactor.advance(0)
+    assert crowd.factory.peers == crowd.ports_of(*clients[1:3])
+    crowd.port.stopListening()
+    assert [is_open(client) for client in clients[1:]] == [True, True, False]
+    assert Finish(crowd).is_done
+
+
+def test_a_port_that_is_closed_while_it_finishes_turns_away_who_waits(make: Make) -> None:
+    world = make(1)
+    _, late = world.connect(), world.connect()
+    finish = Finish(world)
+    world.port.stopListening()
+    world.reactor.advance(0)
+    assert finish.is_done
+    assert not is_open(late)
+    assert world.counters.turned_away == {}
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_port_that_is_closing_finishes_with_that(is_closed: bool, world: World) -> None:
+    world.port.stopListening()
+    if is_closed:
+        world.reactor.advance(0)
+    finish = Finish(world)
+    assert finish.is_done == is_closed
+    world.reactor.advance(0)
+    assert finish.is_done
+
+
+def test_a_socket_of_others_keeps_its_queue(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        where = Inherited("theirs", theirs.fileno())
+        opener = PortOpener(world.reactor, world.limit)
+        ours = opener.open(where, world.factory)
+        with socket.create_connection(theirs.getsockname()) as client:
+            world.port, own = ours, world.port
+            finish = Finish(world)
+            world.reactor.advance(0)
+            world.port = own
+            assert finish.is_done
+            accepted, address = theirs.accept()
+            accepted.close()
+            assert address == client.getsockname()
+    assert world.factory.sessions == []

@@ -5,11 +5,11 @@ from typing import assert_type
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
 
 import socks5
 from socks5 import (
     IManagedSession,
+    IOpenPort,
     IUser,
     PasswordAuthentication,
     Policy,
@@ -24,10 +24,11 @@ from socks5 import (
 
 factory = ServerFactory(reactor)
 
-assert_type(listen(reactor, "tcp:1080", factory), Deferred[IListeningPort])
+assert_type(listen(reactor, "tcp:1080", factory), Deferred[IOpenPort])
 assert_type(factory.policy, Policy)
 assert_type(factory.settings, Settings)
 assert_type(factory.replace(Policy()), Deferred[int])
+assert_type(factory.drain(within=60), Deferred[int])
 assert_type(factory.close_sessions(Reason.SHUTDOWN, grace=2), Deferred[None])
 assert_type(factory.sessions.find(user="alice"), list[IManagedSession])
 assert_type(factory.sessions.watch(opened=print), Callable[[], None])
