@@ -9,7 +9,8 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 
-from socks5.app.announcing import Announcer, LogAnnouncer
+from socks5.app import systemd
+from socks5.app.announcing import Announcer, LogAnnouncer, Together
 from socks5.app.heartbeat import Heart
 from socks5.app.inherit import InheritedPorts
 from socks5.app.listeners import certificates_of
@@ -52,14 +53,14 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     number = None if worker is None else worker.number
     factory = _factory(options, reactor, access_log=access_log, worker=number)
     opener: IPortOpener = PortOpener(reactor, factory.limit)
-    announcer: Announcer = LogAnnouncer()
+    announcer: Announcer = Together(LogAnnouncer(), systemd.from_environment(reactor))
     if worker is not None:
         share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
         opener = InheritedPorts(reactor, factory.limit, worker.sockets)
         announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
     listeners = options.listeners(reactor)
     sources = [*options.sources, *certificates_of(listeners)]
-    rereading = Rereading(reactor, sources, access_log)
+    rereading = Rereading(reactor, sources, access_log, announcer)
     if sources:
         reactor.callWhenRunning(rereading.watch)
     service = ProxyService(
@@ -102,8 +103,9 @@ def _parent(options: Options, reactor: Any) -> IService:
     def give_up(reason: str) -> None:
         front.give_up(reason)
 
-    workers = Workers(reactor, opener, options.arguments, count, give_up)
-    reread = Rereading(reactor, (), WorkersFiles(workers)).begin
+    announcer = Together(LogAnnouncer(), systemd.from_environment(reactor))
+    workers = Workers(reactor, opener, options.arguments, count, give_up, announcer)
+    reread = Rereading(reactor, (), WorkersFiles(workers), workers).begin
     log = WorkersLog(workers)
     front = ProxyService(
         reactor,

@@ -18,6 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.logfile import BaseLogFile
 
+from socks5.app.announcing import Announcer
 from socks5.threads import forget_unstarted
 
 _Read = tuple[list[str], list[str]]
@@ -58,12 +59,21 @@ class Rereading:
     :param reactor: gives the thread.
     :param sources: what is read.
     :param access_log: what is opened anew, beside the program's own log.
+    :param announcer: tells the operator that it begins, and what came of it.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, sources: Sequence[Source], access_log: Log | None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        sources: Sequence[Source],
+        access_log: Log | None,
+        announcer: Announcer | None = None,
+    ) -> None:
         self._reactor = reactor
+        self._announcer = Announcer() if announcer is None else announcer
+        self._outcome = "nothing is read again"
         self._sources = sources
         self._logs: list[Callable[[], str | None]] = [reopen_program_log]
         if access_log is not None:
@@ -86,6 +96,8 @@ class Rereading:
             self._is_asked_again = True
             return
         self._is_under_way = True
+        self.log.info("SIGHUP: files are read again")
+        self._announcer.rereads()
         done, failed = _each(self._logs)
         reading = self._aside([source.reread for source in self._sources])
         reading.addCallback(lambda read: self._say(done + read[0], failed + read[1]))
@@ -103,18 +115,17 @@ class Rereading:
             )
 
     def _say(self, done: Sequence[str], failed: Sequence[str]) -> None:
-        read = ", ".join(done) or "nothing"
+        outcome = f"read again: {', '.join(done) or 'nothing'}"
         if failed:
-            self.log.error(
-                "SIGHUP: read again: {read}; stays as it was: {failed}",
-                read=read,
-                failed="; ".join(failed),
-            )
+            outcome += f"; stays as it was: {'; '.join(failed)}"
+            self.log.error("SIGHUP: {outcome}", outcome=outcome)
         else:
-            self.log.info("SIGHUP: read again: {read}", read=read)
+            self.log.info("SIGHUP: {outcome}", outcome=outcome)
+        self._outcome = outcome
 
     def _over(self, outcome: Any) -> Any:
         self._is_under_way = False
+        self._announcer.has_reread(self._outcome)
         if self._is_asked_again:
             self._is_asked_again = False
             self.begin()

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher, textFileLogObserver
 from twisted.python.logfile import LogFile
 
+from socks5.app.announcing import Announcer
 from socks5.app.listeners import certificates_of
 from socks5.app.reread import LOOK_INTERVAL, Rereading, reopen_program_log
 from socks5.server.factory import ServerFactory
@@ -67,6 +68,22 @@ class Threads(Clock):
             self.work.pop(0)()
 
 
+BEGINS = "SIGHUP: files are read again"
+
+
+class Told(Announcer):
+    """What an announcer was told."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def rereads(self) -> None:
+        self.words.append("begins")
+
+    def has_reread(self, outcome: str) -> None:
+        self.words.append(outcome)
+
+
 @pytest.fixture
 def threads() -> Threads:
     return Threads()
@@ -95,9 +112,12 @@ def threads() -> Threads:
 def test_one_line_says_what_was_read(
     sources: list[Kept], log_file: Kept | None, said: str, threads: Threads, log: list[str]
 ) -> None:
-    Rereading(threads, sources, log_file).begin()
+    told = Told()
+    Rereading(threads, sources, log_file, told).begin()
+    assert (log, told.words) == ([BEGINS], ["begins"])
     threads.run()
-    assert log == [f"SIGHUP: read again: {said}"]
+    assert log[1:] == [f"SIGHUP: read again: {said}"]
+    assert told.words[1:] == [f"read again: {said}"]
 
 
 def test_files_are_looked_at_whether_anybody_asks_for_them_or_not(threads: Threads) -> None:
@@ -114,11 +134,13 @@ def test_files_are_looked_at_whether_anybody_asks_for_them_or_not(threads: Threa
 
 def test_many_at_once_are_read_once_more_and_not_more_often(threads: Threads) -> None:
     source = Kept("users.txt")
-    rereading = Rereading(threads, [source], None)
+    told = Told()
+    rereading = Rereading(threads, [source], None, told)
     for _ in range(5):
         rereading.begin()
     threads.run()
     assert source.times == 2
+    assert told.words == ["begins", "read again: users.txt"] * 2
     rereading.begin()
     threads.run()
     assert source.times == 3
@@ -139,12 +161,12 @@ def test_without_a_thread_no_files_are_read_and_the_next_time_they_are(
     threads.error = error
     rereading.begin()
     failed = f"files, for there is no thread to read them in: {reason}"
-    assert log == [f"SIGHUP: read again: access.log; stays as it was: {failed}"]
+    assert log == [BEGINS, f"SIGHUP: read again: access.log; stays as it was: {failed}"]
     assert (source.times, threads.threads) == (0, [])
     threads.error = None
     rereading.begin()
     threads.run()
-    assert log[1:] == ["SIGHUP: read again: access.log, users.txt"]
+    assert log[2:] == [BEGINS, "SIGHUP: read again: access.log, users.txt"]
 
 
 # ---------------------------------------------------------------- the program's log
@@ -196,14 +218,14 @@ def test_users_and_certificates_are_read_again(
     users.write_text("alice:secret\ncarol:secret\n")
     rereading.begin()
     threads.run()
-    assert log == [f"SIGHUP: read again: {users} (users: 2), {pem}"]
+    assert log == [BEGINS, f"SIGHUP: read again: {users} (users: 2), {pem}"]
     del log[:]
 
     users.write_text("alice\n")
     pem.write_text("")
     rereading.begin()
     threads.run()
-    [line] = log
+    [_, line] = log
     assert line.startswith("SIGHUP: read again: nothing; stays as it was: ")
     assert f"{users} line 1: expected NAME:SECRET" in line
     assert f"cert={pem}: no whole certificate in it" in line

@@ -24,6 +24,7 @@ from zope.interface.verify import verifyObject
 
 from socks5.app import heartbeat, lives
 from socks5.app import workers as supervisor
+from socks5.app.announcing import Announcer, LogAnnouncer, Together
 from socks5.app.assembly import makeService
 from socks5.app.heartbeat import Heart
 from socks5.app.inherit import DRAIN, FIRST_DESCRIPTOR, VARIABLE, Worker, name_of, worker_count
@@ -129,14 +130,35 @@ class Spawner(Clock):
         life.processEnded(Failure(ProcessTerminated(status, None if status else 9)))
 
 
+class Told(Announcer):
+    """What an announcer was told of files."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def rereads(self) -> None:
+        self.words.append("begins")
+
+    def has_reread(self, outcome: str) -> None:
+        self.words.append(outcome)
+
+
 class Parent(Spawner):
     """Two workers, and what they do."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.reread = Told()
         opener = PortsForWorkers(self, 2)
         self.port = opener.open(TCP(0, "127.0.0.1"), Factory())
-        self.workers: Any = Workers(self, opener, ["--port", "1"], 2, self.reasons.append)
+        self.workers: Any = Workers(
+            self,
+            opener,
+            ["--port", "1"],
+            2,
+            self.reasons.append,
+            Together(LogAnnouncer(), self.reread),
+        )
         self.workers.startService()
 
     def beat(self, number: int, sign: bytes = b"0\n") -> None:
@@ -361,6 +383,9 @@ def test_what_the_parent_is_told_is_handed_on_to_every_worker(
     log.open()
     log.reopen()
     log.close()
+    parent.workers.rereads()
+    parent.workers.has_reread("all of it")
+    assert parent.reread.words == ["begins", "all of it"]
     assert WorkersFiles(parent.workers).reopen() == "what 2 workers say themselves"
     assert parent.signals == [signal.SIGUSR1] * 2 + [signal.SIGHUP] * 2
 

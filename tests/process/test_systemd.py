@@ -1,0 +1,128 @@
+"""As a service of systemd: what it is told by the running program, and that the units are right."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.programs import require_program
+from tests.process.program import (
+    COMMANDS,
+    SOURCES,
+    STOP_SECONDS,
+    connected,
+    poll,
+    proxy,
+)
+from tests.process.test_drain import command
+
+UNITS = SOURCES / "packaging/systemd"
+
+
+class Manager:
+    """Listens as systemd does, for messages of one process."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.environment = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "200000"}
+        self.messages: list[str] = []
+        self.senders: set[int] = set()
+
+    def has_heard(self, beginning: str) -> bool:
+        """Whether there has been a message that begins so; each counts once."""
+        try:
+            while True:
+                octets, ancillary, _, _ = self._socket.recvmsg(4096, 64)
+                [(_, _, credentials)] = ancillary
+                self.senders.add(int.from_bytes(credentials[:4], sys.byteorder))
+                self.messages.append(octets.decode())
+        except BlockingIOError:
+            pass
+        found = [number for number, text in enumerate(self.messages) if text.startswith(beginning)]
+        del self.messages[: found[0] + 1 if found else 0]
+        return bool(found)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    made = Manager(tmp_path / "notify")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [command(60), [*command(60), "--workers=2"], COMMANDS["twistd"]],
+    ids=["alone", "workers", "twistd"],
+)
+def test_systemd_hears_from_the_main_process_alone_what_it_does(
+    words: list[str], manager: Manager, tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    """That it is ready, not before all serve; that it lives; a reload, a drain, the end."""
+    with proxy(tmp_path, command=words, environment=manager.environment) as program:
+        at = f"listens on 127.0.0.1:{program.port}"
+        poll(lambda: manager.has_heard(f"READY=1\nSTATUS={at}"), "it is ready")
+        poll(lambda: manager.has_heard("WATCHDOG=1"), "it lives")
+        program.signal(signal.SIGHUP)
+        poll(lambda: manager.has_heard("RELOADING=1\nMONOTONIC_USEC="), "the reload begins")
+        poll(lambda: manager.has_heard("READY=1\nSTATUS=read again: "), "it ends")
+        with connected(("127.0.0.1", program.port), echo):
+            program.signal(signal.SIGTERM)
+            poll(lambda: manager.has_heard("STOPPING=1\nSTATUS="), "it stops")
+            if "twistd" not in words[0]:
+                poll(lambda: manager.has_heard("EXTEND_TIMEOUT_USEC="), "it wants time")
+                poll(lambda: manager.has_heard("WATCHDOG=1"), "it lives")
+        assert program.wait(STOP_SECONDS) == 0
+        assert not manager.has_heard("READY")
+    assert manager.senders == {program.process.pid}
+
+
+def test_the_units_are_right(tmp_path: Path) -> None:
+    """For the systemd of this machine."""
+    program = require_program("systemd-analyze")
+    for unit in UNITS.iterdir():
+        text = unit.read_text().replace("/opt/socks5/bin/socks5", sys.executable)
+        (tmp_path / unit.name).write_text(text)
+    done = subprocess.run(
+        [program, "verify", "--man=no", *tmp_path.iterdir()],
+        env={**os.environ, "SYSTEMD_LOG_LEVEL": "info"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    complaints = [line for line in done.stdout.splitlines() if str(tmp_path) in line]
+    assert (done.returncode, complaints) == (0, []), done.stdout
+
+
+def test_the_unit_starts_a_command_line_that_is_one(tmp_path: Path) -> None:
+    """Up to what only the machine that it is for has."""
+    text = (UNITS / "socks5.service").read_text().replace("\\\n", "")
+    found = re.search(r"^ExecStart=/opt/socks5/bin/socks5 (.*)$", text, re.M)
+    assert found is not None
+    users = tmp_path / "users"
+    users.write_text("alice:$2b$12$" + "a" * 53 + "\n")
+    options = found[1].split()
+    assert options.count("--auth") == 1
+    done = subprocess.run(
+        [*COMMANDS["python -m socks5"], *options],
+        env={**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "cannot listen on" in done.stdout
