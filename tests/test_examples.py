@@ -132,7 +132,7 @@ def test_sessions_are_listed_and_ended(tmp_path: Path, echo: tuple[str, int]) ->
                 return person.readline()
 
             with connected(proxy, echo) as client:
-                assert f" connect 127.0.0.1:{echo[1]} reply 0 " in says("list")
+                assert f" connect 127.0.0.1:{echo[1]} succeeded " in says("list")
                 assert says("kick 17") == "ends 0\n"
                 assert says("kick 1") == "ends 1\n"
                 assert until_end(client) == b""

@@ -93,11 +93,35 @@ def _word(text: str) -> str:
     return _readable(text).replace(" ", "\\x20")
 
 
+_REPLIES = {
+    0: "succeeded",
+    1: "failed",
+    2: "not allowed",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "refused",
+    6: "timed out",
+    7: "command not supported",
+    8: "address type not supported",
+}
+"""REP octets in words; a line that says why a session ended says more."""
+
+
+def _command(name: str) -> str:
+    """An unknown one is its number."""
+    return f"command {name}" if name.isdigit() else name
+
+
 def as_text(record: SessionInfo) -> str:
     """A line for a person: when, who, what, how it went, how much, how long, why it ended."""
     who = record.client if record.user is None else f"{_word(record.user)}@{record.client}"
-    what = f"{record.command} {_word(record.target or '')}" if record.command else "no request"
-    how = "" if record.reply is None else f" reply {record.reply}"
+    what = (
+        f"{_command(record.command)} {_word(record.target or '')}"
+        if record.command
+        else "no request"
+    )
+    reply = record.reply
+    how = "" if reply is None else f" {_REPLIES.get(reply) or f'reply {reply:d}'}"
     how += "" if record.rule is None else f" by rule {_word(record.rule)}"
     number = record.session if record.worker is None else f"{record.worker}-{record.session}"
     why = ", ".join(f"{reason} {count}" for reason, count in record.drops.items())

@@ -83,10 +83,14 @@ class NegotiationError(SOCKSError):
     """Both sides follow the protocol and do not come to terms."""
 
 
+_METHODS = {0: "none", 1: "gssapi", 2: "password", 3: "chap"}
+"""Their names, as ``--methods`` has them; another one is its number."""
+
+
 def _listed(methods: Sequence[int]) -> str:
     """As many as a line has room for."""
-    shown = ", ".join(str(int(method)) for method in methods[:8])
-    return f"{shown} and {len(methods) - 8} more" if len(methods) > 8 else shown or "none"
+    shown = ", ".join(_METHODS.get(method) or str(int(method)) for method in methods[:8])
+    return f"{shown} and {len(methods) - 8} more" if len(methods) > 8 else shown or "nothing"
 
 
 class NoAcceptableMethod(NegotiationError):

@@ -120,10 +120,24 @@ def test_a_json_line_holds_every_field_of_the_record_and_nulls_for_what_there_wa
         ({"reason": "idle"}, "192.0.2.7:4000 no request up 0 down 0 0.000 s: idle"),
         (
             UDP | PASSED | DROPS,
-            "alice@192.0.2.7:4000 udp 0.0.0.0:0 reply 0 up 51 down 4096 3 dropped (stranger 2, malformed 1) 12.346 s: ",
+            (
+                "alice@192.0.2.7:4000 udp 0.0.0.0:0 succeeded up 51 down 4096 "
+                "3 dropped (stranger 2, malformed 1) 12.346 s: "
+            ),
+        ),
+        (
+            {"command": "9", "target": "a:1", "reply": 7},
+            "192.0.2.7:4000 command 9 a:1 command not supported up 0 down 0 0.000 s: ",
+        ),
+        (
+            {"command": "connect", "target": "a:1", "reply": 5},
+            "192.0.2.7:4000 connect a:1 refused up 0 down 0 0.000 s: ",
+        ),
+        (
+            {"command": "connect", "target": "a:1", "reply": 200},
+            "192.0.2.7:4000 connect a:1 reply 200 up 0 down 0 0.000 s: ",
         ),
         ({"slowed": 1.5}, "192.0.2.7:4000 no request up 0 down 0 0.000 s, 1.500 s slowed: "),
-        ({"command": "9", "reply": 7}, "192.0.2.7:4000 9  reply 7 up 0 down 0 0.000 s: "),
         (
             NAME,  # is one word, but as a reason
             "c\\x09d\\x20e@192.0.2.7:4000 connect c\\x09d\\x20e up 0 down 0 0.000 s: c\\x09d e",

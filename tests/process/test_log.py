@@ -25,7 +25,7 @@ def test_a_terminal_shows_readable_lines(tmp_path: Path, echo: tuple[str, int]) 
         found = poll(lambda: shows(r"listens on 127\.0\.0\.1:(\d+)"), "it listens")
         with connected(("127.0.0.1", int(found[1])), echo) as client:
             assert echoes(client)
-        line = rf"#1 127\.0\.0\.1:\d+ connect 127\.0\.0\.1:{echo[1]} reply 0 up 5 down 5 \S+ s: \w+ closed"
+        line = rf"#1 127\.0\.0\.1:\d+ connect 127\.0\.0\.1:{echo[1]} succeeded up 5 down 5 \S+ s: \w+ closed"
         poll(lambda: shows(line), "the session's line")
         program.terminate()
     os.close(master)

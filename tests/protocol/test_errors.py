@@ -49,13 +49,13 @@ def test_a_subclass_without_a_code_keeps_its_parents() -> None:
 @pytest.mark.parametrize(
     ("offered", "text"),
     [
-        ((), "none"),
-        ((Method.NO_AUTHENTICATION, Method.GSSAPI), "0, 1"),
-        (range(255), "0, 1, 2, 3, 4, 5, 6, 7 and 247 more"),
+        ((), "nothing"),
+        ((Method.NO_AUTHENTICATION, Method.GSSAPI), "none, gssapi"),
+        (range(255), "none, gssapi, password, chap, 4, 5, 6, 7 and 247 more"),
     ],
 )
 def test_no_acceptable_method_says_both_sides(offered: Any, text: str) -> None:
-    """As numbers, and not all; any iterable will do, once."""
+    """Those without a name as numbers, and not all; any iterable will do, once."""
     error = errors.NoAcceptableMethod(iter(offered), iter((2,)))
     assert (error.offered, error.accepted) == (tuple(offered), (2,))
-    assert str(error) == f"offered methods {text}, accepted 2"
+    assert str(error) == f"offered methods {text}, accepted password"
