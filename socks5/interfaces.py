@@ -157,6 +157,11 @@ class IDatagrams(Interface):
 class IDatagramReceiver(Interface):
     """The client's side of an association."""
 
+    hold_back: Callable[[int], bool] | None = Attribute(
+        "Says whether limits have the datagrams of now dropped, and counts so many as dropped then; None: never. "
+        "Whoever does not ask finds them dropped all the same, one by one."
+    )
+
     def received(payload: bytes, sender: Address, client: Hashable) -> bool:
         """A datagram has come from a target.
 

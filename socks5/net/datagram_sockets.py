@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from socks5.net.batch_calls import is_available
 from socks5.net.batch_down import DownPort
+from socks5.net.batch_held import HeldDownPort, HeldUpPort, HoldBack
 from socks5.net.batch_keys import Key, Route
 from socks5.net.batch_up import UpPort
 from socks5.net.datagram_ports import MAX_DATAGRAM, DatagramOwner, DatagramPort, SinglePort
@@ -52,6 +53,7 @@ class DatagramSockets:
     :param share: the client's, what their work is counted against.
     :param buffer: octets of receive buffer; the kernel's memory for datagrams is everybody's, so those of a client
         with many associations are smaller.
+    :param hold_back: says whether datagrams are dropped for now; None: never.
     :ivar is_batched: whether they move batches, by ``routes``, where that is possible.
     """
 
@@ -63,6 +65,7 @@ class DatagramSockets:
         owner: DatagramOwner,
         share: Share,
         buffer: int,
+        hold_back: HoldBack | None = None,
     ) -> None:
         self._reactor = reactor
         self._own = own
@@ -70,6 +73,7 @@ class DatagramSockets:
         self._owner = owner
         self._share = share
         self._buffer = buffer
+        self._hold_back = hold_back
         self._open: list[Any] = []
         self.routes: dict[Key, Route] = {}
         self.is_batched = False
@@ -93,7 +97,11 @@ class DatagramSockets:
         buffer = max(LEAST_BUFFER, self._buffer // (1 + self._share.budget.associations // 64))
         at = (poller, interface, port, self._is_up, self._owner, self._share, buffer)
         if self.is_batched and is_available():
-            return (UpPort if self._is_up else DownPort)(*at, self.routes)
+            if self._hold_back is None:
+                return (UpPort if self._is_up else DownPort)(*at, self.routes)
+            held = (HeldUpPort if self._is_up else HeldDownPort)(*at, self.routes)
+            held.hold_back = self._hold_back
+            return held
         return SinglePort(*at)
 
     def take_lost(self) -> int:

@@ -81,7 +81,9 @@ class DirectDatagrams:
         self._targets = Targets(self._budget, settings.udp_targets, self._look_interval, looks)
         self._ourselves = Ourselves(reactor, settings, near)
         own = self._ourselves.ports
-        self._sockets = DatagramSockets(reactor, own, False, self, self._share, settings.udp_buffer)
+        self._sockets = DatagramSockets(
+            reactor, own, False, self, self._share, settings.udp_buffer, receiver.hold_back
+        )
         self._socket_for: dict[bool, Any] = {}
         self._routes = Routes(self._sockets.routes, self._ourselves)
         self._latest: Any = None

@@ -25,6 +25,7 @@ from socks5.outbound.targets import looks_in
 from socks5.protocol.errors import NotAllowed
 from socks5.protocol.messages import ReplyCode
 from socks5.server.client_datagrams import ClientDatagrams
+from socks5.server.metered_datagrams import MeteredDatagrams
 from socks5.streams import IStreamReceiver
 
 
@@ -59,7 +60,12 @@ class Associate:
         self._session = session
         share = turns_of(session.reactor).share_of(session.client_host)
         self._budget = share.budget
-        self._client = ClientDatagrams(session, share)
+        meter = session.meter
+        self._client = (
+            ClientDatagrams(session, share)
+            if meter is None
+            else MeteredDatagrams(session, share, meter)
+        )
         self._targets: IDatagrams | None = None
         self._idle: IdleTimer | None = None
 

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from socks5.interfaces import IDatagramReceiver, IDatagrams, ISession
 from socks5.net.addresses import address_of
+from socks5.net.batch_held import HoldBack
 from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
 from socks5.net.datagram_turns import Share
 from socks5.outbound.ourselves import Ourselves
@@ -35,11 +36,13 @@ class ClientDatagrams:
     """See the module. It counts, too, what passes either way.
 
     :param share: the client's, what the socket's work is counted against.
+    :param hold_back: see :attr:`socks5.interfaces.IDatagramReceiver.hold_back`.
     :ivar signs: a number that changes with every sign of life.
     """
 
-    def __init__(self, session: ISession, share: Share) -> None:
+    def __init__(self, session: ISession, share: Share, hold_back: HoldBack | None = None) -> None:
         self._session = session
+        self.hold_back = hold_back
         self._settings = session.settings
         self._counters = session.counters
         self._protection = session.protection
@@ -51,7 +54,7 @@ class ClientDatagrams:
         self._ourselves = Ourselves(session.reactor, session.settings, session.near)
         own = self._ourselves.ports
         self._sockets = DatagramSockets(
-            session.reactor, own, True, self, share, session.settings.udp_buffer
+            session.reactor, own, True, self, share, session.settings.udp_buffer, hold_back
         )
         # Batches move octets that nobody looks at: not what has to be wrapped.
         self._sockets.is_batched = self._protection is None

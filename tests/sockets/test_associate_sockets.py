@@ -10,24 +10,39 @@ from twisted.internet.task import Clock
 
 from socks5 import Settings, UDPFiltering
 from socks5.net import datagram_sockets
+from socks5.net.batch_held import HeldUpPort
 from socks5.net.batch_up import UpPort
 from socks5.net.datagram_ports import SinglePort
 from socks5.net.datagram_turns import turns_of
 from socks5.net.own import OwnPorts, ports_of
 from socks5.outbound import batch_routes, ourselves
 from socks5.outbound.targets import Targets
+from socks5.policy.limit import Limit
+from socks5.policy.limits import Limits
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
-from tests.sockets.clients import Datagrams, Far, Proxy, UDPClient
+from tests.sockets.clients import Datagrams, Factory, Far, Proxy, UDPClient
 from tests.sockets.wires import free_port, turn, until
 from tests.support.providers import FakeResolver
 
+HIGH = Limit("high", total=1e12)
 
-@pytest.fixture(autouse=True, params=["batches", "one by one"])
+
+@pytest.fixture(autouse=True, params=["batches", "one by one", "metered batches"])
 def is_batched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether the system has the calls that move batches; to whom it serves that makes no difference."""
-    is_available: bool = request.param == "batches"
+    """Whether the system has the calls that move batches; to whom it serves that makes no difference. Nor do limits
+    that are not reached.
+    """
+    is_available: bool = request.param != "one by one"
     monkeypatch.setattr(datagram_sockets, "is_available", lambda: is_available)
+    if request.param.startswith("metered"):
+        make = Factory.__init__
+
+        def limited(self: Factory, *arguments: Any, **options: Any) -> None:
+            limits = Limits([HIGH], server=["high"])
+            make(self, *arguments, **{"limits": limits, **options})
+
+        monkeypatch.setattr(Factory, "__init__", limited)
     return is_available
 
 
@@ -482,7 +497,7 @@ async def test_a_client_with_many_associations_has_less_buffer_for_each(
     from twisted.internet import reactor
 
     asked: list[int] = []
-    for kind in (UpPort, SinglePort):
+    for kind in (UpPort, HeldUpPort, SinglePort):
 
         def ask(*arguments: Any, kind: Any = kind) -> Any:
             asked.append(arguments[6])
@@ -534,3 +549,36 @@ async def test_whoever_may_answer_answers_however_many_they_are(
         other.send(b"pong", source)
         assert await client.answer() == (b"pong", other.host)
     assert proxy.counters.dropped == {}
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_while_it_has_to_pay_datagrams_are_dropped_both_ways(serve: Any, is_up: bool) -> None:
+    clock = Clock()
+    limits = Limits([Limit("slow", total=1000.0)], server=["slow"], clock=clock)
+    proxy = await serve(limits=limits)
+    control, client = await proxy.associate()
+    target = proxy.datagrams()
+    for _ in range(2):
+        source = await exchange(client, target)
+    large = bytes(35_000)
+    for _ in range(2):
+        if is_up:
+            client.send(Datagram(Address(*target.host), large).encode(), client.relay)
+            assert (await target.receive())[0] == large
+        else:
+            target.send(large, source)
+            assert (await client.answer())[0] == large
+    for _ in range(5):
+        client.ask(target.host)
+        target.send(b"pong", source)
+    await until(lambda: proxy.counters.dropped["limit"] == 10)
+    [session] = proxy.factory.sessions
+    assert session.info().drops == {"limit": 10}
+    control.end()
+    await proxy.gone()
+    (record,) = proxy.records
+    assert (record.bytes_up, record.bytes_down) == (
+        (8 + 70_000 * is_up),
+        (8 + 70_000 * (not is_up)),
+    )

@@ -28,6 +28,7 @@ from socks5.net import (
 from socks5.net.batch import BatchPort
 from socks5.net.batch_calls import is_available
 from socks5.net.batch_down import DownPort
+from socks5.net.batch_held import HeldDownPort, HeldUpPort
 from socks5.net.batch_keys import Route, header_key, sender_key, sockaddr
 from socks5.net.batch_up import UpPort
 from socks5.net.datagram_ports import SINGLES, SinglePort, kernel_drops
@@ -80,9 +81,10 @@ class World:
 
     :param here: where the client is.
     :param there: where targets are.
+    :param kind: of the ports: "batch", or "held": under limits.
     """
 
-    def __init__(self, network: Network, here: str, there: str) -> None:
+    def __init__(self, network: Network, here: str, there: str, kind: str) -> None:
         self.network = network
         self.here = here
         self.there = there
@@ -97,8 +99,10 @@ class World:
         self.clock = SteppedClock()
         self.share = Turns(self.clock).share_of(HOST)
         self._ports: list[Any] = []
-        self.near = self.port(True)
-        self.far = self.port(False)
+        self.is_held = False
+        self.held_back: list[int] = []
+        self.near = self.port(True, kind)
+        self.far = self.port(False, kind)
         self.client = self.plain(here)
 
     def port(self, is_up: bool, kind: str = "batch", buffer: int = BUFFER, where: str = "") -> Any:
@@ -107,6 +111,13 @@ class World:
         if kind == "batch":
             kind_of, routes = (UpPort, self.up_routes) if is_up else (DownPort, self.down_routes)
             made: Any = kind_of(*common, routes)
+        elif kind == "held":
+            made = (
+                HeldUpPort(*common, self.up_routes)
+                if is_up
+                else HeldDownPort(*common, self.down_routes)
+            )
+            made.hold_back = self.hold_back
         else:
             made = SinglePort(*common)
         self._ports.append(made)
@@ -122,6 +133,11 @@ class World:
             port.stopListening()
 
     # The owner
+
+    def hold_back(self, count: int) -> bool:
+        if self.is_held and count:
+            self.held_back.append(count)
+        return self.is_held
 
     def missed(self, is_up: bool, data: bytes, sender: tuple[str, int]) -> None:
         self.missing.append((is_up, data, sender))
@@ -177,10 +193,11 @@ def host(port: BatchPort) -> tuple[str, int]:
     return where.host, where.port
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=[*FAMILIES, "IPv4, under limits"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    families, _, limits = request.param.partition(", ")
     with ExitStack() as stack:
-        made = World(Network(stack), *FAMILIES[request.param])
+        made = World(Network(stack), *FAMILIES[families], "held" if limits else "batch")
         stack.callback(made.close)
         yield made
 
@@ -647,6 +664,28 @@ def test_segments_pass_as_they_came(
     assert sum(count for _, count, _ in world.left) == 2 * len(pieces) + 2
     assert sum(octets for _, _, octets in world.left) == 2 * octets + 11
     assert len(world.left) <= 5
+    assert (world.missing, world.lost) == ([], 0)
+
+
+@segmenting
+@pytest.mark.parametrize("world", ["IPv4, under limits"], indirect=True)
+def test_what_is_held_back_is_counted_each_and_the_rest_passes(world: World) -> None:
+    target = world.target()
+    pieces = cut(MANY[:250], 100)
+    stream = b"".join(header(target) + piece for piece in pieces)
+    for is_held in (True, False):
+        world.is_held = is_held
+        world.ask(target, b"one")
+        world.go()
+        world.ask(target, b"two", b"three")
+        world.client.send_segments(stream, 100 + len(header(target)), host(world.near))
+        world.go()
+        target.send(b"one", host(world.far))
+        target.send_segments(MANY[:250], 100, host(world.far))
+        world.go()
+        assert sum(world.held_back) == 10
+    assert target.all() == [b"one", b"two", b"three", *pieces]
+    assert [data for data, _ in world.answers()] == [b"one", *pieces]
     assert (world.missing, world.lost) == ([], 0)
 
 
