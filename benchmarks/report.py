@@ -128,9 +128,10 @@ def rate_table(all_figures: Mapping[str, Mapping[str, Figure]], names: Sequence[
     return aligned(lines)
 
 
-def list_table(lines: Sequence[Sequence[str]]) -> str:
-    """A table for the documents, whose first line is its head."""
-    texts = [".. list-table::", "   :header-rows: 1", ""]
+def list_table(lines: Sequence[Sequence[str]], *options: str) -> str:
+    """A table for the documents, whose first line is its head. A dash for nothing would be a list there."""
+    texts = [".. list-table::", "   :header-rows: 1", *(f"   {option}" for option in options), ""]
     for cells in lines:
-        texts += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(cells)]
+        for i, cell in enumerate(cells):
+            texts.append(f"   {'* -' if i == 0 else '  -'} {cell if cell != '-' else ''}".rstrip())
     return "\n".join(texts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.bullying import BULLIES, Bully
-from benchmarks.report import aligned, number
+from benchmarks.report import aligned, list_table, number
 
 QUIET, QUIET_WITH_LOGINS = "alone", "alone-logins"
 """The runs beside nobody."""
@@ -140,7 +140,4 @@ def summary(
 
 def rst(runs: Mapping[str, Mapping[str, Any]]) -> str:
     """The table as docs/security.rst has it."""
-    texts = [".. list-table::", "   :header-rows: 1", "   :widths: 36 8 9 8 9 8 6 6 10", ""]
-    for cells in [HEAD, *rows(runs)]:
-        texts += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(cells)]
-    return "\n".join(texts) + "\n"
+    return list_table([HEAD, *rows(runs)], ":widths: 36 8 9 8 9 8 6 6 10") + "\n"
