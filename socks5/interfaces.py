@@ -227,10 +227,24 @@ class ILimits(Interface):
     def why(access: Access) -> str:
         """Behind a None, in a few words, which one: "limit NAME: 50 sessions"."""
 
+    def open() -> None:
+        """The process begins: read what was used of quotas. Said again, it does nothing.
+
+        :raises OSError: they cannot be read, or not be written later; its ``filename`` is the file's, its ``strerror``
+            says why.
+        """
+
+    def close() -> Deferred[None]:
+        """The process ends: save what is used of quotas.
+
+        :returns: fires with None when that is done, or has failed, which is logged.
+        """
+
     def begin(before: ILimits | None, reached: MutableMapping[str, int]) -> None:
         """These limits are in force from now on.
 
-        :param before: in the place of those. Limits of the same name keep what is counted.
+        :param before: in the place of those. Limits of the same name keep what is counted, quotas what is used, and the
+            file where that stands.
         :param reached: where to count how often each limit has refused or held somebody, by its name.
         """
 

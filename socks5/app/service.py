@@ -180,9 +180,9 @@ class ProxyService(Service):
 
     @override
     def startService(self) -> None:
-        """Open the access log.
+        """Open the access log, and what is remembered of quotas.
 
-        :raises StartRefused: the access log cannot be opened.
+        :raises StartRefused: one of them cannot be opened.
         """
         if not self._is_listening:
             self.privilegedStartService()
@@ -192,9 +192,19 @@ class ProxyService(Service):
                 self.access_log.open()
             except OSError as error:
                 raise self._refuse(f"--access-log {error.filename}: {error.strerror}") from None
+        self._open_limits()
         self._reactor.callWhenRunning(self._begins)
         # What is here now stays for good: no collection need ever look at it again.
         self._reactor.callWhenRunning(gc.freeze)
+
+    def _open_limits(self) -> None:
+        """:raises StartRefused: what was used of quotas cannot be read."""
+        limits = self.factory.in_force.limits
+        if limits is not None:
+            try:
+                limits.open()
+            except OSError as error:
+                raise self._refuse(f"quotas {error.filename}: {error.strerror}") from None
 
     def _begins(self) -> None:
         """The reactor runs."""
@@ -306,4 +316,7 @@ class ProxyService(Service):
     def _stopped(self, result: Any) -> Any:
         if self.access_log is not None:
             self.access_log.close()
-        return result if isinstance(result, Failure) else None
+        limits = self.factory.in_force.limits
+        if limits is None:
+            return result if isinstance(result, Failure) else None
+        return limits.close().addCallback(lambda _: result if isinstance(result, Failure) else None)

@@ -13,6 +13,7 @@ from itertools import count
 from math import inf
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from socks5.access import Access
@@ -43,6 +44,17 @@ class Usage(Protocol):
 
 class Quotas(Protocol):
     """Remembers what is used of quotas: :class:`socks5.policy.quotas.Quotas`."""
+
+    zone: Any
+
+    def open(self) -> None:
+        """Read what is used. Said again, it does nothing.
+
+        :raises OSError: it cannot be read, or not be written later.
+        """
+
+    def close(self) -> Deferred[None]:
+        """Save what is not saved."""
 
     def usage(self, limit: str, who: str, span: str) -> Usage:
         """What somebody has used of a limit's quota in the calendar's present day, week or month: the same object each

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from socks5.access import Access
@@ -80,13 +81,24 @@ class Limits:
         """How many counters there are now."""
         return len(self._table)
 
+    def open(self) -> None:
+        """See :meth:`socks5.interfaces.ILimits.open`."""
+        if self._table.quotas is not None:
+            self._table.quotas.open()
+
+    def close(self) -> Deferred[None]:
+        """See :meth:`socks5.interfaces.ILimits.close`."""
+        return succeed(None) if self._table.quotas is None else self._table.quotas.close()
+
     def begin(self, before: ILimits | None, reached: MutableMapping[str, int]) -> None:
         """See :meth:`socks5.interfaces.ILimits.begin`."""
         others: Any = before
         if isinstance(others, Limits):
-            quotas = self._table.quotas
-            self._table = others._table
-            self._table.quotas = quotas
+            new, self._table = self._table.quotas, others._table
+            if self._table.quotas is None:
+                self._table.quotas = new
+            elif new is not None:
+                self._table.quotas.zone = new.zone
             self._table.become(self._limits)
         self._table.reached = reached
         if self._table.quotas is not None:

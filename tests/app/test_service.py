@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from socks5.net import listening
 from socks5.net.openers import IPortOpener
 from socks5.net.places import TCP, UNIX, Foreign, Listen
 from socks5.observe.accesslog import AccessLog
+from socks5.policy.limit import Limit
+from socks5.policy.limits import Limits
 from socks5.server.factory import ServerFactory
-from tests.sockets.wires import descriptors
+from tests.sockets.wires import descriptors, raising
+from tests.support.limited import FakeQuotas
 from tests.support.options import parse
 from tests.support.reactor import BeginningReactor
 from tests.support.transports import address
@@ -261,6 +265,28 @@ def test_an_access_log_that_cannot_be_opened_refuses_the_start(
 
 
 # ---------------------------------------------------------------- signals
+
+
+@pytest.mark.parametrize("is_openable", [True, False])
+def test_what_is_used_of_quotas_is_read_at_the_start_and_saved_at_the_end(
+    fake: Any, tmp_path: Path, is_openable: bool
+) -> None:
+    quotas = FakeQuotas()
+    if not is_openable:
+        quotas.open = raising(OSError(0, "no database", "state"))  # type: ignore[method-assign]
+    limit = Limit("person", quota=(1000, "day"))
+    opener, proxy = FakeOpener(), None
+    proxy = service_on(fake, listener(1080), opener=opener)
+    limits = Limits([limit], server=["person"], clock=fake, quotas=quotas)
+    proxy.factory.replace(replace(proxy.factory.policy, limits=limits))
+    if is_openable:
+        proxy.startService()
+        assert quotas.is_open
+        proxy.stopService()
+        assert not quotas.is_open
+    else:
+        with pytest.raises(StartRefused, match="socks5 does not start: quotas state: no database"):
+            proxy.startService()
 
 
 def test_sigusr1_reopens_the_access_log_or_says_why_not(

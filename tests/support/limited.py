@@ -6,6 +6,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -42,6 +43,15 @@ class FakeQuotas:
 
     used: dict[tuple[str, str, str], Used] = field(default_factory=dict)
     look: Callable[[], None] | None = None
+    zone: Any = None
+    is_open: bool = False
+
+    def open(self) -> None:
+        self.is_open = True
+
+    def close(self) -> Deferred[None]:
+        self.is_open = False
+        return succeed(None)
 
     def usage(self, limit: str, who: str, span: str) -> Used:
         return self.used.setdefault((limit, who, span), Used())
