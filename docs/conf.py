@@ -22,6 +22,7 @@ version = release = PROJECT["version"]
 extensions = [
     "sphinx.ext.apidoc",
     "sphinx.ext.autodoc",
+    "keys",  # docs/_ext: the keys of the file, from the table in socks5/app/config/keys.py
     "house",  # docs/_ext: the folders, drawn from their imports
     "stages",  # docs/_ext: the state diagrams, from the tables in socks5/protocol/stages.py
     "sphinxcontrib.zopeext.autointerface",  # zope interfaces, which autodoc alone takes for data

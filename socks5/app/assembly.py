@@ -11,12 +11,15 @@ from twisted.application.service import IService, MultiService
 
 from socks5.app import systemd
 from socks5.app.announcing import Announcer, LogAnnouncer, Together
+from socks5.app.config.document import Refused
+from socks5.app.configured import Configured, sentences
 from socks5.app.heartbeat import Heart
 from socks5.app.inherit import InheritedPorts
 from socks5.app.listeners import certificates_of
 from socks5.app.options import Options
 from socks5.app.reread import Rereading
 from socks5.app.service import ProxyService
+from socks5.interfaces import Policy
 from socks5.net.descriptors import raise_descriptor_limit
 from socks5.net.openers import IPortOpener, PortOpener
 from socks5.net.own import OwnPorts, share_ports
@@ -44,22 +47,23 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         reactor = this_reactor()
     raise_descriptor_limit()
+    asked = _asked(options, reactor)
     worker = options.worker
     if worker is None:
-        options.warn()
-    if worker is None and options["workers"] > 1:
-        return _parent(options, reactor)
-    access_log = options.access_log(reactor, worker)
+        asked.warn()
+    if worker is None and asked.workers > 1:
+        return _parent(asked, reactor)
+    access_log = asked.access_log(reactor, worker)
     number = None if worker is None else worker.number
-    factory = _factory(options, reactor, access_log=access_log, worker=number)
+    factory = _factory(asked, reactor, access_log=access_log, worker=number)
     opener: IPortOpener = PortOpener(reactor, factory.limit)
     announcer: Announcer = Together(LogAnnouncer(), systemd.from_environment(reactor))
     if worker is not None:
         share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
         opener = InheritedPorts(reactor, factory.limit, worker.sockets)
         announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
-    listeners = options.listeners(reactor)
-    sources = [*options.sources, *certificates_of(listeners)]
+    listeners = asked.listeners(reactor)
+    sources = [*asked.sources, *certificates_of(listeners)]
     rereading = Rereading(reactor, sources, access_log, announcer)
     if sources:
         reactor.callWhenRunning(rereading.watch)
@@ -71,51 +75,70 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         access_log,
         announcer,
         rereading.begin,
-        drain=options.drain if worker is None else None,
+        drain=asked.drain if worker is None else None,
     )
     if worker is not None:
         worker.watch_parent(reactor, lambda: service.end(inf))
     return service
 
 
-def _factory(options: Options, reactor: Any, **others: Any) -> ServerFactory:
-    """What serves as the options say."""
+def _asked(options: Options, reactor: Any) -> Options | Configured:
+    """Who says what is asked for: a file, if there is one, else the command line.
+
+    :raises SystemExit: something is wrong with the file; says what.
+    """
+    file = options["config"]
+    if file is None:
+        return options
+    try:
+        return Configured(file, reactor, options.worker, options.arguments, options.is_daemon)
+    except Refused as error:
+        sys.stderr.write(sentences(error.problems, "nothing was started"))
+        raise SystemExit(1) from None
+
+
+def _factory(asked: Options | Configured, reactor: Any, **others: Any) -> ServerFactory:
+    """What serves as was asked for."""
     return ServerFactory(
         reactor,
-        settings=options.settings,
-        capacity=options.capacity,
-        authenticator=options.authenticator,
-        gssapi=options.contexts(reactor),
-        methods=options.methods,
+        policy=Policy(
+            settings=asked.settings,
+            rules=asked.rules,
+            authenticator=asked.authenticator,
+            gssapi=asked.contexts(reactor),
+            methods=asked.methods,
+            limits=asked.limits,
+        ),
+        capacity=asked.capacity,
         **others,
     )
 
 
-def _parent(options: Options, reactor: Any) -> IService:
+def _parent(asked: Options | Configured, reactor: Any) -> IService:
     """The service of a parent: its workers, and the sockets that they inherit."""
     from socks5.app.sharing import PortsForWorkers
     from socks5.app.workers import Workers, WorkersFiles, WorkersLog
 
-    count = options["workers"]
+    count = asked.workers
     opener = PortsForWorkers(reactor, count)
-    factory = _factory(options, reactor)  # serves nobody
+    factory = _factory(asked, reactor)  # serves nobody
 
     def give_up(reason: str) -> None:
         front.give_up(reason)
 
     announcer = Together(LogAnnouncer(), systemd.from_environment(reactor))
-    workers = Workers(reactor, opener, options.arguments, count, give_up, announcer)
+    workers = Workers(reactor, opener, asked.arguments, count, give_up, announcer, asked.told)
     reread = Rereading(reactor, (), WorkersFiles(workers), workers).begin
     log = WorkersLog(workers)
     front = ProxyService(
         reactor,
         factory,
         opener,
-        options.listeners(reactor),
+        asked.listeners(reactor),
         log,
         workers,
         reread,
-        drain=options.drain,
+        drain=asked.drain,
         drained=workers.drain,
     )
     family = MultiService()

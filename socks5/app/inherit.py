@@ -15,7 +15,8 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReadDescriptor
@@ -51,6 +52,23 @@ def worker_count(text: str) -> int:
 def name_of(where: Where) -> str:
     """What parent and worker call a place. Those of one name, as several free ports are, are all alike."""
     return repr(where)
+
+
+def file_of(octets: bytes) -> IO[bytes]:
+    """A file in memory that holds these octets, for processes that inherit it."""
+    has_memory = hasattr(os, "memfd_create")
+    file = os.fdopen(os.memfd_create("told"), "r+b") if has_memory else TemporaryFile()  # noqa: SIM115
+    file.write(octets)
+    file.flush()
+    return file
+
+
+def told_by(descriptor: int) -> bytes:
+    """What is in such a file, which others read as well."""
+    octets, size = b"", os.fstat(descriptor).st_size
+    while len(octets) < size:
+        octets += os.pread(descriptor, size - len(octets), len(octets))
+    return octets
 
 
 @implementer(IPortOpener)
@@ -95,6 +113,7 @@ class Worker:
     :param output: the descriptor of the parent's standard output, for the access log.
     :param heart: that of the pipe for signs of life, see :mod:`socks5.app.heartbeat`.
     :param ports: that of the table of ports that all workers share, see :class:`socks5.net.own.OwnPorts`.
+    :param told: that of a file with what the parent tells its workers besides, see :func:`told_by`; 0: nothing.
     """
 
     number: int
@@ -102,6 +121,7 @@ class Worker:
     output: int
     heart: int
     ports: int
+    told: int = 0
 
     @classmethod
     def from_environment(cls) -> Worker | None:

@@ -19,6 +19,20 @@ MAX_KEEPALIVE = 32_767
 """Seconds; Linux takes no more (tcp(7), TCP_KEEPIDLE)."""
 
 
+_FILE = Group(
+    "From a file",
+    (
+        Row(
+            "config",
+            "FILE",
+            "settings, rules and limits, TOML",
+            values.path,
+            unsaid="none",
+        ),
+    ),
+    ("It goes with no other option.",),
+)
+
 _PLACES = Group(
     "Where it listens",
     (
@@ -370,7 +384,19 @@ _LOG = Group(
     ),
 )
 
-GROUPS = (_PLACES, _LISTENERS, _USERS, _KERBEROS, _BANS, _TARGETS, _UDP, _TIMES, _COUNTS, _LOG)
+GROUPS = (
+    _FILE,
+    _PLACES,
+    _LISTENERS,
+    _USERS,
+    _KERBEROS,
+    _BANS,
+    _TARGETS,
+    _UDP,
+    _TIMES,
+    _COUNTS,
+    _LOG,
+)
 """In the order in which they are shown."""
 
 ROWS: dict[str, Row] = {row.name: row for group in GROUPS for row in group.rows}

@@ -25,6 +25,8 @@ from twisted.logger import Logger
 from twisted.python import usage
 from typing_extensions import override
 
+from socks5.app.access_log import access_log_for
+from socks5.app.config.options import advice
 from socks5.app.gssapi_options import KerberosOptions
 from socks5.app.inherit import Worker
 from socks5.app.listen_options import ListenOptions
@@ -36,11 +38,11 @@ from socks5.app.settings_options import SettingsOptions
 from socks5.app.sources import SOURCES
 from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
+from socks5.interfaces import ILimits, IRules
 from socks5.logins import IAuthenticator, IMethod
 from socks5.net.own import is_own_address
-from socks5.net.poller import poller_of
 from socks5.net.resolvconf import sources_beside_dns
-from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
+from socks5.observe.accesslog import STANDARD_OUTPUT, AccessLog
 from socks5.protocol.messages import Method
 from socks5.server.chap_login import CHAP
 from socks5.settings import NameSource
@@ -161,12 +163,28 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
         self.said = said.options
         for word in said.words:
             raise usage.UsageError(f"expected options, each with -- before it, got {word!r}")
+        self._check_config(said.options)
         for row, text in said.options:
             try:
                 self._take(row, text)
             except ValueError as error:
                 raise usage.UsageError(f"--{row.name}: {error}") from None
         self.postOptions()
+
+    def _check_config(self, said: Sequence[tuple[Row, str]]) -> None:
+        """A file goes with no other option.
+
+        :raises twisted.python.usage.UsageError: says where in the file that belongs.
+        """
+        others = [(row, text) for row, text in said if row.name != "config"]
+        if len(others) == len(said) or not others:
+            return
+        row, text = others[0]
+        try:
+            instead = f"; {advice(row, text)}" if row.key else ""
+        except ValueError:  # nor is its value any good
+            instead = ""
+        raise usage.UsageError(f"--{row.name} does not go with --config{instead}")
 
     def _take(self, row: Row, text: str) -> None:
         """Do what an option says.
@@ -278,13 +296,34 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
             )
 
     def _check_access_log(self) -> None:
-        if self["access-log"] == STANDARD_OUTPUT and self._is_daemon:
+        if self["access-log"] == STANDARD_OUTPUT and self.is_daemon:
             raise usage.UsageError("--access-log: expected a file, for a daemon has no output")
 
     @property
-    def _is_daemon(self) -> bool:
+    def is_daemon(self) -> bool:
         """Whether twistd is going to put the service in the background."""
         return self.parent is not None and not self.parent.get("nodaemon", True)
+
+    @property
+    def workers(self) -> int:
+        """Processes on the same ports."""
+        count: int = self["workers"]
+        return count
+
+    @property
+    def told(self) -> bytes:
+        """What workers are told besides their command line."""
+        return b""
+
+    @property
+    def rules(self) -> IRules | None:
+        """What holds where nothing is said."""
+        return None
+
+    @property
+    def limits(self) -> ILimits | None:
+        """As much as there is room for."""
+        return None
 
     @property
     def authenticator(self) -> IAuthenticator | None:
@@ -309,13 +348,6 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
 
     def access_log(self, reactor: Any, worker: Worker | None = None) -> AccessLog | None:
         """The access log that the options ask for, not yet opened."""
-        is_terminal = sys.stdout.isatty() if worker is None else os.isatty(worker.output)
-        is_terminal = is_terminal and not self._is_daemon
-        path = self["access-log"] or (STANDARD_OUTPUT if is_terminal else None)
-        if path is None:
-            return None
-        default = "text" if path == STANDARD_OUTPUT and is_terminal else "json"
-        form = FORMATS[self["access-log-format"] or default]
-        poller = poller_of(reactor)
-        together = {} if poller is None else {"behind": poller.behind}
-        return AccessLog(reactor, path, form, None if worker is None else worker.output, **together)
+        return access_log_for(
+            reactor, self["access-log"], self["access-log-format"], worker, self.is_daemon
+        )

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
 
+from socks5.auth.directory import Directory
 from socks5.auth.files import Plainly, UserFile
 from socks5.auth.secrets import Secrets, parse_shared
 from socks5.auth.users import Entry, Plain, Users, WrongSource, parse_hash, parse_plain
@@ -28,7 +29,15 @@ def htpasswd(argument: str) -> ICredentialsChecker:
     :raises WrongSource: says what is wrong with which file.
     """
     path, has_groups, groups = argument.partition(":groups=")
-    file = UserFile(located(path), parse_hash, located(groups) if has_groups else "")
+    return htpasswd_of(located(path), located(groups) if has_groups else "")
+
+
+def htpasswd_of(path: str, groups: str = "") -> ICredentialsChecker:
+    """A file of names and hashes, and perhaps one of groups.
+
+    :raises WrongSource: says what is wrong with which file.
+    """
+    file = UserFile(path, parse_hash, groups)
     checker = Threaded(file.judge, shared_work())
     return Remembered(checker, file.stamp, file=file)
 
@@ -38,8 +47,15 @@ def passwords_in_file(argument: str) -> ICredentialsChecker:
 
     :raises WrongSource: says what is wrong with the file.
     """
-    file = UserFile(located(argument), parse_plain)
-    return Plainly(file, Work(_reactor, threads=1))
+    return passwords_of(located(argument))
+
+
+def passwords_of(path: str) -> ICredentialsChecker:
+    """A file of names and passwords in plain text.
+
+    :raises WrongSource: says what is wrong with the file.
+    """
+    return Plainly(UserFile(path, parse_plain), Work(_reactor, threads=1))
 
 
 def secrets(argument: str) -> ICredentialsChecker:
@@ -48,9 +64,16 @@ def secrets(argument: str) -> ICredentialsChecker:
     :raises WrongSource: says what is wrong with the file; that others have access to it is. One that systemd hands to
         the service is left to systemd.
     """
-    is_private = not argument.startswith(CREDENTIAL)
-    file = UserFile(located(argument), parse_shared, is_private=is_private)
-    return Secrets(file, Work(_reactor, threads=1))
+    return secrets_of(located(argument), is_private=not argument.startswith(CREDENTIAL))
+
+
+def secrets_of(path: str, is_private: bool = True) -> ICredentialsChecker:
+    """A file of names and secrets in plain text.
+
+    :param is_private: whether nobody but its owner may have access to it.
+    :raises WrongSource: says what is wrong with the file; that others have access to it is.
+    """
+    return Secrets(UserFile(path, parse_shared, is_private=is_private), Work(_reactor, threads=1))
 
 
 def passwords_on_command_line(argument: str) -> ICredentialsChecker:
@@ -84,10 +107,17 @@ def ldap(argument: str) -> ICredentialsChecker:
 
     :raises WrongSource: says what is wrong with the file, or what to install.
     """
-    from socks5.auth.directory import Directory
+    return ldap_of(Directory.read(located(argument)))
+
+
+def ldap_of(directory: Directory) -> ICredentialsChecker:
+    """A directory.
+
+    :raises WrongSource: says what of it cannot be used, or what to install.
+    """
     from socks5.auth.ldap import LDAPChecker
 
-    return Remembered(LDAPChecker(Directory.read(located(argument)), _reactor))
+    return Remembered(LDAPChecker(directory, _reactor))
 
 
 SOURCES: dict[str, Callable[[str], ICredentialsChecker]] = {

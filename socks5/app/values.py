@@ -203,6 +203,13 @@ def realm(text: str) -> tuple[str]:
     return (text,)
 
 
+def path(text: str) -> str:
+    """A path."""
+    if not text:
+        raise ValueError("expected a file, got ''")
+    return text
+
+
 def path_or_output(text: str) -> str:
     """A path, or ``-``."""
     if not text:

@@ -17,7 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -28,7 +28,7 @@ from zope.interface import directlyProvides, providedBy
 
 from socks5.app.announcing import Announcer, LogAnnouncer
 from socks5.app.heartbeat import INTERVAL
-from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker
+from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker, file_of
 from socks5.app.lives import Life
 from socks5.app.sharing import PortsForWorkers
 from socks5.app.signals import held
@@ -93,6 +93,7 @@ class Workers(Announcer, ProcessMonitor):
     :param count: how many.
     :param give_up: ends the parent; told why.
     :param announcer: tells the operator of all together.
+    :param told: what every worker is told besides.
     """
 
     threshold = 1
@@ -107,9 +108,11 @@ class Workers(Announcer, ProcessMonitor):
         count: int,
         give_up: Callable[[str], object],
         announcer: Announcer | None = None,
+        told: bytes = b"",
     ) -> None:
         super().__init__(reactor=_Spawning(reactor, self))  # type: ignore[arg-type]
         self._give_up = give_up
+        self._told: IO[bytes] | None = file_of(told) if told else None
         self._is_over = False  # who dies now has no successor
         self._started: Counter[str] = Counter()
         self._lives: dict[str, Life] = {}
@@ -126,7 +129,7 @@ class Workers(Announcer, ProcessMonitor):
     @property
     def heart(self) -> int:
         """The number that the pipe for signs of life has in a worker: behind what it inherits."""
-        return FIRST_DESCRIPTOR + len(self._opener.sockets) + 2
+        return FIRST_DESCRIPTOR + len(self._opener.sockets) + 2 + (self._told is not None)
 
     @override
     def startService(self) -> None:
@@ -137,7 +140,8 @@ class Workers(Announcer, ProcessMonitor):
         # Without systemd's word on sockets, which is for the parent alone (sd_listen_fds(3)).
         inherited = {key: text for key, text in os.environ.items() if not key.startswith("LISTEN_")}
         for number in range(1, self._count + 1):
-            about = Worker(number, names, output, self.heart, output + 1).environment
+            told = 0 if self._told is None else output + 2
+            about = Worker(number, names, output, self.heart, output + 1, told).environment
             environment = {**inherited, "PYTHONPATH": path, VARIABLE: about}
             self.addProcess(f"worker-{number}", self._command, env=environment)
         super().startService()
@@ -164,10 +168,11 @@ class Workers(Announcer, ProcessMonitor):
         del self._lives[life.name]
 
     def descriptors_of(self, name: str) -> list[int]:
-        """What a worker inherits beside its streams: its sockets, our output, and the table of ports."""
+        """What a worker inherits beside its streams: its sockets, our output, the table of ports, what it is told."""
         number = int(name.rpartition("-")[2]) - 1
         sockets = (each[number].fileno() for _, each in self._opener.sockets)
-        return [*sockets, 1, self._ports.fileno()]
+        told = () if self._told is None else (self._told.fileno(),)
+        return [*sockets, 1, self._ports.fileno(), *told]
 
     def _life_ended(self, life: Life, reason: Failure) -> None:
         del self._lives[life.name]
@@ -278,6 +283,8 @@ class Workers(Announcer, ProcessMonitor):
             life.end()
         super().stopService()  # which has them killed, should they not
         self._ports.close()
+        if self._told is not None:
+            self._told.close()
         self._noticed()
         self._waiting = LoopingCall(self._look)
         self._waiting.clock = self._clock

@@ -69,11 +69,17 @@ class Directory:
         except ValueError:
             raise WrongSource(f"{path}: expected TOML") from None
         directory = cls(**_checked(path, values))
-        directory._check(path)
+        try:
+            directory.check()
+        except WrongSource as error:
+            raise WrongSource(f"{path}: {error}") from None
         return directory
 
-    def _check(self, path: str) -> None:
-        """:raises WrongSource: the keys do not go together."""
+    def check(self) -> None:
+        """Look whether the keys go together.
+
+        :raises WrongSource: they do not; says which.
+        """
         try:
             is_clear = not self.start_tls and urlsplit(self.uri).scheme == "ldap"
             scheme, host = urlsplit(self.uri).scheme, self.host
@@ -81,25 +87,19 @@ class Directory:
         except ValueError:
             is_good = is_clear = False
         if not is_good:
-            raise WrongSource(f"{path}: uri: expected ldaps://HOST:PORT or ldap://HOST:PORT")
+            raise WrongSource("uri: expected ldaps://HOST:PORT or ldap://HOST:PORT")
         if is_clear and not _is_loopback(self.host):
-            raise WrongSource(
-                f"{path}: start_tls = false is for a server on this machine's loopback"
-            )
+            raise WrongSource("start_tls = false is for a server on this machine's loopback")
         if ("{name}" in self.user_dn) == bool(self.search_base):
-            raise WrongSource(
-                f"{path}: expected either user_dn, with {{name}} in it, or search_base"
-            )
+            raise WrongSource("expected either user_dn, with {name} in it, or search_base")
         if not 0 < self.timeout < inf:
-            raise WrongSource(f"{path}: timeout: expected seconds, more than 0")
+            raise WrongSource("timeout: expected seconds, more than 0")
         try:
             self.trust_root()
         except OSError as error:
-            raise WrongSource(f"{path}: ca_file {self.ca_file}: {error.strerror}") from None
+            raise WrongSource(f"ca_file {self.ca_file}: {error.strerror}") from None
         except Exception:  # OpenSSL's, with a tuple for a text
-            raise WrongSource(
-                f"{path}: ca_file {self.ca_file}: expected certificates, PEM"
-            ) from None
+            raise WrongSource(f"ca_file {self.ca_file}: expected certificates, PEM") from None
 
     @property
     def host(self) -> str:

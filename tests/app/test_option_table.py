@@ -49,7 +49,11 @@ def test_its_three_examples_are_understood(tmp_path: Path, monkeypatch: pytest.M
 def test_an_option_that_a_file_has_too_says_where() -> None:
     keys = [row.key for row in ROWS.values() if row.key]
     assert len(keys) == len({*keys})
-    assert {name for name, row in ROWS.items() if not row.key} == {"help-auth", "help-auth-type"}
+    assert {name for name, row in ROWS.items() if not row.key} == {
+        "config",
+        "help-auth",
+        "help-auth-type",
+    }
 
 
 def test_a_shells_completion_knows_them() -> None:

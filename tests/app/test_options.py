@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from socks5.access import SessionInfo
+from socks5.app import access_log
 from socks5.app import assembly as plugin
 from socks5.app import options as tap
 from socks5.app.assembly import makeService
@@ -390,7 +391,7 @@ def test_the_sources_of_users_are_listed_and_explained(monkeypatch: pytest.Monke
 def sit_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The standard output is one, or says so."""
     stdout = SimpleNamespace(isatty=lambda: True)
-    monkeypatch.setattr(tap, "sys", SimpleNamespace(stdout=stdout, stderr=sys.stderr))
+    monkeypatch.setattr(access_log, "sys", SimpleNamespace(stdout=stdout))
 
 
 TEXT, JSON = r"20.*#1 192\.0\.2\.7:4000 no request up 0 down 0 0\.000 s: idle\n", "{.*}\n"

@@ -46,7 +46,7 @@ class TLS:
         Choice(("required", "optional")), "Whether a client must show one.", "required"
     )
     client_name: str | None = optional(
-        Choice(NAMES),
+        Choice(tuple(NAMES)),
         "What of a client's certificate is the user's name.",
         default="the first that it has",
     )
@@ -99,7 +99,7 @@ class Listener:
         Table(TLS), "Clients speak TLS, with these certificates.", default="none"
     )
     methods: tuple[str, ...] = optional(
-        Listed(Choice(METHOD_NAMES)),
+        Listed(Choice(tuple(METHOD_NAMES))),
         "Logins that are accepted.",
         (),
         sets="methods",
@@ -172,9 +172,16 @@ class HtpasswdSource:
 
 @dataclass(frozen=True, kw_only=True)
 class FileSource:
-    """``type = "file"`` or ``"secrets"``: names and what they have to say, in plain text."""
+    """``type = "file"``: names and passwords, in plain text."""
 
     file: From = required(FileFrom(), "File with a line NAME:PASSWORD for each user.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretsSource:
+    """``type = "secrets"``: names and secrets, in plain text, for CHAP too."""
+
+    file: From = required(FileFrom(), "File with a line NAME:SECRET for each user.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +240,7 @@ class PluginSource:
 SOURCES: Mapping[str, Table[Any]] = {
     "htpasswd": Table(HtpasswdSource),
     "file": Table(FileSource),
-    "secrets": Table(FileSource),
+    "secrets": Table(SecretsSource),
     "ldap": Table(LDAPSource),
     "pam": Table(PAMSource),
     "plugin": Table(PluginSource),

@@ -132,7 +132,7 @@ class Server:
         default="deny where there are rules, else allow",
     )
     zone: str | None = optional(
-        Text("the name of a time zone", "[A-Za-z0-9_+/-]+", "Europe/Berlin"),
+        Text("the name of a time zone", None, "Europe/Berlin"),
         "Time zone of during and of quotas.",
         default="none",
     )

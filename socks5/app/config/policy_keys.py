@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from socks5.app.config.conditions import (
+    ClientEntry,
     Hours,
     NameEntry,
     NetworkEntry,
@@ -140,7 +141,7 @@ class Rule:
     action: str = required(Choice(("allow", "deny")), "What it says.")
     report_only: bool = optional(Flag(), "Only noted where it would have decided otherwise.", False)
     clients: tuple[str, ...] = optional(
-        Listed(NetworkEntry()), "The client's address.", (), default="any"
+        Listed(ClientEntry()), "The client's address.", (), default="any"
     )
     listeners: tuple[str, ...] = optional(
         Listed(_name_of("a listener")), "Where the client has come in.", (), default="any"

@@ -9,27 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from socks5.app.config.client_keys import DEFAULT_PORT
 from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import two_of_a_family
 from socks5.app.config.tables import NAME
 from socks5.app.config.values import as_key, as_toml, meant
+from socks5.policy.hours import check_zone
+from socks5.policy.sets import ABOUT_CLIENTS, BUILT_IN, SELF
 from socks5.settings import OutgoingFamily
 
-BUILT_IN = frozenset(
-    {"loopback", "link-local", "metadata", "multicast", "special", "private", "public", "self"}
-)
-"""Sets of networks that are there without a section."""
+PUBLIC = "public"
 
-OF_CLIENTS = frozenset({"local", "unix"})
-"""Those that only ``clients`` of a rule may name."""
-
-_ELSEWHERE = {"self": "networks and clients of rules"} | dict.fromkeys(
-    OF_CLIENTS, "clients of rules"
-)
-"""Where sets belong that may not stand everywhere."""
+_FOR_RULES = frozenset({SELF, PUBLIC})
+"""Built-in sets that are no plain list."""
 
 Tree = Mapping[str, Any]
 
@@ -92,9 +85,9 @@ def _absent(path: Path, section: str, name: str, known: Iterable[str], sign: str
 
 
 def _sets(tree: Tree) -> Iterator[Finding]:
-    networks = {*table(tree, "networks"), *BUILT_IN}
+    networks = {*table(tree, "networks"), *BUILT_IN} - ABOUT_CLIENTS
     names = {*table(tree, "names")}
-    for name in BUILT_IN | OF_CLIENTS:
+    for name in sorted(BUILT_IN):
         if name in table(tree, "networks"):
             yield Finding(
                 ("networks", name), f"@{name} is built in; choose another name", is_about_key=True
@@ -107,19 +100,19 @@ def _sets(tree: Tree) -> Iterator[Finding]:
             name = text[1:]
             if not (text.startswith("@") and NAME.fullmatch(name)) or name in known:
                 continue
-            if section == "networks" and name in _ELSEWHERE:
-                yield Finding(at, f"@{name} is only for {_ELSEWHERE[name]}")
-            else:
+            if section == "networks" and name in _FOR_RULES:
+                yield Finding(at, f"@{name} is only for rules")
+            elif section != "networks" or name not in ABOUT_CLIENTS:  # else its kind has said it
                 yield _absent(at, section, name, known, "@")
 
     for path, rule in rules(tree):
         yield from look(rule, path, "networks", "networks", networks)
-        yield from look(rule, path, "clients", "networks", networks | OF_CLIENTS)
+        yield from look(rule, path, "clients", "networks", networks | ABOUT_CLIENTS)
         yield from look(rule, path, "names", "names", names)
     for path, listener in named(tree, "listener"):
         for key in ("clients", "proxy_from"):
-            yield from look(listener, path, key, "networks", networks - {"self"})
-    yield from look(table(tree, "bans"), ("bans",), "exempt", "networks", networks - {"self"})
+            yield from look(listener, path, key, "networks", networks - _FOR_RULES)
+    yield from look(table(tree, "bans"), ("bans",), "exempt", "networks", networks - _FOR_RULES)
 
 
 def _limits(tree: Tree) -> Iterator[Finding]:
@@ -164,12 +157,9 @@ def _zone(tree: Tree) -> Iterator[Finding]:
     zone = table(tree, "server").get("zone")
     if isinstance(zone, str):
         try:
-            ZoneInfo(zone)
-        except (ValueError, OSError, LookupError):
-            yield Finding(
-                ("server", "zone"),
-                f"expected a time zone of this host, got {as_toml(zone)}; where none is known, install tzdata",
-            )
+            check_zone(zone)
+        except ValueError as error:
+            yield Finding(("server", "zone"), str(error))
     if zone is None:
         for path, rule in rules(tree):
             if "during" in rule:

@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 from typing_extensions import override
@@ -339,25 +339,6 @@ def _without_brackets(text: str) -> str:
     except ValueError:
         return ""
     return f"; write {as_toml(bare)}"
-
-
-def check_network(text: str, words: str = "a network or @set") -> None:
-    """Look whether a text is a network, or a single address.
-
-    :raises ValueError: it is neither; says what it could have been.
-    """
-    try:
-        ip_network(text)
-    except ValueError:
-        raise ValueError(f"expected {words}, got {quoted(text)}{_networks_meant(text)}") from None
-
-
-def _networks_meant(text: str) -> str:
-    try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        return ""
-    return f'; did you mean "{network}", or "{text.partition("/")[0]}"?'
 
 
 class Listed(Kind):

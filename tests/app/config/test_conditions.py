@@ -14,6 +14,8 @@ from socks5.app.config.conditions import (
 )
 from socks5.app.config.values import Kind, Wrong
 
+EXAMPLES = 'write "www.example.com", ".example.com" or "*.example.com"'
+
 
 @pytest.mark.parametrize(
     ("kind", "value"),
@@ -46,12 +48,12 @@ def test_what_is_one_stays_as_the_file_has_it(kind: Kind, value: Any) -> None:
     ("kind", "value", "sentence"),
     [
         (NetworkEntry(), 1, "expected a network or @set, got 1"),
-        (NetworkEntry(), "x", 'expected a network or @set, got "x"'),
-        (NetworkEntry(), "@X", 'expected the name of a set behind @, got "@X"'),
+        (NetworkEntry(), "x", 'expected a network or @set, got "x"; names are another key'),
+        (NetworkEntry(), "@X", 'expected @ and a name of small letters, digits and "-", got "@X"'),
         (NetworkEntry(), "file:", 'expected a path, got ""'),
         (NetworkEntry(takes_sets=False), "@x", 'expected a network, got "@x"; sets do not nest'),
-        (NameEntry(), "", 'expected a name or .suffix or @set, got ""'),
-        (NameEntry(), "a b", 'expected a name or .suffix or @set, got "a b"'),
+        (NameEntry(), "", f'expected a name, .suffix or @set, got ""; {EXAMPLES}'),
+        (NameEntry(), "a b", f'expected a name, .suffix or @set, got "a b"; {EXAMPLES}'),
         (
             NameEntry(takes_sets=False),
             "http://video.example/",
@@ -72,12 +74,19 @@ def test_what_is_one_stays_as_the_file_has_it(kind: Kind, value: Any) -> None:
         ),
         (RuleMethod(), True, f"expected {RuleMethod.words}, got true"),
         (RuleMethod(), 2, f"expected {RuleMethod.words}, got 2"),
-        (Hours(), "8-9", f'expected {Hours.words}, got "8-9"'),
+        (
+            Hours(),
+            "8-9",
+            'expected days and a time of day, got "8-9"; a time of day is as in "08:00-18:00"',
+        ),
         (Hours(), 8, f"expected {Hours.words}, got 8"),
         (
             Hours(),
             "08:00-08:00",
-            f'expected {Hours.words}, got "08:00-08:00"; for the whole day leave the hours out',
+            (
+                'expected days and a time of day, got "08:00-08:00"; the edges are equal; leave the time out, or write '
+                '"00:00-24:00"'
+            ),
         ),
         (Source(), "acepted", f'expected {Source.words}, got "acepted"'),
     ],

@@ -1,17 +1,20 @@
 """A text becomes a configuration, or every error of it is said at its place."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from socks5.app.config.client_keys import SOURCES
 from socks5.app.config.document import MAX_FILE, Refused, load, parse
 from socks5.app.config.files import SecretFrom
 from socks5.app.config.keys import Configuration
 from socks5.app.config.read import read_file, read_text
 from socks5.settings import UDPPin
+from tests.support.readme import blocks
 from tests.support.toml import Written, documents
 
 GOOD = """\
@@ -312,3 +315,21 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         str(raised.value)
         == f"{tmp_path}/none: expected a file that can be read (No such file or directory)"
     )
+
+
+PAGE = Path(__file__).parents[3] / "docs/configuration.rst"
+TOML = [block.text for block in blocks(PAGE.read_text()) if block.language == "toml"]
+
+
+@pytest.mark.parametrize("text", TOML)
+def test_what_the_page_shows_is_read(text: str) -> None:
+    assert len(TOML) >= 6
+    read_text(text, "socks5.toml")
+
+
+def test_the_page_has_the_keys_of_each_section() -> None:
+    shown = re.findall(r"\.\. keys:: ([a-z.]+)", PAGE.read_text())
+    sections = {each.partition(".")[0] for each in shown}
+    assert sections | {"upstream"} == {each.name for each in fields(Configuration)}
+    sources = {each.removeprefix("auth.") for each in shown if each.startswith("auth.")}
+    assert sources == {*SOURCES}

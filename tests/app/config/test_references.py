@@ -24,7 +24,7 @@ SET = 'networks.home = { entries = "10.0.0.0/8" }\n'
         (RULE + 'names = "@public"', '4:9: rule "r": names: there is no [names.public]'),
         (
             RULE + 'networks = "@local"',
-            '4:12: rule "r": networks: @local is only for clients of rules',
+            '4:12: rule "r": networks: expected a network or @set, got "@local", which only clients can be',
         ),
         (
             RULE + 'clients = "@lokal"',
@@ -32,11 +32,11 @@ SET = 'networks.home = { entries = "10.0.0.0/8" }\n'
         ),
         (
             '[listener.a]\naddress = "::1"\nclients = "@self"',
-            "3:11: listener.a.clients: @self is only for networks and clients of rules",
+            "3:11: listener.a.clients: @self is only for rules",
         ),
         (
             '[listener.a]\naddress = "::1"\nproxy_from = "@unix"',
-            "3:14: listener.a.proxy_from: @unix is only for clients of rules",
+            '3:14: listener.a.proxy_from: expected a network or @set, got "@unix", which only clients can be',
         ),
         ('bans.exempt = "@x"', "1:15: bans.exempt: there is no [networks.x]"),
         (
@@ -112,8 +112,8 @@ SET = 'networks.home = { entries = "10.0.0.0/8" }\n'
         (
             'server.zone = "Europa/Berlin"',
             (
-                '1:15: server.zone: expected a time zone of this host, got "Europa/Berlin"; where none is '
-                "known, install tzdata"
+                '1:15: server.zone: expected a time zone, got "Europa/Berlin"; write UTC, or a name as '
+                "Europe/Berlin; a host without the package tzdata knows none"
             ),
         ),
         (

@@ -1,0 +1,250 @@
+"""A configuration becomes what the program is made of. Everything that is read for it - lists, users, certificates,
+keytabs - is there before anything listens, and all that is wrong with it is said at once.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from socks5.app.config.building import Building
+from socks5.app.config.client_keys import LDAPSource, PluginSource
+from socks5.app.config.document import Document, Problem, Refused
+from socks5.app.config.entrances import Entrances
+from socks5.app.config.keys import Configuration
+from socks5.app.config.logins import MEMORY, Logins, logins
+from socks5.app.config.places import Path
+from socks5.app.config.policy_keys import Limit
+from socks5.app.config.read import in_order, read
+from socks5.app.config.references import named, table
+from socks5.app.config.references import rules as raw_rules
+from socks5.app.config.ruling import limits, look_into_lists, rules
+from socks5.app.config.tables import about
+from socks5.app.inherit import Worker
+from socks5.app.listeners import Listener
+from socks5.interfaces import ILimits, IRules
+from socks5.net.own import is_own_address
+from socks5.net.resolvconf import sources_beside_dns
+from socks5.observe.accesslog import STANDARD_OUTPUT
+from socks5.protocol.messages import Method
+from socks5.settings import Capacity, NameSource, PerFamily, Settings
+
+OFF = "off"
+"""The path of an access log that is none."""
+
+Values = TypeVar("Values", Settings, Capacity)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the program is made of.
+
+    :param document: what was said.
+    :param configuration: the same, read.
+    :param settings: values of sessions.
+    :param capacity: values of the process.
+    :param logins: what asks for logins.
+    :param listeners: where clients come in.
+    :param rules: who may do what; None: what holds where nothing is said.
+    :param limits: how much there may be; None: as much as there is room for.
+    :param access_log: the path of the access log; None where nothing was said, "" for none.
+    :param warnings: what is legal, but hardly meant.
+    :param lists: what the files of lists have held, by their paths as they were written.
+    """
+
+    document: Document
+    configuration: Configuration
+    settings: Settings
+    capacity: Capacity
+    logins: Logins
+    listeners: Sequence[Listener]
+    rules: IRules | None
+    limits: ILimits | None
+    access_log: str | None
+    warnings: Sequence[Problem]
+    lists: dict[str, str]
+
+
+def build(
+    document: Document,
+    reactor: Any = None,
+    worker: Worker | None = None,
+    is_only_looking: bool = False,
+    is_daemon: bool = False,
+) -> Made:
+    """What the program is made of.
+
+    :param document: what was said.
+    :param reactor: of the process; None to look only whether it can be made.
+    :param worker: this process as a worker, whose parent has opened the listeners.
+    :param is_only_looking: whether sockets of systemd's may be missing.
+    :param is_daemon: whether the process is going to have no output.
+    :raises socks5.app.config.document.Refused: says everything that is wrong.
+    """
+    building = Building(document)
+    configuration = _read(building)
+    found = logins(configuration, building, reactor)
+    entrances = Entrances(
+        configuration,
+        building,
+        found,
+        reactor,
+        None if worker is None else worker.sockets,
+        is_only_looking,
+    )
+    listeners = entrances.listeners()
+    exempt = entrances.networks(("bans", "exempt"), configuration.bans.exempt)
+    settings = _values(
+        Settings,
+        configuration,
+        commands=frozenset(configuration.server.commands),
+        outgoing=_per_family(configuration.server.outgoing),
+        advertise=_per_family(configuration.server.advertise),
+        ban_exempt=exempt,
+    )
+    _unserved(building)
+    made = Made(
+        document,
+        configuration,
+        settings,
+        _values(Capacity, configuration),
+        found,
+        listeners,
+        rules(configuration, building),
+        None if building.problems else limits(configuration, building, reactor),
+        _access_log(configuration, building, is_daemon),
+        building.warnings,
+        building.lists,
+    )
+    _secrets(configuration, building)
+    _warn(made, building)
+    building.finish()
+    return made
+
+
+def _read(building: Building) -> Configuration:
+    """:raises Refused: something is wrong with the document; lists are looked at all the same."""
+    try:
+        return read(building.document)
+    except Refused as error:
+        look_into_lists(building)
+        raise Refused(in_order([*error.problems, *building.problems])) from None
+
+
+_LATER: Mapping[str, Sequence[str]] = {
+    "server": ("limits", "state", "hand_over"),
+    "listener": ("limits", "connections_per_client"),
+    "group": ("limits",),
+    "limit": [each.name for each in fields(Limit)],
+    "rule": ("listeners", "methods", "reply", "report_only", "limits", "source"),
+}
+"""Keys that nothing obeys yet."""
+
+
+def _unserved(building: Building) -> None:
+    """Refuse what would not be obeyed."""
+    tree = building.document.tree
+    holders: list[tuple[Path, Mapping[str, Any]]] = [(("server",), table(tree, "server"))]
+    holders += [*named(tree, "listener"), *named(tree, "group"), *named(tree, "limit")]
+    for path, holder in [*holders, *raw_rules(tree)]:
+        for key in _LATER[str(path[0])]:
+            if key in holder:
+                building.wrong((*path, key), "not served yet; take it out", is_about_key=True)
+
+
+def _values(cls: type[Values], configuration: Configuration, **others: Any) -> Values:
+    """The fields of Settings or Capacity, which keys bear.
+
+    :param others: those that are no plain value.
+    """
+    wanted = {each.name for each in fields(cls)}
+    found = {}
+    for section in fields(configuration):
+        table = getattr(configuration, section.name)
+        for each in fields(table) if hasattr(table, "__dataclass_fields__") else ():
+            name = about(each).sets
+            if name in wanted and name not in others:
+                found[name] = getattr(table, each.name)
+    return cls(**found, **others)
+
+
+def _per_family(addresses: Sequence[str]) -> PerFamily:
+    return PerFamily(
+        next((each for each in addresses if ":" not in each), None),
+        next((each for each in addresses if ":" in each), None),
+    )
+
+
+def _access_log(configuration: Configuration, building: Building, is_daemon: bool) -> str | None:
+    path = configuration.log.access
+    if path == STANDARD_OUTPUT and is_daemon:
+        building.wrong(("log", "access"), "expected a file, for a daemon has no output")
+    if path is None or path == STANDARD_OUTPUT:
+        return path
+    if path == OFF:
+        return ""
+    full = building.path(path)
+    if not os.path.isdir(os.path.dirname(full)) or os.path.isdir(full):
+        building.wrong(("log", "access"), f"expected a file in a folder that exists, got {full}")
+    return full
+
+
+# ---------------------------------------------------------------- what is hardly meant
+
+
+def _plain_secrets(configuration: Configuration) -> list[Path]:
+    """Where a secret stands in the file itself."""
+    found: list[Path] = []
+    for name, source in configuration.auth.items():
+        if isinstance(source, LDAPSource):
+            said = source.bind_password
+            found += [("auth", name, "bind_password")] if said is not None and not said.way else []
+        elif isinstance(source, PluginSource) and source.use.startswith(f"{MEMORY}:"):
+            found.append(("auth", name, "use"))
+    return found
+
+
+def _secrets(configuration: Configuration, building: Building) -> None:
+    file = building.document.file
+    try:
+        is_public = bool(file) and bool(os.stat(file).st_mode & stat.S_IROTH)
+    except OSError:
+        is_public = False
+    for path in _plain_secrets(configuration):
+        if is_public:
+            building.wrong(
+                path,
+                'expected { file = "PATH" }, for everybody on this machine can read this file; or chmod o= it',
+            )
+        else:
+            building.warn(path, 'a secret in plain text; better { file = "PATH" } or the like')
+
+
+def _warn(made: Made, building: Building) -> None:
+    """Find what is legal but hardly meant."""
+    policies = [each.at.policy for each in made.listeners]
+    accepted = made.logins.accepted
+    used = {method for policy in policies for method in policy.methods or accepted}
+    wanted: dict[str, set[Method]] = {
+        "gssapi": {Method.GSSAPI} & {*accepted},
+        "auth": {Method.CHAP, Method.USERNAME_PASSWORD} & {*accepted},
+    }
+    for section, methods in wanted.items():
+        if methods and not methods & used:
+            building.warn((section,), "no listener asks for it: see their methods")
+    outgoing = made.configuration.server.outgoing
+    for number, address in enumerate(outgoing):
+        if not is_own_address(address, unknown=True):
+            building.warn(
+                ("server", "outgoing", number) if len(outgoing) > 1 else ("server", "outgoing"),
+                f"no address of this machine now, got {address}; until it is one, targets get reply 3",
+            )
+    unasked = sources_beside_dns() if made.capacity.resolver == NameSource.DNS else []
+    if unasked:
+        building.warn(
+            ("resolver",),
+            f'nsswitch.conf names {", ".join(unasked)} for hosts, which are not asked; source = "system" asks them',
+        )

@@ -1,0 +1,215 @@
+"""Who somebody is: the sections ``auth`` and ``gssapi`` become what asks for logins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
+from twisted.cred.strcred import (
+    InvalidAuthArgumentString,
+    InvalidAuthType,
+    findCheckerFactories,
+    findCheckerFactory,
+)
+
+from socks5.app import sources
+from socks5.app.config.building import Building
+from socks5.app.config.client_keys import (
+    FileSource,
+    HtpasswdSource,
+    LDAPSource,
+    PAMSource,
+    PluginSource,
+    SecretsSource,
+)
+from socks5.app.config.files import From
+from socks5.app.config.keys import GSSAPI, Configuration
+from socks5.app.config.places import Path
+from socks5.app.config.values import Wrong
+from socks5.app.reread import Source
+from socks5.auth import PasswordAuthentication
+from socks5.auth.directory import Directory
+from socks5.auth.kerberos import Acceptor
+from socks5.auth.users import WrongSource
+from socks5.logins import IAcceptor, IAuthenticator, IMethod
+from socks5.protocol.messages import Method
+from socks5.server.chap_login import CHAP
+
+ANY = "any"
+"""The service that stands for every key of the keytab."""
+
+MEMORY = "memory"
+"""The type of ``use`` that holds passwords."""
+
+
+@dataclass(frozen=True)
+class Logins:
+    """What asks for logins.
+
+    :param authenticator: asks for passwords; None: nobody does.
+    :param gssapi: takes tickets; None: nobody does.
+    :param methods: other ways.
+    :param sources: what is read again when its files change.
+    """
+
+    authenticator: IAuthenticator | None = None
+    gssapi: IAcceptor | None = None
+    methods: Sequence[IMethod] = ()
+    sources: Sequence[Source] = field(default=())
+
+    @property
+    def accepted(self) -> list[Method]:
+        """Methods that are accepted where nothing else is said."""
+        present = {
+            Method.GSSAPI: self.gssapi is not None,
+            Method.CHAP: bool(self.methods),
+            Method.USERNAME_PASSWORD: self.authenticator is not None,
+        }
+        return [each for each, is_there in present.items() if is_there] or [
+            Method.NO_AUTHENTICATION
+        ]
+
+
+def logins(configuration: Configuration, building: Building, reactor: Any) -> Logins:
+    """What asks for logins.
+
+    :param reactor: None to look only whether it can be had.
+    """
+    checkers = []
+    for name, source in configuration.auth.items():
+        checker = _attempt(building, ("auth", name), partial(_checker, source, building))
+        if checker is not None:
+            checkers.append(checker)
+    with_secrets = [
+        each for each in checkers if IUsernameHashedPassword in each.credentialInterfaces
+    ]
+    files = [file for each in checkers if (file := getattr(each, "file", None)) is not None]
+    gssapi = None
+    if configuration.gssapi is not None:
+        said = configuration.gssapi
+        gssapi = _attempt(building, ("gssapi",), lambda: _acceptor(said, building, reactor))
+    return Logins(
+        PasswordAuthentication.over(*checkers) if checkers else None,
+        gssapi,
+        [CHAP.over(*with_secrets)] if with_secrets else [],
+        files,
+    )
+
+
+def _attempt(building: Building, path: Path, make: Callable[[], Any]) -> Any:
+    """What is made, or None if it cannot be, which is said."""
+    try:
+        return make()
+    except Wrong as error:
+        building.wrong((*path, *error.path), str(error))
+    except WrongSource as error:
+        building.wrong(path, str(error))
+    return None
+
+
+def _located(said: From, key: str, building: Building) -> str:
+    """The path of a file.
+
+    :raises Wrong: there is no such credential.
+    """
+    try:
+        return said.path(building.document.folder)
+    except ValueError as error:
+        raise Wrong(str(error), (key,)) from None
+
+
+def _checker(source: Any, building: Building) -> ICredentialsChecker:
+    """Who knows users.
+
+    :raises Wrong: says which key is wrong.
+    :raises WrongSource: says what is.
+    """
+    match source:
+        case HtpasswdSource():
+            groups = "" if source.groups is None else _located(source.groups, "groups", building)
+            return sources.htpasswd_of(_located(source.file, "file", building), groups)
+        case FileSource():
+            return sources.passwords_of(_located(source.file, "file", building))
+        case SecretsSource():
+            is_private = source.file.way != "credential"
+            return sources.secrets_of(_located(source.file, "file", building), is_private)
+        case PAMSource():
+            return sources.pam(source.service)
+        case LDAPSource():
+            return sources.ldap_of(_directory(source, building))
+        case _:
+            return _plugin(source)
+
+
+def _directory(source: LDAPSource, building: Building) -> Directory:
+    values = {each.name: getattr(source, each.name) for each in fields(Directory)}
+    values["ca_file"] = building.path(source.ca_file) if source.ca_file else ""
+    values["bind_password"] = _revealed(source.bind_password, building)
+    directory = Directory(**values)
+    directory.check()
+    return directory
+
+
+def _revealed(said: From | None, building: Building) -> str:
+    if said is None:
+        return ""
+    try:
+        return said.reveal(building.document.folder)
+    except ValueError as error:
+        raise Wrong(str(error), ("bind_password",)) from None
+
+
+def _plugin(source: PluginSource) -> ICredentialsChecker:
+    """:raises Wrong: quotes nothing, for it may hold passwords."""
+    kind, _, arguments = source.use.partition(":")
+    try:
+        generate = sources.SOURCES.get(kind) or findCheckerFactory(kind).generateChecker
+        checker: ICredentialsChecker = generate(arguments)
+    except InvalidAuthType:
+        factories = [
+            each.authType
+            for each in findCheckerFactories()
+            if IUsernamePassword in each.credentialInterfaces
+        ]
+        known = ", ".join(sorted({*sources.SOURCES, *factories}))
+        raise Wrong(f"expected a type of {known} before the colon", ("use",)) from None
+    except WrongSource as error:
+        raise Wrong(str(error), ("use",)) from None
+    except (ValueError, OSError, InvalidAuthArgumentString):
+        form = findCheckerFactory(kind).argStringFormat
+        raise Wrong(f"expected behind the colon: {form}", ("use",)) from None
+    if IUsernamePassword not in checker.credentialInterfaces:
+        raise Wrong("expected a type for user names and passwords", ("use",))
+    return checker
+
+
+def _acceptor(said: GSSAPI, building: Building, reactor: Any) -> IAcceptor:
+    """What takes tickets.
+
+    :raises Wrong: the keytab cannot be read.
+    :raises WrongSource: it cannot be had.
+    """
+    keytab = None
+    if said.keytab is not None:
+        keytab = _located(said.keytab, "keytab", building)
+        try:
+            with open(keytab, "rb"):
+                pass
+        except OSError as error:
+            raise Wrong(
+                f"expected a file that can be read, got {keytab} ({error.strerror}); make it with kadmin: ktadd -k "
+                "FILE SERVICE/HOST, and let only the proxy's user read it",
+                ("keytab",),
+            ) from None
+    service = None if said.service == ANY else said.service
+    return Acceptor(
+        reactor,
+        service,
+        keytab=keytab,
+        protections=said.protection,
+        local_realms=said.local_realms,
+    )

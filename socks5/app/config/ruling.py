@@ -1,0 +1,143 @@
+"""Who may do what, and how much: the sections ``rule``, ``networks``, ``names``, ``group`` and ``limit``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from ipaddress import ip_address
+from typing import Any
+
+from socks5.app.config.building import Building
+from socks5.app.config.conditions import FILE, Entry, NameEntry, NetworkEntry, UserEntry
+from socks5.app.config.keys import Configuration
+from socks5.app.config.places import Path
+from socks5.app.config.policy_keys import Rule as Section
+from socks5.app.config.references import named, table, texts
+from socks5.app.config.references import rules as raw_rules
+from socks5.interfaces import ILimits, IRules
+from socks5.net.own import is_own_address
+from socks5.policy.limit import Limit
+from socks5.policy.limits import Limits
+from socks5.policy.ruleset import Rule, Ruleset
+from socks5.policy.sets import Entries, entries_of
+
+NETWORKS, NAMES, USERS = NetworkEntry(takes_sets=False), NameEntry(takes_sets=False), UserEntry()
+"""What stands in sets, in groups, and in the files of either."""
+
+_ENTRIES: Mapping[str, Entry] = {
+    "clients": NETWORKS,
+    "networks": NETWORKS,
+    "names": NAMES,
+    "users": USERS,
+}
+"""Conditions that may have files."""
+
+
+def default_of(configuration: Configuration) -> str:
+    """What no rule decides."""
+    said = configuration.server.default
+    return said or ("deny" if configuration.rule else "allow")
+
+
+def rules(configuration: Configuration, building: Building) -> IRules | None:
+    """Who may do what; None: what holds where nothing is said."""
+    networks = {
+        name: building.entries(("networks", name, "entries"), each.entries, NETWORKS)
+        for name, each in configuration.networks.items()
+    }
+    names = {
+        name: building.entries(("names", name, "entries"), each.entries, NAMES)
+        for name, each in configuration.names.items()
+    }
+    groups = members(configuration, building)
+    default = default_of(configuration)
+    if not configuration.rule and default == "allow":
+        return None
+    made = [
+        _rule(("rule", number), section, building)
+        for number, section in enumerate(configuration.rule)
+    ]
+    return Ruleset(
+        made,
+        networks=networks,
+        names=names,
+        groups=groups,
+        default=default,
+        zone=configuration.server.zone,
+        own=own(configuration.server.advertise),
+    )
+
+
+def _rule(path: Path, section: Section, building: Building) -> Rule:
+    values = {each.name: getattr(section, each.name) for each in fields(section)}
+    for name, kind in _ENTRIES.items():
+        values[name] = building.entries((*path, name), values[name], kind)
+    place = building.document.places.of(path, is_key=False)
+    return Rule(**values, place=f"{place.source}:{place.line}" if place.line else place.source)
+
+
+def members(configuration: Configuration, building: Building) -> Mapping[str, Sequence[str]]:
+    """Who belongs to each group, besides whom the sources of users know."""
+    found: dict[str, Sequence[str]] = {}
+    for name, group in configuration.group.items():
+        entries: Entries = building.entries(("group", name, "members"), group.members, USERS)
+        found[name] = list(entries_of(entries))
+    return found
+
+
+def own(advertise: Sequence[str]) -> Callable[..., bool]:
+    """What tells whether an IP literal is an address of this host: one that it has, or that clients are told."""
+    told = {ip_address(each) for each in advertise}
+
+    def is_own(host: str, *, unknown: bool) -> bool:
+        return is_own_address(host, unknown=unknown) or (
+            bool(told) and ip_address(host.partition("%")[0]) in told
+        )
+
+    return is_own
+
+
+def limits(configuration: Configuration, building: Building, clock: Any) -> ILimits | None:
+    """How much there may be; None: as much as there is room for.
+
+    :param clock: the reactor.
+    """
+    if not configuration.limit:
+        return None
+    made = [
+        Limit(name, **{each.name: getattr(section, each.name) for each in fields(section)})
+        for name, section in configuration.limit.items()
+    ]
+    return Limits(
+        made,
+        server=configuration.server.limits,
+        listeners={name: each.limits for name, each in configuration.listener.items()},
+        groups={name: each.limits for name, each in configuration.group.items()},
+        members=members(configuration, building),
+        rules={each.name: each.limits for each in configuration.rule},
+        **({} if clock is None else {"clock": clock}),
+    )
+
+
+def look_into_lists(building: Building) -> None:
+    """Read every list that a document names, whatever else is wrong with it."""
+    tree = building.document.tree
+    holders: list[tuple[Path, Mapping[str, Any], str, Entry]] = [
+        (path, rule, name, kind)
+        for path, rule in raw_rules(tree)
+        for name, kind in _ENTRIES.items()
+    ]
+    of_sections: tuple[tuple[str, str, Entry], ...] = (
+        ("networks", "entries", NETWORKS),
+        ("names", "entries", NAMES),
+        ("group", "members", USERS),
+        ("listener", "clients", NETWORKS),
+        ("listener", "proxy_from", NETWORKS),
+    )
+    for section, key, kind in of_sections:
+        holders += [(path, each, key, kind) for path, each in named(tree, section)]
+    holders.append((("bans",), table(tree, "bans"), "exempt", NETWORKS))
+    for path, holder, key, kind in holders:
+        for at, text in texts(holder, path, key):
+            if text.startswith(FILE):
+                building.entries(at, [text], kind)

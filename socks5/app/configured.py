@@ -1,0 +1,146 @@
+"""What a file asks for, in place of the options: the same that :class:`~socks5.app.options.Options` says of a command
+line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from twisted.logger import Logger
+
+from socks5.app.access_log import access_log_for
+from socks5.app.config.build import Made, build
+from socks5.app.config.document import Document, Problem, load, parse
+from socks5.app.config.keys import AUTO_WORKERS
+from socks5.app.inherit import Worker, told_by
+from socks5.app.listeners import Listener
+from socks5.app.reread import Source
+from socks5.interfaces import ILimits, IRules
+from socks5.logins import IAcceptor, IAuthenticator, IMethod
+from socks5.observe.accesslog import AccessLog
+from socks5.settings import Capacity, Settings
+
+
+class Configured:
+    """What the file of ``--config`` asks for.
+
+    :param file: as it was named.
+    :param reactor: of the process.
+    :param worker: this process as a worker, which has the text of its parent.
+    :param arguments: the command line, for workers.
+    :param is_daemon: whether the process is going to have no output.
+    :raises socks5.app.config.document.Refused: says everything that is wrong with it.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        file: str,
+        reactor: Any,
+        worker: Worker | None = None,
+        arguments: Sequence[str] = (),
+        is_daemon: bool = False,
+    ) -> None:
+        document = load(file) if worker is None else received(told_by(worker.told))
+        self.made: Made = build(document, reactor, worker, is_daemon=is_daemon)
+        self.worker = worker
+        self.arguments = list(arguments)
+        self._is_daemon = is_daemon
+
+    def warn(self) -> None:
+        """Say in the log what is legal but hardly meant."""
+        for warning in self.made.warnings:
+            self._log.warn("{warning}", warning=str(warning))
+
+    @property
+    def settings(self) -> Settings:
+        """Values of sessions."""
+        return self.made.settings
+
+    @property
+    def capacity(self) -> Capacity:
+        """Values of the process."""
+        return self.made.capacity
+
+    @property
+    def rules(self) -> IRules | None:
+        """Who may do what."""
+        return self.made.rules
+
+    @property
+    def limits(self) -> ILimits | None:
+        """How much there may be."""
+        return self.made.limits
+
+    @property
+    def authenticator(self) -> IAuthenticator | None:
+        """Asks for passwords."""
+        return self.made.logins.authenticator
+
+    def contexts(self, reactor: Any) -> IAcceptor | None:
+        """Takes tickets."""
+        return self.made.logins.gssapi
+
+    @property
+    def methods(self) -> Sequence[IMethod]:
+        """Other ways to log in."""
+        return self.made.logins.methods
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """What is read again for SIGHUP, beside the certificates of listeners."""
+        return self.made.logins.sources
+
+    @property
+    def workers(self) -> int:
+        """Processes on the same ports."""
+        count = self.made.configuration.server.workers
+        return len(os.sched_getaffinity(0)) if count == AUTO_WORKERS else count
+
+    @property
+    def drain(self) -> float:
+        """Seconds that sessions may go on when the proxy is asked to stop."""
+        return self.made.configuration.server.drain
+
+    def listeners(self, clock: Any) -> list[Listener]:
+        """Where to listen."""
+        return list(self.made.listeners)
+
+    def access_log(self, reactor: Any, worker: Worker | None = None) -> AccessLog | None:
+        """The access log, not yet opened."""
+        form = self.made.configuration.log.format
+        return access_log_for(reactor, self.made.access_log, form, worker, self._is_daemon)
+
+    @property
+    def told(self) -> bytes:
+        """What workers are told."""
+        document = self.made.document
+        told = {
+            "text": document.text,
+            "file": document.file,
+            "folder": document.folder,
+            "lists": self.made.lists,
+        }
+        return json.dumps(told).encode()
+
+
+def received(octets: bytes) -> Document:
+    """What a parent has told its workers: see :attr:`Configured.told`."""
+    told = json.loads(octets)
+    document = parse(told["text"], told["file"], told["folder"])
+    return replace(document, lists=told["lists"])
+
+
+def sentences(problems: Sequence[Problem], outcome: str) -> str:
+    """Problems for people, each on a line, and how many they are.
+
+    :param outcome: what came of it, such as "nothing was started"; "" for nothing to be said.
+    """
+    count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+    end = f"{count}; {outcome}" if outcome else count
+    return "".join(f"{line}\n" for line in (*map(str, problems), end))
