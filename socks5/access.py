@@ -181,6 +181,9 @@ class Reason(StrEnum):
     BANNED = "banned"
     """Too many failed logins came from the client's address."""
 
+    CONNECTIONS = "too many connections"
+    """The client has as many as the listener lets one have."""
+
     NOT_ALLOWED = "no longer allowed"
     """The rules were replaced, and the new ones do not allow what the session is about."""
 

@@ -322,11 +322,14 @@ class ListenerPolicy:
         socket comes from no network, and is let in by the socket's mode.
     :param proxies: who must send a PROXY header before the client's octets, all others are closed; None:
         there is no header.
+    :param connections_per_client: of one client at a time, more are closed: of an IPv4 address, or an IPv6 /64; 0: any
+        number. Those of this host are not counted.
     """
 
     methods: tuple[int, ...] | None = None
     clients: Networks | None = None
     proxies: Networks | None = None
+    connections_per_client: int = 0
 
     def admits(self, client: str) -> bool:
         """Whether a client may come in.

@@ -12,6 +12,7 @@ than one after the other, and leave nothing in a queue.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from socks5.counters import Counters
 from socks5.net.connection import far_host
 from socks5.policy.bans import Asking
 from socks5.protocol.messages import Method
+from socks5.protocol.networks import subscriber
 from socks5.protocol.subnegotiation import Methods
 from socks5.server.in_force import InForce
 from socks5.settings import ListenerPolicy
@@ -42,15 +44,22 @@ class Client(Protocol):
 
 
 class Admission:
-    """The admission of a listener. It knows nothing of one session longer than a call lasts.
+    """The admission of a listener. It knows nothing of one session longer than a call lasts, but whose it is, where a
+    client may have only so many.
 
     :param policy: what to let in.
     :param asking: what waits for a verdict.
+    :param is_ours: whether an IP literal is this host's.
     """
 
-    def __init__(self, policy: ListenerPolicy, asking: Asking) -> None:
+    def __init__(
+        self, policy: ListenerPolicy, asking: Asking, is_ours: Callable[[str], bool]
+    ) -> None:
         self._policy = policy
         self._asking = asking
+        self._is_ours = is_ours
+        self._counted: dict[Client, bytes] = {}
+        self._connections: Counter[bytes] = Counter()
 
     def methods(self, policy: InForce) -> Methods:
         """Those of a policy that clients may use here."""
@@ -77,10 +86,35 @@ class Admission:
         :returns: whether it may.
         """
         reason = self._objection(session)
+        if reason is None and self._policy.connections_per_client and not self._counts(session):
+            reason = Reason.CONNECTIONS
         if reason is not None:
             session.counters.turned_away[reason] += 1
             session.end(reason)
         return reason is None
+
+    def _counts(self, session: Client) -> bool:
+        """Whether there may be one more of the client's, which is counted from now on."""
+        if session in self._counted:
+            return True
+        client = far_host(session.transport)
+        key, most = subscriber(client), self._policy.connections_per_client
+        is_exempt = not self.is_claimed(session) and (client == "" or self._is_ours(client))
+        if is_exempt:
+            return True
+        if self._connections[key] >= most:
+            return False
+        self._counted[session] = key
+        self._connections[key] += 1
+        return True
+
+    def gone(self, session: Client) -> None:
+        """Its connection is closed."""
+        key = self._counted.pop(session, None)
+        if key is not None:
+            self._connections[key] -= 1
+            if not self._connections[key]:
+                del self._connections[key]
 
     def _objection(self, session: Client) -> Reason | None:
         if self._policy.proxies is not None and self._claim(session) is None:

@@ -144,12 +144,12 @@ class ServerFactory(Factory):
             Resolver(reactor, self._settings, capacity) if resolver is None else resolver
         )
         self._direct = DirectDialer(reactor, self.resolver)
-        is_ours = partial(is_own_address, unknown=False)
+        self.is_ours = partial(is_own_address, unknown=False)
         self.bans: IBans = StrictBans(
-            Bans(reactor, self._settings, is_ours) if bans is None else bans
+            Bans(reactor, self._settings, self.is_ours) if bans is None else bans
         )
         self._has_own_bans = bans is not None
-        self._admission = Admission(ListenerPolicy(), self.asking)
+        self._admission = Admission(ListenerPolicy(), self.asking, self.is_ours)
         self.policy = replace(Policy() if policy is None else policy, **given)
         """What holds for new sessions; see :meth:`replace`."""
         self.in_force = self._fill(self.policy)
@@ -289,6 +289,8 @@ class ServerFactory(Factory):
     def gone(self, session: ServerProtocol) -> None:
         """See :class:`socks5.server.shared.Shared`."""
         self.sessions.remove(session)
+        if session.admission is not None:
+            session.admission.gone(session)
         self.deadlines.clear(session)
         self.counters.open_connections -= 1
         self.limit.leave()
@@ -324,7 +326,7 @@ class ListenerFactory(Factory):
     def __init__(self, server: ServerFactory, policy: ListenerPolicy) -> None:
         self.policy = policy
         self._server = server
-        self._admission = Admission(policy, server.asking)
+        self._admission = Admission(policy, server.asking, server.is_ours)
 
     @property
     def settings(self) -> Settings:

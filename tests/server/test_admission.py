@@ -93,6 +93,56 @@ def test_a_door_keeps_the_session_limit() -> None:
     assert door.factory.buildProtocol(None) is None
 
 
+# ---------------------------------------------------------------- so many of one client
+
+
+FEW = ListenerPolicy(connections_per_client=2)
+
+
+def test_a_client_has_only_so_many_connections_from_the_first_moment_on() -> None:
+    server = Server()
+    door = Door(server, FEW)
+    first, second = door.client(GREETING), door.client()
+    third = door.client()
+    assert third.sees == "end"
+    assert third.received() == b""
+    assert server.counters.turned_away == {"too many connections": 1}
+    door.client(GREETING, peer=STRANGER)
+    second.send(GREETING)
+    assert second.received() == NO_AUTHENTICATION
+    first.end()
+    assert door.client(GREETING).received() == NO_AUTHENTICATION
+    assert door.client().sees == "end"
+    other = Door(server, FEW)
+    assert other.client(GREETING).received() == NO_AUTHENTICATION
+
+
+def test_an_ipv6_network_of_one_subscriber_is_one_client() -> None:
+    door = Door(Server(), ListenerPolicy(connections_per_client=1))
+    door.client(peer=address("2001:db8::7", 5000))
+    assert door.client(peer=address("2001:db8::8", 5000)).sees == "end"
+    assert door.client(peer=address("2001:db8:0:1::8", 5000)).is_connected
+
+
+@pytest.mark.parametrize(
+    "peer", [address("127.0.0.1", 5000), address("203.0.113.1", 5000), UNIXAddress(None)]
+)
+def test_those_of_this_host_are_not_counted(own_addresses: set[str], peer: Any) -> None:
+    own_addresses.add("203.0.113.1")
+    door = Door(Server(), ListenerPolicy(connections_per_client=1))
+    assert all(door.client(peer=peer).is_connected for _ in range(3))
+
+
+def test_behind_a_balancer_it_is_the_client_of_the_header_wherever_that_is() -> None:
+    policy = ListenerPolicy(connections_per_client=1, proxies=Networks.parse("203.0.113.0/24"))
+    door = Door(Server(), policy)
+    clients = [door.client(peer=address("127.0.0.1", 5000)) for _ in range(2)]
+    for client in clients:
+        client.transport.is_claimed = True
+        client.send(GREETING)
+    assert [client.received() for client in clients] == [NO_AUTHENTICATION, b""]
+
+
 @pytest.mark.parametrize(("has_header", "reason"), [(True, "network"), (False, "no PROXY header")])
 def test_behind_a_balancer_the_client_is_known_with_the_first_octets(
     has_header: bool, reason: str
