@@ -48,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if command is None:
         advice = nearest(name, COMMANDS) or f"; expected one of {', '.join(COMMANDS)}, or options"
         raise _exit(f"{name}: there is no such command{advice}", 2)
-    command.run(words)
+    try:
+        command.run(words)
+    except usage.UsageError as error:
+        whose = "" if name == "run" else f"{name}: "
+        raise _exit(f"{whose}{error}", 2) from None
 
 
 def _exit(sentence: str, status: int) -> SystemExit:
@@ -59,14 +63,12 @@ def _exit(sentence: str, status: int) -> SystemExit:
 def run(arguments: Sequence[str]) -> None:
     """Run the proxy until SIGTERM or SIGINT.
 
-    :raises SystemExit: the options are wrong (status 2), or the service does not start (status 1).
+    :raises twisted.python.usage.UsageError: the options are wrong.
+    :raises SystemExit: the service does not start (status 1).
     """
     hold()
     options = Options("socks5", ["socks5 [run] [OPTIONS]", "socks5 COMMAND ..."], _commands())
-    try:
-        options.parseOptions(arguments)
-    except usage.UsageError as error:
-        raise _exit(str(error), 2) from None
+    options.parseOptions(arguments)
     reactor = this_reactor()
     # A parent puts the time before what its workers say.
     time_format = "" if VARIABLE in os.environ else "%Y-%m-%dT%H:%M:%S%z"
@@ -81,6 +83,17 @@ def run(arguments: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
+def _inspecting(name: str) -> Callable[[Sequence[str]], None]:
+    """A command of :mod:`socks5.app.inspecting`, which the proxy itself does not load."""
+
+    def command(arguments: Sequence[str]) -> None:
+        from socks5.app import inspecting
+
+        getattr(inspecting, name)(arguments)
+
+    return command
+
+
 def _commands() -> list[str]:
     """The commands, in lines of the help."""
     rows = [(f"{name} {each.arguments}", each.text) for name, each in COMMANDS.items()]
@@ -89,6 +102,12 @@ def _commands() -> list[str]:
 
 COMMANDS = {
     "run": Command(run, "[OPTIONS]", "the proxy; meant where there is no command"),
+    "check": Command(_inspecting("check"), "FILE", "look for what is wrong with a file"),
+    "explain": Command(_inspecting("explain"), "FILE ...", "why somebody may do something, or not"),
+    "print-config": Command(
+        _inspecting("print_config"), "[FILE or OPTIONS]", "the file as it is understood"
+    ),
+    "schema": Command(_inspecting("schema"), "", "the JSON Schema of the file, for editors"),
     "passwd": Command(passwd.main, "FILE NAME", "an entry of a file for --auth htpasswd:FILE"),
 }
 """By their words."""

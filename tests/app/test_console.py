@@ -98,7 +98,10 @@ def test_without_a_word_the_proxy_is_meant(words: list[str], world: World) -> No
     [
         (["rnu"], "rnu: there is no such command; did you mean run?"),
         (["passw", "-D"], "passw: there is no such command; did you mean passwd?"),
-        (["1080"], "1080: there is no such command; expected one of run, passwd, or options"),
+        (
+            ["1080"],
+            f"1080: there is no such command; expected one of {', '.join(program.COMMANDS)}, or options",
+        ),
         (["run", "1080"], "expected options, each with -- before it, got '1080'"),
         (["--open", "1080"], "expected options, each with -- before it, got '1080'"),
     ],
