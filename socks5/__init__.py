@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from socks5.policy.limit import Limit
     from socks5.policy.limits import Limits
     from socks5.policy.rules import Rules
+    from socks5.policy.ruleset import Rule, Ruleset
     from socks5.protocol.address import Address
     from socks5.protocol.errors import ReplyError, SOCKSError
     from socks5.protocol.gssapi import Protection
@@ -124,7 +125,9 @@ __all__ = [
     "ReplyCode",
     "ReplyError",
     "Resolver",
+    "Rule",
     "Rules",
+    "Ruleset",
     "SOCKSError",
     "ServerFactory",
     "SessionInfo",
@@ -164,6 +167,7 @@ _HOMES = {
         "socks5.policy.limit": "Limit",
         "socks5.policy.limits": "Limits",
         "socks5.policy.rules": "Rules",
+        "socks5.policy.ruleset": "Rule Ruleset",
         "socks5.protocol.address": "Address",
         "socks5.protocol.errors": "ReplyError SOCKSError",
         "socks5.protocol.gssapi": "Protection",

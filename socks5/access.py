@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Literal, NamedTuple
@@ -139,7 +139,7 @@ DENIED = Verdict(False)
 
 
 class Reason(StrEnum):
-    """Why a session ended. The value is what the access log shows, unless there is a text that says it better."""
+    """Why a session ended: what the access log shows, beside a text that says more where there is one."""
 
     CLIENT_CLOSED = "client closed"
     """The client sent its end, or closed."""
@@ -170,7 +170,7 @@ class Reason(StrEnum):
     """See :attr:`~socks5.settings.Settings.request_timeout`."""
 
     REFUSED = "refused"
-    """A failure reply, or a failed negotiation. The log shows the error: its class, and what it says."""
+    """A failure reply, or a failed negotiation. The text is the error: its class, and what it says."""
 
     NO_HEADER = "no PROXY header"
     """Who listens for balancers hears nobody else."""
@@ -185,7 +185,10 @@ class Reason(StrEnum):
     """The client has as many as the listener lets one have."""
 
     NOT_ALLOWED = "no longer allowed"
-    """The rules were replaced, and the new ones do not allow what the session is about."""
+    """The rules were replaced, and the new ones do not allow what the session is about. They have no name for it."""
+
+    RELOAD = "reload"
+    """The same, or it is another time of day, and a rule with a name forbids it: the text is "reload: rule NAME"."""
 
     KICKED = "ended by the operator"
     """Somebody closed the session from outside."""
@@ -198,6 +201,10 @@ class Reason(StrEnum):
 
     CRASHED = "internal error"
     """A bug, which the program's log tells."""
+
+
+MOST_RULES = 8
+"""Rules that the record of one association names."""
 
 
 @dataclass(slots=True)
@@ -215,8 +222,12 @@ class SessionInfo:
     :param bytes_up: octets relayed towards the target, payload only.
     :param bytes_down: octets relayed towards the client.
     :param seconds: from accepted to closed.
-    :param reason: why the session ended, in a few words (:class:`Reason`); "" while it lasts.
+    :param reason: why the session ended (:class:`Reason`); "" while it lasts.
+    :param detail: the same with more words, if there are any.
     :param rule: the name of the rule that decided, or None if that had no name.
+    :param would: names of rules that only report, and would have decided otherwise.
+    :param denied: datagrams dropped by a rule, by its name: of so many rules at the most
+        (:data:`MOST_RULES`).
     :param dropped: datagrams dropped.
     :param drops: how many of them for which reason.
     :param worker: number of the process, from 1, where there are several; else None.
@@ -239,3 +250,6 @@ class SessionInfo:
     worker: int | None = None
     rule: str | None = None
     slowed: float = 0.0
+    detail: str = ""
+    would: Sequence[str] = ()
+    denied: Mapping[str, int] = field(default_factory=dict)

@@ -24,6 +24,11 @@ class Counters:
     replies: Counter[int] = field(default_factory=Counter)
     """Replies by REP octet."""
 
+    rules: Counter[str] = field(default_factory=Counter)
+    """Requests, and targets of datagrams, that a rule has decided on, and what rules that only report would have
+    decided otherwise, by the rule's name. A session that is judged again counts only if it ends.
+    """
+
     turned_away: Counter[str] = field(default_factory=Counter)
     """Clients that were closed before their greeting was answered, or their login looked at, by reason; those
     whose TLS failed are "TLS", and those whose first octet was none of SOCKS5 are "no SOCKS5: HTTP", ": SOCKS4",

@@ -175,10 +175,11 @@ class IDatagramReceiver(Interface):
     def moved(is_up: bool, count: int, octets: int) -> None:
         """That many datagrams, with that many octets of payload, have passed in a batch."""
 
-    def dropped(why: str, count: int = 1) -> None:
+    def dropped(why: str, count: int = 1, rule: str = "") -> None:
         """That many datagrams were dropped, for that reason: a few words.
 
         :param count: may be 0, which is nothing.
+        :param rule: the name of the rule that forbids them.
         """
 
     def crashed(failure: Failure) -> None:
@@ -342,7 +343,7 @@ class ISession(Interface):
         """The session is over: closes the control connection in order, once everything written is
         sent. Called again, it does nothing.
 
-        :param text: what the record shows instead of the reason.
+        :param text: what the record shows beside the reason.
         """
 
 
@@ -385,11 +386,12 @@ class IManagedSession(Interface):
     def info() -> SessionInfo:
         """What there is to say of it now; behind its end, what the access log said."""
 
-    def close(reason: Reason = Reason.KICKED, within: float = 2.0) -> None:
+    def close(reason: Reason = Reason.KICKED, within: float = 2.0, text: str = "") -> None:
         """End it, whatever it is doing: what is written is still sent, if both ends take it in time.
 
         :param reason: for the access log, whose record is written once the session's streams are gone.
         :param within: seconds that this may take, whoever does not read; then by force. 0: at once.
+        :param text: what the record shows beside the reason.
         """
 
     def rejudge(rules: IRules) -> Deferred[bool]:

@@ -324,12 +324,14 @@ class ListenerPolicy:
         there is no header.
     :param connections_per_client: of one client at a time, more are closed: of an IPv4 address, or an IPv6 /64; 0: any
         number. Those of this host are not counted.
+    :param name: how rules call the listener.
     """
 
     methods: tuple[int, ...] | None = None
     clients: Networks | None = None
     proxies: Networks | None = None
     connections_per_client: int = 0
+    name: str = ""
 
     def admits(self, client: str) -> bool:
         """Whether a client may come in.

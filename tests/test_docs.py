@@ -91,7 +91,7 @@ def test_the_tables_of_settings_are_those_of_the_code(head: str, values: Any) ->
 
 def test_every_reason_stands_in_the_docs() -> None:
     shown = {text for cells in rows("The log shows") for text in re.findall("``(.*)``", cells[0])}
-    assert shown == {*Reason} - {Reason.REFUSED}
+    assert shown == {*Reason}
 
 
 def test_the_keys_of_a_directory_are_those_of_the_code() -> None:
@@ -119,7 +119,10 @@ def test_an_image_gets_what_its_build_copies_and_nothing_else() -> None:
 def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
     """In the table and in the example."""
     documented = [name for cells in rows("Field") for name in re.findall(r"``(\w+)``", cells[0])]
-    info = SessionInfo(1, "192.0.2.1:50000", worker=1, rule="office", slowed=1.0)
+    noted = {"detail": "x", "would": ("video",), "denied": {"mail": 1}}
+    info = SessionInfo(
+        session=1, client="192.0.2.1:50000", worker=1, rule="office", slowed=1.0, **noted
+    )
     assert documented == list(json.loads(as_json(info)))
     [example] = (json.loads(block.text) for block in blocks(SERVER) if block.language == "json")
     assert list(example) == list(json.loads(as_json(SessionInfo(session=1, client=""))))

@@ -69,6 +69,8 @@ def as_json(record: SessionInfo) -> str:
     worker = "" if record.worker is None else f'"worker": {record.worker}, '
     rule = "" if record.rule is None else f'"rule": {_string(record.rule)}, '
     slowed = f'"slowed": {record.slowed:.6f}, ' if record.slowed else ""
+    detail = f', "detail": {_string(record.detail)}' if record.detail else ""
+    more = _what_rules_noted(record) if record.would or record.denied else ""
     return (
         f'{{"time": "{_timestamp()}", {worker}"session": {record.session}, '
         f'"user": {"null" if user is None else _string(user)}, '
@@ -78,9 +80,15 @@ def as_json(record: SessionInfo) -> str:
         f'"bound": {"null" if bound is None else _string(bound)}, '
         f'"reply": {"null" if record.reply is None else int(record.reply)}, {rule}'
         f'"bytes_up": {record.bytes_up}, "bytes_down": {record.bytes_down}, '
-        f'"seconds": {record.seconds:.6f}, {slowed}"reason": {_string(record.reason)}, '
-        f'"dropped": {record.dropped}, "drops": {json.dumps(dict(record.drops)) if record.drops else "{}"}}}'
+        f'"seconds": {record.seconds:.6f}, {slowed}"reason": {_string(record.reason)}{detail}, '
+        f'"dropped": {record.dropped}, "drops": {json.dumps(dict(record.drops)) if record.drops else "{}"}{more}}}'
     )
+
+
+def _what_rules_noted(record: SessionInfo) -> str:
+    would = f', "would": {json.dumps(list(record.would))}' if record.would else ""
+    denied = f', "denied": {json.dumps(dict(record.denied))}' if record.denied else ""
+    return would + denied
 
 
 def _readable(text: str) -> str:
@@ -123,13 +131,16 @@ def as_text(record: SessionInfo) -> str:
     reply = record.reply
     how = "" if reply is None else f" {_REPLIES.get(reply) or f'reply {reply:d}'}"
     how += "" if record.rule is None else f" by rule {_word(record.rule)}"
+    how += f" but {', '.join(map(_word, record.would))}" if record.would else ""
     number = record.session if record.worker is None else f"{record.worker}-{record.session}"
     why = ", ".join(f"{reason} {count}" for reason, count in record.drops.items())
     dropped = f" {record.dropped} dropped ({why})" if record.dropped else ""
     slowed = f", {record.slowed:.3f} s slowed" if record.slowed else ""
+    dropped += "".join(f" {count} by rule {_word(rule)}" for rule, count in record.denied.items())
+    detail = f" ({_readable(record.detail)})" if record.detail else ""
     return (
         f"{_timestamp()} #{number} {who} {what}{how} up {record.bytes_up} down {record.bytes_down}"
-        f"{dropped} {record.seconds:.3f} s{slowed}: {_readable(record.reason)}"
+        f"{dropped} {record.seconds:.3f} s{slowed}: {_readable(record.reason)}{detail}"
     )
 
 

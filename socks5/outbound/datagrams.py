@@ -18,7 +18,7 @@ from twisted.internet.error import MessageLengthError
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.access import Access
+from socks5.access import Access, Verdict
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IResolver, Judge
 from socks5.names import without_false_name
 from socks5.net.datagram_ports import DatagramPort
@@ -26,6 +26,7 @@ from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
 from socks5.net.datagram_turns import LOOKUP, turns_of
 from socks5.outbound.batch_routes import Routes
 from socks5.outbound.departure import Departure
+from socks5.outbound.judging import source_of
 from socks5.outbound.ourselves import Ourselves
 from socks5.outbound.targets import Peer, Target, Targets, looks_in
 from socks5.protocol.address import Address, unmap
@@ -66,6 +67,7 @@ class DirectDatagrams:
     ) -> None:
         self._resolver = resolver
         self._deadlines = deadlines
+        self._access = access
         self._client = access.client
         self._is_ipv6_first = ":" in access.client
         self.judge = judge
@@ -84,7 +86,9 @@ class DirectDatagrams:
         self._sockets = DatagramSockets(
             reactor, own, False, self, self._share, settings.udp_buffer, receiver.hold_back
         )
-        self._socket_for: dict[bool, Any] = {}
+        self._socket_for: dict[bool | str, Any] = {}  # by family, or by a rule's source
+        self._has_sources = False
+        self._times_rejudged = 0
         self._routes = Routes(self._sockets.routes, self._ourselves)
         self._latest: Any = None
         self._names: set[Deferred[Any]] = set()
@@ -111,33 +115,42 @@ class DirectDatagrams:
         target = without_false_name(target)
         host = self._targets.host_of(target)
         if host is not None:
-            why = self.send_to(target, host, payload, client)
+            source = self._targets.source_of(target) if self._has_sources else None
+            why = self.send_to(target, host, payload, client, source)
             if why:
                 self._not_sent(target, payload, client, why)
         elif target.is_name:
-            self._resolve(target, payload, client)
+            self._ask_by_name(target, payload, client)
         elif not self._family.allows(unmap(target.text)):
             self.drop("address family")
         else:
-            Departure(self, target, (unmap(target.text),), payload, client).go_on()
+            Departure(self, target, (None, unmap(target.text)), payload, client).go_on()
 
     def _not_sent(self, target: Address, payload: bytes, client: Hashable, why: str) -> None:
         """Where the last datagram for this target went, none can be sent any more. A name has other addresses."""
         if target.is_name and self._targets.host_of(target) is None:
-            self._resolve(target, payload, client)
+            self._ask_by_name(target, payload, client)
         else:
             self.drop(why)
 
-    def send_to(self, target: Address, host: str, payload: bytes, client: Hashable) -> str:
+    def send_to(
+        self,
+        target: Address,
+        host: str,
+        payload: bytes,
+        client: Hashable,
+        source: str | None = None,
+    ) -> str:
         """Send to *host*, which has been judged, and remember it.
 
+        :param source: the address that a rule wants it to leave from.
         :returns: why it was not sent; "" if it was.
         """
         peer = (host, target.port)
         if self._ourselves.has(peer):
             return "ourselves"
         try:
-            port = self._socket(":" in host)
+            port = self._socket(":" in host, source)
             if self._has_choice and isinstance(port, DatagramPort):
                 port.hear_errors()
             port.write(payload, peer)
@@ -148,21 +161,34 @@ class DirectDatagrams:
             return "unsendable"
         if self._targets.sent(target, host, client):
             self._routes.forget()  # some lead to the port that sent there before, or hide that it does again
+        if source is not None:
+            self._has_sources = True
+            self._targets.leaves_from(target, source)
         self._routes.add_up(target, host, client, port)
         self._receiver.sent(len(payload))
         return ""
 
-    def _socket(self, is_ipv6: bool) -> Any:
-        """The socket of a family, opened for its first datagram.
+    def _socket(self, is_ipv6: bool, source: str | None) -> Any:
+        """The socket of a family, or of a source that a rule wants, opened for its first datagram.
 
         :raises twisted.internet.error.CannotListenError: this host has no such family, or no port left.
         """
-        port = self._socket_for.get(is_ipv6)
+        key = is_ipv6 if source is None else source
+        port = self._socket_for.get(key)
         if port is None:
-            outgoing = self._settings.outgoing
-            source = (outgoing.ipv6 or "::") if is_ipv6 else (outgoing.ipv4 or "0.0.0.0")
-            port = self._socket_for[is_ipv6] = self._sockets.open(source, 0)
+            if source is None:
+                outgoing = self._settings.outgoing
+                source = (outgoing.ipv6 or "::") if is_ipv6 else (outgoing.ipv4 or "0.0.0.0")
+            port = self._socket_for[key] = self._sockets.open(source, 0)
         return port
+
+    def source_for(self, verdict: Verdict, host: str) -> str | None:
+        """The address that a datagram for *host* has to leave from by a verdict.
+
+        :returns: "" if it has none of that family; None: as the settings say.
+        """
+        source = source_of(verdict, self._access)
+        return None if source is None else source.like(host) or ""
 
     def has_room_for(self, target: Address) -> bool:
         """Whether there may be a datagram for *target*: its client has only so many targets."""
@@ -219,6 +245,7 @@ class DirectDatagrams:
 
     def rejudge(self) -> None:
         """See :meth:`socks5.interfaces.IDatagrams.rejudge`. Nobody answers before he is sent to again."""
+        self._times_rejudged += 1
         self._targets.clear()
         self._routes.forget()
         for verdict in tuple(self._verdicts):
@@ -226,13 +253,18 @@ class DirectDatagrams:
 
     # Names
 
+    def _ask_by_name(self, target: Address, payload: bytes, client: Hashable) -> None:
+        """Ask the rules about the name, and then for its addresses: of one that is forbidden nobody hears."""
+        resolve = partial(self._resolve, target, payload, client)
+        Departure(self, target, (None,), payload, client).go_on(resolve)
+
     def _resolve(self, target: Address, payload: bytes, client: Hashable) -> None:
         """Send once the name is resolved; until then the datagram waits, and only so many may."""
         if not self._has_room_to_wait(len(payload)):
             self.drop("too many names")
             return
         self._share.left -= LOOKUP
-        resolved = partial(self._resolved, target, payload, client)
+        resolved = partial(self._resolved, target, payload, client, self._times_rejudged)
         self._look_up(target, len(payload), resolved)
 
     def _look_up(self, name: Address, size: int, done: Callable[[Any], None]) -> None:
@@ -241,7 +273,12 @@ class DirectDatagrams:
         self.wait(self._resolver.resolve(host, self._client), size, self._names, done)
 
     def _resolved(
-        self, target: Address, payload: bytes, client: Hashable, hosts: Sequence[str] | Failure
+        self,
+        target: Address,
+        payload: bytes,
+        client: Hashable,
+        times_rejudged: int,
+        hosts: Sequence[str] | Failure,
     ) -> None:
         if isinstance(hosts, Failure):
             self.drop("unknown name")
@@ -254,7 +291,9 @@ class DirectDatagrams:
         ordered = self._targets.in_order(reachable, target.port)
         if self._targets.is_unreached((ordered[0], target.port)):  # so none of them was reached
             self._resolver.failed(cast("bytes", target.host))
-        Departure(self, target, ordered, payload, client).go_on()
+        is_new = times_rejudged != self._times_rejudged  # then the rules know nothing of the name
+        to_ask = (None, *ordered) if is_new else ordered
+        Departure(self, target, to_ask, payload, client).go_on()
 
     def _reachable(self, hosts: Sequence[str]) -> Sequence[str]:
         """The addresses that may be used: those of the control connection's family first, which has a route as a

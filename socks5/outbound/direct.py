@@ -16,7 +16,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.access import Access, Verdict
+from socks5.access import ALLOWED, Access, Verdict
 from socks5.deadlines import Deadlines, clock_of
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, IResolver, Judge
 from socks5.net.poller import poller_of
@@ -29,7 +29,7 @@ from socks5.outbound.attempts import (
     Waiter,
 )
 from socks5.outbound.datagrams import DirectDatagrams
-from socks5.outbound.judging import allowed
+from socks5.outbound.judging import Allowed, allowed, is_plain
 from socks5.outbound.peers import await_peer
 from socks5.outbound.race import Race, Shares
 from socks5.protocol.address import Address, unmap
@@ -129,7 +129,7 @@ class DirectDialer:
         literal = self.literal(target, settings)
         if literal is None:
             return fail(AddressTypeNotSupported("targets of this family are not reached"))
-        return self.dial_judged(judge(literal), literal, target.port, settings)
+        return self.dial_judged(access, judge(literal), literal, target.port, settings)
 
     @staticmethod
     def literal(target: Address, settings: Settings) -> str | None:
@@ -143,17 +143,26 @@ class DirectDialer:
         return host if family is ANY_FAMILY or family.allows(host) else None
 
     def dial_judged(
-        self, verdict: Verdict | Deferred[Verdict], host: str, port: int, settings: Settings
+        self,
+        access: Access,
+        verdict: Verdict | Deferred[Verdict],
+        host: str,
+        port: int,
+        settings: Settings,
     ) -> Single | Deferred[IStream]:
         """Dial an address if it is allowed.
 
         :returns: an attempt that is to begin, if that is all there is to it.
         """
+        if verdict is ALLOWED or is_plain(verdict):
+            return self._dial_one(host, port, settings)
         if isinstance(verdict, Deferred):
-            return verdict.addCallback(self._dial_later, host, port, settings)
-        if verdict.is_allowed is not True:
-            return fail(NotAllowed("the target is not allowed"))
-        return self._dial_one(host, port, settings)
+            return verdict.addCallback(self._dial_later, access, host, port, settings)
+        found = Allowed(access)
+        found.add(host, verdict)
+        if not found.hosts:
+            return fail(found.refusal("the target is not allowed"))
+        return self._dial_one(host, port, found.under(settings))
 
     def _dial_one(self, host: str, port: int, settings: Settings) -> Single | Deferred[IStream]:
         """The same, of a target that has one address."""
@@ -163,41 +172,45 @@ class DirectDialer:
         return Single(self._poller, host, port, source, self.deadlines, seconds)
 
     def _dial_later(
-        self, verdict: Verdict, host: str, port: int, settings: Settings
+        self, verdict: Verdict, access: Access, host: str, port: int, settings: Settings
     ) -> Deferred[IStream]:
-        return self._dial_all("", (host,) if verdict.is_allowed is True else (), port, settings)
+        found = Allowed(access)
+        found.add(host, verdict)
+        return self._dial_all("", found, port, settings)
 
     def _dial_name(
         self, access: Access, name: bytes, port: int, judge: Judge, settings: Settings
     ) -> Deferred[IStream]:
         if not name:
             return fail(DNSLookupError("an empty name"))
-        client = access.client
-        lookup = self._resolver.resolve(name, client)
+        lookup = self._resolver.resolve(name, access.client)
         dialled: Deferred[IStream] = lookup.addCallback(
-            lambda hosts: self._race(client, hosts, port, judge, settings).addErrback(
+            lambda hosts: self._race(access, hosts, port, judge, settings).addErrback(
                 self._failed, name
             )
         )
         return dialled
 
     def _race(
-        self, client: str, hosts: Sequence[str], port: int, judge: Judge, settings: Settings
+        self, access: Access, hosts: Sequence[str], port: int, judge: Judge, settings: Settings
     ) -> Deferred[IStream]:
         reachable = settings.family.in_order(hosts)
         if not reachable:
             return fail(HostUnreachable("the name has no address of a family that is reached"))
         asked = interleaved(reachable)[:MOST_ADDRESSES]
-        found = allowed(asked, judge, MOST_ATTEMPTS)
+        client = access.client
+        found = allowed(asked, judge, MOST_ATTEMPTS, Allowed(access))
         if isinstance(found, Deferred):
             return found.addCallback(lambda later: self._dial_all(client, later, port, settings))
         return self._dial_all(client, found, port, settings)
 
     def _dial_all(
-        self, client: str, hosts: Sequence[str], port: int, settings: Settings
+        self, client: str, found: Allowed, port: int, settings: Settings
     ) -> Deferred[IStream]:
+        hosts = found.hosts
         if not hosts:
-            return fail(NotAllowed("no address of the target is allowed"))
+            return fail(found.refusal("no address of the target is allowed"))
+        settings = found.under(settings)
         if len(hosts) == 1:
             dialling = self._dial_one(hosts[0], port, settings)
             return _promised(dialling) if isinstance(dialling, Single) else dialling
@@ -205,7 +218,10 @@ class DirectDialer:
 
     def _failed(self, failure: Failure, name: bytes) -> Failure:
         """Not one address of a name could be reached, unless none was to be tried."""
-        if failure.check(CancelledError, NotAllowed, HostUnreachable) is None:
+        if (
+            failure.check(CancelledError, NotAllowed, HostUnreachable, AddressTypeNotSupported)
+            is None
+        ):
             self._resolver.failed(name)
         return failure
 

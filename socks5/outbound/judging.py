@@ -5,49 +5,138 @@ waits: the next address of a name, or a stream that is there already, which is k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.access import DENIED, Verdict
+from socks5.access import ALLOWED, DENIED, NO_SOURCE, Access, Verdict
 from socks5.interfaces import Judge
 from socks5.net.connection import Connection
+from socks5.protocol.errors import AddressTypeNotSupported, NotAllowed, ReplyError
+from socks5.protocol.messages import ReplyCode
+from socks5.settings import PerFamily, Settings
 from socks5.streams import IStream, IStreamReceiver
 
 
+def refusal(verdict: Verdict, words: str) -> NotAllowed:
+    """What becomes the reply that a refusal asks for.
+
+    :param words: for the record.
+    """
+    code = verdict.reply
+    return NotAllowed(words, code if 1 <= code <= 0xFF else ReplyCode.NOT_ALLOWED)
+
+
+def is_plain(verdict: Verdict | Deferred[Verdict]) -> bool:
+    """Whether it allows, at once, and wants nothing else."""
+    return (
+        isinstance(verdict, Verdict)
+        and verdict.is_allowed is True
+        and verdict.source is NO_SOURCE
+        and verdict.via is None
+    )
+
+
+def unless_via(verdict: Verdict | Deferred[Verdict]) -> Verdict | Deferred[Verdict]:
+    """A verdict for somebody who is there, and so has not come through an upstream, which is what it may want."""
+    if isinstance(verdict, Deferred):
+        return verdict.addCallback(unless_via)
+    return verdict if verdict.via is None else DENIED
+
+
+def source_of(verdict: Verdict, access: Access) -> PerFamily | None:
+    """Where somebody who is allowed leaves from: a family without an address is not used. None: as the settings say."""
+    source = verdict.source
+    if isinstance(source, PerFamily):
+        return None if source == NO_SOURCE else source
+    here = access.server if access.client else ""  # a UNIX socket has no address
+    return PerFamily(ipv6=here) if ":" in here else PerFamily(ipv4=here or None)
+
+
+class Allowed:
+    """Which of a target's addresses may be used.
+
+    :param access: who asks for what.
+    """
+
+    __slots__ = ("_access", "_first", "_refused", "has_family", "hosts", "source")
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._first: Verdict | None = None
+        self._refused: Verdict = DENIED
+        self.hosts: tuple[str, ...] = ()
+        """Those, in order."""
+        self.source: PerFamily | None = None
+        """Where they are reached from; None: from where the settings say."""
+        self.has_family = True
+        """Whether all that are missing are so for what the rules say of them, and not for want of a source."""
+
+    def add(self, host: str, verdict: Verdict) -> None:
+        """Take note of a verdict. Of those that allow the first says how: others have to agree."""
+        if verdict.is_allowed is not True or verdict.via is not None:  # nobody here goes that way
+            self._refused = verdict
+            return
+        if verdict is ALLOWED and self._first is None:
+            self._first = verdict
+        elif self._first is None:
+            self._first = verdict
+            self.source = source_of(verdict, self._access)
+        elif not _are_alike(verdict, self._first):
+            return
+        if self.source is None or self.source.like(host) is not None:
+            self.hosts += (host,)
+        else:
+            self.has_family = False
+
+    def under(self, settings: Settings) -> Settings:
+        """The settings, with the source in them."""
+        return settings if self.source is None else replace(settings, outgoing=self.source)
+
+    def refusal(self, words: str) -> ReplyError:
+        """Why there are none.
+
+        :param words: for the record, if the rules forbid them.
+        """
+        if self.has_family:
+            return refusal(self._refused, words)
+        return AddressTypeNotSupported("the rule has no source of that family")
+
+
+def _are_alike(verdict: Verdict, other: Verdict) -> bool:
+    return verdict is other or (
+        (verdict.source, verdict.limits) == (other.source, other.limits)
+        and verdict.via == other.via
+    )
+
+
 def allowed(
-    hosts: Iterable[str], judge: Judge, most: int, found: tuple[str, ...] = ()
-) -> tuple[str, ...] | Deferred[tuple[str, ...]]:
+    hosts: Iterable[str], judge: Judge, most: int, found: Allowed
+) -> Allowed | Deferred[Allowed]:
     """Those of *hosts* that the rules allow, *most* of them at the most. They are asked for one after the other.
 
-    :param found: those that are known already.
+    :param found: what is known already; takes note of what is found.
     """
     left = iter(hosts)
     for host in left:
         verdict = judge(host)
         if isinstance(verdict, Deferred):
             return verdict.addCallback(_go_on, host, left, judge, most, found)
-        if verdict.is_allowed is True:
-            found += (host,)
-            if len(found) == most:
-                break
+        found.add(host, verdict)
+        if len(found.hosts) == most:
+            break
     return found
 
 
 def _go_on(
-    verdict: Verdict,
-    host: str,
-    left: Iterable[str],
-    judge: Judge,
-    most: int,
-    found: tuple[str, ...],
-) -> tuple[str, ...] | Deferred[tuple[str, ...]]:
+    verdict: Verdict, host: str, left: Iterable[str], judge: Judge, most: int, found: Allowed
+) -> Allowed | Deferred[Allowed]:
     """The verdict on *host* is there now."""
-    if verdict.is_allowed is True:
-        found += (host,)
-    return found if len(found) == most else allowed(left, judge, most, found)
+    found.add(host, verdict)
+    return found if len(found.hosts) == most else allowed(left, judge, most, found)
 
 
 def judged(

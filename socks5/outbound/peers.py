@@ -29,9 +29,9 @@ from socks5.net.peer_port import PeerPort
 from socks5.net.poller import poller_of
 from socks5.net.quiet_ports import listen_tcp_quietly
 from socks5.outbound.attempts import Stream
-from socks5.outbound.judging import allowed, judged
+from socks5.outbound.judging import Allowed, allowed, judged, unless_via
 from socks5.protocol.address import Address, unmap
-from socks5.protocol.errors import AddressTypeNotSupported, NotAllowed, TTLExpired
+from socks5.protocol.errors import AddressTypeNotSupported, TTLExpired
 from socks5.protocol.networks import socket_name
 from socks5.settings import Settings
 from socks5.streams import IStream
@@ -107,15 +107,19 @@ async def await_peer(
     reachable = settings.family.in_order(hosts)
     if hosts and not reachable:
         raise AddressTypeNotSupported("peers of this family are not awaited")
-    found = allowed(reachable, judge, len(reachable))
+    found = allowed(reachable, judge, len(reachable), Allowed(access))
     if isinstance(found, Deferred):
         found = await found
-    if hosts and not found:
-        raise NotAllowed("the rules forbid the expected peer")
+    if not hosts and access.rule:  # a rule allows whoever comes, and may say where he is awaited
+        verdict = judge(None)
+        found.add("", await verdict if isinstance(verdict, Deferred) else verdict)
+        found.hosts = ()
+    if hosts and not found.hosts:
+        raise found.refusal("the rules forbid the expected peer")
+    settings = found.under(settings)
+    interface = interface_for(found.hosts, settings, near)
     port = 0 if hosts else expected.port
-    return DirectPeerPort(
-        reactor, judge, settings, found, interface_for(found, settings, near), port
-    )
+    return DirectPeerPort(reactor, judge, settings, found.hosts, interface, port)
 
 
 @implementer(IPeerPort)
@@ -168,7 +172,7 @@ class DirectPeerPort:
     def connected(self, stream: IStream) -> None:
         """A peer is there, who may be the one."""
         try:
-            verdict = self._judge(far_end(stream.transport).text)
+            verdict = unless_via(self._judge(far_end(stream.transport).text))
         except Exception:  # here, for whoever calls knows nothing of rules
             self._give_up(Failure())
             transport: Any = stream.transport

@@ -41,13 +41,15 @@ class Target:
     :param host: the IP literal that datagrams for it go to.
     """
 
-    __slots__ = ("client", "far", "heard", "host", "name", "period")
+    __slots__ = ("client", "far", "heard", "host", "name", "period", "source")
 
     def __init__(self, name: Address, host: str) -> None:
         self.name = name
         self.host = host
         self.far = host.partition("%")[0]
         """What its answers come from: the same without a zone, which senders are known without."""
+        self.source: str | None = None
+        """The address of ours that a rule wants datagrams to leave from."""
         self.client: Hashable = None
         """The client's port that has last sent there."""
         self.period = 0
@@ -164,6 +166,14 @@ class Targets:
         if target is None or (name.is_name and target.period <= self._now - self._kept):
             return None
         return target.host
+
+    def source_of(self, name: Address) -> str | None:
+        """From which address of ours datagrams for a target leave, if a rule has said so."""
+        return self._targets[name].source
+
+    def leaves_from(self, name: Address, source: str) -> None:
+        """A rule has said so, of a target that was just sent to."""
+        self._targets[name].source = source
 
     def has_room_for(self, name: Address) -> bool:
         """Whether *name* is a target, or may become one: in the place of a silent one, if need be."""

@@ -61,6 +61,11 @@ class Admission:
         self._counted: dict[Client, bytes] = {}
         self._connections: Counter[bytes] = Counter()
 
+    @property
+    def listener(self) -> str:
+        """How rules call it."""
+        return self._policy.name
+
     def methods(self, policy: InForce) -> Methods:
         """Those of a policy that clients may use here."""
         return policy.only(self._policy.methods)

@@ -89,6 +89,11 @@ class Associate:
         """See :class:`socks5.interfaces.ICommand`."""
         return self._client.drops
 
+    @property
+    def denied(self) -> Mapping[str, int]:
+        """How many datagrams which rule has dropped."""
+        return self._client.denied
+
     def start(self) -> None:
         """See :meth:`socks5.interfaces.ICommand.start`."""
         session = self._session

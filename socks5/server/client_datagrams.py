@@ -17,6 +17,7 @@ from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socks5.access import MOST_RULES
 from socks5.interfaces import IDatagramReceiver, IDatagrams, ISession
 from socks5.net.addresses import address_of
 from socks5.net.batch_held import HoldBack
@@ -50,6 +51,7 @@ class ClientDatagrams:
         self.bytes_down = 0
         self.dropped_in_all = 0
         self.drops: Counter[str] = Counter()
+        self.denied: Counter[str] = Counter()
         self.signs = 0
         self._ourselves = Ourselves(session.reactor, session.settings, session.near)
         own = self._ourselves.ports
@@ -215,8 +217,10 @@ class ClientDatagrams:
         self.bytes_up += octets
         self._counters.datagrams_up += 1
 
-    def dropped(self, why: str, count: int = 1) -> None:
+    def dropped(self, why: str, count: int = 1, rule: str = "") -> None:
         """See :meth:`socks5.interfaces.IDatagramReceiver.dropped`."""
+        if rule and (rule in self.denied or len(self.denied) < MOST_RULES):
+            self.denied[rule] += count
         if count:
             self.dropped_in_all += count
             self.drops[why] += count

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.access import Reason, Verdict
+from socks5.access import ALLOWED, Reason
 from socks5.deadlines import IdleTimer
 from socks5.interfaces import ICommand
 from socks5.net.addresses import address_from
@@ -32,6 +32,7 @@ from socks5.net.tcp_options import keep_alive
 from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
 from socks5.outbound.attempts import Single
 from socks5.outbound.direct import DirectDialer, waited_for
+from socks5.outbound.judging import is_plain
 from socks5.protocol.address import Address
 from socks5.protocol.messages import ReplyCode
 from socks5.relay.passing import PassingEnd
@@ -173,12 +174,13 @@ class ClientEnd(TCPSocket, PassingEnd):
         if host is None:
             return None
         verdict = session.judge(host)
-        if isinstance(verdict, Verdict) and verdict.is_allowed is True:
+        if verdict is ALLOWED or is_plain(verdict):
             self.target = end = TargetEnd(self.poller, host, target.port, dialer, settings)
             end.waiter = self
             return end
         self.hand_over()
-        return _Judged(session, dialer.dial_judged(verdict, host, target.port, settings))
+        dialling = dialer.dial_judged(session.access, verdict, host, target.port, settings)
+        return _Judged(session, dialling)
 
     def came(self, stream: Any) -> None:
         """See :class:`socks5.outbound.attempts.Waiter`. From now on octets go from one end to the other."""

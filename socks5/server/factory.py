@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
@@ -55,7 +55,7 @@ from socks5.server.ends import ClientEnd
 from socks5.server.handshake import ServerProtocol
 from socks5.server.in_force import InForce
 from socks5.server.registry import Sessions
-from socks5.server.rejudging import rejudge_all
+from socks5.server.rejudging import Edges, rejudge_all
 from socks5.server.verdicts import StrictBans
 from socks5.settings import Capacity, ListenerPolicy, Settings
 
@@ -156,6 +156,8 @@ class ServerFactory(Factory):
         self._limit(None)
         self._judge = self.in_force.rules
         """By them the sessions that had begun were judged last."""
+        self._edges = Edges(self.deadlines, self._rejudge_by_the_clock)
+        self._edges.watch(self._judge)
 
     # Clients
 
@@ -251,6 +253,7 @@ class ServerFactory(Factory):
         self.in_force = self._fill(policy)
         self._limit(before)
         self.policy = policy
+        self._edges.watch(self.in_force.rules)
         for port in tuple(self.limit.listeners):
             port.settings_changed()
         if not rejudge:
@@ -258,6 +261,12 @@ class ServerFactory(Factory):
         self._judge = rules = self.in_force.rules
         sessions = takewhile(lambda _: self._judge is rules, self.sessions)  # else newer ones
         return rejudge_all(self.reactor, sessions, rules)
+
+    def _rejudge_by_the_clock(self) -> None:
+        """The hours of the rules in force have begun, or ended."""
+        rules = self.in_force.rules
+        sessions: Iterator[Any] = iter(self.sessions)
+        rejudge_all(self.reactor, (each for each in sessions if each.rules is rules), rules)
 
     # What sessions tell
 

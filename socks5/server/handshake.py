@@ -23,11 +23,11 @@ from socks5.logins import IMethod, IProtection
 from socks5.names import without_false_name
 from socks5.net.connection import far_end, far_host, near_end
 from socks5.net.tls import name_of
+from socks5.outbound.judging import refusal
 from socks5.protocol import ordinary
 from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.errors import (
     CommandNotSupported,
-    NotAllowed,
     NotSOCKS5,
     ProtocolError,
     SOCKSError,
@@ -86,7 +86,7 @@ class ServerProtocol(Session):
         name = name_of(self.transport)
         if name is None:
             return
-        self.user = User(name)
+        self.user, self.method = User(name), "certificate"
         if self.admission is None or self.admission.takes_certificates:
             others = self._negotiation.methods
             self._negotiation = ordinary.begin({Method.NO_AUTHENTICATION: None, **others})
@@ -292,8 +292,7 @@ class ServerProtocol(Session):
     def _requested(self, request: Request) -> None:
         """Serve the request, unless others of the client's address are to be served before."""
         shared = self.shared
-        is_claimed = self.admission is not None and self.admission.is_claimed(self)
-        self.access = (ClaimedAccess if is_claimed else Access)(
+        asked: Any = (
             self.client,
             self.server_host,
             self.user,
@@ -301,9 +300,19 @@ class ServerProtocol(Session):
             without_false_name(request.address),
             shared.listeners,
         )
+        is_ordinary = self.admission is None and self.user is None
+        self.access = Access(*asked) if is_ordinary else self._access(asked)
         self._deadlines.clear(self)  # it is not the client who lets us wait
         if shared.crowds.may_ask(self.client, self):
             self._serve()
+
+    def _access(self, asked: Any) -> Access:
+        """A request at a listener with a policy, or of somebody with a name."""
+        admission = self.admission
+        is_claimed = admission is not None and admission.is_claimed(self)
+        listener = "" if admission is None else admission.listener
+        kind: Any = ClaimedAccess if is_claimed else Access
+        return cast("Access", kind(*asked, listener, self.method))
 
     def begin_command(self) -> None:
         """See :class:`socks5.net.crowds.Asker`."""
@@ -343,14 +352,12 @@ class ServerProtocol(Session):
 
     def _judged(self, verdict: Verdict) -> None:
         if not verdict.is_allowed:
-            self.fail(Failure(NotAllowed("the rules forbid it")))
+            self.fail(Failure(refusal(verdict, "the rules forbid it")))
             return
         limits = self.policy.limits
-        if limits is not None:
-            why = enter(self, limits)
-            if why:
-                self._refuse(ReplyCode.NOT_ALLOWED, why)
-                return
+        if limits is not None and (why := enter(self, limits)):
+            self._refuse(ReplyCode.NOT_ALLOWED, why)
+            return
         self.command = self._command_by(self.shared.commands[self.access.command])
         self.command.start()
 

@@ -54,11 +54,11 @@ class Entered:
         """Seconds that the session had to wait so far."""
         return self._lease.slowed
 
-    def leave(self, reason: str) -> str:
+    def leave(self, reason: str, text: str) -> str:
         """The session is over.
 
-        :returns: why: what the limits say, if it is because of them.
+        :returns: what its record shows beside the reason: what the limits say, if it is because of them, else *text*.
         """
         lease = self._lease
         lease.leave()
-        return lease.why if reason == Reason.LIMIT and lease.why else reason
+        return lease.why if reason == Reason.LIMIT and lease.why else text

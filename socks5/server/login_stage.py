@@ -8,6 +8,7 @@ that failed a little; but not one for whom the proxy was too slow.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
@@ -26,7 +27,9 @@ from socks5.protocol.subnegotiation import Methods
 from socks5.server.admission import Admission, Client
 from socks5.server.shared import Shared
 from socks5.server.verdicts import NotAUser, as_user
-from socks5.settings import Settings
+from socks5.settings import METHOD_NAMES, Settings
+
+_METHODS: Mapping[int, str] = {number: name for name, number in METHOD_NAMES.items()}
 
 
 class LoggingIn(Client, Protocol):
@@ -34,6 +37,7 @@ class LoggingIn(Client, Protocol):
 
     admission: Admission | None
     client_host: str
+    method: str
     shared: Shared
     user: IUser | None
 
@@ -70,10 +74,11 @@ class LoginStage:
     :param method: that was chosen.
     """
 
-    __slots__ = ("_answer", "_asked_at", "_login", "_session", "name_sent")
+    __slots__ = ("_answer", "_asked_at", "_login", "_number", "_session", "name_sent")
 
     def __init__(self, session: LoggingIn, method: IMethod) -> None:
         self._session = session
+        self._number = method.number
         self._asked_at: float | None = None  # since when a verdict is awaited
         self._answer: Deferred[Any] | None = None  # a negative one that waits
         self.name_sent: bytes | None = None
@@ -199,7 +204,7 @@ class LoginStage:
             return
         if session.admission is not None:
             session.admission.succeeded(session)
-        session.user = session_user
+        session.user, session.method = session_user, _METHODS.get(self._number, str(self._number))
         self._let_in(protection)
 
     def needs_no_login(self) -> None:

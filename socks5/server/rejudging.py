@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -11,12 +11,47 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from socks5.access import Reason
+from socks5.deadlines import Deadlines
 from socks5.interfaces import IManagedSession, IRules
+from socks5.policy.ruleset import Ruleset
 
 A_TURN = 100
 """Sessions that are judged before others get their turn."""
 
+A_LOOK = 1.0
+"""Seconds between looks at the clock, where rules have hours."""
+
 _log = Logger()
+
+
+class Edges:
+    """Notices when the hours of rules begin and end, for then they are other rules for whoever has begun.
+
+    :param deadlines: serve the looks.
+    :param changed: called then.
+    """
+
+    def __init__(self, deadlines: Deadlines, changed: Callable[[], object]) -> None:
+        self._deadlines = deadlines
+        self._changed = changed
+        self._rules: Ruleset | None = None
+        self._phase: tuple[bool, ...] = ()
+
+    def watch(self, rules: IRules) -> None:
+        """Look at these, and no others any more."""
+        self._deadlines.clear(self)
+        self._rules = None
+        if isinstance(rules, Ruleset) and rules.phase():
+            self._rules, self._phase = rules, rules.phase()
+            self._deadlines.set(self, A_LOOK, self._look)
+
+    def _look(self) -> None:
+        assert self._rules is not None
+        self._deadlines.set(self, A_LOOK, self._look)
+        phase = self._rules.phase()
+        if phase != self._phase:
+            self._phase = phase
+            self._changed()
 
 
 def rejudge_all(reactor: Any, sessions: Iterable[IManagedSession], rules: IRules) -> Deferred[int]:

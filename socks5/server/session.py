@@ -10,20 +10,25 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from OpenSSL.SSL import Error as TLSError
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import BindError, ConnectError, ConnectionClosed, ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.access import NOBODY, Access, IUser, Reason, SessionInfo, Verdict
+from socks5.access import (
+    NOBODY,
+    IUser,
+    Reason,
+    SessionInfo,
+)
 from socks5.counters import Counters
 from socks5.deadlines import IdleTimers
-from socks5.interfaces import ICommand, IDialer, ILease, IManagedSession, IRules, ISession
+from socks5.interfaces import IDialer, ILease, IManagedSession, ISession
 from socks5.net.connection import far_end
 from socks5.outbound.failures import reply_for
 from socks5.protocol import ordinary
@@ -31,11 +36,10 @@ from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import SOCKSError
 from socks5.protocol.messages import Command, ReplyCode
 from socks5.protocol.stages import Stage
-from socks5.server.control import ControlConnection
 from socks5.server.in_force import InForce
+from socks5.server.judged import LAST_PATIENCE, JudgedConnection
 from socks5.server.limited import Entered
 from socks5.server.shared import Shared
-from socks5.settings import Settings
 
 EXPECTED_FAILURES = (SOCKSError, ConnectError, ConnectionClosed, BindError, CancelledError, OSError)
 """What dialling, listening and resolving may fail with; DNSLookupError is an OSError."""
@@ -48,12 +52,9 @@ COMMAND_NAMES: Mapping[int, str] = {
 }
 """How the access log and the ``--commands`` option call them."""
 
-LAST_PATIENCE = 1.0
-"""Seconds that a command has to be through when it was stopped by force, before its session ends without it."""
-
 
 @implementer(ISession, IManagedSession)
-class Session(ControlConnection):
+class Session(JudgedConnection):
     """The life of one client connection, and its one end.
 
     :param shared: what sessions share.
@@ -64,50 +65,47 @@ class Session(ControlConnection):
     __slots__ = (
         "_began",
         "_bound",
+        "_closing",
+        "_detail",
         "_has_ended",
-        "_is_closing",
         "_negotiation",
         "_peer",
         "_reason",
         "_reply",
-        "_said",
-        "access",
         "client",
         "client_host",
-        "command",
         "entered",
+        "method",
         "near",
         "number",
-        "policy",
-        "rules",
         "server_host",
-        "shared",
         "user",
     )
 
     def __init__(self, shared: Shared, number: int, policy: InForce) -> None:
         super().__init__(shared.deadlines)
         self.shared = shared
-        self.number = number
         self.policy = policy
-        self.rules: IRules = policy.rules
-        self.access: Access = NOBODY
-        """Who asks for what: nobody for nothing, before the request."""
+        self.rules = policy.rules
+        self.access = NOBODY
+        self.command = None
+        self._decisions = None
+        self.number = number
         self.user: IUser | None = None
         self.client = ""
         """The client's IP literal; "" for a UNIX socket."""
         self.client_host = self.server_host = self.near = "127.0.0.1"
         self._negotiation = ordinary.begin(policy.subnegotiations)
-        self.command: ICommand | None = None
-        """What it does."""
         self._peer: Address | None = None  # if somebody is to be told, for the socket forgets it
         self._reply: int | None = None
         self._bound: Address | None = None
-        self._said: dict[str | None, str] | None = None  # by what rule, of each address
         self._reason: str | None = None  # once it is over
+        self._detail = ""
         self._has_ended = False  # and everybody has been told
-        self._is_closing = False  # in so many seconds
+        self._closing: tuple[Reason, str] | None = None  # in so many seconds
         self._began = shared.now()
+        self.method = "none"
+        """How the client has said who it is; see :class:`socks5.access.Access`."""
         self.entered: Entered | None = None
         """What it has of limits; None: there are none, or it has not asked yet."""
 
@@ -119,12 +117,6 @@ class Session(ControlConnection):
     @abstractmethod
     def is_stranger(self) -> bool:
         """Whether the client has not greeted, or speaks something else: that is no session to be told of."""
-
-    @property
-    @override
-    def settings(self) -> Settings:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self.policy.settings
 
     @property
     def dialer(self) -> IDialer:
@@ -157,6 +149,7 @@ class Session(ControlConnection):
         return self._negotiation.pending
 
     @property
+    @override
     def is_over(self) -> bool:
         """Whether the session has ended; its connection may still have to be closed."""
         return self._reason is not None
@@ -179,24 +172,6 @@ class Session(ControlConnection):
 
     # What a command does to its client
 
-    def judge(self, address: str | None, target: Address | None = None) -> Any:
-        """See :meth:`socks5.interfaces.ISession.judge`."""
-        if target is not None:
-            return self.rules.judge(self.access._replace(target=target), address)
-        verdict = self.rules.judge(self.access, address)
-        if isinstance(verdict, Verdict):
-            if verdict.rule or self._said is not None:
-                self._note_rule(verdict, address)
-            return verdict
-        return cast("Deferred[Verdict]", verdict).addCallback(self._note_rule, address)
-
-    def _note_rule(self, verdict: Verdict, address: str | None) -> Verdict:
-        said = self._said = self._said or {}
-        key = address if verdict.is_allowed else ""  # of refusals the last, however many peers come
-        said.pop(key, None)
-        said[key] = verdict.rule
-        return verdict
-
     def reply(self, code: int, address: Address = UNSPECIFIED) -> None:
         """See :meth:`socks5.interfaces.ISession.reply`."""
         if self._negotiation is ordinary.ASKED and not code:
@@ -214,8 +189,10 @@ class Session(ControlConnection):
         self._reply = code
         if code == ReplyCode.SUCCEEDED:
             self._bound = address
-            if self._said:  # while the socket still says whom it leads to
-                self._said = {None: self._rule or ""}
+            if self._decisions is not None:  # while the socket still says whom it leads to
+                decided = self._decisions.settle(self._far)
+                if decided is not None:
+                    self._is_allowed_by(decided)
 
     def take_optimistic(self) -> bytes:
         """See :meth:`socks5.interfaces.ISession.take_optimistic`."""
@@ -237,14 +214,14 @@ class Session(ControlConnection):
         except Exception:  # here, for whoever calls is a timer or an errback
             self.crashed(Failure())
 
-    def _refuse(self, code: int, reason: str) -> None:
+    def _refuse(self, code: int, text: str, reason: Reason = Reason.REFUSED) -> None:
         if not self.is_over:
             self.reply(code)
-            self._linger(reason)
+            self._linger(text, reason)
 
-    def _linger(self, reason: str) -> None:
+    def _linger(self, text: str, reason: Reason = Reason.REFUSED) -> None:
         """End after a failure: the client is to read what is written."""
-        self._over(Reason.REFUSED, reason)
+        self._over(reason, text)
         self.linger()
 
     def crashed(self, failure: Failure) -> None:
@@ -262,7 +239,7 @@ class Session(ControlConnection):
     def _end_crashed(self) -> None:
         """With a reply, if one is awaited."""
         if self._negotiation.stage in (Stage.COMMAND, Stage.SECOND_REPLY) and not self.is_over:
-            self._refuse(ReplyCode.GENERAL_FAILURE, Reason.CRASHED)
+            self._refuse(ReplyCode.GENERAL_FAILURE, "", Reason.CRASHED)
         else:
             self._over(Reason.CRASHED)
             self.lose()
@@ -276,8 +253,10 @@ class Session(ControlConnection):
             if self.is_connected:
                 self.lose()
 
-    def close(self, reason: Reason = Reason.KICKED, within: float = 2.0) -> None:
+    @override
+    def close(self, reason: Reason = Reason.KICKED, within: float = 2.0, text: str = "") -> None:
         """See :meth:`socks5.interfaces.IManagedSession.close`."""
+        self._closing = (reason, text)
         if within <= 0:
             self._close_by_force(reason)
             return
@@ -290,7 +269,6 @@ class Session(ControlConnection):
                 self.command.stop(reason, within)
         finally:
             if self.is_connected or not self.is_over:
-                self._is_closing = True
                 force = self._close_by_force  # the key, too: no other time-out takes its place
                 self._deadlines.set(force, within, partial(force, reason))
 
@@ -314,34 +292,14 @@ class Session(ControlConnection):
         except Exception:
             self._log(Failure())
 
-    def rejudge(self, rules: IRules) -> Deferred[bool]:
-        """See :meth:`socks5.interfaces.IManagedSession.rejudge`."""
-        self.rules = rules
-        if self.is_over or self.command is None:
-            return succeed(True)  # it is judged when it asks, or again when the verdict comes
-        return Deferred.fromCoroutine(self._rejudge(rules))
-
-    async def _rejudge(self, rules: IRules) -> bool:
-        if await self._is_allowed() or self.is_over or self.rules is not rules:
-            return True  # also if others judge it by now
-        self.close(Reason.NOT_ALLOWED, self.settings.close_timeout or LAST_PATIENCE)
-        return False
-
-    async def _is_allowed(self) -> bool:
-        verdict = self.judge(None)
-        if not isinstance(verdict, Verdict):
-            verdict = await verdict
-        if not verdict.is_allowed:
-            return False
-        command = self.command  # the one of now
-        stays = True if command is None else command.rejudge()
-        return (stays if isinstance(stays, bool) else await stays) is True
-
     def _over(self, reason: Reason, text: str = "") -> None:
         """The session's business is done: stop everything, write the record. Happens once."""
         if self._reason is not None:
             return
-        self._reason = text or reason
+        self._reason = reason
+        if not text and self._closing is not None and self._closing[0] is reason:
+            text = self._closing[1]
+        self._detail = text
         try:
             if self.command is None:
                 self.leave_handshake()
@@ -350,7 +308,7 @@ class Session(ControlConnection):
         except Exception:  # it is over all the same
             self._log(Failure())
         if self.entered is not None:
-            self._reason = self.entered.leave(self._reason)
+            self._detail = self.entered.leave(reason, text)
         if self.shared.keeps_records and not self.is_stranger:
             self.shared.has_ended(self)
         self._has_ended = True  # the connection may have been lost meanwhile
@@ -360,7 +318,7 @@ class Session(ControlConnection):
     def _gone(self) -> None:
         """It is over, and its connection closed."""
         self.command = None
-        if self._is_closing:
+        if self._closing is not None:
             self._deadlines.clear(self._close_by_force)
         self.shared.gone(self)
 
@@ -379,11 +337,15 @@ class Session(ControlConnection):
             seconds=self.shared.now() - self._began,
             reason=self._reason or "",
             worker=self.shared.worker,
-            rule=self._rule,
+            detail=self._detail,
         )
+        if self._decisions is not None:
+            self._decisions.tell(info, self._far)
         if command is not None:
             info.bytes_up, info.bytes_down = command.bytes_up, command.bytes_down
             info.dropped, info.drops = command.dropped, command.drops
+            if info.dropped:
+                info.denied = getattr(command, "denied", info.denied)
         if self.entered is not None:
             info.slowed = self.entered.slowed
         return info
@@ -399,14 +361,3 @@ class Session(ControlConnection):
             return far_end(self.transport)
         except OSError:  # it was reset a moment ago
             return self.client
-
-    @property
-    def _rule(self) -> str | None:
-        """What has decided: of the address that was reached, or else the last word."""
-        said, command = self._said, self.command
-        if not said:
-            return None
-        far = None if command is None else command.far
-        if far is None:
-            return list(said.values())[-1] or None
-        return said.get(far.text) or said.get(None) or None

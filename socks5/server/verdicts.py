@@ -21,6 +21,7 @@ from socks5.interfaces import IRules
 from socks5.logins import IBans
 from socks5.loglimit import Sparing
 from socks5.policy.rules import Rules
+from socks5.policy.ruleset import Ruleset
 
 _Object = TypeVar("_Object")
 
@@ -106,8 +107,8 @@ def strict_rules(rules: Any) -> IRules:
 
     :raises TypeError: they can be seen to answer with nothing of the kind, or to leave a rule out.
     """
-    if type(rules) is Rules:
-        return rules
+    if type(rules) is Rules or type(rules) is Ruleset:
+        return cast("IRules", rules)
     return StrictAnswers(rules) if _is_asked_by_allows(rules) else StrictRules(rules)
 
 

@@ -110,7 +110,7 @@ def test_an_expired_ticket(proxy: Proxy, web: Web, realm: Realm) -> None:
     assert b"Failed to receive GSS-API authentication response" in done.stderr
     assert not web.requests
     assert proxy.session().user is None
-    assert proxy.session().reason.startswith("AuthenticationFailed")
+    assert proxy.session().detail.startswith("AuthenticationFailed")
 
 
 # ---------------------------------------------------------------- a client for every level
@@ -214,7 +214,7 @@ def test_a_ticket_for_another_service(service: str, proxy: Proxy, alice: dict[st
     context = initiator(alice, f"{service}@localhost")
     with Client(proxy.address, context) as client, pytest.raises(Aborted):
         client.log_in(CONFIDENTIALITY)
-    assert proxy.session().reason.startswith("AuthenticationFailed")
+    assert proxy.session().detail.startswith("AuthenticationFailed")
 
 
 def test_a_token_is_taken_once_by_all_workers(
@@ -262,7 +262,7 @@ def test_a_message_that_is_not_the_clients_ends_the_session(
             heard = until_end(served)
             assert b"wrong" not in heard
             assert until_end(client.socket) in (b"", b"\1\xff")
-    assert proxy.session().reason.startswith("RemoteProtocolError: ")
+    assert proxy.session().detail.startswith("RemoteProtocolError: ")
 
 
 # ---------------------------------------------------------------- the README

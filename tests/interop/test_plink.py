@@ -59,6 +59,6 @@ def test_a_wrong_secret(secrets: str, start_proxy: StartProxy, web: Web, tmp_pat
     assert b"SOCKS 5 CHAP authentication failed" in answer
     session = proxy.session()
     assert session.user is None
-    assert session.reason == (
+    assert session.detail == (
         "AuthenticationFailed: user name or response not accepted; name sent: 'anna'"
     )

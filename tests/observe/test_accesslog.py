@@ -114,9 +114,33 @@ def test_a_json_line_holds_every_field_of_the_record_and_nulls_for_what_there_wa
     assert nulls == ["user", "command", "target", "bound", "reply"]
 
 
+def test_a_json_line_has_what_rules_have_noted_if_there_is_something() -> None:
+    noted = {
+        "rule": "web",
+        "detail": 'reload: "x"',
+        "would": ["video", "mail"],
+        "denied": {"ads": 3},
+    }
+    line = json.loads(as_json(SessionInfo(7, "192.0.2.7:4000", reason="reload", **noted)))  # type: ignore[arg-type]
+    assert {name: line[name] for name in noted} == noted
+    assert not noted.keys() & json.loads(as_json(record())).keys()
+    assert json.loads(as_json(SessionInfo(7, "", denied={"a": 1})))["denied"] == {"a": 1}
+    assert json.loads(as_json(SessionInfo(7, "", would=("a",))))["would"] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
+        (
+            {
+                "rule": "a b",
+                "would": ("x", "y z"),
+                "reason": "reload",
+                "detail": "r\n",
+                "denied": {"m": 2},
+            },
+            "192.0.2.7:4000 no request by rule a\\x20b but x, y\\x20z up 0 down 0 2 by rule m 0.000 s: reload (r\\x0a)",
+        ),
         ({"reason": "idle"}, "192.0.2.7:4000 no request up 0 down 0 0.000 s: idle"),
         (
             UDP | PASSED | DROPS,
@@ -152,6 +176,7 @@ def test_a_readable_line(fields: dict[str, Any], text: str) -> None:
 def test_a_name_cannot_forge_a_line(form: Callable[[SessionInfo], str]) -> None:
     name = "a b\nc\x1b[2J\u2028d"
     forger = SessionInfo(1, "192.0.2.7:1", name, command="connect", target=name, reason=name)
+    forger.detail, forger.would, forger.denied = name, (name,), {name: 1}
     assert form(forger).isprintable()
 
 

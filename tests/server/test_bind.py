@@ -95,7 +95,7 @@ def test_wait_is_bounded() -> None:
     assert client.received() == NO_AUTHENTICATION + LISTENING + refusal(6)
     client.end()
     [record] = server.records
-    assert (record.reply, record.reason) == (6, "TTLExpired: no peer connected in time")
+    assert (record.reply, record.detail) == (6, "TTLExpired: no peer connected in time")
     assert (record.bytes_up, record.bytes_down, record.dropped) == (0, 0, 0)
 
 

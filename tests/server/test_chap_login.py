@@ -107,7 +107,7 @@ def test_others_are_turned_down_and_shown_nothing(
     client.end()
     [record] = server.records
     assert record.user is None
-    assert record.reason == (
+    assert record.detail == (
         f"AuthenticationFailed: user name or response not accepted; name sent: {user.decode()!r}"
     )
     assert server.counters.refused_logins == 1
@@ -159,7 +159,7 @@ def test_a_checker_that_breaks_lets_nobody_in(server: Server, checker: Checker) 
     assert client.received() == NO
     client.end()
     [record] = server.records
-    assert record.reason.startswith("AuthenticationFailed: nobody could judge the login; name")
+    assert record.detail.startswith("AuthenticationFailed: nobody could judge the login; name")
 
 
 def test_a_client_without_the_algorithm_is_told_so(server: Server) -> None:

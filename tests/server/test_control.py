@@ -229,7 +229,7 @@ def test_an_end_comes_behind_the_last_octets_or_is_a_reset(
     expected = (b"last", "end") if is_whole else (b"", "reset")
     assert (target.value(), target.far_sees) == expected
     if not is_whole and kind is FakeTransport:
-        reasons = [record.reason for record in server.records]
+        reasons = [record.detail for record in server.records]
         assert reasons == ["RemoteProtocolError: the end within a token"]
 
 
@@ -296,7 +296,7 @@ def test_a_bad_token_instead_of_the_request(
     assert server.dialer.targets == []
     assert server.counters.violations == 1
     [record] = server.records
-    assert record.reason.startswith("RemoteProtocolError: ")
+    assert record.detail.startswith("RemoteProtocolError: ")
 
 
 @pytest.mark.parametrize("request_", [TO_TARGET, ASSOCIATE])
@@ -323,7 +323,7 @@ def test_a_bad_token_in_a_relay_resets_the_target(
     assert target.far_sees == "reset"
     assert client.wire.sees == "end"
     [record] = server.records
-    assert record.reason.startswith("RemoteProtocolError: ")
+    assert record.detail.startswith("RemoteProtocolError: ")
     assert (record.bytes_up, server.counters.violations) == (5, 1)
     client.wire.end()
     assert not client.wire.is_connected

@@ -114,7 +114,7 @@ def test_a_context_that_is_not_accepted_is_a_failed_login(
     assert (counters.refused_logins, counters.unjudged_logins, counters.violations) == (1, 0, 0)
     [record] = server.records
     refused = "AuthenticationFailed: security context not accepted"
-    assert (record.user, record.reason) == (None, refused)
+    assert (record.user, record.detail) == (None, refused)
     texts = repr(server.records) + repr(client.session) + repr(acceptor.accepted)
     assert SECRET.decode() not in texts
 
@@ -190,7 +190,7 @@ def test_a_level_that_is_not_permitted_ends_it(is_bare: bool) -> None:
     assert str(client.side.error) == "the server refuses the level of protection"
     assert client.wire.sees == "end"
     [record] = server.records
-    assert record.reason == "NoAcceptableProtection: protection level 0 required, permitted [1, 2]"
+    assert record.detail == "NoAcceptableProtection: protection level 0 required, permitted [1, 2]"
     assert record.user == "alice"
     assert server.counters.violations == server.counters.refused_logins == 0
     assert bans.told == []
@@ -315,7 +315,7 @@ def test_an_end_that_overtakes_the_level_is_one_behind_the_tokens(
     client.end()
     acceptor.waiting.callback(None)
     if cut:
-        assert [record.reason for record in server.records] == [
+        assert [record.detail for record in server.records] == [
             "RemoteProtocolError: the end within a token"
         ]
         return

@@ -56,7 +56,7 @@ def test_client_without_an_acceptable_method_is_told_so() -> None:
     client = server.client(GREETING)
     assert client.received() == octets("05 ff")
     assert client.sees == "end"
-    assert [record.reason[:18] for record in server.records] == ["NoAcceptableMethod"]
+    assert [record.detail[:18] for record in server.records] == ["NoAcceptableMethod"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_rules_may_refuse_a_name_before_it_is_resolved() -> None:
     client = server.client(GREETING, octets("05 01 00 03 0b 6578616d706c652e6f7267 0050"))
     assert client.received() == NO_AUTHENTICATION + refusal(2)
     assert (client.sees, server.dialer.targets) == ("end", [])
-    assert [record.reason for record in server.records] == ["NotAllowed: the rules forbid it"]
+    assert [record.detail for record in server.records] == ["NotAllowed: the rules forbid it"]
     target, listeners = Address(b"example.org", 80), server.factory.listeners
     assert rules.asked == [(Access(CLIENT.host, SERVER.host, None, 1, target, listeners), None)]
 

@@ -55,7 +55,7 @@ def test_one_too_many_is_refused_and_the_record_says_why() -> None:
     first, _ = world.relaying()
     second = world.client(GREETING, CONNECT)
     assert second.received() == REFUSED
-    assert (world.record.reply, world.record.reason) == (2, "limit few: 1 sessions")
+    assert (world.record.reply, world.record.detail) == (2, "limit few: 1 sessions")
     assert world.counters.limited == {"few": 1}
     first.reset()
     world.reactor.pump([0.1] * 3)
@@ -140,13 +140,13 @@ def test_a_quota_that_is_used_up_ends_the_session_and_the_others_of_its_counter(
     assert client.received() == bytes(10_000)
     assert client.sees == "end"
     why = "limit person: quota is used up until the next day"
-    assert world.record.reason == why
+    assert world.record.detail == why
     assert world.quotas.look is not None
     world.quotas.look()
     assert idle.sees == "end"
-    assert [record.reason for record in world.records] == [why] * 2
+    assert [record.detail for record in world.records] == [why] * 2
     assert world.client(GREETING, CONNECT).received() == REFUSED
-    assert world.record.reason == why
+    assert world.record.detail == why
 
 
 def test_a_session_that_ends_otherwise_has_its_own_reason() -> None:
@@ -163,7 +163,7 @@ def test_limits_of_a_policy_that_is_replaced_keep_their_counts() -> None:
     world.relaying()
     world.replace(Limit("few", sessions=1))
     assert world.client(GREETING, CONNECT).received() == REFUSED
-    assert world.record.reason == "limit few: 1 sessions"
+    assert world.record.detail == "limit few: 1 sessions"
     world.factory.replace(world.factory.policy)  # the same ones again
     assert world.client(GREETING, CONNECT).received() == REFUSED
     world.factory.replace(dataclasses.replace(world.factory.policy, limits=None), rejudge=False)

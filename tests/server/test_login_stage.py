@@ -76,7 +76,7 @@ def test_a_login_that_is_not_accepted_is_refused_recorded_and_counted(
     client.end()
     [record] = server.records
     assert (record.user, record.command, record.reply) == (None, None, None)
-    assert record.reason == f"AuthenticationFailed: {words}; name sent: 'user'"
+    assert record.detail == f"AuthenticationFailed: {words}; name sent: 'user'"
     left_out = f"{logged}; its message is left out, for it may hold a password"
     assert failures.take(CheckFailed) == ([left_out] if logged else [])
 

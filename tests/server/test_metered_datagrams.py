@@ -87,7 +87,7 @@ def test_a_quota_that_is_used_up_ends_it() -> None:
     association.reactor.turn()
     assert not association.is_alive
     (record,) = association.server.records
-    assert record.reason == "limit person: quota is used up until the next day"
+    assert record.detail == "limit person: quota is used up until the next day"
     used = association.quotas.used["person", "", "day"].octets
     assert used == record.bytes_up + record.bytes_down == 60_004
 

@@ -41,6 +41,7 @@ def test_a_client_with_a_token_gets_everything_encrypted(names: dict[str, Any]) 
     assert token is not None
     assert box.unwrap(token) == (CONNECTED, True)
     assert target.value() == b"hello"
+    assert client.session.access.method == "128"
     client.end()
     target.deliver_end()
     server.reactor.turn()
@@ -55,6 +56,6 @@ def test_a_client_without_one_or_without_encryption_is_turned_down(names: dict[s
     plain = server.client(GREETING, hashlib.sha256(TOKEN).digest() + CONNECT)
     assert plain.received().endswith(octets("01 ff"))
     [record, of_plain] = server.records
-    assert (record.user, record.reason) == (None, "AuthenticationFailed: token not accepted")
-    assert of_plain.reason.startswith("RemoteProtocolError: ")
+    assert (record.user, record.detail) == (None, "AuthenticationFailed: token not accepted")
+    assert of_plain.detail.startswith("RemoteProtocolError: ")
     assert (of_plain.target, of_plain.reply) == (None, None)

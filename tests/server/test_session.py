@@ -56,7 +56,7 @@ def test_only_the_commands_of_the_settings_are_served(command: int, name: str) -
     assert [record.command for record in server.records if record.reply is None] == [name]
     unknown = server.records[-1]
     assert (unknown.session, unknown.command, unknown.reply) == (4, "9", 7)
-    assert unknown.reason == "CommandNotSupported: this command is not served"
+    assert unknown.detail == "CommandNotSupported: this command is not served"
     assert server.counters.requests == {1: 1, 2: 1, 3: 1, 9: 1}
     assert (server.counters.replies, server.counters.violations) == ({7: 3}, 0)
 
@@ -122,7 +122,7 @@ def test_a_failure_is_a_full_reply_and_our_end_and_then_the_client_has_two_secon
     assert list(server.factory.sessions) == []
     [record] = server.records
     assert (record.reply, record.bound) == (5, None)
-    assert record.reason == "ConnectionRefused: nobody there"
+    assert record.detail == "ConnectionRefused: nobody there"
     assert (record.bytes_up, record.bytes_down, record.dropped) == (0, 0, 0)
 
 

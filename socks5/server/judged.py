@@ -1,0 +1,113 @@
+"""The layer of a session that asks the rules: for its request, for each address, and again when they are replaced."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, succeed
+from typing_extensions import override
+
+from socks5.access import ALLOWED, Access, Reason, Verdict
+from socks5.interfaces import ICommand, IRules
+from socks5.protocol.address import Address
+from socks5.server.control import ControlConnection
+from socks5.server.decisions import Decisions
+from socks5.server.in_force import InForce
+from socks5.server.shared import Shared
+from socks5.settings import Settings
+
+LAST_PATIENCE = 1.0
+"""Seconds that a command has to be through when it was stopped by force, before its session ends without it."""
+
+
+class JudgedConnection(ControlConnection):
+    """A control connection whose client asks for something."""
+
+    __slots__ = ("_decisions", "access", "command", "policy", "rules", "shared")
+
+    # Set by the session, for a layer that has something to do at its beginning costs every connection.
+    shared: Shared
+    policy: InForce
+    rules: IRules
+    access: Access
+    """Who asks for what: nobody for nothing, before the request."""
+    command: ICommand | None
+    """What it does."""
+    _decisions: Decisions | None  # if there is something to be told
+
+    @property
+    @override
+    def settings(self) -> Settings:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self.policy.settings
+
+    @property
+    @abstractmethod
+    def is_over(self) -> bool:
+        """Whether the session has ended."""
+
+    @abstractmethod
+    def close(self, reason: Reason = Reason.KICKED, within: float = 2.0, text: str = "") -> None:
+        """See :meth:`socks5.interfaces.IManagedSession.close`."""
+
+    def judge(self, address: str | None, target: Address | None = None) -> Any:
+        """See :meth:`socks5.interfaces.ISession.judge`."""
+        access = self.access
+        if target is not None:
+            access = access._replace(target=target, is_datagram=True)
+        verdict = self.rules.judge(access, address)
+        if verdict is ALLOWED and self._decisions is None:
+            return verdict
+        if isinstance(verdict, Verdict):
+            return self._note(verdict, address, access.is_datagram)
+        later = cast("Deferred[Verdict]", verdict)
+        return later.addCallback(self._note, address, access.is_datagram)
+
+    def _note(self, verdict: Verdict, address: str | None, is_datagram: bool) -> Verdict:
+        if self._decisions is None:
+            self._decisions = Decisions(self.shared.counters.rules)
+        if is_datagram:
+            self._decisions.of_datagram(verdict, address)
+        else:
+            self._decisions.of_request(verdict, address)
+            if verdict.is_allowed and not self.access.rule:
+                self._is_allowed_by(verdict)
+        return verdict
+
+    def _is_allowed_by(self, verdict: Verdict) -> None:
+        if verdict.rule != self.access.rule:
+            self.access = self.access._replace(rule=verdict.rule)
+
+    def rejudge(self, rules: IRules) -> Deferred[bool]:
+        """See :meth:`socks5.interfaces.IManagedSession.rejudge`."""
+        self.rules = rules
+        if self.is_over or self.command is None:
+            return succeed(True)  # it is judged when it asks, or again when the verdict comes
+        return Deferred.fromCoroutine(self._rejudge(rules))
+
+    async def _rejudge(self, rules: IRules) -> bool:
+        if await self._is_allowed() or self.is_over or self.rules is not rules:
+            return True  # also if others judge it by now
+        within = self.settings.close_timeout or LAST_PATIENCE
+        rule = "" if self._decisions is None else self._decisions.refusal
+        if rule:
+            self.close(Reason.RELOAD, within, f"reload: rule {rule}")
+        else:
+            self.close(Reason.NOT_ALLOWED, within)
+        return False
+
+    async def _is_allowed(self) -> bool:
+        verdict = self.judge(None)
+        if not isinstance(verdict, Verdict):
+            verdict = await verdict
+        if not verdict.is_allowed:
+            return False
+        command = self.command  # the one of now
+        stays = True if command is None else command.rejudge()
+        return (stays if isinstance(stays, bool) else await stays) is True
+
+    @property
+    def _far(self) -> Address | None:
+        """Whom the command has reached."""
+        return None if self.command is None else self.command.far
