@@ -139,7 +139,7 @@ _LATER: Mapping[str, Sequence[str]] = {
     "listener": ("limits", "connections_per_client"),
     "group": ("limits",),
     "limit": [each.name for each in fields(Limit)],
-    "rule": ("listeners", "methods", "reply", "report_only", "limits", "source"),
+    "rule": ("limits",),
 }
 """Keys that nothing obeys yet."""
 

@@ -121,6 +121,7 @@ class Entrances:
             methods=methods or None,
             clients=clients if section.clients else None,
             proxies=proxies if section.proxy_from else None,
+            name=str(path[-1]),
         )
 
     def _certificates(self, path: Path, tls: TLS | None) -> Certificates | None:

@@ -179,6 +179,7 @@ office = { entries = ["10.0.0.0/8"] }
         "tcp:1082:interface=127.0.0.1 (listener other)",
     ]
     office, _, road, machine, everybody, other = [each.at for each in made.listeners]
+    assert office.policy.name == "office"
     assert office.policy.methods == (Method.NO_AUTHENTICATION,)
     assert office.policy.clients is not None
     assert office.policy.clients == Networks.parse("192.0.2.1,10.0.0.0/8")
@@ -541,13 +542,13 @@ def test_what_is_not_served_yet_is_refused(files: Files) -> None:
 server = { zone = "UTC", state = "s" }
 limit.a = { quota = "1GB/day" }
 listener.a = { address = "::1", connections_per_client = 3 }
-rule = [{ name = "a", action = "allow", report_only = false }]
+rule = [{ name = "a", action = "allow", limits = "a" }]
 """
     assert files.problems(text) == [
         "s.toml:1:26: server.state: not served yet; take it out",
         "s.toml:2:13: limit.a.quota: not served yet; take it out",
         "s.toml:3:33: listener.a.connections_per_client: not served yet; take it out",
-        's.toml:4:41: rule "a": report_only: not served yet; take it out',
+        's.toml:4:41: rule "a": limits: not served yet; take it out',
     ]
 
 
