@@ -113,7 +113,7 @@ def test_while_a_drain_lasts_it_is_asked_for_time(
     assert manager.told == []
 
 
-@pytest.mark.parametrize("process", ["", None, str(os.getpid())])
+@pytest.mark.parametrize("process", ["", None, str(os.getpid())], ids=["empty", "unset", "ours"])
 def test_the_watchdog_gets_a_sign_in_half_of_its_time(
     process: str | None,
     manager: Manager,
