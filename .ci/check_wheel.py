@@ -76,6 +76,7 @@ def check_twistd(python: Path, cwd: Path, *, listed: bool) -> None:
     if listed:
         run(twistd, "socks5", "--help", cwd=cwd)
         run(python, "-m", "socks5", "--help", cwd=cwd)
+        run(python.with_name("socks5"), "schema", cwd=cwd)
 
 
 def main() -> None:

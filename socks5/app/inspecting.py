@@ -244,7 +244,7 @@ def resolve(made: Made, name: bytes, client: str) -> Found:
     [result] = results
     if isinstance(result, Failure):
         return (), result.getErrorMessage().rstrip(".")
-    return made.settings.family.in_order(result), "resolved now"
+    return result, "resolved now"
 
 
 def explain(

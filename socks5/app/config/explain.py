@@ -166,6 +166,11 @@ class Explanation:
         networks = entrances.networks(("listener", self._name, "clients"), section.clients)
         if section.clients and question.client and question.client not in networks:
             return f"listener {self._name} lets in clients of {', '.join(section.clients)} only"
+        if question.command not in self._made.settings.commands:
+            return f"the proxy does not serve {COMMAND_NAMES[question.command]}"
+        host = question.target.host
+        if isinstance(host, str) and not self._made.settings.family.allows(host):
+            return "targets of this address family are not reached"
         accepted = set(self._methods())
         if self._access.method in METHOD_NAMES and self._access.method not in accepted:
             whose = f"listener {self._name}" if self._name else "the proxy"
@@ -196,7 +201,7 @@ class Explanation:
                 [self._asked(), *self._rows(self._first.rows), self._said(self._first.verdict)],
             )
         lines, verdicts = [self._asked()], []
-        for address in addresses:
+        for address in self._made.settings.family.in_order(addresses):
             walk = self._rules.walk(self._access, address, self._question.at)
             verdicts.append(walk.verdict)
             lines += [f"address {address}, {how}", *self._rows(walk.rows)]

@@ -208,6 +208,19 @@ def test_a_login_that_is_not_accepted_is_told(made: Any) -> None:
     assert ask(made(), "1.1.1.1", listener="road", user="alice", method="certificate")[0]
 
 
+def test_what_the_proxy_never_does_is_told(made: Any) -> None:
+    text = f'server.commands = "connect"\nserver.outgoing_family = "ipv4"\n{FILE}'
+    text = text.replace("[server]\n", "", 1).replace('zone = "Eur', 'server.zone = "Eur', 1)
+    text = text.replace('outgoing = ["127.0.0.1", "::1"]\n', "", 1)
+    _, lines = ask(made(text), "1.1.1.1", command=Command.BIND)
+    assert lines[1:] == ["denied: the proxy does not serve bind"]
+    _, lines = ask(made(text), "2606:4700::1111")
+    assert lines[1:] == ["denied: targets of this address family are not reached"]
+    is_allowed, lines = ask(made(text), b"x.example", 443, ["2606:4700::1111", "1.1.1.1"])
+    assert is_allowed
+    assert [line for line in lines if line.startswith("address")] == ["address 1.1.1.1, as you say"]
+
+
 # ---------------------------------------------------------------- without a listener or a rule
 
 
