@@ -190,6 +190,6 @@ class SecretFrom(_Sourced):
 
     @override
     def _plain(self, value: str) -> From:
-        if not value:
+        if not value or "\0" in value:
             raise Wrong(f"expected {self.words}, and nothing empty")
         return From("", value)

@@ -62,8 +62,17 @@ _SCALAR_TEXT = (
     r"|[^\s,\]}#\[{]+(?:[ ][0-9][^\s,\]}#]*)?"  # the blank is a date's, before its time
 )
 _SCALAR = re.compile(_SCALAR_TEXT, re.DOTALL)
-_ORDINARY = re.compile(rf"([A-Za-z0-9_-]+)[ \t]*=[ \t]*({_SCALAR_TEXT})", re.DOTALL)
-"""What most lines are."""
+_SIMPLE_TEXT = r""""[^"\\\n]*"|'[^'\n]*'|[A-Za-z0-9+._-]+"""
+_SIMPLE = re.compile(_SIMPLE_TEXT)
+_ORDINARY = re.compile(
+    r"([A-Za-z0-9_-]+)[ \t]*=[ \t]*(?:"
+    rf"(\[[ \t]*(?:{_SIMPLE_TEXT})(?:[ \t]*,[ \t]*(?:{_SIMPLE_TEXT}))*[ \t]*\])|({_SCALAR_TEXT}))",
+    re.DOTALL,
+)
+"""What most lines are: a key, and an array on one line or a scalar."""
+
+_ARRAY = 2
+"""The group of it that is an array."""
 
 
 def places(text: str) -> Mapping[Path, Spot]:
@@ -148,8 +157,14 @@ class _Finder:
         """``key = value``, of which the value may hold others."""
         ordinary = _ORDINARY.match(self._text, self._at)
         if ordinary is not None:
-            self._found[(*table, ordinary[1])] = Spot(ordinary.start(), ordinary.start(2))
             self._at = ordinary.end()
+            path, kind = (*table, ordinary[1]), ordinary.lastindex or 0
+            self._found[path] = Spot(ordinary.start(), ordinary.start(kind))
+            if kind == _ARRAY:
+                for number, item in enumerate(
+                    _SIMPLE.finditer(self._text, ordinary.start(kind), self._at)
+                ):
+                    self._found[(*path, number)] = Spot(item.start(), item.start())
             return
         open_: list[
             tuple[Path, int]

@@ -155,7 +155,7 @@ def _default(tree: Tree) -> Iterator[Finding]:
 
 def _zone(tree: Tree) -> Iterator[Finding]:
     zone = table(tree, "server").get("zone")
-    if isinstance(zone, str):
+    if isinstance(zone, str) and zone.isprintable():  # else its kind has said it
         try:
             check_zone(zone)
         except ValueError as error:
@@ -209,7 +209,7 @@ _WANTED = {
 
 def methods_of(tree: Tree) -> set[str]:
     """The logins that there is something for."""
-    types = {source.get("type") for _, source in named(tree, "auth")}
+    types = {str(source.get("type")) for _, source in named(tree, "auth")}
     found = {"gssapi"} if "gssapi" in tree else set()
     found |= {"password"} if types else set()
     return found | ({"chap"} if types & {"secrets", "plugin"} else set())
@@ -230,7 +230,7 @@ def _overlaps(tree: Tree) -> Iterator[Finding]:
         name = str(path[1])
         port = listener.get("port", DEFAULT_PORT)
         for at, text in texts(listener, path, "address"):
-            if port == 0 or not _is_address(text):
+            if type(port) is not int or port == 0 or not _is_address(text):
                 continue
             for other, address in taken.setdefault(port, []):
                 if _overlap(text, address):

@@ -32,6 +32,8 @@ _ENTRIES: Mapping[str, Entry] = {
 }
 """Conditions that may have files."""
 
+_KEYS = tuple(each.name for each in fields(Section))
+
 
 def default_of(configuration: Configuration) -> str:
     """What no rule decides."""
@@ -69,9 +71,10 @@ def rules(configuration: Configuration, building: Building) -> IRules | None:
 
 
 def _rule(path: Path, section: Section, building: Building) -> Rule:
-    values = {each.name: getattr(section, each.name) for each in fields(section)}
+    values = {name: getattr(section, name) for name in _KEYS}
     for name, kind in _ENTRIES.items():
-        values[name] = building.entries((*path, name), values[name], kind)
+        if values[name]:
+            values[name] = building.entries((*path, name), values[name], kind)
     place = building.document.places.of(path, is_key=False)
     return Rule(**values, place=f"{place.source}:{place.line}" if place.line else place.source)
 

@@ -7,6 +7,7 @@ first entries meet, and with those that have no such condition.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -23,8 +24,17 @@ _PLAIN = ("clients", "listeners", "commands", "methods", "users", "groups", "dur
 """Keys whose entries are compared as they are written."""
 
 
+_IPV4 = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)(?:/([0-9]{1,2}))?")
+"""Most networks, which have been looked at already."""
+
+
 def _key(entry: str) -> Hashable:
     """An entry of networks, in a form that those are quickly found from which it is in."""
+    ipv4 = _IPV4.fullmatch(entry)
+    if ipv4 is not None:
+        first, second, third, fourth, prefix = ipv4.groups("32")
+        number = int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth)
+        return 4, 32 - int(prefix), number >> 32 - int(prefix)
     try:
         network = ip_network(entry)
     except ValueError:  # a set
