@@ -191,7 +191,7 @@ class ProxyService(Service):
             try:
                 self.access_log.open()
             except OSError as error:
-                raise self._refuse(f"--access-log {error.filename}: {error.strerror}") from None
+                raise self._refuse(f"access log {error.filename}: {error.strerror}") from None
         self._open_limits()
         self._reactor.callWhenRunning(self._begins)
         # What is here now stays for good: no collection need ever look at it again.

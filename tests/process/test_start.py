@@ -112,7 +112,7 @@ def test_every_command_runs_the_same_service_and_says_what_is_useful_and_no_more
         ),
         (
             ["-p", "0", "--access-log", "missing/access.log"],
-            "--access-log missing/access.log: No such file or directory",
+            "access log missing/access.log: No such file or directory",
             False,
         ),
     ],

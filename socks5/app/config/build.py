@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
+
+from twisted.internet.task import Clock
 
 from socks5.app.config.building import Building
 from socks5.app.config.client_keys import LDAPSource, PluginSource
@@ -17,10 +19,8 @@ from socks5.app.config.entrances import Entrances
 from socks5.app.config.keys import Configuration
 from socks5.app.config.logins import MEMORY, Logins, logins
 from socks5.app.config.places import Path
-from socks5.app.config.policy_keys import Limit
 from socks5.app.config.read import in_order, read
-from socks5.app.config.references import named, table
-from socks5.app.config.references import rules as raw_rules
+from socks5.app.config.references import table
 from socks5.app.config.ruling import limits, look_into_lists, rules
 from socks5.app.config.tables import about
 from socks5.app.inherit import Worker
@@ -105,7 +105,7 @@ def build(
         advertise=_per_family(configuration.server.advertise),
         ban_exempt=exempt,
     )
-    _unserved(building)
+    _unserved(configuration, building)
     made = Made(
         document,
         configuration,
@@ -114,7 +114,9 @@ def build(
         found,
         listeners,
         rules(configuration, building),
-        None if building.problems else limits(configuration, building, reactor),
+        None
+        if building.problems
+        else limits(configuration, building, Clock() if reactor is None else reactor),
         _access_log(configuration, building, is_daemon),
         building.warnings,
         building.lists,
@@ -134,25 +136,15 @@ def _read(building: Building) -> Configuration:
         raise Refused(in_order([*error.problems, *building.problems])) from None
 
 
-_LATER: Mapping[str, Sequence[str]] = {
-    "server": ("limits", "state", "hand_over"),
-    "listener": ("limits", "connections_per_client"),
-    "group": ("limits",),
-    "limit": [each.name for each in fields(Limit)],
-    "rule": ("limits",),
-}
-"""Keys that nothing obeys yet."""
-
-
-def _unserved(building: Building) -> None:
+def _unserved(configuration: Configuration, building: Building) -> None:
     """Refuse what would not be obeyed."""
-    tree = building.document.tree
-    holders: list[tuple[Path, Mapping[str, Any]]] = [(("server",), table(tree, "server"))]
-    holders += [*named(tree, "listener"), *named(tree, "group"), *named(tree, "limit")]
-    for path, holder in [*holders, *raw_rules(tree)]:
-        for key in _LATER[str(path[0])]:
-            if key in holder:
-                building.wrong((*path, key), "not served yet; take it out", is_about_key=True)
+    if "hand_over" in table(building.document.tree, "server"):
+        building.wrong(("server", "hand_over"), "not served yet; take it out", is_about_key=True)
+    if configuration.limit and configuration.server.workers != 1:
+        building.wrong(
+            ("server", "workers"),
+            "limits are not served with workers yet; expected 1, or no limits",
+        )
 
 
 def _values(cls: type[Values], configuration: Configuration, **others: Any) -> Values:

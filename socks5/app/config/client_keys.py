@@ -123,6 +123,7 @@ class Listener:
     connections_per_client: int | None = optional(
         Count(1, 10_000_000),
         "Connections of one client address at a time, from the accepted one on; more are closed.",
+        sets="connections_per_client",
         default="any",
     )
     limits: tuple[str, ...] = limits("whoever comes in here")

@@ -108,9 +108,8 @@ class Entrances:
             is_unknown = self._is_only_looking and isinstance(where, Inherited)
             is_exposed = is_exposed or (listen.is_exposed and not is_unknown)
             yield Listener(f"{called} (listener {name})", listen, certificates)
-        if (
-            is_exposed and not section.open and self._inherited is None
-        ):  # else the parent has looked
+        is_looked_at = self._inherited is None  # else the parent has
+        if is_exposed and is_looked_at and not section.open:
             self._check_exposure(path, section, policy)
 
     def _policy(self, path: Path, section: Section) -> ListenerPolicy:
@@ -121,6 +120,7 @@ class Entrances:
             methods=methods or None,
             clients=clients if section.clients else None,
             proxies=proxies if section.proxy_from else None,
+            connections_per_client=section.connections_per_client or 0,
             name=str(path[-1]),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from ipaddress import ip_address
@@ -16,8 +17,11 @@ from socks5.app.config.references import named, table, texts
 from socks5.app.config.references import rules as raw_rules
 from socks5.interfaces import ILimits, IRules
 from socks5.net.own import is_own_address
+from socks5.policy.hours import check_zone
+from socks5.policy.ledger import Ledger
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
+from socks5.policy.quotas import Quotas
 from socks5.policy.ruleset import Rule, Ruleset
 from socks5.policy.sets import Entries, entries_of
 
@@ -105,20 +109,30 @@ def limits(configuration: Configuration, building: Building, clock: Any) -> ILim
 
     :param clock: the reactor.
     """
+    server = configuration.server
     if not configuration.limit:
         return None
+    quotas = None
+    if server.state is not None and server.zone is not None:
+        path = building.path(server.state)
+        if not os.path.isdir(os.path.dirname(path)):
+            building.wrong(
+                ("server", "state"), f"expected a file in a folder that exists, got {path}"
+            )
+        quotas = Quotas(clock, Ledger(path), check_zone(server.zone))
     made = [
         Limit(name, **{each.name: getattr(section, each.name) for each in fields(section)})
         for name, section in configuration.limit.items()
     ]
     return Limits(
         made,
-        server=configuration.server.limits,
+        server=server.limits,
         listeners={name: each.limits for name, each in configuration.listener.items()},
         groups={name: each.limits for name, each in configuration.group.items()},
         members=members(configuration, building),
         rules={each.name: each.limits for each in configuration.rule},
-        **({} if clock is None else {"clock": clock}),
+        clock=clock,
+        quotas=quotas,
     )
 
 

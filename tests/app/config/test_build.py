@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
 from socks5.access import ACCEPTED, Access
 from socks5.app.config.build import Made, build
@@ -48,7 +49,7 @@ class Files:
         self.write("s.toml", text)
         document = load(str(self.folder / "s.toml"))
         configuration, building = read(document), Building(document)
-        found = rules(configuration, building), limits(configuration, building, None)
+        found = rules(configuration, building), limits(configuration, building, Clock())
         building.finish()
         return found
 
@@ -155,6 +156,7 @@ address = ["127.0.0.1", "::1"]
 methods = ["none"]
 clients = ["@office", "192.0.2.1"]
 proxy_from = "10.0.0.1"
+connections_per_client = 3
 [listener.road]
 address = "0.0.0.0"
 port = 1443
@@ -183,6 +185,7 @@ office = { entries = ["10.0.0.0/8"] }
     assert office.policy.methods == (Method.NO_AUTHENTICATION,)
     assert office.policy.clients is not None
     assert office.policy.clients == Networks.parse("192.0.2.1,10.0.0.0/8")
+    assert office.policy.connections_per_client == 3
     assert office.policy.proxies == Networks.parse("10.0.0.1")
     assert road.tls is not None
     assert (road.tls.cert, road.tls.key) == (f"{files.folder}/proxy.pem",) * 2
@@ -537,18 +540,27 @@ down = "1MiB/s"
     assert found.why(access()) == "limit all: 1 sessions"
 
 
+def test_a_quota_is_remembered_in_the_file_of_the_state(files: Files) -> None:
+    text = """\
+server = { zone = "UTC", state = "STATE", limits = "a" }
+limit.a = { quota = "1GB/day" }
+"""
+    made: Any = files.make(text.replace("STATE", "state.sqlite3"))
+    made.limits.open()
+    assert (files.folder / "state.sqlite3").exists()
+    assert files.problems(text.replace("STATE", "none/state")) == [
+        "s.toml:1:34: server.state: expected a file in a folder that exists, got none/state"
+    ]
+
+
 def test_what_is_not_served_yet_is_refused(files: Files) -> None:
     text = """\
-server = { zone = "UTC", state = "s" }
-limit.a = { quota = "1GB/day" }
-listener.a = { address = "::1", connections_per_client = 3 }
-rule = [{ name = "a", action = "allow", limits = "a" }]
+server = { hand_over = "1h", workers = 2 }
+limit.a = { sessions = 3 }
 """
     assert files.problems(text) == [
-        "s.toml:1:26: server.state: not served yet; take it out",
-        "s.toml:2:13: limit.a.quota: not served yet; take it out",
-        "s.toml:3:33: listener.a.connections_per_client: not served yet; take it out",
-        's.toml:4:41: rule "a": limits: not served yet; take it out',
+        "s.toml:1:12: server.hand_over: not served yet; take it out",
+        "s.toml:1:40: server.workers: limits are not served with workers yet; expected 1, or no limits",
     ]
 
 
