@@ -258,7 +258,7 @@ def test_an_access_log_that_cannot_be_opened_refuses_the_start(
     proxy = service_on(fake, listener(1080), opener=opener, access_log=access_log)
     with pytest.raises(StartRefused) as raised:
         proxy.startService()
-    expected = f"socks5 does not start: --access-log {path}: No such file or directory"
+    expected = f"socks5 does not start: access log {path}: No such file or directory"
     assert str(raised.value) == log[-1] == expected
     assert not opener.ports[0].is_open
     assert fake.stops == 0
