@@ -1,6 +1,6 @@
 """``python -m benchmarks.micro``: what the parts cost that move no octets, in µs for an operation.
 
-The negotiation machine and the datagram codec, timed with :mod:`timeit`: the best of some repetitions,
+The negotiation machine, the datagram codec and the rules, timed with :mod:`timeit`: the best of some repetitions,
 because everything else that the machine does can only make a repetition slower.
 """
 
@@ -10,8 +10,13 @@ import argparse
 import sys
 import timeit
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from benchmarks.report import aligned
+from socks5.access import Access
+from socks5.auth import User
+from socks5.policy.rules import Rules
+from socks5.policy.ruleset import Rule, Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.client_negotiation import ClientNegotiation
 from socks5.protocol.datagram import Datagram, Reassembler
@@ -73,6 +78,65 @@ def _reassemble() -> None:
         reassembler.receive(fragment)
 
 
+MANY = 10_000
+"""Rules, or entries of a set."""
+
+ACCESS = Access(
+    "198.51.100.7", "203.0.113.1", User("u8"), Command.CONNECT, Address(b"www.d9.example", 443)
+)
+
+
+def _rule(number: int) -> Rule:
+    """One of many that differ in what they are found by."""
+    network, name = f"10.{number >> 8 & 255}.{number & 255}.0/24", f".d{number}.example"
+    return (
+        Rule(f"r{number}", "deny", users=[f"u{number}"], ports=[25]),
+        Rule(f"r{number}", "allow", groups=[f"g{number}"], names=[name]),
+        Rule(f"r{number}", "deny", networks=[network]),
+        Rule(f"r{number}", "allow", names=[name], networks=["@public"]),
+    )[number % 4]
+
+
+@cache
+def many_rules() -> Ruleset:
+    """So many rules."""
+    return Ruleset(map(_rule, range(MANY)))
+
+
+@cache
+def few_rules() -> Ruleset:
+    """As many as a file has that people write."""
+    return Ruleset(map(_rule, range(8)))
+
+
+@cache
+def many_entries() -> Ruleset:
+    """A rule on so many networks, and one on so many names."""
+    networks = [
+        f"{100 + number // 6000}.{number >> 8 & 255}.{number & 255}.0/25" for number in range(MANY)
+    ]
+    names = [f".d{number}.ads.example" for number in range(MANY)]
+    rules = [
+        Rule("networks", "deny", networks=["@many"]),
+        Rule("names", "deny", names=["@many"]),
+        Rule("rest", "allow"),
+    ]
+    return Ruleset(rules, networks={"many": networks}, names={"many": names})
+
+
+def _walked(count: int) -> Callable[[], object]:
+    """So many rules that nothing is found by."""
+
+    @cache
+    def made() -> Ruleset:
+        rules = [Rule(f"r{number}", "deny", commands=["bind"]) for number in range(count)]
+        return Ruleset([*rules, Rule("rest", "allow")])
+
+    return lambda: made().judge(ACCESS, "1.1.1.1")
+
+
+BUILT_IN = Rules()
+
 OPERATIONS: dict[str, Callable[[], object]] = {
     "server, greeting and request": lambda: _serve(GREETING, REQUEST),
     "server, both in one segment": lambda: _serve(GREETING + REQUEST),
@@ -84,15 +148,22 @@ OPERATIONS: dict[str, Callable[[], object]] = {
     "datagram decode, name": lambda: Datagram.decode(DATAGRAM_BY_NAME),
     "datagram encode, IPv4": DATAGRAM.encode,
     "reassemble two fragments": _reassemble,
+    "verdict, built-in rules": lambda: BUILT_IN.judge(ACCESS, "1.1.1.1"),
+    "verdict, 8 rules": lambda: few_rules().judge(ACCESS, "1.1.1.1"),
+    f"verdict, {MANY} rules": lambda: many_rules().judge(ACCESS, "1.1.1.1"),
+    f"verdict, {MANY} rules, before the address": lambda: many_rules().judge(ACCESS, None),
+    f"verdict, sets of {MANY}": lambda: many_entries().judge(ACCESS, "1.1.1.1"),
+    "verdict, 100 rules that are walked": _walked(100),
 }
 """What is timed, by what it is called."""
 
 
 def microseconds(operation: Callable[[], object], seconds: float) -> float:
-    """What an operation takes.
+    """What an operation takes, but for what it makes once.
 
     :param seconds: for all repetitions together, about.
     """
+    operation()
     timer = timeit.Timer(operation)
     count = 1
     while (once := timer.timeit(count)) < seconds / REPEAT / 10:

@@ -35,10 +35,6 @@ def _listed(entries: Sequence[str]) -> str:
     return f"{some} and {more} more" if more > 0 else some
 
 
-def _number(is_so: bool) -> int:
-    return YES if is_so else NO
-
-
 class Condition(ABC):
     """What one key of a rule says.
 
@@ -82,7 +78,7 @@ class Words(Condition):
 
     @override
     def answer(self, facts: Facts) -> int:
-        return _number(self.subject(facts) in self._words)
+        return YES if self.subject(facts) in self._words else NO
 
 
 class Listeners(Words):
@@ -120,7 +116,7 @@ class Commands(Condition):
 
     @override
     def answer(self, facts: Facts) -> int:
-        return _number(facts.command in self._numbers)
+        return YES if facts.command in self._numbers else NO
 
     @override
     def subject(self, facts: Facts) -> str:
@@ -140,7 +136,7 @@ class Users(Condition):
 
     @override
     def answer(self, facts: Facts) -> int:
-        return _number(facts.user in self._names)
+        return YES if facts.user in self._names else NO
 
     @override
     def subject(self, facts: Facts) -> str:
@@ -159,7 +155,7 @@ class Groups(Condition):
 
     @override
     def answer(self, facts: Facts) -> int:
-        return _number(not self._names.isdisjoint(facts.groups))
+        return YES if not self._names.isdisjoint(facts.groups) else NO
 
     @override
     def subject(self, facts: Facts) -> str:
@@ -200,9 +196,9 @@ class Clients(Condition):
             return YES
         if facts.is_local and (self._is_local or (self._is_unix and facts.client == "")):
             return YES
-        return _number(
-            self._own is not None and number >= 0 and self._own(facts.client, unknown=False)
-        )
+        if self._own is None or number < 0:
+            return NO
+        return YES if self._own(facts.client, unknown=False) else NO
 
     @override
     def subject(self, facts: Facts) -> str:
@@ -306,7 +302,7 @@ class Ports(Condition):
     def answer(self, facts: Facts) -> int:
         if facts.unknown == ASSOCIATING:
             return OPEN
-        return _number(facts.command != Command.BIND and facts.port in self._ranges)
+        return YES if facts.command != Command.BIND and facts.port in self._ranges else NO
 
     @override
     def subject(self, facts: Facts) -> str:
@@ -325,7 +321,7 @@ class During(Condition):
 
     @override
     def answer(self, facts: Facts) -> int:
-        return _number(self.hours.holds(facts.second))
+        return YES if self.hours.holds(facts.second) else NO
 
     @override
     def subject(self, facts: Facts) -> str:
@@ -362,8 +358,8 @@ class Guard(Condition):
             is_free = self._is_lifted or facts.is_local
             if not is_free or (facts.unknown == NAMED and facts.command == Command.CONNECT):
                 return OPEN
-            return _number(self._is_allow)
-        return _number(self._is_shut(facts) is not self._is_allow)
+            return YES if self._is_allow else NO
+        return YES if self._is_shut(facts) is not self._is_allow else NO
 
     def _is_shut(self, facts: Facts) -> bool:
         if facts.access.leads_to_us(facts.address or ""):

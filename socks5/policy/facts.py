@@ -77,9 +77,7 @@ class Facts:
         self.command = access.command
         user = access.user
         self.user: str | None = None if user is None else user.name
-        self.groups: frozenset[str] = (
-            NO_GROUPS if user is None else getattr(user, "groups", NO_GROUPS)
-        )
+        self.groups = NO_GROUPS if user is None else frozenset(getattr(user, "groups", ()))
         self.is_refused = False
         """Whether what was asked for cannot be the name of a host."""
         self.name: str | None = None

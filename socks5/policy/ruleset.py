@@ -124,7 +124,7 @@ class _Compiled:
     :param verdict: if they do.
     """
 
-    __slots__ = ("conditions", "is_allow", "is_report_only", "name", "place", "verdict")
+    __slots__ = ("asks", "conditions", "is_allow", "is_report_only", "name", "place", "verdict")
 
     def __init__(
         self,
@@ -137,6 +137,8 @@ class _Compiled:
         self.verdict = verdict
         self.is_allow = verdict.is_allowed
         self.conditions = conditions
+        self.asks = tuple(condition.answer for condition in conditions)
+        """What each of them says."""
         self.is_report_only = is_report_only
         self.place = place
 
@@ -144,17 +146,6 @@ class _Compiled:
     def kind(self) -> Hashable:
         """See :class:`socks5.policy.index.Indexed`."""
         return self.is_allow, self.is_report_only
-
-    def answer(self, facts: Facts) -> int:
-        """Whether it holds: no if one condition is, else open if one is."""
-        least = YES
-        for condition in self.conditions:
-            answer = condition.answer(facts)
-            if answer < least:
-                if answer == NO:
-                    return NO
-                least = answer
-        return least
 
     def said(self, is_open: bool) -> Verdict:
         """The verdict, if it holds.
@@ -164,7 +155,7 @@ class _Compiled:
         return ALLOWED if self.is_allow and is_open else self.verdict
 
     def row(self, facts: Facts) -> Row:
-        """:meth:`answer` with its reason."""
+        """Whether it holds, and why."""
         least, why = YES, "allow" if self.is_allow else "deny"
         for condition in self.conditions:
             answer = condition.answer(facts)
@@ -256,18 +247,23 @@ class Ruleset:
         is_open = False  # a deny that may hold yet
         noted: list[_Compiled] = []
         for rule in candidates:
-            answer = rule.answer(facts)
             if rows is not None:
                 rows.append(rule.row(facts))
-            if answer == NO:
-                continue
-            if rule.is_report_only:
-                if answer == YES:
-                    noted.append(rule)
-            elif answer == OPEN and not rule.is_allow:
-                is_open = True
+            least = YES  # no if one condition is, else open if one is
+            for ask in rule.asks:
+                answer = ask(facts)
+                if answer < least:
+                    least = answer
+                    if not answer:
+                        break
             else:
-                return _noting(ALLOWED if answer == OPEN else rule.said(is_open), noted)
+                if rule.is_report_only:
+                    if least == YES:
+                        noted.append(rule)
+                elif least == OPEN and not rule.is_allow:
+                    is_open = True
+                else:
+                    return _noting(ALLOWED if least == OPEN else rule.said(is_open), noted)
         if rows is not None:
             rows.append(self._default.row(facts))
         return _noting(self._default.said(is_open), noted)
