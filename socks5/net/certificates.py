@@ -7,6 +7,7 @@ for names who its user is, or it is none. Looks for no revocation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from OpenSSL import SSL
@@ -44,8 +45,13 @@ class Certificates:
         self._complaint = ""
         self._loaded = Loaded.from_files(files)
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is legal but hardly meant."""
+        return self._loaded.warnings
+
     def warn(self) -> None:
-        """Say in the log what is legal but hardly meant."""
+        """Say that in the log."""
         for warning in self._loaded.warnings:
             self.log.warn("TLS: {warning}", warning=warning)
 

@@ -23,5 +23,9 @@ def check(file: str) -> tuple[Sequence[Problem], Sequence[Problem]]:
     except Refused as error:
         return error.problems, ()
     building = Building(made.document)
+    certificates = {each.at.policy.name: each.certificates for each in made.listeners}
+    for name, each in certificates.items():
+        for warning in () if each is None else each.warnings:
+            building.warn(("listener", name, "tls"), warning)
     warn(made.configuration, building, made.logins.accepted)
     return (), in_order([*made.warnings, *building.warnings])

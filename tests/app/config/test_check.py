@@ -1,13 +1,20 @@
 """What ``socks5 check`` finds: what the loader does, and what is hardly meant."""
 
+from datetime import timedelta
+
 import pytest
 
+from socks5.app.config.build import build
 from socks5.app.config.building import Building
 from socks5.app.config.check import check
+from socks5.app.config.document import Refused, load
 from socks5.app.config.read import in_order, read_text
 from socks5.app.config.sense import warn
 from socks5.protocol.messages import Method
 from tests.app.config.test_build import Files, a_folder  # noqa: F401
+from tests.app.config.test_mutations import FULL
+from tests.app.config.test_read import TOML
+from tests.support.certificates import Authority
 
 ALLOW = '[[rule]]\nname = "r"\naction = "allow"\n'
 
@@ -156,3 +163,25 @@ def test_warnings_are_those_of_the_loader_too(files: Files) -> None:
     text = 'server.outgoing = "192.0.2.1"\nnetworks.a = { entries = "::1" }'
     _, warnings = found(files, text)
     assert [each.split(": ")[1] for each in warnings] == ["server.outgoing", "networks.a"]
+
+
+def test_a_certificate_that_clients_will_refuse_is_warned_of(files: Files) -> None:
+    Authority(files.folder).server("p.pem", since=-timedelta(2), until=-timedelta(1))
+    text = 'listener.a = { address = ["127.0.0.1", "::1"], tls = { cert = "p.pem" } }'
+    _, [warning] = found(files, text)
+    assert warning.startswith("s.toml:1:54: listener.a.tls: cert=p.pem: expired ")
+
+
+@pytest.mark.parametrize(
+    "text", [*TOML, FULL, "server = 1", "listener.a = { systemd = 'x', open = true }"]
+)
+def test_what_it_passes_is_built_and_what_is_not_built_it_refuses(files: Files, text: str) -> None:
+    """Sockets of systemd's aside."""
+    errors, _ = found(files, text)
+    try:
+        build(load(str(files.folder / "s.toml")), is_only_looking=True)
+    except Refused as error:
+        refused = [files.short(each) for each in error.problems]
+    else:
+        refused = []
+    assert errors == refused

@@ -1,8 +1,11 @@
 """What rules and sets are made of, as far as the file can tell."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from socks5.app.config.conditions import (
     Hours,
@@ -13,6 +16,7 @@ from socks5.app.config.conditions import (
     UserEntry,
 )
 from socks5.app.config.values import Kind, Wrong
+from socks5.policy.sets import check_network
 
 EXAMPLES = 'write "www.example.com", ".example.com" or "*.example.com"'
 
@@ -95,3 +99,16 @@ def test_what_is_none_is_said_in_a_sentence(kind: Kind, value: Any, sentence: st
     with pytest.raises(Wrong) as raised:
         kind.read(value)
     assert sentence is None or str(raised.value) == sentence
+
+
+def refusal(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@given(st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?", fullmatch=True))
+def test_a_network_is_what_the_rules_take_for_one(text: str) -> None:
+    assert refusal(lambda: NetworkEntry().read(text)) == refusal(lambda: check_network(text))
