@@ -23,13 +23,15 @@ from socks5.app.config.options import NotShown, tree_of
 from socks5.app.config.read import read
 from socks5.app.config.schema import schema_text
 from socks5.app.config.show import show
+from socks5.app.config.values import either, quoted
 from socks5.app.configured import sentences
 from socks5.app.options import Options
 from socks5.app.parser import Parser, Said
 from socks5.app.rows import Group, Row
-from socks5.app.values import COMMANDS, address, choice
+from socks5.app.values import COMMANDS, address
 from socks5.net.resolver import Resolver
 from socks5.protocol.address import Address, unmap
+from socks5.protocol.messages import Command
 
 Found = tuple[Sequence[str], str]
 """What a name leads to, and how that is known."""
@@ -184,6 +186,12 @@ def _target(text: str) -> Address:
         return Address(host.encode(), int(port))
 
 
+def _command(text: str) -> int:
+    if text not in COMMANDS:
+        raise ValueError(f"expected {either(COMMANDS)}, got {quoted(text)}")
+    return COMMANDS[text]
+
+
 def _time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
@@ -211,7 +219,7 @@ _EXPLAIN = Parser(
                     "command",
                     "NAME",
                     "connect, bind or udp",
-                    choice(list(COMMANDS)),
+                    _command,
                     default="connect",
                 ),
                 Row("at", "TIME", "when, such as 2026-11-27T10:05", _time, unsaid="now"),
@@ -279,7 +287,7 @@ def explain(
         groups=values.get("groups", ()),
         listener=values.get("listener", ""),
         method=values.get("method", ""),
-        command=COMMANDS[values.get("command", "connect")],
+        command=values.get("command", Command.CONNECT),
         at=_seconds(made, values.get("at")),
     )
     try:

@@ -9,14 +9,19 @@ from __future__ import annotations
 from operator import add, or_
 
 from socks5.app import values
+from socks5.app.config.keyed import default_of, reader
 from socks5.app.rows import Group, Row
-from socks5.app.values import Kind, choice, number, time, time_or_off, whole_seconds_or_off
-from socks5.observe.accesslog import FORMATS
 from socks5.protocol.networks import NO_NETWORKS
-from socks5.settings import NameSource, OutgoingFamily, PerFamily, UDPFiltering, UDPPin
+from socks5.settings import PerFamily
 
-MAX_KEEPALIVE = 32_767
-"""Seconds; Linux takes no more (tcp(7), TCP_KEEPIDLE)."""
+
+def _key(name: str, metavar: str, words: str, key: str, unsaid: str = "") -> Row:
+    """An option whose values and default are those of a key.
+
+    :param unsaid: the default, where the key has it in words.
+    """
+    default = None if unsaid else default_of(key)
+    return Row(name, metavar, words, reader(key), key, default, unsaid=unsaid)
 
 
 _FILE = Group(
@@ -40,7 +45,7 @@ _PLACES = Group(
             "port",
             "PORT",
             "TCP port of every --interface",
-            number(0, 65535),
+            reader("listener.*.port"),
             "listener.*.port",
             "1080",
             letter="p",
@@ -121,14 +126,7 @@ _USERS = Group(
             "listener.*.open",
             empty=False,
         ),
-        Row(
-            "commands",
-            "NAMES",
-            "what it serves",
-            values.commands,
-            "server.commands",
-            ",".join(values.COMMANDS),
-        ),
+        _key("commands", "NAMES", "what it serves", "server.commands"),
     ),
 )
 
@@ -175,15 +173,8 @@ _KERBEROS = Group(
 _BANS = Group(
     "Guessed passwords",
     (
-        Row(
-            "ban-after",
-            "NUMBER",
-            "failed logins of an address; 0: never",
-            number(0, 1_000_000),
-            "bans.after",
-            "10",
-        ),
-        Row("ban-time", "TIME", "for the first ban, then doubled", time_or_off, "bans.time", "1m"),
+        _key("ban-after", "NUMBER", "failed logins of an address; 0: never", "bans.after"),
+        _key("ban-time", "TIME", "for the first ban, then doubled", "bans.time"),
         Row(
             "ban-exempt",
             "NETWORKS",
@@ -210,11 +201,10 @@ _TARGETS = Group(
             empty=PerFamily(),
             join=values.both_families,
         ),
-        Row(
+        _key(
             "outgoing-family",
             "FAMILY",
             "any, ipv4, ipv6, prefer-ipv4 or prefer-ipv6",
-            choice([family.value for family in OutgoingFamily]),
             "server.outgoing_family",
         ),
         Row(
@@ -226,60 +216,29 @@ _TARGETS = Group(
             empty=PerFamily(),
             join=values.both_families,
         ),
-        Row(
-            "resolver",
-            "SOURCE",
-            "name servers (dns) or nsswitch (system)",
-            choice([source.value for source in NameSource]),
-            "resolver.source",
-            NameSource.DNS.value,
-        ),
+        _key("resolver", "SOURCE", "name servers (dns) or nsswitch (system)", "resolver.source"),
     ),
 )
 
 _UDP = Group(
     "UDP",
     (
-        Row(
+        _key(
             "udp-ports",
             "FIRST-LAST",
             "that clients send to, for firewalls",
-            values.ports,
             "udp.ports",
             unsaid="any",
         ),
-        Row(
-            "udp-pin",
-            "POLICY",
-            "who the client is: ip, ip+port, announced",
-            choice([pin.value for pin in UDPPin]),
-            "udp.pin",
-            UDPPin.IP.value,
-        ),
-        Row(
-            "udp-filtering",
-            "WHO",
-            "may send to the client",
-            choice([filtering.value for filtering in UDPFiltering]),
-            "udp.filtering",
-            UDPFiltering.ADDRESS_DEPENDENT.value,
-        ),
-        Row(
+        _key("udp-pin", "POLICY", "who the client is: ip, ip+port, announced", "udp.pin"),
+        _key("udp-filtering", "WHO", "may send to the client", "udp.filtering"),
+        _key(
             "max-associations",
             "NUMBER",
             "UDP associations of one client",
-            number(1, 1_000_000),
             "udp.associations_per_client",
-            "1024",
         ),
-        Row(
-            "udp-targets",
-            "NUMBER",
-            "remembered for one client",
-            number(1, 10_000_000),
-            "udp.targets",
-            "16384",
-        ),
+        _key("udp-targets", "NUMBER", "remembered for one client", "udp.targets"),
     ),
     (
         "WHO is endpoint-independent (anybody), address-dependent (hosts that it has",
@@ -288,30 +247,22 @@ _UDP = Group(
 )
 
 
-def _timeout(name: str, words: str, default: str, kind: Kind = time) -> Row:
-    key = f"timeouts.{name.replace('-', '_')}"
-    return Row(f"{name}-timeout", "TIME", words, kind, key, default)
+def _timeout(name: str, words: str) -> Row:
+    return _key(f"{name}-timeout", "TIME", words, f"timeouts.{name.replace('-', '_')}")
 
 
 _TIMES = Group(
     "Time limits",
     (
-        _timeout("handshake", "for greeting and login", "10s"),
-        _timeout("request", "from then to the request", "2m"),
-        _timeout("resolve", "for a name", "10s"),
-        _timeout("connect", "for reaching a target", "20s"),
-        _timeout("bind", "for the peer of a BIND to connect", "1m"),
-        _timeout("idle", "of silence in a TCP relay", "off", time_or_off),
-        _timeout("linger", "of silence once one side has ended", "4m"),
-        _timeout("udp-idle", "of silence in a UDP association", "5m"),
-        Row(
-            "keepalive",
-            "TIME",
-            "of silence until a TCP peer is probed",
-            whole_seconds_or_off(MAX_KEEPALIVE),
-            "timeouts.keepalive",
-            "3m",
-        ),
+        _timeout("handshake", "for greeting and login"),
+        _timeout("request", "from then to the request"),
+        _timeout("resolve", "for a name"),
+        _timeout("connect", "for reaching a target"),
+        _timeout("bind", "for the peer of a BIND to connect"),
+        _timeout("idle", "of silence in a TCP relay"),
+        _timeout("linger", "of silence once one side has ended"),
+        _timeout("udp-idle", "of silence in a UDP association"),
+        _key("keepalive", "TIME", "of silence until a TCP peer is probed", "timeouts.keepalive"),
     ),
     ("TIME is a number with a unit (500ms, 30s, 5m, 2h, 1h30m, 1d), or of seconds.",),
 )
@@ -331,33 +282,24 @@ _COUNTS = Group(
             "max-sessions",
             "NUMBER",
             "clients; auto: what open files allow",
-            number(0, 10_000_000, auto=0),
+            values.max_sessions,
             "server.max_sessions",
             "auto",
         ),
-        Row(
-            "max-sessions-wait",
-            "TIME",
-            "until further ones are closed",
-            time,
-            "server.max_sessions_wait",
-            "5s",
+        _key(
+            "max-sessions-wait", "TIME", "until further ones are closed", "server.max_sessions_wait"
         ),
-        Row(
+        _key(
             "handshakes-per-client",
             "NUMBER",
             "of one address at a time, others wait",
-            number(1, 1_000_000),
             "server.handshakes_per_client",
-            "64",
         ),
-        Row(
+        _key(
             "waiting-per-client",
             "NUMBER",
             "of these, further ones are closed",
-            number(0, 1_000_000),
             "server.waiting_per_client",
-            "2048",
         ),
     ),
 )
@@ -373,13 +315,8 @@ _LOG = Group(
             "log.access",
             unsaid="- if terminal",
         ),
-        Row(
-            "access-log-format",
-            "FORMAT",
-            "json or text",
-            choice(list(FORMATS)),
-            "log.format",
-            unsaid="text on a terminal",
+        _key(
+            "access-log-format", "FORMAT", "json or text", "log.format", unsaid="text on a terminal"
         ),
     ),
 )

@@ -6,10 +6,12 @@ What a sentence is about, the option, is put before it by who reads the option.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from socks5.app.config.keyed import reader
+from socks5.app.config.keys import AUTO_WORKERS
 from socks5.app.inherit import worker_count
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.networks import Networks
@@ -31,94 +33,19 @@ PROTECTION_NAMES = {
 ANY_SERVICE = "any"
 """The SERVICE that stands for every key of a keytab."""
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_TIME = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|[smhd]))+", re.ASCII)
-_YEAR = 31_536_000
-
 _SERVICE = re.compile(r"[A-Za-z0-9_.-]+(@[A-Za-z0-9_.:-]+)?")
-
-
-def _seconds_of(text: str) -> float:
-    """:raises ValueError: neither a number nor one with its unit."""
-    if not _TIME.fullmatch(text):
-        return float(text)
-    parts = re.findall(r"([0-9.]+)([a-z]+)", text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-def time(text: str) -> float:
-    """A time of 0.1 s or more, in seconds: ``30s``, ``5m``, ``1h30m``; without a unit it is seconds."""
-    try:
-        value = _seconds_of(text)
-    except ValueError:
-        value = -1.0
-    if not 0.1 <= value <= _YEAR:
-        raise ValueError(f"expected a time from 0.1s to 365d, such as 30s or 5m, got {text!r}")
-    return value
-
-
-def time_or_off(text: str) -> float:
-    """The same, or ``off``, which is 0."""
-    try:
-        value = 0.0 if text == "off" else _seconds_of(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= _YEAR:
-        raise ValueError(f"expected a time up to 365d, such as 30s or 5m, or off, got {text!r}")
-    return value
-
-
-def whole_seconds_or_off(last: int) -> Kind:
-    """A time in whole seconds, or ``off``, which is 0."""
-
-    def read(text: str) -> int:
-        try:
-            value = 0.0 if text == "off" else _seconds_of(text)
-        except ValueError:
-            value = -1.0
-        if not (0 <= value <= last and value == int(value)):
-            raise ValueError(
-                f"expected whole seconds up to {last}, such as 180 or 3m, or off, got {text!r}"
-            )
-        return int(value)
-
-    return read
-
-
-def number(first: int, last: int, **words: int) -> Kind:
-    """A whole number.
-
-    :param words: what stands for one.
-    """
-    also = "".join(f" or {word}" for word in words)
-
-    def read(text: str) -> int:
-        if text in words:
-            return words[text]
-        if not (text.isascii() and text.isdigit() and first <= int(text) <= last):
-            raise ValueError(f"expected a whole number from {first} to {last}{also}, got {text!r}")
-        return int(text)
-
-    return read
 
 
 def workers(text: str) -> int:
     """A number of processes, or one for each processor."""
-    try:
-        return worker_count(text)
-    except ValueError:
-        raise ValueError(f"expected a whole number from 1 to 1024 or auto, got {text!r}") from None
+    count: int = reader("server.workers")(text)
+    return worker_count("auto") if count == AUTO_WORKERS else count
 
 
-def choice(names: Sequence[str]) -> Kind:
-    """One of a few words."""
-
-    def read(text: str) -> str:
-        if text not in names:
-            raise ValueError(f"expected {' or '.join(names)}, got {text!r}")
-        return text
-
-    return read
+def max_sessions(text: str) -> int:
+    """How many at a time; 0, or ``auto``, is what the limit of open files allows."""
+    count: int = reader("server.max_sessions")("auto" if text == "0" else text)
+    return count
 
 
 def some_of(values: Mapping[str, Any]) -> Kind:
@@ -133,18 +60,8 @@ def some_of(values: Mapping[str, Any]) -> Kind:
     return read
 
 
-commands = some_of(COMMANDS)
 methods = some_of(METHOD_NAMES)
 protections = some_of(PROTECTION_NAMES)
-
-
-def ports(text: str) -> tuple[int, int]:
-    """A range of ports."""
-    first, dash, last = text.partition("-")
-    numbers = [int(n) for n in (first, last if dash else first) if n.isascii() and n.isdigit()]
-    if not (len(numbers) == 2 and 1 <= numbers[0] <= numbers[1] <= 65535):
-        raise ValueError(f"expected FIRST-LAST, from 1 to 65535, the lower one first, got {text!r}")
-    return numbers[0], numbers[1]
 
 
 def networks(text: str) -> Networks:

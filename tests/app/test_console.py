@@ -79,7 +79,7 @@ def test_wrong_options_are_one_sentence_and_status_2(
     with pytest.raises(SystemExit) as raised:
         program.main(["--port", "x"])
     assert raised.value.code == 2
-    expected = "socks5: --port: expected a whole number from 0 to 65535, got 'x'\n"
+    expected = 'socks5: --port: expected a whole number from 0 to 65535, got "x"\n'
     assert capsys.readouterr() == ("", expected)
     assert world.events == []
 

@@ -76,7 +76,7 @@ class Ran:
         (["print-config", "a", "b"], "print-config: expected one FILE, got 2 words"),
         (
             ["print-config", "--port", "x"],
-            "print-config: --port: expected a whole number from 0 to 65535, got 'x'",
+            'print-config: --port: expected a whole number from 0 to 65535, got "x"',
         ),
         (
             ["print-config", "--auth", "memory:alice:hunter2"],
@@ -100,6 +100,10 @@ class Ran:
                 ),
             )
             for to in ("example.com", ":80", "example.com:", "example.com:65536")
+        ),
+        (
+            ["explain", "good.toml", "--client=::1", "--to=::1:80", "--command", "ping"],
+            'explain: --command: expected "connect", "bind" or "udp", got "ping"',
         ),
         (
             ["explain", "good.toml", "--client=::1", "--to=::1:80", "--at", "noon"],

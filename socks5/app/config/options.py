@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from socks5.app.config.keys import Configuration
-from socks5.app.config.tables import Table, about
-from socks5.app.config.values import Kind, as_toml
+from socks5.app.config.keyed import kind_of
+from socks5.app.config.values import as_toml
 from socks5.app.listeners import LOOPBACK
 from socks5.app.rows import Row
 from socks5.app.sources import CREDENTIAL
@@ -74,23 +73,11 @@ def _written(row: Row, text: str) -> Any:
         return own(text)
     if row.name in _LISTS:
         return _short(text.split(","))
-    return _kind_at(row.key).show(row.kind(text))
+    return kind_of(row.key).show(row.kind(text))
 
 
 def _short(entries: list[str]) -> str | list[str]:
     return entries[0] if len(entries) == 1 else entries
-
-
-def _kind_at(key: str) -> Kind:
-    """What may stand behind a key, such as ``timeouts.idle``."""
-    section, name = key.split(".")
-    table = _field(Configuration, section)
-    assert isinstance(table, Table)
-    return _field(table.cls, name)
-
-
-def _field(cls: type, name: str) -> Kind:
-    return about(cls.__dataclass_fields__[name]).kind  # type: ignore[attr-defined]
 
 
 def _located(text: str) -> str | Mapping[str, str]:

@@ -24,7 +24,7 @@ def tree(*arguments: str) -> dict[str, Any]:
 
 
 VALUES = [
-    (["--commands", "udp,bind"], {"server": {"commands": ["bind", "udp"]}}),
+    (["--commands", "udp,bind"], {"server": {"commands": ["udp", "bind"]}}),
     (["--commands", "bind"], {"server": {"commands": "bind"}}),
     (["--workers", "3"], {"server": {"workers": 3}}),
     (["--workers", "auto"], {"server": {"workers": "auto"}}),
