@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import NamedTuple
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
@@ -83,13 +84,11 @@ def run(arguments: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
-def _inspecting(name: str) -> Callable[[Sequence[str]], None]:
-    """A command of :mod:`socks5.app.inspecting`, which the proxy itself does not load."""
+def _later(module: str, name: str) -> Callable[[Sequence[str]], None]:
+    """A command whose module the proxy itself does not load."""
 
     def command(arguments: Sequence[str]) -> None:
-        from socks5.app import inspecting
-
-        getattr(inspecting, name)(arguments)
+        getattr(import_module(f"socks5.app.{module}"), name)(arguments)
 
     return command
 
@@ -102,12 +101,19 @@ def _commands() -> list[str]:
 
 COMMANDS = {
     "run": Command(run, "[OPTIONS]", "the proxy; meant where there is no command"),
-    "check": Command(_inspecting("check"), "FILE", "look for what is wrong with a file"),
-    "explain": Command(_inspecting("explain"), "FILE ...", "why somebody may do something, or not"),
-    "print-config": Command(
-        _inspecting("print_config"), "[FILE or OPTIONS]", "the file as it is understood"
+    "check": Command(_later("inspecting", "check"), "FILE", "look for what is wrong with a file"),
+    "explain": Command(
+        _later("inspecting", "explain"), "FILE ...", "why somebody may do something, or not"
     ),
-    "schema": Command(_inspecting("schema"), "", "the JSON Schema of the file, for editors"),
+    "print-config": Command(
+        _later("inspecting", "print_config"), "[FILE or OPTIONS]", "the file as it is understood"
+    ),
+    "schema": Command(
+        _later("inspecting", "schema"), "", "the JSON Schema of the file, for editors"
+    ),
+    "quota": Command(
+        _later("quota", "main"), "FILE [OPTIONS]", "what is used of quotas; or back to 0"
+    ),
     "passwd": Command(passwd.main, "FILE NAME", "an entry of a file for --auth htpasswd:FILE"),
 }
 """By their words."""
