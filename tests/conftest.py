@@ -54,7 +54,7 @@ def log() -> Iterator[list[str]]:
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """The handlers of signals are put back."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield
     for number, handler in zip(numbers, before, strict=True):

@@ -13,6 +13,9 @@ from typing_extensions import override
 class Announcer:
     """Is told; this one keeps it to itself."""
 
+    def refuses(self, sentence: str) -> None:
+        """It does not start; says why."""
+
     def begins(self, places: Sequence[str]) -> None:
         """Clients are served at these places, too, and signals are taken."""
 
@@ -24,6 +27,9 @@ class Announcer:
 
     def has_reread(self, outcome: str) -> None:
         """That is over; what came of it."""
+
+    def hands_over(self, process: int) -> None:
+        """Another process serves in the place of this one, which is to drain."""
 
     def drains(self, seconds: float, sessions: int) -> None:
         """It listens no more, and so many sessions have so many seconds to end."""
@@ -48,6 +54,10 @@ class LogAnnouncer(Announcer):
     @override
     def closes(self, place: str) -> None:
         self.log.info("SOCKS5 proxy listens no more on {where}", where=place)
+
+    @override
+    def hands_over(self, process: int) -> None:
+        self.log.info("SIGUSR2: process {process} has taken over", process=process)
 
     @override
     def drains(self, seconds: float, sessions: int) -> None:
@@ -77,6 +87,11 @@ class Together(Announcer):
         self._all = announcers
 
     @override
+    def refuses(self, sentence: str) -> None:
+        for each in self._all:
+            each.refuses(sentence)
+
+    @override
     def begins(self, places: Sequence[str]) -> None:
         for each in self._all:
             each.begins(places)
@@ -95,6 +110,11 @@ class Together(Announcer):
     def has_reread(self, outcome: str) -> None:
         for each in self._all:
             each.has_reread(outcome)
+
+    @override
+    def hands_over(self, process: int) -> None:
+        for each in self._all:
+            each.hands_over(process)
 
     @override
     def drains(self, seconds: float, sessions: int) -> None:

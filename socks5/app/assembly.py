@@ -13,7 +13,9 @@ from socks5.app import systemd
 from socks5.app.announcing import Announcer, LogAnnouncer, Together
 from socks5.app.config.document import Refused
 from socks5.app.configured import Configured, sentences
+from socks5.app.handover import HandOver, Heir, Leaver
 from socks5.app.heartbeat import Heart
+from socks5.app.home import HomePorts
 from socks5.app.inherit import InheritedPorts
 from socks5.app.listeners import certificates_of
 from socks5.app.options import Options
@@ -21,7 +23,7 @@ from socks5.app.reread import Rereading
 from socks5.app.service import ProxyService
 from socks5.interfaces import Policy
 from socks5.net.descriptors import raise_descriptor_limit
-from socks5.net.openers import IPortOpener, PortOpener
+from socks5.net.openers import IPortOpener
 from socks5.net.own import OwnPorts, share_ports
 from socks5.server.factory import ServerFactory
 
@@ -39,10 +41,11 @@ def this_reactor() -> Any:
     return reactor
 
 
-def makeService(options: Options, reactor: Any = None) -> IService:
+def makeService(options: Options, reactor: Any = None, hands_over: bool = False) -> IService:
     """The service for a command line.
 
     :param reactor: runs it; default: the installed one.
+    :param hands_over: whether another process with this command line may take over.
     """
     if reactor is None:
         reactor = this_reactor()
@@ -52,13 +55,17 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if worker is None:
         asked.warn()
     if worker is None and asked.workers > 1:
-        return _parent(asked, reactor)
+        return _parent(asked, options, reactor, hands_over)
     access_log = asked.access_log(reactor, worker)
     number = None if worker is None else worker.number
     factory = _factory(asked, reactor, access_log=access_log, worker=number)
-    opener: IPortOpener = PortOpener(reactor, factory.limit)
-    announcer: Announcer = Together(LogAnnouncer(), systemd.from_environment(reactor))
-    if worker is not None:
+    succession = None
+    if worker is None:
+        opener: IPortOpener
+        opener = home = HomePorts(reactor, factory.limit, options.estate)
+        succession = _Succession(asked, options, reactor, home, hands_over)
+        announcer: Announcer = succession.announcer
+    else:
         share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
         opener = InheritedPorts(reactor, factory.limit, worker.sockets)
         announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
@@ -76,7 +83,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         announcer,
         rereading.begin,
         drain=asked.drain if worker is None else None,
+        hand_over=None if succession is None else succession.begin,
     )
+    if succession is not None:
+        succession.service = service
     if worker is not None:
         worker.watch_parent(reactor, lambda: service.end(inf))
     return service
@@ -114,20 +124,65 @@ def _factory(asked: Options | Configured, reactor: Any, **others: Any) -> Server
     )
 
 
-def _parent(asked: Options | Configured, reactor: Any) -> IService:
+class _Succession:
+    """Who was there before this process, and who comes behind it; and who is told.
+
+    :param opener: opens its listeners.
+    :param hands_over: see :func:`makeService`.
+    """
+
+    service: ProxyService
+
+    def __init__(
+        self,
+        asked: Options | Configured,
+        options: Options,
+        reactor: Any,
+        opener: Leaver,
+        hands_over: bool,
+    ) -> None:
+        self._estate = options.estate
+        self._opener = opener
+        self._time = asked.hand_over
+        told = systemd.from_environment(reactor)
+        environment = told.environment if isinstance(told, systemd.Systemd) else {}
+        if options.left is not None:
+            told = Heir(reactor, options.left.channel, told, self._taken, self._give_up)
+        self.announcer = Together(LogAnnouncer(), told)
+        self.begin = (
+            HandOver(reactor, opener, environment, self._done).begin if hands_over else None
+        )
+
+    def _taken(self) -> None:
+        self._opener.take_possession()
+        self._estate.close()
+
+    def _give_up(self, reason: str) -> None:
+        self.service.give_up(reason)
+
+    def _done(self, process: int) -> None:
+        self.announcer.hands_over(process)
+        self.service.end(self._time)
+
+
+def _parent(
+    asked: Options | Configured, options: Options, reactor: Any, hands_over: bool
+) -> IService:
     """The service of a parent: its workers, and the sockets that they inherit."""
     from socks5.app.sharing import PortsForWorkers
     from socks5.app.workers import Workers, WorkersFiles, WorkersLog
 
     count = asked.workers
-    opener = PortsForWorkers(reactor, count)
+    opener = PortsForWorkers(reactor, count, options.estate)
     factory = _factory(asked, reactor)  # serves nobody
 
     def give_up(reason: str) -> None:
         front.give_up(reason)
 
-    announcer = Together(LogAnnouncer(), systemd.from_environment(reactor))
-    workers = Workers(reactor, opener, asked.arguments, count, give_up, announcer, asked.told)
+    succession = _Succession(asked, options, reactor, opener, hands_over)
+    workers = Workers(
+        reactor, opener, asked.arguments, count, give_up, succession.announcer, asked.told
+    )
     reread = Rereading(reactor, (), WorkersFiles(workers), workers).begin
     log = WorkersLog(workers)
     front = ProxyService(
@@ -140,7 +195,9 @@ def _parent(asked: Options | Configured, reactor: Any) -> IService:
         reread,
         drain=asked.drain,
         drained=workers.drain,
+        hand_over=succession.begin,
     )
+    succession.service = front
     family = MultiService()
     front.setServiceParent(family)
     workers.setServiceParent(family)

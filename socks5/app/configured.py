@@ -107,6 +107,11 @@ class Configured:
         """Seconds that sessions may go on when the proxy is asked to stop."""
         return self.made.configuration.server.drain
 
+    @property
+    def hand_over(self) -> float:
+        """Seconds that sessions may go on behind a hand-over to a new process."""
+        return self.made.configuration.server.hand_over
+
     def listeners(self, clock: Any) -> list[Listener]:
         """Where to listen."""
         return list(self.made.listeners)

@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> None:
     # A parent puts the time before what its workers say.
     time_format = "" if VARIABLE in os.environ else "%Y-%m-%dT%H:%M:%S%z"
     observer = textFileLogObserver(sys.stdout, time_format)
-    service = makeService(options, reactor)
+    service = makeService(options, reactor, hands_over=True)
     globalLogBeginner.beginLoggingTo([observer])
     service.privilegedStartService()
     service.startService()

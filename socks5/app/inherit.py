@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
 from socks5.net.descriptors import SessionLimit
-from socks5.net.openers import IPortOpener, Where, adopted
+from socks5.net.openers import IPortOpener, Ports, Where, adopted_ports
 from socks5.net.places import Inherited
 from socks5.net.ports import Port
 
@@ -32,6 +32,9 @@ FIRST_DESCRIPTOR = 3
 
 DRAIN = b"d"
 """By this octet a parent tells a worker to listen no more, and to end when its last session is gone."""
+
+MORE = "more"
+"""The name of a socket that belongs to the place before it, which has several."""
 
 VARIABLE = "SOCKS5_WORKER"
 """The environment variable by which a parent tells a process that it is a worker."""
@@ -83,25 +86,30 @@ class InheritedPorts:
     def __init__(self, reactor: Any, limit: SessionLimit, names: Sequence[str]) -> None:
         self.reactor = reactor
         self._limit = limit
-        self._sockets: dict[str, deque[socket.socket]] = {}
+        self._sockets: dict[str, deque[list[socket.socket]]] = {}
+        place: list[socket.socket] = []
         for number, name in enumerate(names, FIRST_DESCRIPTOR):
             sock = socket.socket(fileno=number)
             sock.set_inheritable(False)
-            self._sockets.setdefault(name, deque()).append(sock)
+            if name != MORE:
+                place = []
+                self._sockets.setdefault(name, deque()).append(place)
+            place.append(sock)
 
-    def open(self, where: Where, factory: Any) -> Port:
+    def open(self, where: Where, factory: Any) -> Port | Ports:
         """See :meth:`socks5.net.openers.IPortOpener.open`.
 
         :raises twisted.internet.error.CannotListenError: the parent has opened no such socket, or no more: this machine
             does not have that address.
         """
         name = name_of(where)
-        sockets = self._sockets.get(name)
-        if not sockets:
+        places = self._sockets.get(name)
+        if not places:
             reason = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
             raise CannotListenError(None, name, reason)
-        is_of_others = isinstance(where, Inherited)
-        return adopted(sockets.popleft(), factory, self.reactor, self._limit, is_of_others)
+        return adopted_ports(
+            places.popleft(), factory, self.reactor, self._limit, isinstance(where, Inherited)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +143,12 @@ class Worker:
         return json.dumps(asdict(self))
 
     def watch_parent(self, reactor: Any, drain: Callable[[], object]) -> None:
-        """Do as the parent says. Ctrl-C in a terminal is the parent's to hear.
+        """Do as the parent says. Ctrl-C in a terminal, and a hand-over, are the parent's to hear of.
 
         :param drain: called when it is told to drain.
         """
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in signal.SIGINT, signal.SIGUSR2:
+            signal.signal(number, signal.SIG_IGN)
         reactor.addReader(_ParentWatch(reactor, drain))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.python import usage
 
 from socks5.app import values
+from socks5.app.estate import Estate, Left
 from socks5.app.inherit import Worker
 from socks5.app.listeners import LOOPBACK, Listener
 from socks5.net.certificates import Certificates
@@ -63,6 +64,9 @@ class ListenOptions(usage.Options):
         self.places: list[Place] = []
         self.worker = Worker.from_environment()
         """This process as a worker, whose parent has opened the listeners."""
+        self.left = Left.from_environment()
+        self.estate = Estate(self.left)
+        """What the process before this one has left to it."""
 
     def add_place(self, place: Place) -> None:
         """From here on, options are this listener's."""

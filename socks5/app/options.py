@@ -114,6 +114,9 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
     drain = 0.0
     """Seconds that SIGTERM leaves to sessions. There is no option for it."""
 
+    hand_over = 3600.0
+    """Seconds that a hand-over leaves to sessions. There is no option for it."""
+
     def __init__(
         self,
         program: str = "twistd -n socks5",

@@ -89,6 +89,7 @@ class ProxyService(Service):
     :param drain: seconds that SIGTERM leaves to sessions; 0: it stops at once. None: SIGTERM is somebody else's.
     :param drained: waits for the last session, see :meth:`socks5.server.factory.ServerFactory.drain`; default: that of
         the *factory*.
+    :param hand_over: what SIGUSR2 asks for; None: it can be had of another program only.
     """
 
     log = Logger()
@@ -104,6 +105,7 @@ class ProxyService(Service):
         reread: Callable[[], object] = lambda: None,
         drain: float | None = 0.0,
         drained: Callable[[float], Deferred[int]] | None = None,
+        hand_over: Callable[[], object] | None = None,
     ) -> None:
         self._reactor = reactor
         self.factory = factory
@@ -119,7 +121,12 @@ class ProxyService(Service):
         self._drained_ports: Sequence[
             IOpenPort
         ] = ()  # closed, but some clients of theirs wait for their turn
-        also = {signal.SIGUSR1: self._reopen, signal.SIGHUP: self._read_again}
+        self._hand_over = hand_over
+        also = {
+            signal.SIGUSR1: self._reopen,
+            signal.SIGUSR2: self._be_succeeded,
+            signal.SIGHUP: self._read_again,
+        }
         self._signals = Signals(reactor, self._terminated, also)
         self._is_listening = False
         self._is_announced = False
@@ -176,6 +183,7 @@ class ProxyService(Service):
         self.log.critical("{sentence}", sentence=sentence)
         self._close_ports()
         self.refusal = StartRefused(sentence)
+        self._announcer.refuses(sentence)
         return self.refusal
 
     @override
@@ -230,6 +238,14 @@ class ProxyService(Service):
             self._reread()
         else:
             self.log.warn("SIGHUP: nothing is read again, for the proxy drains")
+
+    def _be_succeeded(self) -> None:
+        if self._hand_over is None:
+            self.log.warn("SIGUSR2: nothing is handed over; only the program socks5 does that")
+        elif self._draining is not None:
+            self.log.warn("SIGUSR2: nothing is handed over, for the proxy drains")
+        else:
+            self._hand_over()
 
     # The end
 

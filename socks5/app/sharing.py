@@ -19,7 +19,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from zope.interface import implementer
 
-from socks5.app.inherit import name_of
+from socks5.app.estate import Estate
+from socks5.app.estate import name_of as name_in_estate
+from socks5.app.inherit import MORE, name_of
 from socks5.net.openers import IPortOpener, Where
 from socks5.net.places import BACKLOG, TCP, UNIX, Inherited
 from socks5.net.ports import prepare_listening
@@ -29,9 +31,10 @@ from socks5.net.ports import prepare_listening
 class OpenedPort:
     """A port where only the workers accept."""
 
-    def __init__(self, sockets: Sequence[socket.socket], path: str | None = None) -> None:
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
         self._sockets = sockets
-        self._path = path  # of a file that goes with them
+        self.path: str | None = None
+        """Of a file that goes with them, if it is ours to delete."""
 
     def getHost(self) -> Any:
         """See :meth:`twisted.internet.interfaces.IListeningPort.getHost`."""
@@ -47,9 +50,9 @@ class OpenedPort:
         """Give up what the parent holds; a worker closes its own."""
         for sock in self._sockets:
             sock.close()
-        if self._path is not None:
+        if self.path is not None:
             with suppress(OSError):
-                os.unlink(self._path)
+                os.unlink(self.path)
 
 
 @implementer(IPortOpener)
@@ -58,25 +61,61 @@ class PortsForWorkers:
 
     :param reactor: the parent's.
     :param count: how many workers there will be.
+    :param estate: what the process before has left.
     """
 
-    def __init__(self, reactor: Any, count: int) -> None:
+    def __init__(self, reactor: Any, count: int, estate: Estate | None = None) -> None:
         self.reactor = reactor
         self._count = count
+        self._estate = Estate() if estate is None else estate
+        self._open: list[tuple[Where, OpenedPort, Sequence[socket.socket]]] = []
         self.sockets: list[tuple[str, Sequence[socket.socket]]] = []
-        """Each place, and each worker's socket there."""
+        """Each place, and each worker's socket there; further ones of a place are called :data:`MORE`."""
 
     def open(self, where: Where, factory: Any) -> OpenedPort:
         """See :meth:`socks5.net.openers.IPortOpener.open`."""
-        if isinstance(where, TCP):
+        left = self._estate.take(where)
+        if left:
+            sockets = left
+        elif isinstance(where, TCP):
             sockets = self._one_each(where)
         else:
-            sock = where.duplicate() if isinstance(where, Inherited) else _bound(where)
-            sockets = [sock] * self._count
+            sockets = [where.duplicate() if isinstance(where, Inherited) else _bound(where)]
         for sock in sockets:
             prepare_listening(sock, factory)
-        self.sockets.append((name_of(where), sockets))
-        return OpenedPort(sockets, where.path if isinstance(where, UNIX) else None)
+        first, *more = self._rows(sockets)
+        self.sockets += [(name_of(where), first), *((MORE, row) for row in more)]
+        port = OpenedPort(sockets)
+        if isinstance(where, UNIX) and not left:
+            port.path = where.path
+        self._open.append((where, port, sockets))
+        return port
+
+    def _rows(self, sockets: Sequence[socket.socket]) -> list[list[socket.socket]]:
+        """One socket for each worker, as often as it takes until each socket is some worker's."""
+        last = max(len(sockets), self._count)
+        return [
+            [sockets[(begin + number) % len(sockets)] for number in range(self._count)]
+            for begin in range(0, last, self._count)
+        ]
+
+    def left(self) -> list[tuple[str, list[socket.socket]]]:
+        """See :class:`socks5.app.handover.Leaver`."""
+        return [
+            (name_in_estate(where), [sock for sock in sockets if sock.fileno() >= 0])
+            for where, _, sockets in self._open
+            if not isinstance(where, Inherited)
+        ]
+
+    def leave(self) -> None:
+        """See :class:`socks5.app.handover.Leaver`."""
+        for _, port, _ in self._open:
+            port.path = None
+
+    def take_possession(self) -> None:
+        """See :class:`socks5.app.handover.Leaver`."""
+        for where, port, _ in self._open:
+            port.path = where.path if isinstance(where, UNIX) else None
 
     def _one_each(self, where: TCP) -> list[socket.socket]:
         """:raises CannotListenError: one of them is not to be had."""

@@ -1,4 +1,4 @@
-"""The signals of the process: SIGTERM and SIGINT end it, SIGHUP and SIGUSR1 never do.
+"""The signals of the process: SIGTERM and SIGINT end it, SIGHUP and SIGUSR1 never do, SIGUSR2 hands over.
 
 They are taken as soon as the service begins, so that none that comes before the reactor runs ends the process
 half started or is lost: what it asks for is done once the reactor runs. They are kept until the process is gone:
@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-HELD = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
+HELD = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
 """What a terminal or an operator sends to workers as well, who may not have taken it yet."""
 
 
 def hold() -> None:
     """Hold back, until they are taken, what would end a program that has just begun but is not meant to."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD - {signal.SIGINT})
 
 
 @contextmanager

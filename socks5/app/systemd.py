@@ -57,17 +57,23 @@ class Systemd(Announcer):
         self._address = f"\0{path[1:]}" if path.startswith("@") else path
         self._has_begun = False
         self._has_failed = False
+        self._is_over = False  # another process is the service's main one
+        self.environment = {"NOTIFY_SOCKET": path}
+        """What another process learns systemd's wishes from: one that is to take the place of this one."""
         self._extending = LoopingCall(self._extend)
         self._extending.clock = reactor
+        self._watching = LoopingCall(self._tell, "WATCHDOG=1")
+        self._watching.clock = reactor
+        self._watchdog = watchdog
         if watchdog:
-            self._watching = LoopingCall(self._tell, "WATCHDOG=1")
-            self._watching.clock = reactor
-            reactor.callWhenRunning(lambda: self._watching.start(watchdog / 2))
+            self.environment["WATCHDOG_USEC"] = str(round(watchdog * 1e6))
 
     @override
     def begins(self, places: Sequence[str]) -> None:
         self._has_begun = True
         self._tell("READY=1", f"STATUS=listens on {', '.join(places)}")
+        if self._watchdog and not self._watching.running:
+            self._watching.start(self._watchdog / 2)
 
     @override
     def rereads(self) -> None:
@@ -81,6 +87,12 @@ class Systemd(Announcer):
         """Also if nothing could be read."""
         if self._has_begun:
             self._tell("READY=1", f"STATUS={outcome}")
+
+    @override
+    def hands_over(self, process: int) -> None:
+        """From here on systemd hears that one alone."""
+        self._tell(f"MAINPID={process}")
+        self._is_over = True
 
     @override
     def drains(self, seconds: float, sessions: int) -> None:
@@ -100,6 +112,8 @@ class Systemd(Announcer):
 
     def _tell(self, *lines: str) -> None:
         """One message. It is lost if systemd cannot be told, which is said once."""
+        if self._is_over:
+            return
         message = "\n".join(line.replace("\n", " ") for line in lines)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

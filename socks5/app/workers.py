@@ -210,6 +210,10 @@ class Workers(Announcer, ProcessMonitor):
         self._noticed()
 
     @override
+    def refuses(self, sentence: str) -> None:
+        self._announcer.refuses(sentence)
+
+    @override
     def closes(self, place: str) -> None:
         if self._is_announced:
             self._announcer.closes(place)

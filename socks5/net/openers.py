@@ -7,21 +7,21 @@ Here is the opener of a process that listens for itself. Those of several proces
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.python.components import proxyForInterface
 from zope.interface import Attribute, Interface, implementer
 
 from socks5.net.descriptors import SessionLimit
 from socks5.net.places import BACKLOG, TCP, UNIX, Inherited
-from socks5.net.ports import Port, UNIXPort
+from socks5.net.ports import Port
+from socks5.net.unix_ports import NO_FILE, UNIXPort
 
 Where = TCP | UNIX | Inherited
 """What can be opened: everything but what only a foreign endpoint knows."""
-
-_NO_FILE = "\0inherited"
-"""A name of no file, so that a port sets the mode of none and deletes none: who has opened a UNIX socket sees to it."""
 
 
 class IOpenPort(IListeningPort):
@@ -62,12 +62,46 @@ def adopted(
     :param is_left_to_others: see :meth:`socks5.net.ports.Port.adopt`.
     """
     if sock.family == socket.AF_UNIX:
-        port: Port = UNIXPort(_NO_FILE, factory, BACKLOG, 0, reactor, limit=limit)
+        port: Port = UNIXPort(NO_FILE, factory, BACKLOG, 0, reactor, limit=limit)
     else:
         interface, number = sock.getsockname()[:2]
         port = Port(number, factory, BACKLOG, interface, reactor, limit=limit)
     port.adopt(sock, is_left_to_others)
     return port
+
+
+@implementer(IOpenPort)
+class Ports(proxyForInterface(IListeningPort, "first")):  # type: ignore[misc]
+    """Several sockets of one address, as one port."""
+
+    def __init__(self, ports: Sequence[Port]) -> None:
+        super().__init__(ports[0])
+        self._ports = ports
+
+    def __iter__(self) -> Iterator[Port]:
+        return iter(self._ports)
+
+    def stopListening(self) -> Deferred[Any]:
+        """See :meth:`twisted.internet.interfaces.IListeningPort.stopListening`."""
+        closing = [maybeDeferred(port.stopListening) for port in self._ports]
+        return DeferredList(closing, consumeErrors=True)
+
+    def finish(self) -> Deferred[None]:
+        """See :meth:`socks5.net.openers.IOpenPort.finish`."""
+        finishing = DeferredList([port.finish() for port in self._ports])
+        return finishing.addCallback(lambda _: None)
+
+
+def adopted_ports(
+    sockets: Sequence[socket.socket],
+    factory: Any,
+    reactor: Any,
+    limit: SessionLimit,
+    is_left_to_others: bool = False,
+) -> Port | Ports:
+    """The same for all sockets of one address, of which there is one at least."""
+    ports = [adopted(sock, factory, reactor, limit, is_left_to_others) for sock in sockets]
+    return ports[0] if len(ports) == 1 else Ports(ports)
 
 
 @implementer(IPortOpener)

@@ -1,6 +1,6 @@
 """Ports that stop accepting while there is no room.
 
-:class:`Port` and :class:`UNIXPort` are Twisted's own ports with another accept loop. Where
+:class:`Port` is Twisted's own port with another accept loop; for UNIX sockets see :mod:`socks5.net.unix_ports`. Where
 Twisted's accepts and closes what it has no descriptor for, these leave clients in the kernel's
 queue: while the session limit is reached, and after the system itself has run out. Nobody waits there for long
 (:mod:`socks5.net.shortage`). And of one address only some clients negotiate at a time (:mod:`socks5.net.crowds`).
@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet import unix
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -115,6 +114,11 @@ class Port(QuietPort):
         self._preexistingSocket = sock
         self._shouldShutdown = False  # others may listen on it, too
         self.startListening()
+
+    def leave(self) -> None:
+        """From now on others serve the socket after us: nothing of it is shut or deleted when this port closes."""
+        self._is_left_to_others = True
+        self._shouldShutdown = False
 
     def settings_changed(self) -> None:
         """See :class:`socks5.net.shortage.Pausable`."""
@@ -366,7 +370,3 @@ class Port(QuietPort):
         super().connectionLost(reason)
         if self._finished is not None:
             self._finished.callback(None)
-
-
-class UNIXPort(Port, unix.Port):
-    """The same for a UNIX socket."""

@@ -9,6 +9,7 @@ from socks5.app.announcing import Announcer, LogAnnouncer, Together
 EVENTS: dict[str, Callable[[Announcer], None]] = {
     "SOCKS5 proxy listens on 192.0.2.1:1080": lambda told: told.begins(["192.0.2.1:1080"]),
     "SOCKS5 proxy listens no more on 192.0.2.1:1080": lambda told: told.closes("192.0.2.1:1080"),
+    "SIGUSR2: process 4321 has taken over": lambda told: told.hands_over(4321),
     "SOCKS5 proxy drains, for 1.5 s at the most; open sessions: 3": lambda told: told.drains(
         1.5, 3
     ),
@@ -26,8 +27,9 @@ def test_each_event_is_a_line_of_the_log(line: str, log: list[str]) -> None:
     assert log == [line] * 3
 
 
-def test_of_files_the_log_hears_from_who_reads_them(log: list[str]) -> None:
+def test_of_files_and_refusals_the_log_hears_from_others(log: list[str]) -> None:
     told = Together(Announcer(), LogAnnouncer())
     told.rereads()
     told.has_reread("read again: nothing")
+    told.refuses("socks5 does not start: that")
     assert log == []

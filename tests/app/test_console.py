@@ -50,8 +50,8 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
 
-    def make_service(options: Options, reactor: Any) -> World:
-        assert reactor is world
+    def make_service(options: Options, reactor: Any, hands_over: bool) -> World:
+        assert (reactor, hands_over) == (world, True)
         world.options = options
         return world
 

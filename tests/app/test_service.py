@@ -311,12 +311,17 @@ def test_sigusr1_reopens_the_access_log_or_says_why_not(
 
 def test_each_signal_has_its_meaning(fake: BeginningReactor) -> None:
     told: list[str] = []
-    for number in signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1:
+    for number in signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2:
         signal.signal(number, signal.SIG_DFL)
-    service_on(fake, reread=lambda: told.append("reread")).startService()
+    words = {
+        "reread": lambda: told.append("reread"),
+        "hand_over": lambda: told.append("hands over"),
+    }
+    service_on(fake, **words).startService()
     signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGUSR2)
     signal.raise_signal(signal.SIGUSR1)  # there is no access log
-    assert (told, fake.stops) == (["reread"], 0)
+    assert (told, fake.stops) == (["reread", "hands over"], 0)
     for _ in range(2):  # the second finds it stopping
         signal.raise_signal(signal.SIGTERM)
     assert fake.stops == 1
@@ -394,7 +399,8 @@ class Drain:
     """
 
     def __init__(self, fake: BeginningReactor, log: list[str], seconds: float | None = 30) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2:
+            signal.signal(number, signal.SIG_DFL)
         self.fake = fake
         self.opener = FakeOpener()
         self.closed: list[Deferred[None]] = []
@@ -406,6 +412,7 @@ class Drain:
             *map(listener, (1080, 1081)),
             opener=self.opener,
             reread=self._reread,
+            hand_over=self._hand_over,
             drain=seconds,
             drained=self._wait,
         )
@@ -426,6 +433,8 @@ class Drain:
 
     def _reread(self) -> None:
         self.rereads += 1
+
+    _hand_over = _reread
 
     def close(self) -> None:
         for each in self.closed:
@@ -483,13 +492,27 @@ def test_a_drain_that_is_broken_off_while_ports_close_waits_for_nobody(drain: Dr
     assert drain.waits == [0]
 
 
-def test_while_it_drains_nothing_is_read_again(drain: Drain) -> None:
+def test_while_it_drains_nothing_is_read_again_or_handed_over(drain: Drain) -> None:
     signal.raise_signal(signal.SIGHUP)
-    assert drain.rereads == 1
+    signal.raise_signal(signal.SIGUSR2)
+    assert drain.rereads == 2
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGHUP)
-    assert drain.rereads == 1
-    assert drain.log[1:] == ["SIGHUP: nothing is read again, for the proxy drains"]
+    signal.raise_signal(signal.SIGUSR2)
+    assert drain.rereads == 2
+    assert drain.log[1:] == [
+        "SIGHUP: nothing is read again, for the proxy drains",
+        "SIGUSR2: nothing is handed over, for the proxy drains",
+    ]
+
+
+def test_where_nothing_can_be_handed_over_the_signal_is_answered(
+    fake: BeginningReactor, log: list[str]
+) -> None:
+    signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    service_on(fake).startService()
+    signal.raise_signal(signal.SIGUSR2)
+    assert log == ["SIGUSR2: nothing is handed over; only the program socks5 does that"]
 
 
 def test_a_worker_leaves_sigterm_to_its_parent(fake: BeginningReactor, log: list[str]) -> None:

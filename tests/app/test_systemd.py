@@ -120,15 +120,16 @@ def test_the_watchdog_gets_a_sign_in_half_of_its_time(
     reactor: BeginningReactor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """From the moment on when the reactor runs. Nothing of what systemd has said is left to others."""
+    """Once the proxy serves. Nothing of what systemd has said is left to others."""
     environment(monkeypatch, manager.name, "30000000", process)
-    reactor.is_running = False
     told = from_environment(reactor)
     assert isinstance(told, Systemd)
     assert not any(name in os.environ for name in VARIABLES)
     assert manager.told == []
-    reactor.run()
-    assert manager.told == [{"WATCHDOG": "1"}]
+    told.begins(["127.0.0.1:1080"])
+    assert manager.told[1:] == [{"WATCHDOG": "1"}]
+    told.begins(["127.0.0.1:1081"])
+    assert len(manager.told) == 1
     reactor.pump([15, 14])
     assert manager.told == [{"WATCHDOG": "1"}]
     reactor.advance(1)
@@ -179,3 +180,20 @@ def test_that_it_cannot_be_told_is_said_once(
     told.begins([])
     told.ends(0)
     assert log == [f"systemd cannot be told anything: {reason}"]
+
+
+def test_of_another_main_process_it_is_told_and_then_nothing_any_more(
+    manager: Manager, reactor: BeginningReactor
+) -> None:
+    """That one learns where to tell what."""
+    told = Systemd(reactor, manager.name, 30)
+    assert told.environment == {"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "30000000"}
+    assert Systemd(reactor, manager.name).environment == {"NOTIFY_SOCKET": manager.name}
+    told.begins([])
+    assert len(manager.told) == 2
+    told.hands_over(4321)
+    assert manager.told == [{"MAINPID": "4321"}]
+    reactor.advance(15)
+    told.drains(60, 1)
+    told.ends(0)
+    assert manager.told == []

@@ -75,6 +75,7 @@ def test_a_worker_ends_with_its_parent_but_not_twice(
     watching, drain = Mock(running=running), Mock()
     Worker(1, [], 1, 2, 3).watch_parent(watching, drain)
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "Ctrl-C is for the parent"
+    assert signal.getsignal(signal.SIGUSR2) == signal.SIG_IGN, "so is a hand-over"
     [watch] = watching.addReader.call_args.args
     verifyObject(IReadDescriptor, watch)
     assert (watch.fileno(), watch.logPrefix()) == (0, "parent")
@@ -141,6 +142,8 @@ class Told(Announcer):
 
     def has_reread(self, outcome: str) -> None:
         self.words.append(outcome)
+
+    refuses = has_reread
 
 
 class Parent(Spawner):
@@ -385,7 +388,8 @@ def test_what_the_parent_is_told_is_handed_on_to_every_worker(
     log.close()
     parent.workers.rereads()
     parent.workers.has_reread("all of it")
-    assert parent.reread.words == ["begins", "all of it"]
+    parent.workers.refuses("that it does not start")
+    assert parent.reread.words == ["begins", "all of it", "that it does not start"]
     assert WorkersFiles(parent.workers).reopen() == "what 2 workers say themselves"
     assert parent.signals == [signal.SIGUSR1] * 2 + [signal.SIGHUP] * 2
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 import pytest
 
 from tests.interop.servers import serving
+from tests.process.manager import Manager
 
 
 class Echo(ThreadingTCPServer):
@@ -28,3 +30,10 @@ def echo() -> Iterator[tuple[str, int]]:
     """Where a server echoes."""
     with Echo(("127.0.0.1", 0), _Handler) as server, serving(server):
         yield server.server_address
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    made = Manager(tmp_path / "notify")
+    yield made
+    made.close()

@@ -3,15 +3,14 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.interop.programs import require_program
+from tests.process.manager import Manager
 from tests.process.program import (
     COMMANDS,
     SOURCES,
@@ -23,43 +22,6 @@ from tests.process.program import (
 from tests.process.test_drain import command
 
 UNITS = SOURCES / "packaging/systemd"
-
-
-class Manager:
-    """Listens as systemd does, for messages of one process."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.environment = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "200000"}
-        self.messages: list[str] = []
-        self.senders: set[int] = set()
-
-    def has_heard(self, beginning: str) -> bool:
-        """Whether there has been a message that begins so; each counts once."""
-        try:
-            while True:
-                octets, ancillary, _, _ = self._socket.recvmsg(4096, 64)
-                [(_, _, credentials)] = ancillary
-                self.senders.add(int.from_bytes(credentials[:4], sys.byteorder))
-                self.messages.append(octets.decode())
-        except BlockingIOError:
-            pass
-        found = [number for number, text in enumerate(self.messages) if text.startswith(beginning)]
-        del self.messages[: found[0] + 1 if found else 0]
-        return bool(found)
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    made = Manager(tmp_path / "notify")
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +48,7 @@ def test_systemd_hears_from_the_main_process_alone_what_it_does(
                 poll(lambda: manager.has_heard("WATCHDOG=1"), "it lives")
         assert program.wait(STOP_SECONDS) == 0
         assert not manager.has_heard("READY")
-    assert manager.senders == {program.process.pid}
+    assert set(manager.senders) == {program.process.pid}
 
 
 def test_the_units_are_right(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from socks5.app.config.keys import Configuration
 from socks5.app.config.logins import MEMORY, Logins, logins
 from socks5.app.config.places import Path
 from socks5.app.config.read import in_order, read
-from socks5.app.config.references import table
 from socks5.app.config.ruling import limits, look_into_lists, rules
 from socks5.app.config.tables import about
 from socks5.app.inherit import Worker
@@ -138,8 +137,6 @@ def _read(building: Building) -> Configuration:
 
 def _unserved(configuration: Configuration, building: Building) -> None:
     """Refuse what would not be obeyed."""
-    if "hand_over" in table(building.document.tree, "server"):
-        building.wrong(("server", "hand_over"), "not served yet; take it out", is_about_key=True)
     if configuration.limit and configuration.server.workers != 1:
         building.wrong(
             ("server", "workers"),

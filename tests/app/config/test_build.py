@@ -555,12 +555,11 @@ limit.a = { quota = "1GB/day" }
 
 def test_what_is_not_served_yet_is_refused(files: Files) -> None:
     text = """\
-server = { hand_over = "1h", workers = 2 }
+server = { workers = 2 }
 limit.a = { sessions = 3 }
 """
     assert files.problems(text) == [
-        "s.toml:1:12: server.hand_over: not served yet; take it out",
-        "s.toml:1:40: server.workers: limits are not served with workers yet; expected 1, or no limits",
+        "s.toml:1:22: server.workers: limits are not served with workers yet; expected 1, or no limits",
     ]
 
 
