@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cattrs import ClassValidationError
-
 from socks5.app.config.document import Document, Problem, Refused, load, parse
 from socks5.app.config.keys import Configuration
 from socks5.app.config.references import findings
@@ -29,7 +27,7 @@ def read(document: Document) -> Configuration:
     ]
     try:
         configuration = _WHOLE.read(document.tree)
-    except (ClassValidationError, Several, Wrong) as error:
+    except (Several, Wrong) as error:
         problems += [
             document.problem(path, str(wrong), wrong.is_about_key) for path, wrong in wrongs(error)
         ]

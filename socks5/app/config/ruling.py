@@ -18,10 +18,8 @@ from socks5.app.config.references import rules as raw_rules
 from socks5.interfaces import ILimits, IRules
 from socks5.net.own import is_own_address
 from socks5.policy.hours import check_zone
-from socks5.policy.ledger import Ledger
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
-from socks5.policy.quotas import Quotas
 from socks5.policy.ruleset import Rule, Ruleset
 from socks5.policy.sets import Entries, entries_of
 
@@ -114,6 +112,9 @@ def limits(configuration: Configuration, building: Building, clock: Any) -> ILim
         return None
     quotas = None
     if server.state is not None and server.zone is not None:
+        from socks5.policy.ledger import Ledger  # and with it SQLite, which is not small
+        from socks5.policy.quotas import Quotas
+
         path = building.path(server.state)
         if not os.path.isdir(os.path.dirname(path)):
             building.wrong(

@@ -7,14 +7,12 @@ cattrs is the dataclass: unknown keys, missing ones, defaults, and all errors at
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
-from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn, override
-from typing_extensions import override as overrides
+from typing_extensions import override
 
 from socks5.app.config.places import Path
 from socks5.app.config.values import Kind, Schema, Several, Wrong, as_key, as_toml, meant
@@ -70,23 +68,53 @@ def is_required(each: Field[Any]) -> bool:
     return each.default is MISSING and each.default_factory is MISSING
 
 
-def _hook_of(each: Field[Any]) -> Any:
-    kind = about(each).kind
-    return override(struct_hook=lambda value, _: kind.read(value))
-
-
 @cache
-def _converter() -> Converter:
+def _converter() -> Any:
+    """What makes dataclasses of tables. Imported where a file is read, for it is not small."""
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn
+    from cattrs.gen import override as overridden
+
     converter = Converter(detailed_validation=True, forbid_extra_keys=True)
+
+    def reader(each: Field[Any]) -> Callable[[object, object], Any]:
+        read = about(each).kind.read
+        return lambda value, _: read(value)
 
     @converter.register_structure_hook_factory(
         lambda cls: isinstance(cls, type) and is_dataclass(cls)
     )
     def hook(cls: type, converter: Converter) -> Any:
-        hooks = {each.name: _hook_of(each) for each in fields(cls)}
+        hooks: dict[str, Any] = {
+            each.name: overridden(struct_hook=reader(each)) for each in fields(cls)
+        }
         return make_dict_structure_fn(cls, converter, **hooks)
 
     return converter
+
+
+def _structured(value: object, cls: type[T]) -> T:
+    """A table as a dataclass.
+
+    :raises Several: with everything that is wrong with it.
+    """
+    from cattrs import ClassValidationError, ForbiddenExtraKeysError
+
+    try:
+        return cast(T, _converter().structure(value, cls))
+    except ClassValidationError as error:
+        found: list[tuple[Path, Exception]] = []
+        of_keys, of_all = error.group_exceptions()
+        for each, note in of_keys:
+            is_missing = isinstance(each, KeyError)  # nothing else raises it
+            found.append(((note.name,), _missing(cls, note.name) if is_missing else each))
+        for each in of_all:
+            assert isinstance(each, ForbiddenExtraKeysError)
+            known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+            for name in each.extra_fields:
+                unknown = Wrong(f"unknown key{meant(name, known)}", is_about_key=True)
+                found.append(((name,), unknown))
+        raise Several(found) from None
 
 
 class Table(Kind, Generic[T]):
@@ -106,17 +134,17 @@ class Table(Kind, Generic[T]):
             each.name: about(each).kind.example for each in self.fields if is_required(each)
         }
 
-    @overrides
+    @override
     def read(self, value: object) -> T:
         if not isinstance(value, dict):
             raise self.wrong(value)
-        found = _converter().structure(value, self.cls)
+        found = _structured(value, self.cls)
         check = getattr(found, "check", None)
         if check is not None:
             check()
         return found
 
-    @overrides
+    @override
     def schema(self) -> Schema:
         properties = {
             each.name: {"description": about(each).help, **about(each).kind.schema()}
@@ -144,7 +172,7 @@ class Typed(Kind):
         word, table = next(iter(types.items()))
         self.example = {"type": word, **cast(dict[str, Any], table.example)}
 
-    @overrides
+    @override
     def read(self, value: object) -> Any:
         assert isinstance(value, dict)
         if "type" not in value:
@@ -157,7 +185,7 @@ class Typed(Kind):
             )
         return self.types[word].read({key: each for key, each in value.items() if key != "type"})
 
-    @overrides
+    @override
     def schema(self) -> Schema:
         return {"oneOf": [self._schema(word, table) for word, table in self.types.items()]}
 
@@ -185,7 +213,7 @@ class Named(Kind):
         self.words = f"a table with a name: [{section}.NAME]"
         self.example = {"name": kind.example}
 
-    @overrides
+    @override
     def read(self, value: object) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.wrong(value)
@@ -196,7 +224,7 @@ class Named(Kind):
                 if not isinstance(each, dict):
                     raise self.wrong(each)
                 found[name] = self.kind.read(each)
-            except (Wrong, Several, ClassValidationError) as error:
+            except (Wrong, Several) as error:
                 errors.append(((name,), error))
         if errors:
             raise Several(errors)
@@ -213,7 +241,7 @@ class Named(Kind):
             remedy = f"; did you mean [{self._section}.{near}]?" if near else ""
             raise Wrong(f"expected {words}, got {as_key(name)}{remedy}", is_about_key=True)
 
-    @overrides
+    @override
     def schema(self) -> Schema:
         if self._is_name_free:
             return {"type": "object", "additionalProperties": self.kind.schema()}
@@ -236,7 +264,7 @@ class Tables(Kind):
         self.words = f"a list of tables: [[{section}]]"
         self.example = [kind.example]
 
-    @overrides
+    @override
     def read(self, value: object) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise Wrong(f"expected {self.words}, got one table or value")
@@ -244,13 +272,13 @@ class Tables(Kind):
         for number, each in enumerate(value):
             try:
                 found.append(self.kind.read(each))
-            except (Wrong, Several, ClassValidationError) as error:
+            except (Wrong, Several) as error:
                 errors.append(((number,), error))
         if errors:
             raise Several(errors)
         return tuple(found)
 
-    @overrides
+    @override
     def schema(self) -> Schema:
         return {"type": "array", "items": self.kind.schema()}
 
@@ -260,20 +288,7 @@ def wrongs(error: Exception, path: Path = ()) -> Iterator[tuple[Path, Wrong]]:
 
     :param error: what reading has raised.
     """
-    if isinstance(error, ClassValidationError):
-        of_keys, of_all = error.group_exceptions()
-        for each, note in of_keys:
-            below = (*path, note.name)
-            if isinstance(each, KeyError):  # nothing else raises it: the key is missing
-                yield below, _missing(error.cl, note.name)
-            else:
-                yield from wrongs(each, below)
-        for each in of_all:
-            assert isinstance(each, ForbiddenExtraKeysError)
-            known = [each.name for each in fields(error.cl)]
-            for name in each.extra_fields:
-                yield (*path, name), Wrong(f"unknown key{meant(name, known)}", is_about_key=True)
-    elif isinstance(error, Several):
+    if isinstance(error, Several):
         for below, each in error.errors:
             yield from wrongs(each, (*path, *below))
     else:

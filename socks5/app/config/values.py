@@ -43,7 +43,7 @@ class Wrong(ValueError):
 class Several(ValueError):
     """Several things are wrong with a value.
 
-    :param errors: each of them, with its path; those of cattrs among them.
+    :param errors: each of them, with its path.
     """
 
     def __init__(self, errors: Sequence[tuple[Path, Exception]]) -> None:
