@@ -50,10 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         advice = nearest(name, COMMANDS) or f"; expected one of {', '.join(COMMANDS)}, or options"
         raise _exit(f"{name}: there is no such command{advice}", 2)
     try:
-        command.run(words)
+        try:
+            command.run(words)
+        finally:
+            sys.stdout.flush()
     except usage.UsageError as error:
         whose = "" if name == "run" else f"{name}: "
         raise _exit(f"{whose}{error}", 2) from None
+    except BrokenPipeError:  # as of ``socks5 --help | head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 def _exit(sentence: str, status: int) -> SystemExit:

@@ -55,15 +55,16 @@ _CHECK = Parser(
         Group(
             "Options",
             (
-                Row("json", "", "for programs: one object, with lists of errors and warnings"),
+                Row("json", "", "one object, with lists of errors and warnings"),
                 Row("strict", "", "status 1 for warnings, too"),
             ),
         )
     ],
     ["socks5 check [OPTIONS] FILE"],
     [
-        "Looks whether the proxy could run with a file: all that is wrong with it, and what is",
-        "legal but hardly meant. Opens no port and asks no server. Status 0, or 1 for errors.",
+        "Looks whether the proxy could run with a file: all that is wrong, and what is",
+        "legal but hardly meant. Opens no port and asks no server. Status 0, or 1 if",
+        "something is wrong.",
     ],
 )
 
@@ -113,8 +114,8 @@ def _report(errors: Sequence[Problem], warnings: Sequence[Problem]) -> list[str]
 
 _PRINT = ["socks5 print-config FILE", "socks5 print-config [OPTIONS OF run]"]
 _PRINT_ABOUT = [
-    "Shows a file as the proxy understands it: what it says, and as comments what holds",
-    "besides. With options in place of a file: the file that means the same.",
+    "Shows a file as the proxy understands it: what it says, and as comments what",
+    "holds besides. With options in place of a file: the file that means the same.",
 ]
 
 
@@ -231,8 +232,8 @@ _EXPLAIN = Parser(
     ],
     ["socks5 explain FILE --client ADDRESS --to HOST:PORT [OPTIONS]"],
     [
-        "Shows rule by rule whether a file lets a client do something. Status 0: it does, 1: it",
-        "does not, 2: something is wrong with the question or with the file.",
+        "Shows rule by rule whether a file lets a client do something. Status 0: it does,",
+        "1: it does not, 2: something is wrong with the question or with the file.",
     ],
 )
 

@@ -34,8 +34,8 @@ _PARSER = Parser(
     ],
     ["socks5 quota FILE [OPTIONS]"],
     [
-        "Shows what is used of the quotas of a file, in the day, week and month of now. A proxy",
-        "that runs adds what it has counted every 10 seconds, and sees a reset then.",
+        "Shows what is used of the quotas of a file, in the day, week and month of now.",
+        "A proxy that runs adds what it has counted every 10 seconds, and sees a reset.",
     ],
 )
 

@@ -1,8 +1,10 @@
 """The program ``socks5``: its commands, what ``run`` starts, in which order, and how it refuses."""
 
+import os
 import runpy
 import sys
-from typing import Any
+import tempfile
+from typing import IO, Any
 
 import pytest
 from twisted.logger import globalLogBeginner
@@ -126,6 +128,31 @@ def test_the_help_has_the_commands(words: list[str], capsys: pytest.CaptureFixtu
     shown = lines[lines.index("Commands:") + 1 :][: len(program.COMMANDS)]
     assert [line.split()[0] for line in shown] == [*program.COMMANDS]
     assert all(len(line) <= 80 for line in lines)
+
+
+class Gone:
+    """A standard output that nobody reads any more."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.fileno = file.fileno
+
+    def write(self, text: str) -> None:
+        raise BrokenPipeError
+
+    flush = write
+
+
+@pytest.mark.parametrize("words", [["--help"], ["schema"]])
+def test_who_reads_the_first_lines_only_sees_no_traceback(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tempfile.TemporaryFile("w") as file:
+        monkeypatch.setattr(sys, "stdout", Gone(file))
+        with pytest.raises(SystemExit) as raised:
+            program.main(words)
+        assert raised.value.code == 1
+        assert os.fstat(file.fileno()).st_rdev == os.stat(os.devnull).st_rdev
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("is_late", [False, True])
