@@ -120,7 +120,7 @@ def build(
         building.warnings,
         building.lists,
     )
-    _secrets(configuration, building)
+    _secrets(configuration, building, is_looked_at=worker is None)
     _warn(made, building)
     building.finish()
     return made
@@ -196,10 +196,14 @@ def _plain_secrets(configuration: Configuration) -> list[Path]:
     return found
 
 
-def _secrets(configuration: Configuration, building: Building) -> None:
+def _secrets(configuration: Configuration, building: Building, is_looked_at: bool) -> None:
+    """Refuse secrets in plain text in a file that everybody may read.
+
+    :param is_looked_at: whether the file is asked; the one of workers may be another by now.
+    """
     file = building.document.file
     try:
-        is_public = bool(file) and bool(os.stat(file).st_mode & stat.S_IROTH)
+        is_public = is_looked_at and bool(os.stat(file).st_mode & stat.S_IROTH)
     except OSError:
         is_public = False
     for path in _plain_secrets(configuration):

@@ -5,6 +5,7 @@ wrong meanwhile, so that all of it is said at once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 
 from socks5.app.config.conditions import FILE, Entry
@@ -16,6 +17,9 @@ from socks5.policy.sets import Listed
 
 MAX_LIST = 64 << 20
 """Octets of a list."""
+
+_COMMENT = re.compile(r"(?:^|\s)#")
+"""What begins a comment: within a word it may be part of a user's name."""
 
 SHOWN_LINES = 3
 """Wrong lines of a list that are told."""
@@ -78,7 +82,7 @@ class Building:
         text = self._text_of(path, file, shown)
         entries, wrong = [], 0
         for number, line in enumerate(text.split("\n"), 1):
-            entry = line.split("#", 1)[0].strip() if "#" in line else line.strip()
+            entry = (_COMMENT.split(line, 1)[0] if "#" in line else line).strip()
             if not entry:
                 continue
             try:

@@ -10,13 +10,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path as FilePath
 from typing import Any, Protocol
 
 from typing_extensions import override
 
 from socks5.app.config.places import Lines, Path, Spot, places
 from socks5.app.config.values import as_key, as_toml
+from socks5.files import read
 
 MAX_FILE = 16 * 1024 * 1024
 """Octets of a file."""
@@ -200,9 +200,7 @@ def load(file: str) -> Document:
     :raises Refused: it cannot be read, or is no TOML; says where.
     """
     try:
-        path = FilePath(file)
-        with path.open("rb") as opened:
-            octets = opened.read(MAX_FILE + 1)
+        octets = read(file, MAX_FILE + 1)
     except OSError as error:
         sentence = f"expected a file that can be read ({error.strerror})"
         raise Refused([Problem(Place(file), "", sentence)]) from None

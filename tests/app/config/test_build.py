@@ -12,8 +12,8 @@ from socks5.access import ACCEPTED, Access
 from socks5.app.config.build import Made, build
 from socks5.app.config.building import Building
 from socks5.app.config.document import Refused, load
-from socks5.app.config.read import read
-from socks5.app.config.ruling import limits, rules
+from socks5.app.config.read import read, read_file
+from socks5.app.config.ruling import limits, members, rules
 from socks5.app.inherit import Worker, name_of
 from socks5.net.places import TCP, UNIX, Inherited
 from socks5.protocol.address import Address
@@ -428,6 +428,9 @@ def test_a_secret_in_the_file_is_warned_of_or_refused_if_everybody_may_read_it(
     assert files.problems(text, 0o644) == [
         f's.toml:{path}: expected {{ file = "PATH" }}, for everybody on this machine can read this file; or chmod o= it'
     ]
+    worker = Worker(1, [name_of(TCP(1080, "127.0.0.1"))], 1, 1, 1)
+    assert files.make(text, 0o644, worker=worker).warnings, "the parent has looked"
+    assert build(replace(load(f"{files.folder}/s.toml"), file="gone")).warnings
 
 
 def test_a_login_that_nobody_is_asked_for_is_warned_of(files: Files) -> None:
@@ -598,6 +601,13 @@ a = { members = "file:none" }
     assert sorted(rest) == sorted(expected)
     assert len(files.problems(text)) == len(expected) + 1
     assert sorted(files.problems(text.removeprefix("servr = 1\n"))) != []
+
+
+def test_comments_of_a_list_stand_apart(files: Files) -> None:
+    files.write("members", "#bob\r\nalice # who else\r\n\r\n a#b \r\n\t# no\r\n")
+    files.write("s.toml", "group.g = { members = 'file:members' }")
+    document, configuration = read_file(f"{files.folder}/s.toml")
+    assert members(configuration, Building(document)) == {"g": ["alice", "a#b"]}
 
 
 def test_a_list_that_is_too_long_is_an_error(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
