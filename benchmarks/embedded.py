@@ -1,7 +1,8 @@
-"""A program with a proxy in it, for the cost of rules of one's own.
+"""A program with a proxy in it, for the cost of rules of one's own and of limits.
 
-``python -m benchmarks.embedded PORT [rule]`` serves 127.0.0.1 until it is ended, on the reactor that the command line
-has, with the rules that hold when nothing else is said, or with one more.
+``python -m benchmarks.embedded PORT [rule|sessions|rates|OCTETS]`` serves 127.0.0.1 until it is ended, on the reactor
+that the command line has: with the rules that hold when nothing else is said, or with one more; under limits of
+sessions, or of rates, that nobody reaches; or with so many octets a second down, for all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 
 from typing_extensions import override
 
-from socks5 import Access, Rules, ServerFactory, Verdict, listen
+from socks5 import Access, Limit, Limits, Rules, ServerFactory, Verdict, listen
 from socks5.net.reactor import install
 
 
@@ -27,12 +28,34 @@ class OwnRule(Rules):
         return super().judge(access, address)
 
 
-def main(port: str, *words: str) -> None:
+SESSIONS = [
+    Limit("uplink", sessions=10**6),
+    Limit("client", per="client", sessions=10**6, new_sessions=(10**7, 1.0)),
+    Limit("session", per="session"),
+]
+RATES = [
+    Limit("uplink", total=1e12),
+    Limit("client", per="client", down=1e12, up=1e12),
+    Limit("session", per="session", down=1e12, up=1e12),
+]
+"""Three counters each, that nobody reaches."""
+
+
+def limits_of(word: str) -> Limits | None:
+    """What the program's word asks for."""
+    found = {"": [], "rule": [], "sessions": SESSIONS, "rates": RATES}.get(word)
+    if found is None:
+        found = [Limit("reached", down=float(word))]
+    return Limits(found, server=[each.name for each in found]) if found else None
+
+
+def main(port: str, word: str = "") -> None:
     """Serve."""
     install()
     from twisted.internet import reactor
 
-    factory = ServerFactory(reactor, rules=OwnRule() if words else Rules())
+    rules = OwnRule() if word == "rule" else Rules()
+    factory = ServerFactory(reactor, rules=rules, limits=limits_of(word))
     listen(reactor, f"tcp:{port}:interface=127.0.0.1", factory)
     reactor.run()
 

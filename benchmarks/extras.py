@@ -1,4 +1,4 @@
-"""``python -m benchmarks extras``: what logs, logins, rules and TLS add to the cost of our proxy.
+"""``python -m benchmarks extras``: what logs, logins, rules, limits and TLS add to the cost of our proxy.
 
 Each extra is measured beside the proxy without it, in the same round and with a fresh process each, and the order
 changes from round to round. What counts is the difference within a round.
@@ -58,6 +58,8 @@ def _program(*words: str) -> Contender:
 
 _TLS = _ours("--listen", "tls:{port}:interface=127.0.0.1:cert={folder}/tls.pem")
 _ALL = ("connrate", "ping1", "down1")
+_METERED = ("connrate", "down1", "down8", "ping64", "udp50")
+_ROWS = tuple(dict.fromkeys((*_ALL, *_METERED)))
 
 EXTRAS = {
     each.name: each
@@ -71,8 +73,10 @@ EXTRAS = {
             "plain",
             login=f"{USER}:{PASSWORD}",
         ),
-        Extra("program", "nothing, in a program of one's own", _program()),
+        Extra("program", "nothing, in a program of one's own", _program(), rows=_METERED),
         Extra("rule", "an own rule", _program("rule"), "program"),
+        Extra("sessions", "limits of sessions, not reached", _program("sessions"), "program"),
+        Extra("rates", "limits of rates, not reached", _program("rates"), "program", rows=_METERED),
         Extra("tls", "TLS 1.3", _TLS, "plain", tls=True, rows=_ALL),
     )
 }
@@ -212,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=7, help="times that all take their turn (%(default)s)")
     add("--seconds", type=positive, default=1.0, help="seconds of load in a run (%(default)s)")
     add("--extras", type=names(EXTRAS), default=[*EXTRAS], help=f"some of {','.join(EXTRAS)}")
-    add("--rows", type=names(_ALL), default=_ALL, help=f"some of {','.join(_ALL)}")
+    add("--rows", type=names(_ROWS), default=_ROWS, help=f"some of {','.join(_ROWS)}")
     add("--json", type=Path, metavar="FILE", help="write every run there")
     add("--rst", type=Path, metavar="FILE", help="write the table for the documents there")
     return options

@@ -157,8 +157,8 @@ class IDatagrams(Interface):
 class IDatagramReceiver(Interface):
     """The client's side of an association."""
 
-    hold_back: Callable[[int], bool] | None = Attribute(
-        "Says whether limits have the datagrams of now dropped, and counts so many as dropped then; None: never. "
+    hold_back: Any = Attribute(
+        "Says whether limits have the datagrams of now dropped, see socks5.net.batch_held.HoldBack; None: never. "
         "Whoever does not ask finds them dropped all the same, one by one."
     )
 

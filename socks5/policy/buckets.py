@@ -31,30 +31,32 @@ class Bucket:
     :param rate: how much is forgotten in a second.
     :param burst: how much may be there without a wait.
     :param now: the time, in seconds.
+    :ivar content: what was there last, and
+    :ivar since: when that was.
     :ivar waiting: how many wait because of it.
     """
 
-    __slots__ = ("_level", "_since", "burst", "rate", "waiting")
+    __slots__ = ("burst", "content", "rate", "since", "waiting")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.rate = rate
         self.burst = burst
-        self._level = 0.0
-        self._since = now
+        self.content = 0.0
+        self.since = now
         self.waiting = 0
 
     def level(self, now: float) -> float:
         """What is there now."""
-        return max(0.0, self._level - (now - self._since) * self.rate)
+        return max(0.0, self.content - (now - self.since) * self.rate)
 
     def charge(self, count: float, now: float) -> float:
         """So much has moved.
 
         :returns: seconds to wait; 0 within the burst.
         """
-        level = self._level - (now - self._since) * self.rate
-        self._since = now
-        self._level = level = level + count if level > 0 else count
+        level = self.content - (now - self.since) * self.rate
+        self.since = now
+        self.content = level = level + count if level > 0 else count
         return (level - self.burst) / self.rate if level > self.burst else 0.0
 
     def room(self, now: float) -> float:
@@ -64,8 +66,8 @@ class Bucket:
 
     def change(self, rate: float, burst: float, now: float) -> None:
         """Another rate, from now on: what has moved is not forgotten by that."""
-        self._level = self.level(now)
-        self._since = now
+        self.content = self.level(now)
+        self.since = now
         self.rate = rate
         self.burst = burst
 
@@ -99,8 +101,12 @@ class Flow:
         """
         longest = 0.0
         for bucket in self._buckets:
-            wait = bucket.charge(octets, now)
-            longest = max(longest, wait)
+            # As Bucket.charge does, without a call: this is done for all that moves.
+            level = bucket.content - (now - bucket.since) * bucket.rate
+            bucket.since = now
+            bucket.content = level = level + octets if level > 0 else octets
+            if level > bucket.burst:
+                longest = max(longest, (level - bucket.burst) / bucket.rate)
         if longest and not self._holding:
             self._holding = tuple(each for each in self._buckets if each.level(now) > each.burst)
             for bucket in self._holding:
@@ -113,8 +119,9 @@ class Flow:
             self.release()
         room: float = MOST_ROOM
         for bucket in self._buckets:
-            least = bucket.room(now)
-            room = min(room, least)
+            left = bucket.burst - bucket.content + (now - bucket.since) * bucket.rate
+            if left < MOST_ROOM or bucket.burst < MOST_ROOM:  # else nobody need ask
+                room = min(room, bucket.room(now))
         return int(room)
 
     def release(self) -> None:

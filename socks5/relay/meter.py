@@ -196,22 +196,23 @@ class Gate:
     :param resume: called when it may again.
     :ivar is_up: whether it is the client's.
     :ivar owed: octets that came and are not charged yet.
+    :ivar hold: what it waits for, if it has to.
     """
 
-    __slots__ = ("_hold", "_meter", "_relay", "_resume", "is_up", "owed")
+    __slots__ = ("_meter", "_relay", "_resume", "hold", "is_up", "owed")
 
     def __init__(self, relay: MeteredRelay, resume: Callable[[], None]) -> None:
         self._relay: MeteredRelay | None = relay
         self._resume: Any = resume
         self._meter = relay.meter
-        self._hold: Hold | None = None
+        self.hold: Hold | None = None
         self.is_up = False
         self.owed = 0
 
     @property
     def is_held(self) -> bool:
         """Whether it has to wait."""
-        return self._hold is not None
+        return self.hold is not None
 
     @property
     def room(self) -> int:
@@ -230,7 +231,7 @@ class Gate:
         if not wait or self._relay is None:
             return False
         self._let_go()
-        self._hold = self._relay.hold(wait, self._paid)
+        self.hold = self._relay.hold(wait, self._paid)
         return True
 
     def _settle(self) -> float:
@@ -239,12 +240,12 @@ class Gate:
         return self._meter.moved(owed, 0) if self.is_up else self._meter.moved(0, owed)
 
     def _let_go(self) -> None:
-        hold, self._hold = self._hold, None
+        hold, self.hold = self.hold, None
         if hold is not None and self._relay is not None:
             self._relay.give_up(hold)
 
     def _paid(self) -> None:
-        self._hold = None
+        self.hold = None
         self._meter.room(self.is_up)  # which says that it does not wait any more
         self._resume()
 

@@ -4,6 +4,7 @@ ways, and counted as "limit". The time is looked at only then.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -19,6 +20,35 @@ from socks5.relay.meter import SMALL
 from socks5.server.client_datagrams import ClientDatagrams
 
 
+class Holding:
+    """See :class:`socks5.net.batch_held.HoldBack`.
+
+    :param now: gives the time, in seconds.
+    :param dropped: counts datagrams that are dropped.
+    """
+
+    __slots__ = ("_dropped", "_now", "_paid", "is_held")
+
+    def __init__(self, now: Callable[[], float], dropped: Callable[[str, int], None]) -> None:
+        self._now = now
+        self._dropped = dropped
+        self._paid = 0.0
+        self.is_held = False
+
+    def begin(self, seconds: float) -> None:
+        """Something has to be paid for, for so long."""
+        self.is_held = True
+        self._paid = self._now() + seconds
+
+    def __call__(self, count: int) -> bool:
+        """See :class:`socks5.net.batch_held.HoldBack`."""
+        if self.is_held and self._now() >= self._paid:
+            self.is_held = False
+        if self.is_held:
+            self._dropped("limit", count)
+        return self.is_held
+
+
 class MeteredDatagrams(ClientDatagrams):
     """See the module, and :class:`~socks5.server.client_datagrams.ClientDatagrams`.
 
@@ -27,71 +57,69 @@ class MeteredDatagrams(ClientDatagrams):
 
     def __init__(self, session: ISession, share: Share, meter: ILease) -> None:
         self._meter = meter
-        self._now = clock_of(session.reactor)
-        self._paid = 0.0  # when all is; 0: it is
+        self._holding = Holding(clock_of(session.reactor), self.dropped)
         self._owed_up = self._owed_down = 0
-        super().__init__(session, share, self._hold_back)
+        super().__init__(session, share, self._holding)
 
-    def _hold_back(self, count: int) -> bool:
-        """See :attr:`socks5.interfaces.IDatagramReceiver.hold_back`."""
-        if not self._paid:
-            return False
-        if self._now() >= self._paid:
-            self._paid = 0.0
-            return False
-        self.dropped("limit", count)
-        return True
+    def _charge_up(self) -> None:
+        owed, self._owed_up = self._owed_up, 0
+        self._pay(self._meter.moved(owed, 0))
 
-    def _charge(self, up: int, down: int) -> None:
-        self._owed_up += up
-        self._owed_down += down
-        if self._owed_up + self._owed_down >= SMALL:
-            wait = self._settle()
-            if wait:
-                self._paid = self._now() + wait
-                for is_up in (True, False):
-                    self._meter.room(is_up)  # nobody waits here to take a turn
-                if wait == inf:
-                    self._session.reactor.callLater(0, self._session.end, Reason.LIMIT)
+    def _charge_down(self) -> None:
+        owed, self._owed_down = self._owed_down, 0
+        self._pay(self._meter.moved(0, owed))
 
-    def _settle(self) -> float:
-        up, self._owed_up = self._owed_up, 0
-        down, self._owed_down = self._owed_down, 0
-        return self._meter.moved(up, down)
+    def _pay(self, seconds: float) -> None:
+        """So long, for what has moved."""
+        if seconds:
+            self._holding.begin(seconds)
+            for is_up in (True, False):
+                self._meter.room(is_up)  # nobody waits here to take a turn
+            if seconds == inf:
+                self._session.reactor.callLater(0, self._session.end, Reason.LIMIT)
 
     @override
     def missed(self, is_up: bool, data: bytes, sender: Peer) -> None:
         """See :meth:`socks5.net.datagram_ports.DatagramOwner.missed`."""
-        if not self._hold_back(1):
+        if not self._holding(1):
             super().missed(is_up, data, sender)
 
     @override
     def received(self, payload: bytes, sender: Address, client: Any) -> bool:
         """See :meth:`socks5.interfaces.IDatagramReceiver.received`."""
-        if self._hold_back(1):
+        if self._holding(1):
             return False
         is_sent = super().received(payload, sender, client)
         if is_sent:
-            self._charge(0, len(payload))
+            self._owed_down += len(payload)
+            if self._owed_down >= SMALL:
+                self._charge_down()
         return is_sent
 
     @override
     def sent(self, octets: int) -> None:
         """See :meth:`socks5.interfaces.IDatagramReceiver.sent`."""
         super().sent(octets)
-        self._charge(octets, 0)
+        self._owed_up += octets
+        if self._owed_up >= SMALL:
+            self._charge_up()
 
     @override
     def moved(self, is_up: bool, count: int, octets: int) -> None:
         """See :meth:`socks5.interfaces.IDatagramReceiver.moved`."""
         super().moved(is_up, count, octets)
         if is_up:
-            self._charge(octets, 0)
+            self._owed_up += octets
+            if self._owed_up >= SMALL:
+                self._charge_up()
         else:
-            self._charge(0, octets)
+            self._owed_down += octets
+            if self._owed_down >= SMALL:
+                self._charge_down()
 
     @override
     def close(self) -> None:
         """Close the socket; may be called twice."""
-        self._settle()
+        self._meter.moved(self._owed_up, self._owed_down)
+        self._owed_up = self._owed_down = 0
         super().close()

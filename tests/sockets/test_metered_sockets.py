@@ -288,3 +288,33 @@ def test_a_bug_ends_one_relay(wire: Any, failures: Failures) -> None:
     wired.settle()
     assert len(wired.done) == 1
     assert other.target.value() == bytes(SMALL) + b"behind"
+
+
+def test_a_kernel_that_takes_nothing_of_much_is_asked_again(wire: Any) -> None:
+    wired = wire(odd={"send": raising(BlockingIOError())})
+    wired.client.send(NUMBERED[: 2 * SMALL])
+    wired.serve()
+    assert wired.up.held == SMALL
+    del wired.far.socket.send
+    wait(wired)
+    wired.poller.again(wired.far.fd)
+    wired.serve()
+    wait(wired)
+    assert wired.target.value() == NUMBERED[: 2 * SMALL]
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(), BrokenPipeError()])
+def test_much_may_not_be_taken(wire: Any, error: Exception) -> None:
+    meter = Meter(0.0, PIPE_SIZE)
+    wired = wire(meter, odd={})
+    wired.client.send(NUMBERED[:SMALL])
+    wired.serve()
+    wired.far.socket.send = raising(error)
+    wired.client.send(NUMBERED[:SMALL])
+    wired.serve()
+    if isinstance(error, BlockingIOError):
+        assert wired.up.held == SMALL
+        del wired.far.socket.send
+    else:
+        wired.settle()
+        assert wired.done == ["reset by target"]
