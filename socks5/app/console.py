@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             command.run(words)
         finally:
-            sys.stdout.flush()
+            print(end="", flush=True)  # noqa: T201
     except usage.UsageError as error:
         whose = "" if name == "run" else f"{name}: "
         raise _exit(f"{whose}{error}", 2) from None
