@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from typing_extensions import override
 
-from socks5.access import ACCEPTED, Access, Verdict
+from socks5.access import ACCEPTED, NO_SOURCE, Access, Verdict
 from socks5.app.config.build import Made
 from socks5.app.config.building import Building
 from socks5.app.config.client_keys import Listener
@@ -195,21 +195,22 @@ class Explanation:
         refused = self._refused_at_the_door()
         if refused is not None:
             return Answer(False, [self._asked(), f"denied: {refused}"])
+        lines, outcomes = [self._asked()], list[tuple[bool, str]]()
         if not self.is_open:
-            return Answer(
-                self._first.verdict.is_allowed,
-                [self._asked(), *self._rows(self._first.rows), self._said(self._first.verdict)],
+            host = self._question.target.host
+            lines += self._rows(self._first.rows)
+            outcomes.append(
+                self._outcome(self._first.verdict, host if isinstance(host, str) else "")
             )
-        lines, verdicts = [self._asked()], []
         for address in self._made.settings.family.in_order(addresses):
             walk = self._rules.walk(self._access, address, self._question.at)
-            verdicts.append(walk.verdict)
             lines += [f"address {address}, {how}", *self._rows(walk.rows)]
-        if not verdicts:
+            outcomes.append(self._outcome(walk.verdict, address))
+        if not outcomes:
             lines += self._rows(self._first.rows)
-            return Answer(False, [*lines, f"denied: unreachable, for there is no address ({how})"])
-        allowed = [each for each in verdicts if each.is_allowed]
-        return Answer(bool(allowed), [*lines, self._said((allowed or verdicts)[0])])
+            outcomes.append((False, f"denied: unreachable, for there is no address ({how})"))
+        is_allowed, words = next((each for each in outcomes if each[0]), outcomes[0])
+        return Answer(is_allowed, [*lines, words])
 
     def _asked(self) -> str:
         """The question, in words."""
@@ -234,38 +235,42 @@ class Explanation:
 
     @staticmethod
     def _rows(rows: Sequence[NamedTuple]) -> Iterator[str]:
-        """A line a rule."""
+        """A line a rule; none where the rules are not even asked, for what was sent can be no name."""
         shown = [tuple(map(str, row)) for row in rows]
-        names = max(len(rule) for _, rule, _, _ in shown)
-        places = max(len(place) for _, _, place, _ in shown)
+        names = max((len(rule) for _, rule, _, _ in shown), default=0)
+        places = max((len(place) for _, _, place, _ in shown), default=0)
         for answer, rule, place, why in shown:
             where = f"{place:<{places}}  " if places else ""
             yield f"  {answer:<4} {rule:<{names}}  {where}{why}"
 
-    def _said(self, verdict: Verdict) -> str:
-        """A verdict, in words."""
+    def _outcome(self, verdict: Verdict, address: str) -> tuple[bool, str]:
+        """Whether it may, and the verdict in words.
+
+        :param address: the target's; "" if nobody knows it.
+        """
         by = f" by {verdict.rule}" if verdict.rule else ""
         would = f"; reported only: {', '.join(verdict.would)}" if verdict.would else ""
         if not verdict.is_allowed:
             words = {number: word for word, number in REPLIES.items()}
-            return f"denied{by}: {words[verdict.reply]}{would}"
-        parts = [f"allowed{by}", *self._sources(verdict)]
+            return False, f"denied{by}: {words[verdict.reply]}{would}"
+        source = verdict.source
+        if source not in (ACCEPTED, NO_SOURCE) and address and not source.like(address):
+            return False, f"allowed{by}, but not dialled: it has no source of that address's family"
+        parts = [f"allowed{by}", *self._sources(verdict, address)]
         limits = [self._limit(name) for name in self._limits(verdict)]
         if limits:
             parts.append(f"limits: {', '.join(limits)}")
-        return "; ".join(parts) + would
+        return True, "; ".join(parts) + would
 
-    def _sources(self, verdict: Verdict) -> Iterator[str]:
-        source = verdict.source
-        if source is ACCEPTED:
+    def _sources(self, verdict: Verdict, address: str) -> Iterator[str]:
+        if verdict.source is ACCEPTED:
             yield "from the address that the client has reached"
             return
-        outgoing = self._made.settings.outgoing
-        chosen = [each for each in (source.ipv4, source.ipv6) if each] or [
-            each for each in (outgoing.ipv4, outgoing.ipv6) if each
-        ]
-        if chosen:
-            yield f"from {' or '.join(chosen)}"
+        source = self._made.settings.outgoing if verdict.source == NO_SOURCE else verdict.source
+        chosen = [source.like(address)] if address else [source.ipv4, source.ipv6]
+        found = [each for each in chosen if each]
+        if found:
+            yield f"from {' or '.join(found)}"
 
     def _limits(self, verdict: Verdict) -> Sequence[str]:
         """Names of the limits that such a session is under."""

@@ -153,7 +153,7 @@ def test_of_several_addresses_one_that_is_allowed_will_do(made: Any) -> None:
         "address 198.51.100.1, as you say",
         "address 1.1.1.1, as you say",
     ]
-    assert lines[-1] == "allowed by web; from 127.0.0.1 or ::1"
+    assert lines[-1] == "allowed by web; from 127.0.0.1"
     is_allowed, lines = ask(made(), b"x.example", 443, ["198.51.100.1"])
     assert not is_allowed
     assert lines[-1] == "denied by blocked: unreachable"
@@ -174,6 +174,27 @@ def test_a_name_without_an_address_is_not_reached(made: Any) -> None:
 def test_the_address_that_the_client_has_reached_may_be_the_source(made: Any) -> None:
     _, lines = ask(made(), "1.1.1.1", 99)
     assert lines[-1] == "allowed by accepted; from the address that the client has reached"
+
+
+def test_a_rule_without_a_source_of_the_family_dials_nobody(made: Any) -> None:
+    text = FILE.replace('"10.20.0.0/16"', '["10.20.0.0/16", "2001:db8::/32"]')
+    is_allowed, lines = ask(made(text), "2001:db8::1", 631, user="alice")
+    assert not is_allowed
+    assert (
+        lines[-1]
+        == "allowed by printers, but not dialled: it has no source of that address's family"
+    )
+    is_allowed, lines = ask(
+        made(text), b"x.example", 631, ["2001:db8::1", "10.20.0.7"], user="alice"
+    )
+    assert is_allowed
+    assert lines[-1] == "allowed by printers; from 127.0.0.1"
+
+
+def test_what_can_be_no_name_is_told_without_rules(made: Any) -> None:
+    is_allowed, lines = ask(made(), b"a b.example")
+    assert not is_allowed
+    assert lines[1:] == ["denied: unreachable"]
 
 
 def test_an_association_is_judged_and_then_its_datagrams(made: Any) -> None:
@@ -302,7 +323,7 @@ web.sessions = 7
     whole = replace(whole, configuration=configuration, rules=ruled)
     _, lines = ask(whole, "1.1.1.1", user="alice")
     assert lines[-1] == (
-        "allowed by web; from 127.0.0.1 or ::1; limits: uplink (total 400Mbit/s), guests (50 sessions, 120/min new "
+        "allowed by web; from 127.0.0.1; limits: uplink (total 400Mbit/s), guests (50 sessions, 120/min new "
         "sessions, down 2MiB/s; per client), person (3 client addresses; per user), web (7 sessions)"
     )
     _, lines = ask(whole, "1.1.1.1", 99)
@@ -315,7 +336,7 @@ def test_rules_that_only_report_are_named(made: Any) -> None:
     text = FILE.replace('name = "video"\n', 'name = "video"\nreport_only = true\n')
     is_allowed, lines = ask(made(text), b"a.video.example", 443, ["1.1.1.1"])
     assert is_allowed
-    assert lines[-1] == "allowed by web; from 127.0.0.1 or ::1; reported only: video"
+    assert lines[-1] == "allowed by web; from 127.0.0.1; reported only: video"
     is_allowed, lines = ask(
         made(text.replace("web", "old").replace("@public", "10.0.0.0/8")), "1.1.1.1"
     )
