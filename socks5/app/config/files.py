@@ -20,7 +20,7 @@ def check_path(text: str) -> None:
 
     :raises ValueError: says what is wrong with it.
     """
-    if not text or "\0" in text:
+    if not text or not text.isprintable():
         raise ValueError(f"expected a path, got {as_toml(text)}")
     if text.startswith("~"):
         raise ValueError(

@@ -130,6 +130,7 @@ class Table(Kind, Generic[T]):
         self.cls = cls
         assert is_dataclass(cls)
         self.fields = fields(cls)
+        self.is_secret = any(about(each).kind.is_secret for each in self.fields)
         self.example = {
             each.name: about(each).kind.example for each in self.fields if is_required(each)
         }
@@ -169,6 +170,7 @@ class Typed(Kind):
 
     def __init__(self, types: Mapping[str, Table[Any]]) -> None:
         self.types = types
+        self.is_secret = any(table.is_secret for table in types.values())
         word, table = next(iter(types.items()))
         self.example = {"type": word, **cast(dict[str, Any], table.example)}
 
@@ -180,9 +182,9 @@ class Typed(Kind):
         word = value["type"]
         if not isinstance(word, str) or word not in self.types:
             known = ", ".join(map(as_toml, self.types))
-            raise Wrong(
-                f"expected one of {known}, got {as_toml(word)}{meant(word, self.types)}", ("type",)
-            )
+            is_shown = isinstance(word, str) and NAME.fullmatch(word)  # else it may be a secret
+            got = f", got {as_toml(word)}{meant(word, self.types)}" if is_shown else ""
+            raise Wrong(f"expected one of {known}{got}", ("type",))
         return self.types[word].read({key: each for key, each in value.items() if key != "type"})
 
     @override
@@ -210,6 +212,7 @@ class Named(Kind):
         self.kind = kind
         self._section = section
         self._is_name_free = is_name_free
+        self.is_secret = kind.is_secret
         self.words = f"a table with a name: [{section}.NAME]"
         self.example = {"name": kind.example}
 

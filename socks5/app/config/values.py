@@ -76,7 +76,11 @@ def _escape(character: str) -> str:
 
 
 def quoted(value: object) -> str:
-    """A value for a sentence."""
+    """A value for a sentence. What is in a table is not told, for it may be a secret."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+        return "a list of tables"
     text = as_toml(value)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 

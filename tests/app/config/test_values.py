@@ -116,13 +116,18 @@ def test_a_list_of_secrets_is_secret() -> None:
     ("value", "text"),
     [
         ("\u00e4\u202e\U000e0001\n", r'"ä\u202e\U000e0001\n"'),
-        ({"a b": {}, "c": 1}, '{ "a b" = {}, c = 1 }'),
+        ({"a b": {}, "c": 1}, "a table"),
+        ([1, {}], "a list of tables"),
         (datetime.date(2026, 11, 29), "2026-11-29"),
         ("x" * 70, '"' + "x" * 58 + "…"),
     ],
 )
 def test_a_sentence_quotes_a_value_as_the_file_has_it(value: Any, text: str) -> None:
     assert quoted(value) == text
+
+
+def test_a_table_can_be_written_on_a_line() -> None:
+    assert as_toml({"a b": {}, "c": [1, {}]}) == '{ "a b" = {}, c = [1, {}] }'
 
 
 def test_a_key_is_quoted_where_that_is_needed() -> None:
