@@ -285,8 +285,9 @@ def test_the_recipe_of_the_readme(
         assert old in recipe
         recipe = recipe.replace(old, new)
     *making, serving, login, asking = recipe.splitlines()
-    words = shlex.split(serving)
-    serve = [sys.executable, "-m", *words[words.index("socks5") :], "--access-log", "access.log"]
+    program, *options = shlex.split(serving)
+    assert program.endswith("/socks5")
+    serve = [sys.executable, "-m", "socks5", *options, "--access-log", "access.log"]
     log, records = tmp_path / "proxy.log", tmp_path / "access.log"
     with running_realm(tmp_path / "realm") as realm:
         realm.add_user("alice")

@@ -175,13 +175,13 @@ def test_the_recipe_of_the_readme(
     for old, new in changes.items():
         assert old in recipe
         recipe = recipe.replace(old, new)
-    lines = re.fullmatch(r"(.*)\n\S*twistd -n (.*)\n(socat .*)\ncurl (.*)", recipe, re.DOTALL)
+    lines = re.fullmatch(r"(.*)\n\S*/socks5 (.*)\n(socat .*)\ncurl (.*)", recipe, re.DOTALL)
     assert lines is not None
     making, serving, tunnelling, asking = lines.groups()
     succeed("bash", "-euo", "pipefail", "-c", making)
     server, alice = (joined(tmp_path, name) for name in ("proxy.example", "alice"))
     shake_hands(tmp_path / "ca.pem", server, alice, name="proxy.example")
-    serve = [sys.executable, "-m", *shlex.split(serving), "--access-log", "access.log"]
+    serve = [sys.executable, "-m", "socks5", *shlex.split(serving), "--access-log", "access.log"]
     log, env = tmp_path / "proxy.log", {"PYTHONPATH": str(SOURCES)}
     with (
         running(*serve, log=log, env=env),

@@ -20,10 +20,10 @@ def test_the_recipe_of_the_readme(start_proxy: StartProxy, web: Web, tmp_path: P
     make, serve, fetch = (shlex.split(line) for line in named("users").commands)
     users = tmp_path / "users.txt"
     user = fetch[fetch.index("--proxy-user") + 1]
-    assert make[1:5] == ["-m", "socks5", "passwd", "users.txt"]
-    succeed(*OURS, users, *make[5:], stdin=user.partition(":")[2].encode() + b"\n", env=ENV)
-    options = serve[serve.index("socks5") + 1 :]
-    proxy = start_proxy(*(option.replace("users.txt", str(users)) for option in options))
+    assert [Path(make[0]).name, *make[1:3]] == ["socks5", "passwd", "users.txt"]
+    succeed(*OURS, users, *make[3:], stdin=user.partition(":")[2].encode() + b"\n", env=ENV)
+    assert Path(serve[0]).name == "socks5"
+    proxy = start_proxy(*(option.replace("users.txt", str(users)) for option in serve[1:]))
     assert fetch[:3] == ["curl", "--socks5-hostname", "127.0.0.1:1080"]
     assert page(proxy, web, user) == (0, b"a page")
     assert proxy.session().user == "alice"

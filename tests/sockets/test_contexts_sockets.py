@@ -13,6 +13,7 @@ from socks5.protocol.address import Address
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Request
 from socks5.relay.sockets import SocketSide
+from socks5.server.ends import ClientEnd
 from tests.sockets.clients import Far, Proxy
 from tests.sockets.wires import turn, until
 from tests.support.contexts import ContextClient, FakeAcceptor, FakeInitiator
@@ -90,7 +91,7 @@ async def test_much_both_ways_with_slow_readers(level: Protection, proxy: Any) -
     client, far = await connect(proxy, level)
     [session] = proxy.factory.sessions
     is_own = type(proxy.port).__module__ == "socks5.net.ports"
-    assert isinstance(session.transport, Connection | SocketSide) is is_own
+    assert isinstance(session.transport, ClientEnd | Connection | SocketSide) is is_own
     up, down = os.urandom(SIZE), os.urandom(SIZE)
     client.side.send(up)
     client.unsent += client.side.take_output()
