@@ -13,7 +13,7 @@ from socks5.app import systemd
 from socks5.app.announcing import Announcer, LogAnnouncer, Together
 from socks5.app.config.document import Refused
 from socks5.app.configured import Configured, sentences
-from socks5.app.handover import HandOver, Heir, Leaver
+from socks5.app.handover import HandOver, Heir, Leaver, refuse
 from socks5.app.heartbeat import Heart
 from socks5.app.home import HomePorts
 from socks5.app.inherit import InheritedPorts
@@ -104,6 +104,8 @@ def _asked(options: Options, reactor: Any) -> Options | Configured:
         return Configured(file, reactor, options.worker, options.arguments, options.is_daemon)
     except Refused as error:
         sys.stderr.write(sentences(error.problems, "nothing was started"))
+        first, *others = map(str, error.problems)
+        refuse(options.left, f"{first}; {len(others)} more errors" if others else first)
         raise SystemExit(1) from None
 
 

@@ -17,6 +17,7 @@ from twisted.python import usage
 
 from socks5.app import passwd
 from socks5.app.assembly import makeService, this_reactor
+from socks5.app.handover import refuse
 from socks5.app.inherit import VARIABLE
 from socks5.app.options import Options
 from socks5.app.parser import nearest
@@ -75,7 +76,11 @@ def run(arguments: Sequence[str]) -> None:
     """
     hold()
     options = Options("socks5", ["socks5 [run] [OPTIONS]", "socks5 COMMAND ..."], _commands())
-    options.parseOptions(arguments)
+    try:
+        options.parseOptions(arguments)
+    except usage.UsageError as error:
+        refuse(options.left, str(error))
+        raise
     reactor = this_reactor()
     # A parent puts the time before what its workers say.
     time_format = "" if VARIABLE in os.environ else "%Y-%m-%dT%H:%M:%S%z"

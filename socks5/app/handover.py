@@ -16,6 +16,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
@@ -100,10 +101,8 @@ class _Stream:
 
     def say(self, line: str) -> None:
         """One line; lost if nobody is there any more."""
-        try:
+        with suppress(OSError):
             self._socket.sendall(line.encode("utf-8", "replace") + b"\n")
-        except OSError:
-            return
 
     def close(self) -> None:
         """End it."""
@@ -112,6 +111,13 @@ class _Stream:
 
     def connectionLost(self, reason: Any) -> None:
         """The reactor ends, and with it the process."""
+
+
+def refuse(left: Left | None, sentence: str) -> None:
+    """Tell the old process, if there is one, that this one does not start, before it has anything to tell it with."""
+    if left is not None:
+        with socket.socket(fileno=left.channel) as channel, suppress(OSError):
+            channel.sendall(f"{REFUSES}{sentence}\n".encode("utf-8", "replace"))
 
 
 class HandOver:

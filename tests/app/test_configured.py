@@ -1,6 +1,7 @@
 """A file in place of the options: the same service comes of it, in one process or in several."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.python.usage import UsageError
 from socks5.app.assembly import makeService
 from socks5.app.config.document import Refused
 from socks5.app.configured import Configured, received, sentences
+from socks5.app.estate import Left
 from socks5.app.inherit import file_of, told_by
 from socks5.app.options import Options
 from socks5.policy.ruleset import Ruleset
@@ -76,6 +78,35 @@ def test_a_file_with_errors_starts_nothing(
     assert raised.value.code == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[1:] == [f"{tmp_path}/s.toml:2:1: x: unknown key", "2 errors; nothing was started"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("server.workers = 0\nx = 1", "; 1 more errors"),
+        ("x = 1", "s.toml:1:1: x: unknown key"),
+    ],
+)
+def test_the_process_that_was_to_be_taken_over_from_is_told_of_errors(
+    text: str, told: str, tmp_path: Path
+) -> None:
+    ours, theirs = socket.socketpair()
+    options = options_of("--config", file(tmp_path, text))
+    options.left = Left(3, [], theirs.detach())
+    with pytest.raises(SystemExit):
+        makeService(options, MemoryReactorClock())
+    with ours:
+        said = ours.recv(1000).decode()
+        assert said.startswith(f"!{tmp_path}/s.toml:1:")
+        assert said.endswith(f"{told}\n")
+
+
+def test_how_long_sessions_may_go_on_the_file_says(tmp_path: Path) -> None:
+    text = 'server = { drain = "30s", hand_over = "2h" }'
+    asked = Configured(file(tmp_path, text), MemoryReactorClock())
+    assert (asked.drain, asked.hand_over) == (30, 7200)
+    asked = Configured(file(tmp_path, ""), MemoryReactorClock())
+    assert (asked.drain, asked.hand_over) == (Options.drain, Options.hand_over) == (0, 3600)
 
 
 def test_errors_are_counted() -> None:

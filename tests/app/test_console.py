@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import socket
 import sys
 import tempfile
 from typing import IO, Any
@@ -10,6 +11,7 @@ import pytest
 from twisted.logger import globalLogBeginner
 
 from socks5.app import console as program
+from socks5.app.estate import VARIABLE, Left
 from socks5.app.options import Options
 from socks5.app.service import StartRefused
 
@@ -83,6 +85,19 @@ def test_wrong_options_are_one_sentence_and_status_2(
     assert raised.value.code == 2
     expected = 'socks5: --port: expected a whole number from 0 to 65535, got "x"\n'
     assert capsys.readouterr() == ("", expected)
+    assert world.events == []
+
+
+def test_the_process_that_was_to_be_taken_over_from_is_told_of_wrong_options(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = socket.socketpair()
+    monkeypatch.setenv(VARIABLE, Left(3, [], theirs.detach()).environment)
+    with pytest.raises(SystemExit):
+        program.main(["--port", "x"])
+    with ours:
+        said = b'!--port: expected a whole number from 0 to 65535, got "x"\n'
+        assert ours.recv(100) == said
     assert world.events == []
 
 
