@@ -54,7 +54,9 @@ class Condition(ABC):
 
     @abstractmethod
     def answer(self, facts: Facts) -> int:
-        """:data:`YES`, :data:`NO` or :data:`OPEN`."""
+        """Whether it holds: :data:`~socks5.policy.facts.YES`, :data:`~socks5.policy.facts.NO` or
+        :data:`~socks5.policy.facts.OPEN`.
+        """
 
     @abstractmethod
     def subject(self, facts: Facts) -> str:

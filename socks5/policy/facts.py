@@ -13,11 +13,23 @@ from socks5.policy.sets import names_that_match, plain_name
 from socks5.protocol.address import unmap
 from socks5.protocol.messages import Command
 
-NO, OPEN, YES = 0, 1, 2
-"""What a condition says. Open: its fact is not known yet."""
+NO = 0
+"""A condition does not hold."""
 
-KNOWN, NAMED, ASSOCIATING = 0, 1, 2
-"""What is not known yet: nothing; the address; of an association that is asked for, name, address and port."""
+OPEN = 1
+"""Its fact is not known yet."""
+
+YES = 2
+"""It holds."""
+
+KNOWN = 0
+"""All facts are known."""
+
+NAMED = 1
+"""The address is not."""
+
+ASSOCIATING = 2
+"""It is an association that is asked for: neither name nor address nor port is known, whatever the request holds."""
 
 NO_GROUPS: frozenset[str] = frozenset()
 

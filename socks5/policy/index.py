@@ -82,7 +82,8 @@ class Index(Generic[_Rule]):
     """Rules, to be found while certain facts are not known.
 
     :param rules: in order.
-    :param unknown: one of :data:`KNOWN`, :data:`NAMED`, :data:`ASSOCIATING`.
+    :param unknown: one of :data:`~socks5.policy.facts.KNOWN`, :data:`~socks5.policy.facts.NAMED`,
+        :data:`~socks5.policy.facts.ASSOCIATING`.
     """
 
     def __init__(self, rules: Sequence[_Rule], unknown: int) -> None:

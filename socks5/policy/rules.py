@@ -27,7 +27,7 @@ _SPECIAL = Networks(SPECIAL_NETWORKS)
 
 @lru_cache(maxsize=4096)
 def is_special(host: str) -> bool:
-    """Whether an IP literal is, or leads to, one of :data:`SPECIAL_NETWORKS`.
+    """Whether an IP literal is, or leads to, one of :data:`~socks5.policy.special.SPECIAL_NETWORKS`.
 
     :raises ValueError: *host* is no IP literal.
     """

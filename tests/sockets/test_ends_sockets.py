@@ -22,12 +22,14 @@ from socks5.access import ALLOWED, DENIED, Reason, Verdict
 from socks5.deadlines import YOUNG
 from socks5.interfaces import ICommand
 from socks5.net.poller import READABLE, Poller
+from socks5.policy.ruleset import Ruleset
 from socks5.protocol import ordinary
 from socks5.server.ends import ClientEnd
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.wires import Odd, raising, turn, until
 from tests.support.failures import Failures
 from tests.support.providers import Allow, Logins
+from tests.support.rules import allow, deny
 from tests.support.sessions import (
     GREETING,
     LOGIN,
@@ -170,6 +172,20 @@ async def test_who_has_logged_in_is_as_ordinary_as_anybody(serve: Any) -> None:
     await ordinary.goes_on()
     assert ordinary.is_ordinary
     assert ordinary.session.info().user == "user"
+
+
+@pytest.mark.parametrize("source", [(), ("127.0.0.2",), ("accepted",)])
+@pytest_twisted.ensureDeferred
+async def test_whom_a_rule_allows_is_ordinary_unless_it_has_to_leave_from_somewhere(
+    serve: Any, source: tuple[str, ...]
+) -> None:
+    rules = Ruleset([deny("mail", ports=[25]), allow("all", source=source)])
+    ordinary = await Ordinary(await serve(rules=rules)).join()
+    await ordinary.goes_on()
+    assert ordinary.is_ordinary is not bool(source)
+    near = ordinary.session.info().bound.rpartition(":")[0]
+    assert near == ("127.0.0.2" if "127.0.0.2" in source else "127.0.0.1")
+    assert ordinary.session.access.rule == "all"
 
 
 @BOTH_ENDS
