@@ -305,6 +305,9 @@ class ISession(Interface):
     )
 
     meter: ILease | None = Attribute("Is asked and told what moves; None: nobody is.")
+    meter_of_datagrams: ILease | None = Attribute(
+        "The same for an association, where rules that are asked later may have limits."
+    )
 
     protection: IProtection | None = Attribute(
         "What the client's datagrams travel in; None: they are plain."

@@ -169,54 +169,50 @@ class Unlimited:
 
 @implementer(ILease)
 class Together:
-    """Two leases of one session as one.
+    """Several leases of one session as one.
 
-    :param first: that of its request.
-    :param second: that of the rule which allows it.
+    :param leases: those; there may be more later.
     """
 
-    __slots__ = ("_both",)
+    __slots__ = ("_leases",)
 
-    def __init__(self, first: ILease, second: ILease) -> None:
-        self._both = (first, second)
+    def __init__(self, leases: Sequence[ILease]) -> None:
+        self._leases = leases
 
     @property
     def is_metered(self) -> bool:
         """See :class:`socks5.interfaces.ILease`."""
-        return any(each.is_metered for each in self._both)
+        return any(each.is_metered for each in self._leases)
 
     @property
     def slowed(self) -> float:
-        """See :class:`socks5.interfaces.ILease`. Both are told together, so the longer waits hold those of the
-        other.
-        """
-        return max(each.slowed for each in self._both)
+        """See :class:`socks5.interfaces.ILease`. All are told together, so the longest wait holds the others."""
+        return max((each.slowed for each in self._leases), default=0.0)
 
     @property
     def why(self) -> str:
         """See :class:`socks5.interfaces.ILease`."""
-        first, second = self._both
-        return first.why or second.why
+        return next((each.why for each in self._leases if each.why), "")
 
     @property
     def ended(self) -> Callable[[], object] | None:
         """See :class:`socks5.interfaces.ILease`."""
-        return self._both[0].ended
+        return next((each.ended for each in self._leases), None)
 
     @ended.setter
     def ended(self, ended: Callable[[], object] | None) -> None:
-        for each in self._both:
+        for each in self._leases:
             each.ended = ended
 
     def room(self, is_up: bool) -> int:
         """See :meth:`socks5.interfaces.ILease.room`."""
-        return min(each.room(is_up) for each in self._both)
+        return min((each.room(is_up) for each in self._leases), default=MOST_ROOM)
 
     def moved(self, up: int, down: int) -> float:
         """See :meth:`socks5.interfaces.ILease.moved`."""
-        return max([each.moved(up, down) for each in self._both])
+        return max([each.moved(up, down) for each in self._leases], default=0.0)
 
     def leave(self) -> None:
         """See :meth:`socks5.interfaces.ILease.leave`."""
-        for each in self._both:
+        for each in self._leases:
             each.leave()

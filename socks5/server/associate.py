@@ -60,7 +60,7 @@ class Associate:
         self._session = session
         share = turns_of(session.reactor).share_of(session.client_host)
         self._budget = share.budget
-        meter = session.meter
+        meter = session.meter_of_datagrams
         self._client = (
             ClientDatagrams(session, share)
             if meter is None

@@ -168,13 +168,12 @@ class ClientEnd(TCPSocket, PassingEnd):
         dialer, settings, target = session.dialer, session.settings, session.access.target
         if type(dialer) is not DirectDialer or settings.idle_timeout > 0:
             return None
-        if session.entered is not None and session.meter is not None:
-            return None
         host = dialer.literal(target, settings)
         if host is None:
             return None
         verdict = session.judge(host)
-        if verdict is ALLOWED or is_plain(verdict):
+        is_metered = session.entered is not None and session.meter is not None
+        if not is_metered and (verdict is ALLOWED or is_plain(verdict)):
             self.target = end = TargetEnd(self.poller, host, target.port, dialer, settings)
             end.waiter = self
             return end

@@ -355,7 +355,7 @@ class ServerProtocol(Session):
             self.fail(Failure(refusal(verdict, "the rules forbid it")))
             return
         limits = self.policy.limits
-        if limits is not None and (why := enter(self, limits)):
+        if limits is not None and (why := enter(self, limits, verdict)):
             self._refuse(ReplyCode.NOT_ALLOWED, why)
             return
         self.command = self._command_by(self.shared.commands[self.access.command])

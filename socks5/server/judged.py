@@ -14,6 +14,7 @@ from socks5.protocol.address import Address
 from socks5.server.control import ControlConnection
 from socks5.server.decisions import Decisions
 from socks5.server.in_force import InForce
+from socks5.server.limited import Entered
 from socks5.server.shared import Shared
 from socks5.settings import Settings
 
@@ -24,7 +25,7 @@ LAST_PATIENCE = 1.0
 class JudgedConnection(ControlConnection):
     """A control connection whose client asks for something."""
 
-    __slots__ = ("_decisions", "access", "command", "policy", "rules", "shared")
+    __slots__ = ("_decisions", "access", "command", "entered", "policy", "rules", "shared")
 
     # Set by the session, for a layer that has something to do at its beginning costs every connection.
     shared: Shared
@@ -35,6 +36,8 @@ class JudgedConnection(ControlConnection):
     command: ICommand | None
     """What it does."""
     _decisions: Decisions | None  # if there is something to be told
+    entered: Entered | None
+    """What it has of limits; None: there are none, or it has not asked yet."""
 
     @property
     @override
@@ -67,12 +70,17 @@ class JudgedConnection(ControlConnection):
     def _note(self, verdict: Verdict, address: str | None, is_datagram: bool) -> Verdict:
         if self._decisions is None:
             self._decisions = Decisions(self.shared.counters.rules)
+        entered = self.entered
         if is_datagram:
             self._decisions.of_datagram(verdict, address)
-        else:
-            self._decisions.of_request(verdict, address)
-            if verdict.is_allowed and not self.access.rule:
-                self._is_allowed_by(verdict)
+            if entered is not None and address is not None and verdict.is_allowed:
+                return entered.judged_datagram(verdict)
+            return verdict
+        self._decisions.of_request(verdict, address)
+        if verdict.is_allowed and not self.access.rule:
+            self._is_allowed_by(verdict)
+        if entered is not None and address is not None and verdict.is_allowed:
+            return entered.judged(verdict)
         return verdict
 
     def _is_allowed_by(self, verdict: Verdict) -> None:

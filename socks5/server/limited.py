@@ -1,11 +1,19 @@
-"""What a session has of limits: from its request, which may be refused for them, to its end."""
+"""What a session has of limits: from its request, which may be refused for them, to its end.
+
+The limits of a rule are known with the rule: at once, or once an address is. A session then enters those as well,
+before it is dialled; of several addresses the first one's count, for others have to agree with it. An association
+enters those of every rule that lets a datagram pass, and is under all of them from then on.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from socks5.access import Access, Reason
+from socks5.access import Access, Reason, Verdict
 from socks5.interfaces import ILease, ILimits
+from socks5.policy.leases import Together
+
+_DENIED = Verdict(False)
 
 
 class Client(Protocol):
@@ -18,47 +26,96 @@ class Client(Protocol):
         """See :meth:`socks5.interfaces.IManagedSession.close`."""
 
 
-def enter(session: Client, limits: ILimits) -> str:
+def enter(session: Client, limits: ILimits, verdict: Verdict) -> str:
     """Let a session in whose request is allowed so far, unless a limit is reached.
 
+    :param verdict: on its request.
     :returns: which; "": it is in.
     """
-    lease = limits.enter(session.access)
-    if lease is None:
-        return limits.why(session.access)
-    session.entered = Entered(session, lease)
-    return ""
+    session.entered = entered = Entered(session, limits)
+    if entered.add("") and verdict.limits:
+        entered.judged(verdict)
+    return entered.refused
 
 
 class Entered:
     """Of one session.
 
     :param session: that.
-    :param lease: its part in the limits of the server, of its listener and of its user's groups.
+    :param limits: what it enters.
+    :ivar refused: the limit that has refused it last; "" if none has.
     """
 
-    __slots__ = ("_lease",)
+    __slots__ = ("_first", "_leases", "_limits", "_metered", "_rules", "_session", "refused")
 
-    def __init__(self, session: Client, lease: ILease) -> None:
-        self._lease = lease
+    def __init__(self, session: Client, limits: ILimits) -> None:
+        self._session = session
+        self._limits = limits
+        self._leases: list[ILease] = []
+        self._metered: list[ILease] = []
+        self._first: tuple[str, ...] | None = None
+        self._rules: set[str] = set()
+        self.refused = ""
+
+    def add(self, rule: str) -> bool:
+        """Enter the limits of a rule; "": those of the server, of the listener and of the user's groups.
+
+        :returns: whether it is in.
+        """
+        access = self._session.access._replace(rule=rule)
+        lease = self._limits.enter(access)
+        if lease is None:
+            self.refused = self._limits.why(access)
+            return False
+        self.refused = ""
+        self._leases.append(lease)
         if lease.is_metered:
+            self._metered.append(lease)
+            session = self._session
             lease.ended = lambda: session.close(Reason.LIMIT)
+        return True
+
+    def judged(self, verdict: Verdict) -> Verdict:
+        """A verdict allows the request, or an address of its target.
+
+        :returns: it, unless one of its limits is reached.
+        """
+        if self._first is None:
+            if verdict.limits and not self.add(verdict.rule):
+                return _DENIED
+            self._first = verdict.limits
+        return verdict
+
+    def judged_datagram(self, verdict: Verdict) -> Verdict:
+        """The same of a datagram's target."""
+        if verdict.limits and verdict.rule not in self._rules:
+            if not self.add(verdict.rule):
+                return _DENIED
+            self._rules.add(verdict.rule)
+        return verdict
 
     @property
     def meter(self) -> ILease | None:
         """What is told of octets; None: nobody wants to know."""
-        return self._lease if self._lease.is_metered else None
+        return (
+            Together(self._metered) if len(self._metered) > 1 else next(iter(self._metered), None)
+        )
+
+    @property
+    def meter_of_datagrams(self) -> ILease:
+        """The same for an association, which may enter more later."""
+        return Together(self._metered)
 
     @property
     def slowed(self) -> float:
         """Seconds that the session had to wait so far."""
-        return self._lease.slowed
+        return Together(self._metered).slowed
 
     def leave(self, reason: str, text: str) -> str:
         """The session is over.
 
         :returns: what its record shows beside the reason: what the limits say, if it is because of them, else *text*.
         """
-        lease = self._lease
-        lease.leave()
-        return lease.why if reason == Reason.LIMIT and lease.why else text
+        all_of_them = Together(self._leases)
+        all_of_them.leave()
+        return all_of_them.why if reason == Reason.LIMIT and all_of_them.why else text

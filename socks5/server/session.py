@@ -74,7 +74,6 @@ class Session(JudgedConnection):
         "_reply",
         "client",
         "client_host",
-        "entered",
         "method",
         "near",
         "number",
@@ -127,6 +126,11 @@ class Session(JudgedConnection):
     def meter(self) -> ILease | None:
         """See :class:`socks5.interfaces.ISession`."""
         return None if self.entered is None else self.entered.meter
+
+    @property
+    def meter_of_datagrams(self) -> ILease | None:
+        """See :class:`socks5.interfaces.ISession`."""
+        return None if self.entered is None else self.entered.meter_of_datagrams
 
     @property
     def reactor(self) -> Any:
@@ -209,6 +213,8 @@ class Session(JudgedConnection):
             self.crashed(failure)
             return
         reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
+        if self.entered is not None:
+            reason = self.entered.refused or reason
         try:
             self._refuse(reply_for(failure), reason)
         except Exception:  # here, for whoever calls is a timer or an errback

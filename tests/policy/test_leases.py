@@ -170,7 +170,7 @@ def test_two_leases_are_one() -> None:
         rules={"web": ["quota"], "free": []},
     )
     first, second = limited.enter(), limited.enter(rule="web")
-    both = Together(first, second)
+    both = Together([first, second])
     assert verifyObject(ILease, both)
     assert both.is_metered
     ended = []
@@ -183,5 +183,14 @@ def test_two_leases_are_one() -> None:
     assert both.why == "limit quota: quota is used up until the next day"
     both.leave()
     assert first.ended is second.ended is None
-    plain = Together(limited.enter(rule="free"), limited.enter(rule="free"))
+    plain = Together([limited.enter(rule="free"), limited.enter(rule="free")])
     assert not plain.is_metered
+
+
+def test_there_may_be_more_leases_later() -> None:
+    leases: list[ILease] = []
+    together = Together(leases)
+    assert (together.moved(1 << 30, 1 << 30), together.room(True)) == (0.0, 1 << 20)
+    assert (together.slowed, together.why, together.ended) == (0.0, "", None)
+    leases.append(Limited(Limit("slow", down=1000.0)).enter())
+    assert together.moved(0, LEAST_BURST + 1000) == 1.0

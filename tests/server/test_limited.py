@@ -5,15 +5,19 @@ import errno
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
-from socks5.access import SessionInfo
+from socks5.access import Access, SessionInfo, Verdict
 from socks5.interfaces import Policy
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
+from socks5.protocol.errors import NotAllowed
 from socks5.protocol.messages import Command, ReplyCode
 from socks5.settings import Settings
+from tests.support.associations import FROM, OTHER, SAME_HOST, Association, to
+from tests.support.associations import TARGET as THERE
 from tests.support.limited import FakeQuotas
-from tests.support.providers import Begun, FakeCommand
+from tests.support.providers import Allow, Begun, FakeCommand
 from tests.support.sessions import (
     BIND,
     CONNECT,
@@ -178,3 +182,107 @@ def test_limits_are_a_part_of_the_policy() -> None:
     server.relaying()
     assert server.client(GREETING, CONNECT).received() == REFUSED
     assert Server(policy=Policy(Settings(), limits=limits)).factory.policy.limits is limits
+
+
+# ---------------------------------------------------------------- the limits of rules
+
+
+class Ruled(World):
+    """A server whose rules allow everything under the limits of a rule.
+
+    :param is_final: whether they say so of the request already.
+    """
+
+    def __init__(self, *limits: Limit, is_final: bool = False, **parameters: Any) -> None:
+        self.rule = "web"
+        self.is_final = is_final
+        super().__init__(*limits, rules=Allow(self._judge), **parameters)
+
+    def _judge(self, access: Access, address: str | None) -> Verdict:
+        if address is None and not self.is_final:
+            return Verdict(True)
+        return Verdict(True, self.rule, limits=(self.rule,))
+
+    @override
+    def limits(self, *limits: Limit) -> Limits:
+        rules = {each.name: [each.name] for each in limits if each.name != "server"}
+        server = [each.name for each in limits if each.name == "server"]
+        return Limits(limits, server=server, rules=rules, clock=self.reactor, quotas=self.quotas)
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+def test_a_session_enters_the_limits_of_its_rule_too(is_final: bool) -> None:
+    world = Ruled(Limit("server", sessions=2), Limit("web", sessions=1), is_final=is_final)
+
+    def ask() -> Any:
+        client = world.client(GREETING, CONNECT)
+        if not is_final and world.dialer.targets:
+            verdict = world.dialer.judge("192.0.2.80")
+            if not verdict.is_allowed:
+                world.dialer.fail(NotAllowed("the target is not allowed"))
+        return client
+
+    first, second = ask(), ask()
+    assert first.received() == NO_AUTHENTICATION
+    assert second.received() == REFUSED
+    assert world.record.detail == "limit web: 1 sessions"
+    first.reset()
+    third = ask()
+    assert third.received() == NO_AUTHENTICATION
+    assert world.counters.limited == {"web": 1}
+
+
+def test_who_is_refused_by_the_limits_of_a_rule_gives_back_the_others() -> None:
+    world = Ruled(Limit("server", sessions=2), Limit("web", sessions=1), is_final=True)
+    world.client(GREETING, CONNECT)
+    for _ in range(3):
+        client = world.client(GREETING, CONNECT)
+        assert client.received() == REFUSED
+        client.end()
+    world.rule = "elsewhere"
+    world.replace(Limit("server", sessions=2), Limit("elsewhere", sessions=5))
+    assert world.client(GREETING, CONNECT).received() == NO_AUTHENTICATION
+
+
+def test_a_meter_is_all_that_are_metered() -> None:
+    world = Ruled(Limit("server", down=1e9), Limit("web", down=10_000.0), is_final=True)
+    _, target = world.relaying()
+    target.deliver(bytes(85_536))
+    assert not target.is_reading
+    world.reactor.pump([1.0] * 2)
+    assert target.is_reading
+
+
+def test_of_several_addresses_the_first_one_s_limits_count() -> None:
+    world = Ruled(Limit("web", sessions=1), Limit("mail", sessions=5))
+    world.client(GREETING, CONNECT)
+    judge = world.dialer.judge
+    assert judge("192.0.2.80").limits == ("web",)  # type: ignore[union-attr]
+    world.rule = "mail"
+    assert judge("192.0.2.81").limits == ("mail",)  # type: ignore[union-attr]
+    world.rule = "web"
+    assert judge("192.0.2.82").is_allowed  # type: ignore[union-attr]
+    second = world.client(GREETING, CONNECT)
+    assert not world.dialer.judge("192.0.2.80").is_allowed  # type: ignore[union-attr]
+    second.reset()
+
+
+def test_an_association_is_under_the_limits_of_every_rule_it_has_used() -> None:
+    world = Ruled(Limit("web", down=1.0, up=10_000.0), Limit("mail", sessions=1))
+    association = Association(server=world)
+    association.ask(THERE, SAME_HOST)
+    for _ in range(3):
+        association.near.receive(to(THERE, bytes(30_000)), FROM)
+    association.ask()
+    assert association.dropped == {"limit": 1}
+    world.reactor.advance(3)
+    world.rule = "mail"
+    association.ask(OTHER)
+    assert association.dropped == {"limit": 1}
+    second = Association(server=world)
+    second.ask(OTHER)
+    assert association.dropped == {"limit": 1, "not allowed": 1}
+    association.client.reset()
+    second.ask(OTHER)
+    assert association.dropped == {"limit": 1, "not allowed": 1}
+    assert world.record.slowed == pytest.approx((90_004 - 65_536) / 10_000, abs=0.01)
