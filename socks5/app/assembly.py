@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
@@ -11,17 +12,19 @@ from twisted.application.service import IService, MultiService
 
 from socks5.app import systemd
 from socks5.app.announcing import Announcer, LogAnnouncer, Together
+from socks5.app.change import Change
 from socks5.app.config.document import Refused
 from socks5.app.configured import Configured, sentences
+from socks5.app.exchange import NotExchanged
 from socks5.app.handover import HandOver, Heir, Leaver, refuse
 from socks5.app.heartbeat import Heart
 from socks5.app.home import HomePorts
 from socks5.app.inherit import InheritedPorts
 from socks5.app.listeners import certificates_of
 from socks5.app.options import Options
-from socks5.app.reread import Rereading
+from socks5.app.reload import Reload
+from socks5.app.reread import Rereading, Source
 from socks5.app.service import ProxyService
-from socks5.interfaces import Policy
 from socks5.net.descriptors import raise_descriptor_limit
 from socks5.net.openers import IPortOpener
 from socks5.net.own import OwnPorts, share_ports
@@ -72,7 +75,8 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
     listeners = asked.listeners(reactor)
     sources = [*asked.sources, *certificates_of(listeners)]
     rereading = Rereading(reactor, sources, access_log, announcer)
-    if sources:
+    has_file = isinstance(asked, Configured)
+    if sources or has_file:
         reactor.callWhenRunning(rereading.watch)
     service = ProxyService(
         reactor,
@@ -87,9 +91,36 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
     )
     if succession is not None:
         succession.service = service
+        if isinstance(asked, Configured):
+            service.reread = _reload(asked, succession, opener, rereading).begin
     if worker is not None:
         worker.watch_parent(reactor, lambda: service.end(inf))
     return service
+
+
+def _reload(
+    configured: Configured,
+    succession: _Succession,
+    opener: IPortOpener,
+    rereading: Rereading,
+) -> Reload:
+    """What reads the file again."""
+    service = succession.service
+
+    def take(after: Configured, sources: Sequence[Source]) -> None:
+        rereading.become(sources)
+        succession.time = after.hand_over
+
+    def change(before: Configured, after: Configured) -> Change:
+        if not service.is_serving:
+            raise NotExchanged(["the proxy serves no more"])
+        return Change(service, opener, before, after, take)
+
+    def reopen() -> None:
+        if service.access_log is not None:
+            service.access_log.reopen()
+
+    return Reload(opener.reactor, configured, change, reopen, succession.announcer)
 
 
 def _asked(options: Options, reactor: Any) -> Options | Configured:
@@ -113,14 +144,7 @@ def _factory(asked: Options | Configured, reactor: Any, **others: Any) -> Server
     """What serves as was asked for."""
     return ServerFactory(
         reactor,
-        policy=Policy(
-            settings=asked.settings,
-            rules=asked.rules,
-            authenticator=asked.authenticator,
-            gssapi=asked.contexts(reactor),
-            methods=asked.methods,
-            limits=asked.limits,
-        ),
+        policy=asked.policy_of_sessions(reactor),
         capacity=asked.capacity,
         **others,
     )
@@ -145,7 +169,8 @@ class _Succession:
     ) -> None:
         self._estate = options.estate
         self._opener = opener
-        self._time = asked.hand_over
+        self.time = asked.hand_over
+        """Seconds that sessions may go on behind a hand-over."""
         told = systemd.from_environment(reactor)
         environment = told.environment if isinstance(told, systemd.Systemd) else {}
         if options.left is not None:
@@ -164,7 +189,7 @@ class _Succession:
 
     def _done(self, process: int) -> None:
         self.announcer.hands_over(process)
-        self.service.end(self._time)
+        self.service.end(self.time)
 
 
 def _parent(

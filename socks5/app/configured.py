@@ -19,10 +19,9 @@ from socks5.app.config.keys import AUTO_WORKERS
 from socks5.app.inherit import Worker, told_by
 from socks5.app.listeners import Listener
 from socks5.app.reread import Source
-from socks5.interfaces import ILimits, IRules
-from socks5.logins import IAcceptor, IAuthenticator, IMethod
+from socks5.interfaces import Policy
 from socks5.observe.accesslog import AccessLog
-from socks5.settings import Capacity, Settings
+from socks5.settings import Capacity
 
 
 class Configured:
@@ -33,6 +32,7 @@ class Configured:
     :param worker: this process as a worker, which has the text of its parent.
     :param arguments: the command line, for workers.
     :param is_daemon: whether the process is going to have no output.
+    :param document: what is in the file; default: it is read, or what the parent has told.
     :raises socks5.app.config.document.Refused: says everything that is wrong with it.
     """
 
@@ -45,51 +45,50 @@ class Configured:
         worker: Worker | None = None,
         arguments: Sequence[str] = (),
         is_daemon: bool = False,
+        document: Document | None = None,
     ) -> None:
-        document = load(file) if worker is None else received(told_by(worker.told))
+        self.file = os.path.abspath(file)
+        if document is None:
+            document = load(file) if worker is None else received(told_by(worker.told))
         self.made: Made = build(document, reactor, worker, is_daemon=is_daemon)
         self.worker = worker
         self.arguments = list(arguments)
         self._is_daemon = is_daemon
+        self._reactor = reactor
+
+    def again(self, document: Document | None = None) -> Configured:
+        """What the file asks for now; in any thread.
+
+        :param document: what is in it; default: it is read.
+        :raises socks5.app.config.document.Refused: says everything that is wrong with it.
+        """
+        if document is None:
+            document = load(self.file, self.made.document.file)
+        return Configured(
+            self.file, self._reactor, self.worker, self.arguments, self._is_daemon, document
+        )
 
     def warn(self) -> None:
         """Say in the log what is legal but hardly meant."""
         for warning in self.made.warnings:
             self._log.warn("{warning}", warning=str(warning))
 
-    @property
-    def settings(self) -> Settings:
-        """Values of sessions."""
-        return self.made.settings
+    def policy_of_sessions(self, reactor: Any) -> Policy:
+        """What holds for sessions."""
+        made = self.made
+        return Policy(
+            settings=made.settings,
+            rules=made.rules,
+            authenticator=made.logins.authenticator,
+            gssapi=made.logins.gssapi,
+            methods=made.logins.methods,
+            limits=made.limits,
+        )
 
     @property
     def capacity(self) -> Capacity:
         """Values of the process."""
         return self.made.capacity
-
-    @property
-    def rules(self) -> IRules | None:
-        """Who may do what."""
-        return self.made.rules
-
-    @property
-    def limits(self) -> ILimits | None:
-        """How much there may be."""
-        return self.made.limits
-
-    @property
-    def authenticator(self) -> IAuthenticator | None:
-        """Asks for passwords."""
-        return self.made.logins.authenticator
-
-    def contexts(self, reactor: Any) -> IAcceptor | None:
-        """Takes tickets."""
-        return self.made.logins.gssapi
-
-    @property
-    def methods(self) -> Sequence[IMethod]:
-        """Other ways to log in."""
-        return self.made.logins.methods
 
     @property
     def sources(self) -> Sequence[Source]:

@@ -41,6 +41,7 @@ class HomePorts:
             port: Port | Ports = adopted_ports(sockets, factory, self.reactor, self._limit)
         else:
             port = self._opener.open(where, factory)
+        self._open = [each for each in self._open if any(port.connected for port in each[1])]
         self._open.append((where, list(port) if isinstance(port, Ports) else [port]))
         return port
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
 
 from socks5.net.addresses import address_of
 from socks5.net.certificates import Certificates
@@ -19,6 +20,14 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What the system says of an address that this machine does not have."""
+
+
+_ADVICE = {
+    errno.EADDRINUSE: "something listens there already, perhaps this proxy",
+    errno.EADDRNOTAVAIL: "this machine does not have that address",
+    errno.EACCES: "ports below 1024 are for root, with twistd --uid USER, or for CAP_NET_BIND_SERVICE",
+}
+"""What an operator can make of the system's word, of a port; of a path it says enough."""
 
 
 class Listener(NamedTuple):
@@ -46,3 +55,18 @@ def place_of(port: IListeningPort) -> str:
     host: Any = port.getHost()
     is_unix = isinstance(host, UNIXAddress)
     return f"unix:{os.fsdecode(host.name)}" if is_unix else str(address_of(host))
+
+
+def why_not(failure: Failure, listener: Listener) -> str | None:
+    """Why it cannot be listened on, in words.
+
+    :returns: None if that is all right.
+    """
+    error = getattr(failure.value, "socketError", failure.value)
+    number = getattr(error, "errno", None)
+    if listener.is_optional and number in NO_SUCH_ADDRESS:
+        return None
+    reason = getattr(error, "strerror", None) or str(error)
+    is_port = isinstance(getattr(failure.value, "port", None), int)
+    advice = f" ({_ADVICE[number]})" if is_port and number in _ADVICE else ""
+    return f"cannot listen on {listener.name}: {reason}{advice}"

@@ -38,7 +38,7 @@ from socks5.app.settings_options import SettingsOptions
 from socks5.app.sources import SOURCES
 from socks5.auth import PasswordAuthentication
 from socks5.auth.users import WrongSource
-from socks5.interfaces import ILimits, IRules
+from socks5.interfaces import Policy
 from socks5.logins import IAuthenticator, IMethod
 from socks5.net.own import is_own_address
 from socks5.net.resolvconf import sources_beside_dns
@@ -318,15 +318,14 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
         """What workers are told besides their command line."""
         return b""
 
-    @property
-    def rules(self) -> IRules | None:
-        """What holds where nothing is said."""
-        return None
-
-    @property
-    def limits(self) -> ILimits | None:
-        """As much as there is room for."""
-        return None
+    def policy_of_sessions(self, reactor: Any) -> Policy:
+        """What holds for sessions: who may do what, and how much, is nowhere said."""
+        return Policy(
+            settings=self.settings,
+            authenticator=self.authenticator,
+            gssapi=self.contexts(reactor),
+            methods=self.methods,
+        )
 
     @property
     def authenticator(self) -> IAuthenticator | None:

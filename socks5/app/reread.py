@@ -83,6 +83,10 @@ class Rereading:
         self._rounds = LoopingCall(self._look)
         self._rounds.clock = reactor
 
+    def become(self, sources: Sequence[Source]) -> None:
+        """Other files are read from now on."""
+        self._sources = sources
+
     def watch(self) -> None:
         """From now on look whether the files have changed, whether anybody asks for them or not."""
         self._rounds.start(LOOK_INTERVAL, now=False)

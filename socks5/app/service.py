@@ -8,7 +8,6 @@ Stops in order: no new clients, every session closed, the access log written, al
 
 from __future__ import annotations
 
-import errno
 import gc
 import signal
 from collections.abc import Callable, Iterable, Sequence
@@ -24,22 +23,15 @@ from typing_extensions import override
 
 from socks5.access import Reason
 from socks5.app.announcing import Announcer, LogAnnouncer
-from socks5.app.listeners import NO_SUCH_ADDRESS, Listener, place_of
+from socks5.app.listeners import Listener, place_of, why_not
 from socks5.app.signals import Signals
 from socks5.deadlines import clock_of
 from socks5.net.listening import listen_with
-from socks5.net.openers import IOpenPort, IPortOpener
+from socks5.net.openers import IPortOpener, IServedPort
 from socks5.server.factory import ServerFactory
 
 STOP_GRACE = 2.0
 """Seconds in which sessions may still send what is written, at the end."""
-
-_ADVICE = {
-    errno.EADDRINUSE: "something listens there already, perhaps this proxy",
-    errno.EADDRNOTAVAIL: "this machine does not have that address",
-    errno.EACCES: "ports below 1024 are for root, with twistd --uid USER, or for CAP_NET_BIND_SERVICE",
-}
-"""What an operator can make of the system's word, of a port; of a path it says enough."""
 
 
 class StartRefused(SystemExit, Exception):
@@ -113,14 +105,16 @@ class ProxyService(Service):
         self._listeners = listeners
         self.access_log = access_log
         self._announcer = LogAnnouncer() if announcer is None else announcer
-        self._reread = reread
-        self._drain_time = drain
+        self.reread = reread
+        """What SIGHUP asks for."""
+        self.drain_time = drain
+        """Seconds that SIGTERM leaves to sessions; None: it is somebody else's."""
         self._wait_for_sessions = factory.drain if drained is None else drained
         self._draining: Deferred[None] | None = None
         self._waiting: Deferred[int] | None = None
-        self._drained_ports: Sequence[
-            IOpenPort
-        ] = ()  # closed, but some clients of theirs wait for their turn
+        # Closed, but some clients of theirs may wait for their turn; or about to be closed.
+        self._drained_ports: Sequence[IServedPort] = ()
+        self._closing: set[IServedPort] = set()
         self._hand_over = hand_over
         also = {
             signal.SIGUSR1: self._reopen,
@@ -132,8 +126,23 @@ class ProxyService(Service):
         self._is_announced = False
         self.refusal: StartRefused | None = None
         """Why the service did not start, if it did not."""
-        self.ports: list[IOpenPort] = []
+        self.listeners: dict[IServedPort, Listener] = {}
+        """What listens now, and which of the listeners that is."""
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether clients are accepted: not any more while it drains."""
+        return bool(self.running) and self._draining is None
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether SIGUSR2 has another process take over."""
+        return self._hand_over is not None
+
+    @property
+    def ports(self) -> list[IServedPort]:
         """What listens now."""
+        return list(self.listeners)
 
     @override
     def privilegedStartService(self) -> None:
@@ -150,26 +159,38 @@ class ProxyService(Service):
     def _listen(self, listener: Listener) -> None:
         """:raises StartRefused: it cannot be listened on."""
         port = listen_with(self._opener, listener.at, self.factory, listener.certificates)
-        port.addCallbacks(self._listening, self._not_listening, errbackArgs=(listener,))
+        port.addCallbacks(
+            self._listening, self._not_listening, callbackArgs=(listener,), errbackArgs=(listener,)
+        )
         if self.refusal is not None:
             raise self.refusal
 
-    def _listening(self, port: IOpenPort) -> None:
-        self.ports.append(port)
+    def _listening(self, port: IServedPort, listener: Listener) -> None:
+        self.listeners[port] = listener
         if self._is_announced:  # an endpoint that took its time
             self._announcer.begins([place_of(port)])
 
     def _not_listening(self, failure: Failure, listener: Listener) -> None:
-        error = getattr(failure.value, "socketError", failure.value)
-        number = getattr(error, "errno", None)
-        if listener.is_optional and number in NO_SUCH_ADDRESS:
+        reason = why_not(failure, listener)
+        if reason is None:
             return
-        reason = getattr(error, "strerror", None) or str(error)
-        is_port = isinstance(getattr(failure.value, "port", None), int)
-        advice = f" ({_ADVICE[number]})" if is_port and number in _ADVICE else ""
-        self._refuse(f"cannot listen on {listener.name}: {reason}{advice}")
+        self._refuse(reason)
         if self._is_listening:  # an endpoint that took its time
             self._stop()
+
+    def exchange(self, listeners: dict[IServedPort, Listener]) -> None:
+        """Listen at these ports, which are open, from now on; others that are open now serve who has come, and close.
+
+        :param listeners: which listener each is.
+        """
+        before, self.listeners = self.listeners, listeners
+        if more := [place_of(port) for port in listeners if port not in before]:
+            self._announcer.begins(more)
+        closing = [port for port in before if port not in listeners]
+        if not self.factory.crowds.waiting:  # for their turn, at a port that may be closed
+            self._drained_ports = [port for port in self._drained_ports if port in self._closing]
+        self._drained_ports = [*self._drained_ports, *closing]
+        self._close(closing, lambda port: port.finish())
 
     def give_up(self, reason: str) -> None:
         """End the process: something that the service needs is not to be had after all."""
@@ -235,7 +256,7 @@ class ProxyService(Service):
 
     def _read_again(self) -> None:
         if self._draining is None:
-            self._reread()
+            self.reread()
         else:
             self.log.warn("SIGHUP: nothing is read again, for the proxy drains")
 
@@ -251,8 +272,8 @@ class ProxyService(Service):
 
     def _terminated(self) -> None:
         """SIGTERM, for the first time or once more."""
-        if self._drain_time is not None:
-            self.end(self._drain_time)
+        if self.drain_time is not None:
+            self.end(self.drain_time)
 
     def end(self, drain: float) -> None:
         """End the process: at once, if it drains already.
@@ -282,7 +303,8 @@ class ProxyService(Service):
         now = clock_of(self._reactor)
         began = now()
         self._announcer.drains(within, self.factory.counters.open_connections)
-        self._drained_ports, self.ports = self.ports, []
+        self._drained_ports = [*self._drained_ports, *self.listeners]
+        self.listeners = {}
         await self._close(self._drained_ports, lambda port: port.finish())
         rest = began + within - now() if self.running else 0.0
         self._waiting = self._wait_for_sessions(max(0.0, rest))
@@ -314,20 +336,24 @@ class ProxyService(Service):
         drained, self._drained_ports = self._drained_ports, ()
         for port in drained:  # of which it is told already
             port.stopListening()
-        ports, self.ports = self.ports, []
+        ports, self.listeners = self.ports, {}
         return self._close(ports, lambda port: port.stopListening())
 
-    def _close(self, ports: Iterable[IOpenPort], end: Callable[[IOpenPort], Any]) -> Deferred[Any]:
+    def _close(
+        self, ports: Iterable[IServedPort], end: Callable[[IServedPort], Any]
+    ) -> Deferred[Any]:
         closing = []
         for port in ports:
-            closed = maybeDeferred(end, port)
-            if self._is_announced:
-                closed.addCallback(self._closed, place_of(port))
-            closing.append(closed)
+            self._closing.add(port)
+            place = place_of(port) if self._is_announced else None
+            closing.append(maybeDeferred(end, port).addBoth(self._closed, port, place))
         return DeferredList(closing, consumeErrors=True)
 
-    def _closed(self, outcome: Any, place: str) -> None:
-        self._announcer.closes(place)
+    def _closed(self, outcome: Any, port: IServedPort, place: str | None) -> Any:
+        self._closing.discard(port)
+        if place is not None and not isinstance(outcome, Failure):
+            self._announcer.closes(place)
+        return outcome
 
     def _stopped(self, result: Any) -> Any:
         if self.access_log is not None:

@@ -85,16 +85,18 @@ class _Asked(Exception):
 
 @implementer(IPortOpener)
 class Asking:
-    """Opens nothing, and learns what would be opened."""
+    """Opens nothing, and learns what would be opened, and what would be served there."""
 
     reactor = None
 
     def __init__(self) -> None:
         self.asked: list[Where] = []
+        self.factories: list[Any] = []
 
     def open(self, where: Where, factory: Any) -> NoReturn:
         """See :meth:`socks5.net.openers.IPortOpener.open`."""
         self.asked.append(where)
+        self.factories.append(factory)
         raise _Asked
 
 
@@ -137,6 +139,16 @@ def listen_at(
     reactor: Any = EndpointReactor(opener, where.description, below)
     endpoint: IStreamServerEndpoint = serverFromString(reactor, where.description)
     return endpoint.listen(factory)
+
+
+def factory_at(where: Foreign, factory: Any, below: Callable[[Any], Any]) -> Any:
+    """The factory that a foreign endpoint would have next to its port; None if it does not ask for a port.
+
+    :param below: see :func:`listen_at`.
+    """
+    asking = Asking()
+    maybeDeferred(listen_at, where, factory, asking, below).addErrback(lambda _: None)
+    return asking.factories[0] if asking.factories else None
 
 
 def _what_is_wrong(error: Exception) -> str:

@@ -7,6 +7,8 @@ two, and the port is for TCP, clients are on a :class:`~socks5.net.connection.Co
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -18,9 +20,9 @@ from zope.interface import implementer
 from socks5.counters import Counters
 from socks5.net.certificates import Certificates
 from socks5.net.descriptors import SessionLimit
-from socks5.net.foreign import listen_at, where_of
+from socks5.net.foreign import factory_at, listen_at, where_of
 from socks5.net.haproxy import HeaderFactory
-from socks5.net.openers import IOpenPort, IPortOpener, PortOpener
+from socks5.net.openers import IPortOpener, IServedPort, PortOpener
 from socks5.net.places import TCP, Foreign, Listen
 from socks5.net.tls import TLSFactory
 from socks5.net.tls_strings import tls_from
@@ -31,7 +33,7 @@ _EXPECTED = (
 )
 
 
-class Served(Protocol):
+class Server(Protocol):
     """What listening takes of a :class:`~socks5.server.factory.ServerFactory`."""
 
     reactor: Any
@@ -39,7 +41,7 @@ class Served(Protocol):
     counters: Counters
 
     def at(self, policy: ListenerPolicy) -> Any:
-        """The factory of a listener under a policy."""
+        """The factory of a listener under a policy: for the default policy, itself."""
 
     def listens_on(self, port: IListeningPort) -> IListeningPort:
         """Clients come in at this port."""
@@ -90,14 +92,27 @@ def _address_and_port(text: str) -> TCP | None:
     return TCP(port, address)
 
 
-@implementer(IOpenPort)
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the clients of a port are served with.
+
+    :param sessions: the factory of their sessions.
+    :param factory: what stands next to the port; None if its endpoint alone knows.
+    """
+
+    sessions: Any
+    factory: Any
+
+
+@implementer(IServedPort)
 class _KnownPort(proxyForInterface(IListeningPort, "port")):  # type: ignore[misc]
     """A port of which the factory knows until it is closed."""
 
-    def __init__(self, port: IListeningPort, factory: Served) -> None:
-        super().__init__(factory.listens_on(port))
+    def __init__(self, port: IListeningPort, server: Server, sessions: Any) -> None:
+        super().__init__(server.listens_on(port))
         self._host = port.getHost()
-        self._factory: Served | None = factory
+        self._server: Server | None = server
+        self.sessions = sessions
 
     def getHost(self) -> Any:
         """See :meth:`twisted.internet.interfaces.IListeningPort.getHost`; also of a port that is closed."""
@@ -113,16 +128,25 @@ class _KnownPort(proxyForInterface(IListeningPort, "port")):  # type: ignore[mis
         end = getattr(self.port, "finish", self.port.stopListening)
         return maybeDeferred(end).addBoth(self._is_no_more_known)
 
+    def serve(self, served: Served) -> None:
+        """See :meth:`socks5.net.openers.IServedPort.serve`. A port of somebody else's serves on as it did, and a
+        parent's nobody.
+        """
+        serve = getattr(self.port, "serve", None)
+        if serve is not None and served.factory is not None:
+            serve(served.factory)
+            self.sessions = served.sessions
+
     def _is_no_more_known(self, outcome: Any = None) -> Any:
-        factory, self._factory = self._factory, None
-        if factory is not None:
-            factory.listens_no_more_on(self)
+        server, self._server = self._server, None
+        if server is not None:
+            server.listens_no_more_on(self)
         return outcome
 
 
 def listen_with(
-    opener: IPortOpener, at: Listen, factory: Served, certificates: Certificates | None = None
-) -> Deferred[IOpenPort]:
+    opener: IPortOpener, at: Listen, server: Server, certificates: Certificates | None = None
+) -> Deferred[IServedPort]:
     """Listen for the clients of a factory, which knows of the port until it is closed.
 
     :param opener: opens the port.
@@ -131,25 +155,49 @@ def listen_with(
     :raises ValueError: the factory cannot serve under that policy.
     :raises socks5.net.certificate_files.Unusable: the certificates cannot be used.
     """
-    served: Any = factory if at.policy == ListenerPolicy() else factory.at(at.policy)
+    sessions = server.at(at.policy)
+    over, below = _around(at, sessions, server, certificates, opener.reactor)
+    if isinstance(at.where, Foreign):
+        listening = maybeDeferred(listen_at, at.where, over, opener, below)
+    else:
+        listening = maybeDeferred(opener.open, at.where, below(over))
+    return listening.addCallback(_KnownPort, server, sessions)
+
+
+def served(at: Listen, server: Server, certificates: Certificates | None, reactor: Any) -> Served:
+    """What the clients of a port that is open already would be served with.
+
+    :param certificates: see :func:`listen_with`.
+    :param reactor: the clock of TLS.
+    :raises ValueError: see :func:`listen_with`.
+    """
+    sessions = server.at(at.policy)
+    over, below = _around(at, sessions, server, certificates, reactor)
+    if isinstance(at.where, Foreign):
+        return Served(sessions, factory_at(at.where, over, below))
+    return Served(sessions, below(over))
+
+
+def _around(
+    at: Listen, sessions: Any, server: Server, certificates: Certificates | None, reactor: Any
+) -> tuple[Any, Callable[[Any], Any]]:
+    """A listener's sessions, and TLS over them; and what makes of that, or of what an endpoint makes of it, the factory
+    next to the port.
+    """
+    over = sessions
     if at.tls is not None:
-        own = certificates or Certificates(at.tls, opener.reactor)
-        served = TLSFactory(own, served, opener.reactor)
+        over = TLSFactory(certificates or Certificates(at.tls, reactor), sessions, reactor)
 
     def below(upper: Any) -> Any:
         proxies = at.policy.proxies
         if proxies is None:
             return upper
-        return HeaderFactory(upper, proxies, factory.reactor, factory.counters)
+        return HeaderFactory(upper, proxies, server.reactor, server.counters)
 
-    if isinstance(at.where, Foreign):
-        listening = maybeDeferred(listen_at, at.where, served, opener, below)
-    else:
-        listening = maybeDeferred(opener.open, at.where, below(served))
-    return listening.addCallback(_KnownPort, factory)
+    return over, below
 
 
-def listen(reactor: Any, at: str | Listen, factory: Served) -> Deferred[IOpenPort]:
+def listen(reactor: Any, at: str | Listen, factory: Server) -> Deferred[IServedPort]:
     """Listen for the clients of a :class:`~socks5.server.factory.ServerFactory`, with ports that pause at its session
     limit and, where clients come by plain TCP, put them on the lean path.
 

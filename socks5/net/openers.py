@@ -36,6 +36,18 @@ class IOpenPort(IListeningPort):
         """
 
 
+class IServedPort(IOpenPort):
+    """A port that can also serve with something else than it was opened for."""
+
+    sessions: Any = Attribute("The factory of the sessions of its clients.")
+
+    def serve(served: Any) -> None:
+        """Serve with something else who comes from now on.
+
+        :param served: what :func:`socks5.net.listening.served` gives.
+        """
+
+
 class IPortOpener(Interface):
     """Opens ports, or stands for who does."""
 
@@ -90,6 +102,11 @@ class Ports(proxyForInterface(IListeningPort, "first")):  # type: ignore[misc]
         """See :meth:`socks5.net.openers.IOpenPort.finish`."""
         finishing = DeferredList([port.finish() for port in self._ports])
         return finishing.addCallback(lambda _: None)
+
+    def serve(self, factory: Any) -> None:
+        """See :meth:`socks5.net.ports.Port.serve`."""
+        for port in self._ports:
+            port.serve(factory)
 
 
 def adopted_ports(

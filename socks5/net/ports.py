@@ -86,8 +86,7 @@ class Port(QuietPort):
         self._queued = 0  # clients in the kernel's queue at the last look
         self._taken = 0  # accepted since, from its front
         self._late = 0  # at its front, to be turned away
-        self._counts_addresses = not getattr(self.factory, "is_behind_balancer", False)
-        self._has_addresses = True
+        self._counts_addresses = self._has_addresses = True
         self._spare = Spare()
         self._poller: Poller | None = None
         self._serve: Callable[[Any, Any], None] = TwistedService(self).serve
@@ -130,13 +129,31 @@ class Port(QuietPort):
         super().startListening()
         self._limit.listeners.add(self)
         self._spare.take_back()
-        self._has_addresses = is_tcp = self.addressFamily != socket.AF_UNIX
-        if is_tcp and getattr(self.factory, "connection_type", None) is not None:
-            self.stopReading()
-            self._poller = poller_of(self.reactor)
-            if self._poller is not None:
-                self._serve = LeanService(self, self._poller).serve
-            self.startReading()
+        self._has_addresses = self.addressFamily != socket.AF_UNIX
+        self.stopReading()
+        self._begin_service()
+        self.startReading()
+
+    def serve(self, factory: Any) -> None:
+        """Serve who comes from now on with another factory."""
+        if not self.connected:
+            return
+        before, self.factory = self.factory, factory
+        factory.noisy = False
+        factory.doStart()
+        prepare_listening(self.socket, factory)
+        self.stopReading()
+        self._begin_service()
+        self.resume()
+        before.doStop()
+
+    def _begin_service(self) -> None:
+        """Serve as the factory of now wants it."""
+        self._counts_addresses = not getattr(self.factory, "is_behind_balancer", False)
+        is_lean = self._has_addresses and getattr(self.factory, "connection_type", None) is not None
+        self._poller = poller = poller_of(self.reactor) if is_lean else None
+        of_twisted = TwistedService(self)
+        self._serve = of_twisted.serve if poller is None else LeanService(self, poller).serve
 
     @override
     def startReading(self) -> None:
@@ -228,10 +245,17 @@ class Port(QuietPort):
 
     def take(self, client: Any) -> None:
         """See :meth:`socks5.net.crowds.Holder.take`."""
+        sock, address = client
         try:
             self._limit.leave()
         finally:  # nobody else knows of this client's descriptor
-            self._serve(*client)
+            self._serve(self._as_served(sock), address)
+
+    def _as_served(self, client: Any) -> Any:
+        """A client that was accepted before others were served here than now: see :meth:`_accept`."""
+        if self._poller is None:
+            return socket.socket(fileno=client) if isinstance(client, int) else client
+        return client if isinstance(client, int) else client.detach()
 
     def drop(self, client: Any) -> None:
         """See :meth:`socks5.net.crowds.Holder.drop`."""
@@ -354,6 +378,8 @@ class Port(QuietPort):
         self._keeps_crowd = self._takes_the_last = False
         if not self.connected:
             self._limit.crowds.forget(self)
+        elif self.disconnecting:  # in a moment
+            return self.deferred
         return super().stopListening()  # type: ignore[no-untyped-call]
 
     @override

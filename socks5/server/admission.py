@@ -55,7 +55,8 @@ class Admission:
     def __init__(
         self, policy: ListenerPolicy, asking: Asking, is_ours: Callable[[str], bool]
     ) -> None:
-        self._policy = policy
+        self.policy = policy
+        """Of now: others may follow it."""
         self._asking = asking
         self._is_ours = is_ours
         self._counted: dict[Client, bytes] = {}
@@ -64,25 +65,25 @@ class Admission:
     @property
     def listener(self) -> str:
         """How rules call it."""
-        return self._policy.name
+        return self.policy.name
 
     def methods(self, policy: InForce) -> Methods:
         """Those of a policy that clients may use here."""
-        return policy.only(self._policy.methods)
+        return policy.only(self.policy.methods)
 
     @property
     def takes_certificates(self) -> bool:
         """Whether a certificate is a login. Not where somebody said which methods, and none without one is among
         them.
         """
-        methods = self._policy.methods
+        methods = self.policy.methods
         return methods is None or Method.NO_AUTHENTICATION in methods
 
     # Clients
 
     def meet(self, session: Client) -> None:
         """A client is there. Behind a balancer nobody knows yet who it is."""
-        if self._policy.proxies is None:
+        if self.policy.proxies is None:
             self.lets_in(session)
 
     def lets_in(self, session: Client) -> bool:
@@ -91,7 +92,7 @@ class Admission:
         :returns: whether it may.
         """
         reason = self._objection(session)
-        if reason is None and self._policy.connections_per_client and not self._counts(session):
+        if reason is None and self.policy.connections_per_client and not self._counts(session):
             reason = Reason.CONNECTIONS
         if reason is not None:
             session.counters.turned_away[reason] += 1
@@ -103,7 +104,7 @@ class Admission:
         if session in self._counted:
             return True
         client = far_host(session.transport)
-        key, most = subscriber(client), self._policy.connections_per_client
+        key, most = subscriber(client), self.policy.connections_per_client
         is_exempt = not self.is_claimed(session) and (client == "" or self._is_ours(client))
         if is_exempt:
             return True
@@ -122,10 +123,10 @@ class Admission:
                 del self._connections[key]
 
     def _objection(self, session: Client) -> Reason | None:
-        if self._policy.proxies is not None and self._claim(session) is None:
+        if self.policy.proxies is not None and self._claim(session) is None:
             return Reason.NO_HEADER  # whoever listens here does not ask for them
         client = far_host(session.transport)
-        if not self._policy.admits(client):
+        if not self.policy.admits(client):
             return Reason.NETWORK
         bans = session.policy.bans
         return Reason.BANNED if bans is not None and bans.is_banned(client) else None

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
@@ -189,15 +189,24 @@ class ServerFactory(Factory):
             self.crowds.begin(host, session)
         return session
 
-    def at(self, policy: ListenerPolicy) -> ListenerFactory:
+    def at(
+        self, policy: ListenerPolicy, methods: Collection[int] | None = None
+    ) -> ServerFactory | ListenerFactory:
         """A factory for a listener of its own: sessions of this factory, under *policy*.
 
+        :param methods: those that there are; default: of the policy in force.
         :raises ValueError: the policy wants a method that there is not.
         """
-        known = {*self.in_force.methods, Method.NO_AUTHENTICATION}
+        present = self.in_force.methods if methods is None else methods
+        known = {*present, Method.NO_AUTHENTICATION}
         if not known >= set(policy.methods or ()):
             raise ValueError(f"methods {policy.methods}: the authenticator has {sorted(known)}")
-        return ListenerFactory(self, policy)
+        return self if policy == ListenerPolicy() else ListenerFactory(self, policy)
+
+    def succeed(self, before: ServerFactory | ListenerFactory) -> None:
+        """See :meth:`ListenerFactory.succeed`."""
+        if isinstance(before, ListenerFactory):
+            before.become(ListenerPolicy())
 
     def listens_on(self, port: IListeningPort) -> IListeningPort:
         """Take note of a port that has been opened for clients, so that none connects to the proxy through itself.
@@ -267,6 +276,11 @@ class ServerFactory(Factory):
         rules = self.in_force.rules
         sessions: Iterator[Any] = iter(self.sessions)
         rejudge_all(self.reactor, (each for each in sessions if each.rules is rules), rules)
+
+    def record_in(self, access_log: IAccessLog | None) -> None:
+        """Give records to another access log from now on; None: to none."""
+        self.access_log = access_log
+        self._watched()
 
     # What sessions tell
 
@@ -341,6 +355,18 @@ class ListenerFactory(Factory):
     def settings(self) -> Settings:
         """Those of new sessions."""
         return self._server.settings
+
+    def succeed(self, before: ServerFactory | ListenerFactory) -> None:
+        """Serve in the place of another one: the connections of each client are counted on, and whoever negotiates
+        there does so under our policy now.
+        """
+        if isinstance(before, ListenerFactory):
+            before.become(self.policy)
+            self._admission = before._admission
+
+    def become(self, policy: ListenerPolicy) -> None:
+        """Let another policy hold, also for whoever negotiates."""
+        self.policy = self._admission.policy = policy
 
     @override
     def buildProtocol(self, addr: Any) -> ServerProtocol | None:  # type: ignore[override]

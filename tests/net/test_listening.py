@@ -15,8 +15,8 @@ from zope.interface.verify import verifyObject
 from socks5 import TCP, Listen, ListenerPolicy, Networks, ServerFactory
 from socks5 import listen as listen_for
 from socks5.net.haproxy import HeaderFactory
-from socks5.net.listening import listen_from, listen_with
-from socks5.net.openers import IOpenPort
+from socks5.net.listening import listen_from, listen_with, served
+from socks5.net.openers import IServedPort
 from socks5.net.places import Inherited
 from socks5.net.tls import TLSFactory
 from tests.support.certificates import self_signed
@@ -117,7 +117,7 @@ async def test_a_port_of_every_kind_keeps_the_session_limit_and_is_known_while_i
     [listening] = factory.limit.listeners
     where = port.getHost()
     assert (listening.getHost(), listening.reactor) == (where, reactor)
-    assert verifyObject(IOpenPort, port)
+    assert verifyObject(IServedPort, port)
     assert kind == "unix" or (where.host, where.port) in factory.listeners
     await getattr(port, end)()
     assert factory.limit.listeners == set()
@@ -135,6 +135,9 @@ async def test_a_port_of_somebody_elses_just_closes_and_an_address_is_told_of_on
     port = await listen_with(opener, Listen(TCP(0)), ServerFactory(reactor))
     where = port.getHost()
     assert where == theirs.getHost()
+    serves = theirs.factory
+    port.serve(served(Listen(TCP(0)), ServerFactory(reactor), None, reactor))
+    assert theirs.factory is serves
     await port.finish()
     assert port.getHost() == where
     assert not theirs.connected

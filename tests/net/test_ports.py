@@ -85,11 +85,19 @@ class World:
         self.counters = Counters()
         self.limit = session_limit(maximum, self.reactor, self.counters, **settings)
         self.factory: Any = Sessions(self.limit)
+        self._factories = [self.factory]
         self.port = self.listen(TCP(0, "127.0.0.1"))
         self._clients: list[socket.socket] = []
 
     def listen(self, where: TCP | UNIX) -> Any:
         return PortOpener(self.reactor, self.limit).open(where, self.factory)
+
+    def factory_of(self, connection_type: Any) -> Sessions:
+        """Another factory, ours from now on."""
+        self.factory = Sessions(self.limit)
+        self.factory.connection_type = connection_type
+        self._factories.append(self.factory)
+        return self.factory  # type: ignore[no-any-return]
 
     def connect(self) -> socket.socket:
         """A client that waits in the kernel's queue until the port accepts it."""
@@ -147,7 +155,7 @@ class World:
         self.reactor.advance(0)
 
     def close(self) -> None:
-        for session in self.factory.sessions:
+        for session in [each for factory in self._factories for each in factory.sessions]:
             if session.transport is not None and session.transport.connected:
                 session.transport.abortConnection()
         if self.port.connected and not self.port.disconnecting:
@@ -709,3 +717,63 @@ def test_a_socket_of_others_keeps_its_queue(world: World) -> None:
             accepted.close()
             assert address == client.getsockname()
     assert world.factory.sessions == []
+
+
+def test_a_port_that_closes_already_closes_once(world: World) -> None:
+    finished, stopped = world.port.finish(), world.port.stopListening()
+    world.reactor.advance(0)
+    assert finished.called
+    assert stopped.called
+
+
+# ---------------------------------------------------------------- with another factory
+
+
+def test_who_comes_from_now_on_is_served_with_another_factory(world: World) -> None:
+    """On a transport of its kind."""
+    for connection_type in (None, Connection):
+        before, another = world.factory, world.factory_of(connection_type)
+        first = world.connect()
+        world.reactor.turn()
+        world.port.serve(another)
+        assert (before.numPorts, another.numPorts) == (0, 1)
+        second = world.connect()
+        world.reactor.turn()
+        assert before.peers[-1:] == world.ports_of(first)
+        assert another.peers == world.ports_of(second)
+        is_lean = world.is_lean and connection_type is not None
+        assert isinstance(another.sessions[-1].transport, Connection) is is_lean
+
+
+@pytest.mark.parametrize("connection_types", [(None, Connection), (Connection, None)])
+def test_who_waits_for_his_turn_is_served_with_it_too(connection_types: Any, make: Make) -> None:
+    world = make(handshakes_per_client=2, waiting_per_client=2)
+    first, second = connection_types
+    world.port.serve(world.factory_of(first))
+    clients = [world.connect() for _ in range(4)]
+    for _ in range(3):
+        world.reactor.turn()
+    before, another = world.factory, world.factory_of(second)
+    world.port.serve(another)
+    world.port.serve(another)
+    for _ in range(2):
+        before.sessions.pop(0).transport.abortConnection()
+        world.reactor.advance(0)
+    assert another.peers == world.ports_of(*clients[2:])
+
+
+def test_while_there_is_no_room_another_factory_accepts_nobody_either(make: Make) -> None:
+    world = make(1)
+    world.connect()
+    world.reactor.turn()
+    assert not world.is_reading
+    world.port.serve(world.factory_of(Connection))
+    assert not world.is_reading
+
+
+def test_a_closed_port_takes_no_other_factory(world: World) -> None:
+    world.port.stopListening()
+    world.reactor.advance(0)
+    another = Sessions(world.limit)
+    world.port.serve(another)
+    assert another.numPorts == 0

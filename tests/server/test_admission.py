@@ -117,6 +117,17 @@ def test_a_client_has_only_so_many_connections_from_the_first_moment_on() -> Non
     assert other.client(GREETING).received() == NO_AUTHENTICATION
 
 
+def test_whoever_takes_the_place_of_a_listener_counts_on() -> None:
+    server = Server()
+    door = Door(server, FEW)
+    first, _second = door.client(GREETING), door.client(GREETING)
+    before, door = door, Door(server, FEW)
+    door.factory.succeed(before.factory)
+    assert door.client(GREETING).sees == "end"
+    first.end()
+    assert door.client(GREETING).received() == NO_AUTHENTICATION
+
+
 def test_an_ipv6_network_of_one_subscriber_is_one_client() -> None:
     door = Door(Server(), ListenerPolicy(connections_per_client=1))
     door.client(peer=address("2001:db8::7", 5000))

@@ -193,20 +193,22 @@ def _longest_number(text: str, file: str) -> Place:
     return Place(file, *Lines(text).of(longest.start()))
 
 
-def load(file: str) -> Document:
+def load(path: str, file: str = "") -> Document:
     """A file as a document.
 
-    :param file: as it was named.
+    :param path: of the file.
+    :param file: how it is called; default: as the *path* has it.
     :raises Refused: it cannot be read, or is no TOML; says where.
     """
+    file = file or path
     try:
-        octets = read(file, MAX_FILE + 1)
+        octets = read(path, MAX_FILE + 1)
     except OSError as error:
         sentence = f"expected a file that can be read ({error.strerror})"
         raise Refused([Problem(Place(file), "", sentence)]) from None
     if len(octets) > MAX_FILE:
         raise Refused([Problem(Place(file), "", f"expected {MAX_FILE} octets at the most")])
-    return parse(decoded(octets, file), file)
+    return parse(decoded(octets, file), file, os.path.dirname(os.path.abspath(path)))
 
 
 def decoded(octets: bytes, file: str) -> str:

@@ -1,0 +1,146 @@
+"""What SIGHUP asks for where there is a file of settings: it is read again, with everything that it names, and takes
+the place of what was in force; as a whole, or not at all.
+
+It is read, and everything is made of it, in a thread. What it changes happens in one turn of the reactor; then the
+sessions that have begun are judged, a few a turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from socks5.app.announcing import Announcer
+from socks5.app.change import Change
+from socks5.app.config.document import Document, Refused
+from socks5.app.configured import Configured
+from socks5.app.exchange import NotExchanged
+from socks5.app.reread import reopen_program_log
+from socks5.threads import forget_unstarted
+
+
+class Reload:
+    """Reads the file again when it is told to.
+
+    :param reactor: gives the thread.
+    :param configured: what is in force.
+    :param change: makes what a file changes: of what is in force, and what is to be.
+    :param reopen: continues the access log in the file that its path leads to now.
+    :param announcer: tells the operator that it begins, and what came of it.
+    :param now: seconds since 1970.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        configured: Configured,
+        change: Callable[[Configured, Configured], Change],
+        reopen: Callable[[], object] = lambda: None,
+        announcer: Announcer | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._reactor = reactor
+        self.in_force = configured
+        self._change = change
+        self._logs = (reopen_program_log, reopen)
+        self._announcer = Announcer() if announcer is None else announcer
+        self._now = now
+        self._since = now()
+        self._is_under_way = False
+        self._is_asked_again = False
+
+    @property
+    def _file(self) -> str:
+        return self.in_force.made.document.file
+
+    def begin(self) -> None:
+        """Read the file again; once more, if it is asked for while that is under way."""
+        if self._is_under_way:
+            self._is_asked_again = True
+            return
+        self._is_under_way = True
+        self.log.info("SIGHUP: {file} is read again", file=self._file)
+        self._announcer.rereads()
+        self._reopen_logs()
+        Deferred.fromCoroutine(self._reload(None)).addBoth(self._over)
+
+    def _reopen_logs(self) -> None:
+        for reopen in self._logs:
+            try:
+                reopen()
+            except OSError as error:
+                self.log.error(
+                    "log {path} stays as it was: {reason}",
+                    path=error.filename,
+                    reason=error.strerror,
+                )
+
+    async def _reload(self, document: Document | None) -> str:
+        """
+        :param document: what is to be taken for the file; None: what is in it.
+        :returns: what came of it, in words.
+        """
+        began = self._now()
+        try:
+            after = await self._read(document)
+            change = self._change(self.in_force, after)
+            change.open()
+            try:
+                judged = change.begin()
+            except BaseException:
+                change.give_up()
+                raise
+        except Refused as error:
+            return self._stays(map(str, error.problems))
+        except NotExchanged as error:
+            return self._stays(error.reasons)
+        except Exception as error:
+            self.log.failure("{file} cannot be reloaded", file=self._file)
+            return self._stays([type(error).__name__])
+        self.in_force, self._since = after, began
+        after.warn()
+        return self._is_done(change, await judged)
+
+    def _read(self, document: Document | None) -> Deferred[Configured]:
+        """Read it in a thread."""
+        pool = self._reactor.getThreadPool()
+        try:
+            return deferToThreadPool(self._reactor, pool, self.in_force.again, document)
+        except Exception as error:  # RuntimeError, MemoryError
+            forget_unstarted(pool)
+            raise NotExchanged([f"there is no thread to read it in: {error}"]) from None
+
+    def _stays(self, reasons: Iterable[str]) -> str:
+        for reason in reasons:
+            self.log.error("{reason}", reason=reason)
+        at = time.strftime("%H:%M:%S", time.localtime(self._since))
+        outcome = f"{self._file} is not reloaded; that of {at} stays in force"
+        self.log.error("{outcome}", outcome=outcome)
+        return outcome
+
+    def _is_done(self, change: Change, ended: int) -> str:
+        rules = len(self.in_force.made.configuration.rule)
+        outcome = (
+            f"{self._file} is reloaded: {_counted(rules, 'rule')}, listeners +{change.exchange.opened} "
+            f"-{change.exchange.closed}, {_counted(ended, 'session')} ended"
+        )
+        self.log.info("{outcome}", outcome=outcome)
+        return outcome
+
+    def _over(self, outcome: Any) -> None:
+        self._is_under_way = False
+        self._announcer.has_reread(str(outcome))
+        if self._is_asked_again:
+            self._is_asked_again = False
+            self.begin()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
