@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from socks5.access import Access
 from socks5.policy.index import FEW
+from socks5.policy.rules import Rules, is_special
 from socks5.policy.ruleset import Rule, Ruleset
 from socks5.policy.sets import Listed
 from socks5.protocol.messages import Command
@@ -279,3 +280,12 @@ def test_an_association_is_denied_only_if_every_datagram_would_be(
             assert not rules.judge(
                 request._replace(is_datagram=True, target=target), host
             ).is_allowed
+
+
+@given(st.ip_addresses().map(str))
+@example("64:ff9b:1::7f00:1")
+@example("::ffff:127.0.0.1")
+def test_the_guard_keeps_what_the_built_in_rules_keep(host: str) -> None:
+    verdict = Ruleset([allow("all")]).judge(asks(), host)
+    assert verdict.rule == ("builtin:guard" if is_special(host) else "all")
+    assert verdict.is_allowed is Rules().allows(asks(), host)
