@@ -137,6 +137,9 @@ ALLOWED = Verdict(True)
 DENIED = Verdict(False)
 """Those of rules without names."""
 
+NO_NAME = Verdict(False, reply=ReplyCode.HOST_UNREACHABLE)
+"""On what cannot be the name of a host, before any rule."""
+
 
 class Reason(StrEnum):
     """Why a session ended: what the access log shows, beside a text that says more where there is one."""

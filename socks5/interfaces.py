@@ -81,7 +81,9 @@ class IDialer(Interface):
     """How targets are reached: directly, or through others. A way is told for each of its clients
 
     - *access*, who asks for what; ``access.client`` is whose share of what is bounded it takes
-    - *judge*, to be asked for every IP literal before anything is sent there (:meth:`ISession.judge`)
+    - *judge*, to be asked for every IP literal before anything is sent there (:meth:`ISession.judge`). What a verdict
+      wants besides is obeyed. Whom it gives a ``source`` leaves from there, and not over a family that has none; whom
+      it sends by a ``via`` goes by no other way
     - *settings*, those that the client's session has
     - *near*, the IP literal of our end of the control connection, with its zone if it is link-local
     """

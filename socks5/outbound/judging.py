@@ -12,20 +12,22 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.access import ALLOWED, DENIED, NO_SOURCE, Access, Verdict
+from socks5.access import ALLOWED, DENIED, NO_NAME, NO_SOURCE, Access, Verdict
 from socks5.interfaces import Judge
 from socks5.net.connection import Connection
-from socks5.protocol.errors import AddressTypeNotSupported, NotAllowed, ReplyError
+from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed, ReplyError
 from socks5.protocol.messages import ReplyCode
 from socks5.settings import PerFamily, Settings
 from socks5.streams import IStream, IStreamReceiver
 
 
-def refusal(verdict: Verdict, words: str) -> NotAllowed:
+def refusal(verdict: Verdict, words: str) -> ReplyError:
     """What becomes the reply that a refusal asks for.
 
     :param words: for the record.
     """
+    if verdict is NO_NAME:
+        return HostUnreachable("not a host name")
     code = verdict.reply
     return NotAllowed(words, code if 1 <= code <= 0xFF else ReplyCode.NOT_ALLOWED)
 
@@ -143,13 +145,13 @@ def judged(
     stream: IStream,
     verdict: Verdict | Deferred[Verdict],
     taken: Callable[[IStream], object],
-    refused: Callable[[], object],
+    refused: Callable[[Verdict], object],
 ) -> None:
     """Have *stream* taken if it is allowed, else close it; now, or when that is known. A verdict that is cancelled, or
     fails, refuses; the loss of the stream cancels it.
 
     :param taken: called with the stream, whose receiver it sets.
-    :param refused: called once it is closed.
+    :param refused: called once it is closed, with the verdict.
     """
     if isinstance(verdict, Deferred):
         held = _Held(stream, verdict)
@@ -162,7 +164,7 @@ def judged(
     else:
         transport: Any = stream.transport
         transport.loseConnection()
-        refused()
+        refused(verdict)
 
 
 @implementer(IStreamReceiver)

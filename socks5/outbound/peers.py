@@ -181,7 +181,7 @@ class DirectPeerPort:
         if isinstance(verdict, Deferred):
             self._waiting.add(verdict)
             verdict.addBoth(self._there_is, verdict)
-        judged(stream, verdict, self._take, lambda: None)
+        judged(stream, verdict, self._take, lambda _: None)
 
     def _there_is(self, answer: Any, verdict: Deferred[Verdict]) -> Any:
         self._waiting.discard(verdict)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from zope.interface import implementer
 
-from socks5.access import ACCEPTED, ALLOWED, NO_SOURCE, Access, Source, Verdict
+from socks5.access import ACCEPTED, ALLOWED, NO_NAME, NO_SOURCE, Access, Source, Verdict
 from socks5.interfaces import IRules
 from socks5.policy.compiling import Compiler
 from socks5.policy.conditions import Condition, Guard, Own
@@ -38,9 +38,6 @@ REPLIES: Mapping[str, int] = {
     "refused": ReplyCode.CONNECTION_REFUSED,
 }
 """What a deny may reply."""
-
-NO_NAME = Verdict(False, reply=ReplyCode.HOST_UNREACHABLE)
-"""On what cannot be the name of a host, before any rule."""
 
 _WORDS = {NO: "no", OPEN: "open", YES: "yes"}
 

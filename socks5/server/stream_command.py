@@ -15,9 +15,8 @@ from twisted.python.failure import Failure
 from socks5.access import ALLOWED, Reason, Verdict
 from socks5.interfaces import ISession
 from socks5.outbound.attempts import Cancellable
-from socks5.outbound.judging import judged
+from socks5.outbound.judging import judged, refusal
 from socks5.protocol.address import Address
-from socks5.protocol.errors import NotAllowed
 from socks5.protocol.messages import ReplyCode
 from socks5.relay.joining import join
 from socks5.relay.relay import Relay
@@ -115,8 +114,8 @@ class StreamCommand:
             self.waiting = verdict
         judged(stream, verdict, self.came, self._refused)
 
-    def _refused(self) -> None:
-        self.failed(Failure(NotAllowed("the rules were replaced, and forbid it")))
+    def _refused(self, verdict: Verdict) -> None:
+        self.failed(Failure(refusal(verdict, "the rules were replaced, and forbid it")))
 
     def _ask(self) -> Verdict | Deferred[Verdict]:
         """What the rules of now say of whom the stream leads to, if that has an address to ask about."""

@@ -7,9 +7,9 @@ import pytest
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from socks5.access import ACCEPTED, ALLOWED, NO_SOURCE, Verdict
+from socks5.access import ACCEPTED, ALLOWED, NO_NAME, NO_SOURCE, Verdict
 from socks5.interfaces import IRules
-from socks5.policy.ruleset import NO_NAME, Rule, Ruleset
+from socks5.policy.ruleset import Rule, Ruleset
 from socks5.policy.sets import Listed
 from socks5.protocol.messages import Command
 from socks5.settings import PerFamily

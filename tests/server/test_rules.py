@@ -91,6 +91,7 @@ def test_a_name_that_is_denied_is_not_looked_up() -> None:
     assert server.client(GREETING, to_name(b"exa mple")).received()[2:] == refusal(4)
     assert server.resolver.asked == []
     assert [record.rule for record in server.records] == ["ads", "ads", None]
+    assert server.records[-1].detail == "HostUnreachable: not a host name"
 
 
 def test_a_name_is_looked_up_and_then_its_addresses_are_judged() -> None:
