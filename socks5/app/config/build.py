@@ -127,7 +127,10 @@ def build(
 
 
 def _read(building: Building) -> Configuration:
-    """:raises Refused: something is wrong with the document; lists are looked at all the same."""
+    """What a document says. Its lists are looked at in any case.
+
+    :raises socks5.app.config.document.Refused: something is wrong with it.
+    """
     try:
         return read(building.document)
     except Refused as error:

@@ -48,7 +48,7 @@ class Building:
         self.warnings.append(self.document.problem(path, sentence, is_about_key))
 
     def finish(self) -> None:
-        """:raises Refused: something was wrong."""
+        """:raises socks5.app.config.document.Refused: something was wrong."""
         if self.problems:
             raise Refused(in_order(self.problems))
 

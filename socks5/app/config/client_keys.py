@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from socks5.app.config.conditions import NetworkEntry
 from socks5.app.config.files import FileFrom, FilePath, From, SecretFrom
@@ -12,10 +11,10 @@ from socks5.app.config.policy_keys import limits, refuse
 from socks5.app.config.quantities import Time
 from socks5.app.config.tables import Table, optional, required
 from socks5.app.config.values import (
-    Address,
     Choice,
     Count,
     Flag,
+    IPAddress,
     Listed,
     Secret,
     Text,
@@ -73,7 +72,7 @@ class Listener:
     """``[listener.NAME]``: where clients come in, and which."""
 
     address: tuple[str, ...] = optional(
-        Listed(Address("an IP address")),
+        Listed(IPAddress("an IP address")),
         "Addresses to listen on; :: is IPv4, too.",
         (),
         default="none",
@@ -238,7 +237,7 @@ class PluginSource:
     )
 
 
-SOURCES: Mapping[str, Table[Any]] = {
+SOURCES: Mapping[str, Table] = {
     "htpasswd": Table(HtpasswdSource),
     "file": Table(FileSource),
     "secrets": Table(SecretsSource),

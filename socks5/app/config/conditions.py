@@ -12,7 +12,7 @@ from abc import abstractmethod
 from typing_extensions import override
 
 from socks5.app.config.files import check_path
-from socks5.app.config.values import Address, Kind, Schema, Wrong, either, meant, quoted
+from socks5.app.config.values import IPAddress, Kind, Schema, Wrong, either, meant, quoted
 from socks5.policy import hours
 from socks5.policy.sets import check_client, check_name, check_network
 from socks5.protocol.address import MAX_NAME
@@ -152,7 +152,7 @@ class Hours(Entry):
         hours.check(text)
 
 
-class Source(Kind):
+class RuleSource(Kind):
     """Where an allowed target is reached from."""
 
     words = 'an IP address of this host, or "accepted"'
@@ -163,7 +163,7 @@ class Source(Kind):
         return (
             "accepted"
             if value == "accepted"
-            else Address(self.words, is_of_a_host=True).read(value)
+            else IPAddress(self.words, is_of_a_host=True).read(value)
         )
 
     @override

@@ -158,7 +158,7 @@ def parse(text: str, file: str, folder: str | None = None) -> Document:
 
     :param file: how it is called.
     :param folder: what paths in it are relative to; default: the folder of *file*.
-    :raises Refused: it is no TOML; says where.
+    :raises socks5.app.config.document.Refused: it is no TOML; says where.
     """
     if folder is None:
         folder = os.path.dirname(os.path.abspath(file))
@@ -198,7 +198,7 @@ def load(path: str, file: str = "") -> Document:
 
     :param path: of the file.
     :param file: how it is called; default: as the *path* has it.
-    :raises Refused: it cannot be read, or is no TOML; says where.
+    :raises socks5.app.config.document.Refused: it cannot be read, or is no TOML; says where.
     """
     file = file or path
     try:
@@ -214,7 +214,7 @@ def load(path: str, file: str = "") -> Document:
 def decoded(octets: bytes, file: str) -> str:
     """What a file holds, as text.
 
-    :raises Refused: it is no UTF-8; says where.
+    :raises socks5.app.config.document.Refused: it is no UTF-8; says where.
     """
     try:
         text = octets.decode()

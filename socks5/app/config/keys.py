@@ -7,7 +7,7 @@ and what is allowed are in :mod:`socks5.app.config.policy_keys`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from socks5.app.config.files import FileFrom, FilePath, From
 from socks5.app.config.policy_keys import Group, Limit, NameSet, NetworkSet, Rule, Upstream, limits
 from socks5.app.config.quantities import Size, Time
 from socks5.app.config.tables import Named, Table, Tables, Typed, optional, required
-from socks5.app.config.values import Address, Choice, Count, Listed, PortRange, Text
+from socks5.app.config.values import Choice, Count, IPAddress, Listed, PortRange, Text
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Command
 from socks5.settings import (
@@ -102,7 +102,7 @@ class Server:
         "Connections of one client address that wait for their turn; more are closed.",
     )
     outgoing: tuple[str, ...] = optional(
-        Listed(Address("an IP address of this host", is_of_a_host=True)),
+        Listed(IPAddress("an IP address of this host", is_of_a_host=True)),
         "Addresses that targets are reached from, one a family.",
         (),
         sets="outgoing",
@@ -115,7 +115,7 @@ class Server:
         "any, or that of a single address in outgoing",
     )
     advertise: tuple[str, ...] = optional(
-        Listed(Address("an IP address of a host", is_of_a_host=True)),
+        Listed(IPAddress("an IP address of a host", is_of_a_host=True)),
         "Addresses that clients are told for BIND and UDP, if a NAT hides the real ones, one a family.",
         (),
         sets="advertise",
@@ -380,6 +380,6 @@ class Configuration:
     upstream: Mapping[str, Upstream] = optional(
         Named(Table(Upstream), "upstream"), "Further proxies; not served yet.", {}, default="none"
     )
-    rule: tuple[Rule, ...] = optional(
+    rule: Sequence[Rule] = optional(
         Tables(Table(Rule), "rule"), "Who may do what, in this order.", (), default="none"
     )

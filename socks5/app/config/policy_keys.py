@@ -13,7 +13,7 @@ from socks5.app.config.conditions import (
     NameEntry,
     NetworkEntry,
     RuleMethod,
-    Source,
+    RuleSource,
     UserEntry,
 )
 from socks5.app.config.files import From, SecretFrom
@@ -178,7 +178,7 @@ class Rule:
     )
     limits: tuple[str, ...] = limits("what it allows")
     source: tuple[str, ...] = optional(
-        Listed(Source()),
+        Listed(RuleSource()),
         "Addresses that targets are reached from, one a family, or accepted.",
         (),
         default="as [server] says",

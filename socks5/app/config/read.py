@@ -19,14 +19,14 @@ _WHOLE = Table(Configuration)
 def read(document: Document) -> Configuration:
     """What a document says.
 
-    :raises Refused: says everything that is wrong with it.
+    :raises socks5.app.config.document.Refused: says everything that is wrong with it.
     """
     problems = [
         document.problem(each.path, each.sentence, each.is_about_key)
         for each in findings(document.tree)
     ]
     try:
-        configuration = _WHOLE.read(document.tree)
+        configuration: Configuration = _WHOLE.read(document.tree)
     except (Several, Wrong) as error:
         problems += [
             document.problem(path, str(wrong), wrong.is_about_key) for path, wrong in wrongs(error)
@@ -46,7 +46,7 @@ def read_text(text: str, file: str) -> tuple[Document, Configuration]:
     """What a text says.
 
     :param file: how it is called.
-    :raises Refused: says everything that is wrong with it.
+    :raises socks5.app.config.document.Refused: says everything that is wrong with it.
     """
     document = parse(text, file)
     return document, read(document)
@@ -56,7 +56,7 @@ def read_file(file: str) -> tuple[Document, Configuration]:
     """What a file says.
 
     :param file: as it was named.
-    :raises Refused: says everything that is wrong with it.
+    :raises socks5.app.config.document.Refused: says everything that is wrong with it.
     """
     document = load(file)
     return document, read(document)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 
 from typing_extensions import override
 
@@ -21,8 +21,6 @@ NAME = re.compile("[a-z0-9][a-z0-9-]*")
 """What a section, a rule, a set or a limit may be called."""
 
 _KEY = "socks5"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ def optional(kind: Kind, help: str, value: Any = None, *, sets: str = "", defaul
     :param value: what holds then, as the program has it.
     """
     about = {_KEY: Key(kind, help, sets, default)}
-    if isinstance(value, Mapping):
-        return field(default_factory=dict, metadata=about)
+    if isinstance(value, Mapping) or is_dataclass(value):
+        return field(default_factory=lambda: value, metadata=about)
     return field(default=value, metadata=about)
 
 
@@ -93,7 +91,7 @@ def _converter() -> Any:
     return converter
 
 
-def _structured(value: object, cls: type[T]) -> T:
+def _structured(value: object, cls: type[Any]) -> Any:
     """A table as a dataclass.
 
     :raises Several: with everything that is wrong with it.
@@ -101,7 +99,7 @@ def _structured(value: object, cls: type[T]) -> T:
     from cattrs import ClassValidationError, ForbiddenExtraKeysError
 
     try:
-        return cast(T, _converter().structure(value, cls))
+        return _converter().structure(value, cls)
     except ClassValidationError as error:
         found: list[tuple[Path, Exception]] = []
         of_keys, of_all = error.group_exceptions()
@@ -110,14 +108,14 @@ def _structured(value: object, cls: type[T]) -> T:
             found.append(((note.name,), _missing(cls, note.name) if is_missing else each))
         for each in of_all:
             assert isinstance(each, ForbiddenExtraKeysError)
-            known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+            known = [field.name for field in fields(cls)]
             for name in each.extra_fields:
                 unknown = Wrong(f"unknown key{meant(name, known)}", is_about_key=True)
                 found.append(((name,), unknown))
         raise Several(found) from None
 
 
-class Table(Kind, Generic[T]):
+class Table(Kind):
     """A table with known keys.
 
     :param cls: a dataclass of theirs.
@@ -126,7 +124,7 @@ class Table(Kind, Generic[T]):
 
     words = "a table"
 
-    def __init__(self, cls: type[T]) -> None:
+    def __init__(self, cls: type[Any]) -> None:
         self.cls = cls
         assert is_dataclass(cls)
         self.fields = fields(cls)
@@ -136,7 +134,7 @@ class Table(Kind, Generic[T]):
         }
 
     @override
-    def read(self, value: object) -> T:
+    def read(self, value: object) -> Any:
         if not isinstance(value, dict):
             raise self.wrong(value)
         found = _structured(value, self.cls)
@@ -168,7 +166,7 @@ class Typed(Kind):
 
     words = "a table"
 
-    def __init__(self, types: Mapping[str, Table[Any]]) -> None:
+    def __init__(self, types: Mapping[str, Table]) -> None:
         self.types = types
         self.is_secret = any(table.is_secret for table in types.values())
         word, table = next(iter(types.items()))
@@ -191,7 +189,7 @@ class Typed(Kind):
     def schema(self) -> Schema:
         return {"oneOf": [self._schema(word, table) for word, table in self.types.items()]}
 
-    def _schema(self, word: str, table: Table[Any]) -> Schema:
+    def _schema(self, word: str, table: Table) -> Schema:
         schema = table.schema()
         return {
             **schema,

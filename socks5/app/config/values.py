@@ -119,7 +119,7 @@ class Kind(ABC):
         """
 
     def show(self, value: Any) -> object:
-        """The opposite of :meth:`read`: what the file would have for it."""
+        """The opposite of reading: what the file would have for it."""
         return value
 
     @abstractmethod
@@ -305,7 +305,7 @@ class PortRange(Kind):
         return {"anyOf": [number, {"type": "string", "pattern": "^[0-9]+-[0-9]+$"}]}
 
 
-class Address(Kind):
+class IPAddress(Kind):
     """An IP address.
 
     :param words: what is expected.

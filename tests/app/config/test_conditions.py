@@ -12,7 +12,7 @@ from socks5.app.config.conditions import (
     NameEntry,
     NetworkEntry,
     RuleMethod,
-    Source,
+    RuleSource,
     UserEntry,
 )
 from socks5.app.config.values import Kind, Wrong
@@ -39,8 +39,8 @@ EXAMPLES = 'write "www.example.com", ".example.com" or "*.example.com"'
         (Hours(), "mon-fri,sun 08:00-24:00"),
         (Hours(), "22:00-06:00"),
         (Hours(), "sat,sun"),
-        (Source(), "accepted"),
-        (Source(), "::1"),
+        (RuleSource(), "accepted"),
+        (RuleSource(), "::1"),
     ],
 )
 def test_what_is_one_stays_as_the_file_has_it(kind: Kind, value: Any) -> None:
@@ -92,7 +92,7 @@ def test_what_is_one_stays_as_the_file_has_it(kind: Kind, value: Any) -> None:
                 '"00:00-24:00"'
             ),
         ),
-        (Source(), "acepted", f'expected {Source.words}, got "acepted"'),
+        (RuleSource(), "acepted", f'expected {RuleSource.words}, got "acepted"'),
     ],
 )
 def test_what_is_none_is_said_in_a_sentence(kind: Kind, value: Any, sentence: str | None) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from socks5.app.config.values import (
-    Address,
     Choice,
     Count,
     Flag,
     Hidden,
+    IPAddress,
     Kind,
     Listed,
     PortRange,
@@ -24,7 +24,7 @@ from socks5.app.config.values import (
 )
 
 NUMBER = Count(1, 9, "auto")
-HOST = Address("an address of this host", is_of_a_host=True)
+HOST = IPAddress("an address of this host", is_of_a_host=True)
 SWITCH = Choice({"on": 1, "off": 0})
 
 
@@ -43,7 +43,7 @@ SWITCH = Choice({"on": 1, "off": 0})
         (PortRange(), 443, (443, 443)),
         (PortRange(is_list_item=True), "8000-8999", "8000-8999"),
         (PortRange(is_list_item=True), 443, 443),
-        (Address(), "::", "::"),
+        (IPAddress(), "::", "::"),
         (HOST, "2001:db8::1", "2001:db8::1"),
         (Listed(NUMBER), [1, "auto"], (1, 0)),
         (Listed(NUMBER), 1, (1,)),
@@ -81,9 +81,9 @@ def test_a_value_is_read_and_shown_again(kind: Kind, written: Any, read: Any) ->
         (PortRange(), "90-80", f'expected {PortRange.words}, got "90-80"; did you mean "80-90"?'),
         (PortRange(), "443", f'expected {PortRange.words}, got "443"; write 443, without quotes'),
         (PortRange(), [1, 2], f"expected {PortRange.words}, got [1, 2]"),
-        (Address(), 1, "expected an IP address, got 1"),
-        (Address(), "[::1]", 'expected an IP address, got "[::1]"; write "::1"'),
-        (Address(), "localhost", 'expected an IP address, got "localhost"'),
+        (IPAddress(), 1, "expected an IP address, got 1"),
+        (IPAddress(), "[::1]", 'expected an IP address, got "[::1]"; write "::1"'),
+        (IPAddress(), "localhost", 'expected an IP address, got "localhost"'),
         (HOST, "0.0.0.0", 'expected an address of this host, got "0.0.0.0"'),
         (HOST, "::ffff:1.2.3.4", 'expected an address of this host, got "::ffff:1.2.3.4"'),
         (HOST, "fe80::1%eth0", 'expected an address of this host, got "fe80::1%eth0"'),
