@@ -1,58 +1,35 @@
 """Sockets that move batches under limits: while their association has to pay for what it moved, all that comes is
-dropped.
+dropped. Its routes are forgotten when that begins, so what goes by a route pays nothing for it.
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
-from typing import Protocol
+from typing import Any, Protocol
 
 from typing_extensions import override
 
-from socks5.net.batch import ROUNDS, BatchPort
-from socks5.net.batch_calls import libc
 from socks5.net.batch_down import DownPort
 from socks5.net.batch_up import UpPort
-from socks5.net.poller import FAILED
-from socks5.net.slots import SLOTS
+from socks5.net.slots import Incoming
 
 
 class HoldBack(Protocol):
     """Says whether datagrams are dropped for now."""
 
-    is_held: bool
-    """Whether that may be: only then it is worth a question."""
-
     def __call__(self, count: int) -> bool:
         """Whether they are. If so, so many more have been."""
 
+    def watch(self, routes: dict[Any, Any]) -> None:
+        """Forget these routes whenever something has to be paid for."""
 
-def _drop(port: BatchPort, hold_back: HoldBack, events: int) -> None:
-    """Drop what has arrived, as far as it is the client's turn."""
-    incoming, share = port._incoming, port._share
-    if events & FAILED:
-        port._take_errors()
-    for _ in range(ROUNDS):
-        if share.left <= 0:
-            share.wait(port)
-            return
-        count = libc.recvmmsg(port.fd, incoming.at, SLOTS, 0, None)
-        if count <= 0:
-            if ctypes.get_errno() == errno.EAGAIN:
-                return
-            share.left -= 1
-            continue  # as for others: an earlier datagram's error
-        share.left -= count
-        dropped = count
-        for i, size in enumerate(incoming.lengths[:count].tolist()):
-            if incoming.control_lengths[i]:  # several that came as one
-                dropped += -(-size // incoming.segment_sizes[i]) - 1
-        incoming.reset_control(count)
-        hold_back(dropped)
-        if count < SLOTS:
-            return
-    port._poller.again(port.fd)
+
+def _count(incoming: Incoming, sizes: list[int], aggregated: list[int]) -> int:
+    """How many datagrams that is."""
+    count = len(sizes)
+    for i, is_aggregated in enumerate(aggregated):
+        if is_aggregated:  # several that came as one
+            count += -(-sizes[i] // incoming.segment_sizes[i]) - 1
+    return count
 
 
 class HeldUpPort(UpPort):
@@ -63,12 +40,9 @@ class HeldUpPort(UpPort):
     hold_back: HoldBack
 
     @override
-    def ready(self, events: int) -> None:
-        hold_back = self.hold_back
-        if hold_back.is_held and hold_back(0):
-            _drop(self, hold_back, events)
-        else:
-            super().ready(events)
+    def _pass(self, incoming: Incoming, sizes: list[int], aggregated: list[int]) -> None:
+        if not (self.hold_back(0) and self.hold_back(_count(incoming, sizes, aggregated))):
+            super()._pass(incoming, sizes, aggregated)
 
 
 class HeldDownPort(DownPort):
@@ -79,9 +53,6 @@ class HeldDownPort(DownPort):
     hold_back: HoldBack
 
     @override
-    def ready(self, events: int) -> None:
-        hold_back = self.hold_back
-        if hold_back.is_held and hold_back(0):
-            _drop(self, hold_back, events)
-        else:
-            super().ready(events)
+    def _pass(self, incoming: Incoming, sizes: list[int], aggregated: list[int]) -> None:
+        if not (self.hold_back(0) and self.hold_back(_count(incoming, sizes, aggregated))):
+            super()._pass(incoming, sizes, aggregated)

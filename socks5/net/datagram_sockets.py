@@ -76,6 +76,8 @@ class DatagramSockets:
         self._hold_back = hold_back
         self._open: list[Any] = []
         self.routes: dict[Key, Route] = {}
+        if hold_back is not None:
+            hold_back.watch(self.routes)
         self.is_batched = False
 
     def open(self, interface: str, port: int) -> Any:

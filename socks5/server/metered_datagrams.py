@@ -27,26 +27,35 @@ class Holding:
     :param dropped: counts datagrams that are dropped.
     """
 
-    __slots__ = ("_dropped", "_now", "_paid", "is_held")
+    __slots__ = ("_dropped", "_is_held", "_now", "_paid", "_routes")
 
     def __init__(self, now: Callable[[], float], dropped: Callable[[str, int], None]) -> None:
         self._now = now
         self._dropped = dropped
         self._paid = 0.0
-        self.is_held = False
+        self._is_held = False
+        self._routes: list[dict[Any, Any]] = []
+
+    def watch(self, routes: dict[Any, Any]) -> None:
+        """See :meth:`socks5.net.batch_held.HoldBack.watch`."""
+        self._routes.append(routes)
 
     def begin(self, seconds: float) -> None:
         """Something has to be paid for, for so long."""
-        self.is_held = True
+        self._is_held = True
         self._paid = self._now() + seconds
+        for routes in self._routes:
+            routes.clear()
 
     def __call__(self, count: int) -> bool:
         """See :class:`socks5.net.batch_held.HoldBack`."""
-        if self.is_held and self._now() >= self._paid:
-            self.is_held = False
-        if self.is_held:
-            self._dropped("limit", count)
-        return self.is_held
+        if not self._is_held:
+            return False
+        if self._now() >= self._paid:
+            self._is_held = False
+            return False
+        self._dropped("limit", count)
+        return True
 
 
 class MeteredDatagrams(ClientDatagrams):
@@ -58,15 +67,17 @@ class MeteredDatagrams(ClientDatagrams):
     def __init__(self, session: ISession, share: Share, meter: ILease) -> None:
         self._meter = meter
         self._holding = Holding(clock_of(session.reactor), self.dropped)
-        self._owed_up = self._owed_down = 0
+        self._due_up = self._due_down = SMALL  # when so many octets have passed
         super().__init__(session, share, self._holding)
 
     def _charge_up(self) -> None:
-        owed, self._owed_up = self._owed_up, 0
+        owed = self.bytes_up - self._due_up + SMALL
+        self._due_up += owed
         self._pay(self._meter.moved(owed, 0))
 
     def _charge_down(self) -> None:
-        owed, self._owed_down = self._owed_down, 0
+        owed = self.bytes_down - self._due_down + SMALL
+        self._due_down += owed
         self._pay(self._meter.moved(0, owed))
 
     def _pay(self, seconds: float) -> None:
@@ -87,39 +98,31 @@ class MeteredDatagrams(ClientDatagrams):
     @override
     def received(self, payload: bytes, sender: Address, client: Any) -> bool:
         """See :meth:`socks5.interfaces.IDatagramReceiver.received`."""
-        if self._holding(1):
+        if self._holding(1) or not super().received(payload, sender, client):
             return False
-        is_sent = super().received(payload, sender, client)
-        if is_sent:
-            self._owed_down += len(payload)
-            if self._owed_down >= SMALL:
-                self._charge_down()
-        return is_sent
+        if self.bytes_down >= self._due_down:
+            self._charge_down()
+        return True
 
     @override
     def sent(self, octets: int) -> None:
         """See :meth:`socks5.interfaces.IDatagramReceiver.sent`."""
         super().sent(octets)
-        self._owed_up += octets
-        if self._owed_up >= SMALL:
+        if self.bytes_up >= self._due_up:
             self._charge_up()
 
     @override
     def moved(self, is_up: bool, count: int, octets: int) -> None:
         """See :meth:`socks5.interfaces.IDatagramReceiver.moved`."""
-        super().moved(is_up, count, octets)
-        if is_up:
-            self._owed_up += octets
-            if self._owed_up >= SMALL:
-                self._charge_up()
-        else:
-            self._owed_down += octets
-            if self._owed_down >= SMALL:
-                self._charge_down()
+        ClientDatagrams.moved(self, is_up, count, octets)
+        if self.bytes_up >= self._due_up:
+            self._charge_up()
+        if self.bytes_down >= self._due_down:
+            self._charge_down()
 
     @override
     def close(self) -> None:
         """Close the socket; may be called twice."""
-        self._meter.moved(self._owed_up, self._owed_down)
-        self._owed_up = self._owed_down = 0
+        self._charge_up()
+        self._charge_down()
         super().close()
