@@ -18,6 +18,9 @@ from socks5.server.limited import Entered
 from socks5.server.shared import Shared
 from socks5.settings import Settings
 
+FAREWELL = 1.0
+"""Seconds that a session that is no longer allowed has to send what is written: two, with the look at the clock."""
+
 LAST_PATIENCE = 1.0
 """Seconds that a command has to be through when it was stopped by force, before its session ends without it."""
 
@@ -97,12 +100,11 @@ class JudgedConnection(ControlConnection):
     async def _rejudge(self, rules: IRules) -> bool:
         if await self._is_allowed() or self.is_over or self.rules is not rules:
             return True  # also if others judge it by now
-        within = self.settings.close_timeout or LAST_PATIENCE
         rule = "" if self._decisions is None else self._decisions.refusal
         if rule:
-            self.close(Reason.RELOAD, within, f"reload: rule {rule}")
+            self.close(Reason.RELOAD, FAREWELL, f"reload: rule {rule}")
         else:
-            self.close(Reason.NOT_ALLOWED, within)
+            self.close(Reason.NOT_ALLOWED, FAREWELL)
         return False
 
     async def _is_allowed(self) -> bool:

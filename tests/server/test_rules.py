@@ -508,6 +508,19 @@ def test_a_window_that_ends_ends_its_sessions_within_two_seconds() -> None:
     assert client.is_connected, "nobody looks at the clock of rules that are gone"
 
 
+def test_whoever_does_not_read_is_gone_in_time_too() -> None:
+    clock = Clock()
+    night = Ruleset([allow("night", during=["00:00-06:00"])], zone="UTC", now=clock.seconds)
+    server = Server(rules=night)
+    client, target = server.relaying()
+    client.transport.window = 0
+    target.deliver(b"x" * 1000)
+    clock.advance(6 * 3600)
+    server.reactor.pump([0.25] * 8)
+    assert not client.is_connected
+    assert [record.reason for record in server.records] == ["reload"]
+
+
 def test_sessions_that_keep_older_rules_are_not_judged_by_the_clock_of_newer_ones() -> None:
     clock = Clock()
     server = Server()
