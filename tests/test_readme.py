@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from socks5.app import console
 from socks5.app.option_table import ROWS
 from tests.auth.test_hashes import KNOWN
 from tests.support.certificates import Authority
@@ -42,9 +43,13 @@ def service_arguments(among: list[Block] = BLOCKS) -> list[list[str]]:
         for words in commands(block):
             is_module = words[1:3] == ["-m", "socks5"]
             is_program = words[0].rpartition("/")[2] in ("socks5", "twistd")
-            if (is_module or is_program) and "passwd" not in words:
+            if is_module or is_program:
                 names = [word.rpartition("/")[2] for word in words]
-                found.append(words[names.index("socks5") + 1 :])
+                arguments = words[names.index("socks5") + 1 :]
+                if arguments[:1] == ["print-config"]:
+                    del arguments[0]
+                if not arguments or arguments[0] not in console.COMMANDS:
+                    found.append(arguments)
     return found
 
 
