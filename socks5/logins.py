@@ -32,6 +32,12 @@ class IAuthenticator(Interface):
             is no avatar, and refused. Cancelled when the client leaves.
         """
 
+    def renew(user: IUser) -> IUser | None:
+        """A user that was let in, as it is known now; quick, without waiting. It may be left out.
+
+        :returns: the same where nobody can tell; None: that is no user any more.
+        """
+
 
 class IFromClient(Interface):
     """Credentials of :mod:`twisted.cred` that know where they come from: a checker sees nothing else of a login."""

@@ -215,6 +215,10 @@ class NoAuthentication:
         """Nobody is asked for credentials, so none are right."""
         return fail(UnauthorizedLogin("no credentials were asked for"))
 
+    def renew(self, user: IUser) -> IUser | None:
+        """Nobody has logged in."""
+        return None
+
 
 @implementer(IAuthenticator)
 class PasswordAuthentication:
@@ -227,11 +231,26 @@ class PasswordAuthentication:
 
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
+        self._checkers: Sequence[ICredentialsChecker] | None = None
 
     @classmethod
     def over(cls, *checkers: ICredentialsChecker) -> PasswordAuthentication:
         """The ordinary case: one or more checkers, avatars of :class:`Realm`."""
-        return cls(Portal(Realm(), [AnyOf(checkers)]))
+        made = cls(Portal(Realm(), [AnyOf(checkers)]))
+        made._checkers = checkers
+        return made
+
+    def renew(self, user: IUser) -> IUser | None:
+        """See :meth:`socks5.logins.IAuthenticator.renew`. Files can tell; whoever else may know a user cannot."""
+        others = self._checkers is None
+        for checker in self._checkers or ():
+            file: Any = getattr(checker, "file", None)
+            if file is None:
+                others = True
+            elif (known := file.known(user.name)) is not None:
+                avatar: IUser = Realm().requestAvatar(known, None, IUser)[1]
+                return avatar
+        return user if others else None
 
     def authenticate(self, credentials: Credentials, client: str) -> Deferred[IUser]:
         """See :meth:`socks5.logins.IAuthenticator.authenticate`."""

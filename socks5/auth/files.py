@@ -81,6 +81,10 @@ class UserFile:
         """The users of now, or None if a file must be read for them, which may take long."""
         return self._users if self.stamp() == self._seen else None
 
+    def known(self, name: str) -> Known | None:
+        """Who has a name, as the file was read last; None: nobody."""
+        return self._users.find(name)
+
     def users(self) -> Users:
         """The users of now. Reads the files if they have changed."""
         with self._lock:

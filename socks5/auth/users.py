@@ -140,6 +140,17 @@ class Users:
             raise LoginNotJudged(str(error)) from None
         raise UnauthorizedLogin("wrong user name or password")
 
+    def find(self, text: str) -> Known | None:
+        """The user of a name, as records show it; None if there is none."""
+        name: bytes | None = text.encode("utf-8", "surrogateescape")
+        if name not in self._entries:  # it may have been no UTF-8
+            names = self._entries if "\\" in text else ()
+            alike = (each for each in names if each.decode("utf-8", "backslashreplace") == text)
+            name = next(alike, None)
+        if name is None:
+            return None
+        return Known(name, self._groups.get(name, frozenset()), self._entries[name].settings)
+
     def known_by(self, name: bytes, fits: Callable[[Any], bool]) -> Known | None:
         """The user of a name, if the secret *fits*; where nobody has that name, somebody's secret is asked in vain."""
         entry = self._entries.get(name)

@@ -55,7 +55,7 @@ from socks5.server.ends import ClientEnd
 from socks5.server.handshake import ServerProtocol
 from socks5.server.in_force import InForce
 from socks5.server.registry import Sessions
-from socks5.server.rejudging import Edges, rejudge_all
+from socks5.server.rejudging import Edges, given, rejudge_all
 from socks5.server.verdicts import StrictBans
 from socks5.settings import Capacity, ListenerPolicy, Settings
 
@@ -269,13 +269,13 @@ class ServerFactory(Factory):
             return succeed(0)
         self._judge = rules = self.in_force.rules
         sessions = takewhile(lambda _: self._judge is rules, self.sessions)  # else newer ones
-        return rejudge_all(self.reactor, sessions, rules)
+        return rejudge_all(self.reactor, sessions, rules, is_renewing=True)
 
     def _rejudge_by_the_clock(self) -> None:
         """The hours of the rules in force have begun, or ended."""
         rules = self.in_force.rules
         sessions: Iterator[Any] = iter(self.sessions)
-        rejudge_all(self.reactor, (each for each in sessions if each.rules is rules), rules)
+        rejudge_all(self.reactor, (each for each in sessions if given(each.rules) is rules), rules)
 
     def record_in(self, access_log: IAccessLog | None) -> None:
         """Give records to another access log from now on; None: to none."""

@@ -30,6 +30,7 @@ class InForce:
         self, policy: Policy, direct: IDialer, bans: IBans, always_bans: bool = False
     ) -> None:
         self.settings = policy.settings
+        self.authenticator = policy.authenticator
         # An object that is false is one all the same: rules may be as long as their list.
         self.rules: IRules = strict_rules(Rules() if policy.rules is None else policy.rules)
         self.limits: ILimits | None = policy.limits

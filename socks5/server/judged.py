@@ -8,13 +8,15 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, succeed
 from typing_extensions import override
 
-from socks5.access import ALLOWED, Access, Reason, Verdict
+from socks5.access import ALLOWED, NOBODY, Access, IUser, Reason, Verdict
 from socks5.interfaces import ICommand, IRules
 from socks5.protocol.address import Address
+from socks5.server.admission import Admission
 from socks5.server.control import ControlConnection
 from socks5.server.decisions import Decisions
 from socks5.server.in_force import InForce
 from socks5.server.limited import Entered
+from socks5.server.reconsidering import Reconsidering, renewed
 from socks5.server.shared import Shared
 from socks5.settings import Settings
 
@@ -28,7 +30,7 @@ LAST_PATIENCE = 1.0
 class JudgedConnection(ControlConnection):
     """A control connection whose client asks for something."""
 
-    __slots__ = ("_decisions", "access", "command", "entered", "policy", "rules", "shared")
+    __slots__ = ("_decisions", "access", "command", "entered", "policy", "rules", "shared", "user")
 
     # Set by the session, for a layer that has something to do at its beginning costs every connection.
     shared: Shared
@@ -38,6 +40,11 @@ class JudgedConnection(ControlConnection):
     """Who asks for what: nobody for nothing, before the request."""
     command: ICommand | None
     """What it does."""
+    user: IUser | None
+    """Who is logged in."""
+    method: str
+    """How the client has said who it is."""
+    admission: Admission | None
     _decisions: Decisions | None  # if there is something to be told
     entered: Entered | None
     """What it has of limits; None: there are none, or it has not asked yet."""
@@ -93,9 +100,29 @@ class JudgedConnection(ControlConnection):
     def rejudge(self, rules: IRules) -> Deferred[bool]:
         """See :meth:`socks5.interfaces.IManagedSession.rejudge`."""
         self.rules = rules
+        if self.command is None:
+            self.rules = Reconsidering(rules, self)
         if self.is_over or self.command is None:
             return succeed(True)  # it is judged when it asks, or again when the verdict comes
         return Deferred.fromCoroutine(self._rejudge(rules))
+
+    def renew(self) -> bool:
+        """Look whether the user is still one, and in which groups. If not, the session ends.
+
+        :returns: whether it stays.
+        """
+        before = self.user
+        if before is None or self.is_over:
+            return True
+        self.user = renewed(self, before)
+        if self.user is None:
+            self.user = before
+            within = self.settings.close_timeout or LAST_PATIENCE
+            self.close(Reason.RELOAD, within, f"reload: user {before.name} is gone")
+            return False
+        if self.access is not NOBODY:
+            self.access = self.access._replace(user=self.user)
+        return True
 
     async def _rejudge(self, rules: IRules) -> bool:
         if await self._is_allowed() or self.is_over or self.rules is not rules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -14,6 +14,7 @@ from socks5.access import Reason
 from socks5.deadlines import Deadlines
 from socks5.interfaces import IManagedSession, IRules
 from socks5.policy.ruleset import Ruleset
+from socks5.server.reconsidering import Reconsidering
 
 A_TURN = 100
 """Sessions that are judged before others get their turn."""
@@ -54,18 +55,37 @@ class Edges:
             self._changed()
 
 
-def rejudge_all(reactor: Any, sessions: Iterable[IManagedSession], rules: IRules) -> Deferred[int]:
+def given(rules: IRules) -> IRules:
+    """Those that a session was told of, which may have them with something before them."""
+    return rules.given if isinstance(rules, Reconsidering) else rules
+
+
+def rejudge_all(
+    reactor: Any, sessions: Iterable[Any], rules: IRules, is_renewing: bool = False
+) -> Deferred[int]:
     """Judge sessions by other rules; see :meth:`socks5.interfaces.IManagedSession.rejudge`.
 
+    :param is_renewing: whether their users are looked at as well.
     :returns: how many are no longer allowed, and end.
     """
-    return Deferred.fromCoroutine(_rejudge(reactor, sessions, rules))
+    return Deferred.fromCoroutine(_rejudge(reactor, sessions, rules, is_renewing))
 
 
-async def _rejudge(reactor: Any, sessions: Iterable[IManagedSession], rules: IRules) -> int:
+def _judge(session: Any, rules: IRules, is_renewing: bool) -> Deferred[bool]:
+    if is_renewing and not session.renew():
+        return succeed(False)
+    judged: Deferred[bool] = session.rejudge(rules)
+    return judged
+
+
+async def _rejudge(
+    reactor: Any, sessions: Iterable[IManagedSession], rules: IRules, is_renewing: bool
+) -> int:
     judging: list[Deferred[bool]] = []
     for count, session in enumerate(sessions, 1):
-        judging.append(maybeDeferred(session.rejudge, rules).addErrback(_failed, session))
+        judging.append(
+            maybeDeferred(_judge, session, rules, is_renewing).addErrback(_failed, session)
+        )
         if count % A_TURN == 0:
             await deferLater(reactor, 0)
     return [await each for each in judging].count(False)

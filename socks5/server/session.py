@@ -78,7 +78,6 @@ class Session(JudgedConnection):
         "near",
         "number",
         "server_host",
-        "user",
     )
 
     def __init__(self, shared: Shared, number: int, policy: InForce) -> None:

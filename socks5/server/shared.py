@@ -13,6 +13,7 @@ from socks5.interfaces import ICommand, IManagedSession, ISession
 from socks5.net.crowds import Crowds
 from socks5.net.own import OwnListeners
 from socks5.policy.bans import Asking
+from socks5.server.in_force import InForce
 from socks5.server.registry import Sessions
 
 
@@ -32,6 +33,7 @@ class Shared(Protocol):
     asking: Asking
     worker: int | None
     keeps_records: bool
+    in_force: InForce
 
     def no_tls(self, transport: Any, error: Exception) -> None:
         """TLS with a client has failed."""

@@ -251,6 +251,9 @@ class Logins:
     def _cancel(self, verdict: Deferred[IUser]) -> None:
         self.cancelled += 1
 
+    def renew(self, user: IUser) -> IUser | None:
+        return user
+
     def accept(self, name: str = "user") -> None:
         self._verdict.callback(User(name))
 
