@@ -132,7 +132,7 @@ def test_who_has_come_is_served_nobody_else_and_the_last_session_ends_the_proxy(
 
 
 def test_a_drain_has_an_end(workers: str, tmp_path: Path, sessions: Sessions) -> None:
-    with proxy(tmp_path, workers, command=command(1.5)) as program:
+    with proxy(tmp_path, workers, command=command(4)) as program:
         [client] = sessions.relayed(program, 1)
         program.signal(signal.SIGTERM)
         wait_until_it_drains(program)

@@ -247,7 +247,7 @@ def test_a_socket_of_systemds_is_handed_on(
 FAILURES = {
     "raise SystemExit(3)": "the new process ended before it served; its lines say why",
     "sys.argv += ['--access-log', '/dev/null/log']": (
-        "socks5 does not start: --access-log /dev/null/log: Not a directory"
+        "socks5 does not start: access log /dev/null/log: Not a directory"
     ),
 }
 
