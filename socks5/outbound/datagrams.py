@@ -182,6 +182,15 @@ class DirectDatagrams:
             port = self._socket_for[key] = self._sockets.open(source, 0)
         return port
 
+    def _open_for(self, is_ipv6: bool) -> Any:
+        """A socket of a family that is open, if there is one: all share what is known of senders."""
+        port = self._socket_for.get(is_ipv6)
+        if port is None and self._has_sources:
+            sources = (key for key in self._socket_for if isinstance(key, str))
+            found = next((key for key in sources if (":" in key) == is_ipv6), None)
+            port = None if found is None else self._socket_for[found]
+        return port
+
     def source_for(self, verdict: Verdict, host: str) -> str | None:
         """The address that a datagram for *host* has to leave from by a verdict.
 
@@ -333,7 +342,7 @@ class DirectDatagrams:
         elif self._ourselves.has(sender):
             self.drop("ourselves")
         elif self._receiver.received(data, Address(*sender), client):
-            self._routes.add_down(sender, client, self._socket_for.get(":" in sender[0]))
+            self._routes.add_down(sender, client, self._open_for(":" in sender[0]))
 
     def unreachable(self, target: Peer) -> None:
         """ICMP says that a datagram has not reached *target*."""

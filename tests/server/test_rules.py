@@ -316,6 +316,9 @@ def test_a_name_that_leads_to_a_family_without_a_source_leads_to_the_other() -> 
     udp.resolver.answers[NAME[0]] = [TARGET6[0], TO[0]]
     udp.ask(NAME)
     assert udp.reached == [TO]
+    udp.far[0].receive(b"pong", TO)
+    udp.far[0].receive(b"pong", TARGET6)  # from nobody who was asked
+    assert [payload for payload, *_ in udp.received] == [b"pong"]
 
 
 def test_datagrams_of_an_upstream_are_dropped() -> None:

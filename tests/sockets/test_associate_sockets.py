@@ -19,11 +19,13 @@ from socks5.outbound import batch_routes, ourselves
 from socks5.outbound.targets import Targets
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
+from socks5.policy.ruleset import Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.clients import Datagrams, Factory, Far, Proxy, UDPClient
 from tests.sockets.wires import free_port, turn, until
 from tests.support.providers import FakeResolver
+from tests.support.rules import allow
 
 HIGH = Limit("high", total=1e12)
 
@@ -86,6 +88,19 @@ def sibling(proxy: Proxy, client: UDPClient, host: str = "127.0.0.1") -> UDPClie
     made: UDPClient = proxy.datagrams(host, UDPClient)
     made.relay = client.relay
     return made
+
+
+@pytest_twisted.ensureDeferred
+async def test_datagrams_leave_from_the_source_of_their_rule(serve: Any) -> None:
+    """And come back there; others leave from where they always do."""
+    proxy = await serve(rules=None)
+    other = proxy.datagrams()
+    rules = Ruleset([allow("usual", ports=[other.host[1]]), allow("rest", source=["127.0.0.2"])])
+    proxy = await serve(rules=rules)
+    client, _, source = await in_use(proxy)
+    assert source[0] == "127.0.0.2"
+    assert (await exchange(client, other))[0] == "127.0.0.1"
+    assert proxy.counters.rules == {"rest": 1, "usual": 1}
 
 
 @pytest_twisted.ensureDeferred
