@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = "twisted/plugins/socks5_plugin.py"
 SDIST_HOLDS = ["README.rst", "LICENSE", "NEWS.rst", "pyproject.toml", "noxfile.py", PLUGIN]
 SDIST_HOLDS += ["tests/test_layers.py", "docs/conf.py", ".ci/run"]
-SDIST_HOLDS += ["packaging/systemd/socks5.service", "packaging/systemd/socks5.socket"]
+SDIST_HOLDS += [f"packaging/systemd/socks5.{kind}" for kind in ("service", "socket", "toml")]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
