@@ -92,7 +92,9 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
     if succession is not None:
         succession.service = service
         if isinstance(asked, Configured):
-            service.reread = _reload(asked, succession, opener, rereading).begin
+            reload = _reload(asked, succession, opener, rereading)
+            service.reread = reload.begin
+            reactor.callWhenRunning(reload.watch)
     if worker is not None:
         worker.watch_parent(reactor, lambda: service.end(inf))
     return service

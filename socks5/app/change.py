@@ -122,8 +122,7 @@ class Change:
             factory.record_in(self._access_log)
             if before is not None:
                 before.close()
-        if service.drain_time is not None:
-            service.drain_time = self._after.drain
+        service.drain_time = self._after.drain
         self._take(self._after, [*self._after.sources, *certificates_of(self._listeners)])
         return ended
 

@@ -8,10 +8,11 @@ sessions that have begun are judged, a few a turn.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -20,8 +21,12 @@ from socks5.app.change import Change
 from socks5.app.config.document import Document, Refused
 from socks5.app.configured import Configured
 from socks5.app.exchange import NotExchanged
+from socks5.app.lists import Lists
 from socks5.app.reread import reopen_program_log
 from socks5.threads import forget_unstarted
+
+LOOK_INTERVAL = 5.0
+"""Seconds between two looks whether lists have changed."""
 
 
 class Reload:
@@ -55,6 +60,9 @@ class Reload:
         self._since = now()
         self._is_under_way = False
         self._is_asked_again = False
+        self._lists = Lists()
+        self._rounds = LoopingCall(self._look)
+        self._rounds.clock = reactor
 
     @property
     def _file(self) -> str:
@@ -65,11 +73,33 @@ class Reload:
         if self._is_under_way:
             self._is_asked_again = True
             return
-        self._is_under_way = True
         self.log.info("SIGHUP: {file} is read again", file=self._file)
-        self._announcer.rereads()
         self._reopen_logs()
-        Deferred.fromCoroutine(self._reload(None)).addBoth(self._over)
+        self._begin(None)
+
+    def _begin(self, document: Document | None) -> None:
+        self._is_under_way = True
+        self._announcer.rereads()
+        Deferred.fromCoroutine(self._reload(document)).addBoth(self._over)
+
+    def watch(self) -> None:
+        """From now on look whether lists have changed: they are taken for the text in force then, for somebody may be
+        writing the file.
+        """
+        self._rounds.start(LOOK_INTERVAL, now=False)
+
+    def _look(self) -> Deferred[None] | None:
+        if self._is_under_way:
+            return None
+        looking = self._aside(self._lists.changed, self.in_force.made)
+        return looking.addCallbacks(self._take_lists, lambda _: None)  # no thread: at the next look
+
+    def _take_lists(self, changed: Sequence[str]) -> None:
+        if changed and not self._is_under_way:
+            self.log.info(
+                "{lists} changed: taken for {file}", lists=_listed(changed), file=self._file
+            )
+            self._begin(self.in_force.made.document)
 
     def _reopen_logs(self) -> None:
         for reopen in self._logs:
@@ -89,7 +119,7 @@ class Reload:
         """
         began = self._now()
         try:
-            after = await self._read(document)
+            after = await self._aside(self.in_force.again, document)
             change = self._change(self.in_force, after)
             change.open()
             try:
@@ -108,14 +138,14 @@ class Reload:
         after.warn()
         return self._is_done(change, await judged)
 
-    def _read(self, document: Document | None) -> Deferred[Configured]:
-        """Read it in a thread."""
+    def _aside(self, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Call something in a thread."""
         pool = self._reactor.getThreadPool()
         try:
-            return deferToThreadPool(self._reactor, pool, self.in_force.again, document)
+            return deferToThreadPool(self._reactor, pool, call, *arguments)
         except Exception as error:  # RuntimeError, MemoryError
             forget_unstarted(pool)
-            raise NotExchanged([f"there is no thread to read it in: {error}"]) from None
+            return fail(NotExchanged([f"there is no thread to read it in: {error}"]))
 
     def _stays(self, reasons: Iterable[str]) -> str:
         for reason in reasons:
@@ -140,6 +170,10 @@ class Reload:
         if self._is_asked_again:
             self._is_asked_again = False
             self.begin()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} {'has' if len(names) == 1 else 'have'}"
 
 
 def _counted(count: int, what: str) -> str:

@@ -6,22 +6,25 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from sqlite3 import OperationalError
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import succeed
 
 from socks5.app.assembly import makeService
 from socks5.app.change import fixed
 from socks5.app.config.build import build
 from socks5.app.config.document import parse
-from socks5.app.reload import Reload
+from socks5.app.configured import Configured
+from socks5.app.reload import LOOK_INTERVAL, Reload
 from socks5.app.service import ProxyService
 from socks5.policy.ruleset import Ruleset
 from socks5.protocol.messages import Method
 from socks5.settings import Settings
-from tests.app.test_reread import Told
+from tests.app.test_reread import Threads, Told
 from tests.sockets.wires import raising, turn, until
 from tests.support.failures import Failures
 from tests.support.options import parse as options_of
@@ -99,6 +102,8 @@ async def proxy(
 ) -> AsyncIterator[Proxy]:
     monkeypatch.setattr("socks5.app.assembly.raise_descriptor_limit", lambda: None)
     monkeypatch.setattr("gc.freeze", lambda: None)
+    for watcher in "reload.Reload", "reread.Rereading":  # by the reactor's clock, behind the test
+        monkeypatch.setattr(f"socks5.app.{watcher}.watch", lambda _: None)
     monkeypatch.chdir(tmp_path)
     proxy = Proxy(tmp_path, log)
     yield proxy
@@ -258,9 +263,10 @@ async def test_an_access_log_that_cannot_be_opened_is_in_the_way(
     assert "is reloaded" in (await proxy.reload(HERE + THERE))[-1]
 
 
+@pytest.mark.parametrize("text", [HERE.replace("a.log", "b.log"), HERE])
 @pytest_twisted.ensureDeferred
 async def test_a_policy_that_nobody_can_serve_is_a_bug_that_changes_nothing(
-    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, failures: Failures
+    text: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, failures: Failures
 ) -> None:
     def refused(*arguments: Any) -> None:
         raise TypeError("the rules are none")
@@ -268,7 +274,7 @@ async def test_a_policy_that_nobody_can_serve_is_a_bug_that_changes_nothing(
     proxy.start()
     with monkeypatch.context() as patch:
         patch.setattr("socks5.server.factory.ServerFactory.replace", refused)
-        lines = await proxy.reload(HERE.replace("a.log", "b.log") + THERE)
+        lines = await proxy.reload(text + THERE)
     assert lines[-2] == "TypeError"
     assert failures.take(TypeError) == ["the rules are none"]
     assert len(proxy.service.ports) == 1
@@ -349,3 +355,116 @@ server.workers = "auto"
 server.waiting_per_client = 5
 resolver.source = "system"
 """
+
+
+# ---------------------------------------------------------------- lists
+
+LISTS = """\
+[names]
+some = { entries = "file:names" }
+[networks]
+some = { entries = ["file:networks"] }
+[[rule]]
+name = "all"
+action = "allow"
+names = "@some"
+networks = "@some"
+"""
+
+
+class Watched:
+    """A reload that looks at lists, whose threads run when the test says so."""
+
+    def __init__(self, folder: Path, log: list[str]) -> None:
+        self.names, self.networks = folder / "names", folder / "networks"
+        self._log = log
+        self.names.write_text(".a.example\n")
+        self.networks.write_text("192.0.2.0/24\n")
+        self.file = folder / "s.toml"
+        self.file.write_text(LISTS)
+        self.threads = Threads()
+        self.began: list[Configured] = []
+        self.reload = Reload(self.threads, Configured("s.toml", self.threads), self._change)
+        self.reload.watch()
+
+    def _change(self, before: Configured, after: Configured) -> Any:
+        self.began.append(after)
+        return SimpleNamespace(
+            open=lambda: None,
+            begin=lambda: succeed(0),
+            exchange=SimpleNamespace(opened=0, closed=0),
+        )
+
+    def look(self) -> list[str]:
+        """What is said of it."""
+        self._log.clear()
+        self.threads.advance(LOOK_INTERVAL)
+        self.threads.run()
+        return [*self._log]
+
+
+@pytest.fixture
+def watched(tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch) -> Watched:
+    monkeypatch.chdir(tmp_path)
+    return Watched(tmp_path, log)
+
+
+TAKEN = "s.toml is reloaded: 1 rule, listeners +0 -0, 0 sessions ended"
+
+
+def test_lists_that_have_changed_are_taken_for_the_text_in_force(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """Which may be written at this moment."""
+    assert watched.look() == watched.look() == []
+    watched.file.write_text("half of")
+    watched.names.write_text(".b.example\n")
+    assert watched.look() == ["names has changed: taken for s.toml", TAKEN]
+    [after] = watched.began
+    assert watched.reload.in_force is after
+    assert after.made.lists["names"] == ".b.example\n"
+    assert watched.look() == []
+    os.utime(watched.names)
+    assert watched.look() == []
+    for name in "names", "networks":  # a swapped link is a new list (configmap-reload#190)
+        (tmp_path / f"{name}.2").write_text("10.0.0.0/8\n" if name == "networks" else "c\n")
+        (tmp_path / f"{name}.link").symlink_to(f"{name}.2")
+        (tmp_path / f"{name}.link").replace(tmp_path / name)
+    assert watched.look() == ["names, networks have changed: taken for s.toml", TAKEN]
+
+
+@pytest.mark.parametrize("text", [None, "http://wrong/\n", ".b.exam"])
+def test_lists_that_cannot_be_used_change_nothing_and_that_is_said_once(
+    text: str | None, watched: Watched
+) -> None:
+    watched.names.unlink()
+    if text is not None:
+        watched.names.write_text(text)
+    first, *_, last = watched.look()
+    assert first == "names has changed: taken for s.toml"
+    assert last.startswith("s.toml is not reloaded; that of ")
+    assert watched.look() == []
+    assert watched.began == []
+    watched.names.write_text(".b.example\n")
+    assert watched.look()[-1] == TAKEN
+
+
+def test_while_it_is_reloaded_nobody_looks(watched: Watched) -> None:
+    watched.file.write_text(LISTS)
+    watched.reload.begin()
+    watched.threads.advance(LOOK_INTERVAL)
+    assert len(watched.threads.work) == 1
+    watched.threads.run()
+    watched.names.write_text(".b.example\n")
+    watched.threads.advance(LOOK_INTERVAL)
+    watched.reload.begin()
+    watched.threads.run()
+    assert len(watched.began) == 2
+
+
+def test_without_a_thread_it_looks_later(watched: Watched) -> None:
+    watched.names.write_text(".b.example\n")
+    watched.threads.error = RuntimeError("can't start new thread")
+    assert watched.look() == []
+    watched.threads.error = None
+    assert watched.look()[-1] == TAKEN

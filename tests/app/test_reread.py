@@ -9,6 +9,7 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher, textFileLogObserver
+from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
 from socks5.app.announcing import Announcer
@@ -58,7 +59,15 @@ class Threads(Clock):
         if self.error is not None:
             self.threads.append(threading.Thread())
             raise self.error
-        self.work.append(lambda: told(True, function(*arguments)))
+        self.work.append(lambda: self._call(told, lambda: function(*arguments)))
+
+    def _call(self, told: Callable[[bool, Any], None], function: Callable[[], Any]) -> None:
+        try:
+            outcome = function()
+        except Exception:
+            told(False, Failure())
+        else:
+            told(True, outcome)
 
     def callFromThread(self, function: Callable[..., Any], *arguments: Any) -> None:
         function(*arguments)
