@@ -27,7 +27,7 @@ from socks5.app.config.values import either, quoted
 from socks5.app.configured import sentences
 from socks5.app.options import Options
 from socks5.app.parser import Parser, Said
-from socks5.app.rows import Group, Row
+from socks5.app.rows import Group, OptionRow
 from socks5.app.values import COMMANDS, address
 from socks5.net.resolver import Resolver
 from socks5.protocol.address import Address, unmap
@@ -55,8 +55,8 @@ _CHECK = Parser(
         Group(
             "Options",
             (
-                Row("json", "", "one object, with lists of errors and warnings"),
-                Row("strict", "", "status 1 for warnings, too"),
+                OptionRow("json", "", "one object, with lists of errors and warnings"),
+                OptionRow("strict", "", "status 1 for warnings, too"),
             ),
         )
     ],
@@ -205,26 +205,28 @@ _EXPLAIN = Parser(
         Group(
             "Who asks for what",
             (
-                Row("client", "ADDRESS", "its address; unix: it comes by a UNIX socket", _client),
-                Row("to", "HOST:PORT", "what it asks for", _target),
-                Row("user", "NAME", "who has logged in", unsaid="nobody"),
-                Row(
+                OptionRow(
+                    "client", "ADDRESS", "its address; unix: it comes by a UNIX socket", _client
+                ),
+                OptionRow("to", "HOST:PORT", "what it asks for", _target),
+                OptionRow("user", "NAME", "who has logged in", unsaid="nobody"),
+                OptionRow(
                     "groups",
                     "NAMES",
                     "the user's, beside those that files know",
                     lambda text: text.split(","),
                 ),
-                Row("listener", "NAME", "where it has come in", unsaid="the only one"),
-                Row("method", "NAME", "how it has logged in", unsaid="none, or password"),
-                Row(
+                OptionRow("listener", "NAME", "where it has come in", unsaid="the only one"),
+                OptionRow("method", "NAME", "how it has logged in", unsaid="none, or password"),
+                OptionRow(
                     "command",
                     "NAME",
                     "connect, bind or udp",
                     _command,
                     default="connect",
                 ),
-                Row("at", "TIME", "when, such as 2026-11-27T10:05", _time, unsaid="now"),
-                Row(
+                OptionRow("at", "TIME", "when, such as 2026-11-27T10:05", _time, unsaid="now"),
+                OptionRow(
                     "address", "ADDRESS", "what the name leads to", address, unsaid="it is resolved"
                 ),
             ),

@@ -10,24 +10,24 @@ from operator import add, or_
 
 from socks5.app import values
 from socks5.app.config.keyed import default_of, reader
-from socks5.app.rows import Group, Row
+from socks5.app.rows import Group, OptionRow
 from socks5.protocol.networks import NO_NETWORKS
 from socks5.settings import PerFamily
 
 
-def _key(name: str, metavar: str, words: str, key: str, unsaid: str = "") -> Row:
+def _key(name: str, metavar: str, words: str, key: str, unsaid: str = "") -> OptionRow:
     """An option whose values and default are those of a key.
 
     :param unsaid: the default, where the key has it in words.
     """
     default = None if unsaid else default_of(key)
-    return Row(name, metavar, words, reader(key), key, default, unsaid=unsaid)
+    return OptionRow(name, metavar, words, reader(key), key, default, unsaid=unsaid)
 
 
 _FILE = Group(
     "From a file",
     (
-        Row(
+        OptionRow(
             "config",
             "FILE",
             "settings, rules and limits, TOML",
@@ -41,7 +41,7 @@ _FILE = Group(
 _PLACES = Group(
     "Where it listens",
     (
-        Row(
+        OptionRow(
             "port",
             "PORT",
             "TCP port of every --interface",
@@ -50,7 +50,7 @@ _PLACES = Group(
             "1080",
             letter="p",
         ),
-        Row(
+        OptionRow(
             "interface",
             "ADDRESS",
             "address, :: for all",
@@ -60,7 +60,7 @@ _PLACES = Group(
             unsaid="127.0.0.1 and ::1",
             is_one_of_many=True,
         ),
-        Row(
+        OptionRow(
             "listen",
             "PLACE",
             "ADDRESS:PORT, unix:PATH, tls:PORT:cert=FILE",
@@ -76,14 +76,14 @@ _PLACES = Group(
 _LISTENERS = Group(
     "Of the listener before it; before the first one, of every listener",
     (
-        Row(
+        OptionRow(
             "methods",
             "NAMES",
             "logins: some of gssapi,chap,password,none",
             values.methods,
             "listener.*.methods",
         ),
-        Row(
+        OptionRow(
             "clients",
             "NETWORKS",
             "where its clients come from",
@@ -92,7 +92,7 @@ _LISTENERS = Group(
             unsaid="anywhere",
             join=or_,
         ),
-        Row(
+        OptionRow(
             "proxy-from",
             "NETWORKS",
             "balancers with PROXY headers",
@@ -107,7 +107,7 @@ _LISTENERS = Group(
 _USERS = Group(
     "Who may use it, and for what",
     (
-        Row(
+        OptionRow(
             "auth",
             "TYPE:ARGS",
             "users, such as htpasswd:FILE",
@@ -116,9 +116,9 @@ _USERS = Group(
             unsaid="everybody",
             is_one_of_many=True,
         ),
-        Row("help-auth", "", "show the types of --auth"),
-        Row("help-auth-type", "TYPE", "explain one of them"),
-        Row(
+        OptionRow("help-auth", "", "show the types of --auth"),
+        OptionRow("help-auth-type", "TYPE", "explain one of them"),
+        OptionRow(
             "open",
             "",
             "serve everybody who can reach it",
@@ -133,14 +133,14 @@ _USERS = Group(
 _KERBEROS = Group(
     "Kerberos",
     (
-        Row(
+        OptionRow(
             "gssapi",
             "SERVICE[@HOST]",
             "let in who has a ticket; any: any service",
             values.service,
             "gssapi.service",
         ),
-        Row(
+        OptionRow(
             "keytab",
             "FILE",
             "with the service's keys",
@@ -148,7 +148,7 @@ _KERBEROS = Group(
             "gssapi.keytab",
             unsaid="the system's",
         ),
-        Row(
+        OptionRow(
             "gssapi-protection",
             "LEVELS",
             "of none,integrity,confidentiality",
@@ -157,7 +157,7 @@ _KERBEROS = Group(
             unsaid="not none",
             empty=(),
         ),
-        Row(
+        OptionRow(
             "gssapi-local-realm",
             "REALM",
             "its users are known without @REALM",
@@ -175,7 +175,7 @@ _BANS = Group(
     (
         _key("ban-after", "NUMBER", "failed logins of an address; 0: never", "bans.after"),
         _key("ban-time", "TIME", "for the first ban, then doubled", "bans.time"),
-        Row(
+        OptionRow(
             "ban-exempt",
             "NETWORKS",
             "never banned",
@@ -191,7 +191,7 @@ _BANS = Group(
 _TARGETS = Group(
     "How it reaches targets",
     (
-        Row(
+        OptionRow(
             "outgoing",
             "ADDRESS",
             "source address; one for each family",
@@ -207,7 +207,7 @@ _TARGETS = Group(
             "any, ipv4, ipv6, prefer-ipv4 or prefer-ipv6",
             "server.outgoing_family",
         ),
-        Row(
+        OptionRow(
             "advertise",
             "ADDRESS",
             "told to clients for BIND and UDP (NAT)",
@@ -247,7 +247,7 @@ _UDP = Group(
 )
 
 
-def _timeout(name: str, words: str) -> Row:
+def _timeout(name: str, words: str) -> OptionRow:
     return _key(f"{name}-timeout", "TIME", words, f"timeouts.{name.replace('-', '_')}")
 
 
@@ -270,7 +270,7 @@ _TIMES = Group(
 _COUNTS = Group(
     "How many",
     (
-        Row(
+        OptionRow(
             "workers",
             "NUMBER",
             "processes; auto: one for each processor",
@@ -278,7 +278,7 @@ _COUNTS = Group(
             "server.workers",
             "1",
         ),
-        Row(
+        OptionRow(
             "max-sessions",
             "NUMBER",
             "clients; auto: what open files allow",
@@ -307,7 +307,7 @@ _COUNTS = Group(
 _LOG = Group(
     "What it writes down",
     (
-        Row(
+        OptionRow(
             "access-log",
             "FILE",
             "a line a session; -: the output",
@@ -336,5 +336,5 @@ GROUPS = (
 )
 """In the order in which they are shown."""
 
-ROWS: dict[str, Row] = {row.name: row for group in GROUPS for row in group.rows}
+ROWS: dict[str, OptionRow] = {row.name: row for group in GROUPS for row in group.rows}
 """All options, by name."""

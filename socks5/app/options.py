@@ -33,7 +33,7 @@ from socks5.app.listen_options import ListenOptions
 from socks5.app.option_table import GROUPS, ROWS
 from socks5.app.parser import Parser
 from socks5.app.reread import Source
-from socks5.app.rows import Row
+from socks5.app.rows import OptionRow
 from socks5.app.settings_options import SettingsOptions
 from socks5.app.sources import SOURCES
 from socks5.auth import PasswordAuthentication
@@ -134,7 +134,7 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
         )
         self.arguments: list[str] = []
         """The command line, for the workers."""
-        self.said: Sequence[tuple[Row, str]] = ()
+        self.said: Sequence[tuple[OptionRow, str]] = ()
         """The options of the command line, in order."""
         self.sources: list[Source] = []
         """What is read again for SIGHUP, beside the certificates of listeners."""
@@ -174,7 +174,7 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
                 raise usage.UsageError(f"--{row.name}: {error}") from None
         self.postOptions()
 
-    def _check_config(self, said: Sequence[tuple[Row, str]]) -> None:
+    def _check_config(self, said: Sequence[tuple[OptionRow, str]]) -> None:
         """A file goes with no other option.
 
         :raises twisted.python.usage.UsageError: says where in the file that belongs.
@@ -189,7 +189,7 @@ class Options(SettingsOptions, ListenOptions, KerberosOptions, AuthOptionMixin):
             instead = ""
         raise usage.UsageError(f"--{row.name} does not go with --config{instead}")
 
-    def _take(self, row: Row, text: str) -> None:
+    def _take(self, row: OptionRow, text: str) -> None:
         """Do what an option says.
 
         :raises ValueError: its value cannot be used.

@@ -17,14 +17,17 @@ from twisted import copyright as twisted_copyright
 from twisted.python.usage import UsageError
 from typing_extensions import override
 
-from socks5.app.rows import Group, Row
+from socks5.app.rows import Group, OptionRow
 
 COLUMN = 33
 """Where the words of an option's help begin."""
 
 HELP = Group(
     "Help",
-    (Row("help", "", "show this", letter="h"), Row("version", "", "show the version", letter="V")),
+    (
+        OptionRow("help", "", "show this", letter="h"),
+        OptionRow("version", "", "show the version", letter="V"),
+    ),
 )
 """What every command has."""
 
@@ -32,7 +35,7 @@ HELP = Group(
 class _Noted(argparse.Action):
     """Keeps which option was said, and with what."""
 
-    row: Row
+    row: OptionRow
 
     @override
     def __call__(
@@ -79,7 +82,7 @@ class Said:
     :param words: what is no option.
     """
 
-    options: Sequence[tuple[Row, str]]
+    options: Sequence[tuple[OptionRow, str]]
     words: Sequence[str]
 
 
@@ -155,7 +158,7 @@ class Parser:
         return "\n".join([*lines, *self._more])
 
 
-def _line(row: Row) -> str:
+def _line(row: OptionRow) -> str:
     """An option's line of the help."""
     letter = f"-{row.letter}, " if row.letter else ""
     value = f" {row.metavar}" if row.metavar else ""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from twisted.python import usage
 
 from socks5.app.parser import Parser
-from socks5.app.rows import Group, Row
+from socks5.app.rows import Group, OptionRow
 from socks5.auth.hashes import NotComputed, make_hash
 from socks5.auth.users import is_name, parse_hash
 from socks5.files import read
@@ -40,8 +40,10 @@ _PARSER = Parser(
         Group(
             "Options",
             (
-                Row("delete", "", "delete the entry", letter="D"),
-                Row("verify", "", "change nothing; status 0 if it is right, else 1", letter="v"),
+                OptionRow("delete", "", "delete the entry", letter="D"),
+                OptionRow(
+                    "verify", "", "change nothing; status 0 if it is right, else 1", letter="v"
+                ),
             ),
         ),
     ),

@@ -17,7 +17,7 @@ from socks5.app.config.keys import Configuration
 from socks5.app.config.read import read
 from socks5.app.configured import sentences
 from socks5.app.parser import Parser
-from socks5.app.rows import Group, Row
+from socks5.app.rows import Group, OptionRow
 from socks5.policy.ledger import Ledger
 from socks5.policy.limit import Span
 from socks5.policy.periods import period_of
@@ -27,8 +27,8 @@ _PARSER = Parser(
         Group(
             "Options",
             (
-                Row("user", "NAME", "of this user alone", unsaid="of everybody"),
-                Row("reset", "", "set it back to 0"),
+                OptionRow("user", "NAME", "of this user alone", unsaid="of everybody"),
+                OptionRow("reset", "", "set it back to 0"),
             ),
         )
     ],

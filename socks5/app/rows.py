@@ -10,7 +10,7 @@ from socks5.app.values import Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OptionRow:
     """An option.
 
     :param name: without the dashes before it.
@@ -60,5 +60,5 @@ class Group:
     """
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[OptionRow, ...]
     text: tuple[str, ...] = ()

@@ -7,20 +7,20 @@ import pytest
 
 from socks5.app.option_table import GROUPS, ROWS
 from socks5.app.options import Options
-from socks5.app.rows import Row
+from socks5.app.rows import OptionRow
 from tests.auth.test_hashes import KNOWN
 from tests.support.options import parse
 
 HELP = Options().getUsage().splitlines()
 
 
-def line_of(row: Row) -> str:
+def line_of(row: OptionRow) -> str:
     [line] = (line for line in HELP if re.match(rf" +(-., )?--{row.name}( |$)", line))
     return line
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.name)
-def test_an_option_is_one_line_of_the_help_with_its_default(row: Row) -> None:
+def test_an_option_is_one_line_of_the_help_with_its_default(row: OptionRow) -> None:
     line = line_of(row)
     default = row.unsaid or row.default
     assert line.endswith(f" {row.help} [{default}]" if default else f" {row.help}")

@@ -9,19 +9,19 @@ from twisted.python.usage import UsageError
 
 from socks5.app import parser as module
 from socks5.app.parser import Parser
-from socks5.app.rows import Group, Row
+from socks5.app.rows import Group, OptionRow
 
 GROUPS = (
     Group(
         "Places",
         (
-            Row("port", "PORT", "where", letter="p", default="1080"),
-            Row("listen", "PLACE", "where else", letter="l", join=max),
-            Row("idle-timeout", "TIME", "of silence", unsaid="as long as it likes"),
+            OptionRow("port", "PORT", "where", letter="p", default="1080"),
+            OptionRow("listen", "PLACE", "where else", letter="l", join=max),
+            OptionRow("idle-timeout", "TIME", "of silence", unsaid="as long as it likes"),
         ),
         ("PLACE is a place.",),
     ),
-    Group("Others", (Row("open", "", "all doors"), Row("open-late", "", "some doors"))),
+    Group("Others", (OptionRow("open", "", "all doors"), OptionRow("open-late", "", "some doors"))),
 )
 PARSER = Parser(GROUPS, ["it [OPTIONS]", "it COMMAND"], ["Does it."], ["", "Examples:", "  it"])
 

@@ -16,7 +16,7 @@ from typing import Any
 from socks5.app.config.keyed import kind_of
 from socks5.app.config.values import as_toml
 from socks5.app.listeners import LOOPBACK
-from socks5.app.rows import Row
+from socks5.app.rows import OptionRow
 from socks5.app.sources import CREDENTIAL
 from socks5.net.certificate_files import Files
 from socks5.net.certificate_names import NAMES
@@ -33,7 +33,7 @@ class NotShown(ValueError):
     """An option means something that a file does not hold. Its text is a sentence."""
 
 
-def tree_of(options: Iterable[tuple[Row, str]]) -> Tree:
+def tree_of(options: Iterable[tuple[OptionRow, str]]) -> Tree:
     """What a command line means, as a file has it.
 
     :param options: what it says, in order.
@@ -54,7 +54,7 @@ def tree_of(options: Iterable[tuple[Row, str]]) -> Tree:
     return {"listener": found, **tree} if found else tree
 
 
-def _joined(before: Any, value: Any, row: Row) -> Any:
+def _joined(before: Any, value: Any, row: OptionRow) -> Any:
     """What an option says together with the one before it, if both count."""
     if before is None or not row.is_repeatable:
         return value
@@ -66,7 +66,7 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _written(row: Row, text: str) -> Any:
+def _written(row: OptionRow, text: str) -> Any:
     """The value of an option as a file has it."""
     own = _OWN.get(row.name)
     if own is not None:
@@ -147,7 +147,7 @@ class _Listeners:
         self._is_open = False
         self._is_said = False
 
-    def take(self, row: Row, text: str) -> None:
+    def take(self, row: OptionRow, text: str) -> None:
         """Take an option that is about listeners."""
         self._is_said = True
         if row.name == "port":
@@ -244,7 +244,7 @@ def _tls(files: Files) -> Tree:
 # ---------------------------------------------------------------- one option
 
 
-def advice(row: Row, text: str) -> str:
+def advice(row: OptionRow, text: str) -> str:
     """What to write into a file in place of an option: ``write after = 10 into [bans]``.
 
     :raises ValueError: the option's value cannot be used.
