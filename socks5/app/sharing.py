@@ -70,7 +70,7 @@ class PortsForWorkers:
         self._estate = Estate() if estate is None else estate
         self._open: list[tuple[Where, OpenedPort, Sequence[socket.socket]]] = []
         self.sockets: list[tuple[str, Sequence[socket.socket]]] = []
-        """Each place, and each worker's socket there; further ones of a place are called :data:`MORE`."""
+        """Each place, and each worker's socket there; further ones of a place are called ``MORE``."""
 
     def open(self, where: Where, factory: Any) -> OpenedPort:
         """See :meth:`socks5.net.openers.IPortOpener.open`."""

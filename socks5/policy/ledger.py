@@ -37,7 +37,7 @@ _LENGTHS = {Span.DAY: 10, Span.WEEK: 8, Span.MONTH: 7}
 """By which the names of periods are told apart."""
 
 
-class Row(NamedTuple):
+class Spent(NamedTuple):
     """What somebody has used of a limit's quota in a period."""
 
     limit: str
@@ -70,8 +70,8 @@ class Ledger:
         return connection
 
     def add(
-        self, added: Iterable[tuple[Row, int, int]], periods: Iterable[str]
-    ) -> Mapping[Row, int]:
+        self, added: Iterable[tuple[Spent, int, int]], periods: Iterable[str]
+    ) -> Mapping[Spent, int]:
         """Add to rows, all or none, and read.
 
         :param added: the rows, how much is new, and how much it is in all: which a file that has lost the row gets.
@@ -87,11 +87,11 @@ class Ledger:
             return self._read(connection, periods)
 
     @staticmethod
-    def _read(connection: sqlite3.Connection, periods: Iterable[str]) -> dict[Row, int]:
-        found: dict[Row, int] = {}
+    def _read(connection: sqlite3.Connection, periods: Iterable[str]) -> dict[Spent, int]:
+        found: dict[Spent, int] = {}
         for period in periods:
             for row in connection.execute("select * from used where period = ?", (period,)):
-                found[Row(*row[:3])] = row[3]
+                found[Spent(*row[:3])] = row[3]
         return found
 
     def forget_old(self, today: date) -> None:

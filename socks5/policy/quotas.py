@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from socks5.deadlines import clock_of
-from socks5.policy.ledger import Ledger, Row
+from socks5.policy.ledger import Ledger, Spent
 from socks5.policy.limit import Span
 from socks5.policy.periods import next_begin, period_of
 
@@ -31,7 +31,7 @@ INTERVAL = 10.0
 LOOK = 0.5
 """Seconds between two looks at the calendar, and at whose quota is used up."""
 
-Run = Callable[[Callable[[], Mapping[Row, int]]], Deferred[Mapping[Row, int]]]
+Run = Callable[[Callable[[], Mapping[Spent, int]]], Deferred[Mapping[Spent, int]]]
 """Calls something elsewhere, and fires with what it returns."""
 
 
@@ -44,7 +44,7 @@ class Use:
 
     __slots__ = ("octets", "row", "saved", "span")
 
-    def __init__(self, row: Row, span: str) -> None:
+    def __init__(self, row: Spent, span: str) -> None:
         self.row = row
         self.span = span
         self.octets = self.saved = 0
@@ -77,8 +77,8 @@ class Quotas:
         self._wall = wall
         self._run: Run = self._in_thread if run is None else run
         self._uses: dict[tuple[str, str, str], Use] = {}
-        self._known: dict[Row, int] = {}
-        self._left: list[tuple[Row, int]] = []
+        self._known: dict[Spent, int] = {}
+        self._left: list[tuple[Spent, int]] = []
         """What periods that are over have not saved."""
         self._check: Callable[[], None] = lambda: None
         self._call: IDelayedCall | None = None
@@ -88,7 +88,7 @@ class Quotas:
         self._is_open = False
         self._periods = self._now()
 
-    def _in_thread(self, call: Callable[[], Mapping[Row, int]]) -> Deferred[Mapping[Row, int]]:
+    def _in_thread(self, call: Callable[[], Mapping[Spent, int]]) -> Deferred[Mapping[Spent, int]]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call)
 
     def _today(self) -> date:
@@ -105,7 +105,7 @@ class Quotas:
         key = limit, who, span
         use = self._uses.get(key)
         if use is None:
-            row = Row(limit, who, self._periods[span])
+            row = Spent(limit, who, self._periods[span])
             use = self._uses[key] = Use(row, span)
             use.octets = use.saved = self._known.get(row, 0)
         return use
@@ -189,7 +189,7 @@ class Quotas:
         visit.addBoth(self._visited, done)
         return done
 
-    def _is_saved(self, found: Mapping[Row, int]) -> None:
+    def _is_saved(self, found: Mapping[Spent, int]) -> None:
         self._known = dict(found)
         for use in self._uses.values():
             if use.row in found:
@@ -199,7 +199,7 @@ class Quotas:
             self.log.info("{path}: what is used of quotas is saved again", path=self._ledger.path)
 
     def _is_not_saved(
-        self, failure: Failure, added: list[tuple[Use, Row, int]], left: list[tuple[Row, int]]
+        self, failure: Failure, added: list[tuple[Use, Spent, int]], left: list[tuple[Spent, int]]
     ) -> None:
         for use, row, difference in added:
             if use.row == row:

@@ -88,7 +88,7 @@ class Rule:
     place: str = ""
 
 
-class Row(NamedTuple):
+class Step(NamedTuple):
     """What one rule says of an access.
 
     :param answer: "yes", "no" or "open".
@@ -111,7 +111,7 @@ class Walk(NamedTuple):
     """
 
     verdict: Verdict
-    rows: Sequence[Row]
+    rows: Sequence[Step]
 
 
 class _Compiled:
@@ -151,7 +151,7 @@ class _Compiled:
         """
         return ALLOWED if self.is_allow and is_open else self.verdict
 
-    def row(self, facts: Facts) -> Row:
+    def row(self, facts: Facts) -> Step:
         """Whether it holds, and why."""
         least, why = YES, "allow" if self.is_allow else "deny"
         for condition in self.conditions:
@@ -159,7 +159,7 @@ class _Compiled:
             if answer < least:
                 least, why = answer, condition.why(facts, answer)
         note = " (report only)" if self.is_report_only else ""
-        return Row(_WORDS[least], self.name, self.place, why + note)
+        return Step(_WORDS[least], self.name, self.place, why + note)
 
 
 @implementer(IRules)
@@ -214,7 +214,7 @@ class Ruleset:
 
         :param at: seconds since 1970; None: now.
         """
-        rows: list[Row] = []
+        rows: list[Step] = []
         facts = self._facts(access, address, at)
         return Walk(self._decide(self._rules, facts, rows), rows)
 
@@ -233,7 +233,7 @@ class Ruleset:
         return facts
 
     def _decide(
-        self, candidates: Iterable[_Compiled], facts: Facts, rows: list[Row] | None
+        self, candidates: Iterable[_Compiled], facts: Facts, rows: list[Step] | None
     ) -> Verdict:
         """What the first of the rules says that holds; see the module.
 

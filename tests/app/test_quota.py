@@ -9,7 +9,7 @@ import pytest
 
 from socks5.app import console
 from socks5.app.quota import size
-from socks5.policy.ledger import Ledger, Row
+from socks5.policy.ledger import Ledger, Spent
 from socks5.policy.limit import Span
 from socks5.policy.periods import period_of
 
@@ -35,13 +35,13 @@ def periods(folder: Path) -> dict[Span, str]:
     today = datetime.now(ZoneInfo("Europe/Berlin")).date()
     found = {span: period_of(span, today) for span in Span}
     used = {
-        Row("person", "user:alice", found[Span.MONTH]): 50 << 30,
-        Row("person", "client:192.0.2.9", found[Span.MONTH]): 1 << 30,
-        Row("person", "user:alice", found[Span.DAY]): 7,
-        Row("all", "", found[Span.DAY]): 1000,
-        Row("gone", "user:alice", found[Span.MONTH]): 7,
-        Row("other", "user:alice", found[Span.MONTH]): 7,
-        Row("person", "user:alice", "2001-01"): 7,
+        Spent("person", "user:alice", found[Span.MONTH]): 50 << 30,
+        Spent("person", "client:192.0.2.9", found[Span.MONTH]): 1 << 30,
+        Spent("person", "user:alice", found[Span.DAY]): 7,
+        Spent("all", "", found[Span.DAY]): 1000,
+        Spent("gone", "user:alice", found[Span.MONTH]): 7,
+        Spent("other", "user:alice", found[Span.MONTH]): 7,
+        Spent("person", "user:alice", "2001-01"): 7,
     }
     Ledger("state.sqlite3").add([(row, octets, octets) for row, octets in used.items()], [])
     return found
@@ -81,9 +81,9 @@ def test_it_is_set_back_to_0(periods: dict[Span, str], capsys: pytest.CaptureFix
     [line] = run(capsys, "socks5.toml", "--user", "alice", "--reset")
     assert line == "4 back to 0; a proxy that runs sees it within 10 seconds"
     used = Ledger("state.sqlite3").add([], [*periods.values(), "2001-01"])
-    assert used[Row("person", "user:alice", periods[Span.MONTH])] == 0
-    assert used[Row("person", "user:alice", "2001-01")] == 7
-    assert used[Row("all", "", periods[Span.DAY])] == 1000
+    assert used[Spent("person", "user:alice", periods[Span.MONTH])] == 0
+    assert used[Spent("person", "user:alice", "2001-01")] == 7
+    assert used[Spent("all", "", periods[Span.DAY])] == 1000
     run(capsys, "--reset", "socks5.toml")
     assert sum(Ledger("state.sqlite3").add([], periods.values()).values()) == 0
 

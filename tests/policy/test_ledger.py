@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from socks5.policy.ledger import Ledger, Row
+from socks5.policy.ledger import Ledger, Spent
 
-ALICE = Row("person", "user:alice", "2026-11")
-BOB = Row("person", "user:bob", "2026-11")
-TODAY = Row("guests", "", "2026-11-27")
+ALICE = Spent("person", "user:alice", "2026-11")
+BOB = Spent("person", "user:bob", "2026-11")
+TODAY = Spent("guests", "", "2026-11-27")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_file_that_has_lost_a_row_gets_the_whole(path: Path) -> None:
 
 def test_all_or_none(path: Path) -> None:
     ledger = Ledger(str(path))
-    broken = Row("person", None, "2026-11")  # type: ignore[arg-type]
+    broken = Spent("person", None, "2026-11")  # type: ignore[arg-type]
     with pytest.raises(sqlite3.IntegrityError):
         ledger.add([(ALICE, 10, 10), (broken, 1, 1)], [])
     assert ledger.add([], ["2026-11"]) == {}
@@ -47,7 +47,7 @@ def test_all_or_none(path: Path) -> None:
 def test_what_is_long_over_is_forgotten(path: Path) -> None:
     ledger = Ledger(str(path))
     periods = ["2025-10-22", "2025-10-23", "2025-W42", "2025-W43", "2025-09", "2025-10"]
-    ledger.add([(Row("a", "", period), 1, 1) for period in periods], [])
+    ledger.add([(Spent("a", "", period), 1, 1) for period in periods], [])
     ledger.forget_old(date(2026, 11, 27))
     left = [row.period for row in ledger.add([], periods)]
     assert left == ["2025-10-23", "2025-W43", "2025-10"]

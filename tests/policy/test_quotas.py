@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
-from socks5.policy.ledger import Ledger, Row
+from socks5.policy.ledger import Ledger, Spent
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.quotas import INTERVAL, LOOK, Quotas
@@ -46,7 +46,7 @@ class World:
     def wall(self) -> float:
         return self.begin + self.clock.seconds()
 
-    def run(self, call: Any) -> Deferred[Mapping[Row, int]]:
+    def run(self, call: Any) -> Deferred[Mapping[Spent, int]]:
         if not self.waits:
             return maybeDeferred(call)
         waiting: Deferred[Any] = Deferred()
@@ -70,7 +70,7 @@ class World:
     def saved(self, period: str = "2026-11") -> int:
         """What the file says."""
         found = Ledger(str(self.path)).add([], [period])
-        return found.get(Row("person", "user:alice", period), 0)
+        return found.get(Spent("person", "user:alice", period), 0)
 
 
 @pytest.fixture
