@@ -247,8 +247,9 @@ class ILimits(Interface):
         """These limits are in force from now on.
 
         :param before: in the place of those. Limits of the same name keep what is counted, quotas what is used, and the
-            file where that stands.
+            file where that stands. If those are open, these are from now on.
         :param reached: where to count how often each limit has refused or held somebody, by its name.
+        :raises OSError: as :meth:`open`; then everything is as before.
         """
 
 

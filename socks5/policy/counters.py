@@ -162,18 +162,16 @@ class Counter:
     def enter(self, client: bytes, now: float) -> None:
         """One more session."""
         self.sessions += 1
-        if self.limit.client_addresses is not None:
-            self._addresses[client] += 1
+        self._addresses[client] += 1  # though they may be limited only later
         if self._new is not None:
             self._new.charge(1, now)
 
     def leave(self, client: bytes) -> None:
         """One less."""
         self.sessions -= 1
-        if client in self._addresses:  # not if that was not limited when it came
-            self._addresses[client] -= 1
-            if not self._addresses[client]:
-                del self._addresses[client]
+        self._addresses[client] -= 1
+        if not self._addresses[client]:
+            del self._addresses[client]
 
     def paid(self, now: float) -> float:
         """When there will be no debt any more."""

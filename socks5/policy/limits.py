@@ -63,6 +63,7 @@ class Limits:
         self._table = Table(clock, quotas)
         self._table.become(self._limits)
         self._why = ""
+        self._is_open = False
 
     def _by_name(self, limits: Iterable[Limit]) -> dict[str, Limit]:
         found: dict[str, Limit] = {}
@@ -85,6 +86,7 @@ class Limits:
         """See :meth:`socks5.interfaces.ILimits.open`."""
         if self._table.quotas is not None:
             self._table.quotas.open()
+        self._is_open = True
 
     def close(self) -> Deferred[None]:
         """See :meth:`socks5.interfaces.ILimits.close`."""
@@ -94,11 +96,15 @@ class Limits:
         """See :meth:`socks5.interfaces.ILimits.begin`."""
         others: Any = before
         if isinstance(others, Limits):
-            new, self._table = self._table.quotas, others._table
-            if self._table.quotas is None:
+            new, kept = self._table.quotas, others._table.quotas
+            if kept is None and new is not None and others._is_open:
+                new.open()
+            self._is_open = others._is_open
+            self._table = others._table
+            if kept is None:
                 self._table.quotas = new
             elif new is not None:
-                self._table.quotas.zone = new.zone
+                kept.zone = new.zone
             self._table.become(self._limits)
         self._table.reached = reached
         if self._table.quotas is not None:

@@ -153,7 +153,7 @@ class ServerFactory(Factory):
         self.policy = replace(Policy() if policy is None else policy, **given)
         """What holds for new sessions; see :meth:`replace`."""
         self.in_force = self._fill(self.policy)
-        self._limit(None)
+        self._limit(self.in_force.limits, None)
         self._judge = self.in_force.rules
         """By them the sessions that had begun were judged last."""
         self._edges = Edges(self.deadlines, self._rejudge_by_the_clock)
@@ -238,8 +238,7 @@ class ServerFactory(Factory):
     def _fill(self, policy: Policy) -> InForce:
         return InForce(policy, self._direct, self.bans, self._has_own_bans)
 
-    def _limit(self, before: ILimits | None) -> None:
-        limits = self.in_force.limits
+    def _limit(self, limits: ILimits | None, before: ILimits | None) -> None:
         if limits is not None and limits is not before:
             limits.begin(before, self.counters.limited)
 
@@ -257,10 +256,11 @@ class ServerFactory(Factory):
         :returns: fires with how many sessions ended, when all are judged, or the next policy's rules judge them.
         :raises TypeError: the rules are none, and everything stays as it was.
         :raises ValueError: so is a method.
+        :raises OSError: what is used of quotas cannot be read, likewise.
         """
-        before = self.in_force.limits
-        self.in_force = self._fill(policy)
-        self._limit(before)
+        in_force = self._fill(policy)
+        self._limit(in_force.limits, self.in_force.limits)
+        self.in_force = in_force
         self.policy = policy
         self._edges.watch(self.in_force.rules)
         for port in tuple(self.limit.listeners):

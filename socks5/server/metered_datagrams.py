@@ -29,7 +29,7 @@ class Holding:
 
     __slots__ = ("_dropped", "_is_held", "_now", "_paid", "_routes")
 
-    def __init__(self, now: Callable[[], float], dropped: Callable[[str, int], None]) -> None:
+    def __init__(self, now: Callable[[], float], dropped: Callable[[int], None]) -> None:
         self._now = now
         self._dropped = dropped
         self._paid = 0.0
@@ -54,7 +54,7 @@ class Holding:
         if self._now() >= self._paid:
             self._is_held = False
             return False
-        self._dropped("limit", count)
+        self._dropped(count)
         return True
 
 
@@ -66,9 +66,14 @@ class MeteredDatagrams(ClientDatagrams):
 
     def __init__(self, session: ISession, share: Share, meter: ILease) -> None:
         self._meter = meter
-        self._holding = Holding(clock_of(session.reactor), self.dropped)
+        self._holding = Holding(clock_of(session.reactor), self._held_back)
         self._due_up = self._due_down = SMALL  # when so many octets have passed
         super().__init__(session, share, self._holding)
+
+    def _held_back(self, count: int) -> None:
+        """So many were dropped. To be held is not to be idle."""
+        self.signs += count
+        self.dropped("limit", count)
 
     def _charge_up(self) -> None:
         owed = self.bytes_up - self._due_up + SMALL

@@ -267,6 +267,19 @@ def test_limits_of_the_same_name_keep_their_counts() -> None:
     assert limited.refusal() == "limit few: 4/1000s new sessions"
 
 
+def test_addresses_that_were_not_limited_count_from_now_on() -> None:
+    limited = Limited(Limit("few", sessions=9))
+    first, second = limited.enter(HERE), limited.enter(THERE)
+    limited.become(Limit("few", client_addresses=2))
+    again = limited.enter(HERE)
+    assert limited.refusal("192.0.2.3") == "limit few: 2 client addresses"
+    first.leave()
+    limited.refusal("192.0.2.3")
+    again.leave()
+    second.leave()
+    limited.enter("192.0.2.3")
+
+
 def test_no_level_is_refilled_or_forgotten() -> None:
     limited = Limited(Limit("slow", down=1000.0))
     lease = limited.enter()

@@ -364,7 +364,18 @@ def test_limits_with_quotas_may_follow_some_without(world: World) -> None:
     world.use(5000)
     world.quotas.save()
     limits = limits_of(world, 1000)
-    limits.open()
     limits.begin(plain, {})
     assert limits.enter(asks(user=person())) is None
     assert plain.close() is not None
+
+
+def test_those_whose_file_cannot_be_opened_do_not_follow(world: World) -> None:
+    plain = Limits([Limit("few", sessions=1)], server=["few"], clock=world.clock)
+    plain.open()
+    plain.begin(None, {})
+    world.path.unlink()
+    world.path.mkdir()
+    with pytest.raises(OSError, match="database"):
+        limits_of(world, 1000).begin(plain, {})
+    assert plain.enter(asks()) is not None
+    assert plain.enter(asks()) is None

@@ -113,3 +113,17 @@ def test_what_cannot_be_sent_to_the_client_is_not_charged() -> None:
     answer(association, SMALL)
     association.client.reset()
     assert association.quotas.used["person", "", "day"].octets == 4
+
+
+def test_to_be_held_is_not_to_be_idle() -> None:
+    association = limited(Limit("slow", up=1.0))
+    association.ask()
+    for _ in range(3):
+        send(association, 30_000)
+    for _ in range(40):
+        association.reactor.advance(60)
+        association.ask()
+    assert association.is_alive
+    assert association.dropped == {"limit": 40}
+    association.reactor.pump([60.0] * 20)
+    assert not association.is_alive
