@@ -6,7 +6,6 @@ numbers may hold for it from one moment to the next, and nothing that is counted
 
 from __future__ import annotations
 
-from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from heapq import heappop, heappush
 from itertools import count
@@ -97,7 +96,7 @@ class Counter:
         self._table = table
         self.who = who
         self.sessions = 0
-        self._addresses: Counts[bytes] = Counts()
+        self._addresses: dict[bytes, int] = {}
         self._new: Bucket | None = None
         self.buckets: dict[str, Bucket] = {}
         self.usage: Usage | None = None
@@ -162,7 +161,8 @@ class Counter:
     def enter(self, client: bytes, now: float) -> None:
         """One more session."""
         self.sessions += 1
-        self._addresses[client] += 1  # though they may be limited only later
+        # Though they may be limited only later.
+        self._addresses[client] = self._addresses.get(client, 0) + 1
         if self._new is not None:
             self._new.charge(1, now)
 

@@ -210,7 +210,10 @@ class Together:
 
     def moved(self, up: int, down: int) -> float:
         """See :meth:`socks5.interfaces.ILease.moved`."""
-        return max([each.moved(up, down) for each in self._leases], default=0.0)
+        leases = self._leases
+        if len(leases) == 1:
+            return leases[0].moved(up, down)
+        return max([each.moved(up, down) for each in leases], default=0.0)
 
     def leave(self) -> None:
         """See :meth:`socks5.interfaces.ILease.leave`."""

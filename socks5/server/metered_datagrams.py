@@ -119,11 +119,19 @@ class MeteredDatagrams(ClientDatagrams):
     @override
     def moved(self, is_up: bool, count: int, octets: int) -> None:
         """See :meth:`socks5.interfaces.IDatagramReceiver.moved`."""
-        ClientDatagrams.moved(self, is_up, count, octets)
-        if self.bytes_up >= self._due_up:
-            self._charge_up()
-        if self.bytes_down >= self._due_down:
-            self._charge_down()
+        self.signs += count  # all as there, without a call, for this is done for every batch
+        if is_up:
+            if self._fragments is not None:
+                self._fragments.abandon()
+            self.bytes_up += octets
+            self._counters.datagrams_up += count
+            if self.bytes_up >= self._due_up:
+                self._charge_up()
+        else:
+            self.bytes_down += octets
+            self._counters.datagrams_down += count
+            if self.bytes_down >= self._due_down:
+                self._charge_down()
 
     @override
     def close(self) -> None:
