@@ -55,7 +55,7 @@ def passwords_of(path: str) -> ICredentialsChecker:
 
     :raises WrongSource: says what is wrong with the file.
     """
-    return Plainly(UserFile(path, parse_plain), Work(_reactor, threads=1))
+    return Plainly(UserFile(path, parse_plain), _work_for(path, threads=1))
 
 
 def secrets(argument: str) -> ICredentialsChecker:
@@ -73,7 +73,7 @@ def secrets_of(path: str, is_private: bool = True) -> ICredentialsChecker:
     :param is_private: whether nobody but its owner may have access to it.
     :raises WrongSource: says what is wrong with the file; that others have access to it is.
     """
-    return Secrets(UserFile(path, parse_shared, is_private=is_private), Work(_reactor, threads=1))
+    return Secrets(UserFile(path, parse_shared, is_private=is_private), _work_for(path, threads=1))
 
 
 def passwords_on_command_line(argument: str) -> ICredentialsChecker:
@@ -99,7 +99,7 @@ def pam(argument: str) -> ICredentialsChecker:
 
     service = Service(argument)
     # In threads of their own: a module may wait for seconds, on purpose or for another machine.
-    return Remembered(Threaded(service.judge, Work(_reactor, THREADS, SHARE)))
+    return Remembered(Threaded(service.judge, _work_for(f"pam {argument}", THREADS, SHARE)))
 
 
 def ldap(argument: str) -> ICredentialsChecker:
@@ -148,6 +148,18 @@ def located(path: str) -> str:
             "LoadCredential=NAME:FILE, which sets $CREDENTIALS_DIRECTORY"
         )
     return os.path.join(directory, name)
+
+
+@cache
+def _work_for(source: str, threads: int, share: int | None = None) -> Work:
+    """The threads of one source: also when it is made anew, for those of before would stay."""
+    return Work(_reactor, threads, share)
+
+
+@cache
+def tickets_work() -> Work:
+    """The threads of this process that look at tickets."""
+    return Work(_reactor)
 
 
 @cache

@@ -78,6 +78,7 @@ class Acceptor:
         so it may be replaced.
     :param protections: the levels that may be agreed.
     :param local_realms: users of these go by their name without the realm.
+    :param work: the threads; default: its own.
     :raises WrongSource: the library is not installed, or there is no such key; says what to do.
     """
 
@@ -91,6 +92,7 @@ class Acceptor:
         keytab: str | None = None,
         protections: Collection[Protection] = PROTECTIONS,
         local_realms: Collection[str] = (),
+        work: Work | None = None,
     ) -> None:
         try:
             import gssapi
@@ -102,7 +104,7 @@ class Acceptor:
         self.protections = frozenset(protections)
         self.local_realms = frozenset(local_realms)
         self.credentials = self._acquire(service, keytab)
-        self.work = Work(lambda: reactor)
+        self.work = Work(lambda: reactor) if work is None else work
         self._complaints = Sparing(lines=1)
         self._refusals = Sparing()
 

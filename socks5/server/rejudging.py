@@ -19,6 +19,9 @@ from socks5.server.reconsidering import Reconsidering
 A_TURN = 100
 """Sessions that are judged before others get their turn."""
 
+AN_END = 5
+"""How many of those a session counts for that ends: more is to be done for it, now and in the next turn."""
+
 A_LOOK = 1.0
 """Seconds between looks at the clock, where rules have hours."""
 
@@ -82,11 +85,21 @@ async def _rejudge(
     reactor: Any, sessions: Iterable[IManagedSession], rules: IRules, is_renewing: bool
 ) -> int:
     judging: list[Deferred[bool]] = []
-    for count, session in enumerate(sessions, 1):
+    done = 0
+
+    def has_judged(stays: bool) -> bool:
+        nonlocal done
+        done += 0 if stays else AN_END - 1
+        return stays
+
+    for session in sessions:
+        done += 1
         judging.append(
             maybeDeferred(_judge, session, rules, is_renewing).addErrback(_failed, session)
         )
-        if count % A_TURN == 0:
+        judging[-1].addCallback(has_judged)
+        if done >= A_TURN:
+            done = 0
             await deferLater(reactor, 0)
     return [await each for each in judging].count(False)
 

@@ -10,7 +10,7 @@ from socks5.access import ALLOWED, DENIED
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.messages import Command, Method
-from socks5.server.rejudging import A_TURN
+from socks5.server.rejudging import A_TURN, AN_END
 from tests.support.failures import Failures
 from tests.support.providers import Allow, FakeDialer, Logins
 from tests.support.reactor import FakeReactor
@@ -187,11 +187,17 @@ def test_a_session_that_cannot_be_judged_ends(server: Server, failures: Failures
     assert [record.reason for record in server.records] == ["internal error"]
 
 
-def test_many_are_judged_a_few_a_turn(server: Server) -> None:
+def test_many_are_judged_a_few_a_turn_and_fewer_if_they_end(server: Server) -> None:
     clients = [server.client(GREETING, CONNECT) for _ in range(A_TURN + 1)]
-    ended = replace(server, rules=NOBODY)
-    assert (len(server.records), ended) == (A_TURN, [])
+    all_stay = Allow()
+    ended = replace(server, rules=all_stay)
+    assert (len(all_stay.asked), ended) == (A_TURN, [])
     server.reactor.turn()
+    assert (len(all_stay.asked), ended) == (len(clients), [0])
+    ended = replace(server, rules=NOBODY)
+    assert (len(server.records), ended) == (A_TURN // AN_END, [])
+    for _ in range(AN_END):
+        server.reactor.turn()
     assert ended == [len(clients)]
 
 

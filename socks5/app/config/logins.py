@@ -212,4 +212,5 @@ def _acceptor(said: GSSAPI, building: Building, reactor: Any) -> IAcceptor:
         keytab=keytab,
         protections=said.protection,
         local_realms=said.local_realms,
+        work=sources.tickets_work(),
     )
