@@ -20,7 +20,7 @@ from socks5 import ListenerPolicy, Networks, ServerFactory
 from socks5.app.exchange import Exchange, NotExchanged, overlap, place
 from socks5.app.listeners import Listener
 from socks5.net.listening import listen_from, listen_with
-from socks5.net.openers import PortOpener
+from socks5.net.openers import PortOpener, adopted_ports
 from socks5.net.places import TCP, UNIX, Foreign, Inherited, Listen
 from socks5.net.tls import TLSFactory
 from socks5.protocol.messages import Method
@@ -122,6 +122,24 @@ def test_a_certificate_comes_with_the_rest(house: House, tmp_path: Path) -> None
     assert isinstance(port.port.factory, TLSFactory)
     house.exchange(listener(TCP(number, "127.0.0.1")))
     assert port.port.factory is port.sessions
+
+
+def test_all_sockets_of_an_address_get_it(house: House) -> None:
+    """Of which a process before has left several."""
+
+    class Opener:
+        reactor: Any = reactor
+
+        def open(self, where: Any, factory: Any) -> Any:
+            sockets = [socket.create_server((where.interface, where.port), reuse_port=True)]
+            sockets.append(socket.create_server(sockets[0].getsockname(), reuse_port=True))
+            return adopted_ports(sockets, factory, reactor, house.factory.limit)
+
+    house.opener = Opener()
+    [port] = house.begin(listener(TCP(0, "127.0.0.1")))
+    house.exchange(listener(TCP(0, "127.0.0.1"), HOME))
+    assert [each.factory for each in port.port] == [port.sessions] * 2
+    assert port.sessions.policy == HOME
 
 
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted does
