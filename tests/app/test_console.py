@@ -1,5 +1,6 @@
 """The program ``socks5``: its commands, what ``run`` starts, in which order, and how it refuses."""
 
+import importlib
 import os
 import runpy
 import socket
@@ -192,3 +193,7 @@ def test_the_package_is_a_program(
         runpy.run_module("socks5", run_name="__main__")
     assert raised.value.code == 0
     assert "--listen" in capsys.readouterr().out
+
+
+def test_importing_the_module_that_runs_it_runs_nothing() -> None:
+    assert importlib.import_module("socks5.__main__").main is program.main

@@ -117,6 +117,14 @@ def test_a_client_has_only_so_many_connections_from_the_first_moment_on() -> Non
     assert other.client(GREETING).received() == NO_AUTHENTICATION
 
 
+def test_a_client_that_has_left_is_forgotten() -> None:
+    door = Door(Server(), ListenerPolicy(connections_per_client=1))
+    for _ in range(2):
+        client = door.client(GREETING)
+        assert client.received() == NO_AUTHENTICATION
+        client.end()
+
+
 def test_whoever_takes_the_place_of_a_listener_counts_on() -> None:
     server = Server()
     door = Door(server, FEW)

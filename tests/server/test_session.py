@@ -6,7 +6,7 @@ import pytest
 from twisted.python.failure import Failure
 
 from socks5 import Settings
-from socks5.access import SessionInfo
+from socks5.access import ALLOWED, SessionInfo, Verdict
 from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused
 from socks5.protocol.messages import Command, ReplyCode
@@ -81,6 +81,23 @@ def test_command_sees_its_session_and_ends_it_in_order() -> None:
     session.end("idle")
     assert (client.sees, command.stopped) == ("end", [("idle", 0)])
     assert [record.reason for record in server.records] == ["idle"]
+
+
+def test_a_target_that_no_named_rule_allows_has_no_rule_though_one_has_refused_another() -> None:
+    reached, refused = Address("192.0.2.80", 80), "192.0.2.81"
+    no = Verdict(False, "no")
+    commands = Begun(Command.CONNECT, FakeCommand)
+    server = Server(
+        rules=Allow(lambda _, host: no if host == refused else ALLOWED), commands=commands
+    )
+    client = server.client(GREETING, CONNECT)
+    [command] = commands.begun
+    command.far = reached
+    for host in (reached.text, refused):
+        command.session.judge(host)
+    command.session.reply(ReplyCode.SUCCEEDED, reached)
+    client.end()
+    assert [record.rule for record in server.records] == [None]
 
 
 @pytest.mark.parametrize(
