@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         IProtection,
     )
     from socks5.net.listening import listen, listen_from
-    from socks5.net.openers import IOpenPort
+    from socks5.net.openers import IOpenPort, IServedPort
     from socks5.net.places import TCP, UNIX, Inherited, Listen
     from socks5.net.resolver import Resolver
     from socks5.net.tls import tls_endpoint
@@ -103,6 +103,7 @@ __all__ = [
     "IProtection",
     "IResolver",
     "IRules",
+    "IServedPort",
     "ISessions",
     "IStream",
     "IUser",
@@ -157,7 +158,7 @@ _HOMES = {
         "IPeerPort IResolver IRules ISessions Judge Policy",
         "socks5.logins": "IAcceptor IAuthenticator IBans ILogin ILoginSession IMethod IProtection",
         "socks5.net.listening": "listen listen_from",
-        "socks5.net.openers": "IOpenPort",
+        "socks5.net.openers": "IOpenPort IServedPort",
         "socks5.net.places": "TCP UNIX Inherited Listen",
         "socks5.net.resolver": "Resolver",
         "socks5.net.tls": "tls_endpoint",

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 import socks5
 from socks5 import (
     IManagedSession,
-    IOpenPort,
+    IServedPort,
     IUser,
     PasswordAuthentication,
     Policy,
@@ -24,7 +24,7 @@ from socks5 import (
 
 factory = ServerFactory(reactor)
 
-assert_type(listen(reactor, "tcp:1080", factory), Deferred[IOpenPort])
+assert_type(listen(reactor, "tcp:1080", factory), Deferred[IServedPort])
 assert_type(factory.policy, Policy)
 assert_type(factory.settings, Settings)
 assert_type(factory.replace(Policy()), Deferred[int])
