@@ -15,7 +15,7 @@ from typing import Any, cast
 from typing_extensions import override
 
 from socks5.app.config.places import Path
-from socks5.app.config.values import Kind, Schema, Several, Wrong, as_key, as_toml, meant
+from socks5.app.config.values import Kind, Schema, Several, Wrong, as_key, as_toml, meant, read_each
 
 NAME = re.compile("[a-z0-9][a-z0-9-]*")
 """What a section, a rule, a set or a limit may be called."""
@@ -269,15 +269,7 @@ class Tables(Kind):
     def read(self, value: object) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise Wrong(f"expected {self.words}, got one table or value")
-        found, errors = [], list[tuple[Path, Exception]]()
-        for number, each in enumerate(value):
-            try:
-                found.append(self.kind.read(each))
-            except (Wrong, Several) as error:
-                errors.append(((number,), error))
-        if errors:
-            raise Several(errors)
-        return tuple(found)
+        return read_each(self.kind, value)
 
     @override
     def schema(self) -> Schema:

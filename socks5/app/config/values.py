@@ -336,6 +336,22 @@ class IPAddress(Kind):
         return {"type": "string"}
 
 
+def read_each(kind: Kind, values: Sequence[object]) -> tuple[Any, ...]:
+    """What a list holds, each of one kind.
+
+    :raises Several: some are none; says which, and why.
+    """
+    found, errors = [], list[tuple[Path, Exception]]()
+    for number, each in enumerate(values):
+        try:
+            found.append(kind.read(each))
+        except (Wrong, Several) as error:
+            errors.append(((number,), error))
+    if errors:
+        raise Several(errors)
+    return tuple(found)
+
+
 def _without_brackets(text: str) -> str:
     bare = text.strip("[]")
     try:
@@ -363,15 +379,7 @@ class Listed(Kind):
             return (self.kind.read(value),)
         if not value:
             raise Wrong("expected something in the list; leave the key out where nothing is meant")
-        found, errors = [], list[tuple[Path, Exception]]()
-        for number, each in enumerate(value):
-            try:
-                found.append(self.kind.read(each))
-            except (Wrong, Several) as error:
-                errors.append(((number,), error))
-        if errors:
-            raise Several(errors)
-        return tuple(found)
+        return read_each(self.kind, value)
 
     @override
     def show(self, value: Any) -> object:
