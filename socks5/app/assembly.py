@@ -19,7 +19,7 @@ from socks5.app.exchange import NotExchanged
 from socks5.app.handover import HandOver, Heir, Leaver, refuse
 from socks5.app.heartbeat import Heart
 from socks5.app.home import HomePorts
-from socks5.app.inherit import InheritedPorts
+from socks5.app.inherit import InheritedPorts, obey
 from socks5.app.listeners import certificates_of
 from socks5.app.options import Options
 from socks5.app.reload import Reload
@@ -71,7 +71,8 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
     else:
         share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
         opener = InheritedPorts(reactor, factory.limit, worker.sockets)
-        announcer = Heart(reactor, worker.heart, lambda: factory.counters.open_connections)
+        channel = worker.channel_to_parent(reactor)
+        announcer = Heart(reactor, channel, lambda: factory.counters.open_connections)
     listeners = asked.listeners(reactor)
     sources = [*asked.sources, *certificates_of(listeners)]
     rereading = Rereading(reactor, sources, access_log, announcer)
@@ -96,7 +97,7 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
             service.reread = reload.begin
             reactor.callWhenRunning(reload.watch)
     if worker is not None:
-        worker.watch_parent(reactor, lambda: service.end(inf))
+        obey(channel, reactor, lambda: service.end(inf))
     return service
 
 

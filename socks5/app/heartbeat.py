@@ -1,23 +1,25 @@
 """Signs of life: how a worker tells its parent that it serves, and how the parent knows that one does not.
 
-A worker writes into a pipe how many sessions it has: when it has begun, each second, and at its end. A parent that
-hears nothing for :data:`SILENCE` takes the worker for stopped (SIGSTOP) or caught in a loop.
+A worker says how many sessions it has: when it has begun, each second, and at its end. A parent that hears nothing for
+:data:`SILENCE` takes the worker for stopped (SIGSTOP) or caught in a loop.
 
 The parent counts its own rounds, not the time: while it was stopped itself, or the machine was suspended, it did not
-listen, and what was written meanwhile it hears before its next round.
+listen, and what was said meanwhile it hears before its next round.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 from typing_extensions import override
 
 from socks5.app.announcing import Announcer
+from socks5.app.channel import Channel, Message
+
+SIGN = "sign"
+"""The kind of these messages."""
 
 INTERVAL = 1.0
 """Seconds between two signs, and between the parent's rounds."""
@@ -34,13 +36,13 @@ class Heart(Announcer):
     """A worker's part: its announcer, see :class:`socks5.app.announcing.Announcer`.
 
     :param reactor: turns as long as the worker serves.
-    :param descriptor: the pipe to the parent.
+    :param channel: to the parent.
     :param count: gives the number of open sessions.
     """
 
-    def __init__(self, reactor: Any, descriptor: int, count: Callable[[], int]) -> None:
+    def __init__(self, reactor: Any, channel: Channel, count: Callable[[], int]) -> None:
         self._reactor = reactor
-        self._descriptor = descriptor
+        self._channel = channel
         self._count = count
         self._next: IDelayedCall | None = None
 
@@ -48,16 +50,16 @@ class Heart(Announcer):
     def begins(self, places: Sequence[str]) -> None:
         """The worker can serve; where, the parent says. May be told again."""
         if self._next is None:
-            os.set_blocking(self._descriptor, False)
             self._beat()
 
     @override
     def drains(self, seconds: float, sessions: int) -> None:
         """An extra sign, for the parent says how many sessions there are."""
-        self._tell(b"%d\n" % sessions)
+        self._tell(sessions)
 
     def _beat(self) -> None:
-        self._tell(b"%d\n" % self._count())
+        if self._channel.is_clear:  # else the parent has stopped
+            self._tell(self._count())
         self._next = self._reactor.callLater(INTERVAL, self._beat)
 
     @override
@@ -66,12 +68,10 @@ class Heart(Announcer):
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        self._tell(b"%d!\n" % sessions)
+        self._tell(sessions, is_last=True)
 
-    def _tell(self, sign: bytes) -> None:
-        # A parent that is stopped has a full pipe some day; one that is gone ends us otherwise.
-        with suppress(OSError):
-            os.write(self._descriptor, sign)
+    def _tell(self, sessions: int, is_last: bool = False) -> None:
+        self._channel.send({"is": SIGN, "sessions": sessions, "last": is_last})
 
 
 class Pulse:
@@ -85,16 +85,13 @@ class Pulse:
         self.sessions = 0
         """As of the latest sign."""
         self._silent = 0
-        self._rest = b""
 
-    def heard(self, octets: bytes) -> None:
-        """Something came out of the pipe."""
-        *signs, self._rest = (self._rest + octets).split(b"\n")
+    def heard(self, sign: Message) -> None:
+        """There was a sign."""
         self._silent = 0
-        if signs:
-            self.is_felt = True
-            self.is_last = signs[-1].endswith(b"!")
-            self.sessions = int(signs[-1].rstrip(b"!"))
+        self.is_felt = True
+        self.is_last = sign["last"]
+        self.sessions = sign["sessions"]
 
     def next_round(self) -> bool:
         """To be called each :data:`INTERVAL`.

@@ -1,8 +1,8 @@
 """One of several processes on the same ports: what a worker inherits.
 
-Every listener of a worker takes the socket that the parent has opened for the like of it, whatever the order. When a
-worker ends, its parent says, on the worker's standard input: :data:`DRAIN`, or the end, which comes with the parent's
-own, too.
+Every listener of a worker takes the socket that the parent has opened for the like of it, whatever the order. What the
+two tell each other goes through a channel (:mod:`socks5.app.channel`). When a worker ends, its parent says there:
+:data:`DRAIN`, or the end of the channel, which comes with the parent's own, too.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
+from socks5.app.channel import Channel
 from socks5.net.descriptors import SessionLimit
 from socks5.net.openers import IPortOpener, Ports, Where, adopted_ports
 from socks5.net.places import Inherited
@@ -30,8 +30,8 @@ from socks5.net.ports import Port
 FIRST_DESCRIPTOR = 3
 """Where a worker's inherited sockets begin; before them are the standard streams."""
 
-DRAIN = b"d"
-"""By this octet a parent tells a worker to listen no more, and to end when its last session is gone."""
+DRAIN = "drain"
+"""By this kind of message a parent tells a worker to listen no more, and to end when its last session is gone."""
 
 MORE = "more"
 """The name of a socket that belongs to the place before it, which has several."""
@@ -119,7 +119,7 @@ class Worker:
     :param number: from 1.
     :param sockets: which it inherits, see :func:`name_of`: from :data:`FIRST_DESCRIPTOR` on, in this order.
     :param output: the descriptor of the parent's standard output, for the access log.
-    :param heart: that of the pipe for signs of life, see :mod:`socks5.app.heartbeat`.
+    :param channel: that of the channel to the parent.
     :param ports: that of the table of ports that all workers share, see :class:`socks5.net.own.OwnPorts`.
     :param told: that of a file with what the parent tells its workers besides, see :func:`told_by`; 0: nothing.
     """
@@ -127,7 +127,7 @@ class Worker:
     number: int
     sockets: Sequence[str]
     output: int
-    heart: int
+    channel: int
     ports: int
     told: int = 0
 
@@ -142,43 +142,25 @@ class Worker:
         """What stands in :data:`VARIABLE` for this worker."""
         return json.dumps(asdict(self))
 
-    def watch_parent(self, reactor: Any, drain: Callable[[], object]) -> None:
-        """Do as the parent says. Ctrl-C in a terminal, and a hand-over, are the parent's to hear of.
-
-        :param drain: called when it is told to drain.
-        """
-        for number in signal.SIGINT, signal.SIGUSR2:
-            signal.signal(number, signal.SIG_IGN)
-        reactor.addReader(_ParentWatch(reactor, drain))
+    def channel_to_parent(self, reactor: Any) -> Channel:
+        """The channel, which is not open yet."""
+        end = socket.socket(fileno=self.channel)
+        end.set_inheritable(False)
+        return Channel(reactor, end)
 
 
-@implementer(IReadDescriptor)
-class _ParentWatch:
-    """Reads standard input, which ends with the parent."""
+def obey(channel: Channel, reactor: Any, drain: Callable[[], object]) -> None:
+    """Do as the parent says. Ctrl-C in a terminal, and a hand-over, are the parent's to hear of.
 
-    def __init__(self, reactor: Any, drain: Callable[[], object]) -> None:
-        self._reactor = reactor
-        self._drain = drain
+    :param channel: to the parent; it is opened.
+    :param drain: called when it tells to drain.
+    """
+    for number in signal.SIGINT, signal.SIGUSR2:
+        signal.signal(number, signal.SIG_IGN)
 
-    def fileno(self) -> int:
-        return 0
+    def ended() -> None:
+        if reactor.running:
+            reactor.stop()
 
-    def logPrefix(self) -> str:
-        return "parent"
-
-    def doRead(self) -> None:
-        """A word, or the end."""
-        word = os.read(0, 1)
-        if word == DRAIN:
-            self._drain()
-        elif not word:
-            self._end()
-
-    def connectionLost(self, reason: Any) -> None:
-        """The end, too; also the reactor's own."""
-        self._end()
-
-    def _end(self) -> None:
-        self._reactor.removeReader(self)
-        if self._reactor.running:
-            self._reactor.stop()
+    channel.hear(DRAIN, lambda message, descriptors: drain())
+    channel.open(ended)

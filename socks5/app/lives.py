@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 
-from socks5.app.heartbeat import Pulse
+from socks5.app.channel import Channel, Message
+from socks5.app.heartbeat import SIGN, Pulse
 from socks5.app.inherit import DRAIN
 
 MAX_LINE = 16384
@@ -55,7 +56,7 @@ class Life(ProcessProtocol):
     """One life of a worker, from its start to its end.
 
     :param monitored: what the monitor knows it by.
-    :param heart: the number of the pipe for its signs of life.
+    :param channel: to it.
     :param noticed: told when there was a sign.
     :param ended: told of its end, and why.
     """
@@ -63,7 +64,7 @@ class Life(ProcessProtocol):
     def __init__(
         self,
         monitored: Any,
-        heart: int,
+        channel: Channel,
         noticed: Callable[[], None],
         ended: Callable[[Life, Failure], None],
     ) -> None:
@@ -71,36 +72,40 @@ class Life(ProcessProtocol):
         self.name: str = monitored.name
         self.pulse = Pulse()
         self.is_given_up = False
-        self._heart = heart
+        self.channel = channel
         self._noticed = noticed
         self._ended = ended
+        channel.hear(SIGN, self._gives_sign)
         self._lines = {1: Lines(self.name), 2: Lines(self.name)}
 
     @override
     def connectionMade(self) -> None:
         self.monitored.makeConnection(self.transport)
+        self.channel.open()
 
     @override
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        if childFD == self._heart:
-            self.pulse.heard(data)
-            self._noticed()
-        else:
-            self._lines[childFD].received(data)
+        self._lines[childFD].received(data)
+
+    def _gives_sign(self, sign: Message, descriptors: Sequence[int]) -> None:
+        self.pulse.heard(sign)
+        self._noticed()
 
     @override
     def processEnded(self, reason: Failure) -> None:
         for lines in self._lines.values():
             lines.ended()
+        self.channel.doRead()  # its last words
+        self.channel.close()
         self._ended(self, reason)
 
     def drain(self) -> None:
         """Have it listen no more, and end when its last session is gone."""
-        self.transport.write(DRAIN)  # type: ignore[union-attr]
+        self.channel.send({"is": DRAIN})
 
     def end(self) -> None:
         """Have it end, in order."""
-        self.transport.closeStdin()  # type: ignore[union-attr]
+        self.channel.end()
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it still lives."""

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -27,6 +28,7 @@ from typing_extensions import override
 from zope.interface import directlyProvides, providedBy
 
 from socks5.app.announcing import Announcer, LogAnnouncer
+from socks5.app.channel import Channel
 from socks5.app.heartbeat import INTERVAL
 from socks5.app.inherit import FIRST_DESCRIPTOR, VARIABLE, Worker, file_of
 from socks5.app.lives import Life
@@ -55,6 +57,16 @@ LOOK_INTERVAL = 0.02
 """Seconds between looks whether all workers are gone."""
 
 
+class Companion(Protocol):
+    """Has a part in every worker's life."""
+
+    def begins(self, life: Life) -> object:
+        """It is about to begin; nothing has come through its channel yet."""
+
+    def ends(self, life: Life) -> object:
+        """It is over; all that was to come through its channel has come."""
+
+
 class _Spawning:
     """A reactor whose ``spawnProcess`` hands a worker what it inherits; everything else is the
     reactor's.
@@ -70,14 +82,14 @@ class _Spawning:
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> Any:
         """See :meth:`twisted.internet.interfaces.IReactorProcess.spawnProcess`."""
-        life = self._workers.begins_life(protocol)
-        inherited = enumerate(self._workers.descriptors_of(life.name), FIRST_DESCRIPTOR)
-        streams: dict[int, Any] = {0: "w", 1: "r", 2: "r", self._workers.heart: "r"}
+        ours, theirs = socket.socketpair()
+        life = self._workers.begins_life(protocol, ours)
+        inherited = [*self._workers.descriptors_of(life.name), theirs.fileno()]
         try:
-            with held():
-                return self._reactor.spawnProcess(
-                    life, *arguments, childFDs={**streams, **dict(inherited)}, **options
-                )
+            with open(os.devnull) as nothing, theirs, held():
+                streams: dict[int, Any] = {0: nothing.fileno(), 1: "r", 2: "r"}
+                descriptors = {**streams, **dict(enumerate(inherited, FIRST_DESCRIPTOR))}
+                return self._reactor.spawnProcess(life, *arguments, childFDs=descriptors, **options)
         except OSError:  # no process or descriptor is to be had; it is tried again
             self._workers.has_no_life(life)
             raise
@@ -116,6 +128,7 @@ class Workers(Announcer, ProcessMonitor):
         self._is_over = False  # who dies now has no successor
         self._started: Counter[str] = Counter()
         self._lives: dict[str, Life] = {}
+        self._companions: list[Companion] = []
         self._opener = opener
         self._command = [sys.executable, "-m", "socks5", *arguments]
         self._count = count
@@ -126,11 +139,6 @@ class Workers(Announcer, ProcessMonitor):
         self._rounds = LoopingCall(self._look_for_silence)
         self._rounds.clock = self._clock
 
-    @property
-    def heart(self) -> int:
-        """The number that the pipe for signs of life has in a worker: behind what it inherits."""
-        return FIRST_DESCRIPTOR + len(self._opener.sockets) + 2 + (self._told is not None)
-
     @override
     def startService(self) -> None:
         self._ports = OwnPorts.file_for(self._count)
@@ -140,8 +148,8 @@ class Workers(Announcer, ProcessMonitor):
         # Without systemd's word on sockets, which is for the parent alone (sd_listen_fds(3)).
         inherited = {key: text for key, text in os.environ.items() if not key.startswith("LISTEN_")}
         for number in range(1, self._count + 1):
-            told = 0 if self._told is None else output + 2
-            about = Worker(number, names, output, self.heart, output + 1, told).environment
+            told, channel = (0, output + 2) if self._told is None else (output + 2, output + 3)
+            about = Worker(number, names, output, channel, output + 1, told).environment
             environment = {**inherited, "PYTHONPATH": path, VARIABLE: about}
             self.addProcess(f"worker-{number}", self._command, env=environment)
         super().startService()
@@ -155,27 +163,47 @@ class Workers(Announcer, ProcessMonitor):
             self.log.warn("{name} died and is started again", name=name)
         super().startProcess(name)
 
-    def begins_life(self, monitored: Any) -> Life:
-        """The protocol of a worker that is about to be started."""
-        life = Life(monitored, self.heart, self._noticed, self._life_ended)
+    def accompany(self, companion: Companion) -> None:
+        """Let *companion* know of every life, from now on."""
+        self._companions.append(companion)
+
+    @property
+    def lives(self) -> Collection[Life]:
+        """Those of now."""
+        return self._lives.values()
+
+    def begins_life(self, monitored: Any, end: socket.socket) -> Life:
+        """The protocol of a worker that is about to be started.
+
+        :param end: ours, of the channel to it.
+        """
+        life = Life(monitored, Channel(self._clock, end), self._noticed, self._life_ended)
         self._started[life.name] += 1
         self._lives[life.name] = life
+        for companion in self._companions:
+            companion.begins(life)
         return life
 
     def has_no_life(self, life: Life) -> None:
         """The system could not start that worker: there is nothing to signal, and its first start is still to come."""
         self._started[life.name] -= 1
+        life.channel.close()
+        self._forget(life)
+
+    def _forget(self, life: Life) -> None:
         del self._lives[life.name]
+        for companion in self._companions:
+            companion.ends(life)
 
     def descriptors_of(self, name: str) -> list[int]:
-        """What a worker inherits beside its streams: its sockets, our output, the table of ports, what it is told."""
+        """What a worker inherits before its channel: its sockets, our output, the table of ports, what it is told."""
         number = int(name.rpartition("-")[2]) - 1
         sockets = (each[number].fileno() for _, each in self._opener.sockets)
         told = () if self._told is None else (self._told.fileno(),)
         return [*sockets, 1, self._ports.fileno(), *told]
 
     def _life_ended(self, life: Life, reason: Failure) -> None:
-        del self._lives[life.name]
+        self._forget(life)
         is_first = self._started[life.name] == 1
         status = getattr(reason.value, "exitCode", None)
         cannot_begin = is_first and not life.pulse.is_felt and status in REFUSALS

@@ -165,19 +165,19 @@ def test_a_worker_has_the_text_of_its_parent_and_its_lists(tmp_path: Path) -> No
     told.close()
 
 
-def test_what_workers_are_told_is_the_last_thing_that_they_inherit(tmp_path: Path) -> None:
+def test_what_workers_are_told_is_the_last_thing_before_their_channel(tmp_path: Path) -> None:
     text = "server.workers = 2\n" + 'listener.a = { address = "127.0.0.1", port = 0 }\n'
     spawner = Spawner()
     options = options_of("--config", file(tmp_path, text))
     _, workers = makeService(options, spawner)  # type: ignore[misc]
     workers.startService()
     _, _, words = spawner.spawned[0]
-    heart = max(words["childFDs"])
-    assert words["childFDs"][heart] == "r"
-    assert b"server.workers = 2" in told_by(words["childFDs"][heart - 1])
-    assert f'"told": {heart - 1}' in words["env"]["SOCKS5_WORKER"]
+    told = max(words["childFDs"]) - 1
+    assert b"server.workers = 2" in told_by(words["childFDs"][told])
+    assert f'"told": {told}' in words["env"]["SOCKS5_WORKER"]
     ended = workers.stopService()
     for number in (0, 1):
         spawner.end(number, 0)
     spawner.advance(1)
     assert ended.called
+    spawner.close()

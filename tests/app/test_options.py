@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import pytest_twisted
@@ -334,7 +335,7 @@ def test_passwords_on_the_command_line_are_warned_of(monkeypatch: pytest.MonkeyP
     assert "credential=NAME" in warning
     assert "secret" not in warning
     worker = SimpleNamespace(
-        number=1, sockets=[], output=1, heart=1, ports=1, watch_parent=lambda *_: None
+        number=1, sockets=[], output=1, ports=1, channel_to_parent=lambda reactor: Mock()
     )
     monkeypatch.setattr(plugin, "share_ports", lambda *arguments: None)
     monkeypatch.setattr(plugin.OwnPorts, "inherited", lambda *arguments: None)

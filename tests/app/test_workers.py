@@ -1,12 +1,10 @@
 """Several processes: what a worker knows of itself, who is started again, and how they end."""
 
 import errno
-import fcntl
 import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,19 +13,28 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
-from twisted.internet.interfaces import IReactorTime, IReadDescriptor
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from socks5.app import heartbeat, lives
 from socks5.app import workers as supervisor
 from socks5.app.announcing import Announcer, LogAnnouncer, Together
 from socks5.app.assembly import makeService
-from socks5.app.heartbeat import Heart
-from socks5.app.inherit import DRAIN, FIRST_DESCRIPTOR, VARIABLE, Worker, name_of, worker_count
+from socks5.app.channel import Channel
+from socks5.app.heartbeat import SIGN, Heart
+from socks5.app.inherit import (
+    DRAIN,
+    FIRST_DESCRIPTOR,
+    VARIABLE,
+    Worker,
+    name_of,
+    obey,
+    worker_count,
+)
+from socks5.app.lives import Life
 from socks5.app.service import refusal_of
 from socks5.app.sharing import PortsForWorkers
 from socks5.app.workers import Workers, WorkersFiles, WorkersLog
@@ -52,44 +59,57 @@ def test_a_number_of_workers_is_sensible_and_auto_one_for_each_processor() -> No
 
 
 def test_a_worker_knows_itself_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = Worker(2, sockets=["a", "b\udcff"], output=5, heart=7, ports=6)
+    worker = Worker(2, sockets=["a", "b\udcff"], output=5, channel=7, ports=6)
     monkeypatch.setenv(VARIABLE, worker.environment)
     assert Worker.from_environment() == worker
     assert Worker.from_environment() is None, "what it starts is no worker"
 
 
-def test_a_worker_drains_when_its_parent_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    watching, drain = Mock(), Mock()
-    Worker(1, [], 1, 2, 3).watch_parent(watching, drain)
-    [watch] = watching.addReader.call_args.args
-    monkeypatch.setattr(os, "read", lambda fd, size: DRAIN)
-    watch.doRead()
-    drain.assert_called_once_with()
-    watching.removeReader.assert_not_called()
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, Channel]]:
+    """The channel to a worker, as the parent has it, and the worker's."""
+    ours, theirs = (Channel(Mock(), end) for end in socket.socketpair())
+    yield ours, theirs
+    ours.close()
+    theirs.close()
 
 
-@pytest.mark.parametrize(("by_hang_up", "running"), [(False, True), (True, True), (True, False)])
-def test_a_worker_ends_with_its_parent_but_not_twice(
-    by_hang_up: bool, running: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watching, drain = Mock(running=running), Mock()
-    Worker(1, [], 1, 2, 3).watch_parent(watching, drain)
+def test_a_worker_inherits_its_channel() -> None:
+    """What it starts does not."""
+    ours, theirs = socket.socketpair()
+    theirs.set_inheritable(True)
+    channel = Worker(1, [], 1, theirs.detach(), 3).channel_to_parent(Mock())
+    assert not os.get_inheritable(channel.fileno())
+    ours.close()
+    ended = Mock()
+    channel.open(ended)
+    channel.doRead()
+    ended.assert_called_once_with()
+    channel.close()
+
+
+def test_a_worker_drains_when_its_parent_says_so(ends: tuple[Channel, Channel]) -> None:
+    parent, own = ends
+    running, drain = Mock(), Mock()
+    obey(own, running, drain)
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "Ctrl-C is for the parent"
     assert signal.getsignal(signal.SIGUSR2) == signal.SIG_IGN, "so is a hand-over"
-    [watch] = watching.addReader.call_args.args
-    verifyObject(IReadDescriptor, watch)
-    assert (watch.fileno(), watch.logPrefix()) == (0, "parent")
-    said = [b"x", b""]
-    monkeypatch.setattr(os, "read", lambda fd, size: said.pop(0))
-    watch.doRead()
-    watching.removeReader.assert_not_called()
-    drain.assert_not_called()
-    if by_hang_up:
-        watch.connectionLost(None)
-    else:
-        watch.doRead()
-    watching.removeReader.assert_called_once_with(watch)
-    assert watching.stop.call_count == running
+    parent.send({"is": DRAIN})
+    own.doRead()
+    drain.assert_called_once_with()
+    running.stop.assert_not_called()
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_worker_ends_with_its_parent_but_not_twice(
+    is_running: bool, ends: tuple[Channel, Channel]
+) -> None:
+    parent, own = ends
+    running = Mock(running=is_running)
+    obey(own, running, Mock())
+    parent.close()
+    own.doRead()
+    assert running.stop.call_count == is_running
 
 
 # ---------------------------------------------------------------- starting and ending them
@@ -103,8 +123,10 @@ class Spawner(Clock):
         super().__init__()
         self.spawned: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         self.signals: list[str | int] = []
-        self.words: list[bytes] = []
+        self.words: list[str] = []
         """What the workers were told; the end of that is "", and as many signals as workers come behind it."""
+        self.channels: list[Channel] = []
+        """Those of the processes."""
         self.reasons: list[str] = []
         """Why the parent gave up."""
         self.stops = 0
@@ -113,21 +135,44 @@ class Spawner(Clock):
         self.stops += 1
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> None:
+        theirs = os.dup(max(options["childFDs"].items())[1])
+        channel = Channel(Mock(), socket.socket(fileno=theirs))
+        channel.hear(DRAIN, lambda message, descriptors: self.words.append(DRAIN))
+        channel.open(lambda: self.words.append(""))
+        self.channels.append(channel)
         protocol.makeConnection(self)
         self.spawned.append((protocol, arguments, options))
+
+    def close(self) -> None:
+        """No process lives any more."""
+        for life, *_ in self.spawned:
+            life.channel.close()
+        for channel in self.channels:
+            channel.close()
+
+    def addReader(self, reader: object) -> None:
+        """Channels are read when something has come: see :meth:`sign`, :meth:`told`."""
+
+    removeReader = removeWriter = addReader
+
+    def sign(self, number: int, sessions: int, is_last: bool = False) -> None:
+        """A process that was started gives a sign of life."""
+        self.channels[number].send({"is": SIGN, "sessions": sessions, "last": is_last})
+        self.spawned[number][0].channel.doRead()
+
+    def told(self) -> list[str]:
+        """What the workers were told."""
+        for channel in self.channels:
+            channel.doRead()
+        return self.words
 
     def signalProcess(self, name: str | int) -> None:
         self.signals.append(name)
 
-    def write(self, word: bytes) -> None:
-        self.words.append(word)
-
-    def closeStdin(self) -> None:  # noqa: N802
-        self.words.append(b"")
-
     def end(self, number: int, status: int | None = None) -> None:
         """A process that was started ends with a status, or by a signal."""
         life = self.spawned[number][0]
+        self.channels[number].close()
         life.processEnded(Failure(ProcessTerminated(status, None if status else 9)))
 
 
@@ -164,10 +209,6 @@ class Parent(Spawner):
         )
         self.workers.startService()
 
-    def beat(self, number: int, sign: bytes = b"0\n") -> None:
-        """A process that was started gives a sign of life."""
-        self.spawned[number][0].childDataReceived(self.workers.heart, sign)
-
     def restart(self) -> None:
         self.advance(supervisor.RESTART_DELAY)
 
@@ -179,6 +220,7 @@ def parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
     yield made
     if made.workers.running:
         made.workers.stopService()
+    made.close()
     made.port.stopListening()
 
 
@@ -188,14 +230,15 @@ def test_each_worker_gets_its_sockets_our_output_the_table_of_ports_and_a_pipe(
     """Systemd's word on sockets is for the parent alone."""
     (first, second) = parent.spawned
     life, (executable, command), options = first
-    output, ports, heart = (FIRST_DESCRIPTOR + number for number in (1, 2, 3))
+    output, ports, channel = (FIRST_DESCRIPTOR + number for number in (1, 2, 3))
     assert command == [executable, "-m", "socks5", "--port", "1"]
     name = name_of(TCP(0, "127.0.0.1"))
-    assert options["env"][VARIABLE] == Worker(1, [name], output, heart, ports).environment
+    assert options["env"][VARIABLE] == Worker(1, [name], output, channel, ports).environment
     assert "LISTEN_FDNAMES" not in options["env"]
     own, _, table = parent.workers.descriptors_of("worker-1")
-    inherited = {3: own, output: 1, ports: table}
-    assert options["childFDs"] == {0: "w", 1: "r", 2: "r", **inherited, heart: "r"}
+    descriptors = options["childFDs"]
+    assert [descriptors[number] for number in (1, 2, 3, output, ports)] == ["r", "r", own, 1, table]
+    assert sorted(descriptors) == [0, 1, 2, 3, output, ports, channel]
     assert second[2]["childFDs"][ports] == table
     assert second[2]["childFDs"][3] == parent.workers.descriptors_of("worker-2")[0] != own
     assert life.name == "worker-1"
@@ -212,17 +255,45 @@ def test_a_worker_that_cannot_begin_ends_the_parent(status: int, parent: Parent)
 def test_a_worker_that_had_begun_is_started_again_whatever_its_end(parent: Parent) -> None:
     """With the same sockets; so is one that dies before."""
     parent.end(0)
-    parent.beat(1)
+    parent.sign(1, 0)
     parent.end(1, 1)
     parent.restart()
-    inherited = [options["childFDs"] for *_, options in parent.spawned]
-    assert inherited[2:] == inherited[:2]
+    sockets = [options["childFDs"][FIRST_DESCRIPTOR] for *_, options in parent.spawned]
+    assert sockets[2:] == sockets[:2]
     parent.end(3, 1)  # a successor that cannot begin: the others serve
     assert parent.reasons == []
 
 
 def refuse(*arguments: Any, **options: Any) -> None:
     raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+def test_whoever_accompanies_workers_knows_of_every_life(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch, failures: Failures
+) -> None:
+    """Of what comes through its channel, too."""
+    told: list[str] = []
+
+    class Companion:
+        def begins(self, life: Life) -> None:
+            told.append(f"{life.name} begins")
+            life.channel.hear("word", lambda message, descriptors: told.append(message["word"]))
+
+        def ends(self, life: Life) -> None:
+            told.append(f"{life.name} ends")
+
+    parent.workers.accompany(Companion())
+    parent.end(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(parent, "spawnProcess", refuse)
+        parent.restart()
+    failures.take(BlockingIOError)
+    parent.pump([supervisor.RESTART_DELAY] * 2)
+    assert [life.name for life in parent.workers.lives] == ["worker-2", "worker-1"]
+    parent.channels[2].send({"is": "word", "word": "hello"})
+    parent.end(2)
+    one_life = ["worker-1 begins", "worker-1 ends"]
+    assert told == ["worker-1 ends", *one_life, "worker-1 begins", "hello", "worker-1 ends"]
 
 
 def test_a_worker_that_the_system_cannot_start_is_tried_again(
@@ -265,15 +336,15 @@ def test_where_it_listens_is_said_once_all_workers_have_begun(
     parent: Parent, log: list[str]
 ) -> None:
     """One that dies before is waited for."""
-    parent.beat(0)
+    parent.sign(0, 0)
     parent.workers.begins(["127.0.0.1:1080"])
     parent.end(0)
-    parent.beat(1)
+    parent.sign(1, 0)
     parent.restart()
     assert not any("listens" in line for line in log)
     log.clear()
-    parent.beat(2)
-    parent.beat(2)
+    parent.sign(2, 0)
+    parent.sign(2, 0)
     assert log == ["SOCKS5 proxy listens on 127.0.0.1:1080"]
 
 
@@ -283,14 +354,14 @@ def test_the_end_waits_for_every_worker_and_says_how_many_sessions_all_had(
 ) -> None:
     """Of one that is killed, how many it had. Their ends are no reason to give up."""
     done: list[Any] = []
-    parent.beat(0, b"7\n")
+    parent.sign(0, 7)
     parent.workers.stopService().addCallback(done.append)
     parent.workers.ends(0)
     if not is_killed:
-        parent.beat(0, b"1\n2!\n")
-    parent.beat(1, b"3")
+        parent.sign(0, 2, is_last=True)
+    parent.sign(1, 30)
     assert (log, parent.signals) == ([], ["TERM", "TERM"])
-    parent.beat(1, b"0!\n")
+    parent.sign(1, 30, is_last=True)
     parent.end(0, 1)
     parent.advance(supervisor.LOOK_INTERVAL)
     assert (log, done) == ([f"SOCKS5 proxy stops; open sessions: {37 if is_killed else 32}"], [])
@@ -301,7 +372,7 @@ def test_the_end_waits_for_every_worker_and_says_how_many_sessions_all_had(
 
 def test_a_worker_that_does_not_end_is_killed(parent: Parent) -> None:
     parent.workers.stopService()
-    assert parent.words == [b"", b""]
+    assert parent.told() == ["", ""]
     parent.advance(supervisor.KILL_TIME)
     assert parent.signals == ["TERM", "TERM", "KILL", "KILL"]
 
@@ -311,8 +382,8 @@ def test_workers_drain_until_the_last_is_gone_and_none_has_a_successor(
     is_in_time: bool, parent: Parent, log: list[str]
 ) -> None:
     """Not one that has died before, either; and the end of none is a start that is refused."""
-    parent.beat(0, b"7\n")
-    parent.beat(1, b"3\n")
+    parent.sign(0, 7)
+    parent.sign(1, 3)
     parent.workers.begins(["127.0.0.1:1080"])
     parent.end(1)
     left: list[int] = []
@@ -320,19 +391,19 @@ def test_workers_drain_until_the_last_is_gone_and_none_has_a_successor(
     parent.workers.closes("127.0.0.1:1080")
     parent.workers.drains(30, 0)
     parent.workers.drain(30).addCallback(left.append)
-    assert (parent.words, parent.signals) == ([DRAIN], [])
+    assert (parent.told(), parent.signals) == ([DRAIN], [])
     parent.restart()
-    parent.beat(0, b"2\n")
+    parent.sign(0, 2)
     pass_time(parent, 10)
     assert (left, len(parent.spawned)) == ([], 2)
     if is_in_time:
-        parent.beat(0, b"0!\n")
+        parent.sign(0, 0, is_last=True)
         parent.end(0, 1)
         pass_time(parent, 1)
         assert left == [0]
     else:
         for _ in range(20):
-            parent.beat(0, b"2\n")
+            parent.sign(0, 2)
             pass_time(parent, 1)
         assert left == [2]
     parent.workers.has_drained(11, left[0])
@@ -358,9 +429,9 @@ def pass_time(parent: Parent, seconds: int) -> None:
 
 def test_a_worker_that_gives_no_sign_of_life_is_killed(parent: Parent, log: list[str]) -> None:
     for number in range(2 * heartbeat.SILENCE):
-        parent.beat(0)
+        parent.sign(0, 0)
         if number <= heartbeat.SILENCE:
-            parent.beat(1)
+            parent.sign(1, 0)
         pass_time(parent, 1)
     assert (parent.signals, log) == ([], [])
     pass_time(parent, 2)
@@ -403,37 +474,37 @@ def test_what_the_parent_is_told_is_handed_on_to_every_worker(
 # ---------------------------------------------------------------- a worker's signs of life
 
 
-def test_a_worker_says_each_second_that_it_lives() -> None:
-    """Even if it never began, it says that it ends. A parent that does not listen does not hold it up."""
-    clock, (reading, writing) = Clock(), os.pipe()
-    os.set_blocking(reading, False)
-    counts = iter(range(5, 1000000))
-    heart = Heart(clock, writing, lambda: next(counts))
+def test_a_worker_says_each_second_that_it_lives(ends: tuple[Channel, Channel]) -> None:
+    """Even if it never began, it says that it ends. A parent that does not listen gets no queue of signs."""
+    parent, own = ends
+    signs: list[tuple[int, bool]] = []
+    parent.hear(SIGN, lambda sign, descriptors: signs.append((sign["sessions"], sign["last"])))
+    clock, counts = Clock(), iter(range(5, 1000000))
+    heart = Heart(clock, own, lambda: next(counts))
 
-    def told() -> bytes:
-        return os.read(reading, 100)
+    def told() -> list[tuple[int, bool]]:
+        signs.clear()
+        parent.doRead()
+        return signs
 
     heart.ends(0)
-    assert told() == b"0!\n"
+    assert told() == [(0, True)]
     heart.begins(["a place"])
     heart.begins(["another place"])
-    assert told() == b"5\n"
+    assert told() == [(5, False)]
     clock.advance(heartbeat.INTERVAL)
-    assert told() == b"6\n"
-    fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
-    for _ in range(2000):
+    assert told() == [(6, False)]
+    while own.is_clear:
         clock.advance(heartbeat.INTERVAL)
-    assert told().startswith(b"7\n8\n")
-    with suppress(BlockingIOError):
-        while told():
-            pass
+    last = next(counts)
+    clock.advance(heartbeat.INTERVAL)
+    assert next(counts) == last + 1
+    assert told()[0] == (7, False)
+    own.doWrite()
     heart.drains(60, 4)
-    assert told() == b"4\n"
     heart.ends(3)
-    assert told() == b"3!\n"
+    assert told()[-2:] == [(4, False), (3, True)]
     assert clock.getDelayedCalls() == []
-    os.close(reading)
-    os.close(writing)
 
 
 # ---------------------------------------------------------------- the command line
@@ -458,6 +529,7 @@ def test_workers_that_cannot_begin_are_a_start_that_is_refused() -> None:
     assert "worker-1 ended with status 1" in str(refusal_of(family))
     assert spawner.stops == 1
     workers.stopService()
+    spawner.close()
 
 
 @pytest_twisted.ensureDeferred
@@ -467,12 +539,16 @@ async def test_a_worker_serves_and_its_records_say_which(
     sock = socket.create_server(("127.0.0.1", 0))
     first = os.dup(sock.fileno())
     monkeypatch.setattr("socks5.app.inherit.FIRST_DESCRIPTOR", first)
-    reading, writing = os.pipe()
+    ours, theirs = socket.socketpair()
+    parent = Channel(reactor, ours)
+    signs: list[Any] = []
+    parent.hear(SIGN, lambda sign, descriptors: signs.append(sign["last"]))
+    parent.open()
     table = OwnPorts.file_for(7)
-    worker = Worker(7, [name_of(TCP(0, "127.0.0.1"))], 1, writing, table.fileno())
+    own = Channel(reactor, theirs)
+    worker = Worker(7, [name_of(TCP(0, "127.0.0.1"))], 1, theirs.fileno(), table.fileno())
+    monkeypatch.setattr(Worker, "channel_to_parent", lambda self, reactor: own)
     monkeypatch.setenv(VARIABLE, worker.environment)
-    told: list[Any] = []
-    monkeypatch.setattr(Worker, "watch_parent", lambda self, reactor, drain: told.append(drain))
     where = sock.getsockname()
     sock.close()
     options = parse("--port", "0", "--workers", "2", "--access-log", str(tmp_path / "log"))
@@ -484,7 +560,7 @@ async def test_a_worker_serves_and_its_records_say_which(
     await until(lambda: not proxy.factory.counters.open_connections)
     assert proxy.factory.worker == 7
     await proxy.stopService()
-    assert os.read(reading, 10) == b"0!\n"
+    await until(lambda: signs == [True])
     table.close()
-    os.close(reading)
-    os.close(writing)
+    own.close()
+    parent.close()
