@@ -1,15 +1,14 @@
-"""Tables of keys: dataclasses whose fields say in their metadata what stands behind each key, read by cattrs.
+"""Tables of keys: dataclasses whose fields say in their metadata what stands behind each key.
 
-cattrs itself would take 3 for a text and true for a number; so every field is read by its kind, and what is left to
-cattrs is the dataclass: unknown keys, missing ones, defaults, and all errors at once.
+Every field is read by its kind: a library that structures dataclasses by their types would take 3 for a text and true
+for a number, and be loaded for every command line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
-from functools import cache
 from typing import Any, cast
 
 from typing_extensions import override
@@ -66,53 +65,28 @@ def is_required(each: Field[Any]) -> bool:
     return each.default is MISSING and each.default_factory is MISSING
 
 
-@cache
-def _converter() -> Any:
-    """What makes dataclasses of tables. Imported where a file is read, for it is not small."""
-    from cattrs import Converter
-    from cattrs.gen import make_dict_structure_fn
-    from cattrs.gen import override as overridden
-
-    converter = Converter(detailed_validation=True, forbid_extra_keys=True)
-
-    def reader(each: Field[Any]) -> Callable[[object, object], Any]:
-        read = about(each).kind.read
-        return lambda value, _: read(value)
-
-    @converter.register_structure_hook_factory(
-        lambda cls: isinstance(cls, type) and is_dataclass(cls)
-    )
-    def hook(cls: type, converter: Converter) -> Any:
-        hooks: dict[str, Any] = {
-            each.name: overridden(struct_hook=reader(each)) for each in fields(cls)
-        }
-        return make_dict_structure_fn(cls, converter, **hooks)
-
-    return converter
-
-
-def _structured(value: object, cls: type[Any]) -> Any:
+def _structured(value: Mapping[str, object], cls: type[Any]) -> Any:
     """A table as a dataclass.
 
     :raises Several: with everything that is wrong with it.
     """
-    from cattrs import ClassValidationError, ForbiddenExtraKeysError
-
-    try:
-        return _converter().structure(value, cls)
-    except ClassValidationError as error:
-        found: list[tuple[Path, Exception]] = []
-        of_keys, of_all = error.group_exceptions()
-        for each, note in of_keys:
-            is_missing = isinstance(each, KeyError)  # nothing else raises it
-            found.append(((note.name,), _missing(cls, note.name) if is_missing else each))
-        for each in of_all:
-            assert isinstance(each, ForbiddenExtraKeysError)
-            known = [field.name for field in fields(cls)]
-            for name in each.extra_fields:
-                unknown = Wrong(f"unknown key{meant(name, known)}", is_about_key=True)
-                found.append(((name,), unknown))
-        raise Several(found) from None
+    found, errors = {}, list[tuple[Path, Exception]]()
+    known = {each.name: each for each in fields(cls)}
+    for name, each in known.items():
+        try:
+            if name in value:
+                found[name] = about(each).kind.read(value[name])
+            elif is_required(each):
+                raise Wrong(f"missing; write {name} = {as_toml(about(each).kind.example)}")
+        except (Wrong, Several) as error:
+            errors.append(((name,), error))
+    for name in value:
+        if name not in known:
+            unknown = Wrong(f"unknown key{meant(name, known)}", is_about_key=True)
+            errors.append(((name,), unknown))
+    if errors:
+        raise Several(errors)
+    return cls(**found)
 
 
 class Table(Kind):
@@ -287,8 +261,3 @@ def wrongs(error: Exception, path: Path = ()) -> Iterator[tuple[Path, Wrong]]:
     else:
         assert isinstance(error, Wrong)
         yield (*path, *error.path), error
-
-
-def _missing(cls: type, name: str) -> Wrong:
-    [each] = [each for each in fields(cls) if each.name == name]
-    return Wrong(f"missing; write {name} = {as_toml(about(each).kind.example)}")
