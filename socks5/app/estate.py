@@ -16,25 +16,13 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from ipaddress import ip_address
-from pathlib import Path
 
 from socks5.net.foreign import where_of
 from socks5.net.openers import Where
-from socks5.net.places import TCP, UNIX, Inherited
+from socks5.net.places import Inherited, name_of
 
 VARIABLE = "SOCKS5_HAND_OVER"
 """The environment variable by which a process is told of its estate."""
-
-
-def name_of(where: TCP | UNIX) -> str:
-    """What two processes call a place, whatever else their listeners there are."""
-    if isinstance(where, UNIX):
-        return f"unix:{Path(where.path).absolute()}"
-    host = where.interface or "0.0.0.0"
-    with suppress(ValueError):  # a name
-        host = str(ip_address(host))
-    return f"[{host}]:{where.port}"
 
 
 def systemds() -> list[int]:

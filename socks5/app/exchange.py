@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict, deque
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import IListeningPort
@@ -21,12 +20,9 @@ from twisted.python.failure import Failure
 from socks5.app.listeners import Listener, why_not
 from socks5.net.listening import Served, listen_with, served
 from socks5.net.openers import IPortOpener, IServedPort
-from socks5.net.places import TCP, UNIX, Foreign, Inherited
-from socks5.protocol.address import unmap
+from socks5.net.places import TCP, UNIX, Place, canonical, name_of
 from socks5.server.factory import ServerFactory
 from socks5.settings import ListenerPolicy
-
-Where = TCP | UNIX | Inherited | Foreign
 
 
 class NotExchanged(Exception):
@@ -40,32 +36,11 @@ class NotExchanged(Exception):
         super().__init__("; ".join(reasons))
 
 
-def place(where: Where) -> Hashable:
-    """Equal for those that cannot both be open."""
-    if isinstance(where, TCP):
-        return "tcp", _canonical(where.interface), where.port
-    if isinstance(where, UNIX):
-        return "unix", os.path.abspath(where.path)
-    return (
-        ("inherited", where.name)
-        if isinstance(where, Inherited)
-        else ("endpoint", where.description)
-    )
-
-
-def _canonical(interface: str) -> str:
-    """An address in one spelling; a name as it is."""
-    try:
-        return str(ip_address(unmap(interface or "0.0.0.0")))
-    except ValueError:
-        return interface
-
-
-def overlap(one: Where, other: Where) -> bool:
+def overlap(one: Place, other: Place) -> bool:
     """Whether two that are not the same could have each other's clients."""
     if not (isinstance(one, TCP) and isinstance(other, TCP)) or one.port != other.port:
         return False
-    hosts = {_canonical(one.interface), _canonical(other.interface)}
+    hosts = {canonical(one.interface), canonical(other.interface)}
     if not one.port or len(hosts) == 1:
         return False
     is_ipv6_alone = "0.0.0.0" in hosts and all(":" in host for host in hosts - {"0.0.0.0"})
@@ -130,13 +105,13 @@ class Exchange:
         self._methods = methods
         self._methods_before = tuple(server.in_force.methods)
         self._coming = Coming(server, methods)
-        present: defaultdict[Hashable, deque[IServedPort]] = defaultdict(deque)
+        present: defaultdict[str, deque[IServedPort]] = defaultdict(deque)
         for port, listener in listening.items():
-            present[place(listener.at.where)].append(port)
+            present[name_of(listener.at.where)].append(port)
         self._kept: list[_Kept] = []
         self._more: list[Listener] = []
         for listener in wanted:
-            ports = present[place(listener.at.where)]
+            ports = present[name_of(listener.at.where)]
             if ports:
                 port = ports.popleft()
                 self._kept.append(_Kept(port, listening[port], listener))

@@ -49,7 +49,7 @@ class Leaver(Protocol):
     """The opener of a process's listeners."""
 
     def left(self) -> Sequence[tuple[str, Sequence[socket.socket]]]:
-        """What can be left, but for systemd's: each place, and its sockets; see :func:`socks5.app.estate.name_of`."""
+        """What can be left, but for systemd's: each place, and its sockets; see :func:`socks5.net.places.name_of`."""
 
     def leave(self) -> None:
         """It is left: when our copies close, nothing else of it ends, and the files of UNIX sockets stay."""

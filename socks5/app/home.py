@@ -10,10 +10,10 @@ from typing import Any
 
 from zope.interface import implementer
 
-from socks5.app.estate import Estate, name_of
+from socks5.app.estate import Estate
 from socks5.net.descriptors import SessionLimit
 from socks5.net.openers import IPortOpener, PortOpener, Ports, Where, adopted_ports
-from socks5.net.places import UNIX, Inherited
+from socks5.net.places import UNIX, Inherited, name_of
 from socks5.net.ports import Port
 from socks5.net.unix_ports import UNIXPort
 

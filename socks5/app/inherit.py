@@ -24,7 +24,7 @@ from zope.interface import implementer
 from socks5.app.channel import Channel
 from socks5.net.descriptors import SessionLimit
 from socks5.net.openers import IPortOpener, Ports, Where, adopted_ports
-from socks5.net.places import Inherited
+from socks5.net.places import Inherited, name_of
 from socks5.net.ports import Port
 
 FIRST_DESCRIPTOR = 3
@@ -50,11 +50,6 @@ def worker_count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
         raise ValueError(f"not a number of workers: {text!r}")
     return int(text)
-
-
-def name_of(where: Where) -> str:
-    """What parent and worker call a place. Those of one name, as several free ports are, are all alike."""
-    return repr(where)
 
 
 def file_of(octets: bytes) -> IO[bytes]:
@@ -117,7 +112,8 @@ class Worker:
     """What a worker learns from its parent.
 
     :param number: from 1.
-    :param sockets: which it inherits, see :func:`name_of`: from :data:`FIRST_DESCRIPTOR` on, in this order.
+    :param sockets: which it inherits, see :func:`~socks5.net.places.name_of`: from :data:`FIRST_DESCRIPTOR` on, in this
+        order.
     :param output: the descriptor of the parent's standard output, for the access log.
     :param channel: that of the channel to the parent.
     :param ports: that of the table of ports that all workers share, see :class:`socks5.net.own.OwnPorts`.

@@ -20,10 +20,9 @@ from twisted.internet.interfaces import IListeningPort
 from zope.interface import implementer
 
 from socks5.app.estate import Estate
-from socks5.app.estate import name_of as name_in_estate
-from socks5.app.inherit import MORE, name_of
+from socks5.app.inherit import MORE
 from socks5.net.openers import IPortOpener, Where
-from socks5.net.places import BACKLOG, TCP, UNIX, Inherited
+from socks5.net.places import BACKLOG, TCP, UNIX, Inherited, name_of
 from socks5.net.ports import prepare_listening
 
 
@@ -31,14 +30,20 @@ from socks5.net.ports import prepare_listening
 class OpenedPort:
     """A port where only the workers accept."""
 
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        self._sockets = sockets
+    def __init__(self, where: Where, sockets: Sequence[socket.socket]) -> None:
+        self.where = where
+        self.sockets = sockets
         self.path: str | None = None
         """Of a file that goes with them, if it is ours to delete."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the parent holds them."""
+        return self.sockets[0].fileno() >= 0
+
     def getHost(self) -> Any:
         """See :meth:`twisted.internet.interfaces.IListeningPort.getHost`."""
-        name = self._sockets[0].getsockname()
+        name = self.sockets[0].getsockname()
         if isinstance(name, (str, bytes)):
             return UNIXAddress(os.fsencode(name))
         return IPv4Address("TCP", *name[:2]) if len(name) == 2 else IPv6Address("TCP", *name)
@@ -48,11 +53,12 @@ class OpenedPort:
 
     def stopListening(self) -> None:
         """Give up what the parent holds; a worker closes its own."""
-        for sock in self._sockets:
+        for sock in self.sockets:
             sock.close()
-        if self.path is not None:
+        path, self.path = self.path, None
+        if path is not None:
             with suppress(OSError):
-                os.unlink(self.path)
+                os.unlink(path)
 
 
 @implementer(IPortOpener)
@@ -68,9 +74,23 @@ class PortsForWorkers:
         self.reactor = reactor
         self._count = count
         self._estate = Estate() if estate is None else estate
-        self._open: list[tuple[Where, OpenedPort, Sequence[socket.socket]]] = []
-        self.sockets: list[tuple[str, Sequence[socket.socket]]] = []
-        """Each place, and each worker's socket there; further ones of a place are called ``MORE``."""
+        self._opened: list[OpenedPort] = []
+
+    @property
+    def _open(self) -> list[OpenedPort]:
+        """The ports of now."""
+        return [port for port in self._opened if port.is_open]
+
+    @property
+    def sockets(self) -> list[tuple[str, Sequence[socket.socket]]]:
+        """Each place, and each worker's socket there, in the order in which they were opened; further ones of a place
+        are called ``MORE``.
+        """
+        return [
+            (MORE if number else name_of(port.where), row)
+            for port in self._open
+            for number, row in enumerate(self._rows(port.sockets))
+        ]
 
     def open(self, where: Where, factory: Any) -> OpenedPort:
         """See :meth:`socks5.net.openers.IPortOpener.open`."""
@@ -83,12 +103,10 @@ class PortsForWorkers:
             sockets = [where.duplicate() if isinstance(where, Inherited) else _bound(where)]
         for sock in sockets:
             prepare_listening(sock, factory)
-        first, *more = self._rows(sockets)
-        self.sockets += [(name_of(where), first), *((MORE, row) for row in more)]
-        port = OpenedPort(sockets)
+        port = OpenedPort(where, sockets)
         if isinstance(where, UNIX) and not left:
             port.path = where.path
-        self._open.append((where, port, sockets))
+        self._opened = [*self._open, port]
         return port
 
     def _rows(self, sockets: Sequence[socket.socket]) -> list[list[socket.socket]]:
@@ -102,20 +120,20 @@ class PortsForWorkers:
     def left(self) -> list[tuple[str, list[socket.socket]]]:
         """See :class:`socks5.app.handover.Leaver`."""
         return [
-            (name_in_estate(where), [sock for sock in sockets if sock.fileno() >= 0])
-            for where, _, sockets in self._open
-            if not isinstance(where, Inherited)
+            (name_of(port.where), list(port.sockets))
+            for port in self._open
+            if not isinstance(port.where, Inherited)
         ]
 
     def leave(self) -> None:
         """See :class:`socks5.app.handover.Leaver`."""
-        for _, port, _ in self._open:
+        for port in self._open:
             port.path = None
 
     def take_possession(self) -> None:
         """See :class:`socks5.app.handover.Leaver`."""
-        for where, port, _ in self._open:
-            port.path = where.path if isinstance(where, UNIX) else None
+        for port in self._open:
+            port.path = port.where.path if isinstance(port.where, UNIX) else None
 
     def _one_each(self, where: TCP) -> list[socket.socket]:
         """:raises CannotListenError: one of them is not to be had."""

@@ -110,6 +110,31 @@ class Foreign:
     is_exposed: bool = True
 
 
+Place = TCP | UNIX | Inherited | Foreign
+"""Whatever can be listened on."""
+
+
+def canonical(interface: str) -> str:
+    """An address in one spelling; a name as it is."""
+    try:
+        return str(ip_address(unmap(interface or "0.0.0.0")))
+    except ValueError:
+        return interface
+
+
+def name_of(where: Place) -> str:
+    """What processes call a place, however it is spelled and whatever its listener is else. Those of one name cannot
+    both be open, but for free ports, which are all alike.
+    """
+    if isinstance(where, TCP):
+        return f"[{canonical(where.interface)}]:{where.port}"
+    if isinstance(where, UNIX):
+        return f"unix:{os.path.abspath(where.path)}"
+    if isinstance(where, Inherited):
+        return f"inherited:{where.name}"
+    return f"endpoint:{where.description}"
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
     """One listener.
@@ -119,7 +144,7 @@ class Listen:
     :param policy: what it lets in.
     """
 
-    where: TCP | UNIX | Inherited | Foreign
+    where: Place
     tls: Files | None = None
     policy: ListenerPolicy = field(default_factory=ListenerPolicy)
 

@@ -3,28 +3,13 @@
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 from twisted.python.systemd import ListenFDs
 
-from socks5.app.estate import VARIABLE, Estate, Left, name_of, systemds
+from socks5.app.estate import VARIABLE, Estate, Left, systemds
 from socks5.net.places import TCP, UNIX, Inherited
-
-
-def test_a_place_has_one_name_whatever_else_its_listener_is() -> None:
-    alike = [
-        (TCP(1080), TCP(1080, "0.0.0.0", backlog=5)),
-        (TCP(1080, "2001:db8::1"), TCP(1080, "2001:0db8::0001")),
-        (UNIX("/run/a", 0o600, is_locked=False), UNIX("/run/a")),
-        (UNIX("a"), UNIX(str(Path.cwd() / "a"))),
-    ]
-    names = [{name_of(where) for where in places} for places in alike]
-    assert [len(each) for each in names] == [1] * len(alike)
-    assert len(set.union(*names)) == len(alike)
-    assert name_of(TCP(1080, "localhost")) == "[localhost]:1080"
-    assert name_of(TCP(1080)) != name_of(TCP(1080, "::"))
 
 
 def test_an_estate_is_told_of_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5.app import inherit, sharing
-from socks5.app.inherit import InheritedPorts, name_of
+from socks5.app.inherit import InheritedPorts
 from socks5.app.sharing import PortsForWorkers
 from socks5.net.openers import IPortOpener, PortOpener, Where
-from socks5.net.places import TCP, UNIX, Inherited
+from socks5.net.places import TCP, UNIX, Inherited, name_of
 from tests.sockets.wires import open_sockets, until
 from tests.support.sessions import session_limit
 
@@ -220,6 +220,22 @@ def test_every_worker_has_a_socket_of_its_own_at_the_same_address() -> None:
     port.startListening()
     port.stopListening()
     assert {sock.fileno() for sock in sockets} == {-1}
+
+
+def test_what_a_parent_has_closed_neither_its_workers_nor_a_successor_get(tmp_path: Path) -> None:
+    """Nor is a file deleted that somebody has put there since."""
+    parent, path = PortsForWorkers(reactor, 2), tmp_path / "u"
+    before, port = parent.open(UNIX(str(path)), Noted()), parent.open(HERE, Noted())
+    before.stopListening()
+    assert (
+        [name for name, _ in parent.sockets]
+        == [name for name, _ in parent.left()]
+        == [name_of(HERE)]
+    )
+    path.touch()
+    before.stopListening()
+    assert path.exists()
+    port.stopListening()
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ from socks5.app.inherit import (
     FIRST_DESCRIPTOR,
     VARIABLE,
     Worker,
-    name_of,
     obey,
     worker_count,
 )
@@ -39,7 +38,7 @@ from socks5.app.service import refusal_of
 from socks5.app.sharing import PortsForWorkers
 from socks5.app.workers import Workers, WorkersFiles, WorkersLog
 from socks5.net.own import OwnPorts
-from socks5.net.places import TCP, Inherited, Listen
+from socks5.net.places import TCP, Inherited, Listen, name_of
 from tests.sockets.wires import until
 from tests.support.failures import Failures
 from tests.support.options import parse, refusal

@@ -9,7 +9,7 @@ import pytest
 
 from socks5 import ListenerPolicy, Networks
 from socks5.net.certificate_files import Files
-from socks5.net.places import TCP, UNIX, Foreign, Inherited, Listen, is_loopback
+from socks5.net.places import TCP, UNIX, Foreign, Inherited, Listen, is_loopback, name_of
 
 BALANCERS = ListenerPolicy(proxies=Networks.parse("127.0.0.1"))
 LOCAL = ["127.0.0.1", "127.255.0.9", "::1", "0:0:0:0:0:0:0:1", "localhost", "::ffff:127.0.0.1"]
@@ -72,3 +72,21 @@ def test_listeners_can_be_compared() -> None:
     same = [Listen(TCP(1080), Files("a", "b"), policy), Listen(Inherited("tcp"))]
     assert {*listeners} == {*same}
     assert Listen(TCP(1080)) not in listeners
+
+
+def test_a_place_has_one_name_whatever_else_its_listener_is() -> None:
+    """What has another may be open beside it."""
+    alike: list[tuple[Any, Any]] = [
+        (TCP(1080), TCP(1080, "0.0.0.0", backlog=5)),
+        (TCP(1080, "2001:db8::1"), TCP(1080, "2001:0db8::0001")),
+        (TCP(1080, "127.0.0.1"), TCP(1080, "::ffff:127.0.0.1")),
+        (TCP(1080, "::"), TCP(1080, "::")),
+        (UNIX("/run/a", 0o600, is_locked=False), UNIX("/run//a")),
+        (UNIX("a"), UNIX(str(Path.cwd() / "a"))),
+        (Inherited("a", 3), Inherited("a")),
+        (Foreign("a"), Foreign("a", False)),
+    ]
+    names = [{name_of(where) for where in places} for places in alike]
+    assert [len(each) for each in names] == [1] * len(alike)
+    assert len(set.union(*names)) == len(alike)
+    assert name_of(TCP(1080, "localhost")) == "[localhost]:1080"

@@ -14,20 +14,17 @@ from socks5.app.config.conditions import NetworkEntry
 from socks5.app.config.keys import Configuration
 from socks5.app.config.logins import Logins
 from socks5.app.config.places import Path
-from socks5.app.inherit import name_of
 from socks5.app.listeners import LOOPBACK, Listener
 from socks5.net.certificate_files import Files, Unusable
 from socks5.net.certificate_names import NAMES
 from socks5.net.certificates import Certificates
 from socks5.net.foreign import kind_of, where_of
-from socks5.net.places import TCP, UNIX, Foreign, Inherited, Listen
+from socks5.net.places import TCP, UNIX, Inherited, Listen, Place, name_of
 from socks5.policy.sets import Listed
 from socks5.policy.special import NETWORKS
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import Networks
 from socks5.settings import METHOD_NAMES, ListenerPolicy
-
-Where = TCP | UNIX | Inherited | Foreign
 
 SETS = NetworkEntry(takes_sets=False)
 """What stands in a set, and in its files."""
@@ -141,7 +138,7 @@ class Entrances:
             self._building.wrong((*path, "tls"), str(error))
             return None
 
-    def _places(self, path: Path, section: Section) -> Iterator[tuple[Where, str]]:
+    def _places(self, path: Path, section: Section) -> Iterator[tuple[Place, str]]:
         """What it listens on, and how an operator calls that."""
         port = DEFAULT_PORT if section.port is None else section.port
         for address in section.address:
@@ -157,7 +154,7 @@ class Entrances:
         if section.endpoint is not None:
             yield from self._of_twisted(path, section.endpoint)
 
-    def _of_systemd(self, path: Path, name: str) -> Iterator[tuple[Where, str]]:
+    def _of_systemd(self, path: Path, name: str) -> Iterator[tuple[Place, str]]:
         """The sockets of systemd's that are called *name*: there may be several."""
         if self._is_only_looking:
             return
@@ -178,7 +175,7 @@ class Entrances:
         for each in present:
             yield each, f"systemd:{name}"
 
-    def _of_twisted(self, path: Path, endpoint: str) -> Iterator[tuple[Where, str]]:
+    def _of_twisted(self, path: Path, endpoint: str) -> Iterator[tuple[Place, str]]:
         at = (*path, "endpoint")
         if kind_of(endpoint) == "haproxy":
             self._building.wrong(

@@ -14,8 +14,8 @@ from socks5.app.config.building import Building
 from socks5.app.config.document import Refused, load
 from socks5.app.config.read import read, read_file
 from socks5.app.config.ruling import limits, members, rules
-from socks5.app.inherit import Worker, name_of
-from socks5.net.places import TCP, UNIX, Inherited
+from socks5.app.inherit import Worker
+from socks5.net.places import TCP, UNIX, Inherited, name_of
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Method
 from socks5.protocol.networks import Networks
