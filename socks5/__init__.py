@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from socks5.auth.work import Remembered, Threaded, Work
     from socks5.interfaces import (
         IAccessLog,
+        IDatagramMeter,
         IDatagramReceiver,
         IDatagrams,
         IDialer,
@@ -89,6 +90,7 @@ __all__ = [
     "IAccessLog",
     "IAuthenticator",
     "IBans",
+    "IDatagramMeter",
     "IDatagramReceiver",
     "IDatagrams",
     "IDialer",
@@ -154,8 +156,8 @@ _HOMES = {
         "socks5.auth": "Known NoAuthentication PasswordAuthentication User",
         "socks5.auth.kerberos": "Acceptor",
         "socks5.auth.work": "Remembered Threaded Work",
-        "socks5.interfaces": "IAccessLog IDatagramReceiver IDatagrams IDialer ILease ILimits IManagedSession "
-        "IPeerPort IResolver IRules ISessions Judge Policy",
+        "socks5.interfaces": "IAccessLog IDatagramMeter IDatagramReceiver IDatagrams IDialer ILease ILimits "
+        "IManagedSession IPeerPort IResolver IRules ISessions Judge Policy",
         "socks5.logins": "IAcceptor IAuthenticator IBans ILogin ILoginSession IMethod IProtection",
         "socks5.net.listening": "listen listen_from",
         "socks5.net.openers": "IOpenPort IServedPort",

@@ -156,6 +156,18 @@ class IDatagrams(Interface):
         """The association is over. Nobody is told anything any more, but what was dropped until now."""
 
 
+class IDatagramMeter(Interface):
+    """The limits of one rule, for the datagrams to and from the targets that it allows an association."""
+
+    def holds() -> bool:
+        """Whether they have a datagram dropped now. If so, it is counted."""
+
+    def moved(up: int, down: int) -> None:
+        """Datagrams with so many octets of payload have passed. :meth:`IDatagramReceiver.sent` or
+        :meth:`~IDatagramReceiver.received` is called for each as well.
+        """
+
+
 class IDatagramReceiver(Interface):
     """The client's side of an association."""
 
@@ -163,6 +175,11 @@ class IDatagramReceiver(Interface):
         "Says whether limits have the datagrams of now dropped, see socks5.net.batch_held.HoldBack; None: never. "
         "Whoever does not ask finds them dropped all the same, one by one."
     )
+
+    def meter_of(verdict: Verdict) -> IDatagramMeter | None:
+        """Who is to be asked and told of each datagram to and from a target that *verdict* allows, if anybody is. The
+        limits of a rule of which nobody asks this are told of all that the association moves.
+        """
 
     def received(payload: bytes, sender: Address, client: Hashable) -> bool:
         """A datagram has come from a target.
@@ -311,6 +328,11 @@ class ISession(Interface):
     meter_of_datagrams: ILease | None = Attribute(
         "The same for an association, where rules that are asked later may have limits."
     )
+
+    def meter_of_rule(rule: str) -> ILease | None:
+        """Is asked and told, instead of :attr:`meter_of_datagrams` from now on, what moves between an association and
+        the targets that a rule allows. None: nobody has to be.
+        """
 
     protection: IProtection | None = Attribute(
         "What the client's datagrams travel in; None: they are plain."

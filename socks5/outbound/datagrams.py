@@ -28,7 +28,7 @@ from socks5.outbound.batch_routes import Routes
 from socks5.outbound.departure import Departure
 from socks5.outbound.judging import source_of
 from socks5.outbound.ourselves import Ourselves
-from socks5.outbound.targets import Peer, Target, Targets, looks_in
+from socks5.outbound.targets import Peer, Target, Targets, Terms, looks_in
 from socks5.protocol.address import Address, unmap
 from socks5.settings import Settings, UDPFiltering
 
@@ -87,7 +87,7 @@ class DirectDatagrams:
             reactor, own, False, self, self._share, settings.udp_buffer, receiver.hold_back
         )
         self._socket_for: dict[bool | str, Any] = {}  # by family, or by a rule's source
-        self._has_sources = False
+        self._has_terms = False
         self._times_rejudged = 0
         self._routes = Routes(self._sockets.routes, self._ourselves)
         self._latest: Any = None
@@ -115,8 +115,8 @@ class DirectDatagrams:
         target = without_false_name(target)
         host = self._targets.host_of(target)
         if host is not None:
-            source = self._targets.source_of(target) if self._has_sources else None
-            why = self.send_to(target, host, payload, client, source)
+            terms = self._targets.terms_of(target) if self._has_terms else None
+            why = self.send_to(target, host, payload, client, terms)
             if why:
                 self._not_sent(target, payload, client, why)
         elif target.is_name:
@@ -139,18 +139,21 @@ class DirectDatagrams:
         host: str,
         payload: bytes,
         client: Hashable,
-        source: str | None = None,
+        terms: Terms | None = None,
     ) -> str:
         """Send to *host*, which has been judged, and remember it.
 
-        :param source: the address that a rule wants it to leave from.
-        :returns: why it was not sent; "" if it was.
+        :param terms: what a rule wants besides.
+        :returns: why it was not sent; "" if it was, or if limits have it dropped, which their meter has said.
         """
+        meter = None if terms is None else terms.meter
+        if meter is not None and meter.holds():
+            return ""
         peer = (host, target.port)
         if self._ourselves.has(peer):
             return "ourselves"
         try:
-            port = self._socket(":" in host, source)
+            port = self._socket(":" in host, terms)
             if self._has_choice and isinstance(port, DatagramPort):
                 port.hear_errors()
             port.write(payload, peer)
@@ -159,20 +162,23 @@ class DirectDatagrams:
                 self.unreachable(peer)
                 self._forget(target)
             return "unsendable"
-        if self._targets.sent(target, host, client):
+        if self._targets.sent(target, host, client, terms):
             self._routes.forget()  # some lead to the port that sent there before, or hide that it does again
-        if source is not None:
-            self._has_sources = True
-            self._targets.leaves_from(target, source)
-        self._routes.add_up(target, host, client, port)
+        if terms is not None:
+            self._has_terms = True
+        if meter is None:
+            self._routes.add_up(target, host, client, port)
+        else:
+            meter.moved(len(payload), 0)
         self._receiver.sent(len(payload))
         return ""
 
-    def _socket(self, is_ipv6: bool, source: str | None) -> Any:
+    def _socket(self, is_ipv6: bool, terms: Terms | None) -> Any:
         """The socket of a family, or of a source that a rule wants, opened for its first datagram.
 
         :raises twisted.internet.error.CannotListenError: this host has no such family, or no port left.
         """
+        source = None if terms is None else terms.source
         key = is_ipv6 if source is None else source
         port = self._socket_for.get(key)
         if port is None:
@@ -185,19 +191,22 @@ class DirectDatagrams:
     def _open_for(self, is_ipv6: bool) -> Any:
         """A socket of a family that is open, if there is one: all share what is known of senders."""
         port = self._socket_for.get(is_ipv6)
-        if port is None and self._has_sources:
+        if port is None and self._has_terms:
             sources = (key for key in self._socket_for if isinstance(key, str))
             found = next((key for key in sources if (":" in key) == is_ipv6), None)
             port = None if found is None else self._socket_for[found]
         return port
 
-    def source_for(self, verdict: Verdict, host: str) -> str | None:
-        """The address that a datagram for *host* has to leave from by a verdict.
+    def terms_for(self, verdict: Verdict, host: str) -> Terms | None:
+        """What a verdict wants of datagrams for *host* besides.
 
-        :returns: "" if it has none of that family; None: as the settings say.
+        :returns: None: to leave over a family of which it has no source.
         """
-        source = source_of(verdict, self._access)
-        return None if source is None else source.like(host) or ""
+        sources = source_of(verdict, self._access)
+        source = None if sources is None else sources.like(host)
+        if sources is not None and source is None:
+            return None
+        return Terms(source, self._receiver.meter_of(verdict))
 
     def has_room_for(self, target: Address) -> bool:
         """Whether there may be a datagram for *target*: its client has only so many targets."""
@@ -334,15 +343,23 @@ class DirectDatagrams:
             self._receiver.crashed(Failure())
 
     def _take(self, data: bytes, sender: Peer) -> None:
-        client: Any = self._targets.asked(sender, self._is_exact)
-        if client is None and self._lets_strangers_in:
-            client = self._latest
+        target = self._targets.asked(sender, self._is_exact)
+        client: Any = self._latest if self._lets_strangers_in else None
+        meter = None
+        if target is not None:
+            client = target.client
+            meter = None if target.terms is None else target.terms.meter
         if client is None:
             self.drop("unasked")
         elif self._ourselves.has(sender):
             self.drop("ourselves")
+        elif meter is not None and meter.holds():
+            pass
         elif self._receiver.received(data, Address(*sender), client):
-            self._routes.add_down(sender, client, self._open_for(":" in sender[0]))
+            if meter is None:
+                self._routes.add_down(sender, client, self._open_for(":" in sender[0]))
+            else:
+                meter.moved(0, len(data))
 
     def unreachable(self, target: Peer) -> None:
         """ICMP says that a datagram has not reached *target*."""

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from socks5.access import DENIED, NO_SOURCE, Verdict
 from socks5.interfaces import Judge
+from socks5.outbound.targets import Terms
 from socks5.protocol.address import Address
 
 MOST_TRIES = 8
@@ -35,12 +36,12 @@ class Way(Protocol):
         host: str,
         payload: bytes,
         client: Hashable,
-        source: str | None = None,
+        terms: Terms | None = None,
     ) -> str:
         """Send it; why not, or ""."""
 
-    def source_for(self, verdict: Verdict, host: str) -> str | None:
-        """The address to send from; "" if there is none of that family, None for any."""
+    def terms_for(self, verdict: Verdict, host: str) -> Terms | None:
+        """What the verdict wants besides; None: what cannot be, for it has no source of that family."""
 
 
 class Departure:
@@ -106,11 +107,13 @@ class Departure:
         if not way.has_room_for(self._target):
             self._why = "too many targets"
             return self._drop_if(True)
-        source = None if verdict.source is NO_SOURCE else way.source_for(verdict, host)
-        if source == "":
-            self._why = "address family"
-            return False
-        self._why = way.send_to(self._target, host, self._payload, self._client, source)
+        terms = None
+        if verdict.source is not NO_SOURCE or verdict.limits:
+            terms = way.terms_for(verdict, host)
+            if terms is None:
+                self._why = "address family"
+                return False
+        self._why = way.send_to(self._target, host, self._payload, self._client, terms)
         self._tries -= 1
         return not self._why or self._drop_if(not self._tries)
 

@@ -12,8 +12,9 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
+from socks5.interfaces import IDatagramMeter
 from socks5.net.datagram_turns import Budget
 from socks5.protocol.address import Address
 
@@ -35,21 +36,31 @@ def looks_in(seconds: float) -> int:
     return max(4, math.ceil(seconds / LOOK_INTERVAL))
 
 
+class Terms(NamedTuple):
+    """What a rule wants of the datagrams of a target besides."""
+
+    source: str | None = None
+    """The address of ours that they leave from; None: as the settings say."""
+
+    meter: IDatagramMeter | None = None
+    """Is asked whether they may pass, and told that they have: they take no route."""
+
+
 class Target:
     """One target.
 
     :param host: the IP literal that datagrams for it go to.
     """
 
-    __slots__ = ("client", "far", "heard", "host", "name", "period", "source")
+    __slots__ = ("client", "far", "heard", "host", "name", "period", "terms")
 
     def __init__(self, name: Address, host: str) -> None:
         self.name = name
         self.host = host
         self.far = host.partition("%")[0]
         """What its answers come from: the same without a zone, which senders are known without."""
-        self.source: str | None = None
-        """The address of ours that a rule wants datagrams to leave from."""
+        self.terms: Terms | None = None
+        """What the rule that allows it wants besides."""
         self.client: Hashable = None
         """The client's port that has last sent there."""
         self.period = 0
@@ -167,13 +178,9 @@ class Targets:
             return None
         return target.host
 
-    def source_of(self, name: Address) -> str | None:
-        """From which address of ours datagrams for a target leave, if a rule has said so."""
-        return self._targets[name].source
-
-    def leaves_from(self, name: Address, source: str) -> None:
-        """A rule has said so, of a target that was just sent to."""
-        self._targets[name].source = source
+    def terms_of(self, name: Address) -> Terms | None:
+        """What was said of a target when it was sent to."""
+        return self._targets[name].terms
 
     def has_room_for(self, name: Address) -> bool:
         """Whether *name* is a target, or may become one: in the place of a silent one, if need be."""
@@ -184,10 +191,10 @@ class Targets:
         self._drop_oldest()
         return True
 
-    def sent(self, name: Address, host: str, client: Hashable) -> bool:
+    def sent(self, name: Address, host: str, client: Hashable, terms: Terms | None = None) -> bool:
         """A datagram for *name* went to *host*, and came from the client's port *client*.
 
-        :returns: whether who may answer, or whereto, is no longer what it was.
+        :returns: whether who may answer, whereto, or on what terms is no longer what it was.
         """
         target = self._targets.get(name)
         has_moved = target is not None and target.host != host
@@ -197,9 +204,12 @@ class Targets:
             target.heard = self._now
             self._budget.targets += 1
         peer = (target.far, name.port)
-        before = (self._by_peer.latest.get(peer), self._by_host.latest.get(target.far))
-        is_new = any(other is not None and other.client != client for other in before)
+        there, on_host = self._by_peer.latest.get(peer), self._by_host.latest.get(target.far)
+        is_new = (there is not None and (there.client != client or there.terms != terms)) or (
+            on_host is not None and on_host.client != client
+        )
         target.client = client
+        target.terms = terms
         self._by_peer.put(peer, target)
         if self._unreached:
             self._unreached.pop(peer, None)  # let it be tried
@@ -253,9 +263,9 @@ class Targets:
 
     # On the way down
 
-    def asked(self, sender: Peer, is_exact: bool) -> Hashable:
-        """Whom an answer from *sender* is for: the client's port that has last sent to it, or, unless *is_exact*, to
-        its host. None if no port has. The target counts as used.
+    def asked(self, sender: Peer, is_exact: bool) -> Target | None:
+        """Whose answer it is that comes from *sender*: of the target there that was sent to last, or, unless
+        *is_exact*, of that on its host. None if there is none. It counts as used.
         """
         target = self._by_peer.latest.get(sender)
         if target is None and not is_exact:
@@ -264,4 +274,4 @@ class Targets:
             return None
         self._use(target)
         target.heard = self._now
-        return target.client
+        return target

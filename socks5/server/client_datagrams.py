@@ -17,8 +17,8 @@ from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.access import MOST_RULES
-from socks5.interfaces import IDatagramReceiver, IDatagrams, ISession
+from socks5.access import MOST_RULES, Verdict
+from socks5.interfaces import IDatagramMeter, IDatagramReceiver, IDatagrams, ISession
 from socks5.net.addresses import address_of
 from socks5.net.batch_held import HoldBack
 from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
@@ -191,6 +191,10 @@ class ClientDatagrams:
         """Never called: the errors of this socket are not heard."""
 
     # From the targets
+
+    def meter_of(self, verdict: Verdict) -> IDatagramMeter | None:
+        """See :meth:`socks5.interfaces.IDatagramReceiver.meter_of`."""
+        return None
 
     def received(self, payload: bytes, sender: Address, client: Any) -> bool:
         """See :meth:`socks5.interfaces.IDatagramReceiver.received`."""

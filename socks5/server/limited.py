@@ -2,7 +2,7 @@
 
 The limits of a rule are known with the rule: at once, or once an address is. A session then enters those as well,
 before it is dialled; of several addresses the first one's count, for others have to agree with it. An association
-enters those of every rule that lets a datagram pass, and is under all of them from then on.
+enters those of every rule that allows a target, for what it moves to and from the targets of that rule.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Protocol
 from socks5.access import Access, Reason, Verdict
 from socks5.interfaces import ILease, ILimits
 from socks5.policy.leases import Together
+from socks5.protocol.messages import Command
 
 _DENIED = Verdict(False)
 
@@ -34,7 +35,10 @@ def enter(session: Client, limits: ILimits, verdict: Verdict) -> str:
     """
     session.entered = entered = Entered(session, limits)
     if entered.add("") and verdict.limits:
-        entered.judged(verdict)
+        if session.access.command == Command.UDP_ASSOCIATE:
+            entered.judged_datagram(verdict)
+        else:
+            entered.judged(verdict)
     return entered.refused
 
 
@@ -54,7 +58,7 @@ class Entered:
         self._leases: list[ILease] = []
         self._metered: list[ILease] = []
         self._first: tuple[str, ...] | None = None
-        self._rules: set[str] = set()
+        self._rules: dict[str, ILease] = {}  # those of datagrams
         self.refused = ""
 
     def add(self, rule: str) -> bool:
@@ -91,7 +95,7 @@ class Entered:
         if verdict.limits and verdict.rule not in self._rules:
             if not self.add(verdict.rule):
                 return _DENIED
-            self._rules.add(verdict.rule)
+            self._rules[verdict.rule] = self._leases[-1]
         return verdict
 
     @property
@@ -106,10 +110,19 @@ class Entered:
         """The same for an association, which may enter more later."""
         return Together(self._metered)
 
+    def meter_of_rule(self, rule: str) -> ILease | None:
+        """See :meth:`socks5.interfaces.ISession.meter_of_rule`."""
+        lease = self._rules.get(rule)
+        if lease is None or not lease.is_metered:
+            return None
+        if lease in self._metered:
+            self._metered.remove(lease)
+        return lease
+
     @property
     def slowed(self) -> float:
-        """Seconds that the session had to wait so far."""
-        return Together(self._metered).slowed
+        """Seconds that the session had to wait so far: at the least, where not all of it had to."""
+        return Together(self._leases).slowed
 
     def leave(self, reason: str, text: str) -> str:
         """The session is over.

@@ -1,5 +1,8 @@
-"""The client's side of an association under limits: while it has to pay for what it moved, datagrams are dropped both
+"""The client's side of an association under limits: while something has to be paid for, datagrams are dropped both
 ways, and counted as "limit". The time is looked at only then.
+
+What holds for the association is paid for by all that it moves, what holds by a rule by what passes to and from the
+targets of that rule.
 """
 
 from __future__ import annotations
@@ -9,10 +12,11 @@ from math import inf
 from typing import Any
 
 from typing_extensions import override
+from zope.interface import implementer
 
-from socks5.access import Reason
+from socks5.access import Reason, Verdict
 from socks5.deadlines import clock_of
-from socks5.interfaces import ILease, ISession
+from socks5.interfaces import IDatagramMeter, ILease, ISession
 from socks5.net.datagram_turns import Share
 from socks5.outbound.targets import Peer
 from socks5.protocol.address import Address
@@ -58,6 +62,49 @@ class Holding:
         return True
 
 
+@implementer(IDatagramMeter)
+class Account:
+    """What is paid for one lease.
+
+    :param session: ends when there may be no more.
+    :param holding: begins when something has to be paid for.
+    """
+
+    def __init__(self, session: ISession, lease: ILease, holding: Holding) -> None:
+        self._session = session
+        self._lease = lease
+        self._holding = holding
+        self._owed_up = self._owed_down = 0
+
+    def holds(self) -> bool:
+        """See :meth:`socks5.interfaces.IDatagramMeter.holds`."""
+        return self._holding(1)
+
+    def moved(self, up: int, down: int) -> None:
+        """See :meth:`socks5.interfaces.IDatagramMeter.moved`."""
+        self._owed_up += up
+        self._owed_down += down
+        if self._owed_up >= SMALL or self._owed_down >= SMALL:
+            self.settle()
+
+    def settle(self) -> None:
+        """Charge what is not charged yet."""
+        up, self._owed_up = self._owed_up, 0
+        down, self._owed_down = self._owed_down, 0
+        self.charge(up, down)
+
+    def charge(self, up: int, down: int) -> None:
+        """So many octets have to be paid for."""
+        lease, session = self._lease, self._session
+        seconds = lease.moved(up, down)
+        if seconds:
+            self._holding.begin(seconds)
+            for is_up in (True, False):
+                lease.room(is_up)  # nobody waits here to take a turn
+            if seconds == inf:
+                session.reactor.callLater(0, session.end, Reason.LIMIT)
+
+
 class MeteredDatagrams(ClientDatagrams):
     """See the module, and :class:`~socks5.server.client_datagrams.ClientDatagrams`.
 
@@ -65,10 +112,15 @@ class MeteredDatagrams(ClientDatagrams):
     """
 
     def __init__(self, session: ISession, share: Share, meter: ILease) -> None:
-        self._meter = meter
-        self._holding = Holding(clock_of(session.reactor), self._held_back)
+        self._now = clock_of(session.reactor)
+        self._holding = self._hold()
+        self._own = Account(session, meter, self._holding)
+        self._of_rules: dict[str, Account | None] = {}
         self._due_up = self._due_down = SMALL  # when so many octets have passed
         super().__init__(session, share, self._holding)
+
+    def _hold(self) -> Holding:
+        return Holding(self._now, self._held_back)
 
     def _held_back(self, count: int) -> None:
         """So many were dropped. To be held is not to be idle."""
@@ -78,21 +130,22 @@ class MeteredDatagrams(ClientDatagrams):
     def _charge_up(self) -> None:
         owed = self.bytes_up - self._due_up + SMALL
         self._due_up += owed
-        self._pay(self._meter.moved(owed, 0))
+        self._own.charge(owed, 0)
 
     def _charge_down(self) -> None:
         owed = self.bytes_down - self._due_down + SMALL
         self._due_down += owed
-        self._pay(self._meter.moved(0, owed))
+        self._own.charge(0, owed)
 
-    def _pay(self, seconds: float) -> None:
-        """So long, for what has moved."""
-        if seconds:
-            self._holding.begin(seconds)
-            for is_up in (True, False):
-                self._meter.room(is_up)  # nobody waits here to take a turn
-            if seconds == inf:
-                self._session.reactor.callLater(0, self._session.end, Reason.LIMIT)
+    @override
+    def meter_of(self, verdict: Verdict) -> IDatagramMeter | None:
+        """See :meth:`socks5.interfaces.IDatagramReceiver.meter_of`."""
+        rule = verdict.rule
+        if rule not in self._of_rules:
+            lease = self._session.meter_of_rule(rule)
+            account = None if lease is None else Account(self._session, lease, self._hold())
+            self._of_rules[rule] = account
+        return self._of_rules[rule]
 
     @override
     def missed(self, is_up: bool, data: bytes, sender: Peer) -> None:
@@ -138,4 +191,7 @@ class MeteredDatagrams(ClientDatagrams):
         """Close the socket; may be called twice."""
         self._charge_up()
         self._charge_down()
+        for account in self._of_rules.values():
+            if account is not None:
+                account.settle()
         super().close()

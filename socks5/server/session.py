@@ -131,6 +131,10 @@ class Session(JudgedConnection):
         """See :class:`socks5.interfaces.ISession`."""
         return None if self.entered is None else self.entered.meter_of_datagrams
 
+    def meter_of_rule(self, rule: str) -> ILease | None:
+        """See :meth:`socks5.interfaces.ISession.meter_of_rule`."""
+        return None if self.entered is None else self.entered.meter_of_rule(rule)
+
     @property
     def reactor(self) -> Any:
         """See :class:`socks5.interfaces.ISession`."""

@@ -3,7 +3,7 @@
 import pytest
 
 from socks5.net.datagram_turns import Budget
-from socks5.outbound.targets import Targets
+from socks5.outbound.targets import Targets, Terms
 from socks5.protocol.address import Address
 
 CLIENT, MOVED = ("198.51.100.7", 5000), ("198.51.100.7", 5001)
@@ -37,7 +37,7 @@ def test_the_longest_silent_one_makes_room() -> None:
     memory.ask(1, 2, 3)
     memory.pass_time(3)
     memory.ask(1, 4)
-    assert memory.asked(("192.0.2.2", 53), is_exact=True) == CLIENT
+    memory.asked(("192.0.2.2", 53), is_exact=True)
     assert memory.has_room_for(numbered(5))
     assert memory.known(1, 2, 3, 4) == [1, 2, 4]
     memory.ask(5)
@@ -103,9 +103,24 @@ def test_targets_at_one_address_are_several(gone: int) -> None:
     for forgotten, latest in ((gone, order[1]), (order[1], order[0])):
         memory.forget(targets[forgotten])
         for place in (("192.0.2.1", 53), ("192.0.2.1", 54)):
-            assert memory.asked(place, is_exact=False) == ports[latest]
+            target = memory.asked(place, is_exact=False)
+            assert target is not None
+            assert target.client == ports[latest]
     memory.forget(targets[order[0]])
     assert memory.asked(("192.0.2.1", 53), is_exact=False) is None
+
+
+def test_whose_terms_hold_is_told_when_that_is_another_s() -> None:
+    """Routes are of the terms of whoever was sent to last."""
+    memory = Memory()
+    terms = Terms("192.0.2.99")
+    literal = numbered(1)
+    assert not memory.sent(literal, literal.text, CLIENT)
+    for _ in range(2):
+        assert memory.sent(NAME, literal.text, CLIENT, terms)
+        assert not memory.sent(NAME, literal.text, CLIENT, Terms("192.0.2.99"))
+        assert memory.sent(literal, literal.text, CLIENT)
+    assert memory.terms_of(NAME) == terms
 
 
 def test_a_name_in_use_that_nothing_is_heard_of_is_doubtful_once_in_a_while() -> None:

@@ -14,7 +14,7 @@ from socks5.policy.limits import Limits
 from socks5.protocol.errors import NotAllowed
 from socks5.protocol.messages import Command, ReplyCode
 from socks5.settings import Settings
-from tests.support.associations import FROM, OTHER, SAME_HOST, Association, to
+from tests.support.associations import OTHER, SAME_HOST, Association
 from tests.support.associations import TARGET as THERE
 from tests.support.limited import FakeQuotas
 from tests.support.providers import Allow, Begun, FakeCommand
@@ -267,22 +267,26 @@ def test_of_several_addresses_the_first_one_s_limits_count() -> None:
     second.reset()
 
 
-def test_an_association_is_under_the_limits_of_every_rule_it_has_used() -> None:
-    world = Ruled(Limit("web", down=1.0, up=10_000.0), Limit("mail", sessions=1))
-    association = Association(server=world)
-    association.ask(THERE, SAME_HOST)
-    for _ in range(3):
-        association.near.receive(to(THERE, bytes(30_000)), FROM)
-    association.ask()
-    assert association.dropped == {"limit": 1}
-    world.reactor.advance(3)
+def test_an_association_enters_the_limits_of_every_rule_it_uses() -> None:
+    world = Ruled(Limit("web", sessions=2), Limit("mail", sessions=1))
+    first = Association(server=world)
+    first.ask(THERE, SAME_HOST)
     world.rule = "mail"
-    association.ask(OTHER)
-    assert association.dropped == {"limit": 1}
+    first.ask(OTHER)
     second = Association(server=world)
     second.ask(OTHER)
-    assert association.dropped == {"limit": 1, "not allowed": 1}
-    association.client.reset()
+    assert second.dropped == {"not allowed": 1}
+    first.client.reset()
     second.ask(OTHER)
-    assert association.dropped == {"limit": 1, "not allowed": 1}
-    assert world.record.slowed == pytest.approx((90_004 - 65_536) / 10_000, abs=0.01)
+    assert second.dropped == {"not allowed": 1}
+
+
+def test_an_association_enters_the_limits_of_a_rule_that_has_decided_at_once() -> None:
+    """They count once, whenever that is."""
+    world = Ruled(Limit("web", sessions=1), is_final=True)
+    first = Association(server=world)
+    first.ask(THERE)
+    assert first.dropped == {}
+    second = Association(server=world)
+    assert second.reply[1] == ReplyCode.NOT_ALLOWED
+    assert world.record.detail == "limit web: 1 sessions"

@@ -24,6 +24,7 @@ from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.clients import Datagrams, Factory, Far, Proxy, UDPClient
 from tests.sockets.wires import free_port, turn, until
+from tests.support.limited import FakeQuotas
 from tests.support.providers import FakeResolver
 from tests.support.rules import allow
 
@@ -597,3 +598,29 @@ async def test_while_it_has_to_pay_datagrams_are_dropped_both_ways(serve: Any, i
         (8 + 70_000 * is_up),
         (8 + 70_000 * (not is_up)),
     )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_rule_s_limits_are_told_of_its_own_targets_only(serve: Any) -> None:
+    """Whatever goes in batches meanwhile, and whoever else is at that address."""
+    proxy = await serve(rules=None)
+    counted, free = proxy.datagrams(), proxy.datagrams()
+    named = (b"localhost", free.host[1])
+    rules = Ruleset([allow("counted", ports=[counted.host[1]], limits=["counted"]),
+                     allow("named", names=["localhost"], limits=["counted"]),
+                     allow("few", limits=["few"])])  # fmt: skip
+    quotas = FakeQuotas()
+    limits = [Limit("counted", quota=(1000, "day")), Limit("few", sessions=5)]
+    of_rules = {"counted": ["counted"], "named": ["counted"], "few": ["few"]}
+    proxy = await serve(rules=rules, limits=Limits(limits, rules=of_rules, quotas=quotas))
+    control, client = await proxy.associate()
+    for _ in range(3):
+        for target, asked in ((counted, counted.host), (free, free.host)):
+            for _ in range(3):
+                await exchange(client, target, asked)
+        await exchange(client, free, named)
+    control.end()
+    await proxy.gone()
+    (record,) = proxy.records
+    assert (record.bytes_up, record.bytes_down, record.drops) == (4 * 21, 4 * 21, {})
+    assert quotas.used["counted", "", "day"].octets == 2 * 4 * (9 + 3)
