@@ -12,10 +12,8 @@ from socks5.deadlines import clock_of
 class Monotonic:
     """The clock of those who have no reactor yet, or are in another thread than it."""
 
-    @staticmethod
-    def seconds() -> float:
-        """See :meth:`twisted.internet.interfaces.IReactorTime.seconds`."""
-        return time.monotonic()
+    seconds = staticmethod(time.monotonic)
+    """See :meth:`twisted.internet.interfaces.IReactorTime.seconds`."""
 
 
 class Sparing:

@@ -27,12 +27,14 @@ from socks5.policy.limit import (
     who_key,
     who_text,
 )
-from socks5.protocol.networks import subscriber
 
 QUIET = 60.0
 """Seconds without a wait after which a rate that is reached is told again."""
 
 RATES = ("up", "down", "total")
+
+_ALL, _USER, _SESSION = Per.ALL, Per.USER, Per.SESSION
+"""For every session asks, and Python 3.11 takes its time to get a member of an enumeration."""
 
 
 class Usage(Protocol):
@@ -74,6 +76,8 @@ class Counter:
     :param limit: what may be.
     :param who: a user's name, a client's :func:`~socks5.protocol.networks.subscriber`, or "".
     :param now: the time.
+    :ivar is_metered: whether it is about what moves.
+    :ivar filled: the buckets that octets fill which move down, and those that octets fill which move up.
     :ivar is_listed: whether it is looked at when its debts are paid.
     """
 
@@ -84,7 +88,9 @@ class Counter:
         "_slowed",
         "_table",
         "buckets",
+        "filled",
         "is_listed",
+        "is_metered",
         "leases",
         "limit",
         "sessions",
@@ -110,6 +116,7 @@ class Counter:
     def become(self, limit: Limit, now: float) -> None:
         """Let other numbers hold."""
         self.limit = limit
+        self.is_metered = limit.is_metered
         before, self.buckets = self.buckets, {}
         for name in RATES:
             rate = getattr(limit, name)
@@ -120,6 +127,7 @@ class Counter:
                 else:
                     bucket.change(rate, burst_of(rate), now)
                 self.buckets[name] = bucket
+        self.filled = self._filled("down"), self._filled("up")
         if limit.new_sessions is None:
             self._new = None
         else:
@@ -130,9 +138,12 @@ class Counter:
                 self._new.change(most / seconds, most, now)
         self.usage = self._table.usage_of(limit, self.who)
 
+    def _filled(self, direction: str) -> tuple[Bucket, ...]:
+        return tuple(self.buckets[each] for each in (direction, "total") if each in self.buckets)
+
     def retire(self) -> None:
         """There is no such limit any more."""
-        self.buckets = {}
+        self.buckets, self.filled = {}, ((), ())
         self._new = self.usage = None
 
     # Sessions
@@ -148,7 +159,7 @@ class Counter:
         if self._new is not None and self._new.level(now) + 1 > self._new.burst:
             assert limit.new_sessions is not None
             return f"{events_text(*limit.new_sessions)} new sessions"
-        return self.used_up
+        return "" if self.usage is None else self.used_up
 
     @property
     def used_up(self) -> str:
@@ -160,18 +171,25 @@ class Counter:
 
     def enter(self, client: bytes, now: float) -> None:
         """One more session."""
+        if not self.sessions:
+            self._table.keep(self)
         self.sessions += 1
-        # Though they may be limited only later.
-        self._addresses[client] = self._addresses.get(client, 0) + 1
+        addresses = self._addresses  # though they may be limited only later
+        addresses[client] = addresses.get(client, 0) + 1
         if self._new is not None:
             self._new.charge(1, now)
 
     def leave(self, client: bytes) -> None:
         """One less."""
         self.sessions -= 1
-        self._addresses[client] -= 1
-        if not self._addresses[client]:
-            del self._addresses[client]
+        addresses = self._addresses
+        left = addresses[client] - 1
+        if left:
+            addresses[client] = left
+        else:
+            del addresses[client]
+        if not self.sessions:
+            self._table.left(self)
 
     def paid(self, now: float) -> float:
         """When there will be no debt any more."""
@@ -253,29 +271,42 @@ class Table:
     def __iter__(self) -> Iterator[Counter]:
         return iter(tuple(self._counters.values()))
 
-    def find(self, names: Iterable[str], access: Access, now: float) -> list[Counter]:
-        """The counters that a session would be under; those that there are not yet are not kept yet."""
-        self._sweep(now)
-        found = []
+    def find(
+        self, names: Iterable[str], access: Access, client: bytes, now: float
+    ) -> list[Counter]:
+        """The counters that a session would be under; those that there are not yet are not kept yet.
+
+        :param client: the client's :func:`~socks5.protocol.networks.subscriber`.
+        """
+        if self._idle:
+            self._sweep(now)
+        found, own, user = [], [], access.user
         for name in names:
             limit = self.limits.get(name)
-            if limit is not None:  # as there is none that has just gone
-                who = _sharer(limit, access)
-                counter = self._counters.get((name, who))
-                if counter is None or limit.per == Per.SESSION:
-                    counter = Counter(self, limit, who, now)
-                found.append(counter)
+            if limit is None:  # it has just gone
+                continue
+            per = limit.per
+            if per == _SESSION:
+                own.append(limit)
+                continue
+            who: str | bytes = ""
+            if per != _ALL:
+                who = user.name if per == _USER and user is not None else client
+            found.append(self._counters.get((name, who)) or Counter(self, limit, who, now))
+        # One session is neither too many nor too new, so nothing but what it moves is counted for it alone.
+        if any(each.is_metered for each in own) or (own and any(c.is_metered for c in found)):
+            found += [Counter(self, limit, "", now) for limit in own]
         return found
 
     def keep(self, counter: Counter) -> None:
-        """A session is under it."""
+        """A first session is under it."""
         limit = counter.limit
-        if limit.per != Per.SESSION:
+        if limit.per != _SESSION:
             self._counters[limit.name, counter.who] = counter
 
     def left(self, counter: Counter) -> None:
-        """A session is no longer under it."""
-        if not (counter.sessions or counter.is_listed):
+        """No session is under it any more."""
+        if not (counter.is_listed or counter.limit.per == _SESSION):
             self._forget(counter, self.now())
 
     def _forget(self, counter: Counter, now: float) -> None:
@@ -332,14 +363,6 @@ class Table:
 
     def lines_of(self, limit: Limit) -> Sparing:
         """What says how many lines a counter may say. Those of sessions have them together."""
-        if limit.per != Per.SESSION:
+        if limit.per != _SESSION:
             return Sparing(self._clock)
         return self._shared_lines.setdefault(limit.name, Sparing(self._clock))
-
-
-def _sharer(limit: Limit, access: Access) -> str | bytes:
-    if limit.per == Per.USER and access.user is not None:
-        return access.user.name
-    if limit.per in (Per.USER, Per.CLIENT):
-        return subscriber(access.client)
-    return ""

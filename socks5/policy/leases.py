@@ -5,72 +5,112 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf
 
+from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.interfaces import ILease
-from socks5.policy.buckets import MOST_ROOM, Flow
+from socks5.policy.buckets import MOST_ROOM, Bucket, Flow
 from socks5.policy.counters import Counter, Table
 from socks5.policy.limit import Per
 
 
 @implementer(ILease)
-class Lease:
+class Unlimited:
+    """Of a session that is under no limit."""
+
+    __slots__ = ()
+
+    is_metered = False
+    slowed = 0.0
+    why = ""
+    ended: Callable[[], object] | None = None
+
+    def room(self, is_up: bool) -> int:
+        """See :meth:`socks5.interfaces.ILease.room`."""
+        return MOST_ROOM
+
+    def moved(self, up: int, down: int) -> float:
+        """See :meth:`socks5.interfaces.ILease.moved`."""
+        return 0.0
+
+    def leave(self) -> None:
+        """See :meth:`socks5.interfaces.ILease.leave`."""
+
+
+class Lease(Unlimited):
     """Of a session that is under some counters.
 
     :param table: has the counters.
     :param counters: those; the session is counted there from now on.
     :param client: the client's :func:`~socks5.protocol.networks.subscriber`.
+    :param now: the time.
     """
 
+    __slots__ = ("_client", "_counters", "_table")
+
+    def __init__(
+        self, table: Table, counters: Sequence[Counter], client: bytes, now: float
+    ) -> None:
+        self._table = table
+        self._counters = counters
+        self._client = client
+        for counter in counters:
+            counter.enter(client, now)
+
+    @override
+    def leave(self) -> None:
+        """See :meth:`socks5.interfaces.ILease.leave`."""
+        for counter in self._counters:
+            counter.leave(self._client)
+
+
+class MeteredLease(Lease):
+    """Of a session whose octets are counted, see :class:`Lease`."""
+
     __slots__ = (
-        "_client",
-        "_counters",
         "_down",
         "_held_until",
         "_is_over",
         "_now",
         "_quotas",
-        "_table",
         "_up",
         "ended",
-        "is_metered",
         "slowed",
         "why",
     )
 
-    def __init__(self, table: Table, counters: Sequence[Counter], client: bytes) -> None:
-        self._table = table
-        self._counters = counters
-        self._client = client
-        now = table.now()
-        for counter in counters:
-            counter.enter(client, now)
-            table.keep(counter)
+    is_metered = True
+
+    def __init__(
+        self, table: Table, counters: Sequence[Counter], client: bytes, now: float
+    ) -> None:
+        super().__init__(table, counters, client, now)
         self._now = table.now
-        self.is_metered = any(each.limit.is_metered for each in counters)
         self.slowed = 0.0
         self._held_until = 0.0
         self._is_over = False
         self.why = ""
         self.ended: Callable[[], object] | None = None
         self._up = self._down = Flow()
-        self._quotas: tuple[Counter, ...] = ()
-        if self.is_metered:
-            table.metered[self] = None
-            self._fill()
+        self._quotas: Sequence[Counter] = ()
+        table.metered[self] = None
+        self._fill()
 
     def _fill(self) -> None:
         """Take the buckets and quotas of the counters."""
         counters = self._counters
-        for flow in (self._up, self._down):
-            flow.release()
-        self._up, self._down = (
-            Flow(c.buckets[name] for c in counters for name in names if name in c.buckets)
-            for names in (("up", "total"), ("down", "total"))
-        )
+        self._down.release()
+        self._up.release()
+        down: tuple[Bucket, ...] = ()
+        up = down
+        for counter in counters:
+            more_down, more_up = counter.filled
+            down += more_down
+            up += more_up
+        self._down, self._up = Flow(down), Flow(up)
         for counter in self._quotas:
             counter.leases.pop(self, None)
-        self._quotas = tuple(each for each in counters if each.usage is not None)
+        self._quotas = [each for each in counters if each.usage is not None]
         for counter in self._quotas:
             counter.leases[self] = None
 
@@ -86,10 +126,12 @@ class Lease:
                     counter.become(limit, table.now())
         self._fill()
 
+    @override
     def room(self, is_up: bool) -> int:
         """See :meth:`socks5.interfaces.ILease.room`."""
         return (self._up if is_up else self._down).room(self._now())
 
+    @override
     def moved(self, up: int, down: int) -> float:
         """See :meth:`socks5.interfaces.ILease.moved`."""
         now = self._now()
@@ -129,42 +171,20 @@ class Lease:
                 if self.ended is not None:
                     self.ended()
 
+    @override
     def leave(self) -> None:
         """See :meth:`socks5.interfaces.ILease.leave`."""
         table = self._table
         self._is_over = True
         self.ended = None
-        if self.is_metered:
+        if self._held_until:
             self.slowed -= max(0.0, self._held_until - table.now())
-            table.metered.pop(self, None)
-            for flow in (self._up, self._down):
-                flow.release()
-            for counter in self._quotas:
-                counter.leases.pop(self, None)
-        for counter in self._counters:
-            counter.leave(self._client)
-            table.left(counter)
-
-
-@implementer(ILease)
-class Unlimited:
-    """Of a session that is under no limit."""
-
-    is_metered = False
-    slowed = 0.0
-    why = ""
-    ended: Callable[[], object] | None = None
-
-    def room(self, is_up: bool) -> int:
-        """See :meth:`socks5.interfaces.ILease.room`."""
-        return MOST_ROOM
-
-    def moved(self, up: int, down: int) -> float:
-        """See :meth:`socks5.interfaces.ILease.moved`."""
-        return 0.0
-
-    def leave(self) -> None:
-        """See :meth:`socks5.interfaces.ILease.leave`."""
+        del table.metered[self]
+        self._down.release()
+        self._up.release()
+        for counter in self._quotas:
+            counter.leases.pop(self, None)
+        super().leave()
 
 
 @implementer(ILease)

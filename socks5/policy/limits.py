@@ -8,16 +8,17 @@ whoever moves them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from socks5.access import Access
+from socks5.access import Access, IUser
 from socks5.interfaces import ILease, ILimits
 from socks5.loglimit import Monotonic
 from socks5.policy.counters import Quotas, Table
-from socks5.policy.leases import Lease, Unlimited
+from socks5.policy.leases import Lease, MeteredLease, Unlimited
 from socks5.policy.limit import Limit
 from socks5.protocol.networks import subscriber
 
@@ -51,11 +52,11 @@ class Limits:
         clock: Any = Monotonic,
         quotas: Quotas | None = None,
     ) -> None:
-        self._server = tuple(server)
-        self._listeners = dict(listeners or {})
+        self._server = _once(server)
+        self._listeners = {name: _once(server, each) for name, each in (listeners or {}).items()}
         self._groups = dict(groups or {})
         self._members = {name: frozenset(users) for name, users in (members or {}).items()}
-        self._rules = dict(rules or {})
+        self._rules = {name: _once(each) for name, each in (rules or {}).items()}
         self._limits = self._by_name(limits)
         for limit in self._limits.values():
             if limit.quota is not None and quotas is None:
@@ -117,30 +118,36 @@ class Limits:
             return _UNLIMITED
         table, client = self._table, subscriber(access.client)
         now = table.now()
-        counters = table.find(names, access, now)
+        counters = table.find(names, access, client, now)
+        kind = Lease
         for counter in counters:
             objection = counter.objection(client, now)
             if objection:
                 self._why = counter.refused(objection)
                 return None
-        return Lease(table, counters, client)
+            if counter.is_metered:
+                kind = MeteredLease
+        return kind(table, counters, client, now)
 
     def why(self, access: Access) -> str:
         """See :meth:`socks5.interfaces.ILimits.why`."""
         return self._why
 
-    def names(self, access: Access) -> list[str]:
+    def names(self, access: Access) -> Sequence[str]:
         """The limits that a session is under; see :meth:`socks5.interfaces.ILimits.enter`."""
-        listener = self._listeners.get(access.listener, ())
-        base = dict.fromkeys((*self._server, *listener, *self._of_groups(access)))
+        base = self._listeners.get(access.listener, self._server)
+        if self._groups and access.user is not None:
+            base = _once(base, *self._of_groups(access.user))
         if not access.rule:
-            return list(base)
-        rule = dict.fromkeys(self._rules.get(access.rule, ()))
-        return [name for name in rule if name not in base]
+            return base
+        return [name for name in self._rules.get(access.rule, ()) if name not in base]
 
-    def _of_groups(self, access: Access) -> Iterator[str]:
-        user = access.user
-        if user is not None:
-            for group, names in self._groups.items():
-                if group in user.groups or user.name in self._members.get(group, ()):
-                    yield from names
+    def _of_groups(self, user: IUser) -> Iterator[Sequence[str]]:
+        for group, names in self._groups.items():
+            if group in user.groups or user.name in self._members.get(group, ()):
+                yield names
+
+
+def _once(*lists: Sequence[str]) -> tuple[str, ...]:
+    """All names of several lists, each of them once."""
+    return tuple(dict.fromkeys(chain(*lists)))

@@ -62,8 +62,10 @@ def subscriber(host: str) -> bytes:
         count as one.
     """
     try:
+        if ":" not in host:
+            return inet_pton(AF_INET, host)
         octets = packed(host)
-    except ValueError:
+    except (OSError, ValueError):
         return b""
     return octets if octets.startswith(_LINK_LOCAL) else octets[:8]
 

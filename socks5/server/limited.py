@@ -12,7 +12,6 @@ from typing import Protocol
 from socks5.access import Access, Reason, Verdict
 from socks5.interfaces import ILease, ILimits
 from socks5.policy.leases import Together
-from socks5.protocol.messages import Command
 
 _DENIED = Verdict(False)
 
@@ -35,10 +34,7 @@ def enter(session: Client, limits: ILimits, verdict: Verdict) -> str:
     """
     session.entered = entered = Entered(session, limits)
     if entered.add("") and verdict.limits:
-        if session.access.command == Command.UDP_ASSOCIATE:
-            entered.judged_datagram(verdict)
-        else:
-            entered.judged(verdict)
+        entered.judged(verdict)
     return entered.refused
 
 
@@ -50,15 +46,14 @@ class Entered:
     :ivar refused: the limit that has refused it last; "" if none has.
     """
 
-    __slots__ = ("_first", "_leases", "_limits", "_metered", "_rules", "_session", "refused")
+    __slots__ = ("_first", "_leases", "_limits", "_metered", "_session", "refused")
 
     def __init__(self, session: Client, limits: ILimits) -> None:
         self._session = session
         self._limits = limits
-        self._leases: list[ILease] = []
+        self._leases: dict[str, ILease] = {}  # by rule
         self._metered: list[ILease] = []
         self._first: tuple[str, ...] | None = None
-        self._rules: dict[str, ILease] = {}  # those of datagrams
         self.refused = ""
 
     def add(self, rule: str) -> bool:
@@ -66,13 +61,15 @@ class Entered:
 
         :returns: whether it is in.
         """
-        access = self._session.access._replace(rule=rule)
+        access = self._session.access
+        if access.rule != rule:
+            access = access._replace(rule=rule)
         lease = self._limits.enter(access)
         if lease is None:
             self.refused = self._limits.why(access)
             return False
         self.refused = ""
-        self._leases.append(lease)
+        self._leases[rule] = lease
         if lease.is_metered:
             self._metered.append(lease)
             session = self._session
@@ -92,18 +89,17 @@ class Entered:
 
     def judged_datagram(self, verdict: Verdict) -> Verdict:
         """The same of a datagram's target."""
-        if verdict.limits and verdict.rule not in self._rules:
-            if not self.add(verdict.rule):
-                return _DENIED
-            self._rules[verdict.rule] = self._leases[-1]
+        if verdict.limits and verdict.rule not in self._leases and not self.add(verdict.rule):
+            return _DENIED
         return verdict
 
     @property
     def meter(self) -> ILease | None:
         """What is told of octets; None: nobody wants to know."""
-        return (
-            Together(self._metered) if len(self._metered) > 1 else next(iter(self._metered), None)
-        )
+        metered = self._metered
+        if len(metered) > 1:
+            return Together(metered)
+        return metered[0] if metered else None
 
     @property
     def meter_of_datagrams(self) -> ILease:
@@ -112,7 +108,7 @@ class Entered:
 
     def meter_of_rule(self, rule: str) -> ILease | None:
         """See :meth:`socks5.interfaces.ISession.meter_of_rule`."""
-        lease = self._rules.get(rule)
+        lease = self._leases.get(rule) if rule else None
         if lease is None or not lease.is_metered:
             return None
         if lease in self._metered:
@@ -122,13 +118,14 @@ class Entered:
     @property
     def slowed(self) -> float:
         """Seconds that the session had to wait so far: at the least, where not all of it had to."""
-        return Together(self._leases).slowed
+        return Together([*self._leases.values()]).slowed
 
     def leave(self, reason: str, text: str) -> str:
         """The session is over.
 
         :returns: what its record shows beside the reason: what the limits say, if it is because of them, else *text*.
         """
-        all_of_them = Together(self._leases)
-        all_of_them.leave()
-        return all_of_them.why if reason == Reason.LIMIT and all_of_them.why else text
+        leases = self._leases.values()
+        for each in leases:
+            each.leave()
+        return (reason == Reason.LIMIT and Together([*leases]).why) or text

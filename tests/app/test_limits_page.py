@@ -24,9 +24,9 @@ def test_what_the_page_shows_limits(tmp_path: Path) -> None:
     made = limits(read(document), building, Clock())
     building.finish()
     assert isinstance(made, Limits)
-    assert made.names(asks()) == ["uplink"]
+    assert list(made.names(asks())) == ["uplink"]
     alice = asks(user=person("alice"), listener="road")
-    assert made.names(alice) == ["uplink", "guests", "per-person"]
+    assert list(made.names(alice)) == ["uplink", "guests", "per-person"]
     made.open()
     leases = [made.enter(asks(listener="road")) for _ in range(51)]
     assert leases[-1] is None
