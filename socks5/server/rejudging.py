@@ -20,7 +20,9 @@ A_TURN = 100
 """Sessions that are judged before others get their turn."""
 
 AN_END = 5
-"""How many of those a session counts for that ends: more is to be done for it, now and in the next turn."""
+"""How many of those a session counts for that ends: more is to be done for it, now and in the next turn. Over TLS that
+is half a millisecond, so a hundred in a turn would have others wait for 50 ms, and longer on a slow machine.
+"""
 
 A_LOOK = 1.0
 """Seconds between looks at the clock, where rules have hours."""

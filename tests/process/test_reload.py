@@ -2,8 +2,12 @@
 
 import os
 import re
+import resource
+import select
 import signal
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -129,4 +133,127 @@ def test_a_hundred_in_a_row_under_load_refuse_nobody_and_leave_nothing_behind(
         poll(lambda: held(program)[0] <= before[0], "no descriptor is left")
         assert held(program)[1] < before[1] + 16 * 1024
         assert program.output.count("is not reloaded") == 0
+        program.terminate()
+
+
+RELAYS = 1000
+
+NUMBERED = b"".join(number.to_bytes(3) for number in range(1 << 16)) * 2
+"""What each end of each relay sends, over and over: no two places of it are alike."""
+
+PERIOD = len(NUMBERED) // 2
+
+CHUNK = 1500
+"""Octets that an end sends at a time."""
+
+LIMITED = f"""\
+server.limits = "all"
+limit.all = {{ total = "NUMBER0MB/s" }}
+{FILE}
+"""
+
+
+class End:
+    """One end of a relay, which sends numbered octets and looks for those of the other end."""
+
+    def __init__(self, plain: socket.socket) -> None:
+        plain.setblocking(False)
+        self.socket = plain
+        self.sent = self.received = 0
+        self.has_ended = False
+
+    def send(self) -> None:
+        """As much as the system takes of the next octets."""
+        at = self.sent % PERIOD
+        with suppress(BlockingIOError):
+            self.sent += self.socket.send(NUMBERED[at : at + CHUNK])
+
+    def receive(self) -> None:
+        """All that has come."""
+        at = self.received % PERIOD
+        octets = self.socket.recv(PERIOD)
+        assert octets == NUMBERED[at : at + len(octets)]
+        self.received += len(octets)
+        self.has_ended = not octets
+
+
+class Streams:
+    """Relays whose ends all send at a time."""
+
+    def __init__(self, pairs: Sequence[tuple[End, End]]) -> None:
+        self._pairs = pairs
+        self._ends = {end.socket.fileno(): end for pair in pairs for end in pair}
+        self._poll = select.epoll()
+        for number in self._ends:
+            self._poll.register(number, select.EPOLLIN)
+
+    def flow(self) -> None:
+        """Everybody sends once; what has come by now is looked at."""
+        for end in self._ends.values():
+            end.send()
+        self._receive(0)
+
+    def _receive(self, seconds: float) -> None:
+        for number, _ in self._poll.poll(seconds):
+            end = self._ends[number]
+            end.receive()
+            if end.has_ended:
+                self._poll.unregister(number)
+
+    def finish(self) -> None:
+        """Nobody sends any more. All that was sent has to come."""
+        for end in self._ends.values():
+            end.socket.shutdown(socket.SHUT_WR)
+
+        def is_over() -> bool:
+            self._receive(0.1)
+            return all(end.has_ended for end in self._ends.values())
+
+        poll(is_over, "they end")
+        self._poll.close()
+        for one, other in self._pairs:
+            assert (one.received, other.received) == (other.sent, one.sent)
+
+
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """As many as there may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("descriptors")
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param([MORE, FILE, MORE, "what?", FILE], id="rules and listeners"),
+        pytest.param([LIMITED.replace("NUMBER", each) for each in "634"] + [FILE], id="limits"),
+    ],
+)
+def test_under_a_thousand_relays_no_octet_is_lost(files: Sequence[str], tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("alice:secret\n")
+    (tmp_path / "names").write_text("n.example\n")
+    (tmp_path / "s.toml").write_text(files[0])
+    with ExitStack() as stack:
+        program = stack.enter_context(running(tmp_path, [*MODULE, "--config", "s.toml"]))
+        target = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        where = ("127.0.0.1", program.port)
+        pairs = []
+        for _ in range(RELAYS):
+            client = stack.enter_context(connected(where, target.getsockname()))
+            pairs.append((End(client), End(stack.enter_context(target.accept()[0]))))
+        streams = Streams(pairs)
+        for number, text in enumerate(files[1:], 1):
+            (tmp_path / "s.toml").write_text(text)
+            program.signal(signal.SIGHUP)
+
+            def is_said(number: int = number) -> bool:
+                streams.flow()
+                return len(re.findall("is (?:not )?reloaded[:;]", program.output)) == number
+
+            poll(is_said, "it is reloaded")
+        streams.finish()
+        assert program.output.count(", 0 sessions ended") == len(files[1:]) - ("what?" in files)
         program.terminate()
