@@ -196,6 +196,9 @@ class Entrances:
 
     def _check_exposure(self, path: Path, section: Section, policy: ListenerPolicy) -> None:
         """Refuse what everybody could use."""
+        configuration = self._configuration
+        if policy.methods is None and (configuration.auth or configuration.gssapi is not None):
+            return  # if there is no such login after all, that is said there
         accepted = policy.methods or self._logins.accepted
         is_limited = policy.clients is not None and not policy.clients.is_everything
         tls = section.tls

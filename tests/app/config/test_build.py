@@ -205,8 +205,10 @@ def test_what_everybody_could_use_is_refused(files: Files) -> None:
     assert files.problems(listener) == [
         f"s.toml:1:1: listener.a: {anybody} an [auth.NAME], or [gssapi], so that users log in; {end}"
     ]
-    files.write("users", "alice:secret\n")
     auth = '[auth]\na = { type = "file", file = "users" }\n'
+    [only] = files.problems(listener + auth)
+    assert "auth.a: expected a file" in only, "and not also that nobody logs in"
+    files.write("users", "alice:secret\n")
     assert files.problems(f'{listener}methods = ["none", "password"]\n{auth}') == [
         f's.toml:1:1: listener.a: {anybody} methods = "password", so that users log in; {end}'
     ]
