@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.task import Clock
 
+from socks5.access import ACCEPTED
 from socks5.app.config.building import Building
 from socks5.app.config.client_keys import LDAPSource, PluginSource
 from socks5.app.config.document import Document, Problem, Refused
@@ -21,6 +22,7 @@ from socks5.app.config.logins import MEMORY, Logins, logins
 from socks5.app.config.places import Path
 from socks5.app.config.read import in_order, read
 from socks5.app.config.ruling import limits, look_into_lists, rules
+from socks5.app.config.sense import warn_of_sources
 from socks5.app.config.tables import about
 from socks5.app.inherit import Worker
 from socks5.app.listeners import Listener
@@ -231,16 +233,24 @@ def _warn(made: Made, building: Building) -> None:
     for section, methods in wanted.items():
         if methods and not methods & used:
             building.warn((section,), "no listener asks for it: see their methods")
-    outgoing = made.configuration.server.outgoing
-    for number, address in enumerate(outgoing):
-        if not is_own_address(address, unknown=True):
-            building.warn(
-                ("server", "outgoing", number) if len(outgoing) > 1 else ("server", "outgoing"),
-                f"no address of this machine now, got {address}; until it is one, targets get reply 3",
-            )
+    _warn_of_others(("server", "outgoing"), made.configuration.server.outgoing, building)
+    for number, rule in enumerate(made.configuration.rule):
+        said = [each for each in rule.source if each != ACCEPTED.value]
+        _warn_of_others(("rule", number, "source"), said, building)
+    warn_of_sources(made.configuration, building, made.settings.family)
     unasked = sources_beside_dns() if made.capacity.resolver == NameSource.DNS else []
     if unasked:
         building.warn(
             ("resolver",),
             f'nsswitch.conf names {", ".join(unasked)} for hosts, which are not asked; source = "system" asks them',
         )
+
+
+def _warn_of_others(path: Path, addresses: Sequence[str], building: Building) -> None:
+    """Find addresses to leave from that this machine does not have."""
+    for number, address in enumerate(addresses):
+        if not is_own_address(address, unknown=True):
+            building.warn(
+                (*path, number) if len(addresses) > 1 else path,
+                f"no address of this machine now, got {address}; until it is one, targets get reply 3",
+            )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from socks5.access import ACCEPTED
 from socks5.app.config.building import Building
+from socks5.app.config.client_keys import Listener
+from socks5.app.config.conditions import FILE
 from socks5.app.config.keys import Configuration
 from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import Rule
@@ -12,7 +15,10 @@ from socks5.app.config.ruling import default_of
 from socks5.app.config.shadows import shadows
 from socks5.app.config.values import as_key
 from socks5.protocol.messages import Method
-from socks5.settings import METHOD_NAMES
+from socks5.settings import METHOD_NAMES, OutgoingFamily
+
+IPV4, IPV6 = "0.0.0.0", "::"
+"""What stands for the addresses of a family."""
 
 CERTIFICATE = "certificate"
 """The method of who has shown one."""
@@ -116,6 +122,54 @@ def _sources(configuration: Configuration, building: Building) -> None:
     for name, limit in configuration.limit.items():
         if limit.per == "user":
             building.warn(("limit", name, "per"), words)
+
+
+def warn_of_sources(
+    configuration: Configuration, building: Building, family: OutgoingFamily
+) -> None:
+    """Say which rules have no target that is ever reached, for want of a source of its family.
+
+    :param family: over which targets are reached at all.
+    """
+    for number, rule in enumerate(configuration.rule):
+        if not rule.source:
+            continue
+        wanted = {each for each in _families(rule.networks, configuration) if family.allows(each)}
+        if rule.source == (ACCEPTED.value,):
+            names = rule.listeners or configuration.listener
+            listeners = [configuration.listener[name] for name in names]
+            present = {each for listener in listeners for each in _reached_on(listener)}
+            if not listeners:  # but that of who says nothing, on loopback
+                present = {IPV4}
+        else:
+            present = {*_families(rule.source, configuration)}
+        if not wanted & present:
+            building.warn(
+                ("rule", number, "source"),
+                "nobody is reached from there: no target of this rule is of that family, or its family is not used "
+                "(server.outgoing, outgoing_family)",
+            )
+
+
+def _families(entries: Sequence[str], configuration: Configuration) -> Iterator[str]:
+    """Of which families networks or addresses may be, an address of each."""
+    for entry in entries or ("@",):
+        own = configuration.networks.get(entry[1:]) if entry.startswith("@") else None
+        if own is not None:
+            yield from _families(own.entries, configuration)
+        elif entry.startswith(("@", FILE)):
+            yield from (IPV4, IPV6)
+        else:
+            yield IPV6 if ":" in entry else IPV4
+
+
+def _reached_on(listener: Listener) -> Iterable[str]:
+    """Of which families the addresses may be that its clients reach it on."""
+    if listener.unix is not None:
+        return ()
+    if not listener.address or listener.proxy_from or "::" in listener.address:
+        return (IPV4, IPV6)
+    return [IPV6 if ":" in each else IPV4 for each in listener.address]
 
 
 def _shadowed(configuration: Configuration, building: Building) -> None:

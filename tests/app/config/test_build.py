@@ -455,6 +455,57 @@ def test_an_outgoing_address_that_is_none_of_this_machine_is_warned_of(files: Fi
     ]
 
 
+RULE = '[[rule]]\nname = "r"\naction = "allow"\nnetworks = {}\nsource = {}\n'
+
+
+def test_a_rule_s_source_that_is_none_of_this_machine_is_warned_of(files: Files) -> None:
+    words = "no address of this machine now, got 192.0.2.1; until it is one, targets get reply 3"
+    rule = RULE.format('["198.51.100.0/24", "2001:db8::/32"]', '["::1", "192.0.2.1"]')
+    assert files.warnings(rule) == [f's.toml:5:18: rule "r": source[1]: {words}']
+    rule = RULE.format('"198.51.100.0/24"', '"192.0.2.1"')
+    assert files.warnings(rule) == [f's.toml:5:10: rule "r": source: {words}']
+
+
+SIX, FOUR = '"2001:db8::/32"', '"198.51.100.0/24"'
+ANY, OWN, ACCEPTED_ON = '"@public"', '"@set"', '"accepted"'
+
+
+@pytest.mark.parametrize(
+    ("networks", "source", "more", "is_reached"),
+    [
+        pytest.param(ANY, '"::1"', "", True, id="any target"),
+        pytest.param(SIX, '"::1"', "", True, id="its family"),
+        pytest.param(FOUR, '"::1"', "", False, id="the other"),
+        pytest.param(FOUR, '["127.0.0.1", "::1"]', "", True, id="both"),
+        pytest.param(OWN, '"::1"', 'networks.set.entries = "198.51.100.1"', False, id="a set of the other"),
+        pytest.param(OWN, '"::1"', 'networks.set.entries = "file:list"', True, id="a set in a file"),
+        pytest.param(ANY, '"::1"', 'server.outgoing = "127.0.0.1"', False, id="IPv6 is not used"),
+        pytest.param(ANY, '"::1"', 'server.outgoing_family = "ipv4"', False, id="IPv6 is not wanted"),
+        pytest.param(ANY, ACCEPTED_ON, "", True, id="the usual listener"),
+        pytest.param(SIX, ACCEPTED_ON, "", False, id="the usual listener is of the other"),
+        pytest.param(SIX, ACCEPTED_ON, 'listener.a = { address = "::", open = true }', True, id="a listener of both"),
+        pytest.param(SIX, ACCEPTED_ON, 'listener.a.address = ["127.0.0.1", "::1"]', True, id="one of each"),
+        pytest.param(SIX, ACCEPTED_ON, 'listener.a = { address = "127.0.0.1", proxy_from = "@loopback", open = true }',
+                     True, id="behind a proxy"),
+        pytest.param(SIX, ACCEPTED_ON, 'listener.a.endpoint = "tcp:1:interface=127.0.0.1"', True, id="an endpoint"),
+        pytest.param(ANY, ACCEPTED_ON, 'listener.a.unix = "u"', False, id="a UNIX socket"),
+        pytest.param(SIX, '"accepted"\nlisteners = "a"', 'listener = { a.address = "127.0.0.1", b.address = "::1" }',
+                     False, id="the rule's listeners"),
+    ],
+)  # fmt: skip
+def test_a_rule_whose_source_reaches_nobody_is_warned_of(
+    networks: str, source: str, more: str, is_reached: bool, files: Files
+) -> None:
+    files.write("list", "198.51.100.1\n")
+    text = f"{more}\n{RULE.format(networks, source)}"
+    words = (
+        "nobody is reached from there: no target of this rule is of that family, or its family is not used "
+        "(server.outgoing, outgoing_family)"
+    )
+    expected = [] if is_reached else [f's.toml:6:10: rule "r": source: {words}']
+    assert [each for each in files.warnings(text) if "source" in each] == expected
+
+
 def test_names_that_the_resolver_leaves_out_are_warned_of(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
