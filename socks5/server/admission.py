@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from socks5.access import Reason
 from socks5.counters import Counters
@@ -43,24 +44,54 @@ class Client(Protocol):
         """See :meth:`socks5.interfaces.ISession.end`."""
 
 
+class Connections(Counter[bytes]):
+    """How many connections each client has to one listener, on all its addresses together."""
+
+
+class ByListener:
+    """Those of each listener of a server, as long as it has some or listens."""
+
+    def __init__(self) -> None:
+        self._named: WeakValueDictionary[str, Connections] = WeakValueDictionary()
+
+    def of(self, listener: str) -> Connections:
+        """That of the listener of a name. One without a name has one address."""
+        return self._named.setdefault(listener, Connections()) if listener else Connections()
+
+
 class Admission:
-    """The admission of a listener. It knows nothing of one session longer than a call lasts, but whose it is, where a
-    client may have only so many.
+    """The admission of a listener, on one of its addresses. It knows nothing of one session longer than a call lasts,
+    but whose it is, where a client may have only so many.
 
     :param policy: what to let in.
     :param asking: what waits for a verdict.
     :param is_ours: whether an IP literal is this host's.
+    :param by_listener: the connections that there are.
     """
 
     def __init__(
-        self, policy: ListenerPolicy, asking: Asking, is_ours: Callable[[str], bool]
+        self,
+        policy: ListenerPolicy,
+        asking: Asking,
+        is_ours: Callable[[str], bool],
+        by_listener: ByListener,
     ) -> None:
         self.policy = policy
         """Of now: others may follow it."""
         self._asking = asking
         self._is_ours = is_ours
+        self._by_listener = by_listener
         self._counted: dict[Client, bytes] = {}
-        self._connections: Counter[bytes] = Counter()
+        self._connections = by_listener.of(policy.name)
+
+    def become(self, policy: ListenerPolicy) -> None:
+        """Let another policy hold, also for whoever has come. They are of the listener of its name now."""
+        if policy.name != self.policy.name:
+            moving = Counter(self._counted.values())
+            self._connections -= moving
+            self._connections = self._by_listener.of(policy.name)
+            self._connections += moving
+        self.policy = policy
 
     @property
     def listener(self) -> str:

@@ -48,7 +48,7 @@ from socks5.outbound.direct import DirectDialer
 from socks5.policy.bans import Asking, Bans
 from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.messages import Method
-from socks5.server.admission import Admission
+from socks5.server.admission import Admission, ByListener
 from socks5.server.commands import COMMANDS
 from socks5.server.draining import drained
 from socks5.server.ends import ClientEnd
@@ -149,7 +149,8 @@ class ServerFactory(Factory):
             Bans(reactor, self._settings, self.is_ours) if bans is None else bans
         )
         self._has_own_bans = bans is not None
-        self._admission = Admission(ListenerPolicy(), self.asking, self.is_ours)
+        self._connections = ByListener()
+        self._admission = self.admission_of(ListenerPolicy())
         self.policy = replace(Policy() if policy is None else policy, **given)
         """What holds for new sessions; see :meth:`replace`."""
         self.in_force = self._fill(self.policy)
@@ -202,6 +203,10 @@ class ServerFactory(Factory):
         if not known >= set(policy.methods or ()):
             raise ValueError(f"methods {policy.methods}: the authenticator has {sorted(known)}")
         return self if policy == ListenerPolicy() else ListenerFactory(self, policy)
+
+    def admission_of(self, policy: ListenerPolicy) -> Admission:
+        """Who may come in on one address of a listener."""
+        return Admission(policy, self.asking, self.is_ours, self._connections)
 
     def succeed(self, before: ServerFactory | ListenerFactory) -> None:
         """See :meth:`ListenerFactory.succeed`."""
@@ -349,7 +354,7 @@ class ListenerFactory(Factory):
     def __init__(self, server: ServerFactory, policy: ListenerPolicy) -> None:
         self.policy = policy
         self._server = server
-        self._admission = Admission(policy, server.asking, server.is_ours)
+        self._admission = server.admission_of(policy)
 
     @property
     def settings(self) -> Settings:
@@ -366,7 +371,8 @@ class ListenerFactory(Factory):
 
     def become(self, policy: ListenerPolicy) -> None:
         """Let another policy hold, also for whoever negotiates."""
-        self.policy = self._admission.policy = policy
+        self.policy = policy
+        self._admission.become(policy)
 
     @override
     def buildProtocol(self, addr: Any) -> ServerProtocol | None:  # type: ignore[override]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,43 @@ def test_whoever_takes_the_place_of_a_listener_counts_on() -> None:
     assert door.client(GREETING).sees == "end"
     first.end()
     assert door.client(GREETING).received() == NO_AUTHENTICATION
+
+
+def test_the_addresses_of_one_listener_count_together() -> None:
+    server = Server()
+    named = replace(FEW, name="office")
+    one, other = Door(server, named), Door(server, named)
+    first = one.client(GREETING)
+    other.client(GREETING)
+    assert [door.client(GREETING).sees for door in (one, other)] == ["end", "end"]
+    first.end()
+    assert other.client(GREETING).received() == NO_AUTHENTICATION
+    assert one.client(GREETING).sees == "end"
+    elsewhere = Door(server, replace(FEW, name="road"))
+    assert elsewhere.client(GREETING).received() == NO_AUTHENTICATION
+
+
+def test_connections_of_an_address_that_is_another_listener_s_now_count_there() -> None:
+    server = Server()
+    office, road = (Door(server, replace(FEW, name=name)) for name in ("office", "road"))
+    first, _second = office.client(GREETING), office.client(GREETING)
+    office.factory.become(replace(FEW, name="road"))
+    assert road.client(GREETING).sees == "end"
+    assert Door(server, replace(FEW, name="office")).client(GREETING).is_connected
+    first.end()
+    assert road.client(GREETING).is_connected
+    assert office.client(GREETING).sees == "end"
+
+
+def test_a_listener_that_is_gone_counts_as_long_as_it_has_connections() -> None:
+    server = Server()
+    before = Door(server, replace(FEW, name="office"))
+    first, _second = before.client(GREETING), before.client(GREETING)
+    del before
+    after = Door(server, replace(FEW, name="office"))
+    assert after.client(GREETING).sees == "end"
+    first.end()
+    assert after.client(GREETING).is_connected
 
 
 def test_an_ipv6_network_of_one_subscriber_is_one_client() -> None:
