@@ -27,6 +27,10 @@ class IUser(Interface):
     )
 
 
+_CONNECT = int(Command.CONNECT)
+"""Asked for each target; a member of an Enum is found slowly by its name."""
+
+
 class Access(NamedTuple):
     """Who asks for what: the facts that rules decide on.
 
@@ -57,7 +61,7 @@ class Access(NamedTuple):
 
     def leads_to_us(self, address: str) -> bool:
         """Whether a CONNECT to this IP literal, and the target's port, would come to the proxy itself."""
-        return (address, self.target.port) in self.listeners and self.command == Command.CONNECT
+        return self.command == _CONNECT and (address, self.target.port) in self.listeners
 
     @property
     def is_local(self) -> bool:
@@ -65,7 +69,8 @@ class Access(NamedTuple):
 
         A client with this host's own address may be the proxy itself, on behalf of anybody.
         """
-        return self.client in ("", "::1") or self.client.startswith("127.")
+        client = self.client
+        return client[:4] == "127." or client in ("", "::1")
 
 
 class ClaimedAccess(Access):

@@ -18,11 +18,11 @@ class Counters:
     open_connections: int = 0
     """Client connections now."""
 
-    requests: Counter[int] = field(default_factory=Counter)
-    """Requests by CMD octet."""
+    asked: list[int] = field(default_factory=lambda: [0] * 256)
+    """Requests: of each CMD octet so many. A :class:`~collections.Counter` takes ten times as long to count."""
 
-    replies: Counter[int] = field(default_factory=Counter)
-    """Replies by REP octet."""
+    answered: list[int] = field(default_factory=lambda: [0] * 256)
+    """Replies: of each REP octet so many."""
 
     rules: Counter[str] = field(default_factory=Counter)
     """Requests, and targets of datagrams, that a rule has decided on, and what rules that only report would have
@@ -61,3 +61,13 @@ class Counters:
 
     limited: Counter[str] = field(default_factory=Counter)
     """How often a limit has refused a session, or had it wait, by the limit's name."""
+
+    @property
+    def requests(self) -> Counter[int]:
+        """Requests by CMD octet, so far."""
+        return Counter({command: count for command, count in enumerate(self.asked) if count})
+
+    @property
+    def replies(self) -> Counter[int]:
+        """Replies by REP octet, so far."""
+        return Counter({code: count for code, count in enumerate(self.answered) if count})

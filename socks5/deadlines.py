@@ -1,11 +1,11 @@
 """Time-outs that cost next to nothing to set and to clear, by a clock that only goes forward.
 
-:class:`Deadlines` is for many waits of a few lengths (the handshake of every connection): setting one
-is an insertion into two dicts and clearing one a deletion, because those of one length run out in the order of
-insertion. One delayed call serves all of a length. :class:`Young` is for what is to be done if something
-is not over soon, and need not be done punctually. :class:`IdleTimer` is for the silence of one thing,
-which pays nothing for being active; :class:`IdleTimers` makes them. :func:`clock_of` is the clock of
-everything that has a length.
+:class:`Deadlines` is for many waits of a few lengths: setting one is an insertion into two dicts and clearing one a
+deletion, because those of one length run out in the order of insertion. One delayed call serves all of a length. A
+:class:`Line` is those of one length, for what every connection waits for, such as the handshake: one insertion.
+:class:`Young` is for what is to be done if something is not over soon, and need not be done punctually.
+:class:`IdleTimer` is for the silence of one thing, which pays nothing for being active; :class:`IdleTimers` makes
+them. :func:`clock_of` is the clock of everything that has a length.
 """
 
 from __future__ import annotations
@@ -42,70 +42,100 @@ class Deadlines:
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._now = clock_of(reactor)
-        self._queues: dict[float, _Queue] = {}
-        self._where: dict[object, _Queue] = {}
+        self._lines: dict[float, Line] = {}
+        self._kept: dict[float, Line] = {}
+        self._where: dict[object, Line] = {}
 
     def __len__(self) -> int:
-        return len(self._where)
+        return sum(len(line.waits) for line in (*self._lines.values(), *self._kept.values()))
+
+    def line(self, seconds: float) -> Line:
+        """A line for whoever has many waits of one length, and knows himself who waits there: half the cost."""
+        line = self._kept.get(seconds)
+        if line is None:
+            line = self._kept[seconds] = Line(seconds, self._now, self._wait)
+        return line
 
     def set(self, key: object, seconds: float, callback: Callable[[], object]) -> None:
         """Call *callback* once, unless *key* is cleared or set again before.
 
         :param seconds: 0 or less: it never runs out.
         """
-        where = self._where
-        before = where.get(key)
-        if before is not None:
-            del before.waits[key]  # it goes to the end of a line
-        queue = self._queues.get(seconds)
-        if queue is None:
-            if seconds <= 0:
-                where.pop(key, None)
-                return
-            queue = self._queues[seconds] = _Queue()
-            queue.call = self._reactor.callLater(seconds, self._expire, seconds, queue)
-        where[key] = queue
-        queue.waits[key] = (self._now() + seconds, callback)
+        self.clear(key)  # it goes to the end of a line
+        if seconds <= 0:
+            return
+        line = self._lines.get(seconds)
+        if line is None:
+            line = self._lines[seconds] = Line(seconds, self._now, self._wait)
+        self._where[key] = line
+        line.set(key, callback)
 
     def clear(self, key: object) -> None:
         """Forget *key*; nothing happens if it is not set."""
-        queue = self._where.pop(key, None)
-        if queue is not None:
-            del queue.waits[key]
+        line = self._where.pop(key, None)
+        if line is not None:
+            line.clear(key)
 
-    def _expire(self, seconds: float, queue: _Queue) -> None:
+    def _expire(self, line: Line) -> None:
         """Call what is due, then wait for the next; a callback that raises does not keep the others
         from being called.
         """
         now = self._now()
-        due = list(takewhile(lambda item: item[1][0] <= now, queue.waits.items()))
+        due = list(takewhile(lambda item: item[1][0] <= now, line.waits.items()))
         try:
             for key, wait in due:
-                if queue.waits.get(key) is wait:  # no callback before it has cleared or set it
-                    self.clear(key)
+                if line.waits.get(key) is wait:  # no callback before it has cleared or set it
+                    del line.waits[key]
+                    if self._where.get(key) is line:
+                        del self._where[key]
                     wait[1]()
         finally:
-            self._wait(seconds, queue)
+            line.is_waiting = False
+            self._wait(line)
 
-    def _wait(self, seconds: float, queue: _Queue) -> None:
-        """Come back when the queue's first wait runs out; one that is empty keeps no delayed call, and no place."""
-        if not queue.waits:
-            queue.call = None
-            del self._queues[seconds]
-            return
-        when, _ = next(iter(queue.waits.values()))
-        delay = max(0.0, when - self._now())
-        queue.call = self._reactor.callLater(delay, self._expire, seconds, queue)
+    def _wait(self, line: Line) -> None:
+        """Come back when a line's first wait runs out; one that is empty keeps no delayed call, and no place unless it
+        is kept.
+        """
+        if line.waits:
+            line.is_waiting = True
+            when, _ = next(iter(line.waits.values()))
+            self._reactor.callLater(max(0.0, when - self._now()), self._expire, line)
+        elif self._lines.get(line.seconds) is line:
+            del self._lines[line.seconds]
 
 
-class _Queue:
-    """Waits of one length: the order of insertion is that in which they run out."""
+class Line:
+    """Waits of one length: the order in which they begin is that in which they run out. See :meth:`Deadlines.line`.
 
-    __slots__ = ("call", "waits")
+    :param seconds: the length; 0 or less: nothing ever runs out.
+    :param now: the clock.
+    :param begin: wait for the first one.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_begin", "_now", "is_waiting", "seconds", "waits")
+
+    def __init__(
+        self, seconds: float, now: Callable[[], float], begin: Callable[[Line], object]
+    ) -> None:
+        self.seconds = seconds
+        self._now = now
+        self._begin = begin
         self.waits: dict[object, tuple[float, Callable[[], object]]] = {}
-        self.call: IDelayedCall | None = None
+        self.is_waiting = False
+        """Whether somebody comes back for the first one."""
+
+    def set(self, key: object, callback: Callable[[], object]) -> None:
+        """Call *callback* once, unless *key*, which is not set here, is cleared before."""
+        seconds, now = self.seconds, self._now
+        if seconds > 0:
+            self.waits[key] = now() + seconds, callback
+            if not self.is_waiting:
+                self._begin(self)
+
+    def clear(self, key: object) -> None:
+        """Forget *key*; nothing happens if it is not set."""
+        self.waits.pop(key, None)
 
 
 YOUNG = 10.0

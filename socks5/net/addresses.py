@@ -17,7 +17,7 @@ def address_from(name: Any) -> Address:
     :returns: its text is shared with all other addresses of that host.
     """
     host = name[0]
-    if "%" in host or host.startswith("::ffff:"):
+    if ":" in host and ("%" in host or host.startswith("::ffff:")):
         host = unmap(host.partition("%")[0])
     return Address(sys.intern(host), name[1])
 

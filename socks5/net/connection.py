@@ -56,6 +56,14 @@ def far_host(transport: Any) -> str:
     return "" if far is UNSPECIFIED else far.text
 
 
+def hosts(transport: Any) -> tuple[str, str]:
+    """The IP literals of a transport's far end, see :func:`far_host`, and of its near one, unless that has none."""
+    if isinstance(transport, TCPSocket):
+        return transport.hosts()
+    far = far_host(transport)
+    return (far, near_end(transport).text) if far else ("", "")
+
+
 def far_end(transport: Any) -> Address:
     """A transport's far end as a wire address."""
     return transport.far if isinstance(transport, TCPSocket) else address_of(transport.getPeer())

@@ -134,8 +134,8 @@ class Crowds:
 
     def begin(self, host: str, session: object) -> None:
         """A session negotiates, until :meth:`end`."""
-        key = _key(host) if ":" in host else host
-        self._negotiating[session] = self._now(), key
+        key, now = _key(host) if ":" in host else host, self._now
+        self._negotiating[session] = now(), key
         if self._count is not None:
             self._count[key] += 1
 
@@ -143,9 +143,6 @@ class Crowds:
         """A session is through, or gone; nothing happens to one that is not known, or no longer."""
         if self._asking:
             self._ask_no_more(session)
-        self._negotiates_no_more(session)
-
-    def _negotiates_no_more(self, session: object) -> None:
         found = self._negotiating.pop(session, None)
         if found is not None and self._count is not None:
             self._uncount(self._count, found[1])
@@ -292,8 +289,10 @@ class Crowds:
 
     def _let_go(self, now: float) -> None:
         had_time = takewhile(lambda item: item[1][0] <= now - HOLD, self._negotiating.items())
-        for session, _ in tuple(had_time):
-            self._negotiates_no_more(session)  # but its request may wait for its turn
+        for session, (_, address) in tuple(had_time):  # but its request may wait for its turn
+            del self._negotiating[session]
+            if self._count is not None:
+                self._uncount(self._count, address)
         for key in tuple(self._crowds):
             self._drop_late(key, now - (self._settings().handshake_timeout or inf))
 

@@ -129,7 +129,12 @@ class OwnListeners:
     def __contains__(self, target: Any) -> bool:
         host, port = target
         hosts = self._hosts.get(port)
-        return hosts is not None and any(_comes_to(each, hosts) for each in meanings(host))
+        return hosts is not None and _comes_to_any(host, hosts)
+
+
+def _comes_to_any(host: str, listeners: Collection[str]) -> bool:
+    """The same, in whatever form *host* is written."""
+    return any(_comes_to(each, listeners) for each in meanings(host))
 
 
 def _comes_to(host: str, listeners: Collection[str]) -> bool:

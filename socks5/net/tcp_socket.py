@@ -72,6 +72,12 @@ class TCPSocket:
         host: str = self._far_name()[0]
         return self.far.text if ":" in host else sys.intern(host)
 
+    def hosts(self) -> tuple[str, str]:
+        """The far end's IP literal, as in :attr:`far`, and the near end's."""
+        near: Any = (self._near or self.near).host
+        host: str = (self._far or self.socket.getpeername())[0]
+        return self.far.text if ":" in host else sys.intern(host), near
+
     def getHost(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getHost`."""
         return twisted_address(self.socket.getsockname())

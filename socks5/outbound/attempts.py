@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.deadlines import Deadlines
+from socks5.deadlines import Line
 from socks5.net.addresses import address_from
 from socks5.net.connection import Connection, far_end, near_end
 from socks5.net.poller import HUNG_UP, WRITABLE, Poller
@@ -286,31 +286,23 @@ class Waiter(Protocol):
 class Single(Connecting):
     """The only one, at a target that has one address.
 
-    :param deadlines: serve its time-out.
-    :param seconds: that it may take.
+    :param line: serves its time-out.
     """
 
-    __slots__ = ("_deadlines", "_seconds", "waiter")
+    __slots__ = ("_line", "waiter")
 
     def __init__(
-        self,
-        poller: Poller,
-        host: str,
-        port: int,
-        source: str | None,
-        deadlines: Deadlines,
-        seconds: float,
+        self, poller: Poller, host: str, port: int, source: str | None, line: Line
     ) -> None:
-        super().__init__(poller, host, port, source)
-        self._deadlines = deadlines
-        self._seconds = seconds
+        Connecting.__init__(self, poller, host, port, source)
+        self._line = line
         self.waiter: Any = None
 
     def begin(self, waiter: Waiter) -> None:
         """Begin, and tell *waiter* how it went, maybe at once, unless it is cancelled."""
         self.waiter = waiter
-        self._deadlines.set(self, self._seconds, self._too_long)
-        super().start()
+        self._line.set(self, self._too_long)
+        Connecting.start(self)
 
     @override
     def done(self, outcome: Outcome) -> None:
@@ -325,13 +317,13 @@ class Single(Connecting):
 
         :returns: who waits.
         """
-        self._deadlines.clear(self)
+        self._line.clear(self)
         waiter, self.waiter = self.waiter, None
         return waiter
 
     def _too_long(self) -> None:
         self._close()
-        self.done(silence(self._seconds))
+        self.done(silence(self._line.seconds))
 
     @override
     def cancel(self) -> None:

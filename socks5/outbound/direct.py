@@ -168,8 +168,8 @@ class DirectDialer:
         """The same, of a target that has one address."""
         if self._poller is None:
             return Race(self, settings, "", (host,), port).start()
-        source, seconds = settings.outgoing.like(host), settings.connect_timeout
-        return Single(self._poller, host, port, source, self.deadlines, seconds)
+        line = self.deadlines.line(settings.connect_timeout)
+        return Single(self._poller, host, port, settings.outgoing.like(host), line)
 
     def _dial_later(
         self, verdict: Verdict, access: Access, host: str, port: int, settings: Settings

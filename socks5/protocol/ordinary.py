@@ -18,6 +18,7 @@ from socks5.protocol.messages import (
     ReplyCode,
     Request,
 )
+from socks5.protocol.remembered import Remembered
 from socks5.protocol.server_negotiation import GREETINGS, REQUESTS, ServerNegotiation
 from socks5.protocol.subnegotiation import NO_AUTHENTICATION, Methods
 
@@ -55,7 +56,8 @@ def begin(methods: Methods) -> ServerNegotiation:
 
     :param methods: those that are accepted.
     """
-    return UNBEGUN if methods == NO_AUTHENTICATION else ServerNegotiation(methods)
+    is_open = methods is NO_AUTHENTICATION or methods == NO_AUTHENTICATION
+    return UNBEGUN if is_open else ServerNegotiation(methods)
 
 
 def own(machine: ServerNegotiation) -> ServerNegotiation:
@@ -71,15 +73,25 @@ def own(machine: ServerNegotiation) -> ServerNegotiation:
 
 def is_greeting(data: bytes) -> bool:
     """Whether these octets are a greeting and nothing else, that offers to go on without a login."""
+    return data in _OPEN or _OPEN[data] is not None
+
+
+def target_in(data: bytes) -> Address | None:
+    """Where to connect, if these octets are a CONNECT and nothing else."""
+    found = _CONNECTS.get(data) or _CONNECTS[data]
+    return None if found is None else found[0]
+
+
+def _open(data: bytes) -> tuple[Greeting, int] | None:
     try:
         found = GREETINGS[data]
     except RemoteProtocolError:
-        return False
-    return found is not None and found[1] == len(data) and 0 in found[0].methods
+        return None
+    is_ordinary = found is not None and found[1] == len(data) and 0 in found[0].methods
+    return found if is_ordinary else None
 
 
-def connect_in(data: bytes) -> Request | None:
-    """The request, if these octets are a CONNECT and nothing else."""
+def _connect(data: bytes) -> tuple[Address, int] | None:
     try:
         found = REQUESTS[data]
     except RemoteProtocolError:
@@ -87,7 +99,12 @@ def connect_in(data: bytes) -> Request | None:
     if found is None or found[1] != len(data):
         return None
     request = found[0].request
-    return request if request.command == Command.CONNECT else None
+    return (request.address, len(data)) if request.command == Command.CONNECT else None
+
+
+_OPEN = Remembered(_open)
+_CONNECTS = Remembered(_connect)
+"""Those of them that are ordinary. What is known is found sooner by ``in`` and ``get``."""
 
 
 def success(address: Address) -> bytes:

@@ -40,6 +40,11 @@ from socks5.server.connect import Connect
 from socks5.server.stream_command import is_allowed
 from socks5.settings import Settings
 
+_SUCCEEDED = ReplyCode.SUCCEEDED
+_CLIENT_CLOSED, _CLIENT_RESET = Reason.CLIENT_CLOSED, Reason.CLIENT_RESET
+_TARGET_CLOSED, _TARGET_RESET = Reason.TARGET_CLOSED, Reason.TARGET_RESET
+"""A member of an Enum is found slowly by its name."""
+
 READ_SIZE = 4096
 """Octets of the negotiation that are taken at a time. Only a token of GSSAPI's may be longer (RFC 1961); who sends so
 many goes the general way."""
@@ -165,7 +170,8 @@ class ClientEnd(TCPSocket, PassingEnd):
 
         :returns: None if it is not our business; then nothing has happened.
         """
-        dialer, settings, target = session.dialer, session.settings, session.access.target
+        policy, target = session.policy, session.access.target
+        dialer, settings = policy.dialer, policy.settings
         if type(dialer) is not DirectDialer or settings.idle_timeout > 0:
             return None
         host = dialer.literal(target, settings)
@@ -187,15 +193,14 @@ class ClientEnd(TCPSocket, PassingEnd):
         self.target, self.peer, target.peer = None, target, self
         self._far = None  # who needs it has asked; it takes as much memory as an end
         try:
-            session.reply(ReplyCode.SUCCEEDED, target.bound)
-            session.take_optimistic()  # there are none
+            session.reply(_SUCCEEDED, target.bound)  # behind the request there were no octets
         except Exception:  # here, for the poller knows nothing of the session
             self.peer = target.peer = None
             target.cancel()
             session.crashed(Failure())
         else:
-            if self.peer is target and session.settings.keepalive:
-                session.idle_timers.young.add(self)
+            if self.peer is target and session.policy.settings.keepalive:
+                session.shared.idle_timers.young.add(self)
 
     def failed(self, failure: Failure) -> None:
         """See :class:`socks5.outbound.attempts.Waiter`."""
@@ -252,14 +257,14 @@ class ClientEnd(TCPSocket, PassingEnd):
         self.general_command().stop(Reason.HALF_CLOSED, 0)
 
     def _watch_no_more(self, session: Any) -> None:
-        session.idle_timers.young.discard(self)
+        session.shared.idle_timers.young.discard(self)
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.stop()
 
     @override
     def close_both(self, is_reset: bool = False) -> None:
-        self.over(Reason.CLIENT_RESET if is_reset else Reason.CLIENT_CLOSED)
+        self.over(_CLIENT_RESET if is_reset else _CLIENT_CLOSED)
 
     def over(self, reason: Reason) -> None:
         """Close both sockets."""
@@ -301,8 +306,8 @@ class TargetEnd(PassingEnd, Single):
     def __init__(
         self, poller: Poller, host: str, port: int, dialer: DirectDialer, settings: Settings
     ) -> None:
-        source = settings.outgoing.like(host)
-        super().__init__(poller, host, port, source, dialer.deadlines, settings.connect_timeout)
+        source, line = settings.outgoing.like(host), dialer.deadlines.line(settings.connect_timeout)
+        Single.__init__(self, poller, host, port, source, line)
         self.fd = -1
         self.octets = 0
         self.has_ended = False
@@ -392,4 +397,4 @@ class TargetEnd(PassingEnd, Single):
     @override
     def close_both(self, is_reset: bool = False) -> None:
         assert self.peer is not None
-        self.peer.over(Reason.TARGET_RESET if is_reset else Reason.TARGET_CLOSED)
+        self.peer.over(_TARGET_RESET if is_reset else _TARGET_CLOSED)

@@ -241,7 +241,7 @@ class ServerFactory(Factory):
         return self.in_force.settings
 
     def _fill(self, policy: Policy) -> InForce:
-        return InForce(policy, self._direct, self.bans, self._has_own_bans)
+        return InForce(policy, self._direct, self.bans, self.deadlines, self._has_own_bans)
 
     def _limit(self, limits: ILimits | None, before: ILimits | None) -> None:
         if limits is not None and limits is not before:

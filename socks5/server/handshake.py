@@ -21,18 +21,18 @@ from socks5.auth import User
 from socks5.interfaces import ICommand, IRules
 from socks5.logins import IMethod, IProtection
 from socks5.names import without_false_name
-from socks5.net.connection import far_end, far_host, near_end
+from socks5.net.connection import far_end, hosts
 from socks5.net.tls import name_of
 from socks5.outbound.judging import refusal
 from socks5.protocol import ordinary
-from socks5.protocol.address import UNSPECIFIED
+from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import (
     CommandNotSupported,
     NotSOCKS5,
     ProtocolError,
     SOCKSError,
 )
-from socks5.protocol.messages import Method, ReplyCode, Request
+from socks5.protocol.messages import Command, Method, ReplyCode
 from socks5.protocol.server_negotiation import CommandRequested
 from socks5.protocol.stages import Rejected, Stage
 from socks5.protocol.subnegotiation import Methods
@@ -45,6 +45,8 @@ from socks5.server.login_stage import LoginStage
 from socks5.server.session import Session
 from socks5.server.shared import Shared
 
+_CONNECT = Command.CONNECT
+
 
 @implementer(IHandshakeListener)
 class ServerProtocol(Session):
@@ -56,17 +58,18 @@ class ServerProtocol(Session):
     :param admission: looks at who comes and who logs in; None: nobody does.
     """
 
-    __slots__ = ("_judging", "_login", "_may_ask", "_speaks_something_else", "admission")
+    __slots__ = ("_judging", "_line", "_login", "_may_ask", "_speaks_something_else", "admission")
 
     def __init__(
         self, shared: Shared, number: int, policy: InForce, admission: Admission | None = None
     ) -> None:
-        super().__init__(shared, number, policy)
+        Session.__init__(self, shared, number, policy)
         self.admission = admission
         if admission is not None:
             self._negotiation = ordinary.begin(admission.methods(policy))
         self._login: LoginStage | None = None
         self._judging: Deferred[Verdict] | None = None
+        self._line = policy.handshakes  # in which it waits for the client, if it does
         self._may_ask = False
         self._speaks_something_else = False
 
@@ -74,8 +77,8 @@ class ServerProtocol(Session):
 
     @override
     def makeConnection(self, transport: Any) -> None:
-        super().makeConnection(transport)
-        self._deadlines.set(self, self.policy.settings.handshake_timeout, self._too_slow)
+        Session.makeConnection(self, transport)
+        self._line.set(self, self._too_slow)
         if self.admission is not None:
             self.admission.meet(self)
 
@@ -93,8 +96,14 @@ class ServerProtocol(Session):
 
     @override
     def received(self, data: bytes) -> None:
+        negotiation = self._negotiation
         try:
-            if not self._goes_straight_on(data):
+            if negotiation is ordinary.GREETED and (target := ordinary.target_in(data)) is not None:
+                self._negotiation = ordinary.ASKED
+                self._requested(_CONNECT, target)
+            elif negotiation is ordinary.UNBEGUN and ordinary.is_greeting(data):
+                self._is_greeted()
+            else:
                 self._negotiate(data)
         except Exception:
             self.crashed(Failure())
@@ -124,27 +133,15 @@ class ServerProtocol(Session):
 
     # The negotiation: straight on, as far as it is the ordinary one, or step by step
 
-    def _goes_straight_on(self, data: bytes) -> bool:
-        """Take a whole message of :mod:`socks5.protocol.ordinary`.
-
-        :returns: whether it was one. If not, nothing has happened.
-        """
-        if self._negotiation is ordinary.GREETED:
-            request = ordinary.connect_in(data)
-            if request is None:
-                return False
-            self._negotiation = ordinary.ASKED
-            self._requested(request)
-            return True
-        if self._negotiation is not ordinary.UNBEGUN or not ordinary.is_greeting(data):
-            return False
+    def _is_greeted(self) -> None:
+        """By a whole message of :mod:`socks5.protocol.ordinary`."""
         if self._meets_client():
             self._negotiation = ordinary.GREETED
-            self._tell_who_watches()
-            if not self.is_over:
+            if self.shared.sessions.is_watched:
+                self.shared.sessions.opened(self)
+            if self._reason is None:
                 self.transport.write(ordinary.SELECTED)
                 self._await_request()
-        return True
 
     def _negotiate(self, data: bytes) -> None:
         negotiation = self._negotiation = ordinary.own(self._negotiation)
@@ -165,19 +162,15 @@ class ServerProtocol(Session):
         if self.admission is not None and not self.admission.lets_in(self):
             return False
         transport = self.transport
-        client = far_host(transport)
+        client, near = hosts(transport)
         if client:
             self.client = self.client_host = client
-            self.server_host = self.near = near_end(transport).text
-            if self.near.startswith("fe80:"):
+            self.server_host = self.near = near
+            if ":" in near and near.startswith("fe80:"):
                 self.near = transport.getHost().host
         if self.shared.keeps_records:
             self._peer = far_end(transport)
         return True
-
-    def _tell_who_watches(self) -> None:
-        if self.shared.sessions.is_watched:
-            self.shared.sessions.opened(self)
 
     def _greet(self, data: bytes) -> object | None:
         """Take the first octets."""
@@ -187,8 +180,8 @@ class ServerProtocol(Session):
         if isinstance(event, Rejected) and isinstance(event.error, NotSOCKS5):
             self._speaks_something_else = True
             self.counters.turned_away[f"no SOCKS5: {event.error.kind}"] += 1
-        elif self._negotiation.stage is not Stage.GREETING:
-            self._tell_who_watches()
+        elif self._negotiation.stage is not Stage.GREETING and self.shared.sessions.is_watched:
+            self.shared.sessions.opened(self)
         return event
 
     def _handle(self, event: object | None) -> None:
@@ -199,7 +192,7 @@ class ServerProtocol(Session):
             if self._negotiation.stage is Stage.REQUEST:
                 self._await_request()
         elif isinstance(event, CommandRequested):
-            self._requested(event.request)
+            self._requested(event.request.command, event.request.address)
         elif isinstance(event, Rejected):
             self._reject(event.error)
         else:
@@ -227,7 +220,9 @@ class ServerProtocol(Session):
         """
         if not self._may_ask:
             self._may_ask = True
-            self._deadlines.set(self, self.policy.settings.request_timeout, self._asks_nothing)
+            self._line.clear(self)
+            line = self._line = self.policy.requests
+            line.set(self, self._asks_nothing)
 
     def _asks_nothing(self) -> None:
         self.end(Reason.NO_REQUEST)
@@ -289,30 +284,23 @@ class ServerProtocol(Session):
 
     # The request
 
-    def _requested(self, request: Request) -> None:
+    def _requested(self, command: int, address: Address) -> None:
         """Serve the request, unless others of the client's address are to be served before."""
-        shared = self.shared
-        asked: Any = (
-            self.client,
-            self.server_host,
-            self.user,
-            request.command,
-            without_false_name(request.address),
-            shared.listeners,
+        shared, admission, client = self.shared, self.admission, self.client
+        kind: type[Access] = Access
+        listener = ""
+        if admission is not None:
+            listener = admission.listener
+            if admission.is_claimed(self):
+                kind = ClaimedAccess
+        target, server, user = without_false_name(address), self.server_host, self.user
+        how = self.method
+        self.access = kind._make(
+            (client, server, user, command, target, shared.listeners, listener, how, "", False)
         )
-        is_ordinary = self.admission is None and self.user is None
-        self.access = Access(*asked) if is_ordinary else self._access(asked)
-        self._deadlines.clear(self)  # it is not the client who lets us wait
-        if shared.crowds.may_ask(self.client, self):
+        self._line.clear(self)  # it is not the client who lets us wait
+        if shared.crowds.may_ask(client, self):
             self._serve()
-
-    def _access(self, asked: Any) -> Access:
-        """A request at a listener with a policy, or of somebody with a name."""
-        admission = self.admission
-        is_claimed = admission is not None and admission.is_claimed(self)
-        listener = "" if admission is None else admission.listener
-        kind: Any = ClaimedAccess if is_claimed else Access
-        return cast("Access", kind(*asked, listener, self.method))
 
     def begin_command(self) -> None:
         """See :class:`socks5.net.crowds.Asker`."""
@@ -325,7 +313,7 @@ class ServerProtocol(Session):
     def _serve(self) -> None:
         command, shared = self.access.command, self.shared
         shared.crowds.end(self)
-        shared.counters.requests[command] += 1
+        shared.counters.asked[command] += 1
         if command not in shared.commands or command not in self.policy.settings.commands:
             self.fail(Failure(CommandNotSupported("this command is not served")))
             return
@@ -389,7 +377,7 @@ class ServerProtocol(Session):
 
     @override
     def leave_handshake(self) -> None:
-        self._deadlines.clear(self)
+        self._line.clear(self)
         self.shared.crowds.end(self)
         login, self._login = self._login, None
         if login is not None:

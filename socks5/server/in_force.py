@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from socks5.auth import NoAuthentication
+from socks5.deadlines import Deadlines
 from socks5.interfaces import IDialer, ILimits, IRules, Policy
 from socks5.logins import IAuthenticator, IBans, IMethod
 from socks5.policy.rules import Rules
 from socks5.protocol.messages import Method
-from socks5.protocol.subnegotiation import Methods
+from socks5.protocol.subnegotiation import NO_AUTHENTICATION, Methods
 from socks5.server.gssapi_login import GSSAPI
 from socks5.server.password_login import Password
 from socks5.server.verdicts import strict_rules
@@ -21,15 +22,24 @@ class InForce:
     :param policy: what was asked for.
     :param direct: the dialer of a policy that has none.
     :param bans: remember failed logins.
+    :param deadlines: serve time-outs.
     :param always_bans: whether they are in use also where there are no logins, or no limit of failures.
     :raises TypeError: the rules cannot judge: see :mod:`socks5.server.verdicts`.
     :raises ValueError: a method that the authenticator accepts cannot be carried out.
     """
 
     def __init__(
-        self, policy: Policy, direct: IDialer, bans: IBans, always_bans: bool = False
+        self,
+        policy: Policy,
+        direct: IDialer,
+        bans: IBans,
+        deadlines: Deadlines,
+        always_bans: bool = False,
     ) -> None:
         self.settings = policy.settings
+        self.handshakes = deadlines.line(self.settings.handshake_timeout)
+        self.requests = deadlines.line(self.settings.request_timeout)
+        """Sessions that have to get so far in time."""
         self.authenticator = policy.authenticator
         # An object that is false is one all the same: rules may be as long as their list.
         self.rules: IRules = strict_rules(Rules() if policy.rules is None else policy.rules)
@@ -37,10 +47,11 @@ class InForce:
         self.dialer: IDialer = direct if policy.dialer is None else policy.dialer
         self.methods: Mapping[int, IMethod | None] = dict(_methods(policy))
         """By METHOD octet, in the order of preference; None: nobody is asked who he is."""
-        self.subnegotiations: Methods = {
+        methods: Methods = {
             number: None if method is None else method.negotiate
             for number, method in self.methods.items()
         }
+        self.subnegotiations = NO_AUTHENTICATION if methods == NO_AUTHENTICATION else methods
         self._only: dict[tuple[int, ...], Methods] = {}
         has_logins = any(method is not None for method in self.methods.values())
         is_banning = always_bans or (has_logins and self.settings.ban_after > 0)

@@ -92,7 +92,8 @@ class Sessions:
     def remove(self, session: IManagedSession) -> None:
         """Its connection is closed."""
         del self._sessions[session]
-        self._tell_if_all_are_gone()
+        if self._all_gone:
+            self._tell_if_all_are_gone()
 
     # The end of all
 

@@ -81,7 +81,8 @@ class Session(JudgedConnection):
     )
 
     def __init__(self, shared: Shared, number: int, policy: InForce) -> None:
-        super().__init__(shared.deadlines)
+        # By name, not by super(), which takes as long as ten attributes.
+        JudgedConnection.__init__(self, shared.deadlines)
         self.shared = shared
         self.policy = policy
         self.rules = policy.rules
@@ -189,12 +190,13 @@ class Session(JudgedConnection):
             negotiation.reply(code, address)
             output = negotiation.take_output()
         self._note_reply(code, address)
-        self.control.transport.write(output)
+        inside = self._inside
+        (self if inside is None else inside).transport.write(output)
 
     def _note_reply(self, code: int, address: Address) -> None:
-        self.shared.counters.replies[code] += 1
+        self.shared.counters.answered[code] += 1
         self._reply = code
-        if code == ReplyCode.SUCCEEDED:
+        if not code:
             self._bound = address
             if self._decisions is not None:  # while the socket still says whom it leads to
                 decided = self._decisions.settle(self._far)

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from socks5.net import connection
 from socks5.net.connection import Connection, far_end, far_host, near_end, unacknowledged
+from socks5.net.connection import hosts as hosts_of
 from socks5.net.poller import WRITABLE
 from socks5.protocol.address import Address
 from tests.sockets.streams import MUCH, Wire, on_sockets, own, twisted
@@ -139,6 +140,7 @@ async def test_both_ends_have_addresses_and_a_mapped_one_is_meant_as_ipv4(
         assert near_end(wire.transport) == Address(hosts[-1], near[1])
     assert far_end(wire.transport) == Address(hosts[-1], far[1])
     assert far_host(wire.transport) == hosts[-1]
+    assert hosts_of(wire.transport) == (hosts[-1], hosts[-1])
 
 
 def test_a_link_local_address_keeps_its_zone_for_who_listens_on_it() -> None:
