@@ -28,7 +28,7 @@ def htpasswd(argument: str) -> ICredentialsChecker:
 
     :raises WrongSource: says what is wrong with which file.
     """
-    path, has_groups, groups = argument.partition(":groups=")
+    path, has_groups, groups = argument.partition(_GROUPS)
     return htpasswd_of(located(path), located(groups) if has_groups else "")
 
 
@@ -129,6 +129,26 @@ SOURCES: dict[str, Callable[[str], ICredentialsChecker]] = {
     "secrets": secrets,
 }
 """By the TYPE; those of the same name that come with Twisted are not used."""
+
+
+_WITH_FILES = ("file", "htpasswd", "ldap", "secrets")
+"""What stands behind the colon of these is the path of a file."""
+
+_GROUPS = ":groups="
+
+
+def in_folder(kind: str, argument: str, folder: str) -> str:
+    """The argument of a source, with paths that are relative to *folder* in full."""
+    if kind not in _WITH_FILES:
+        return argument
+    paths = argument.split(_GROUPS, 1) if kind == "htpasswd" else [argument]
+    full = (
+        each
+        if not each or each.startswith(CREDENTIAL)
+        else os.path.join(folder, os.path.expanduser(each))
+        for each in paths
+    )
+    return _GROUPS.join(full)
 
 
 def located(path: str) -> str:

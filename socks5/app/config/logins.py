@@ -142,7 +142,7 @@ def _checker(source: Any, building: Building) -> ICredentialsChecker:
         case LDAPSource():
             return sources.ldap_of(_directory(source, building))
         case _:
-            return _plugin(source)
+            return _plugin(source, building.document.folder)
 
 
 def _directory(source: LDAPSource, building: Building) -> Directory:
@@ -163,12 +163,16 @@ def _revealed(said: From | None, building: Building) -> str:
         raise Wrong(str(error), ("bind_password",)) from None
 
 
-def _plugin(source: PluginSource) -> ICredentialsChecker:
-    """:raises Wrong: quotes nothing, for it may hold passwords."""
+def _plugin(source: PluginSource, folder: str) -> ICredentialsChecker:
+    """What is installed, or one of our own kinds.
+
+    :param folder: what paths are relative to, where we know what is one.
+    :raises Wrong: quotes nothing, for it may hold passwords.
+    """
     kind, _, arguments = source.use.partition(":")
     try:
         generate = sources.SOURCES.get(kind) or findCheckerFactory(kind).generateChecker
-        checker: ICredentialsChecker = generate(arguments)
+        checker: ICredentialsChecker = generate(sources.in_folder(kind, arguments, folder))
     except InvalidAuthType:
         factories = [
             each.authType

@@ -320,6 +320,32 @@ d = { type = "plugin", use = "memory:carol:secret" }
     assert made.logins.accepted == [Method.CHAP, Method.USERNAME_PASSWORD]
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param("file:users", id="relative"),
+        pytest.param("file:FOLDER/users", id="full"),
+        pytest.param("file:credential=users", id="a credential"),
+        pytest.param("secrets:users", id="of secrets"),
+        pytest.param("htpasswd:hashes", id="of hashes"),
+        pytest.param("htpasswd:hashes:groups=groups", id="with groups"),
+        pytest.param("ldap:ldap.toml", id="of a directory"),
+    ],
+)
+def test_what_a_plugin_takes_is_relative_to_the_file_if_it_is_a_path_for_sure(
+    use: str, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(files.folder))
+    monkeypatch.chdir("/")
+    files.write("users", "alice:secret\n", 0o600)
+    files.write("hashes", "bob:$apr1$QeLPXJKX$a2VgTRK3QHOGbwlHvAHFK/\n")
+    files.write("groups", "staff: bob\n")
+    files.write("ldap.toml", 'uri = "ldaps://ldap.example"\nuser_dn = "uid={name}"\n', 0o600)
+    use = use.replace("FOLDER", str(files.folder))
+    made = files.make(f'auth.a = {{ type = "plugin", use = "{use}" }}')
+    assert Method.USERNAME_PASSWORD in made.logins.accepted
+
+
 def test_a_source_that_cannot_be_used_is_an_error(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
