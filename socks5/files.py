@@ -11,21 +11,26 @@ from typing import Generic, NamedTuple, TypeVar
 
 _Value = TypeVar("_Value")
 
+NOT_REGULAR = "Not a regular file"
+"""What :func:`read` says of what is none."""
+
 LOOK_AFTER = 1.0
 """Seconds between two looks at a file that is asked for all the time."""
 
 
-def read(path: str, most: int = -1) -> bytes:
+def read(path: str, most: int = -1, is_once: bool = False) -> bytes:
     """What a file holds. Never waits for what is none: somebody may put a pipe in its place.
 
     :param most: octets to read at the most; negative: all.
+    :param is_once: whether what can be read only once will do, as a pipe: that is waited for.
     :raises OSError: there is no such file, it may not be read, or it is none.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    waits = 0 if is_once else os.O_NONBLOCK
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | waits)
     mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    if stat.S_ISDIR(mode) or not (is_once or stat.S_ISREG(mode)):
         os.close(descriptor)
-        what = "Is a directory" if stat.S_ISDIR(mode) else "Not a regular file"
+        what = "Is a directory" if stat.S_ISDIR(mode) else NOT_REGULAR
         raise OSError(errno.EINVAL, what, path)
     with open(descriptor, "rb") as file:
         return file.read(most)

@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from twisted.internet.task import Clock
@@ -29,6 +30,18 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=error) as raised:
             read(str(path))
         assert raised.value.filename == str(path)
+
+
+def test_what_can_be_read_once_is_waited_for_if_that_will_do(tmp_path: Path) -> None:
+    assert read("/dev/null", is_once=True) == b""
+    reading, writing = os.pipe()
+    with open(reading, "rb") as pipe, open(writing, "wb", buffering=0) as end:
+        writer = Thread(target=lambda: (end.write(b"oct"), end.write(b"ets"), end.close()))
+        writer.start()
+        assert read(f"/dev/fd/{pipe.fileno()}", is_once=True) == b"octets"
+        writer.join()
+    with pytest.raises(OSError, match="Is a directory"):
+        read(str(tmp_path), is_once=True)
 
 
 def test_a_file_that_stays_has_one_stamp_and_each_change_gives_another(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def print_config(arguments: Sequence[str]) -> None:
 
 def _print_file(file: str) -> None:
     try:
-        document = load(file)
+        document = load(file, is_once=True)
         read(document)
     except Refused as error:
         sys.stderr.write(sentences(error.problems, ""))
@@ -279,7 +279,7 @@ def explain(
         if name not in values:
             raise usage.UsageError(f"expected --{name} as well")
     try:
-        made = build(load(file), is_only_looking=True)
+        made = build(load(file, is_once=True), is_only_looking=True)
     except Refused as error:
         sys.stderr.write(sentences(error.problems, ""))
         raise SystemExit(2) from None

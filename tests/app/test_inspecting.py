@@ -1,6 +1,7 @@
 """``socks5 check``, ``explain``, ``print-config`` and ``schema``: what they print, and with which status."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,44 @@ class Ran:
     @property
     def lines(self) -> list[str]:
         return self.output.splitlines()
+
+
+LISTED = """\
+names.s = { entries = "file:names" }
+[listener.main]
+address = "127.0.0.1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["check"], "names:1: names.s: expected a name or .suffix"),
+        (["print-config"], "[names.s]"),
+        (["explain", "--client=::1", "--to=192.0.2.1:80"], "names:1: names.s: expected a name or .suffix"),
+    ],
+)  # fmt: skip
+def test_what_can_be_read_once_will_do(
+    words: list[str], line: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no folder; paths are relative to the current one."""
+    (folder / "names").write_text("a b\n")
+    reading, writing = os.pipe()
+    with open(reading, "rb"):
+        with open(writing, "w") as end:
+            end.write(LISTED)
+        ran = Ran(capsys, *words, f"/dev/fd/{reading}")
+    assert any(each.startswith(line) for each in (ran.output + ran.errors).splitlines())
+
+
+def test_the_proxy_itself_wants_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(folder / "pipe")
+    for words in (["run", "--config", "pipe"], ["quota", "pipe"]):
+        ran = Ran(capsys, *words)
+        assert (
+            "pipe: expected a file that can be read (Not a regular file), and again for a reload; check, explain and "
+            "print-config take a pipe\n"
+        ) in ran.errors
 
 
 @pytest.mark.parametrize(

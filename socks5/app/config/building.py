@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from socks5.app.config.conditions import FILE, Entry
-from socks5.app.config.document import Document, Place, Problem, Refused, decoded
+from socks5.app.config.document import Document, Place, Problem, Refused, decoded, is_stream
 from socks5.app.config.places import Path
 from socks5.app.config.read import in_order
 from socks5.files import read
@@ -78,7 +78,8 @@ class Building:
         return self._parsed[key]
 
     def _read_list(self, path: Path, file: str, kind: Entry) -> list[str]:
-        shown = os.path.join(os.path.dirname(self.document.file), file)
+        beside = self.document.file
+        shown = file if is_stream(beside) else os.path.join(os.path.dirname(beside), file)
         text = self._text_of(path, file, shown)
         entries, wrong = [], 0
         for number, line in enumerate(text.split("\n"), 1):

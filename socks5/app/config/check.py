@@ -19,7 +19,7 @@ def check(file: str) -> tuple[Sequence[Problem], Sequence[Problem]]:
     :param file: as it was named.
     """
     try:
-        made = build(load(file), is_only_looking=True)
+        made = build(load(file, is_once=True), is_only_looking=True)
     except Refused as error:
         return error.problems, ()
     building = Building(made.document)

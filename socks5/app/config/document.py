@@ -16,7 +16,9 @@ from typing_extensions import override
 
 from socks5.app.config.places import Lines, Path, Spot, places
 from socks5.app.config.values import as_key, as_toml
-from socks5.files import read
+from socks5.files import NOT_REGULAR, read
+
+_STREAMS = ("/dev", "/dev/fd", "/proc/self/fd")
 
 MAX_FILE = 16 * 1024 * 1024
 """Octets of a file."""
@@ -193,22 +195,32 @@ def _longest_number(text: str, file: str) -> Place:
     return Place(file, *Lines(text).of(longest.start()))
 
 
-def load(path: str, file: str = "") -> Document:
+def load(path: str, file: str = "", is_once: bool = False) -> Document:
     """A file as a document.
 
     :param path: of the file.
     :param file: how it is called; default: as the *path* has it.
+    :param is_once: whether it is read no more, so that a pipe will do.
     :raises socks5.app.config.document.Refused: it cannot be read, or is no TOML; says where.
     """
     file = file or path
     try:
-        octets = read(path, MAX_FILE + 1)
+        octets = read(path, MAX_FILE + 1, is_once)
     except OSError as error:
-        sentence = f"expected a file that can be read ({error.strerror})"
+        remedy = ""
+        if error.strerror == NOT_REGULAR:
+            remedy = ", and again for a reload; check, explain and print-config take a pipe"
+        sentence = f"expected a file that can be read ({error.strerror}){remedy}"
         raise Refused([Problem(Place(file), "", sentence)]) from None
     if len(octets) > MAX_FILE:
         raise Refused([Problem(Place(file), "", f"expected {MAX_FILE} octets at the most")])
-    return parse(decoded(octets, file), file, os.path.dirname(os.path.abspath(path)))
+    folder = "" if is_stream(path) else os.path.dirname(path)
+    return parse(decoded(octets, file), file, os.path.abspath(folder))
+
+
+def is_stream(path: str) -> bool:
+    """Whether a file is the standard input, or what a shell puts in the place of a command, and has no folder."""
+    return os.path.dirname(path) in _STREAMS
 
 
 def decoded(octets: bytes, file: str) -> str:
