@@ -13,9 +13,6 @@ from socks5.net.ports import Port
 NO_FILE = "\0inherited"
 """A name of no file, so that a port sets the mode of none and deletes none: who has opened a UNIX socket sees to it."""
 
-_PATH = "_bindPath" if "_bindPath" in unix.Port.connectionLost.__code__.co_names else "port"
-"""What Twisted's port calls the path of its file, which it deletes at its end; older releases have it in ``port``."""
-
 
 class UNIXPort(Port, unix.Port):
     """A listening UNIX socket that pauses."""
@@ -23,7 +20,7 @@ class UNIXPort(Port, unix.Port):
     @override
     def leave(self) -> None:
         super().leave()
-        setattr(self, _PATH, NO_FILE.encode())
+        self._deletes(NO_FILE.encode())
         self.lockFile = None
 
     def own(self, path: str, is_locked: bool) -> None:
@@ -32,10 +29,14 @@ class UNIXPort(Port, unix.Port):
         :param is_locked: see :class:`socks5.net.places.UNIX`: the lock is ours, too.
         """
         file = os.fsencode(path)
-        setattr(self, _PATH, file)
+        self._deletes(file)
         if is_locked:
             name = file + b".lock"
             self.lockFile = FilesystemLock(name)
             ours = name + b".%d" % os.getpid()
             os.symlink(str(os.getpid()), ours)
             os.replace(ours, name)
+
+    def _deletes(self, file: bytes) -> None:
+        """Have Twisted's port delete this file at its end, whose path older releases have in ``port``."""
+        self._bindPath = self.port = file
