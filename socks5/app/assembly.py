@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
 from twisted.application.service import IService, MultiService
 
 from socks5.app import systemd
+from socks5.app.agreement import Agreement, Crew, Follower
 from socks5.app.announcing import Announcer, LogAnnouncer, Together
 from socks5.app.change import Change
+from socks5.app.channel import Channel
 from socks5.app.config.document import Refused
 from socks5.app.configured import Configured, sentences
-from socks5.app.exchange import NotExchanged
 from socks5.app.handover import HandOver, Heir, Leaver, refuse
 from socks5.app.heartbeat import Heart
 from socks5.app.home import HomePorts
 from socks5.app.inherit import InheritedPorts, obey
 from socks5.app.listeners import certificates_of
 from socks5.app.options import Options
-from socks5.app.reload import Reload
+from socks5.app.reload import Changing, Reload
 from socks5.app.reread import Rereading, Source
 from socks5.app.service import ProxyService
 from socks5.net.descriptors import raise_descriptor_limit
@@ -93,10 +94,10 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
     if succession is not None:
         succession.service = service
         if isinstance(asked, Configured):
-            reload = _reload(asked, succession, opener, rereading)
-            service.reread = reload.begin
-            reactor.callWhenRunning(reload.watch)
+            _reload(asked, succession, announcer, opener, rereading.become)
     if worker is not None:
+        if isinstance(asked, Configured):
+            _follow(asked, channel, service, rereading.become)
         obey(channel, reactor, lambda: service.end(inf))
     return service
 
@@ -104,26 +105,48 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
 def _reload(
     configured: Configured,
     succession: _Succession,
+    announcer: Announcer,
     opener: IPortOpener,
-    rereading: Rereading,
-) -> Reload:
-    """What reads the file again."""
-    service = succession.service
+    become: Callable[[Sequence[Source]], object],
+    workers: Crew | None = None,
+) -> None:
+    """Have SIGHUP read the file again, for the workers too if there are some."""
+    reactor, service = opener.reactor, succession.service
 
     def take(after: Configured, sources: Sequence[Source]) -> None:
-        rereading.become(sources)
+        become(sources)
         succession.time = after.hand_over
+        service.drain_time = after.drain
 
-    def change(before: Configured, after: Configured) -> Change:
-        if not service.is_serving:
-            raise NotExchanged(["the proxy serves no more"])
-        return Change(service, opener, before, after, take)
+    def change(before: Configured, after: Configured) -> Changing:
+        if workers is None:
+            return Change(service, opener, before, after, take)
+        own = Change(service, opener, before, after, take, keeps_log=False)
+        return Agreement(reactor, workers, own, after.told)
 
     def reopen() -> None:
         if service.access_log is not None:
             service.access_log.reopen()
 
-    return Reload(opener.reactor, configured, change, reopen, succession.announcer)
+    reload = Reload(reactor, configured, change, reopen, announcer)
+    service.reread = reload.begin
+    reactor.callWhenRunning(reload.watch)
+
+
+def _follow(
+    configured: Configured,
+    channel: Channel,
+    service: ProxyService,
+    become: Callable[[Sequence[Source]], object],
+) -> None:
+    """Have a parent's reload change this worker, which leaves SIGHUP to it."""
+
+    def change(before: Configured, after: Configured, opener: IPortOpener) -> Change:
+        return Change(service, opener, before, after, lambda _, sources: become(sources))
+
+    reactor, limit = service.factory.reactor, service.factory.limit
+    Follower(reactor, channel, configured, change, limit, lambda: service.end(0))
+    service.reread = lambda: None
 
 
 def _asked(options: Options, reactor: Any) -> Options | Configured:
@@ -228,6 +251,8 @@ def _parent(
         hand_over=succession.begin,
     )
     succession.service = front
+    if isinstance(asked, Configured):
+        _reload(asked, succession, workers, opener, lambda _: None, workers)
     family = MultiService()
     front.setServiceParent(family)
     workers.setServiceParent(family)

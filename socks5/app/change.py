@@ -52,6 +52,7 @@ class Change:
     :param before: what is in force.
     :param after: what is to be.
     :param take: told what is in force then, and which sources are to be looked at from then on.
+    :param keeps_log: whether it is this process that writes records.
     """
 
     log = Logger()
@@ -63,6 +64,7 @@ class Change:
         before: Configured,
         after: Configured,
         take: Callable[[Configured, Sequence[Source]], object],
+        keeps_log: bool = True,
     ) -> None:
         self._service = service
         self._after = after
@@ -79,14 +81,20 @@ class Change:
         logs = [
             (each.made.access_log, each.made.configuration.log.format) for each in (before, after)
         ]
-        self._is_log_another = logs[0] != logs[1]
+        self._is_log_another = keeps_log and logs[0] != logs[1]
         self._access_log: AccessLog | None = None
 
-    def open(self) -> None:
+    def _look(self) -> None:
+        """:raises NotExchanged: it is too late."""
+        if not self._service.is_serving:
+            raise NotExchanged(["the proxy serves no more"])
+
+    async def open(self) -> None:
         """Open what is needed, all of it or nothing.
 
         :raises NotExchanged: says what is in the way.
         """
+        self._look()
         if self._reasons:
             raise NotExchanged(self._reasons)
         self.exchange.open()
@@ -110,7 +118,9 @@ class Change:
         """Let it hold.
 
         :returns: fires with how many sessions ended for that, when all are judged.
+        :raises NotExchanged: it is too late for that, and nothing is different.
         """
+        self._look()
         service, factory = self._service, self._service.factory
         limits = factory.in_force.limits
         ended = factory.replace(self._after.policy_of_sessions(self._reactor))
@@ -122,7 +132,6 @@ class Change:
             factory.record_in(self._access_log)
             if before is not None:
                 before.close()
-        service.drain_time = self._after.drain
         self._take(self._after, [*self._after.sources, *certificates_of(self._listeners)])
         return ended
 

@@ -64,8 +64,20 @@ class Configured:
         """
         if document is None:
             document = load(self.file, self.made.document.file)
+        return self._as(document, self.worker)
+
+    def told_again(self, told: bytes, sockets: Sequence[str]) -> Configured:
+        """What a parent has told one of its workers; in any thread.
+
+        :param sockets: see :attr:`socks5.app.inherit.Worker.sockets`.
+        :raises socks5.app.config.document.Refused: says everything that is wrong with it.
+        """
+        assert self.worker is not None
+        return self._as(received(told), replace(self.worker, sockets=sockets))
+
+    def _as(self, document: Document, worker: Worker | None) -> Configured:
         return Configured(
-            self.file, self._reactor, self.worker, self.arguments, self._is_daemon, document
+            self.file, self._reactor, worker, self.arguments, self._is_daemon, document
         )
 
     def warn(self) -> None:

@@ -13,8 +13,9 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -76,14 +77,26 @@ class InheritedPorts:
     :param reactor: reads them.
     :param limit: of the factory that they are for.
     :param names: what was inherited, see :attr:`Worker.sockets`.
+    :param descriptors: the same; default: those of a process that begins.
+    :param is_asleep: whether nobody is accepted before :meth:`wake`.
     """
 
-    def __init__(self, reactor: Any, limit: SessionLimit, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        limit: SessionLimit,
+        names: Sequence[str],
+        descriptors: Iterable[int] | None = None,
+        is_asleep: bool = False,
+    ) -> None:
         self.reactor = reactor
         self._limit = limit
         self._sockets: dict[str, deque[list[socket.socket]]] = {}
+        self._is_asleep = is_asleep
+        self._asleep: list[Port] = []
         place: list[socket.socket] = []
-        for number, name in enumerate(names, FIRST_DESCRIPTOR):
+        numbers = count(FIRST_DESCRIPTOR) if descriptors is None else descriptors
+        for name, number in zip(names, numbers, strict=False):
             sock = socket.socket(fileno=number)
             sock.set_inheritable(False)
             if name != MORE:
@@ -102,9 +115,31 @@ class InheritedPorts:
         if not places:
             reason = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
             raise CannotListenError(None, name, reason)
-        return adopted_ports(
+        port = adopted_ports(
             places.popleft(), factory, self.reactor, self._limit, isinstance(where, Inherited)
         )
+        if self._is_asleep:
+            self._put_to_sleep(port if isinstance(port, Ports) else [port])
+        return port
+
+    def _put_to_sleep(self, ports: Iterable[Port]) -> None:
+        for port in ports:
+            port.pause()
+            self._limit.listeners.discard(port)  # which has ports resume
+            self._asleep.append(port)
+
+    def wake(self) -> None:
+        """Accept clients from now on."""
+        for port in self._asleep:
+            self._limit.listeners.add(port)
+            port.resume()
+
+    def close(self) -> None:
+        """Give up what nobody took."""
+        for places in self._sockets.values():
+            for place in places:
+                for sock in place:
+                    sock.close()
 
 
 @dataclass(frozen=True, slots=True)

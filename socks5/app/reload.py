@@ -8,25 +8,49 @@ sessions that have begun are judged, a few a turn.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from socks5.app.announcing import Announcer
-from socks5.app.change import Change
 from socks5.app.config.document import Document, Refused
 from socks5.app.configured import Configured
-from socks5.app.exchange import NotExchanged
+from socks5.app.exchange import Exchange, NotExchanged
 from socks5.app.lists import Lists
 from socks5.app.reread import reopen_program_log
-from socks5.threads import forget_unstarted
+from socks5.threads import NoThread, aside
 
 LOOK_INTERVAL = 5.0
 """Seconds between two looks whether lists have changed."""
+
+
+class Changing(Protocol):
+    """What a file changes: in this process (:class:`~socks5.app.change.Change`), or in workers, too
+    (:class:`~socks5.app.agreement.Agreement`). Nothing is different before :meth:`begin`.
+    """
+
+    @property
+    def exchange(self) -> Exchange:
+        """Of the listeners."""
+
+    async def open(self) -> None:
+        """Open what is needed, all of it or nothing.
+
+        :raises NotExchanged: says what is in the way.
+        """
+
+    def give_up(self) -> None:
+        """Close again what was opened."""
+
+    def begin(self) -> Deferred[int]:
+        """Let it hold.
+
+        :returns: fires with how many sessions ended for that, when all are judged.
+        :raises NotExchanged: it is too late for that, and nothing is different.
+        """
 
 
 class Reload:
@@ -46,7 +70,7 @@ class Reload:
         self,
         reactor: Any,
         configured: Configured,
-        change: Callable[[Configured, Configured], Change],
+        change: Callable[[Configured, Configured], Changing],
         reopen: Callable[[], object] = lambda: None,
         announcer: Announcer | None = None,
         now: Callable[[], float] = time.time,
@@ -91,7 +115,7 @@ class Reload:
     def _look(self) -> Deferred[None] | None:
         if self._is_under_way:
             return None
-        looking = self._aside(self._lists.changed, self.in_force.made)
+        looking = aside(self._reactor, self._lists.changed, self.in_force.made)
         return looking.addCallbacks(self._take_lists, lambda _: None)  # no thread: at the next look
 
     def _take_lists(self, changed: Sequence[str]) -> None:
@@ -119,35 +143,21 @@ class Reload:
         """
         began = self._now()
         try:
-            after = await self._aside(self.in_force.again, document)
+            after = await aside(self._reactor, self.in_force.again, document)
             change = self._change(self.in_force, after)
-            change.open()
+            await change.open()
             try:
                 judged = change.begin()
             except BaseException:
                 change.give_up()
                 raise
-        except Refused as error:
-            return self._stays(map(str, error.problems))
-        except NotExchanged as error:
-            return self._stays(error.reasons)
         except Exception as error:
-            self.log.failure("{file} cannot be reloaded", file=self._file)
-            return self._stays([type(error).__name__])
+            return self._stays(reasons_of(error, self.log))
         self.in_force, self._since = after, began
         after.warn()
         return self._is_done(change, await judged)
 
-    def _aside(self, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        """Call something in a thread."""
-        pool = self._reactor.getThreadPool()
-        try:
-            return deferToThreadPool(self._reactor, pool, call, *arguments)
-        except Exception as error:  # RuntimeError, MemoryError
-            forget_unstarted(pool)
-            return fail(NotExchanged([f"there is no thread to read it in: {error}"]))
-
-    def _stays(self, reasons: Iterable[str]) -> str:
+    def _stays(self, reasons: Sequence[str]) -> str:
         for reason in reasons:
             self.log.error("{reason}", reason=reason)
         at = time.strftime("%H:%M:%S", time.localtime(self._since))
@@ -155,7 +165,7 @@ class Reload:
         self.log.error("{outcome}", outcome=outcome)
         return outcome
 
-    def _is_done(self, change: Change, ended: int) -> str:
+    def _is_done(self, change: Changing, ended: int) -> str:
         rules = len(self.in_force.made.configuration.rule)
         outcome = (
             f"{self._file} is reloaded: {_counted(rules, 'rule')}, listeners +{change.exchange.opened} "
@@ -170,6 +180,21 @@ class Reload:
         if self._is_asked_again:
             self._is_asked_again = False
             self.begin()
+
+
+def reasons_of(error: Exception, log: Logger) -> Sequence[str]:
+    """Why a file is not reloaded.
+
+    :param log: gets the traceback of what is a bug.
+    """
+    if isinstance(error, Refused):
+        return [*map(str, error.problems)]
+    if isinstance(error, NotExchanged):
+        return error.reasons
+    if isinstance(error, NoThread):
+        return [f"there is no thread to read it in: {error}"]
+    log.failure("the file cannot be reloaded")
+    return [type(error).__name__]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.python.logfile import BaseLogFile
 
 from socks5.app.announcing import Announcer
-from socks5.threads import forget_unstarted
+from socks5.threads import NoThread, aside
 
 _Read = tuple[list[str], list[str]]
 """What was read, and the sentences of what failed."""
@@ -109,14 +109,7 @@ class Rereading:
 
     def _aside(self, reads: Sequence[Callable[[], str | None]]) -> Deferred[_Read]:
         """Read in a thread, or nothing if there is none to be had."""
-        pool = self._reactor.getThreadPool()
-        try:
-            return deferToThreadPool(self._reactor, pool, _each, reads)
-        except Exception as error:  # RuntimeError, MemoryError
-            forget_unstarted(pool)
-            return succeed(
-                ([], [f"files, for there is no thread to read them in: {_words(error)}"])
-            )
+        return aside(self._reactor, _each, reads).addErrback(_no_thread)
 
     def _say(self, done: Sequence[str], failed: Sequence[str]) -> None:
         outcome = f"read again: {', '.join(done) or 'nothing'}"
@@ -150,6 +143,11 @@ def _each(reads: Sequence[Callable[[], str | None]]) -> _Read:
         else:
             done += [name] if name else []
     return done, failed
+
+
+def _no_thread(failure: Failure) -> _Read:
+    failure.trap(NoThread)
+    return [], [f"files, for there is no thread to read them in: {failure.value}"]
 
 
 def _words(error: Exception) -> str:

@@ -57,6 +57,11 @@ LOOK_INTERVAL = 0.02
 """Seconds between looks whether all workers are gone."""
 
 
+def _number(name: str) -> int:
+    """A worker's, from 1."""
+    return int(name.rpartition("-")[2])
+
+
 class Companion(Protocol):
     """Has a part in every worker's life."""
 
@@ -89,7 +94,8 @@ class _Spawning:
             with open(os.devnull) as nothing, theirs, held():
                 streams: dict[int, Any] = {0: nothing.fileno(), 1: "r", 2: "r"}
                 descriptors = {**streams, **dict(enumerate(inherited, FIRST_DESCRIPTOR))}
-                return self._reactor.spawnProcess(life, *arguments, childFDs=descriptors, **options)
+                own = {**options, "env": self._workers.environment_of(life.name)}
+                return self._reactor.spawnProcess(life, *arguments, childFDs=descriptors, **own)
         except OSError:  # no process or descriptor is to be had; it is tried again
             self._workers.has_no_life(life)
             raise
@@ -124,7 +130,8 @@ class Workers(Announcer, ProcessMonitor):
     ) -> None:
         super().__init__(reactor=_Spawning(reactor, self))  # type: ignore[arg-type]
         self._give_up = give_up
-        self._told: IO[bytes] | None = file_of(told) if told else None
+        self._told: IO[bytes] = file_of(told)
+        self._sockets: Sequence[tuple[str, Sequence[socket.socket]]] = ()
         self._is_over = False  # who dies now has no successor
         self._started: Counter[str] = Counter()
         self._lives: dict[str, Life] = {}
@@ -142,16 +149,9 @@ class Workers(Announcer, ProcessMonitor):
     @override
     def startService(self) -> None:
         self._ports = OwnPorts.file_for(self._count)
-        path = os.pathsep.join(filter(None, [_SOURCES, os.environ.get("PYTHONPATH")]))
-        names = [name for name, _ in self._opener.sockets]
-        output = FIRST_DESCRIPTOR + len(names)
-        # Without systemd's word on sockets, which is for the parent alone (sd_listen_fds(3)).
-        inherited = {key: text for key, text in os.environ.items() if not key.startswith("LISTEN_")}
+        self._sockets = self._opener.sockets
         for number in range(1, self._count + 1):
-            told, channel = (0, output + 2) if self._told is None else (output + 2, output + 3)
-            about = Worker(number, names, output, channel, output + 1, told).environment
-            environment = {**inherited, "PYTHONPATH": path, VARIABLE: about}
-            self.addProcess(f"worker-{number}", self._command, env=environment)
+            self.addProcess(f"worker-{number}", self._command)
         super().startService()
         self._rounds.start(INTERVAL, now=False)
 
@@ -167,6 +167,10 @@ class Workers(Announcer, ProcessMonitor):
         """Let *companion* know of every life, from now on."""
         self._companions.append(companion)
 
+    def part_from(self, companion: Companion) -> None:
+        """Let *companion* know of no more lives."""
+        self._companions.remove(companion)
+
     @property
     def lives(self) -> Collection[Life]:
         """Those of now."""
@@ -180,7 +184,7 @@ class Workers(Announcer, ProcessMonitor):
         life = Life(monitored, Channel(self._clock, end), self._noticed, self._life_ended)
         self._started[life.name] += 1
         self._lives[life.name] = life
-        for companion in self._companions:
+        for companion in [*self._companions]:
             companion.begins(life)
         return life
 
@@ -192,15 +196,42 @@ class Workers(Announcer, ProcessMonitor):
 
     def _forget(self, life: Life) -> None:
         del self._lives[life.name]
-        for companion in self._companions:
+        for companion in [*self._companions]:
             companion.ends(life)
 
+    def environment_of(self, name: str) -> dict[str, str]:
+        """What stands in the environment of a worker that begins: what its descriptors are, and nothing of systemd's
+        word on sockets, which is for the parent alone (sd_listen_fds(3)).
+        """
+        names = [each for each, _ in self._sockets]
+        first = FIRST_DESCRIPTOR + len(names)
+        output, ports, told, channel = range(first, first + 4)
+        about = Worker(_number(name), names, output, channel, ports, told)
+        path = os.pathsep.join(filter(None, [_SOURCES, os.environ.get("PYTHONPATH")]))
+        inherited = {key: text for key, text in os.environ.items() if not key.startswith("LISTEN_")}
+        return {**inherited, "PYTHONPATH": path, VARIABLE: about.environment}
+
     def descriptors_of(self, name: str) -> list[int]:
-        """What a worker inherits before its channel: its sockets, our output, the table of ports, what it is told."""
-        number = int(name.rpartition("-")[2]) - 1
-        sockets = (each[number].fileno() for _, each in self._opener.sockets)
-        told = () if self._told is None else (self._told.fileno(),)
-        return [*sockets, 1, self._ports.fileno(), *told]
+        """What it inherits before its channel: its sockets, our output, the table of ports, what it is told."""
+        sockets = [row[_number(name) - 1].fileno() for _, row in self._sockets]
+        return [*sockets, 1, self._ports.fileno(), self._told.fileno()]
+
+    def coming(self, name: str) -> tuple[Sequence[str], Sequence[int]]:
+        """What has been opened for a worker that lives, or begins: what all sockets are called, and the last of them,
+        which it has not inherited.
+        """
+        sockets = self._opener.sockets
+        more = [row[_number(name) - 1].fileno() for _, row in sockets[len(self._sockets) :]]
+        return [each for each, _ in sockets], more
+
+    def become(self, told: IO[bytes]) -> None:
+        """Let whoever begins from now on inherit what is open now.
+
+        :param told: what it is told, in a file that is ours from now on.
+        """
+        self._sockets = self._opener.sockets
+        self._told.close()
+        self._told = told
 
     def _life_ended(self, life: Life, reason: Failure) -> None:
         self._forget(life)
@@ -234,7 +265,7 @@ class Workers(Announcer, ProcessMonitor):
 
     @override
     def begins(self, places: Sequence[str]) -> None:
-        self._places = places
+        self._places = [*self._places, *places]
         self._noticed()
 
     @override
@@ -315,8 +346,7 @@ class Workers(Announcer, ProcessMonitor):
             life.end()
         super().stopService()  # which has them killed, should they not
         self._ports.close()
-        if self._told is not None:
-            self._told.close()
+        self._told.close()
         self._noticed()
         self._waiting = LoopingCall(self._look)
         self._waiting.clock = self._clock

@@ -6,7 +6,7 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5.app import inherit, sharing
-from socks5.app.inherit import InheritedPorts
+from socks5.app.inherit import MORE, InheritedPorts
 from socks5.app.sharing import PortsForWorkers
 from socks5.net.openers import IPortOpener, PortOpener, Where
 from socks5.net.places import TCP, UNIX, Inherited, name_of
-from tests.sockets.wires import open_sockets, until
+from tests.sockets.wires import open_sockets, turn, until
 from tests.support.sessions import session_limit
 
 HERE = TCP(0, "127.0.0.1")
@@ -301,3 +301,35 @@ def test_an_address_that_the_parent_had_not_is_missing_here_too() -> None:
     with pytest.raises(CannotListenError) as caught:
         handed_over([], []).open(TCP(1080, "::1"), Noted())
     assert caught.value.socketError.errno == errno.EADDRNOTAVAIL
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_ports_that_are_asleep_accept_nobody_before_they_wake(count: int) -> None:
+    """Not even when there is room again; and whoever has come waits for that. What nobody takes is closed."""
+    parent = PortsForWorkers(reactor, count)
+    before, other = (parent.open(TCP(0, host), Noted()) for host in ("127.0.0.1", "127.0.0.2"))
+    rows = [(name, row[0].dup()) for name, row in parent.sockets]
+    if count == 2:  # as of a process that had more workers
+        rows.insert(1, (MORE, parent.sockets[0][1][1].dup()))
+    names = [name for name, _ in rows]
+    limit, factory = session_limit(1), Noted()
+    numbers = [sock.detach() for _, sock in rows]
+    worker = InheritedPorts(reactor, limit, names, numbers, is_asleep=True)
+    port = worker.open(HERE, factory)
+    worker.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(numbers[-1])
+    with ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(socket.create_connection(address_of(before)))
+        limit.enter()
+        limit.leave()
+        for _ in range(5):
+            await turn()
+        assert factory.clients == 0
+        worker.wake()
+        await until(lambda: factory.clients == 10)
+    await maybeDeferred(port.stopListening)
+    for each in before, other:
+        each.stopListening()

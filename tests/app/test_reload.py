@@ -290,7 +290,7 @@ async def test_where_no_thread_is_to_be_had_it_stays_as_it_is(
         raise RuntimeError("can't start new thread")
 
     proxy.start()
-    monkeypatch.setattr("socks5.app.reload.deferToThreadPool", refused)
+    monkeypatch.setattr("socks5.threads.deferToThreadPool", refused)
     lines = await proxy.reload()
     assert lines[0] == "there is no thread to read it in: can't start new thread"
 
@@ -372,6 +372,10 @@ networks = "@some"
 """
 
 
+async def opened() -> None:
+    """Nothing is in the way."""
+
+
 class Watched:
     """A reload that looks at lists, whose threads run when the test says so."""
 
@@ -390,7 +394,7 @@ class Watched:
     def _change(self, before: Configured, after: Configured) -> Any:
         self.began.append(after)
         return SimpleNamespace(
-            open=lambda: None,
+            open=opened,
             begin=lambda: succeed(0),
             exchange=SimpleNamespace(opened=0, closed=0),
         )

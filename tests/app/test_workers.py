@@ -1,6 +1,7 @@
 """Several processes: what a worker knows of itself, who is started again, and how they end."""
 
 import errno
+import json
 import os
 import signal
 import socket
@@ -30,7 +31,9 @@ from socks5.app.inherit import (
     FIRST_DESCRIPTOR,
     VARIABLE,
     Worker,
+    file_of,
     obey,
+    told_by,
     worker_count,
 )
 from socks5.app.lives import Life
@@ -39,6 +42,7 @@ from socks5.app.sharing import PortsForWorkers
 from socks5.app.workers import Workers, WorkersFiles, WorkersLog
 from socks5.net.own import OwnPorts
 from socks5.net.places import TCP, Inherited, Listen, name_of
+from tests.app.test_reread import Threads
 from tests.sockets.wires import until
 from tests.support.failures import Failures
 from tests.support.options import parse, refusal
@@ -115,7 +119,7 @@ def test_a_worker_ends_with_its_parent_but_not_twice(
 
 
 @implementer(IReactorTime)
-class Spawner(Clock):
+class Spawner(Threads):
     """Notes what it is asked to start; each process ends when told."""
 
     def __init__(self) -> None:
@@ -132,6 +136,9 @@ class Spawner(Clock):
 
     def stop(self) -> None:
         self.stops += 1
+
+    def callWhenRunning(self, call: object) -> None:
+        """It never runs."""
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> None:
         theirs = os.dup(max(options["childFDs"].items())[1])
@@ -196,7 +203,7 @@ class Parent(Spawner):
     def __init__(self) -> None:
         super().__init__()
         self.reread = Told()
-        opener = PortsForWorkers(self, 2)
+        self.opener = opener = PortsForWorkers(self, 2)
         self.port = opener.open(TCP(0, "127.0.0.1"), Factory())
         self.workers: Any = Workers(
             self,
@@ -229,15 +236,16 @@ def test_each_worker_gets_its_sockets_our_output_the_table_of_ports_and_a_pipe(
     """Systemd's word on sockets is for the parent alone."""
     (first, second) = parent.spawned
     life, (executable, command), options = first
-    output, ports, channel = (FIRST_DESCRIPTOR + number for number in (1, 2, 3))
+    output, ports, told, channel = (FIRST_DESCRIPTOR + number for number in (1, 2, 3, 4))
     assert command == [executable, "-m", "socks5", "--port", "1"]
     name = name_of(TCP(0, "127.0.0.1"))
-    assert options["env"][VARIABLE] == Worker(1, [name], output, channel, ports).environment
+    assert options["env"][VARIABLE] == Worker(1, [name], output, channel, ports, told).environment
     assert "LISTEN_FDNAMES" not in options["env"]
-    own, _, table = parent.workers.descriptors_of("worker-1")
+    own, _, table, text = parent.workers.descriptors_of("worker-1")
     descriptors = options["childFDs"]
     assert [descriptors[number] for number in (1, 2, 3, output, ports)] == ["r", "r", own, 1, table]
-    assert sorted(descriptors) == [0, 1, 2, 3, output, ports, channel]
+    assert descriptors[told] == text
+    assert sorted(descriptors) == [0, 1, 2, 3, output, ports, told, channel]
     assert second[2]["childFDs"][ports] == table
     assert second[2]["childFDs"][3] == parent.workers.descriptors_of("worker-2")[0] != own
     assert life.name == "worker-1"
@@ -263,6 +271,26 @@ def test_a_worker_that_had_begun_is_started_again_whatever_its_end(parent: Paren
     assert parent.reasons == []
 
 
+def test_who_begins_inherits_what_has_been_in_force_last(parent: Parent) -> None:
+    """What is opened for a change that is not in force yet, and that one's text, it does not."""
+    more = parent.opener.open(TCP(0, "127.0.0.2"), Factory())
+    before, after = (name_of(TCP(0, host)) for host in ("127.0.0.1", "127.0.0.2"))
+    names, [coming] = parent.workers.coming("worker-2")
+    assert names == [before, after]
+    assert coming == parent.opener.sockets[1][1][1].fileno()
+    parent.end(1)
+    parent.restart()
+    parent.port.stopListening()
+    parent.workers.become(file_of(b"another text"))
+    parent.end(2)
+    parent.pump([supervisor.RESTART_DELAY] * 2)
+    first, second = (json.loads(each[2]["env"][VARIABLE]) for each in parent.spawned[2:])
+    assert [first["sockets"], second["sockets"]] == [[before], [after]]
+    assert parent.spawned[3][2]["childFDs"][FIRST_DESCRIPTOR] == coming
+    assert told_by(parent.spawned[3][2]["childFDs"][second["told"]]) == b"another text"
+    more.stopListening()
+
+
 def refuse(*arguments: Any, **options: Any) -> None:
     raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
@@ -281,7 +309,8 @@ def test_whoever_accompanies_workers_knows_of_every_life(
         def ends(self, life: Life) -> None:
             told.append(f"{life.name} ends")
 
-    parent.workers.accompany(Companion())
+    companion = Companion()
+    parent.workers.accompany(companion)
     parent.end(0)
     with monkeypatch.context() as patch:
         patch.setattr(parent, "spawnProcess", refuse)
@@ -293,6 +322,9 @@ def test_whoever_accompanies_workers_knows_of_every_life(
     parent.end(2)
     one_life = ["worker-1 begins", "worker-1 ends"]
     assert told == ["worker-1 ends", *one_life, "worker-1 begins", "hello", "worker-1 ends"]
+    parent.workers.part_from(companion)
+    parent.pump([supervisor.RESTART_DELAY] * 8)
+    assert (len(parent.spawned), len(told)) == (4, 6)
 
 
 def test_a_worker_that_the_system_cannot_start_is_tried_again(

@@ -1,4 +1,4 @@
-"""SIGHUP with a file of settings: the program as a process, and clients that it serves meanwhile."""
+"""SIGHUP with a file of settings: the program as processes, and clients that they serve meanwhile."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import resource
 import select
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from tests.process.program import (
     echoes,
     is_ended,
     poll,
+    receive,
     running,
 )
+from tests.process.test_workers import children
 
 FILE = """\
 log.access = "access.log"
@@ -54,27 +56,37 @@ def reload(program: Program, text: str) -> str:
     return str(poll(said, "it is said"))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("command", ["python -m socks5", "twistd"])
 def test_sessions_live_on_unless_the_rules_forbid_them(
-    command: str, tmp_path: Path, echo: tuple[str, int]
+    command: str, workers: int, tmp_path: Path, echo: tuple[str, int]
 ) -> None:
-    (tmp_path / "s.toml").write_text(FILE)
-    with running(tmp_path, [*COMMANDS[command], "--config", "s.toml"]) as program:
+    """In every worker."""
+    file = f"server.workers = {workers}\n{FILE}"
+    (tmp_path / "s.toml").write_text(file)
+    with (
+        running(tmp_path, [*COMMANDS[command], "--config", "s.toml"]) as program,
+        ExitStack() as stack,
+    ):
         where = ("127.0.0.1", program.port)
-        with connected(where, echo) as client:
-            said = reload(program, FILE + f'[listener.more]\nunix = "{tmp_path}/u"\n')
-            assert said == "s.toml is reloaded: 0 rules, listeners +1 -0, 0 sessions ended"
+        clients = [stack.enter_context(connected(where, echo)) for _ in range(16)]
+        said = reload(program, file + f'[listener.more]\nunix = "{tmp_path}/u"\n')
+        assert said == "s.toml is reloaded: 0 rules, listeners +1 -0, 0 sessions ended"
+        for client in clients:
             assert echoes(client)
-            with client_of(str(tmp_path / "u"), socket.AF_UNIX):
-                pass
-            assert reload(program, "what?").startswith("s.toml is not reloaded; that of ")
-            said = reload(program, FILE + CLOSED)
-            assert said == "s.toml is reloaded: 2 rules, listeners +0 -1, 1 session ended"
-            poll(lambda: is_ended(client), "the session ends")
-        [record] = [each for each in program.records if each["command"] == "connect"]
-        assert record["detail"] == "reload: rule nothing"
+        with client_of(str(tmp_path / "u"), socket.AF_UNIX) as client:
+            client.sendall(b"\5\1\0")
+            assert receive(client, 2) == b"\5\0"
+        assert reload(program, "what?").startswith("s.toml is not reloaded; that of ")
+        said = reload(program, file + CLOSED)
+        assert said == "s.toml is reloaded: 2 rules, listeners +0 -1, 16 sessions ended"
+        for client in clients:
+            poll(lambda client=client: is_ended(client), "the session ends")  # type: ignore[misc]
+        records = [each for each in program.records if each["command"] == "connect"]
+        assert [each["detail"] for each in records] == ["reload: rule nothing"] * 16
+        assert len({each.get("worker") for each in records}) == workers
         poll(lambda: not (tmp_path / "u").exists(), "the socket is closed")
-        reload(program, FILE)
+        reload(program, file)
         with connected(where, echo) as client:
             assert echoes(client)
         program.terminate()
@@ -102,26 +114,34 @@ unguarded = true
 TIMES = 100
 
 
-def held(program: Program) -> tuple[int, int]:
-    """Descriptors, and KiB of memory."""
-    process = Path(f"/proc/{program.process.pid}")
-    [memory] = re.findall(r"VmRSS:\s+(\d+)", (process / "status").read_text())
-    return len(os.listdir(process / "fd")), int(memory)
+def held(processes: Iterable[int]) -> tuple[int, int]:
+    """Descriptors, and KiB of memory, of all of them."""
+    descriptors = memory = 0
+    for each in processes:
+        status = Path(f"/proc/{each}/status").read_text()
+        memory += sum(map(int, re.findall(r"VmRSS:\s+(\d+)", status)))
+        descriptors += len(os.listdir(f"/proc/{each}/fd"))
+    return descriptors, memory
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_hundred_in_a_row_under_load_refuse_nobody_and_leave_nothing_behind(
-    tmp_path: Path, echo: tuple[str, int]
+    workers: int, tmp_path: Path, echo: tuple[str, int]
 ) -> None:
     (tmp_path / "users").write_text("alice:secret\n")
     (tmp_path / "names").write_text("".join(f"n{number}.example\n" for number in range(100)))
-    (tmp_path / "s.toml").write_text(FILE)
+    first = f"server.workers = {workers}\n"
+    limit = "" if workers == 1 else "limit.l"  # not served by several yet
+    more = "\n".join(each for each in MORE.splitlines() if not limit or limit not in each)
+    (tmp_path / "s.toml").write_text(first + FILE)
     with running(tmp_path, [*MODULE, "--config", "s.toml"]) as program:
         where = ("127.0.0.1", program.port)
+        processes = [program.process.pid, *children(program)]
         with connected(where, echo) as lasting:
             for number in range(TIMES):
                 if number == 20:
-                    before = held(program)
-                (tmp_path / "s.toml").write_text(FILE if number % 2 else MORE)
+                    before = held(processes)
+                (tmp_path / "s.toml").write_text(first + (FILE if number % 2 else more))
                 program.signal(signal.SIGHUP)
 
                 def is_served(number: int = number) -> bool:
@@ -130,8 +150,8 @@ def test_a_hundred_in_a_row_under_load_refuse_nobody_and_leave_nothing_behind(
                     return echoes(lasting) and program.output.count("is reloaded: ") > number
 
                 poll(is_served, "it is reloaded")
-        poll(lambda: held(program)[0] <= before[0], "no descriptor is left")
-        assert held(program)[1] < before[1] + 16 * 1024
+        poll(lambda: held(processes)[0] <= before[0], "no descriptor is left")
+        assert held(processes)[1] < before[1] + 16 * 1024 * len(processes)
         assert program.output.count("is not reloaded") == 0
         program.terminate()
 
