@@ -44,6 +44,8 @@ from socks5.policy.sets import (
 )
 from socks5.policy.special import NETWORKS, Network
 
+_Makers = tuple[tuple[str, Callable[[Any], Condition]], ...]
+
 
 class Compiler:
     """Makes conditions.
@@ -69,6 +71,7 @@ class Compiler:
         self._ranges: dict[str, Ranges] = dict(RANGES)
         self._name_sets: dict[str, Names] = {}
         self._made: dict[Hashable, Condition] = {}
+        self._makers = {is_allow: self._makers_of(is_allow) for is_allow in (True, False)}
 
     @property
     def hours(self) -> list[Hours]:
@@ -82,7 +85,15 @@ class Compiler:
         :raises ValueError: an entry is none, or a set is missing.
         """
         is_allow = rule.action == "allow"
-        makers: tuple[tuple[str, Callable[[Any], Condition]], ...] = (
+        return [
+            self._once((key, tuple(entries), is_allow and key == "networks"), make, entries)
+            for key, make in self._makers[is_allow]
+            if (entries := getattr(rule, key))
+        ]
+
+    def _makers_of(self, is_allow: bool) -> _Makers:
+        """What makes the condition behind each key of an allow, or of a deny."""
+        return (
             ("commands", self._commands),
             ("listeners", Listeners),
             ("methods", lambda entries: Methods(tuple(map(str, entries)))),
@@ -94,11 +105,6 @@ class Compiler:
             ("networks", lambda entries: self._addresses(entries, is_allow)),
             ("during", self._during),
         )
-        return [
-            self._once((key, tuple(entries), is_allow and key == "networks"), make, entries)
-            for key, make in makers
-            if (entries := getattr(rule, key))
-        ]
 
     def guard(self, is_lifted: bool, is_via: bool) -> Condition:
         """What stands behind an allow."""

@@ -103,33 +103,24 @@ class Index(Generic[_Rule]):
         self, kept: Iterable[int], open_keys: frozenset[str]
     ) -> dict[str, dict[Hashable, list[int]]]:
         """The rules' numbers, by kind of condition and by value."""
-        candidates = {
-            number: {
-                condition.key: condition.keys
-                for condition in self._rules[number].conditions
-                if condition.key in _KINDS
-                and condition.key not in open_keys
-                and condition.keys is not None
-                and len(condition.keys) <= MOST_KEYS
-            }
-            for number in kept
-        }
-        shared = Counter(
-            (key, value)
-            for keys in candidates.values()
-            for key, values in keys.items()
-            for value in values
-        )
+        kinds = {key: place for place, key in enumerate(_KINDS) if key not in open_keys}
+        shared: dict[str, Counter[Hashable]] = {key: Counter() for key in kinds}
+        candidates: dict[int, dict[str, tuple[Hashable, ...]]] = {}
+        for number in kept:
+            candidates[number] = keys = {}
+            for condition in self._rules[number].conditions:
+                key, values = condition.key, condition.keys
+                if key in kinds and values is not None and len(values) <= MOST_KEYS:
+                    keys[key] = values
+                    shared[key].update(values)
+
+        def selects(key: str) -> tuple[int, int]:
+            return max(map(shared[key].__getitem__, keys[key])), kinds[key]
+
         found: dict[str, dict[Hashable, list[int]]] = defaultdict(lambda: defaultdict(list))
         for number, keys in candidates.items():
             if keys:
-                best = min(
-                    keys,
-                    key=lambda key: (
-                        max(shared[key, value] for value in keys[key]),
-                        _KINDS.index(key),
-                    ),
-                )
+                best = min(keys, key=selects)
                 for value in keys[best]:
                     found[best][value].append(number)
         return found
@@ -174,6 +165,9 @@ def _values(key: str, facts: Facts) -> Iterable[Hashable]:
 
 def _distinct(rules: Sequence[Indexed], open_keys: frozenset[str]) -> Iterator[int]:
     """The numbers of those that may say something that none before them does."""
+    if not open_keys:
+        yield from range(len(rules))
+        return
     seen = set()
     for number, rule in enumerate(rules):
         known = frozenset(each for each in rule.conditions if each.key not in open_keys)

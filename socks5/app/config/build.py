@@ -24,6 +24,7 @@ from socks5.app.config.read import in_order, read
 from socks5.app.config.ruling import limits, look_into_lists, rules
 from socks5.app.config.sense import warn_of_sources
 from socks5.app.config.tables import about
+from socks5.app.config.uncollected import uncollected
 from socks5.app.inherit import Worker
 from socks5.app.listeners import Listener
 from socks5.interfaces import ILimits, IRules
@@ -69,6 +70,7 @@ class Made:
     lists: dict[str, str]
 
 
+@uncollected()
 def build(
     document: Document,
     reactor: Any = None,

@@ -11,8 +11,10 @@ from socks5.app.config.building import Building
 from socks5.app.config.document import Problem, Refused, load
 from socks5.app.config.read import in_order
 from socks5.app.config.sense import warn
+from socks5.app.config.uncollected import uncollected
 
 
+@uncollected()
 def check(file: str) -> tuple[Sequence[Problem], Sequence[Problem]]:
     """Everything that is wrong with a file, and what is hardly meant.
 

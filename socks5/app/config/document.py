@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from typing_extensions import override
 
 from socks5.app.config.places import Lines, Path, Spot, places
+from socks5.app.config.uncollected import uncollected
 from socks5.app.config.values import as_key, as_toml
 from socks5.files import NOT_REGULAR, read
 
@@ -155,6 +156,7 @@ class Document:
         return f"{LISTED} {as_toml(name)}" if isinstance(name, str) else f"{LISTED} {number + 1}"
 
 
+@uncollected()
 def parse(text: str, file: str, folder: str | None = None) -> Document:
     """A text as a document.
 

@@ -48,7 +48,8 @@ class Lines:
         return line, offset - self._starts[line - 1] + 1
 
 
-_BETWEEN_LINES = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BETWEEN = r"[ \t\r\n]*(?:#[^\n]*[ \t\r\n]*)*"
+_BETWEEN_LINES = re.compile(_BETWEEN)
 _BLANKS = re.compile(r"[ \t]*")
 _DOT = re.compile(r"[ \t]*\.[ \t]*")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -66,10 +67,10 @@ _SIMPLE_TEXT = r""""[^"\\\n]*"|'[^'\n]*'|[A-Za-z0-9+._-]+"""
 _SIMPLE = re.compile(_SIMPLE_TEXT)
 _ORDINARY = re.compile(
     r"([A-Za-z0-9_-]+)[ \t]*=[ \t]*(?:"
-    rf"(\[[ \t]*(?:{_SIMPLE_TEXT})(?:[ \t]*,[ \t]*(?:{_SIMPLE_TEXT}))*[ \t]*\])|({_SCALAR_TEXT}))",
+    rf"(\[[ \t]*(?:{_SIMPLE_TEXT})(?:[ \t]*,[ \t]*(?:{_SIMPLE_TEXT}))*[ \t]*\])|({_SCALAR_TEXT})){_BETWEEN}",
     re.DOTALL,
 )
-"""What most lines are: a key, and an array on one line or a scalar."""
+"""What most lines are: a key, and an array on one line or a scalar. With what is behind it until the next one."""
 
 _ARRAY = 2
 """The group of it that is an array."""
@@ -94,15 +95,26 @@ class _Finder:
         """Of each array that ``[[...]]`` makes, how many tables it has."""
 
     def find(self) -> Mapping[Path, Spot]:
+        text, found = self._text, self._found
         table: Path = ()
         self._skip(_BETWEEN_LINES)
-        while self._at < len(self._text):
-            if self._text[self._at] == "[":
+        while self._at < len(text):
+            ordinary = _ORDINARY.match(text, self._at)
+            if ordinary is not None:
+                self._at = ordinary.end()
+                path, kind = (*table, ordinary[1]), ordinary.lastindex or 0
+                start, end = ordinary.span(kind)
+                found[path] = Spot(ordinary.start(), start)
+                if kind == _ARRAY:
+                    for number, item in enumerate(_SIMPLE.finditer(text, start, end)):
+                        found[(*path, number)] = Spot(item.start(), item.start())
+                continue
+            if text[self._at] == "[":
                 table = self._header()
             else:
                 self._statement(table)
             self._skip(_BETWEEN_LINES)
-        return self._found
+        return found
 
     def _skip(self, pattern: re.Pattern[str]) -> str:
         """Go behind what matches here, and return it."""
@@ -155,17 +167,6 @@ class _Finder:
 
     def _statement(self, table: Path) -> None:
         """``key = value``, of which the value may hold others."""
-        ordinary = _ORDINARY.match(self._text, self._at)
-        if ordinary is not None:
-            self._at = ordinary.end()
-            path, kind = (*table, ordinary[1]), ordinary.lastindex or 0
-            self._found[path] = Spot(ordinary.start(), ordinary.start(kind))
-            if kind == _ARRAY:
-                for number, item in enumerate(
-                    _SIMPLE.finditer(self._text, ordinary.start(kind), self._at)
-                ):
-                    self._found[(*path, number)] = Spot(item.start(), item.start())
-            return
         open_: list[
             tuple[Path, int]
         ] = []  # arrays, with the number of the next item, and inline tables, with -1

@@ -6,7 +6,7 @@ wrong kind is passed over, for it is said elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -69,14 +69,14 @@ def named(tree: Tree, section: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         yield (section, name), each if isinstance(each, dict) else {}
 
 
-def texts(holder: Mapping[str, Any], path: Path, name: str) -> Iterator[tuple[Path, str]]:
+def texts(holder: Mapping[str, Any], path: Path, name: str) -> Sequence[tuple[Path, str]]:
     """The texts behind a key, which may be one or a list, each with its path."""
     value = holder.get(name)
     if isinstance(value, str):
-        yield (*path, name), value
-    for number, each in enumerate(value if isinstance(value, list) else ()):
-        if isinstance(each, str):
-            yield (*path, name, number), each
+        return [((*path, name), value)]
+    if not isinstance(value, list):
+        return ()
+    return [((*path, name, at), each) for at, each in enumerate(value) if isinstance(each, str)]
 
 
 def _absent(path: Path, section: str, name: str, known: Iterable[str], sign: str = "") -> Finding:
@@ -105,10 +105,15 @@ def _sets(tree: Tree) -> Iterator[Finding]:
             elif section != "networks" or name not in ABOUT_CLIENTS:  # else its kind has said it
                 yield _absent(at, section, name, known, "@")
 
+    of_rules = (
+        ("networks", "networks", networks),
+        ("clients", "networks", networks | ABOUT_CLIENTS),
+        ("names", "names", names),
+    )
     for path, rule in rules(tree):
-        yield from look(rule, path, "networks", "networks", networks)
-        yield from look(rule, path, "clients", "networks", networks | ABOUT_CLIENTS)
-        yield from look(rule, path, "names", "names", names)
+        for key, section, known in of_rules:
+            if key in rule:
+                yield from look(rule, path, key, section, known)
     for path, listener in named(tree, "listener"):
         for key in ("clients", "proxy_from"):
             yield from look(listener, path, key, "networks", networks - _FOR_RULES)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from ipaddress import ip_address
+from operator import attrgetter
 from typing import Any
 
 from socks5.app.config.building import Building
@@ -35,6 +36,7 @@ _ENTRIES: Mapping[str, Entry] = {
 """Conditions that may have files."""
 
 _KEYS = tuple(each.name for each in fields(Section))
+_values_of = attrgetter(*_KEYS)
 
 
 def default_of(configuration: Configuration) -> str:
@@ -73,7 +75,7 @@ def rules(configuration: Configuration, building: Building) -> IRules | None:
 
 
 def _rule(path: Path, section: Section, building: Building) -> Rule:
-    values = {name: getattr(section, name) for name in _KEYS}
+    values = dict(zip(_KEYS, _values_of(section), strict=True))
     for name, kind in _ENTRIES.items():
         if values[name]:
             values[name] = building.entries((*path, name), values[name], kind)

@@ -35,10 +35,9 @@ def _key(entry: str) -> Hashable:
         first, second, third, fourth, prefix = ipv4.groups("32")
         number = int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth)
         return 4, 32 - int(prefix), number >> 32 - int(prefix)
-    try:
-        network = ip_network(entry)
-    except ValueError:  # a set
+    if entry.startswith("@"):
         return entry
+    network = ip_network(entry)
     shift = network.max_prefixlen - network.prefixlen
     return network.version, shift, int(network.network_address) >> shift
 

@@ -65,30 +65,6 @@ def is_required(each: Field[Any]) -> bool:
     return each.default is MISSING and each.default_factory is MISSING
 
 
-def _structured(value: Mapping[str, object], cls: type[Any]) -> Any:
-    """A table as a dataclass.
-
-    :raises Several: with everything that is wrong with it.
-    """
-    found, errors = {}, list[tuple[Path, Exception]]()
-    known = {each.name: each for each in fields(cls)}
-    for name, each in known.items():
-        try:
-            if name in value:
-                found[name] = about(each).kind.read(value[name])
-            elif is_required(each):
-                raise Wrong(f"missing; write {name} = {as_toml(about(each).kind.example)}")
-        except (Wrong, Several) as error:
-            errors.append(((name,), error))
-    for name in value:
-        if name not in known:
-            unknown = Wrong(f"unknown key{meant(name, known)}", is_about_key=True)
-            errors.append(((name,), unknown))
-    if errors:
-        raise Several(errors)
-    return cls(**found)
-
-
 class Table(Kind):
     """A table with known keys.
 
@@ -102,8 +78,10 @@ class Table(Kind):
         self.cls = cls
         assert is_dataclass(cls)
         self.fields = fields(cls)
+        self._kinds = {each.name: about(each).kind for each in self.fields}
+        self._check = getattr(cls, "check", None)
         self.is_secret = any(about(each).kind.is_secret for each in self.fields)
-        self.example = {
+        self.example = self._required = {
             each.name: about(each).kind.example for each in self.fields if is_required(each)
         }
 
@@ -111,11 +89,28 @@ class Table(Kind):
     def read(self, value: object) -> Any:
         if not isinstance(value, dict):
             raise self.wrong(value)
-        found = _structured(value, self.cls)
-        check = getattr(found, "check", None)
-        if check is not None:
-            check()
+        found = self._structured(value)
+        if self._check is not None:
+            self._check(found)
         return found
+
+    def _structured(self, value: Mapping[str, object]) -> Any:
+        """:raises Several: with everything that is wrong with it."""
+        found, errors = {}, list[tuple[Path, Exception]]()
+        for name, each in value.items():
+            kind = self._kinds.get(name)
+            try:
+                if kind is None:
+                    raise Wrong(f"unknown key{meant(name, self._kinds)}", is_about_key=True)
+                found[name] = kind.read(each)
+            except (Wrong, Several) as error:
+                errors.append(((name,), error))
+        for name, example in self._required.items():
+            if name not in value:
+                errors.append(((name,), Wrong(f"missing; write {name} = {as_toml(example)}")))
+        if errors:
+            raise Several(errors)
+        return self.cls(**found)
 
     @override
     def schema(self) -> Schema:
