@@ -35,6 +35,7 @@ from socks5.app.configured import Configured
 from socks5.app.exchange import Exchange, NotExchanged
 from socks5.app.inherit import InheritedPorts, file_of, told_by
 from socks5.app.reload import reasons_of
+from socks5.net.descriptors import SessionLimit
 from socks5.net.openers import IPortOpener
 from socks5.threads import aside
 
@@ -250,7 +251,7 @@ class Follower:
         channel: Channel,
         configured: Configured,
         change: Callable[[Configured, Configured, IPortOpener], Change],
-        limit: Any,
+        limit: SessionLimit,
         end: Callable[[], object],
     ) -> None:
         self._reactor = reactor

@@ -28,6 +28,7 @@ from tests.process.program import (
 )
 from tests.process.test_drain import is_refused
 from tests.process.test_workers import children, is_running
+from tests.sockets.wires import free_port
 
 CHANGING = """\
 import sys
@@ -247,6 +248,33 @@ def test_a_socket_of_systemds_is_handed_on(
                 assert echoes(other)
         if "config" in options:
             assert "SOCKS5 proxy drains, for 1800 s at the most" in program.output
+
+
+def test_what_a_reload_has_opened_is_handed_on_and_what_it_has_closed_is_not(
+    changing: Changing, echo: tuple[str, int]
+) -> None:
+    numbers = [free_port() for _ in range(3)]
+    kept, closed, opened = (("127.0.0.1", number) for number in numbers)
+    places = [f'[listener.l{each}]\naddress = "127.0.0.1"\nport = {each}\n' for each in numbers]
+    file, workers = changing.directory / "s.toml", "server.workers = 2\n"
+    file.write_text(workers + places[0] + places[1])
+    changing.says("--config=s.toml")
+    with ExitStack() as stack, running(changing.directory, changing.command) as program:
+        program.wait_until_it_listens(2)
+        old = stack.enter_context(connected(kept, echo))
+        file.write_text(workers + places[0] + places[2])
+        program.signal(signal.SIGHUP)
+        poll(lambda: "listeners +1 -1" in program.output, "it is reloaded")
+        with load(opened, echo) as clients:
+            clients.go_on()
+            stack.enter_context(successor(program))
+            clients.go_on()
+            old.close()
+            assert program.wait() == 0, program.output
+            clients.go_on()
+        assert is_refused(closed)
+        assert echoes(stack.enter_context(connected(kept, echo)))
+        program.must_not_complain()
 
 
 FAILURES = {

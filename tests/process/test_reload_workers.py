@@ -86,11 +86,45 @@ def test_who_has_come_to_a_listener_that_closes_is_served(
 
 
 IMPATIENT = """\
-from socks5.app import agreement
+from socks5.app import agreement, reload
 agreement.PATIENCE = 0.5
+reload.LOOK_INTERVAL = 0.1
 from socks5.app.console import main
 main()
 """
+"""The program, whose parent waits for nothing long."""
+
+LISTED = """\
+networks.s = { entries = "file:list" }
+[[rule]]
+name = "no"
+action = "deny"
+networks = "@s"
+[[rule]]
+name = "all"
+action = "allow"
+networks = "@loopback"
+"""
+
+
+def test_a_list_that_changes_changes_in_all_workers(tmp_path: Path, echo: tuple[str, int]) -> None:
+    """Though the file is being written. A signal that a terminal sends to workers, too, is the parent's to hear."""
+    (tmp_path / "list").write_text("192.0.2.0/24\n")
+    networks, rules = LISTED.split("\n", 1)
+    (tmp_path / "s.toml").write_text(f"server.workers = 2\n{networks}\n{FILE}{rules}")
+    command = [sys.executable, "-c", IMPATIENT, "--config", "s.toml"]
+    with running(tmp_path, command) as program, ExitStack() as stack:
+        where = ("127.0.0.1", program.port)
+        clients = [stack.enter_context(connected(where, echo)) for _ in range(16)]
+        (tmp_path / "s.toml").write_text("it is being written")
+        for each in children(program):
+            os.kill(each, signal.SIGHUP)
+        (tmp_path / "list").write_text("127.0.0.1\n")
+        poll(lambda: "reloaded: 2 rules, listeners +0 -0, 16 sessions" in program.output, "it ends")
+        assert [client.recv(1) for client in clients] == [b""] * 16
+        assert "list has changed: taken for s.toml" in program.messages
+        assert "SIGHUP" not in program.output
+        program.terminate()
 
 
 def test_a_worker_that_does_not_answer_is_named_and_all_stays(
