@@ -60,6 +60,12 @@ from socks5.server.verdicts import StrictBans
 from socks5.settings import Capacity, ListenerPolicy, Settings
 
 
+def _with(policy: Policy | None, **parts: Any) -> Policy:
+    """A policy, with the parts that are not None in the place of its own."""
+    given = {name: part for name, part in parts.items() if part is not None}
+    return replace(Policy() if policy is None else policy, **given)
+
+
 class ServerFactory(Factory):
     """Builds a :class:`~socks5.server.handshake.ServerProtocol` for each client; what it depends on is a parameter.
 
@@ -108,25 +114,38 @@ class ServerFactory(Factory):
         bans: IBans | None = None,
         worker: int | None = None,
     ) -> None:
-        parts: dict[str, Any] = {
-            "settings": settings,
-            "rules": rules,
-            "authenticator": authenticator,
-            "gssapi": gssapi,
-            "methods": methods,
-            "dialer": dialer,
-            "limits": limits,
-        }
-        given = {name: part for name, part in parts.items() if part is not None}
         self.reactor = reactor
-        self.now = clock_of(reactor)
-        """Seconds, for lengths of time."""
         self.commands = commands
         self.worker = worker
         self.access_log = access_log
-        self.counters = Counters()
         self.keeps_records = access_log is not None
         """Whether somebody is told of sessions that are over."""
+        self._share(Capacity() if capacity is None else capacity, resolver)
+        self._admit(bans)
+        self.policy = _with(
+            policy,
+            settings=settings,
+            rules=rules,
+            authenticator=authenticator,
+            gssapi=gssapi,
+            methods=methods,
+            dialer=dialer,
+            limits=limits,
+        )
+        """What holds for new sessions; see :meth:`replace`."""
+        self.in_force = self._fill(self.policy)
+        self._limit(self.in_force.limits, None)
+        self._judge = self.in_force.rules
+        """By them the sessions that had begun were judged last."""
+        self._edges = Edges(self.deadlines, self._rejudge_by_the_clock)
+        self._edges.watch(self._judge)
+
+    def _share(self, capacity: Capacity, resolver: IResolver | None) -> None:
+        """Make what sessions share, whatever policy holds; see :class:`socks5.server.shared.Shared`."""
+        reactor = self.reactor
+        self.now = clock_of(reactor)
+        """Seconds, for lengths of time."""
+        self.counters = Counters()
         self.sessions = Sessions(self._watched)
         """The client connections of now; see :class:`~socks5.interfaces.ISessions`."""
         self.listeners = OwnListeners()
@@ -135,8 +154,6 @@ class ServerFactory(Factory):
         self.idle_timers = IdleTimers(reactor)
         self.tls_lines = Sparing(reactor)
         """Lets some of the lines about failed TLS into the log."""
-        self.asking = Asking()
-        capacity = Capacity() if capacity is None else capacity
         self.limit = SessionLimit(reactor, capacity, self._settings, self.counters)
         self.crowds = self.limit.crowds
         """Of the clients of one address: who negotiates, and who waits for that."""
@@ -144,21 +161,17 @@ class ServerFactory(Factory):
             Resolver(reactor, self._settings, capacity) if resolver is None else resolver
         )
         self._direct = DirectDialer(reactor, self.resolver)
+
+    def _admit(self, bans: IBans | None) -> None:
+        """Make what says who may come in."""
+        self.asking = Asking()
         self.is_ours = partial(is_own_address, unknown=False)
         self.bans: IBans = StrictBans(
-            Bans(reactor, self._settings, self.is_ours) if bans is None else bans
+            Bans(self.reactor, self._settings, self.is_ours) if bans is None else bans
         )
         self._has_own_bans = bans is not None
         self._connections = ByListener()
         self._admission = self.admission_of(ListenerPolicy())
-        self.policy = replace(Policy() if policy is None else policy, **given)
-        """What holds for new sessions; see :meth:`replace`."""
-        self.in_force = self._fill(self.policy)
-        self._limit(self.in_force.limits, None)
-        self._judge = self.in_force.rules
-        """By them the sessions that had begun were judged last."""
-        self._edges = Edges(self.deadlines, self._rejudge_by_the_clock)
-        self._edges.watch(self._judge)
 
     # Clients
 
