@@ -17,8 +17,6 @@ from socks5.protocol.networks import packed
 IPV6 = 1 << 32
 """What is added to an IPv6 address's number, for both families are on one line."""
 
-_MAPPED = 0xFFFF << 32  # RFC 4291 section 2.5.5.2
-_MAPPED_BITS = 96
 _LONGEST = 60  # characters of a value that an error shows
 
 
@@ -70,13 +68,12 @@ class Ranges:
 
 
 def range_of(network: Network) -> tuple[int, int]:
-    """The numbers of a network's addresses. What is IPv4-mapped is IPv4."""
+    """The numbers of a network's addresses.
+
+    :param network: see :func:`~socks5.protocol.networks.network_of`.
+    """
     first, last = int(network.network_address), int(network.broadcast_address)
-    if network.version == 4:
-        return first, last
-    if first >> 32 == _MAPPED >> 32 and network.prefixlen >= _MAPPED_BITS:
-        return first - _MAPPED, last - _MAPPED
-    return first + IPV6, last + IPV6
+    return (first, last) if network.version == 4 else (first + IPV6, last + IPV6)
 
 
 @lru_cache(maxsize=4096)

@@ -16,6 +16,7 @@ from twisted.internet.error import DNSLookupError
 from socks5.names import hostname, literal
 from socks5.policy.ranges import Ranges, quoted, range_of
 from socks5.policy.special import NETWORKS, RESERVED, UNICAST, Network
+from socks5.protocol.networks import network_of
 
 _ORDINARY = re.compile(r"(?:\*?\.)?(?=.{1,253}\Z)(?:[a-z0-9_-]{1,63}\.)*[a-z_-][a-z0-9_-]{0,62}\Z")
 """What most names are, which are looked at in a fifth of the time: no address, and in the form that is compared."""
@@ -56,7 +57,7 @@ def check_network(text: str, may_be_set: bool = True) -> Network | str:
     """What stands among ``networks``.
 
     :param may_be_set: whether it may be ``@NAME``; not within a set.
-    :returns: the network, or the set's name; that there is such a set is not asked.
+    :returns: the network, an IPv4-mapped one as IPv4; or the set's name: that there is such a set is not asked.
     :raises ValueError: it is neither. What it says is a sentence for whoever wrote it.
     """
     what = "a network or @set" if may_be_set else "a network"
@@ -67,7 +68,7 @@ def check_network(text: str, may_be_set: bool = True) -> Network | str:
         return name
     if "%" not in text and ("/" not in text or _PREFIX.match(text)):
         try:
-            return ip_network(text)
+            return network_of(text)
         except ValueError:
             pass
     raise ValueError(f"expected {what}, got {quoted(text)}; {_instead_of_network(text)}")

@@ -70,8 +70,11 @@ def subscriber(host: str) -> bytes:
     return octets if octets.startswith(_LINK_LOCAL) else octets[:8]
 
 
-def _network(text: str) -> IPv4Network | IPv6Network:
-    """:raises ValueError: it is none, or has bits behind its prefix."""
+def network_of(text: str) -> IPv4Network | IPv6Network:
+    """A network, or a single address; an IPv4-mapped one is the IPv4 one that it means.
+
+    :raises ValueError: it is none, or has bits behind its prefix.
+    """
     network = ip_network(text)
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is None or network.prefixlen < _MAPPED_BITS:
@@ -112,7 +115,7 @@ class Networks:
         found = []
         for part in text.split(","):
             try:
-                found.append(_network(part.strip()))
+                found.append(network_of(part.strip()))
             except ValueError:
                 raise ValueError(part.strip()) from None
         return cls(tuple(found))

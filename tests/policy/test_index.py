@@ -9,7 +9,7 @@ from socks5.access import Access
 from socks5.policy.compiling import Compiler
 from socks5.policy.facts import ASSOCIATING, KNOWN, NAMED, Facts
 from socks5.policy.index import FEW, MOST_KEYS, Index
-from socks5.policy.ruleset import Rule
+from socks5.policy.ruleset import Rule, Ruleset
 from socks5.protocol.messages import Command
 from tests.support.rules import PUBLIC, allow, asks, deny
 
@@ -73,6 +73,24 @@ def test_of_several_conditions_the_most_selective_counts() -> None:
         allow(f"r{n}", groups=["staff"], networks=["10.0.0.0/8"], ports=[n]) for n in range(MANY)
     ]
     assert found(rules, asks(port=7, user="a", groups=("staff",)), "10.0.0.1") == ["r7"]
+
+
+@pytest.mark.parametrize("key", ["networks", "clients"])
+@pytest.mark.parametrize("written", ["::ffff:127.0.0.0/104", "::ffff:127.0.0.1", "@here"])
+@pytest.mark.parametrize("beside", [0, FEW + 4])
+def test_a_rule_on_a_mapped_network_is_found_by_the_ipv4_address_however_many_there_are(
+    key: str, written: str, beside: int
+) -> None:
+    others = [deny(f"r{n}", users=[f"u{n}"]) for n in range(beside)]
+    keys: dict[str, Any] = {key: [written]}
+    rules = Ruleset(
+        [deny("d", **keys), *others, allow("rest", networks=["0.0.0.0/0"], unguarded=True)],
+        networks={"here": ["::ffff:127.0.0.0/104"]},
+    )
+    access = asks(client="127.0.0.1")
+    for address in ("127.0.0.1", "::ffff:127.0.0.1"):
+        assert rules.judge(access, address).rule == "d"
+        assert rules.walk(access, address).verdict.rule == "d"
 
 
 def test_a_few_are_all_asked() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -11,8 +12,9 @@ from socks5.policy.index import FEW
 from socks5.policy.rules import Rules, is_special
 from socks5.policy.ruleset import Rule, Ruleset
 from socks5.policy.sets import Listed
+from socks5.protocol.address import unmap
 from socks5.protocol.messages import Command
-from tests.support.rules import PUBLIC, allow, asks, deny
+from tests.support.rules import CLIENT, PUBLIC, allow, asks, deny
 
 BIND, UDP = Command.BIND, Command.UDP_ASSOCIATE
 
@@ -153,10 +155,51 @@ def test_the_guard_says_why_it_lets_pass() -> None:
 
 # ---------------------------------------------------------------- whatever the rules
 
-HOSTS = ["1.1.1.1", "10.0.0.1", "10.0.1.1", "127.0.0.1", "::1", "2606:4700::1", "64:ff9b::a00:1"]
+HOSTS = [
+    "1.1.1.1",
+    "10.0.0.1",
+    "10.0.1.1",
+    "127.0.0.1",
+    "::1",
+    "::",
+    "2606:4700::1",
+    "64:ff9b::a00:1",
+    "64:ff9b::7f00:1",
+    "::ffff:10.0.0.1",
+    "::ffff:127.0.0.1",
+    "::10.0.0.1",
+    "2002:a00:1::",
+]
 NAMES = [b"example.com", b"www.example.com", b"a.b.example.org", b"ads7.example.org", b"x"]
+ODD = [
+    "0.0.0.0/0",
+    "0.0.0.0",
+    "::/0",
+    "::/64",
+    "::/96",
+    "::1",
+    "::10.0.0.0/104",
+    "::ffff:0:0/96",
+    "::ffff:10.0.0.0/120",
+    "::ffff:127.0.0.0/104",
+    "::ffff:192.0.2.9",
+    "64:ff9b::/96",
+    "64:ff9b::10.0.0.1",
+    "2002::/16",
+    "2002:a00::/24",
+]
+"""Networks in every spelling, and those within which others may be found."""
 ENTRIES: dict[str, Sequence[Any]] = {
-    "clients": ["@local", "192.0.2.0/24", "10.0.0.0/8", "@private", "@self", "2001:db8::/32"],
+    "clients": [
+        "@local",
+        "192.0.2.0/24",
+        "10.0.0.0/8",
+        "@private",
+        "@self",
+        "2001:db8::/32",
+        "@odd",
+        *ODD,
+    ],
     "listeners": ["office", "road"],
     "commands": ["connect", "bind", "udp"],
     "methods": ["none", "password"],
@@ -178,8 +221,8 @@ ENTRIES: dict[str, Sequence[Any]] = {
         "@special",
         "@many",
         "@self",
-        "64:ff9b::/96",
-        "::/0",
+        "@odd",
+        *ODD,
     ],
     "ports": [53, "400-500", "0-65535"],
     "during": ["sun", "mon"],
@@ -189,7 +232,10 @@ SETS: dict[str, Any] = {
         "few": [".example.com"],
         "many": [f"h{n}.example" for n in range(99)] + ["ads*.example.org"],
     },
-    "networks": {"many": [f"10.0.{n}.0/25" for n in range(0, 200, 2)]},
+    "networks": {
+        "many": [f"10.0.{n}.0/25" for n in range(0, 200, 2)],
+        "odd": ["::ffff:10.0.0.0/104", "2002::/16"],
+    },
     "groups": {"guests": ["bob"]},
     "zone": "UTC",
     "own": lambda host, unknown: host == "10.0.0.1",
@@ -243,6 +289,20 @@ ACCESSES = st.builds(
 def test_a_walk_comes_to_the_verdict(rules: Ruleset, access: Access, address: str | None) -> None:
     """Rules are found by an index, and the walk asks each of them."""
     assert rules.walk(access, address).verdict == rules.judge(access, address)
+
+
+@pytest.mark.parametrize("others", [0, FEW])
+@pytest.mark.parametrize("action", ["allow", "deny"])
+@pytest.mark.parametrize("entry", [*ODD, "@odd", "@special", "10.0.0.0/24"])
+def test_networks_are_found_however_they_are_written_and_however_many_rules_there_are(
+    entry: str, action: str, others: int
+) -> None:
+    more = [deny(f"u{n}", users=[f"u{n}"]) for n in range(others)]
+    for key in ("networks", "clients"):
+        rules = Ruleset([Rule("r", action, **{key: [entry]}), *more], default="allow", **SETS)
+        for host in HOSTS:
+            access = asks(client=unmap(host) if key == "clients" else CLIENT)
+            assert rules.walk(access, host).verdict == rules.judge(access, host)
 
 
 def is_named(access: Access) -> bool:

@@ -15,6 +15,7 @@ from socks5.app.config.ruling import default_of
 from socks5.app.config.shadows import shadows
 from socks5.app.config.values import as_key
 from socks5.protocol.messages import Method
+from socks5.protocol.networks import network_of
 from socks5.settings import METHOD_NAMES, OutgoingFamily
 
 IPV4, IPV6 = "0.0.0.0", "::"
@@ -160,7 +161,7 @@ def _families(entries: Sequence[str], configuration: Configuration) -> Iterator[
         elif entry.startswith(("@", FILE)):
             yield from (IPV4, IPV6)
         else:
-            yield IPV6 if ":" in entry else IPV4
+            yield IPV4 if network_of(entry).version == 4 else IPV6
 
 
 def _reached_on(listener: Listener) -> Iterable[str]:

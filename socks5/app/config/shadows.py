@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from ipaddress import ip_network
 from typing import Any
 
+from socks5.app.config.conditions import FILE
 from socks5.app.config.policy_keys import Rule
 from socks5.policy.sets import names_that_match
+from socks5.protocol.networks import network_of
 
 MOST = 64
 """Rules with the same entry, or without any, that another one is compared with at the most."""
@@ -35,9 +36,9 @@ def _key(entry: str) -> Hashable:
         first, second, third, fourth, prefix = ipv4.groups("32")
         number = int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth)
         return 4, 32 - int(prefix), number >> 32 - int(prefix)
-    if entry.startswith("@"):
+    if entry.startswith(("@", FILE)):
         return entry
-    network = ip_network(entry)
+    network = network_of(entry)
     shift = network.max_prefixlen - network.prefixlen
     return network.version, shift, int(network.network_address) >> shift
 

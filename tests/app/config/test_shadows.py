@@ -9,7 +9,7 @@ import pytest
 from socks5.app.config.policy_keys import Rule
 from socks5.app.config.shadows import MOST, shadows
 
-SETS = {"home": ["10.0.0.0/8", "2001:db8::/32"], "two": ["192.0.2.0/24"]}
+SETS = {"home": ["10.0.0.0/8", "2001:db8::/32"], "two": ["192.0.2.0/24"], "listed": ["file:list"]}
 
 
 def rule(action: str = "deny", **said: Any) -> Rule:
@@ -35,6 +35,8 @@ def rule(action: str = "deny", **said: Any) -> Rule:
         (rule(networks="10.0.0.0/8"), rule("allow", networks=("10.1.0.0/16", "10.2.3.4"))),
         (rule(networks="@home"), rule("allow", networks=("10.1.0.0/16", "2001:db8:1::/48"))),
         (rule(networks="@home"), rule("allow", networks="@home")),
+        (rule(networks="::ffff:10.0.0.0/104"), rule("allow", networks="10.1.0.0/16")),
+        (rule(networks="@listed"), rule("allow", networks="file:list")),
         (rule("allow", users="alice"), rule(users="alice", ports=25)),
         (rule("allow", networks="10.0.0.0/8"), rule("allow", networks="10.0.0.0/9")),
         (
