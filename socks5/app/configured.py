@@ -16,6 +16,7 @@ from socks5.app.access_log import access_log_for
 from socks5.app.config.build import Made, build
 from socks5.app.config.document import Document, Problem, load, parse
 from socks5.app.config.keys import AUTO_WORKERS
+from socks5.app.config.ruling import keep_shut
 from socks5.app.inherit import Worker, told_by
 from socks5.app.listeners import Listener
 from socks5.app.reread import Source
@@ -64,7 +65,9 @@ class Configured:
         """
         if document is None:
             document = load(self.file, self.made.document.file)
-        return self._as(document, self.worker)
+        after = self._as(document, self.worker)
+        keep_shut(self.made.configuration, after.made.configuration, after.made.document)
+        return after
 
     def told_again(self, told: bytes, sockets: Sequence[str]) -> Configured:
         """What a parent has told one of its workers; in any thread.

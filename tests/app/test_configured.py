@@ -181,3 +181,23 @@ def test_what_workers_are_told_is_the_last_thing_before_their_channel(tmp_path: 
     spawner.advance(1)
     assert ended.called
     spawner.close()
+
+
+@pytest.mark.parametrize("more", ["", "[server]\n"])
+def test_the_last_rule_does_not_go_away_unless_somebody_says_what_holds_then(
+    more: str, tmp_path: Path
+) -> None:
+    before = Configured(file(tmp_path, RULES), MemoryReactorClock())
+    file(tmp_path, f"[udp]\n{more}")
+    with pytest.raises(Refused) as raised:
+        before.again()
+    line = 2 if more else 1
+    assert str(raised.value) == (
+        f'{tmp_path}/s.toml:{line}:1: server.default: expected default = "allow", for the last [[rule]] went away, '
+        "and without one everybody would be let in; or a rule"
+    )
+    file(tmp_path, 'server.default = "allow"')
+    after = before.again()
+    assert after.made.rules is None
+    file(tmp_path, "")
+    assert after.again().made.rules is None

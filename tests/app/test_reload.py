@@ -129,7 +129,7 @@ async def test_everything_of_it_holds(proxy: Proxy, tmp_path: Path) -> None:
     assert factory.access_log is proxy.service.access_log
     assert sorted(os.listdir(tmp_path)) == ["a.log", "b.log", "p", "s.toml", "u", "u.lock"]
 
-    lines = await proxy.reload('log.access = "off"\n' + THERE)
+    lines = await proxy.reload('log.access = "off"\nserver.default = "allow"\n' + THERE)
     assert lines[-1] == "s.toml is reloaded: 0 rules, listeners +0 -1, 0 sessions ended"
     assert factory.access_log is proxy.service.access_log is None
     assert await proxy.reload('log.access = "a.log"\n' + THERE)

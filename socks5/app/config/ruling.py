@@ -11,6 +11,7 @@ from typing import Any
 
 from socks5.app.config.building import Building
 from socks5.app.config.conditions import FILE, Entry, NameEntry, NetworkEntry, UserEntry
+from socks5.app.config.document import Document, Refused
 from socks5.app.config.keys import Configuration
 from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import Rule as Section
@@ -43,6 +44,20 @@ def default_of(configuration: Configuration) -> str:
     """What no rule decides."""
     said = configuration.server.default
     return said or ("deny" if configuration.rule else "allow")
+
+
+def keep_shut(before: Configuration, after: Configuration, document: Document) -> None:
+    """Refuse that the last rule goes away, and with it the default, where nobody has said that.
+
+    :param document: what comes after.
+    :raises socks5.app.config.document.Refused: so it is.
+    """
+    if before.rule and not after.rule and after.server.default is None:
+        sentence = (
+            'expected default = "allow", for the last [[rule]] went away, and without one everybody would be let in; '
+            "or a rule"
+        )
+        raise Refused([document.problem(("server", "default"), sentence)])
 
 
 def rules(configuration: Configuration, building: Building) -> IRules | None:
