@@ -17,6 +17,7 @@ from socks5.app.change import Change
 from socks5.app.channel import Channel
 from socks5.app.config.document import Refused
 from socks5.app.configured import Configured, sentences
+from socks5.app.counting import CountingParent, CountingWorker
 from socks5.app.handover import HandOver, Heir, Leaver, refuse
 from socks5.app.heartbeat import Heart
 from socks5.app.home import HomePorts
@@ -63,7 +64,7 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
     access_log = asked.access_log(reactor, worker)
     number = None if worker is None else worker.number
     factory = _factory(asked, reactor, access_log=access_log, worker=number)
-    succession = None
+    succession = sharing = None
     if worker is None:
         opener: IPortOpener
         opener = home = HomePorts(reactor, factory.limit, options.estate)
@@ -74,6 +75,7 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
         opener = InheritedPorts(reactor, factory.limit, worker.sockets)
         channel = worker.channel_to_parent(reactor)
         announcer = Heart(reactor, channel, lambda: factory.counters.open_connections)
+        sharing = CountingWorker(reactor, channel)
     listeners = asked.listeners(reactor)
     sources = [*asked.sources, *certificates_of(listeners)]
     rereading = Rereading(reactor, sources, access_log, announcer)
@@ -90,6 +92,7 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
         rereading.begin,
         drain=asked.drain if worker is None else None,
         hand_over=None if succession is None else succession.begin,
+        sharing=sharing,
     )
     if succession is not None:
         succession.service = service
@@ -238,6 +241,8 @@ def _parent(
     )
     reread = Rereading(reactor, (), WorkersFiles(workers), workers).begin
     log = WorkersLog(workers)
+    sharing = CountingParent(reactor)
+    workers.accompany(sharing)
     front = ProxyService(
         reactor,
         factory,
@@ -249,6 +254,7 @@ def _parent(
         drain=asked.drain,
         drained=workers.drain,
         hand_over=succession.begin,
+        sharing=sharing,
     )
     succession.service = front
     if isinstance(asked, Configured):

@@ -137,13 +137,10 @@ class Change:
 
     def _open_limits(self, before: ILimits | None) -> None:
         """Read what was used of quotas, if there have been none yet. It is counted also where it cannot be read."""
-        limits = self._service.factory.in_force.limits
-        if limits is None:
-            if before is not None:
-                before.close()
-            return
+        if before is not None and self._service.factory.in_force.limits is None:
+            before.close()
         try:
-            limits.open()
+            self._service.open_limits()
         except OSError as error:
             self.log.error(
                 "quotas {path}: {reason}; they are counted all the same",

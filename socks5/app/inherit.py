@@ -147,6 +147,7 @@ class Worker:
     """What a worker learns from its parent.
 
     :param number: from 1.
+    :param count: how many workers there are.
     :param sockets: which it inherits, see :func:`~socks5.net.places.name_of`: from :data:`FIRST_DESCRIPTOR` on, in this
         order.
     :param output: the descriptor of the parent's standard output, for the access log.
@@ -156,6 +157,7 @@ class Worker:
     """
 
     number: int
+    count: int
     sockets: Sequence[str]
     output: int
     channel: int

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from socks5.access import Reason
 from socks5.app.announcing import Announcer, LogAnnouncer
+from socks5.app.counting import Sharing
 from socks5.app.listeners import Listener, place_of, why_not
 from socks5.app.signals import Signals
 from socks5.deadlines import clock_of
@@ -81,6 +82,7 @@ class ProxyService(Service):
     :param drain: seconds that SIGTERM leaves to sessions; 0: it stops at once. None: SIGTERM is somebody else's.
     :param drained: waits for the last session, see :meth:`socks5.server.factory.ServerFactory.drain`; default: that of
         the *factory*.
+    :param sharing: has to do with limits that other processes share.
     :param hand_over: what SIGUSR2 asks for; None: it can be had of another program only.
     """
 
@@ -98,6 +100,7 @@ class ProxyService(Service):
         drain: float | None = 0.0,
         drained: Callable[[float], Deferred[int]] | None = None,
         hand_over: Callable[[], object] | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         self._reactor = reactor
         self.factory = factory
@@ -116,6 +119,7 @@ class ProxyService(Service):
         self._drained_ports: Sequence[IServedPort] = ()
         self._closing: set[IServedPort] = set()
         self._hand_over = hand_over
+        self._sharing = sharing
         also = {
             signal.SIGUSR1: self._reopen,
             signal.SIGUSR2: self._be_succeeded,
@@ -228,12 +232,23 @@ class ProxyService(Service):
 
     def _open_limits(self) -> None:
         """:raises StartRefused: what was used of quotas cannot be read."""
+        try:
+            self.open_limits()
+        except OSError as error:
+            raise self._refuse(f"quotas {error.filename}: {error.strerror}") from None
+
+    def open_limits(self) -> None:
+        """Read what was used of quotas, and share what is counted with other processes: of the limits of now.
+
+        :raises OSError: it cannot be read; it is counted all the same.
+        """
         limits = self.factory.in_force.limits
-        if limits is not None:
-            try:
+        try:
+            if limits is not None:
                 limits.open()
-            except OSError as error:
-                raise self._refuse(f"quotas {error.filename}: {error.strerror}") from None
+        finally:
+            if self._sharing is not None:
+                self._sharing.become(limits)
 
     def _begins(self) -> None:
         """The reactor runs."""
@@ -359,6 +374,7 @@ class ProxyService(Service):
         if self.access_log is not None:
             self.access_log.close()
         limits = self.factory.in_force.limits
-        if limits is None:
-            return result if isinstance(result, Failure) else None
-        return limits.close().addCallback(lambda _: result if isinstance(result, Failure) else None)
+        done = succeed(None) if self._sharing is None else self._sharing.last()
+        if limits is not None:
+            done.addCallback(lambda _: limits.close())
+        return done.addCallback(lambda _: result if isinstance(result, Failure) else None)

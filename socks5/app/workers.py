@@ -206,7 +206,7 @@ class Workers(Announcer, ProcessMonitor):
         names = [each for each, _ in self._sockets]
         first = FIRST_DESCRIPTOR + len(names)
         output, ports, told, channel = range(first, first + 4)
-        about = Worker(_number(name), names, output, channel, ports, told)
+        about = Worker(_number(name), self._count, names, output, channel, ports, told)
         path = os.pathsep.join(filter(None, [_SOURCES, os.environ.get("PYTHONPATH")]))
         inherited = {key: text for key, text in os.environ.items() if not key.startswith("LISTEN_")}
         return {**inherited, "PYTHONPATH": path, VARIABLE: about.environment}

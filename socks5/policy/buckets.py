@@ -31,14 +31,17 @@ class Bucket:
     :param rate: how much is forgotten in a second.
     :param burst: how much may be there without a wait.
     :param now: the time, in seconds.
+    :param share: so many processes fill it together, each of which lets pass its part of a slice at a time.
     :ivar content: what was there last, and
     :ivar since: when that was.
     :ivar waiting: how many wait because of it.
     """
 
-    __slots__ = ("burst", "content", "rate", "since", "waiting")
+    __slots__ = ("_share", "_slice", "burst", "content", "rate", "since", "waiting")
 
-    def __init__(self, rate: float, burst: float, now: float) -> None:
+    def __init__(self, rate: float, burst: float, now: float, share: int = 1) -> None:
+        self._share = share
+        self._slice = SLICE * rate / share
         self.rate = rate
         self.burst = burst
         self.content = 0.0
@@ -62,19 +65,15 @@ class Bucket:
     def room(self, now: float) -> float:
         """How much may move next: what is left of the burst, or a slice for each of those who wait."""
         left = self.burst - self.level(now)
-        return max(left, SLICE * self.rate / (self.waiting + 1), LEAST_ROOM)
+        return max(left, self._slice / (self.waiting + 1), LEAST_ROOM)
 
     def change(self, rate: float, burst: float, now: float) -> None:
         """Another rate, from now on: what has moved is not forgotten by that."""
         self.content = self.level(now)
         self.since = now
+        self._slice = SLICE * rate / self._share
         self.rate = rate
         self.burst = burst
-
-
-def rate_bucket(rate: float, now: float) -> Bucket:
-    """That of a rate in octets a second."""
-    return Bucket(rate, burst_of(rate), now)
 
 
 def burst_of(rate: float) -> float:

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from socks5.access import Access
 from socks5.deadlines import clock_of
 from socks5.loglimit import Sparing
-from socks5.policy.buckets import Bucket, burst_of, rate_bucket
+from socks5.policy.buckets import Bucket, burst_of
 from socks5.policy.limit import (
     Limit,
     Per,
@@ -76,6 +76,9 @@ class Counter:
     :param limit: what may be.
     :param who: a user's name, a client's :func:`~socks5.protocol.networks.subscriber`, or "".
     :param now: the time.
+    :ivar sessions: how many there are.
+    :ivar new: how many have begun, as they are forgotten.
+    :ivar buckets: those of rates.
     :ivar is_metered: whether it is about what moves.
     :ivar filled: the buckets that octets fill which move down, and those that octets fill which move up.
     :ivar is_listed: whether it is looked at when its debts are paid.
@@ -84,7 +87,6 @@ class Counter:
     __slots__ = (
         "_addresses",
         "_lines",
-        "_new",
         "_slowed",
         "_table",
         "buckets",
@@ -93,17 +95,21 @@ class Counter:
         "is_metered",
         "leases",
         "limit",
+        "new",
         "sessions",
         "usage",
         "who",
     )
+
+    share = 1
+    """So many processes have it."""
 
     def __init__(self, table: Table, limit: Limit, who: str | bytes, now: float) -> None:
         self._table = table
         self.who = who
         self.sessions = 0
         self._addresses: dict[bytes, int] = {}
-        self._new: Bucket | None = None
+        self.new: Bucket | None = None
         self.buckets: dict[str, Bucket] = {}
         self.usage: Usage | None = None
         self.leases: dict[Any, None] = {}
@@ -117,25 +123,26 @@ class Counter:
         """Let other numbers hold."""
         self.limit = limit
         self.is_metered = limit.is_metered
+        share = self.share
         before, self.buckets = self.buckets, {}
         for name in RATES:
             rate = getattr(limit, name)
             if rate is not None:
                 bucket = before.get(name)
                 if bucket is None:
-                    bucket = rate_bucket(rate, now)
+                    bucket = Bucket(rate, burst_of(rate) / share, now, share)
                 else:
-                    bucket.change(rate, burst_of(rate), now)
+                    bucket.change(rate, burst_of(rate) / share, now)
                 self.buckets[name] = bucket
         self.filled = self._filled("down"), self._filled("up")
         if limit.new_sessions is None:
-            self._new = None
+            self.new = None
         else:
             most, seconds = limit.new_sessions
-            if self._new is None:
-                self._new = Bucket(most / seconds, most, now)
+            if self.new is None:
+                self.new = Bucket(most / seconds, most, now)
             else:
-                self._new.change(most / seconds, most, now)
+                self.new.change(most / seconds, most, now)
         self.usage = self._table.usage_of(limit, self.who)
 
     def _filled(self, direction: str) -> tuple[Bucket, ...]:
@@ -144,7 +151,7 @@ class Counter:
     def retire(self) -> None:
         """There is no such limit any more."""
         self.buckets, self.filled = {}, ((), ())
-        self._new = self.usage = None
+        self.new = self.usage = None
 
     # Sessions
 
@@ -156,7 +163,7 @@ class Counter:
         most = limit.client_addresses
         if most is not None and client not in self._addresses and len(self._addresses) >= most:
             return f"{most} client addresses"
-        if self._new is not None and self._new.level(now) + 1 > self._new.burst:
+        if self.new is not None and self.new.level(now) + 1 > self.new.burst:
             assert limit.new_sessions is not None
             return f"{events_text(*limit.new_sessions)} new sessions"
         return "" if self.usage is None else self.used_up
@@ -176,8 +183,8 @@ class Counter:
         self.sessions += 1
         addresses = self._addresses  # though they may be limited only later
         addresses[client] = addresses.get(client, 0) + 1
-        if self._new is not None:
-            self._new.charge(1, now)
+        if self.new is not None:
+            self.new.charge(1, now)
 
     def leave(self, client: bytes) -> None:
         """One less."""
@@ -193,7 +200,7 @@ class Counter:
 
     def paid(self, now: float) -> float:
         """When there will be no debt any more."""
-        buckets = [*self.buckets.values()] + ([] if self._new is None else [self._new])
+        buckets = [*self.buckets.values()] + ([] if self.new is None else [self.new])
         return now + max((each.level(now) / each.rate for each in buckets), default=0.0)
 
     # Saying that it is reached
@@ -250,6 +257,9 @@ class Table:
 
     log = Logger()
 
+    kind: type[Counter] = Counter
+    """What its counters are made of; those of single sessions are ordinary ones."""
+
     def __init__(self, clock: Any, quotas: Quotas | None = None) -> None:
         self._clock = clock
         self.now: Callable[[], float] = clock_of(clock)
@@ -279,7 +289,7 @@ class Table:
         :param client: the client's :func:`~socks5.protocol.networks.subscriber`.
         """
         if self._idle:
-            self._sweep(now)
+            self.sweep(now)
         found, own, user = [], [], access.user
         for name in names:
             limit = self.limits.get(name)
@@ -292,11 +302,25 @@ class Table:
             who: str | bytes = ""
             if per != _ALL:
                 who = user.name if per == _USER and user is not None else client
-            found.append(self._counters.get((name, who)) or Counter(self, limit, who, now))
+            found.append(self._counters.get((name, who)) or self.kind(self, limit, who, now))
         # One session is neither too many nor too new, so nothing but what it moves is counted for it alone.
         if any(each.is_metered for each in own) or (own and any(c.is_metered for c in found)):
             found += [Counter(self, limit, "", now) for limit in own]
         return found
+
+    def get(self, name: str, who: str | bytes) -> Counter | None:
+        """That of a limit's name and whoever shares it, if it is kept."""
+        return self._counters.get((name, who))
+
+    def at(self, name: str, who: str | bytes) -> Counter | None:
+        """The same, which is kept from now on; None: there is no such limit any more."""
+        limit = self.limits.get(name)
+        if limit is None or limit.per == _SESSION:
+            return None
+        counter = self.get(name, who)
+        if counter is None:
+            counter = self._counters[name, who] = self.kind(self, limit, who, self.now())
+        return counter
 
     def keep(self, counter: Counter) -> None:
         """A first session is under it."""
@@ -307,10 +331,10 @@ class Table:
     def left(self, counter: Counter) -> None:
         """No session is under it any more."""
         if not (counter.is_listed or counter.limit.per == _SESSION):
-            self._forget(counter, self.now())
+            self.forget(counter, self.now())
 
-    def _forget(self, counter: Counter, now: float) -> None:
-        """Forget it, now or when it has no debt any more."""
+    def forget(self, counter: Counter, now: float) -> None:
+        """Forget one without a session, now or when it has no debt any more."""
         paid = counter.paid(now)
         counter.is_listed = paid > now
         if counter.is_listed:
@@ -320,13 +344,14 @@ class Table:
         if self._counters.get(key) is counter:
             del self._counters[key]
 
-    def _sweep(self, now: float) -> None:
+    def sweep(self, now: float) -> None:
+        """Forget those whose debts are paid."""
         idle = self._idle
         while idle and idle[0][0] <= now:
             counter = heappop(idle)[2]
             counter.is_listed = False
             if not counter.sessions:
-                self._forget(counter, now)
+                self.forget(counter, now)
 
     def become(self, limits: Mapping[str, Limit]) -> None:
         """Let other limits hold: those of the same name, for the same who, go on counting."""

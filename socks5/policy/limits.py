@@ -1,8 +1,8 @@
 """How much there may be of what is allowed: sessions, addresses that they come from, octets.
 
-Limits are exact in one process: they decide at once, by what is counted (:mod:`socks5.policy.counters`). A rate lets
-octets pass, and then has their session wait (:mod:`socks5.policy.buckets`): what waits, and how, is the business of
-whoever moves them.
+Limits are exact in one process: they decide at once, by what is counted (:mod:`socks5.policy.counters`). Workers share
+what they count (:mod:`socks5.policy.shared`). A rate lets octets pass, and then has their session wait
+(:mod:`socks5.policy.buckets`): what waits, and how, is the business of whoever moves them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from socks5.loglimit import Monotonic
 from socks5.policy.counters import Quotas, Table
 from socks5.policy.leases import Lease, MeteredLease, Unlimited
 from socks5.policy.limit import Limit
+from socks5.policy.shared import SharedLease, SharedTable
 from socks5.protocol.networks import subscriber
 
 _UNLIMITED = Unlimited()
@@ -37,6 +38,7 @@ class Limits:
     :param rules: for a rule's name, of those that what it allows is under.
     :param clock: the reactor, or another thing with its ``seconds()``.
     :param quotas: remember what is used; there have to be some for a limit with a quota.
+    :param workers: so many processes have these limits together, of which this is one: :mod:`socks5.policy.shared`.
     :raises ValueError: two limits have one name; a name is nobody's; a quota is remembered by nobody.
     """
 
@@ -51,6 +53,7 @@ class Limits:
         rules: Mapping[str, Sequence[str]] | None = None,
         clock: Any = Monotonic,
         quotas: Quotas | None = None,
+        workers: int = 1,
     ) -> None:
         self._server = _once(server)
         self._listeners = {name: _once(server, each) for name, each in (listeners or {}).items()}
@@ -61,7 +64,9 @@ class Limits:
         for limit in self._limits.values():
             if limit.quota is not None and quotas is None:
                 raise ValueError(f"limit {limit.name}: nobody remembers its quota")
-        self._table = Table(clock, quotas)
+        is_one = workers == 1
+        self._table = Table(clock, quotas) if is_one else SharedTable(clock, workers, quotas)
+        self._metered = MeteredLease if is_one else SharedLease
         self._table.become(self._limits)
         self._why = ""
         self._is_open = False
@@ -78,6 +83,11 @@ class Limits:
                 if name not in found:
                     raise ValueError(f"there is no limit {name}")
         return found
+
+    @property
+    def table(self) -> Table:
+        """What is counted."""
+        return self._table
 
     def __len__(self) -> int:
         """How many counters there are now."""
@@ -126,7 +136,7 @@ class Limits:
                 self._why = counter.refused(objection)
                 return None
             if counter.is_metered:
-                kind = MeteredLease
+                kind = self._metered
         return kind(table, counters, client, now)
 
     def why(self, access: Access) -> str:

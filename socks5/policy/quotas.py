@@ -87,6 +87,8 @@ class Quotas:
         self._is_failing = False
         self._is_open = False
         self._periods = self._now()
+        self.readings = 0
+        """How often what is used has become something else than what was counted."""
 
     def _in_thread(self, call: Callable[[], Mapping[Spent, int]]) -> Deferred[Mapping[Spent, int]]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call)
@@ -109,6 +111,16 @@ class Quotas:
             use = self._uses[key] = Use(row, span)
             use.octets = use.saved = self._known.get(row, 0)
         return use
+
+    def all(self) -> Mapping[tuple[str, str, str], int]:
+        """What everybody has used in the present periods: by limit, who and span."""
+        spans = {period: span for span, period in self._periods.items()}
+        found = {
+            (row.limit, row.who, spans[row.period]): octets
+            for row, octets in self._known.items()
+            if row.period in spans
+        }
+        return found | {key: use.octets for key, use in self._uses.items()}
 
     def until(self, span: str) -> str:
         """See :meth:`socks5.policy.counters.Quotas.until`."""
@@ -134,6 +146,7 @@ class Quotas:
             raise OSError(0, str(error), self._ledger.path) from None
         for use in self._uses.values():
             self._is_known(use, self._known.get(use.row, 0))
+        self.readings += 1
         self._is_open = True
         self._visit = self._clock() + INTERVAL
         self._wait()
@@ -158,6 +171,7 @@ class Quotas:
     def _begin_anew(self) -> None:
         """A period is over: what is not saved of it will be, and another one begins."""
         self._periods = self._now()
+        self.readings += 1
         for use in self._uses.values():
             period = self._periods[use.span]
             if use.row.period != period:
@@ -194,6 +208,8 @@ class Quotas:
         for use in self._uses.values():
             if use.row in found:
                 self._is_known(use, found[use.row])
+        self.readings += 1
+        self._check()
         if self._is_failing:
             self._is_failing = False
             self.log.info("{path}: what is used of quotas is saved again", path=self._ledger.path)

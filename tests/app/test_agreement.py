@@ -373,7 +373,7 @@ class Mate:
         self.file.write_text(TEXT)
         self.parent = Configured(str(self.file), self.threads)
         with file_of(self.parent.told) as told:
-            worker = Worker(1, [name_of(TCP(1080, "127.0.0.1"))], 1, 2, 3, told.fileno())
+            worker = Worker(1, 2, [name_of(TCP(1080, "127.0.0.1"))], 1, 2, 3, told.fileno())
             configured = Configured(str(self.file), self.threads, worker)
         own = self.threads, self.line, configured, self._change
         self.follower = Follower(*own, session_limit(10), self._end)
@@ -568,7 +568,7 @@ async def test_with_a_file_a_worker_changes_when_its_parent_says_so(
         )
         names = [name_of(TCP(0, f"127.0.0.{number}")) for number in (1, 2)]
         monkeypatch.setattr("socks5.app.inherit.FIRST_DESCRIPTOR", os.dup(first.fileno()))
-        worker = Worker(1, names[:1], 1, theirs.fileno(), table.fileno(), told.fileno())
+        worker = Worker(1, 2, names[:1], 1, theirs.fileno(), table.fileno(), told.fileno())
         monkeypatch.setattr(Worker, "channel_to_parent", lambda self, reactor: own)
         monkeypatch.setenv(VARIABLE, worker.environment)
         proxy: Any = makeService(options_of("--config", str(file)), reactor)

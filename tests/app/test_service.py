@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import pytest_twisted
@@ -287,6 +288,21 @@ def test_what_is_used_of_quotas_is_read_at_the_start_and_saved_at_the_end(
     else:
         with pytest.raises(StartRefused, match="socks5 does not start: quotas state: no database"):
             proxy.startService()
+
+
+def test_limits_that_are_shared_are_closed_behind_the_last_that_is_said(fake: Any) -> None:
+    quotas, last, became = FakeQuotas(), Deferred[None](), list[Any]()
+    sharing = Mock(become=became.append, last=lambda: last)
+    proxy = service_on(fake, sharing=sharing)
+    limits = Limits([Limit("person", quota=(9, "day"))], clock=fake, quotas=quotas)
+    proxy.factory.replace(replace(proxy.factory.policy, limits=limits))
+    proxy.startService()
+    assert became == [limits]
+    done = proxy.stopService()
+    assert quotas.is_open
+    last.callback(None)
+    assert not quotas.is_open
+    assert done.called
 
 
 def test_sigusr1_reopens_the_access_log_or_says_why_not(

@@ -62,7 +62,7 @@ def test_a_number_of_workers_is_sensible_and_auto_one_for_each_processor() -> No
 
 
 def test_a_worker_knows_itself_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = Worker(2, sockets=["a", "b\udcff"], output=5, channel=7, ports=6)
+    worker = Worker(2, 3, sockets=["a", "b\udcff"], output=5, channel=7, ports=6)
     monkeypatch.setenv(VARIABLE, worker.environment)
     assert Worker.from_environment() == worker
     assert Worker.from_environment() is None, "what it starts is no worker"
@@ -81,7 +81,7 @@ def test_a_worker_inherits_its_channel() -> None:
     """What it starts does not."""
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
-    channel = Worker(1, [], 1, theirs.detach(), 3).channel_to_parent(Mock())
+    channel = Worker(1, 2, [], 1, theirs.detach(), 3).channel_to_parent(Mock())
     assert not os.get_inheritable(channel.fileno())
     ours.close()
     ended = Mock()
@@ -239,7 +239,9 @@ def test_each_worker_gets_its_sockets_our_output_the_table_of_ports_and_a_pipe(
     output, ports, told, channel = (FIRST_DESCRIPTOR + number for number in (1, 2, 3, 4))
     assert command == [executable, "-m", "socks5", "--port", "1"]
     name = name_of(TCP(0, "127.0.0.1"))
-    assert options["env"][VARIABLE] == Worker(1, [name], output, channel, ports, told).environment
+    assert (
+        options["env"][VARIABLE] == Worker(1, 2, [name], output, channel, ports, told).environment
+    )
     assert "LISTEN_FDNAMES" not in options["env"]
     own, _, table, text = parent.workers.descriptors_of("worker-1")
     descriptors = options["childFDs"]
@@ -544,7 +546,7 @@ def test_a_worker_says_each_second_that_it_lives(ends: tuple[Channel, Channel]) 
 def test_a_worker_looks_for_no_socket_of_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["--listen", "systemd:domain=INET:name=proxy"]
     assert "no such socket is inherited" in refusal(*arguments)
-    monkeypatch.setenv(VARIABLE, Worker(1, [], 1, 2, 3).environment)
+    monkeypatch.setenv(VARIABLE, Worker(1, 2, [], 1, 2, 3).environment)
     found = parse(*arguments).listeners(reactor)
     assert [each.at for each in found] == [Listen(Inherited(arguments[1]))]
 
@@ -577,7 +579,7 @@ async def test_a_worker_serves_and_its_records_say_which(
     parent.open()
     table = OwnPorts.file_for(7)
     own = Channel(reactor, theirs)
-    worker = Worker(7, [name_of(TCP(0, "127.0.0.1"))], 1, theirs.fileno(), table.fileno())
+    worker = Worker(7, 2, [name_of(TCP(0, "127.0.0.1"))], 1, theirs.fileno(), table.fileno())
     monkeypatch.setattr(Worker, "channel_to_parent", lambda self, reactor: own)
     monkeypatch.setenv(VARIABLE, worker.environment)
     where = sock.getsockname()

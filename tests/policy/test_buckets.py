@@ -2,9 +2,13 @@
 
 import pytest
 
-from socks5.policy.buckets import LEAST_BURST, LEAST_ROOM, MOST_ROOM, Bucket, Flow, rate_bucket
+from socks5.policy.buckets import LEAST_BURST, LEAST_ROOM, MOST_ROOM, Bucket, Flow, burst_of
 
 MIB = 1 << 20
+
+
+def rate_bucket(rate: float, now: float) -> Bucket:
+    return Bucket(rate, burst_of(rate), now)
 
 
 def test_a_burst_passes_and_what_is_beyond_it_is_to_be_paid() -> None:

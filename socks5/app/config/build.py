@@ -108,7 +108,6 @@ def build(
         advertise=_per_family(configuration.server.advertise),
         ban_exempt=exempt,
     )
-    _unserved(configuration, building)
     made = Made(
         document,
         configuration,
@@ -119,7 +118,7 @@ def build(
         rules(configuration, building),
         None
         if building.problems
-        else limits(configuration, building, Clock() if reactor is None else reactor),
+        else limits(configuration, building, Clock() if reactor is None else reactor, worker),
         _access_log(configuration, building, is_daemon),
         building.warnings,
         building.lists,
@@ -140,15 +139,6 @@ def _read(building: Building) -> Configuration:
     except Refused as error:
         look_into_lists(building)
         raise Refused(in_order([*error.problems, *building.problems])) from None
-
-
-def _unserved(configuration: Configuration, building: Building) -> None:
-    """Refuse what would not be obeyed."""
-    if configuration.limit and configuration.server.workers != 1:
-        building.wrong(
-            ("server", "workers"),
-            "limits are not served with workers yet; expected 1, or no limits",
-        )
 
 
 def _values(cls: type[Values], configuration: Configuration, **others: Any) -> Values:

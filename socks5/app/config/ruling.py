@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from datetime import tzinfo
 from ipaddress import ip_address
 from operator import attrgetter
 from typing import Any
@@ -17,13 +18,16 @@ from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import Rule as Section
 from socks5.app.config.references import named, table, texts
 from socks5.app.config.references import rules as raw_rules
+from socks5.app.inherit import Worker
 from socks5.interfaces import ILimits, IRules
 from socks5.net.own import is_own_address
+from socks5.policy.counters import Quotas
 from socks5.policy.hours import check_zone
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Rule, Ruleset
 from socks5.policy.sets import Entries, entries_of
+from socks5.policy.shared_quotas import SharedQuotas
 
 NETWORKS, NAMES, USERS = NetworkEntry(takes_sets=False), NameEntry(takes_sets=False), UserEntry()
 """What stands in sets, in groups, and in the files of either."""
@@ -119,25 +123,26 @@ def own(advertise: Sequence[str]) -> Callable[..., bool]:
     return is_own
 
 
-def limits(configuration: Configuration, building: Building, clock: Any) -> ILimits | None:
+def limits(
+    configuration: Configuration, building: Building, clock: Any, worker: Worker | None = None
+) -> ILimits | None:
     """How much there may be; None: as much as there is room for.
 
     :param clock: the reactor.
+    :param worker: this process as a worker, which shares them.
     """
     server = configuration.server
     if not configuration.limit:
         return None
-    quotas = None
+    quotas: Quotas | None = None
     if server.state is not None and server.zone is not None:
-        from socks5.policy.ledger import Ledger  # and with it SQLite, which is not small
-        from socks5.policy.quotas import Quotas
-
         path = building.path(server.state)
         if not os.path.isdir(os.path.dirname(path)):
             building.wrong(
                 ("server", "state"), f"expected a file in a folder that exists, got {path}"
             )
-        quotas = Quotas(clock, Ledger(path), check_zone(server.zone))
+        zone = check_zone(server.zone)
+        quotas = _quotas(clock, path, zone) if worker is None else SharedQuotas(clock, zone)
     made = [
         Limit(name, **{each.name: getattr(section, each.name) for each in fields(section)})
         for name, section in configuration.limit.items()
@@ -151,7 +156,15 @@ def limits(configuration: Configuration, building: Building, clock: Any) -> ILim
         rules={each.name: each.limits for each in configuration.rule},
         clock=clock,
         quotas=quotas,
+        workers=1 if worker is None else worker.count,
     )
+
+
+def _quotas(clock: Any, path: str, zone: tzinfo) -> Quotas:
+    from socks5.policy.ledger import Ledger  # and with it SQLite, which is not small
+    from socks5.policy.quotas import Quotas
+
+    return Quotas(clock, Ledger(path), zone)
 
 
 def look_into_lists(building: Building) -> None:

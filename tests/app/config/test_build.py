@@ -294,7 +294,7 @@ def test_all_sockets_of_a_name_that_systemd_hands_over_are_used(
 
 def test_a_worker_has_the_sockets_of_its_parent(files: Files) -> None:
     names = ["systemd:web:0", "systemd:web:1", "systemd:domain=INET:name=other"]
-    worker = Worker(1, [name_of(Inherited(each)) for each in names], 1, 1, 1)
+    worker = Worker(1, 2, [name_of(Inherited(each)) for each in names], 1, 1, 1)
     made = files.make(SYSTEMD, worker=worker)
     assert [each.at.where for each in made.listeners] == [Inherited(each) for each in names]
 
@@ -456,7 +456,7 @@ def test_a_secret_in_the_file_is_warned_of_or_refused_if_everybody_may_read_it(
     assert files.problems(text, 0o644) == [
         f's.toml:{path}: expected {{ file = "PATH" }}, for everybody on this machine can read this file; or chmod o= it'
     ]
-    worker = Worker(1, [name_of(TCP(1080, "127.0.0.1"))], 1, 1, 1)
+    worker = Worker(1, 2, [name_of(TCP(1080, "127.0.0.1"))], 1, 1, 1)
     assert files.make(text, 0o644, worker=worker).warnings, "the parent has looked"
     assert build(replace(load(f"{files.folder}/s.toml"), file="gone")).warnings
 
@@ -622,6 +622,20 @@ down = "1MiB/s"
     assert found.why(access()) == "limit all: 1 sessions"
 
 
+def test_a_worker_shares_limits_and_leaves_the_state_to_its_parent(files: Files) -> None:
+    text = """\
+server = { workers = 4, state = "state", zone = "UTC", limits = "a" }
+limit.a = { quota = "1GB/day", down = "1MB/s" }
+"""
+    worker = Worker(2, 4, [name_of(TCP(1080, "127.0.0.1"))], 1, 1, 1)
+    limits: Any = files.make(text, worker=worker).limits
+    limits.open()
+    limits.begin(None, {})
+    assert limits.enter(access()).room(False) == 25_000
+    assert not (files.folder / "state").exists()
+    limits.close()
+
+
 def test_a_quota_is_remembered_in_the_file_of_the_state(files: Files) -> None:
     text = """\
 server = { zone = "UTC", state = "STATE", limits = "a" }
@@ -632,16 +646,6 @@ limit.a = { quota = "1GB/day" }
     assert (files.folder / "state.sqlite3").exists()
     assert files.problems(text.replace("STATE", "none/state")) == [
         "s.toml:1:34: server.state: expected a file in a folder that exists, got none/state"
-    ]
-
-
-def test_what_is_not_served_yet_is_refused(files: Files) -> None:
-    text = """\
-server = { workers = 2 }
-limit.a = { sessions = 3 }
-"""
-    assert files.problems(text) == [
-        "s.toml:1:22: server.workers: limits are not served with workers yet; expected 1, or no limits",
     ]
 
 
