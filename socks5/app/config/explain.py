@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from typing_extensions import override
 
-from socks5.access import ACCEPTED, NO_SOURCE, Access, Verdict
+from socks5.access import ACCEPTED, NO_SOURCE, Access, ClaimedAccess, Verdict
 from socks5.app.config.build import Made
 from socks5.app.config.building import Building
 from socks5.app.config.client_keys import Listener
@@ -41,7 +41,8 @@ class Unanswerable(ValueError):
 class Question:
     """Who asks for what.
 
-    :param client: an IP literal; "" for a client on a UNIX socket.
+    :param client: an IP literal; "" for a client on a UNIX socket. Where the listener has ``proxy_from``, it is what a
+        balancer says, "" for one that says nothing: it is not certainly on this host, whatever it is.
     :param target: what it asks for.
     :param user: who it is; None: nobody has logged in.
     :param groups: the user's groups, beside those that the file knows.
@@ -109,7 +110,8 @@ class Explanation:
         self._rules: Ruleset = Ruleset((), default="allow") if rules is None else rules
         user = question.user
         groups = frozenset() if user is None else self._groups_of(user)
-        self._access = Access(
+        kind = ClaimedAccess if self._section.proxy_from else Access
+        self._access = kind(
             question.client,
             next(iter(self._section.address), ""),
             None if user is None else User(user, groups),
@@ -221,6 +223,9 @@ class Explanation:
                 f" (groups: {', '.join(sorted(access.user.groups))})" if access.user.groups else ""
             )
             who = f" for {access.user.name}{groups}"
+        client = access.client or "a UNIX socket"
+        if isinstance(access, ClaimedAccess):
+            client = f"{access.client or 'an unknown client'} (as a balancer's PROXY header says)"
         where = f", listener {self._name}" if self._name else ""
         zone = self._made.configuration.server.zone
         when = (
@@ -229,7 +234,7 @@ class Explanation:
             else f", {datetime.fromtimestamp(question.at, ZoneInfo(zone)):%a %H:%M} {zone}"
         )
         return (
-            f"{COMMAND_NAMES[access.command]} {access.target}{who} from {access.client or 'a UNIX socket'}{where}, "
+            f"{COMMAND_NAMES[access.command]} {access.target}{who} from {client}{where}, "
             f"method {access.method}{when}"
         )
 

@@ -242,6 +242,22 @@ def test_what_the_proxy_never_does_is_told(made: Any) -> None:
     assert [line for line in lines if line.startswith("address")] == ["address 1.1.1.1, as you say"]
 
 
+@pytest.mark.parametrize(
+    ("client", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("", "an unknown client")]
+)
+def test_a_client_that_a_balancer_names_is_not_local(made: Any, client: str, shown: str) -> None:
+    text = 'listener.a = { address = "127.0.0.2", proxy_from = "127.0.0.1", open = true }\n'
+    text += '[networks]\n[[rule]]\nname = "all"\naction = "allow"\n'
+    is_allowed, lines = ask(made(text), "127.0.0.1", 80, listener="", client=client)
+    assert not is_allowed
+    assert lines[0].startswith(
+        f"connect 127.0.0.1:80 from {shown} (as a balancer's PROXY header says), listener a, "
+    )
+    assert lines[-1] == "denied by builtin:guard: not-allowed"
+    plain = text.replace('proxy_from = "127.0.0.1", ', "")
+    assert ask(made(plain), "127.0.0.1", 80, listener="", client=client)[0]
+
+
 # ---------------------------------------------------------------- without a listener or a rule
 
 
