@@ -178,9 +178,13 @@ def _shadowed(configuration: Configuration, building: Building) -> None:
     of = building.document.places.of
     for number, before in shadows(configuration.rule, networks):
         earlier: Rule = configuration.rule[before]
+        taken = f"rule {earlier.name} at {of(('rule', before), is_key=False)} takes all"
+        is_guarded = (earlier.action, configuration.rule[number].action) == ("allow", "deny")
         building.warn(
             ("rule", number),
-            f"never decides: rule {earlier.name} at {of(('rule', before), is_key=False)} takes all that it could",
+            f"decides on @special addresses at most: {taken} else"
+            if is_guarded
+            else f"never decides: {taken} that it could",
         )
     if configuration.rule and default_of(configuration) == "report":
         building.warn(("server", "default"), '"report" allows what no rule decides')

@@ -13,13 +13,19 @@ from typing import Any
 
 from socks5.app.config.conditions import FILE
 from socks5.app.config.policy_keys import Rule
-from socks5.policy.sets import names_that_match
+from socks5.policy.ranges import IPV6, Ranges
+from socks5.policy.sets import RANGES, names_that_match
+from socks5.policy.special import NETWORKS, PRIVATE
 from socks5.protocol.networks import network_of
 
 MOST = 64
 """Rules with the same entry, or without any, that another one is compared with at the most."""
 
 Sets = Mapping[str, Sequence[str]]
+
+_SPECIAL_SETS = frozenset(
+    f"@{name}" for name, networks in NETWORKS.items() if networks is not PRIVATE
+)
 
 _PLAIN = ("clients", "listeners", "commands", "methods", "users", "groups", "during")
 """Keys whose entries are compared as they are written."""
@@ -41,6 +47,13 @@ def _key(entry: str) -> Hashable:
     network = network_of(entry)
     shift = network.max_prefixlen - network.prefixlen
     return network.version, shift, int(network.network_address) >> shift
+
+
+def _numbers(key: Any) -> tuple[int, int]:
+    """Of a network's addresses, the first and the last."""
+    version, shift, number = key
+    base = IPV6 if version == 6 else 0
+    return base + (number << shift), base + (number + 1 << shift) - 1
 
 
 def _above(key: Any, shifts: Iterable[int]) -> Iterator[Hashable]:
@@ -147,7 +160,18 @@ class _Seen:
         if before.action == "deny":
             return True
         # An allow holds for no special address, and only where all meanings of an address are in its networks.
-        return not networks if rule.action == "deny" else before.unguarded or not rule.unguarded
+        if rule.action == "deny":
+            return not networks and not (rule.networks and self._are_special(rule))
+        return before.unguarded or not rule.unguarded
+
+    def _are_special(self, rule: Rule) -> bool:
+        """Whether its networks hold special addresses alone."""
+        return all(
+            each in _SPECIAL_SETS or each[1:] in self._sets
+            if isinstance(each, str)
+            else not [*Ranges([_numbers(each)]).without(RANGES["special"])]
+            for each in self._networks(rule)
+        )
 
     @staticmethod
     def _names_within(rule: Rule, names: set[str]) -> bool:
@@ -161,7 +185,8 @@ class _Seen:
 
 
 def shadows(rules: Sequence[Rule], networks: Sets) -> Iterator[tuple[int, int]]:
-    """Rules that never decide, each with the one before it that takes all.
+    """Rules that never decide, each with the one before it that takes all. A deny behind an allow may decide on special
+    addresses yet, which no such allow holds for.
 
     :param networks: the entries of each set.
     """

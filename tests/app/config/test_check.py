@@ -108,8 +108,13 @@ def test_it_misses_no_socket_of_systemd(files: Files) -> None:
         (
             f'{ALLOW}users = "alice"\n[[rule]]\nname = "s"\naction = "deny"\nusers = "alice"\nports = 25',
             [
-                's.toml:5:1: rule "s": never decides: rule r at s.toml:1:1 takes all that it could',
+                's.toml:5:1: rule "s": decides on @special addresses at most: rule r at s.toml:1:1 takes all else',
             ],
+        ),
+        (f'{ALLOW}[[rule]]\nname = "s"\naction = "deny"\nnetworks = "127.0.0.0/8"', []),
+        (
+            f'{ALLOW}[[rule]]\nname = "s"\naction = "allow"\nports = 25',
+            ['s.toml:4:1: rule "s": never decides: rule r at s.toml:1:1 takes all that it could'],
         ),
         (
             'server.default = "report"\n[[rule]]\nname = "s"\naction = "deny"\nusers = "alice"',

@@ -9,7 +9,12 @@ import pytest
 from socks5.app.config.policy_keys import Rule
 from socks5.app.config.shadows import MOST, shadows
 
-SETS = {"home": ["10.0.0.0/8", "2001:db8::/32"], "two": ["192.0.2.0/24"], "listed": ["file:list"]}
+SETS = {
+    "home": ["10.0.0.0/8", "2001:db8::/32"],
+    "two": ["192.0.2.0/24"],
+    "listed": ["file:list"],
+    "doors": ["::ffff:169.254.0.0/112", "ff02::/16"],
+}
 
 
 def rule(action: str = "deny", **said: Any) -> Rule:
@@ -38,6 +43,10 @@ def rule(action: str = "deny", **said: Any) -> Rule:
         (rule(networks="::ffff:10.0.0.0/104"), rule("allow", networks="10.1.0.0/16")),
         (rule(networks="@listed"), rule("allow", networks="file:list")),
         (rule("allow", users="alice"), rule(users="alice", ports=25)),
+        (rule("allow"), rule(networks=("127.0.0.0/8", "10.0.0.0/8"))),
+        (rule("allow"), rule(networks=("@special", "@private"))),
+        (rule("allow"), rule(networks=("@special", "fe00::/8"))),
+        (rule("allow"), rule(networks="@listed")),
         (rule("allow", networks="10.0.0.0/8"), rule("allow", networks="10.0.0.0/9")),
         (
             rule("allow", networks="10.0.0.0/8", unguarded=True),
@@ -73,6 +82,8 @@ def test_a_rule_behind_one_that_takes_all_it_could_never_decides(
         (rule(report_only=True), rule()),
         (rule("allow", networks="10.0.0.0/8"), rule(networks="10.0.0.0/8")),
         (rule("allow"), rule("allow", networks="10.0.0.0/8", unguarded=True)),
+        (rule("allow"), rule(networks="127.0.0.0/8", reply="refused")),
+        (rule("allow"), rule(networks=("@metadata", "::1", "@doors"))),
     ],
 )
 def test_a_rule_that_may_decide_is_left_alone(before: Rule, behind: Rule) -> None:
