@@ -43,17 +43,21 @@ class Deadlines:
         self._reactor = reactor
         self._now = clock_of(reactor)
         self._lines: dict[float, Line] = {}
-        self._kept: dict[float, Line] = {}
-        self._where: dict[object, Line] = {}
+        self._kept: dict[tuple[float, object], Line] = {}
+        self._where: dict[object, tuple[Line, Callable[[], object]]] = {}
 
     def __len__(self) -> int:
         return sum(len(line.waits) for line in (*self._lines.values(), *self._kept.values()))
 
-    def line(self, seconds: float) -> Line:
-        """A line for whoever has many waits of one length, and knows himself who waits there: half the cost."""
-        line = self._kept.get(seconds)
+    def line(self, seconds: float, late: Callable[[Any], object]) -> Line:
+        """A line for whoever has many waits of one length that end alike, and knows himself who waits there: a third
+        of the cost.
+
+        :param late: called with each that has waited so long.
+        """
+        line = self._kept.get((seconds, late))
         if line is None:
-            line = self._kept[seconds] = Line(seconds, self._now, self._wait)
+            line = self._kept[seconds, late] = Line(seconds, late, self._now, self._wait)
         return line
 
     def set(self, key: object, seconds: float, callback: Callable[[], object]) -> None:
@@ -66,40 +70,44 @@ class Deadlines:
             return
         line = self._lines.get(seconds)
         if line is None:
-            line = self._lines[seconds] = Line(seconds, self._now, self._wait)
-        self._where[key] = line
-        line.set(key, callback)
+            line = self._lines[seconds] = Line(seconds, self._late, self._now, self._wait)
+        self._where[key] = line, callback
+        line.set(key)
 
     def clear(self, key: object) -> None:
         """Forget *key*; nothing happens if it is not set."""
-        line = self._where.pop(key, None)
-        if line is not None:
-            line.clear(key)
+        found = self._where.pop(key, None)
+        if found is not None:
+            found[0].clear(key)
+
+    def _late(self, key: object) -> None:
+        _, callback = self._where.pop(key)
+        callback()
 
     def _expire(self, line: Line) -> None:
-        """Call what is due, then wait for the next; a callback that raises does not keep the others
-        from being called.
+        """Tell those that are due, then wait for the next; one that raises does not keep the others
+        from being told.
         """
-        now = self._now()
-        due = list(takewhile(lambda item: item[1][0] <= now, line.waits.items()))
+        now, waits = self._now(), line.waits
+        due = list(takewhile(lambda item: item[1] <= now, waits.items()))
         try:
-            for key, wait in due:
-                if line.waits.get(key) is wait:  # no callback before it has cleared or set it
-                    del line.waits[key]
-                    if self._where.get(key) is line:
-                        del self._where[key]
-                    wait[1]()
+            for key, when in due:
+                if waits.get(key) is when:  # nobody told before it has cleared or set it
+                    del waits[key]
+                    line.late(key)
         finally:
-            line.is_waiting = False
+            line.is_watched = False
             self._wait(line)
 
     def _wait(self, line: Line) -> None:
         """Come back when a line's first wait runs out; one that is empty keeps no delayed call, and no place unless it
         is kept.
         """
-        if line.waits:
-            line.is_waiting = True
-            when, _ = next(iter(line.waits.values()))
+        if line.seconds <= 0:
+            line.waits.clear()
+        elif line.waits:
+            line.is_watched = True
+            when = next(iter(line.waits.values()))
             self._reactor.callLater(max(0.0, when - self._now()), self._expire, line)
         elif self._lines.get(line.seconds) is line:
             del self._lines[line.seconds]
@@ -109,32 +117,38 @@ class Line:
     """Waits of one length: the order in which they begin is that in which they run out. See :meth:`Deadlines.line`.
 
     :param seconds: the length; 0 or less: nothing ever runs out.
+    :param late: see there.
     :param now: the clock.
     :param begin: wait for the first one.
     """
 
-    __slots__ = ("_begin", "_now", "is_waiting", "seconds", "waits")
+    __slots__ = ("_begin", "_now", "is_watched", "late", "seconds", "waits")
 
     def __init__(
-        self, seconds: float, now: Callable[[], float], begin: Callable[[Line], object]
+        self,
+        seconds: float,
+        late: Callable[[Any], object],
+        now: Callable[[], float],
+        begin: Callable[[Line], object],
     ) -> None:
         self.seconds = seconds
+        self.late = late
         self._now = now
         self._begin = begin
-        self.waits: dict[object, tuple[float, Callable[[], object]]] = {}
-        self.is_waiting = False
+        self.waits: dict[object, float] = {}
+        """Until when, in their order."""
+        self.is_watched = False
         """Whether somebody comes back for the first one."""
 
-    def set(self, key: object, callback: Callable[[], object]) -> None:
-        """Call *callback* once, unless *key*, which is not set here, is cleared before."""
-        seconds, now = self.seconds, self._now
-        if seconds > 0:
-            self.waits[key] = now() + seconds, callback
-            if not self.is_waiting:
-                self._begin(self)
+    def set(self, key: object) -> None:
+        """*key*, which is not in the line, waits from now on."""
+        now = self._now  # a call of its own: as a method it would be looked up slowly
+        self.waits[key] = now() + self.seconds
+        if not self.is_watched:
+            self._begin(self)
 
     def clear(self, key: object) -> None:
-        """Forget *key*; nothing happens if it is not set."""
+        """It waits no more, if it did."""
         self.waits.pop(key, None)
 
 

@@ -160,29 +160,29 @@ def test_a_callback_that_raises_does_not_cost_the_others_theirs(line: Line) -> N
 
 def test_a_line_stays_and_knows_nothing_of_who_has_a_deadline_of_that_length(line: Line) -> None:
     """Nor is that known there; all are called in their time, and counted."""
-    kept = line.deadlines.line(LENGTH)
-    kept.set("one", line.will("kept"))
+    kept = line.deadlines.line(LENGTH, line.calls.append)
+    kept.set("one")
     line.set("two", "three")
-    kept.set("two", line.will("also kept"))
-    kept.set("four", line.will("never"))
+    kept.set("two")
+    kept.set("four")
     kept.clear("four")
     kept.clear("five")
     line.deadlines.clear("three")
     line.set("seven", length=2 * LENGTH)
     assert (len(line.deadlines), len(line.clock.getDelayedCalls())) == (4, 3)
-    assert sorted(line.after(LENGTH)) == ["also kept", "kept", "two"]
+    assert sorted(line.after(LENGTH)) == ["one", "two", "two"]
     assert line.after(LENGTH) == ["seven"]
     assert line.is_over
-    kept.set("six", line.will("six"))
-    assert line.deadlines.line(LENGTH) is kept
+    kept.set("six")
+    assert line.deadlines.line(LENGTH, line.calls.append) is kept
     assert line.after(LENGTH) == ["six"]
     assert line.is_over
 
 
 @pytest.mark.parametrize("length", [0, -1])
 def test_nothing_runs_out_in_a_line_without_a_length(line: Line, length: float) -> None:
-    kept = line.deadlines.line(length)
-    kept.set("one", line.will("one"))
+    kept = line.deadlines.line(length, line.calls.append)
+    kept.set("one")
     kept.clear("one")
     assert line.after(1000) == []
     assert line.is_over

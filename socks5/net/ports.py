@@ -183,14 +183,15 @@ class Port(QuietPort):
     @override
     def doRead(self) -> None:
         served, batch = 0, BATCH if self._poller is None else LEAN_BATCH
+        limit, accept = self._limit, self._accepting()
         for _ in range(LOOK):
             if self.disconnecting or served == batch:
                 return
-            if not (self._limit.has_room or self._late):
+            if not (limit.has_room or self._late):
                 self.pause()
                 return
             try:
-                client, address = self._accept()
+                client, address = accept()
             except BlockingIOError:
                 self._queued = self._late = 0
                 if self._finishing is not None:
@@ -203,20 +204,15 @@ class Port(QuietPort):
                 return
             served += self._receive(client, address)
 
-    def _accept(self) -> tuple[Any, Any]:
-        """The next client: its socket, and its address as the socket module has it.
+    def _accepting(self) -> Any:
+        """What gives the next client: its socket, and its address as the socket module has it. It raises OSError if
+        there is none.
 
         For a :class:`~socks5.net.connection.Connection` the socket is its descriptor: the layer in Python around it
         costs as much as accept(2) itself.
-
-        :raises OSError: there is none.
         """
         listening: Any = self.socket
-        client, address = listening.accept() if self._poller is None else listening._accept()
-        self._taken += 1
-        if self._late:
-            self._late -= 1
-        return client, address
+        return listening.accept if self._poller is None else listening._accept
 
     def _receive(self, client: Any, address: Any) -> bool:
         """Serve a client that was accepted, let it wait for its turn, or close it.
@@ -224,6 +220,9 @@ class Port(QuietPort):
         :returns: whether it was served.
         """
         limit = self._limit
+        self._taken += 1
+        if self._late:
+            self._late -= 1
         host = address[0] if self._has_addresses else ""
         if not limit.has_room:
             limit.turn_away()
@@ -252,7 +251,7 @@ class Port(QuietPort):
             self._serve(self._as_served(sock), address)
 
     def _as_served(self, client: Any) -> Any:
-        """A client that was accepted before others were served here than now: see :meth:`_accept`."""
+        """A client that was accepted before others were served here than now: see :meth:`_accepting`."""
         if self._poller is None:
             return socket.socket(fileno=client) if isinstance(client, int) else client
         return client if isinstance(client, int) else client.detach()
@@ -325,7 +324,9 @@ class Port(QuietPort):
         if not (is_due and self._spare.give()):
             return False
         try:
-            client, _address = self._accept()
+            client, _address = self._accepting()()
+            self._taken += 1
+            self._late -= 1
             self._limit.turn_away()
             self._close(client)
         except OSError:
@@ -364,9 +365,10 @@ class Port(QuietPort):
 
     def _take_the_last(self) -> None:
         """Whoever has come since the queue was empty."""
+        accept = self._accepting()
         for _ in range(LOOK):
             try:
-                client, address = self._accept()
+                client, address = accept()
             except OSError:
                 return
             self._receive(client, address)

@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 import termios
+from array import array
 from socket import SocketType
 from typing import Any
 
@@ -15,17 +16,17 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from socks5.net.addresses import address_from, twisted_address
 from socks5.protocol.address import Address
 
-_NUMBER = bytearray(4)
+_NUMBER = array("i", [0])
 """An int of the kernel's."""
 
 
 def unacknowledged(sock: SocketType) -> int:
     """Octets in a socket's send queue (tcp(7), SIOCOUTQ); 0 where that cannot be asked."""
     try:
-        fcntl.ioctl(sock, termios.TIOCOUTQ, _NUMBER)
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _NUMBER)
     except (OSError, ValueError):  # the latter of a closed socket
         return 0
-    return int.from_bytes(_NUMBER, sys.byteorder)
+    return _NUMBER[0]
 
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)

@@ -14,6 +14,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from operator import methodcaller
 from typing import Any, Protocol
 
 from twisted.internet import protocol
@@ -164,19 +165,22 @@ class Connecting(ABC):
     def done(self, outcome: Outcome) -> None:
         """There is a stream, or a failure. Said once."""
 
-    def start(self) -> None:
-        """See :class:`Attempt`."""
+    def connect(self) -> None:
+        """Begin."""
         try:
-            number = self._connect()
+            sock = self._made()
+            number = sock.connect_ex(self._far)
+            if number in _UNDER_WAY:
+                self._poller.add(sock.fileno(), self)
+                return
         except OSError as error:
             number = error.errno or errno.EIO
-        if number not in _UNDER_WAY:
-            self._fail(number)
+        self._fail(number)
 
-    def _connect(self) -> int:
-        """
-        :returns: what connect(2) says.
-        :raises OSError: no socket, or not with that source address.
+    def _made(self) -> socket.SocketType:
+        """The socket.
+
+        :raises OSError: there is none, or not with that source address.
         """
         host = self._far[0]
         family = _IPV6 if ":" in host else _IPV4
@@ -188,10 +192,7 @@ class Connecting(ABC):
             sock.bind((self._source, 0))
         if "%" in host:
             self._far = socket_name(*self._far)
-        number = sock.connect_ex(self._far)
-        if number in _UNDER_WAY:
-            self._poller.add(sock.fileno(), self)
-        return number
+        return sock
 
     def ready(self, events: int) -> None:
         """See :class:`socks5.net.poller.Owner`."""
@@ -203,19 +204,21 @@ class Connecting(ABC):
                 self._fail(number)
                 return
         if events & WRITABLE:
-            name = sock.getsockname()
-            if name[:2] == self._far[:2]:  # by chance TCP can connect a port to itself
+            name, far = sock.getsockname(), self._far
+            if (
+                name[1] == far[1] and name[0] == far[0]
+            ):  # by chance TCP can connect a port to itself
                 self._fail(errno.ECONNREFUSED)
             else:
-                self.connected(sock, address_from(name), events)
+                self.connected(sock, name, events)
 
-    def connected(self, sock: socket.SocketType, near: Address, events: int) -> None:
+    def connected(self, sock: socket.SocketType, name: Any, events: int) -> None:
         """It is.
 
-        :param near: its near end.
+        :param name: its near end, as the socket module has it.
         :param events: what else is the case already.
         """
-        connection = Connection(self._poller, sock, near, self._far)
+        connection = Connection(self._poller, sock, address_from(name), self._far)
         self.socket = None
         self._poller.hand_over(connection.fd, connection)
         connection.is_readable = events != WRITABLE
@@ -261,6 +264,10 @@ class SocketAttempt(Connecting):
         super().__init__(poller, host, port, source)
         self._done = done
 
+    def start(self) -> None:
+        """See :class:`Attempt`."""
+        self.connect()
+
     @override
     def done(self, outcome: Outcome) -> None:
         self._done(self, outcome)
@@ -283,6 +290,10 @@ class Waiter(Protocol):
         """There will be none."""
 
 
+TOO_LONG = methodcaller("too_long")
+"""What is done with a :class:`Single` whose time is over."""
+
+
 class Single(Connecting):
     """The only one, at a target that has one address.
 
@@ -301,8 +312,8 @@ class Single(Connecting):
     def begin(self, waiter: Waiter) -> None:
         """Begin, and tell *waiter* how it went, maybe at once, unless it is cancelled."""
         self.waiter = waiter
-        self._line.set(self, self._too_long)
-        Connecting.start(self)
+        self._line.set(self)
+        self.connect()
 
     @override
     def done(self, outcome: Outcome) -> None:
@@ -321,7 +332,8 @@ class Single(Connecting):
         waiter, self.waiter = self.waiter, None
         return waiter
 
-    def _too_long(self) -> None:
+    def too_long(self) -> None:
+        """It has taken so long that it has failed."""
         self._close()
         self.done(silence(self._line.seconds))
 

@@ -17,10 +17,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.access import ALLOWED, Access, Verdict
-from socks5.deadlines import Deadlines, clock_of
+from socks5.deadlines import Deadlines, Line, clock_of
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, IResolver, Judge
 from socks5.net.poller import poller_of
 from socks5.outbound.attempts import (
+    TOO_LONG,
     Attempt,
     Cancellable,
     EndpointAttempt,
@@ -34,7 +35,7 @@ from socks5.outbound.peers import await_peer
 from socks5.outbound.race import Race, Shares
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed
-from socks5.settings import ANY_FAMILY, Settings
+from socks5.settings import ANY_FAMILY, OutgoingFamily, Settings
 from socks5.streams import IStream
 
 
@@ -76,6 +77,16 @@ def _promised(attempt: Single) -> Deferred[IStream]:
     promised = _Promised(lambda _: attempt.cancel())
     attempt.begin(promised)
     return promised
+
+
+def literal_of(target: Address, family: OutgoingFamily) -> str | None:
+    """The address of a target that is no name, if its family may be used."""
+    host = target.host
+    if isinstance(host, bytes):
+        return None
+    if ":" in host:
+        host = unmap(host)
+    return host if family is ANY_FAMILY or family.allows(host) else None
 
 
 @implementer(IDialer)
@@ -126,21 +137,10 @@ class DirectDialer:
         host = target.host
         if isinstance(host, bytes):
             return self._dial_name(access, host, target.port, judge, settings)
-        literal = self.literal(target, settings)
+        literal = literal_of(target, settings.family)
         if literal is None:
             return fail(AddressTypeNotSupported("targets of this family are not reached"))
         return self.dial_judged(access, judge(literal), literal, target.port, settings)
-
-    @staticmethod
-    def literal(target: Address, settings: Settings) -> str | None:
-        """The address of a target that is no name, if its family may be used."""
-        host = target.host
-        if isinstance(host, bytes):
-            return None
-        if ":" in host:
-            host = unmap(host)
-        family = settings.family
-        return host if family is ANY_FAMILY or family.allows(host) else None
 
     def dial_judged(
         self,
@@ -168,8 +168,12 @@ class DirectDialer:
         """The same, of a target that has one address."""
         if self._poller is None:
             return Race(self, settings, "", (host,), port).start()
-        line = self.deadlines.line(settings.connect_timeout)
-        return Single(self._poller, host, port, settings.outgoing.like(host), line)
+        source = settings.outgoing.like(host)
+        return Single(self._poller, host, port, source, self.line(settings))
+
+    def line(self, settings: Settings) -> Line:
+        """What serves the time-outs of attempts at targets that have one address."""
+        return self.deadlines.line(settings.connect_timeout, TOO_LONG)
 
     def _dial_later(
         self, verdict: Verdict, access: Access, host: str, port: int, settings: Settings

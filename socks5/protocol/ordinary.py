@@ -7,7 +7,10 @@ there.
 
 from __future__ import annotations
 
-from socks5.protocol.address import UNSPECIFIED, Address
+from functools import lru_cache
+from typing import Any
+
+from socks5.protocol.address import UNSPECIFIED, Address, unmap
 from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.messages import (
     REPLY_SUCCEEDED,
@@ -113,3 +116,15 @@ def success(address: Address) -> bytes:
     :raises LocalProtocolError: the address cannot be encoded.
     """
     return REPLY_SUCCEEDED + address.encode()
+
+
+def success_from(name: Any) -> bytes:
+    """The same, of an address as the socket module has it."""
+    port: int = name[1]
+    return _success_from(name[0]) + port.to_bytes(2)
+
+
+@lru_cache(maxsize=1024)
+def _success_from(host: str) -> bytes:
+    """That without the port."""
+    return success(Address(unmap(host.partition("%")[0]), 0))[:-2]

@@ -28,10 +28,7 @@ from socks5.streams import IStream, IStreamReceiver
 
 @implementer(IProtocol, IStream, IHalfCloseableProtocol)
 class ControlConnection:
-    """A client's connection.
-
-    :param deadlines: serve its time-outs; whoever sets one has this object as the key.
-    """
+    """A client's connection."""
 
     __slots__ = (
         "_deadlines",
@@ -43,14 +40,14 @@ class ControlConnection:
         "transport",
     )
 
-    def __init__(self, deadlines: Deadlines) -> None:
-        self.transport: Any = None
-        self.receiver: IStreamReceiver | None = None
-        self.has_client_ended = False
-        self.is_connected = True
-        self._deadlines = deadlines
-        self._is_reading = True
-        self._inside: ProtectedControl | None = None
+    # Set by the session, for a layer that has something to do at its beginning costs every connection.
+    transport: Any
+    receiver: IStreamReceiver | None
+    has_client_ended: bool
+    is_connected: bool
+    _deadlines: Deadlines  # serve its time-outs; whoever sets one has this object as the key
+    _is_reading: bool
+    _inside: ProtectedControl | None
 
     @property
     @abstractmethod

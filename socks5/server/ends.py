@@ -23,7 +23,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.access import ALLOWED, Reason
-from socks5.deadlines import IdleTimer
+from socks5.deadlines import IdleTimer, Line
 from socks5.interfaces import ICommand
 from socks5.net.addresses import address_from
 from socks5.net.connection import ABORTED, Connection
@@ -31,23 +31,22 @@ from socks5.net.poller import EVERYTHING, HUNG_UP, WRITABLE, Poller
 from socks5.net.tcp_options import keep_alive
 from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
 from socks5.outbound.attempts import Single
-from socks5.outbound.direct import DirectDialer, waited_for
+from socks5.outbound.direct import literal_of, waited_for
 from socks5.outbound.judging import is_plain
 from socks5.protocol.address import Address
-from socks5.protocol.messages import ReplyCode
 from socks5.relay.passing import PassingEnd
 from socks5.server.connect import Connect
 from socks5.server.stream_command import is_allowed
-from socks5.settings import Settings
 
-_SUCCEEDED = ReplyCode.SUCCEEDED
-_CLIENT_CLOSED, _CLIENT_RESET = Reason.CLIENT_CLOSED, Reason.CLIENT_RESET
-_TARGET_CLOSED, _TARGET_RESET = Reason.TARGET_CLOSED, Reason.TARGET_RESET
-"""A member of an Enum is found slowly by its name."""
+_CLIENT_END = (
+    Reason.CLIENT_CLOSED,
+    Reason.CLIENT_RESET,
+)  # a member of an Enum is found slowly by its name
+_TARGET_END = Reason.TARGET_CLOSED, Reason.TARGET_RESET
 
-READ_SIZE = 4096
-"""Octets of the negotiation that are taken at a time. Only a token of GSSAPI's may be longer (RFC 1961); who sends so
-many goes the general way."""
+READ_SIZE = 448
+"""Octets of the negotiation that are taken at a time; who sends so many goes the general way. Few messages are longer,
+and Python has memory at hand for as many."""
 
 
 class ClientEnd(TCPSocket, PassingEnd):
@@ -65,18 +64,16 @@ class ClientEnd(TCPSocket, PassingEnd):
     """What it registers for: it waits for no room, and hands over when it has to."""
 
     def __init__(self, poller: Poller, sock: Any, near: Address | None, far: Any) -> None:
-        self.poller = poller
-        self.socket = sock
-        self.fd = sock.fileno()
-        self._near = near
-        self._far = far
-        self.receiver: Any = None
-        """The session; None once that is over, or goes the general way."""
-        self.octets = 0
-        self.has_ended = False
-        self._timer: IdleTimer | None = None
-        self.peer: TargetEnd | None = None
-        self.target: TargetEnd | None = None
+        self.poller, self.socket, self.fd = poller, sock, sock.fileno()
+        self._near, self._far = near, far
+        self.octets, self.has_ended = 0, False
+        self.receiver = self.peer = self.target = self._timer = None
+
+    receiver: Any
+    """The session; None once that is over, or goes the general way."""
+    peer: TargetEnd | None
+    target: TargetEnd | None
+    _timer: IdleTimer | None
 
     # What happens to the socket
 
@@ -93,11 +90,11 @@ class ClientEnd(TCPSocket, PassingEnd):
         except OSError:
             self.hand_over().fail()
             return
-        receiver = self.receiver
-        if not 0 < len(data) < READ_SIZE:
+        session, count = self.receiver, len(data)
+        if not count or count == READ_SIZE:
             self.hand_over()
-        if data:
-            receiver.dataReceived(data)
+        if count:
+            session.dataReceived(data)
 
     def crashed(self, failure: Failure) -> None:
         """See :class:`socks5.net.poller.Owner`."""
@@ -165,35 +162,38 @@ class ClientEnd(TCPSocket, PassingEnd):
 
     # The target
 
-    def command_for(self, session: Any) -> ICommand | None:
-        """What serves the session's CONNECT: the target's end; or what goes on from a verdict that is no, or late.
+    def connect_for(self, session: Any) -> bool:
+        """Serve the session's CONNECT by the target's end; or by what goes on from a verdict that is no, or late.
 
-        :returns: None if it is not our business; then nothing has happened.
+        :returns: whether it is our business. If not, nothing has happened.
         """
         policy, target = session.policy, session.access.target
-        dialer, settings = policy.dialer, policy.settings
-        if type(dialer) is not DirectDialer or settings.idle_timeout > 0:
-            return None
-        host = dialer.literal(target, settings)
+        host = None if policy.dials is None else literal_of(target, policy.family)
         if host is None:
-            return None
-        verdict = session.judge(host)
+            return False
+        verdict, settings = session.judge(host), policy.settings
         is_metered = session.entered is not None and session.meter is not None
         if not is_metered and (verdict is ALLOWED or is_plain(verdict)):
-            self.target = end = TargetEnd(self.poller, host, target.port, dialer, settings)
-            end.waiter = self
-            return end
-        self.hand_over()
-        dialling = dialer.dial_judged(session.access, verdict, host, target.port, settings)
-        return _Judged(session, dialling)
+            source = settings.outgoing.like(host)
+            target = TargetEnd(self.poller, host, target.port, source, policy.dials, self)
+            self.target = session.command = target
+        else:
+            self.hand_over()
+            asked = (session.access, verdict, host, target.port, settings)
+            session.command = _Judged(session, policy.dialer.dial_judged(*asked))
+        session.command.start()
+        return True
 
-    def came(self, stream: Any) -> None:
-        """See :class:`socks5.outbound.attempts.Waiter`. From now on octets go from one end to the other."""
-        session, target = self.receiver, stream
+    def join(self, target: TargetEnd, name: Any) -> None:
+        """The target's end is connected. From now on octets go from one end to the other.
+
+        :param name: what that sees, as the socket module has it.
+        """
+        session = self.receiver
         self.target, self.peer, target.peer = None, target, self
         self._far = None  # who needs it has asked; it takes as much memory as an end
         try:
-            session.reply(_SUCCEEDED, target.bound)  # behind the request there were no octets
+            session.succeed(name)
         except Exception:  # here, for the poller knows nothing of the session
             self.peer = target.peer = None
             target.cancel()
@@ -264,16 +264,17 @@ class ClientEnd(TCPSocket, PassingEnd):
 
     @override
     def close_both(self, is_reset: bool = False) -> None:
-        self.over(_CLIENT_RESET if is_reset else _CLIENT_CLOSED)
+        self.over(_CLIENT_END[is_reset])
 
     def over(self, reason: Reason) -> None:
         """Close both sockets."""
-        session, self.receiver = self.receiver, None
-        target = self.peer
+        session, target, poller = self.receiver, self.peer, self.poller
         assert target is not None
-        for end in (self, target):
-            self.poller.forget(end.fd)
-            end.socket.close()
+        self.receiver = None
+        poller.forget(self.fd)
+        poller.forget(target.fd)
+        self.socket.close()
+        target.socket.close()
         self._watch_no_more(session)
         session.is_connected = False
         session.end(reason)
@@ -298,35 +299,34 @@ class _Judged(Connect):
 class TargetEnd(PassingEnd, Single):
     """The target's, and the session's command: first the attempt at it, see there."""
 
-    __slots__ = ("bound", "fd", "has_ended", "octets", "peer")
+    __slots__ = ("fd", "has_ended", "octets", "peer")
 
     dropped = 0
     drops: Mapping[str, int] = {}
 
     def __init__(
-        self, poller: Poller, host: str, port: int, dialer: DirectDialer, settings: Settings
+        self, poller: Poller, host: str, port: int, source: str | None, line: Line, waiter: Any
     ) -> None:
-        source, line = settings.outgoing.like(host), dialer.deadlines.line(settings.connect_timeout)
-        Single.__init__(self, poller, host, port, source, line)
-        self.fd = -1
-        self.octets = 0
-        self.has_ended = False
-        self.peer: ClientEnd | None = None
+        # As of Single, which is not asked, for that takes half as long as the rest.
+        self._poller, self._far, self._source = poller, (host, port), source
+        self._line, self.waiter = line, waiter
+        self.fd, self.octets, self.has_ended = -1, 0, False
+        self.socket = self.peer = None
+
+    peer: ClientEnd | None
+    ready_alone = Single.ready
 
     @override
-    def ready_alone(self, events: int) -> None:
-        Single.ready(self, events)
-
-    @override
-    def connected(self, sock: Any, near: Address, events: int) -> None:
+    def connected(self, sock: Any, name: Any, events: int) -> None:
         """See :meth:`socks5.outbound.attempts.Connecting.connected`. No connection is made for a client's end."""
         waiter = self.waiter
         if type(waiter) is not ClientEnd:
-            super().connected(sock, near, events)
+            super().connected(sock, name, events)
             return
-        self.bound, self.fd, self._far = near, sock.fileno(), ()  # the socket says it, too
-        self.settle()
-        waiter.came(self)
+        self.fd, self._far = sock.fileno(), ()  # the socket says it, too
+        self._line.clear(self)
+        self.waiter = None
+        waiter.join(self, name)
         if events != WRITABLE and self.peer is waiter:
             self._poller.again(self.fd)
 
@@ -340,10 +340,10 @@ class TargetEnd(PassingEnd, Single):
 
     # The command
 
-    @override
     def start(self) -> None:
         """See :meth:`socks5.interfaces.ICommand.start`."""
-        self.begin(self.waiter)
+        self._line.set(self)
+        self.connect()
 
     @property
     def bytes_up(self) -> int:
@@ -397,4 +397,4 @@ class TargetEnd(PassingEnd, Single):
     @override
     def close_both(self, is_reset: bool = False) -> None:
         assert self.peer is not None
-        self.peer.over(_TARGET_RESET if is_reset else _TARGET_CLOSED)
+        self.peer.over(_TARGET_END[is_reset])

@@ -190,13 +190,15 @@ class ServerFactory(Factory):
         in_force = self.in_force
         if admission is None and in_force.bans is not None:
             admission = self._admission
+        counters = self.counters
+        number = counters.connections + 1
         try:
-            session = ServerProtocol(self, self.counters.connections + 1, in_force, admission)
+            session = ServerProtocol(self, number, in_force, admission)
         except BaseException:
             self.limit.leave()
             raise
-        self.counters.connections += 1
-        self.counters.open_connections += 1
+        counters.connections = number
+        counters.open_connections += 1
         self.sessions.add(session)
         if addr is not None:
             host = addr if isinstance(addr, str) else getattr(addr, "host", "")

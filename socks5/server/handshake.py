@@ -18,7 +18,8 @@ from zope.interface import implementer
 
 from socks5.access import NOBODY, Access, ClaimedAccess, Reason, Verdict
 from socks5.auth import User
-from socks5.interfaces import ICommand, IRules
+from socks5.deadlines import Line
+from socks5.interfaces import IRules
 from socks5.logins import IMethod, IProtection
 from socks5.names import without_false_name
 from socks5.net.connection import far_end, hosts
@@ -63,22 +64,24 @@ class ServerProtocol(Session):
     def __init__(
         self, shared: Shared, number: int, policy: InForce, admission: Admission | None = None
     ) -> None:
-        Session.__init__(self, shared, number, policy)
+        Session.__init__(self, shared, number, policy)  # super() takes as long as ten attributes
         self.admission = admission
-        if admission is not None:
-            self._negotiation = ordinary.begin(admission.methods(policy))
-        self._login: LoginStage | None = None
-        self._judging: Deferred[Verdict] | None = None
-        self._line = policy.handshakes  # in which it waits for the client, if it does
-        self._may_ask = False
-        self._speaks_something_else = False
+        methods = policy.subnegotiations if admission is None else admission.methods(policy)
+        self._negotiation = ordinary.begin(methods)
+        self._login = self._judging = None
+        self._line = policy.handshakes
+        self._may_ask = self._speaks_something_else = False
+
+    _login: LoginStage | None
+    _judging: Deferred[Verdict] | None
+    _line: Line  # in which it waits for the client, if it does
 
     # The control connection's events
 
     @override
     def makeConnection(self, transport: Any) -> None:
         Session.makeConnection(self, transport)
-        self._line.set(self, self._too_slow)
+        self._line.set(self)
         if self.admission is not None:
             self.admission.meet(self)
 
@@ -209,7 +212,8 @@ class ServerProtocol(Session):
             reason += self._login.who
         self._linger(reason)
 
-    def _too_slow(self) -> None:
+    def too_slow(self) -> None:
+        """It may not ask in time."""
         if self._login is not None:
             self._login.too_slow()
         self.end(Reason.NO_HANDSHAKE)
@@ -222,9 +226,10 @@ class ServerProtocol(Session):
             self._may_ask = True
             self._line.clear(self)
             line = self._line = self.policy.requests
-            line.set(self, self._asks_nothing)
+            line.set(self)
 
-    def _asks_nothing(self) -> None:
+    def asks_nothing(self) -> None:
+        """It may, and does not."""
         self.end(Reason.NO_REQUEST)
 
     # The login
@@ -346,21 +351,15 @@ class ServerProtocol(Session):
         if limits is not None and (why := enter(self, limits, verdict)):
             self._refuse(ReplyCode.NOT_ALLOWED, why)
             return
-        self.command = self._command_by(self.shared.commands[self.access.command])
-        self.command.start()
-
-    def _command_by(self, make: Any) -> ICommand:
-        """The command that serves the request: the client's end itself, if it can, else one that has the connection."""
+        make: Any = self.shared.commands[self.access.command]
         end = self.transport
         if isinstance(end, ClientEnd):
             # Whose negotiation is not an ordinary one may have sent something behind the request.
-            is_plain = make is Connect and self._negotiation is ordinary.ASKED
-            command = end.command_for(self) if is_plain else None
-            if command is not None:
-                return command
+            if make is Connect and self._negotiation is ordinary.ASKED and end.connect_for(self):
+                return
             end.hand_over()
-        made: ICommand = make(self)
-        return made
+        self.command = make(self)
+        self.command.start()
 
     # The end
 

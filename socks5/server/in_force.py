@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import methodcaller
+from typing import Any
 
 from socks5.auth import NoAuthentication
-from socks5.deadlines import Deadlines
+from socks5.deadlines import Deadlines, Line
 from socks5.interfaces import IDialer, ILimits, IRules, Policy
 from socks5.logins import IAuthenticator, IBans, IMethod
+from socks5.outbound.direct import DirectDialer
 from socks5.policy.rules import Rules
 from socks5.protocol.messages import Method
 from socks5.protocol.subnegotiation import NO_AUTHENTICATION, Methods
 from socks5.server.gssapi_login import GSSAPI
 from socks5.server.password_login import Password
 from socks5.server.verdicts import strict_rules
+
+_too_slow, _asks_nothing = methodcaller("too_slow"), methodcaller("asks_nothing")
 
 
 class InForce:
@@ -37,14 +42,19 @@ class InForce:
         always_bans: bool = False,
     ) -> None:
         self.settings = policy.settings
-        self.handshakes = deadlines.line(self.settings.handshake_timeout)
-        self.requests = deadlines.line(self.settings.request_timeout)
+        self.handshakes = deadlines.line(self.settings.handshake_timeout, _too_slow)
+        self.requests = deadlines.line(self.settings.request_timeout, _asks_nothing)
         """Sessions that have to get so far in time."""
         self.authenticator = policy.authenticator
         # An object that is false is one all the same: rules may be as long as their list.
         self.rules: IRules = strict_rules(Rules() if policy.rules is None else policy.rules)
         self.limits: ILimits | None = policy.limits
         self.dialer: IDialer = direct if policy.dialer is None else policy.dialer
+        dialer: Any = self.dialer
+        is_short = type(dialer) is DirectDialer and self.settings.idle_timeout <= 0
+        self.dials: Line | None = dialer.line(self.settings) if is_short else None
+        """Of :mod:`socks5.server.ends`; None: nobody goes that way."""
+        self.family = self.settings.family
         self.methods: Mapping[int, IMethod | None] = dict(_methods(policy))
         """By METHOD octet, in the order of preference; None: nobody is asked who he is."""
         methods: Methods = {

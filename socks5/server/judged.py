@@ -32,7 +32,7 @@ class JudgedConnection(ControlConnection):
 
     __slots__ = ("_decisions", "access", "command", "entered", "policy", "rules", "shared", "user")
 
-    # Set by the session, for a layer that has something to do at its beginning costs every connection.
+    # Set by the session, too.
     shared: Shared
     policy: InForce
     rules: IRules

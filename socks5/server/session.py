@@ -20,25 +20,21 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.access import (
-    NOBODY,
-    IUser,
-    Reason,
-    SessionInfo,
-)
+from socks5.access import NOBODY, Reason, SessionInfo
 from socks5.counters import Counters
 from socks5.deadlines import IdleTimers
 from socks5.interfaces import IDialer, ILease, IManagedSession, ISession
+from socks5.net.addresses import address_from
 from socks5.net.connection import far_end
 from socks5.outbound.failures import reply_for
 from socks5.protocol import ordinary
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import SOCKSError
 from socks5.protocol.messages import Command, ReplyCode
+from socks5.protocol.server_negotiation import ServerNegotiation
 from socks5.protocol.stages import Stage
 from socks5.server.in_force import InForce
 from socks5.server.judged import LAST_PATIENCE, JudgedConnection
-from socks5.server.limited import Entered
 from socks5.server.shared import Shared
 
 EXPECTED_FAILURES = (SOCKSError, ConnectError, ConnectionClosed, BindError, CancelledError, OSError)
@@ -81,32 +77,34 @@ class Session(JudgedConnection):
     )
 
     def __init__(self, shared: Shared, number: int, policy: InForce) -> None:
-        # By name, not by super(), which takes as long as ten attributes.
-        JudgedConnection.__init__(self, shared.deadlines)
+        self.transport = self.receiver = self._inside = None
+        self.has_client_ended = False
+        self.is_connected = self._is_reading = True
+        self._deadlines = shared.deadlines
         self.shared = shared
         self.policy = policy
         self.rules = policy.rules
         self.access = NOBODY
-        self.command = None
-        self._decisions = None
+        self.command = self.user = self.entered = self._decisions = None
         self.number = number
-        self.user: IUser | None = None
-        self.client = ""
-        """The client's IP literal; "" for a UNIX socket."""
+        self.client = self._detail = ""
         self.client_host = self.server_host = self.near = "127.0.0.1"
-        self._negotiation = ordinary.begin(policy.subnegotiations)
-        self._peer: Address | None = None  # if somebody is to be told, for the socket forgets it
-        self._reply: int | None = None
-        self._bound: Address | None = None
-        self._reason: str | None = None  # once it is over
-        self._detail = ""
-        self._has_ended = False  # and everybody has been told
-        self._closing: tuple[Reason, str] | None = None  # in so many seconds
+        self._peer = self._reply = self._bound = self._reason = self._closing = None
+        self._has_ended = False
         self._began = shared.now()
         self.method = "none"
-        """How the client has said who it is; see :class:`socks5.access.Access`."""
-        self.entered: Entered | None = None
-        """What it has of limits; None: there are none, or it has not asked yet."""
+
+    client: str
+    """The client's IP literal; "" for a UNIX socket."""
+    method: str
+    """How the client has said who it is; see :class:`socks5.access.Access`."""
+    _negotiation: ServerNegotiation
+    _peer: Address | None  # if somebody is to be told, for the socket forgets it
+    _reply: int | None
+    _bound: Any  # an address, or what the socket module has for it
+    _reason: str | None  # once it is over
+    _has_ended: bool  # and everybody has been told
+    _closing: tuple[Reason, str] | None  # in so many seconds
 
     @abstractmethod
     def leave_handshake(self) -> None:
@@ -190,10 +188,19 @@ class Session(JudgedConnection):
             negotiation.reply(code, address)
             output = negotiation.take_output()
         self._note_reply(code, address)
-        inside = self._inside
-        (self if inside is None else inside).transport.write(output)
+        self.control.transport.write(output)
 
-    def _note_reply(self, code: int, address: Address) -> None:
+    def succeed(self, name: Any) -> None:
+        """:meth:`reply` to an ordinary CONNECT, behind whose request there are no octets.
+
+        :param name: what the target sees, as the socket module has it.
+        """
+        output = ordinary.success_from(name)
+        self._negotiation = ordinary.ESTABLISHED
+        self._note_reply(0, name)
+        self.transport.write(output)
+
+    def _note_reply(self, code: int, address: Any) -> None:
         self.shared.counters.answered[code] += 1
         self._reply = code
         if not code:
@@ -335,7 +342,9 @@ class Session(JudgedConnection):
 
     def info(self) -> SessionInfo:
         """See :meth:`socks5.interfaces.IManagedSession.info`."""
-        access, command = self.access, self.command
+        access, command, bound = self.access, self.command, self._bound
+        if type(bound) is tuple:
+            bound = address_from(bound)
         has_asked = access is not NOBODY
         info = SessionInfo(
             self.number,
@@ -343,7 +352,7 @@ class Session(JudgedConnection):
             user=None if self.user is None else self.user.name,
             command=COMMAND_NAMES.get(access.command, str(access.command)) if has_asked else None,
             target=str(access.target) if has_asked else None,
-            bound=None if self._bound is None else str(self._bound),
+            bound=None if bound is None else str(bound),
             reply=self._reply,
             seconds=self.shared.now() - self._began,
             reason=self._reason or "",

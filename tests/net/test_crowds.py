@@ -114,6 +114,18 @@ def test_who_is_silent_keeps_others_for_a_moment_only(world: World) -> None:
     assert world.arrives() == "waits"
 
 
+def test_who_is_silent_keeps_nobody_though_nobody_waits_any_more() -> None:
+    world = World(handshakes_per_client=8)
+    world.fill(8)
+    world.clock.advance(HOLD)
+    assert world.arrives() == "waits"
+    world.ends(1)
+    assert world.taken == [9]
+    world.ends(2, 3, 4, 5, 6)
+    world.clock.advance(LOOK)  # 7 and 8 have had their time
+    assert world.fill(8) == ["begins"] * 7 + ["waits"]
+
+
 def test_hundreds_of_silent_ones_keep_others_of_their_address_for_a_moment() -> None:
     world = World(handshakes_per_client=64, waiting_per_client=2048, room=10_000)
     world.fill(400)

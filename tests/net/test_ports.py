@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +133,14 @@ class World:
 
         class Socket:
             def __getattr__(self, name: str) -> Any:
-                if name in ("accept", "_accept") and waiting:
-                    number = waiting.pop(0)
-                    raise OSError(number, os.strerror(number))
-                return getattr(real, name)
+                found = getattr(real, name)
+                return partial(accept, found) if name in ("accept", "_accept") else found
+
+        def accept(really: Callable[[], Any]) -> Any:
+            if waiting:
+                number = waiting.pop(0)
+                raise OSError(number, os.strerror(number))
+            return really()
 
         self.port.socket = Socket()
         return client

@@ -494,7 +494,7 @@ async def test_a_bug_is_answered_and_closes_the_target(
     dialling.end.target.crashed(Failure(ZeroDivisionError("a bug")))
     assert await dialling.client.rest() == refusal(1)
     await dialling.over(Reason.CRASHED)
-    monkeypatch.setattr(ordinary, "success", raising(ZeroDivisionError("a bug")))
+    monkeypatch.setattr(ordinary, "success_from", raising(ZeroDivisionError("a bug")))
     proxy = await serve()
     session = await Ordinary(proxy).greet()
     listening = proxy.listen()
