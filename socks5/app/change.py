@@ -123,7 +123,7 @@ class Change:
         self._look()
         service, factory = self._service, self._service.factory
         limits = factory.in_force.limits
-        ended = factory.replace(self._after.policy_of_sessions(self._reactor))
+        factory.replace(self._after.policy_of_sessions(self._reactor), rejudge=False)
         self._open_limits(limits)
         service.exchange(self.exchange.begin())
         if self._is_log_another:
@@ -133,7 +133,7 @@ class Change:
             if before is not None:
                 before.close()
         self._take(self._after, [*self._after.sources, *certificates_of(self._listeners)])
-        return ended
+        return factory.rejudge()  # at listeners that may be called otherwise
 
     def _open_limits(self, before: ILimits | None) -> None:
         """Read what was used of quotas, if there have been none yet. It is counted also where it cannot be read."""

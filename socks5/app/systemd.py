@@ -70,6 +70,9 @@ class Systemd(Announcer):
 
     @override
     def begins(self, places: Sequence[str]) -> None:
+        """More places, as a reload opens them, are in the outcome of that."""
+        if self._has_begun:
+            return
         self._has_begun = True
         self._tell("READY=1", f"STATUS=listens on {', '.join(places)}")
         if self._watchdog and not self._watching.running:

@@ -285,8 +285,13 @@ class ServerFactory(Factory):
         self._edges.watch(self.in_force.rules)
         for port in tuple(self.limit.listeners):
             port.settings_changed()
-        if not rejudge:
-            return succeed(0)
+        return self.rejudge() if rejudge else succeed(0)
+
+    def rejudge(self) -> Deferred[int]:
+        """Judge the sessions that have begun by the rules in force, as :meth:`replace` does, a few at a time.
+
+        :returns: see :meth:`replace`.
+        """
         self._judge = rules = self.in_force.rules
         sessions = takewhile(lambda _: self._judge is rules, self.sessions)  # else newer ones
         return rejudge_all(self.reactor, sessions, rules, is_renewing=True)

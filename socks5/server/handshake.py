@@ -347,7 +347,7 @@ class ServerProtocol(Session):
         if not verdict.is_allowed:
             self.fail(Failure(refusal(verdict, "the rules forbid it")))
             return
-        limits = self.policy.limits
+        limits = self.shared.in_force.limits  # of now, as the rules are
         if limits is not None and (why := enter(self, limits, verdict)):
             self._refuse(ReplyCode.NOT_ALLOWED, why)
             return

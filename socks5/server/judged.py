@@ -98,8 +98,10 @@ class JudgedConnection(ControlConnection):
             self.access = self.access._replace(rule=verdict.rule)
 
     def rejudge(self, rules: IRules) -> Deferred[bool]:
-        """See :meth:`socks5.interfaces.IManagedSession.rejudge`."""
+        """See :meth:`socks5.interfaces.IManagedSession.rejudge`. The listener may have another name, too."""
         self.rules = rules
+        if self.admission is not None and self.access is not NOBODY:
+            self.access = self.access._replace(listener=self.admission.listener)
         if self.command is None:
             self.rules = Reconsidering(rules, self)
         if self.is_over or self.command is None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 
 from socks5.app.assembly import makeService
 from socks5.app.change import fixed
@@ -134,6 +134,25 @@ async def test_everything_of_it_holds(proxy: Proxy, tmp_path: Path) -> None:
     assert factory.access_log is proxy.service.access_log is None
     assert await proxy.reload('log.access = "a.log"\n' + THERE)
     assert proxy.service.access_log is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_sessions_are_judged_at_listeners_that_are_called_otherwise(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.start()
+    where = proxy.service.ports[0].getHost()
+    names: list[str] = []
+
+    def rejudge(session: Any, rules: object) -> Deferred[bool]:
+        names.append(session.admission.listener)
+        return succeed(True)
+
+    monkeypatch.setattr("socks5.server.factory.ServerProtocol.rejudge", rejudge)
+    with socket.create_connection((where.host, where.port)):
+        await until(lambda: proxy.service.factory.counters.connections)
+        await proxy.reload(HERE.replace("[listener.here]", "[listener.hall]"))
+    assert names == ["hall"]
 
 
 @pytest_twisted.ensureDeferred
@@ -268,7 +287,7 @@ async def test_an_access_log_that_cannot_be_opened_is_in_the_way(
 async def test_a_policy_that_nobody_can_serve_is_a_bug_that_changes_nothing(
     text: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, failures: Failures
 ) -> None:
-    def refused(*arguments: Any) -> None:
+    def refused(*arguments: Any, **options: Any) -> None:
         raise TypeError("the rules are none")
 
     proxy.start()

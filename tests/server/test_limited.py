@@ -175,6 +175,15 @@ def test_limits_of_a_policy_that_is_replaced_keep_their_counts() -> None:
     assert world.counters.limited == {"few": 2}
 
 
+def test_who_has_not_asked_yet_is_under_the_limits_of_then() -> None:
+    world = World()
+    early = [world.client(GREETING) for _ in range(2)]
+    world.replace(Limit("few", sessions=1))
+    for client in early:
+        client.send(CONNECT)
+    assert [client.received() for client in early] == [NO_AUTHENTICATION, REFUSED]
+
+
 def test_limits_are_a_part_of_the_policy() -> None:
     limits = Limits([Limit("few", sessions=1)], server=["few"])
     server = Server(limits=limits)

@@ -222,3 +222,24 @@ def test_files_know_who_is_gone_and_others_do_not(tmp_path: Path) -> None:
     assert PasswordAuthentication.over(*files, memory).renew(carol) is carol
     assert PasswordAuthentication(Portal(Realm(), [memory])).renew(carol) is carol
     assert NoAuthentication().renew(carol) is None
+
+
+# ---------------------------------------------------------------- who has asked
+
+
+@pytest.mark.parametrize(
+    ("rule", "stays"), [(allow("a", listeners=["b"]), 1), (deny("a", listeners=["b"]), 0)]
+)
+def test_whoever_has_asked_is_of_the_listener_as_it_is_called_now(rule: Any, stays: int) -> None:
+    server = Server()
+    door = Door(server, ListenerPolicy(name="a"))
+    door.client(GREETING, CONNECT)
+    server.dialer.succeed()
+    server.reactor.turn()
+    policy = Policy(dialer=server.dialer, rules=Ruleset([rule, allow("c", listeners=["c"])]))
+    server.factory.replace(policy, rejudge=False)
+    Door(server, ListenerPolicy(name="b")).factory.succeed(door.factory)
+    ended: list[int] = []
+    server.factory.rejudge().addCallback(ended.append)
+    server.reactor.advance(0)
+    assert ended == [1 - stays]
