@@ -119,6 +119,7 @@ class Verdict:
     :param source: what targets see as the source: an address of each family that they may be reached over, or
         :data:`ACCEPTED`. Of neither family: as the settings say.
     :param would: names of rules that only report, and would have decided otherwise.
+    :param agreed: names of those that would have decided the same.
     :param limits: names of the limits that the session is under by this rule.
     """
 
@@ -129,6 +130,7 @@ class Verdict:
     source: Source = NO_SOURCE
     would: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    agreed: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """A verdict is not true or false: a refusal that is taken for an object that is there would let everybody in.

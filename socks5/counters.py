@@ -25,8 +25,8 @@ class Counters:
     """Replies: of each REP octet so many."""
 
     rules: Counter[str] = field(default_factory=Counter)
-    """Requests, and targets of datagrams, that a rule has decided on, and what rules that only report would have
-    decided otherwise, by the rule's name. A session that is judged again counts only if it ends.
+    """Requests, and targets of datagrams, that a rule has decided on, or would have if it did not only report, by the
+    rule's name. A session that is judged again counts only if it ends.
     """
 
     turned_away: Counter[str] = field(default_factory=Counter)

@@ -266,10 +266,13 @@ class Ruleset:
         return _noting(self._default.said(is_open), noted)
 
 
-def _noting(verdict: Verdict, noted: Iterable[_Compiled]) -> Verdict:
-    """A verdict with the names of rules that would have decided otherwise."""
+def _noting(verdict: Verdict, noted: Sequence[_Compiled]) -> Verdict:
+    """A verdict with the names of rules that only report."""
+    if not noted:
+        return verdict
     would = tuple(rule.name for rule in noted if rule.is_allow is not verdict.is_allowed)
-    return replace(verdict, would=verdict.would + would) if would else verdict
+    agreed = tuple(rule.name for rule in noted if rule.is_allow is verdict.is_allowed)
+    return replace(verdict, would=verdict.would + would, agreed=agreed)
 
 
 _GUARD = _Compiled(Verdict(False, GUARD), (Guard(RANGES["special"], is_allow=False),))

@@ -37,7 +37,7 @@ class Decisions:
             self._would = (*self._would, *new)[:MOST_RULES]
 
     def _count(self, verdict: Verdict) -> None:
-        for rule in {verdict.rule, *verdict.would} - {""}:
+        for rule in {verdict.rule, *verdict.would, *verdict.agreed} - {""}:
             self._counts[rule] += 1
 
     @property

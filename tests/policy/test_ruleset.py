@@ -1,6 +1,7 @@
 """Rules of one's own: the first that matches decides, what is not known is not guessed, the guard is always there."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -458,8 +459,10 @@ def test_a_rule_that_only_reports_is_noted_where_it_would_have_decided_otherwise
     assert rules.judge(video, None) == Verdict(True, would=("video",))
     assert rules.judge(video, PUBLIC) == Verdict(True, "rest", would=("video", "nets"))
     assert rules.judge(video, OTHER) == Verdict(True, "rest", would=("video",))
-    assert rules.judge(asks(b"a.video.example", 25), None) == Verdict(False, "no-mail")
-    assert rules.judge(asks(PUBLIC, 25), None) == Verdict(False, "no-mail", would=("more",))
+    mail = Verdict(False, "no-mail", agreed=("video",))
+    assert rules.judge(asks(b"a.video.example", 25), OTHER) == replace(mail, would=("more",))
+    mail = Verdict(False, "no-mail", would=("more",), agreed=("nets",))
+    assert rules.judge(asks(PUBLIC, 25), None) == mail
     assert rules.judge(asks(), OTHER) == Verdict(True, "rest")
     reporting = Ruleset(
         [deny("video", names=[".video.example"], report_only=True)], default="report"

@@ -401,13 +401,15 @@ def test_the_record_says_what_a_rule_that_only_reports_would_have_done() -> None
     server = direct(
         deny("video", names=[".example.org"], report_only=True),
         deny("web", networks=[HOST], report_only=True),
+        allow("mail", ports=[80], report_only=True),
+        allow("other", networks=["10.0.0.0/8"], report_only=True),
         allow("rest"),
     )
     server.client(GREETING, to_name())
     server.reactor.connectors[0].succeed()
     [record] = records(server)
     assert (record.rule, record.would) == ("rest", ("video", "web"))
-    assert server.counters.rules == {"rest": 1, "video": 1, "web": 1}
+    assert server.counters.rules == {"rest": 1, "video": 1, "web": 1, "mail": 1}
 
 
 def test_a_default_that_only_reports_names_itself() -> None:
