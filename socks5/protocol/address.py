@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from socks5.protocol.errors import (
     AddressTypeNotSupported,
-    GeneralFailure,
+    HostUnreachable,
     LocalProtocolError,
     RemoteProtocolError,
 )
@@ -130,7 +130,7 @@ class Address:
 
         :returns: the address and the offset behind it, or None while octets are missing.
         :raises RemoteProtocolError: ATYP is unknown (reply 8), or a name has a zero octet (reply
-            1).
+            4).
         """
         available = len(buffer) - offset
         if available < 1:
@@ -159,7 +159,7 @@ class Address:
         elif kind == _IPV6:
             host = inet_ntop(AF_INET6, packed)
         elif 0 in packed:
-            raise RemoteProtocolError("a zero octet in a name", GeneralFailure().code)
+            raise RemoteProtocolError("a zero octet in a name", HostUnreachable().code)
         return cls(host, buffer[end] << 8 | buffer[end + 1]), end + 2
 
 

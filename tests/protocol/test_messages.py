@@ -122,7 +122,7 @@ def test_a_wrong_version_is_refused_at_the_first_octet(kind: type[Any]) -> None:
 @pytest.mark.parametrize("kind", [Request, Reply])
 def test_an_address_that_is_none_is_refused_with_a_reply(kind: type[Any]) -> None:
     wrong = [(bytes((5, 1, 0, each)), 8) for each in set(range(256)) - {1, 3, 4}]
-    wrong += [(b"\5\1\0\3%c%s\0\x50" % (len(n), n), 1) for n in (b"\0", b"\0a", b"a\0b")]
+    wrong += [(b"\5\1\0\3%c%s\0\x50" % (len(n), n), 4) for n in (b"\0", b"\0a", b"a\0b")]
     for data, reply in wrong:
         with pytest.raises(RemoteProtocolError) as caught:
             kind.decode(data)

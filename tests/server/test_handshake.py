@@ -89,7 +89,7 @@ def test_other_protocols_end_at_once_and_are_no_sessions(
     ("request_octets", "code"),
     [
         (octets("05 01 00 02"), 8),  # ATYP
-        (octets("05 01 00 03 03 610062 0050"), 1),  # a zero octet in a name
+        (octets("05 01 00 03 03 610062 0050"), 4),  # a zero octet in a name
         (octets("04 01 00") + TARGET, 1),  # VER
     ],
 )
