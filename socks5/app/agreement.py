@@ -85,14 +85,14 @@ class Agreement:
     :param reactor: waits for the workers.
     :param workers: they.
     :param own: what it changes in this process.
-    :param told: what workers are told, see :attr:`socks5.app.configured.Configured.told`.
+    :param after: what is to be in force.
     """
 
-    def __init__(self, reactor: Any, workers: Crew, own: Change, told: bytes) -> None:
+    def __init__(self, reactor: Any, workers: Crew, own: Change, after: Configured) -> None:
         self._reactor = reactor
         self._workers = workers
         self._own = own
-        self._text = told
+        self._after = after
         self._number = next(_numbers)
         self._asked: set[Member] = set()
         self._unsettled: set[Member] = set()  # who has not answered
@@ -112,7 +112,7 @@ class Agreement:
         """
         await self._own.open()
         try:
-            self._told = file_of(self._text)
+            self._told = file_of(self._after.told)
         except OSError as error:
             self._own.give_up()
             raise NotExchanged([f"workers cannot be told: {error.strerror}"]) from None

@@ -125,7 +125,7 @@ def _reload(
         if workers is None:
             return Change(service, opener, before, after, take)
         own = Change(service, opener, before, after, take, keeps_log=False)
-        return Agreement(reactor, workers, own, after.told)
+        return Agreement(reactor, workers, own, after)
 
     def reopen() -> None:
         if service.access_log is not None:

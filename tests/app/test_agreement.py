@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,7 +144,8 @@ class House:
     # What happens
 
     def reload(self) -> None:
-        self.agreement = Agreement(self.clock, self, self.own, b"the text")
+        after: Any = SimpleNamespace(told=b"the text")
+        self.agreement = Agreement(self.clock, self, self.own, after)
         opening = Deferred.fromCoroutine(self.agreement.open())
         opening.addCallbacks(self._begin, lambda failure: failure.value.reasons)
         opening.addCallback(self.opened.append)
