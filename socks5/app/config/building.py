@@ -81,7 +81,7 @@ class Building:
         beside = self.document.file
         shown = file if is_stream(beside) else os.path.join(os.path.dirname(beside), file)
         text = self._text_of(path, file, shown)
-        entries, wrong = [], 0
+        entries, wrong = [], list[int]()
         for number, line in enumerate(text.split("\n"), 1):
             entry = (_COMMENT.split(line, 1)[0] if "#" in line else line).strip()
             if not entry:
@@ -89,13 +89,15 @@ class Building:
             try:
                 kind.check(entry)
             except ValueError as error:
-                wrong += 1
-                if wrong <= SHOWN_LINES:
+                wrong.append(number)
+                if len(wrong) <= SHOWN_LINES:
                     self._wrong_in_list(path, Place(shown, number), str(error))
             else:
                 entries.append(entry)
-        if wrong > SHOWN_LINES:
-            self._wrong_in_list(path, Place(shown), f"{wrong - SHOWN_LINES} more lines like these")
+        if len(wrong) > SHOWN_LINES:
+            count = len(wrong) - SHOWN_LINES
+            sentence = f"{count} more {'line' if count == 1 else 'lines'} like these, from here on"
+            self._wrong_in_list(path, Place(shown, wrong[SHOWN_LINES]), sentence)
         return entries
 
     def _wrong_in_list(self, path: Path, place: Place, sentence: str) -> None:
@@ -121,10 +123,14 @@ class Building:
         if len(text) > MAX_LIST:
             self.wrong(path, f"expected {MAX_LIST} octets at the most in {shown}")
             return ""
-        if text and not text.endswith("\n"):
+        if not text.endswith("\n"):
             place = Place(shown, text.count("\n") + 1)
-            sentence = "expected a newline at the end; is somebody still writing it?"
-            self._wrong_in_list(path, place, sentence)
+            what = (
+                "a newline at the end"
+                if text
+                else "an entry, or a line with a # for a list of nothing; got an empty file"
+            )
+            self._wrong_in_list(path, place, f"expected {what}; is somebody still writing it?")
             return ""
         self.lists[file] = text
         return text

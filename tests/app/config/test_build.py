@@ -656,6 +656,7 @@ def test_lists_are_looked_into_whatever_else_is_wrong(files: Files) -> None:
     files.write("good", "a.example\n")
     files.write("bad", "# names\nhttp://video.example/\n" + "1.2.3.4\n" * 4)
     files.write("cut", "a.example")
+    files.write("empty", "")
     (files.folder / "octets").write_bytes(b"a.example\n\xff\n")
     text = """\
 servr = 1
@@ -664,6 +665,7 @@ a = { entries = ["file:good", "file:bad", "file:bad", "b.example"] }
 b = { entries = "file:cut" }
 c = { entries = "file:octets" }
 d = { entries = ["file:none"] }
+e = { entries = "file:empty" }
 [networks]
 a = { entries = "file:good" }
 [group]
@@ -673,12 +675,16 @@ a = { members = "file:none" }
         'bad:2: names.a: expected a name or .suffix, got "http://video.example/"; write "video.example"',
         'bad:3: names.a: expected a name or .suffix, got "1.2.3.4"; addresses belong to networks',
         'bad:4: names.a: expected a name or .suffix, got "1.2.3.4"; addresses belong to networks',
-        "bad: names.a: 2 more lines like these",
+        "bad:5: names.a: 2 more lines like these, from here on",
         "cut:1: names.b: expected a newline at the end; is somebody still writing it?",
+        (
+            "empty:1: names.e: expected an entry, or a line with a # for a list of nothing; got an empty file; is "
+            "somebody still writing it?"
+        ),
         'good:1: networks.a: expected a network, got "a.example"; names are another key',
         "octets:2:1: expected UTF-8, got the octet 0xff",
         "s.toml:6:18: names.d.entries[0]: expected a file that can be read, got none (No such file or directory)",
-        "s.toml:10:17: group.a.members: expected a file that can be read, got none (No such file or directory)",
+        "s.toml:11:17: group.a.members: expected a file that can be read, got none (No such file or directory)",
     ]
     rest = [each for each in files.problems(text) if "servr" not in each]
     assert sorted(rest) == sorted(expected)
