@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from socket import AF_INET, AF_INET6, if_nametoindex, inet_pton
 from typing import Any
 
@@ -122,8 +122,12 @@ class Networks:
 
     @property
     def is_everything(self) -> bool:
-        """Whether all addresses of a family are in it."""
-        return any(network.prefixlen == 0 for network in self.networks)
+        """Whether all addresses of a family are in it, however many networks they are cut into."""
+        ipv4 = [each for each in self.networks if isinstance(each, IPv4Network)]
+        ipv6 = [each for each in self.networks if isinstance(each, IPv6Network)]
+        return any(each.prefixlen == 0 for each in collapse_addresses(ipv4)) or any(
+            each.prefixlen == 0 for each in collapse_addresses(ipv6)
+        )
 
     def __or__(self, other: Networks) -> Networks:
         return Networks(self.networks + other.networks)

@@ -86,3 +86,20 @@ def test_a_socket_is_told_the_zone_of_an_address() -> None:
     with pytest.raises(OSError, match="No such device") as raised:
         socket_name("fe80::1%no-such-zone", 80)
     assert raised.value.errno == errno.ENODEV
+
+
+@pytest.mark.parametrize(
+    ("text", "is_everything"),
+    [
+        ("0.0.0.0/0", True),
+        ("10.0.0.0/8,::/0", True),
+        ("0.0.0.0/1,128.0.0.0/1", True),
+        ("::ffff:0:0/97,128.0.0.0/2,192.0.0.0/2", True),
+        ("8000::/1,::/2,4000::/2", True),
+        ("0.0.0.0/1,8000::/1", False),
+        ("0.0.0.0/1,128.0.0.0/2", False),
+        ("10.0.0.0/8", False),
+    ],
+)
+def test_all_addresses_are_everything_however_they_are_cut(text: str, is_everything: bool) -> None:
+    assert Networks.parse(text).is_everything is is_everything

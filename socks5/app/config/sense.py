@@ -13,7 +13,7 @@ from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import Rule
 from socks5.app.config.ruling import default_of
 from socks5.app.config.shadows import shadows
-from socks5.app.config.values import as_key
+from socks5.app.config.values import as_key, as_toml
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import network_of
 from socks5.settings import METHOD_NAMES, OutgoingFamily
@@ -33,6 +33,7 @@ def warn(configuration: Configuration, building: Building, accepted: Sequence[Me
     """
     _unused(configuration, building)
     _names(configuration, building)
+    _signs(configuration, building)
     _methods(configuration, building, accepted)
     _sources(configuration, building)
     _shadowed(configuration, building)
@@ -85,6 +86,22 @@ def _names(configuration: Configuration, building: Building) -> None:
                 "denied by name alone: a client that resolves names itself is judged by the address that it sends, and "
                 "not by this",
             )
+
+
+def _signs(configuration: Configuration, building: Building) -> None:
+    """Names of people that look like those of sets."""
+    holders: list[tuple[Path, Sequence[str]]] = []
+    for number, rule in enumerate(configuration.rule):
+        holders += [(("rule", number, key), getattr(rule, key)) for key in ("users", "groups")]
+    for group, section in configuration.group.items():
+        holders.append((("group", group, "members"), section.members))
+    for path, names in holders:
+        for at, name in enumerate(names):
+            if name.startswith("@"):
+                building.warn(
+                    (*path, at) if len(names) > 1 else path,
+                    f"the name of somebody with an @, for people have no sets; a group is groups = {as_toml(name[1:])}",
+                )
 
 
 def _methods(configuration: Configuration, building: Building, accepted: Sequence[Method]) -> None:

@@ -113,6 +113,17 @@ def test_it_misses_no_socket_of_systemd(files: Files) -> None:
         ),
         (f'{ALLOW}[[rule]]\nname = "s"\naction = "deny"\nnetworks = "127.0.0.0/8"', []),
         (
+            f'group."@x" = {{ members = ["bob", "@staff"] }}\n{ALLOW}users = "@staff"\ngroups = "@x"',
+            [
+                f"s.toml:{place}: the name of somebody with an @, for people have no sets; a group is groups = {group}"
+                for place, group in (
+                    ('1:34: group."@x".members[1]', '"staff"'),
+                    ('5:9: rule "r": users', '"staff"'),
+                    ('6:10: rule "r": groups', '"x"'),
+                )
+            ],
+        ),
+        (
             f'{ALLOW}[[rule]]\nname = "s"\naction = "allow"\nports = 25',
             ['s.toml:4:1: rule "s": never decides: rule r at s.toml:1:1 takes all that it could'],
         ),
