@@ -130,7 +130,7 @@ class Workers(Announcer, ProcessMonitor):
     ) -> None:
         super().__init__(reactor=_Spawning(reactor, self))  # type: ignore[arg-type]
         self._give_up = give_up
-        self._told: IO[bytes] = file_of(told)
+        self._text = told
         self._sockets: Sequence[tuple[str, Sequence[socket.socket]]] = ()
         self._is_over = False  # who dies now has no successor
         self._started: Counter[str] = Counter()
@@ -150,6 +150,8 @@ class Workers(Announcer, ProcessMonitor):
     def startService(self) -> None:
         self._ports = OwnPorts.file_for(self._count)
         self._sockets = self._opener.sockets
+        self._told = file_of(self._text)
+        self._text = b""
         for number in range(1, self._count + 1):
             self.addProcess(f"worker-{number}", self._command)
         super().startService()
