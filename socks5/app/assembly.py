@@ -91,7 +91,7 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
         announcer,
         rereading.begin,
         drain=asked.drain if worker is None else None,
-        hand_over=None if succession is None else succession.begin,
+        hand_over=None if succession is None else succession.hand_over,
         sharing=sharing,
     )
     if succession is not None:
@@ -131,7 +131,7 @@ def _reload(
         if service.access_log is not None:
             service.access_log.reopen()
 
-    reload = Reload(reactor, configured, change, reopen, announcer)
+    reload = Reload(reactor, configured, change, reopen, announcer, lambda: service.objection)
     service.reread = reload.begin
     reactor.callWhenRunning(reload.watch)
 
@@ -205,9 +205,7 @@ class _Succession:
         if options.left is not None:
             told = Heir(reactor, options.left.channel, told, self._taken, self._give_up)
         self.announcer = Together(LogAnnouncer(), told)
-        self.begin = (
-            HandOver(reactor, opener, environment, self._done).begin if hands_over else None
-        )
+        self.hand_over = HandOver(reactor, opener, environment, self._done) if hands_over else None
 
     def _taken(self) -> None:
         self._opener.take_possession()
@@ -253,7 +251,7 @@ def _parent(
         reread,
         drain=asked.drain,
         drained=workers.drain,
-        hand_over=succession.begin,
+        hand_over=succession.hand_over,
         sharing=sharing,
     )
     succession.service = front

@@ -85,9 +85,9 @@ class Change:
         self._access_log: AccessLog | None = None
 
     def _look(self) -> None:
-        """:raises NotExchanged: it is too late."""
-        if not self._service.is_serving:
-            raise NotExchanged(["the proxy serves no more"])
+        """:raises NotExchanged: nothing may change now."""
+        if self._service.objection:
+            raise NotExchanged([self._service.objection])
 
     async def open(self) -> None:
         """Open what is needed, all of it or nothing.
@@ -118,7 +118,7 @@ class Change:
         """Let it hold.
 
         :returns: fires with how many sessions ended for that, when all are judged.
-        :raises NotExchanged: it is too late for that, and nothing is different.
+        :raises NotExchanged: it may not now, and nothing is different.
         """
         self._look()
         service, factory = self._service, self._service.factory

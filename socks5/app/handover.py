@@ -146,9 +146,14 @@ class HandOver:
         self._late: IDelayedCall | None = None
         self._reason = ""
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a new process has been started, which does not serve yet."""
+        return self._stream is not None
+
     def begin(self) -> None:
         """Start the new process, unless that is under way."""
-        if self._stream is not None:
+        if self.is_under_way:
             self.log.warn("SIGUSR2: a hand-over is under way already")
             return
         if os.getpid() == 1:

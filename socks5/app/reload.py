@@ -49,7 +49,7 @@ class Changing(Protocol):
         """Let it hold.
 
         :returns: fires with how many sessions ended for that, when all are judged.
-        :raises NotExchanged: it is too late for that, and nothing is different.
+        :raises NotExchanged: it may not now, and nothing is different.
         """
 
 
@@ -61,6 +61,8 @@ class Reload:
     :param change: makes what a file changes: of what is in force, and what is to be.
     :param reopen: continues the access log in the file that its path leads to now.
     :param announcer: tells the operator that it begins, and what came of it.
+    :param objection: says why nothing may change just now, as *change* does, so that lists are looked at later; "": it
+        may.
     :param now: seconds since 1970.
     """
 
@@ -73,6 +75,7 @@ class Reload:
         change: Callable[[Configured, Configured], Changing],
         reopen: Callable[[], object] = lambda: None,
         announcer: Announcer | None = None,
+        objection: Callable[[], str] = lambda: "",
         now: Callable[[], float] = time.time,
     ) -> None:
         self._reactor = reactor
@@ -80,6 +83,7 @@ class Reload:
         self._change = change
         self._logs = (reopen_program_log, reopen)
         self._announcer = Announcer() if announcer is None else announcer
+        self._objection = objection
         self._now = now
         self._since = now()
         self._is_under_way = False
@@ -113,7 +117,7 @@ class Reload:
         self._rounds.start(LOOK_INTERVAL, now=False)
 
     def _look(self) -> Deferred[None] | None:
-        if self._is_under_way:
+        if self._is_under_way or self._objection():
             return None
         looking = aside(self._reactor, self._lists.changed, self.in_force.made)
         return looking.addCallbacks(self._take_lists, lambda _: None)  # no thread: at the next look

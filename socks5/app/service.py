@@ -69,6 +69,17 @@ def refusal_of(service: IService) -> StartRefused | None:
     return next((part.refusal for part in parts if isinstance(part, ProxyService)), None)
 
 
+class Successor(Protocol):
+    """What has another process take over; see :class:`socks5.app.handover.HandOver`."""
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether that process has our listeners as they are now, and does not serve yet."""
+
+    def begin(self) -> None:
+        """Start it."""
+
+
 class ProxyService(Service):
     """Listens for clients of one factory.
 
@@ -99,7 +110,7 @@ class ProxyService(Service):
         reread: Callable[[], object] = lambda: None,
         drain: float | None = 0.0,
         drained: Callable[[float], Deferred[int]] | None = None,
-        hand_over: Callable[[], object] | None = None,
+        hand_over: Successor | None = None,
         sharing: Sharing | None = None,
     ) -> None:
         self._reactor = reactor
@@ -137,6 +148,14 @@ class ProxyService(Service):
     def is_serving(self) -> bool:
         """Whether clients are accepted: not any more while it drains."""
         return bool(self.running) and self._draining is None
+
+    @property
+    def objection(self) -> str:
+        """Why nothing of it may be replaced by another just now; "" if it may."""
+        if not self.is_serving:
+            return "the proxy serves no more"
+        is_handed_over = self._hand_over is not None and self._hand_over.is_under_way
+        return "a hand-over is under way" if is_handed_over else ""
 
     @property
     def hands_over(self) -> bool:
@@ -281,7 +300,7 @@ class ProxyService(Service):
         elif self._draining is not None:
             self.log.warn("SIGUSR2: nothing is handed over, for the proxy drains")
         else:
-            self._hand_over()
+            self._hand_over.begin()
 
     # The end
 

@@ -1,11 +1,13 @@
 """SIGHUP where there is a file: what it says then takes the place of what it said, as a whole or not at all."""
 
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from sqlite3 import OperationalError
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +19,7 @@ from twisted.internet.defer import Deferred, succeed
 from socks5.app.assembly import makeService
 from socks5.app.change import fixed
 from socks5.app.config.build import build
-from socks5.app.config.document import parse
+from socks5.app.config.document import Document, load, parse
 from socks5.app.configured import Configured
 from socks5.app.reload import LOOK_INTERVAL, Reload
 from socks5.app.service import ProxyService
@@ -73,9 +75,10 @@ class Proxy:
     def write(self, text: str) -> None:
         self.path.write_text(text)
 
-    def start(self, text: str = HERE) -> None:
+    def start(self, text: str = HERE, hands_over: bool = False) -> None:
         self.write(text)
-        self.service: ProxyService = makeService(options_of("--config", "s.toml"), reactor)  # type: ignore[assignment]
+        options = options_of("--config", "s.toml")
+        self.service: ProxyService = makeService(options, reactor, hands_over)  # type: ignore[assignment]
         self.service.startService()
 
     async def lines(self, times: int = 1) -> list[str]:
@@ -322,6 +325,45 @@ async def test_a_proxy_that_stops_meanwhile_reloads_nothing(proxy: Proxy) -> Non
     assert "the proxy serves no more" in await proxy.lines()
 
 
+@pytest.mark.parametrize("is_before", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_while_another_process_takes_over_nothing_is_reloaded(
+    is_before: bool, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For that one has the listeners of now. Whichever of the two was asked for first."""
+    started: list[socket.socket] = []
+
+    may_read = Event()
+
+    def start(*arguments: Any, **options: Any) -> None:
+        descriptors = options["childFDs"]
+        started.append(socket.socket(fileno=os.dup(descriptors[max(descriptors)])))
+        may_read.set()
+
+    def load_later(*arguments: Any) -> Document:
+        may_read.wait(10)
+        return load(*arguments)
+
+    monkeypatch.setattr(reactor, "spawnProcess", start, raising=False)
+    signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    proxy.start(hands_over=True)
+    proxy.write(HERE + THERE)
+    monkeypatch.setattr("socks5.app.configured.load", load_later)
+    calls = [lambda: signal.raise_signal(signal.SIGUSR2), proxy.service.reread]
+    for call in calls if is_before else reversed(calls):
+        call()
+        await turn()
+    lines = await proxy.lines()
+    assert lines[-2] == "a hand-over is under way"
+    assert lines[-1].startswith("s.toml is not reloaded; that of ")
+    assert len(proxy.service.ports) == 1
+    started[0].close()
+    await until(lambda: not proxy.service.objection)
+    assert (await proxy.reload())[
+        -1
+    ] == "s.toml is reloaded: 0 rules, listeners +1 -0, 0 sessions ended"
+
+
 # ---------------------------------------------------------------- when
 
 
@@ -407,7 +449,11 @@ class Watched:
         self.file.write_text(LISTS)
         self.threads = Threads()
         self.began: list[Configured] = []
-        self.reload = Reload(self.threads, Configured("s.toml", self.threads), self._change)
+        self.objection = ""
+        configured = Configured("s.toml", self.threads)
+        self.reload = Reload(
+            self.threads, configured, self._change, objection=lambda: self.objection
+        )
         self.reload.watch()
 
     def _change(self, before: Configured, after: Configured) -> Any:
@@ -483,6 +529,14 @@ def test_while_it_is_reloaded_nobody_looks(watched: Watched) -> None:
     watched.reload.begin()
     watched.threads.run()
     assert len(watched.began) == 2
+
+
+def test_while_nothing_may_change_it_looks_later(watched: Watched) -> None:
+    watched.names.write_text(".b.example\n")
+    watched.objection = "not now"
+    assert watched.look() == []
+    watched.objection = ""
+    assert watched.look()[-1] == TAKEN
 
 
 def test_without_a_thread_it_looks_later(watched: Watched) -> None:

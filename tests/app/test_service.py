@@ -325,13 +325,38 @@ def test_sigusr1_reopens_the_access_log_or_says_why_not(
     access_log.close()
 
 
+class FakeSuccessor:
+    """A hand-over: it lasts until the test says so."""
+
+    def __init__(self, begins: Callable[[], object]) -> None:
+        self._begins = begins
+        self.is_under_way = False
+
+    def begin(self) -> None:
+        self.is_under_way = True
+        self._begins()
+
+
+def test_while_another_process_takes_over_nothing_may_change(fake: BeginningReactor) -> None:
+    successor = FakeSuccessor(lambda: None)
+    proxy = service_on(fake, hand_over=successor)
+    assert proxy.objection == "the proxy serves no more"
+    proxy.startService()
+    assert (proxy.objection, service_on(fake).hands_over) == ("", False)
+    successor.begin()
+    assert proxy.objection == "a hand-over is under way"
+    successor.is_under_way = False
+    assert proxy.objection == ""
+    proxy.stopService()
+
+
 def test_each_signal_has_its_meaning(fake: BeginningReactor) -> None:
     told: list[str] = []
     for number in signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2:
         signal.signal(number, signal.SIG_DFL)
     words = {
         "reread": lambda: told.append("reread"),
-        "hand_over": lambda: told.append("hands over"),
+        "hand_over": FakeSuccessor(lambda: told.append("hands over")),
     }
     service_on(fake, **words).startService()
     signal.raise_signal(signal.SIGHUP)
@@ -428,7 +453,7 @@ class Drain:
             *map(listener, (1080, 1081)),
             opener=self.opener,
             reread=self._reread,
-            hand_over=self._hand_over,
+            hand_over=FakeSuccessor(self._reread),
             drain=seconds,
             drained=self._wait,
         )
@@ -449,8 +474,6 @@ class Drain:
 
     def _reread(self) -> None:
         self.rereads += 1
-
-    _hand_over = _reread
 
     def close(self) -> None:
         for each in self.closed:
