@@ -229,8 +229,11 @@ class ILease(Interface):
             :attr:`why`.
         """
 
-    def leave() -> None:
-        """The session is over; said once. What moves afterwards still counts."""
+    def leave(has_begun: bool = True) -> None:
+        """The session is over; said once. What moves afterwards still counts.
+
+        :param has_begun: False: another limit has turned it away, so it was no new session.
+        """
 
 
 class ILimits(Interface):
@@ -268,6 +271,9 @@ class ILimits(Interface):
         :param reached: where to count how often each limit has refused or held somebody, by its name.
         :raises OSError: as :meth:`open`; then everything is as before.
         """
+
+    def end() -> None:
+        """No limits are in force any more: these hold nobody from now on, not whoever has entered either."""
 
 
 class ICommand(Interface):

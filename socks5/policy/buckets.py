@@ -62,6 +62,11 @@ class Bucket:
         self.content = level = level + count if level > 0 else count
         return (level - self.burst) / self.rate if level > self.burst else 0.0
 
+    def take_back(self, count: float, now: float) -> None:
+        """So much has not moved after all."""
+        self.content = max(0.0, self.level(now) - count)
+        self.since = now
+
     def room(self, now: float) -> float:
         """How much may move next: what is left of the burst, or a slice for each of those who wait."""
         left = self.burst - self.level(now)

@@ -82,6 +82,7 @@ class Counter:
     :ivar is_metered: whether it is about what moves.
     :ivar filled: the buckets that octets fill which move down, and those that octets fill which move up.
     :ivar is_listed: whether it is looked at when its debts are paid.
+    :ivar is_retired: whether there is no such limit any more.
     """
 
     __slots__ = (
@@ -93,6 +94,7 @@ class Counter:
         "filled",
         "is_listed",
         "is_metered",
+        "is_retired",
         "leases",
         "limit",
         "new",
@@ -116,7 +118,7 @@ class Counter:
         """Those to be told when a quota is used up."""
         self._lines: Sparing | None = None
         self._slowed = -inf
-        self.is_listed = False
+        self.is_listed = self.is_retired = False
         self.become(limit, now)
 
     def become(self, limit: Limit, now: float) -> None:
@@ -152,6 +154,10 @@ class Counter:
         """There is no such limit any more."""
         self.buckets, self.filled = {}, ((), ())
         self.new = self.usage = None
+        self.is_retired = True
+
+    def part(self) -> None:
+        """Others share the limit from now on, in another way; here are those who have entered."""
 
     # Sessions
 
@@ -186,9 +192,14 @@ class Counter:
         if self.new is not None:
             self.new.charge(1, now)
 
-    def leave(self, client: bytes) -> None:
-        """One less."""
+    def leave(self, client: bytes, has_begun: bool = True) -> None:
+        """One less.
+
+        :param has_begun: whether it counts as a new one. Not if it was turned away after all.
+        """
         self.sessions -= 1
+        if not has_begun and self.new is not None:
+            self.new.take_back(1, self._table.now())
         addresses = self._addresses
         left = addresses[client] - 1
         if left:
@@ -354,16 +365,21 @@ class Table:
                 self.forget(counter, now)
 
     def become(self, limits: Mapping[str, Limit]) -> None:
-        """Let other limits hold: those of the same name, for the same who, go on counting."""
+        """Let other limits hold: those of the same name, for the same who, go on counting. Where others share one than
+        before, those who have entered go on together, by its numbers of now.
+        """
         self.limits = limits
         now = self.now()
         for key, counter in tuple(self._counters.items()):
             limit = limits.get(counter.limit.name)
-            if limit is None or limit.per != counter.limit.per:
+            if limit is None:
                 counter.retire()
                 del self._counters[key]
-            else:
-                counter.become(limit, now)
+                continue
+            if limit.per != counter.limit.per:
+                counter.part()
+                del self._counters[key]
+            counter.become(limit, now)
         for lease in self.metered:
             lease.numbers_changed()
 

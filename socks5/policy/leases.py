@@ -11,7 +11,6 @@ from zope.interface import implementer
 from socks5.interfaces import ILease
 from socks5.policy.buckets import MOST_ROOM, Bucket, Flow
 from socks5.policy.counters import Counter, Table
-from socks5.policy.limit import Per
 
 
 @implementer(ILease)
@@ -33,7 +32,7 @@ class Unlimited:
         """See :meth:`socks5.interfaces.ILease.moved`."""
         return 0.0
 
-    def leave(self) -> None:
+    def leave(self, has_begun: bool = True) -> None:
         """See :meth:`socks5.interfaces.ILease.leave`."""
 
 
@@ -58,10 +57,10 @@ class Lease(Unlimited):
             counter.enter(client, now)
 
     @override
-    def leave(self) -> None:
+    def leave(self, has_begun: bool = True) -> None:
         """See :meth:`socks5.interfaces.ILease.leave`."""
         for counter in self._counters:
-            counter.leave(self._client)
+            counter.leave(self._client, has_begun)
 
 
 class MeteredLease(Lease):
@@ -118,9 +117,9 @@ class MeteredLease(Lease):
         """The limits have other numbers now."""
         table = self._table
         for counter in self._counters:
-            if counter.limit.per == Per.SESSION:  # which nobody else knows
+            if not counter.is_retired and counter is not table.get(counter.limit.name, counter.who):
                 limit = table.limits.get(counter.limit.name)
-                if limit is None or limit.per != Per.SESSION:
+                if limit is None:  # and nobody else tells it
                     counter.retire()
                 else:
                     counter.become(limit, table.now())
@@ -172,7 +171,7 @@ class MeteredLease(Lease):
                     self.ended()
 
     @override
-    def leave(self) -> None:
+    def leave(self, has_begun: bool = True) -> None:
         """See :meth:`socks5.interfaces.ILease.leave`."""
         table = self._table
         self._is_over = True
@@ -184,7 +183,7 @@ class MeteredLease(Lease):
         self._up.release()
         for counter in self._quotas:
             counter.leases.pop(self, None)
-        super().leave()
+        super().leave(has_begun)
 
 
 @implementer(ILease)
@@ -235,7 +234,7 @@ class Together:
             return leases[0].moved(up, down)
         return max([each.moved(up, down) for each in leases], default=0.0)
 
-    def leave(self) -> None:
+    def leave(self, has_begun: bool = True) -> None:
         """See :meth:`socks5.interfaces.ILease.leave`."""
         for each in self._leases:
-            each.leave()
+            each.leave(has_begun)

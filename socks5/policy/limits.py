@@ -121,6 +121,10 @@ class Limits:
         if self._table.quotas is not None:
             self._table.quotas.watch(self._table.check)
 
+    def end(self) -> None:
+        """See :meth:`socks5.interfaces.ILimits.end`."""
+        self._table.become({})
+
     def enter(self, access: Access) -> ILease | None:
         """See :meth:`socks5.interfaces.ILimits.enter`."""
         names = self.names(access)

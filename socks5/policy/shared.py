@@ -72,7 +72,7 @@ class SharedCounter(Counter):
     :ivar up: octets towards targets that the parent does not know of.
     :ivar down: the same towards clients.
     :ivar is_changed: whether there is something to tell.
-    :ivar is_retired: whether there is no such limit any more.
+    :ivar is_parted: whether it is not the one any more that is told of.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class SharedCounter(Counter):
         "_touched",
         "down",
         "is_changed",
-        "is_retired",
+        "is_parted",
         "up",
     )
 
@@ -98,7 +98,7 @@ class SharedCounter(Counter):
         self._here: dict[bytes, int] = {}
         self._elsewhere: set[bytes] = set()
         self._touched: set[bytes] = set()
-        self.is_changed = self.is_retired = False
+        self.is_changed = self.is_parted = False
         super().__init__(table, limit, who, now)
 
     @override
@@ -120,7 +120,12 @@ class SharedCounter(Counter):
     def retire(self) -> None:
         """See :meth:`socks5.policy.counters.Counter.retire`."""
         super().retire()
-        self.is_retired = True
+        self.is_parted = True
+
+    @override
+    def part(self) -> None:
+        """See :meth:`socks5.policy.counters.Counter.part`."""
+        self.is_parted = True
 
     # Here
 
@@ -134,9 +139,11 @@ class SharedCounter(Counter):
         self._changes_at(client)
 
     @override
-    def leave(self, client: bytes) -> None:
+    def leave(self, client: bytes, has_begun: bool = True) -> None:
         """See :meth:`socks5.policy.counters.Counter.leave`."""
-        super().leave(client)
+        super().leave(client, has_begun)
+        if not has_begun and self._began:  # else the others know of it
+            self._began -= 1
         self._own -= 1
         self._here[client] -= 1
         if not self._here[client]:
@@ -298,7 +305,7 @@ class SharedTable(Table):
         found: list[Entry] = []
         for counter in changed:
             said = counter.news()
-            if not counter.is_retired:
+            if not counter.is_parted:
                 self._tell_of(counter, said)
                 if said:
                     found.append((counter.limit.name, written(counter.who), said))

@@ -259,7 +259,9 @@ class ServerFactory(Factory):
         return InForce(policy, self._direct, self.bans, self.deadlines, self._has_own_bans)
 
     def _limit(self, limits: ILimits | None, before: ILimits | None) -> None:
-        if limits is not None and limits is not before:
+        if limits is None and before is not None:
+            before.end()
+        elif limits is not None and limits is not before:
             limits.begin(before, self.counters.limited)
 
     def _settings(self) -> Settings:

@@ -46,7 +46,15 @@ class Entered:
     :ivar refused: the limit that has refused it last; "" if none has.
     """
 
-    __slots__ = ("_first", "_leases", "_limits", "_metered", "_session", "refused")
+    __slots__ = (
+        "_first",
+        "_is_turned_away",
+        "_leases",
+        "_limits",
+        "_metered",
+        "_session",
+        "refused",
+    )
 
     def __init__(self, session: Client, limits: ILimits) -> None:
         self._session = session
@@ -54,6 +62,7 @@ class Entered:
         self._leases: dict[str, ILease] = {}  # by rule
         self._metered: list[ILease] = []
         self._first: tuple[str, ...] | None = None
+        self._is_turned_away = False
         self.refused = ""
 
     def add(self, rule: str) -> bool:
@@ -82,7 +91,8 @@ class Entered:
         :returns: it, unless one of its limits is reached.
         """
         if self._first is None:
-            if verdict.limits and not self.add(verdict.rule):
+            self._is_turned_away = bool(verdict.limits) and not self.add(verdict.rule)
+            if self._is_turned_away:
                 return _DENIED
             self._first = verdict.limits
         return verdict
@@ -127,5 +137,5 @@ class Entered:
         """
         leases = self._leases.values()
         for each in leases:
-            each.leave()
+            each.leave(has_begun=not self._is_turned_away)
         return (reason == Reason.LIMIT and Together([*leases]).why) or text

@@ -85,6 +85,19 @@ def test_the_first_change_is_told_at_once_and_the_next_a_while_later() -> None:
     assert why(family.lives[2]) == "limit few: 2 sessions"
 
 
+@pytest.mark.parametrize("is_told", [False, True])
+def test_who_is_turned_away_after_all_is_no_new_session_anywhere(is_told: bool) -> None:
+    """Unless the others know of it already, for a while."""
+    family = Family(Limit("new", new_sessions=(1, 3600)))
+    lease = entered(family.lives[0])
+    if is_told:
+        family.exchange()
+    lease.leave(has_begun=False)
+    family.exchange()
+    assert (family.lives[1].enter() is None) == is_told
+    assert family.lives[0].enter() is not None
+
+
 def test_an_address_counts_once_wherever_its_clients_are() -> None:
     family = Family(Limit("few", per="user", client_addresses=2))
     alice: Any = {"user": person("alice")}

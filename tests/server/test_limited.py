@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from socks5.access import Access, SessionInfo, Verdict
 from socks5.interfaces import Policy
-from socks5.policy.limit import Limit
+from socks5.policy.limit import Limit, Per
 from socks5.policy.limits import Limits
 from socks5.protocol.errors import NotAllowed
 from socks5.protocol.messages import Command, ReplyCode
@@ -251,6 +251,63 @@ def test_who_is_refused_by_the_limits_of_a_rule_gives_back_the_others() -> None:
     world.rule = "elsewhere"
     world.replace(Limit("server", sessions=2), Limit("elsewhere", sessions=5))
     assert world.client(GREETING, CONNECT).received() == NO_AUTHENTICATION
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+def test_who_is_refused_by_the_limits_of_a_rule_is_no_new_session_of_others(is_final: bool) -> None:
+    """Not at its request, and not once an address of its target is known."""
+    new = Limit("server", new_sessions=(2, 3600))
+    world = Ruled(new, Limit("web", sessions=1), is_final=is_final)
+
+    def ask() -> Any:
+        client = world.client(GREETING, CONNECT)
+        if not is_final and not world.dialer.judge("192.0.2.80").is_allowed:
+            world.dialer.fail(NotAllowed("the target is not allowed"))
+        return client
+
+    ask()
+    for _ in range(3):
+        assert ask().received() == REFUSED
+        assert world.record.detail == "limit web: 1 sessions"
+    world.rule = "elsewhere"
+    world.replace(new, Limit("elsewhere", sessions=5))
+    assert ask().received() == NO_AUTHENTICATION
+    ask()
+    assert world.record.detail == "limit server: 2/h new sessions"
+
+
+def test_where_no_limits_are_left_nobody_is_held() -> None:
+    """Nor does a limit of the same name that comes later hold those of then."""
+    world = World(Limit("slow", down=1000.0))
+    _, target = world.relaying()
+
+    def is_held() -> bool:
+        target.deliver(bytes(66_536))
+        world.reactor.pump([0.1])
+        return not target.is_reading
+
+    assert is_held()
+    world.factory.replace(dataclasses.replace(world.factory.policy, limits=None), rejudge=False)
+    world.reactor.pump([1.0] * 2)
+    assert not is_held()
+    world.replace(Limit("slow", down=1000.0))
+    assert not is_held()
+
+
+def test_a_limit_that_others_share_now_holds_those_who_have_entered_by_its_numbers() -> None:
+    world = World(Limit("slow", down=1000.0))
+    _, target = world.relaying()
+    target.deliver(bytes(66_536))
+    assert not target.is_reading
+    for change in (
+        Limit("slow", per=Per.CLIENT, down=100.0),
+        Limit("slow", per=Per.CLIENT, down=10.0),
+        Limit("slow", per=Per.SESSION, down=1.0),
+    ):
+        world.replace(change)
+        world.reactor.pump([1.0] * 2)
+        target.deliver(bytes(5000))
+        assert not target.is_reading
 
 
 def test_a_meter_is_all_that_are_metered() -> None:

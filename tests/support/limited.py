@@ -90,7 +90,7 @@ class Meter:
         self.down += down
         return self.wait
 
-    def leave(self) -> None:
+    def leave(self, has_begun: bool = True) -> None:
         self.has_left = True
 
 
