@@ -2,7 +2,8 @@
 the place of what was in force; as a whole, or not at all.
 
 It is read, and everything is made of it, in a thread. What it changes happens in one turn of the reactor; then the
-sessions that have begun are judged, a few a turn.
+sessions that have begun are judged, a few a turn. Where there are workers, each of them does so, or none:
+:mod:`socks5.app.agreement`.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class Workers(Announcer, ProcessMonitor):
     :param count: how many.
     :param give_up: ends the parent; told why.
     :param announcer: tells the operator of all together.
-    :param told: what every worker is told besides.
+    :param told: what every worker is told besides, until :meth:`become`.
     """
 
     threshold = 1

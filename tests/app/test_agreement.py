@@ -507,7 +507,7 @@ listener.b = { address = "127.0.0.2", port = 0 }
 
 
 def test_with_a_file_a_parent_asks_its_workers(tmp_path: Path, log: list[str]) -> None:
-    """And says once what came of it."""
+    """And says once what came of it. Who asks for it again meanwhile has it once more."""
     file, spawner = tmp_path / "s.toml", Spawner()
     file.write_text(WORKERS)
     family: Any = makeService(options_of("--config", str(file)), spawner)
@@ -533,11 +533,20 @@ def test_with_a_file_a_parent_asks_its_workers(tmp_path: Path, log: list[str]) -
     for channel in spawner.channels:
         for kind in (SOCKETS, PREPARE, GO):
             channel.hear(kind, hears)
+    for _ in range(3):
+        front.reread()
     answer(READY)
     answer(CHANGED, ended=2)
     assert [each["is"] for each in told] == [SOCKETS, PREPARE] * 2 + [GO] * 2
-    assert log[-1] == f"{file} is reloaded: 0 rules, listeners +1 -0, 4 sessions ended"
+    assert f"{file} is reloaded: 0 rules, listeners +1 -0, 4 sessions ended" in log
     assert front.drain_time == 7
+    told.clear()
+    spawner.run()
+    answer(READY)
+    answer(CHANGED, ended=0)
+    assert [each["is"] for each in told] == [PREPARE] * 2 + [GO] * 2
+    assert log[-1] == f"{file} is reloaded: 0 rules, listeners +0 -0, 0 sessions ended"
+    assert log.count(f"SIGHUP: {file} is read again") == 2
     ended = family.stopService()
     for number in range(2):
         spawner.end(number, 0)
