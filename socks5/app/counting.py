@@ -6,7 +6,7 @@ The parent keeps what is used of quotas, and saves it once its workers have said
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from socks5.deadlines import clock_of
 from socks5.interfaces import ILimits
 from socks5.policy.counters import Table
 from socks5.policy.limits import Limits
-from socks5.policy.shared import SharedTable
+from socks5.policy.shared import Entry, SharedTable
 from socks5.policy.summed import Sum
 from socks5.server.draining import drained
 
@@ -95,9 +95,12 @@ class Teller:
             self._call = None
 
 
-def _again(channel: Channel) -> None:
-    """Have the other end say everything anew, for what is limited may be something else."""
-    channel.send({"is": COUNTED, "again": True})
+def _again(channel: Channel, said: Sequence[Entry] = ()) -> None:
+    """Have the other end say everything anew, for what is limited may be something else.
+
+    :param said: all that there is to say here.
+    """
+    channel.send({"is": COUNTED, "again": True, "counters": said})
 
 
 def _table_of(limits: Any) -> Table | None:
@@ -124,8 +127,7 @@ class CountingWorker:
         self._table = table if isinstance(table, SharedTable) else None
         if self._table is not None:
             self._table.wake = self._teller.wake
-            self._teller.wake()
-            _again(self._channel)
+            _again(self._channel, self._table.news())
 
     def _news(self) -> Mapping[str, Any]:
         counters = None if self._table is None else self._table.news()
@@ -207,9 +209,10 @@ class CountingParent:
 
     def _hear(self, life: Life, message: Message, descriptors: Collection[int]) -> None:
         if self._sum is not None:
+            said = message.get("counters", ())
             if message.get("again"):
-                self._sum.again(life)
-            self._sum.take(life, message.get("counters", ()))
+                self._sum.again(life, said)
+            self._sum.take(life, said)
             self._wake()
 
     def last(self) -> Deferred[Any]:

@@ -161,10 +161,13 @@ class SharedCounter(Counter):
             self.is_changed = True
             self._table.changes(self)
 
-    def tell_all(self) -> None:
-        """Tell all that is here, whatever the parent knows."""
+    def tell_all(self, is_told: bool) -> None:
+        """Tell all that is here, whatever the parent knows.
+
+        :param is_told: whether it takes this one for ours.
+        """
         self._touched.update(self._here)
-        if self._own or self._told:
+        if self._own or is_told:
             self._told = None
             self.changes()
 
@@ -294,7 +297,7 @@ class SharedTable(Table):
         """Tell everything anew."""
         counters: Any = self
         for counter in counters:
-            counter.tell_all()
+            counter.tell_all((counter.limit.name, counter.who) in self._told)
             if not counter.sessions:  # as the others' may not count any more
                 self.left(counter)
 

@@ -10,24 +10,17 @@ said.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import Any
 
 from socks5.policy.buckets import Bucket
-from socks5.policy.counters import Counter, Quotas, Table, Usage
+from socks5.policy.counters import Counter, Table, Usage
 from socks5.policy.limit import who_key
 from socks5.policy.shared import NEW, Entry, Key, is_about_presence, read, written
 from socks5.policy.shared_quotas import Row
 
-
-class ReadQuotas(Quotas, Protocol):
-    """Those of a parent: :class:`socks5.policy.quotas.Quotas`."""
-
-    readings: int
-    """How often what is used has become something else than what was counted."""
-
-    def all(self) -> Mapping[Row, int]:
-        """What everybody has used in the present periods, as far as it is known."""
+_PRESENCE = {"sessions", "began", "came"}
+"""What a worker says of who is there, and who has come."""
 
 
 class Part:
@@ -90,7 +83,7 @@ def _key(counter: Counter) -> Key:
 class Sum:
     """Of all workers.
 
-    :param table: the counters, in which nobody else counts.
+    :param table: the counters, in which nobody else counts; its quotas are :class:`socks5.policy.quotas.Quotas`.
     """
 
     def __init__(self, table: Table) -> None:
@@ -112,8 +105,15 @@ class Sum:
                 level = counter.new.level(self._table.now())
                 self._workers[worker].of(_key(counter)).began = level
 
-    def again(self, worker: Hashable) -> None:
-        """Tell a worker anew what it may not have had to know."""
+    def again(self, worker: Hashable, said: Collection[Entry] = ()) -> None:
+        """Tell a worker anew what it may not have had to know.
+
+        :param said: of all counters that it has.
+        """
+        here = {(name, read(who)) for name, who, _ in said}
+        for key, parts in tuple(self._parts.items()):
+            if worker in parts and key not in here:
+                self._without(worker, key)
         listener = self._workers[worker]
         listener.rows |= self._used_up
         for counter in self._table:
@@ -207,8 +207,9 @@ class Sum:
             self._workers[worker].of(key)  # for it does not know what is used
             for name, bucket in counter.buckets.items():
                 self._charged(worker, key, name, bucket, bucket.level(self._table.now()))
-        others = [each for name, each in self._workers.items() if name is not worker]
-        self._present(counter, part, said, others)
+        if not _PRESENCE.isdisjoint(said):
+            others = [each for name, each in self._workers.items() if name is not worker]
+            self._present(counter, part, said, others)
         if "moved" in said:
             knowing = [name for name in parts if name is not worker]
             self._moved(key, counter, said["moved"], knowing)

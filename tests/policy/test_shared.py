@@ -227,7 +227,7 @@ def test_what_is_counted_for_a_session_alone_is_exact() -> None:
     assert lease.room(False) == MB // 10
     assert lease.moved(0, MB) == 0.9
     family.exchange()
-    assert [each for life in family.lives for each in life.line.sent if "counters" in each] == []
+    assert [each for life in family.lives for each in life.line.sent if each.get("counters")] == []
 
 
 def test_each_worker_lets_its_part_of_a_burst_pass() -> None:
@@ -440,7 +440,7 @@ def test_other_numbers_hold_for_what_is_counted(is_parent_first: bool) -> None:
     family.exchange()
     for life in family.lives:
         assert why(life, ELSEWHERE) == "limit few: 4 sessions"
-    assert leases[1].moved(0, 1) == pytest.approx(1.4, abs=0.1)
+    assert leases[1].moved(0, 1) == pytest.approx(1.3, abs=0.1)
     family.become(Limit("few", client_addresses=4), is_parent_first=is_parent_first)
     family.exchange()
     for life in family.lives:
@@ -497,6 +497,11 @@ class Chaos:
         Limit("each", per="client", sessions=8, client_addresses=2, up=MB),
         Limit("user", per="user", total=MB, new_sessions=(100, 1.0)),
     )
+    OTHERS = (
+        Limit("all", client_addresses=9),
+        Limit("each", per="user", sessions=9),
+        Limit("user", per="user", sessions=20, down=MB),
+    )
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -507,7 +512,7 @@ class Chaos:
             self.leave: 20,
             self.move: 20,
             self.die: 1,
-            self.become: 1,
+            self.become: 2,
             self.wait: 18,
         }
         for deed in self.random.choices([*deeds], [*deeds.values()], k=400):
@@ -535,7 +540,8 @@ class Chaos:
         self.family.start()
 
     def become(self) -> None:
-        self.family.become(*self.LIMITS, is_parent_first=self.random.random() < 0.5)
+        limits = self.random.choice([self.LIMITS, self.OTHERS])
+        self.family.become(*limits, is_parent_first=self.random.random() < 0.5)
 
     def wait(self) -> None:
         self.family.clock.advance(self.random.choice([0.0, 0.01, 0.05, 1.0]))
@@ -549,13 +555,13 @@ def test_all_know_the_same_once_they_have_heard_of_it(seed: int) -> None:
     family.exchange(1.0)
     assert family.limits is not None
     whole = family.limits.table
-    assert sum(counter.sessions for counter in whole) == 3 * len(chaos.leases)
     for life in family.lives:
         assert life.limits is not None
         for counter in life.limits.table:
             same = whole.get(counter.limit.name, counter.who)
             assert same is not None
-            assert counter.limit.name == "user" or counter.sessions == same.sessions
+            if counter.limit.sessions is not None:
+                assert counter.sessions == same.sessions
     for _, lease in chaos.leases:
         lease.leave()
     for _ in range(3):
@@ -563,4 +569,4 @@ def test_all_know_the_same_once_they_have_heard_of_it(seed: int) -> None:
         for life in family.lives:
             entered(life).leave()
     family.exchange(2.0)
-    assert max(sizes(family)) <= 1
+    assert max(sizes(family)) <= 2

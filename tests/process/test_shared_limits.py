@@ -86,9 +86,31 @@ def test_sessions_are_counted_over_all_workers_and_those_of_one_that_is_killed_a
         program.terminate()
 
 
-def quota(folder: Path, *options: str) -> str:
+def reload(program: Program, limit: str) -> None:
+    before = program.output.count("is reloaded")
+    (program.directory / "s.toml").write_text(FILE.replace("LIMIT", limit))
+    program.signal(signal.SIGHUP)
+    poll(lambda: program.output.count("is reloaded") > before, "it is reloaded")
+
+
+def test_a_reload_keeps_what_all_workers_have_counted(
+    tmp_path: Path, echo: tuple[str, int]
+) -> None:
+    with proxy(tmp_path, "sessions = 3") as program, ExitStack() as stack:
+        for _ in range(3):
+            client = poll(lambda: asked(program, echo), "there is room")
+            stack.enter_context(client)
+        poll(lambda: is_full(program, echo), "all know that there are three")
+        reload(program, "client_addresses = 1")
+        reload(program, "sessions = 4")
+        stack.enter_context(poll(lambda: asked(program, echo), "there is room for one more"))
+        poll(lambda: is_full(program, echo), "all know that there are four")
+        program.terminate()
+
+
+def quota(folder: Path) -> str:
     done = subprocess.run(
-        [*MODULE, "quota", "s.toml", *options],
+        [*MODULE, "quota", "s.toml"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -118,10 +140,6 @@ def test_a_quota_is_used_up_by_all_workers_together(tmp_path: Path, echo: tuple[
     (tmp_path / "output").unlink()
     with proxy(tmp_path, 'quota = "8KiB/month"') as program:
         assert is_full(program, echo)
-        assert "1 back to 0" in quota(tmp_path, "--reset")
-        client = poll(lambda: asked(program, echo), "it is seen")
-        with client:
-            assert echoes(client)
         program.terminate()
 
 

@@ -112,13 +112,15 @@ class Family:
         life.become(self._made(self._count, quotas))
 
     def become(self, *limits: Limit, is_parent_first: bool = False) -> None:
-        """Other limits are in force."""
+        """Other limits are in force, in one process after the other."""
         self._limits = limits
         if is_parent_first:
             self._parent_begins()
         for life in self.lives:
+            self.clock.pump([0.025, 0.0])
             self._worker_begins(life)
         if not is_parent_first:
+            self.clock.pump([0.025, 0.0])
             self._parent_begins()
 
     def start(self) -> Life:
