@@ -16,7 +16,7 @@ from socks5.app.announcing import Announcer, LogAnnouncer, Together
 from socks5.app.change import Change
 from socks5.app.channel import Channel
 from socks5.app.config.document import Refused
-from socks5.app.configured import Configured, sentences
+from socks5.app.configured import Configured, sentences, sentences_of_options
 from socks5.app.counting import CountingParent, CountingWorker
 from socks5.app.handover import HandOver, Heir, Leaver, refuse
 from socks5.app.heartbeat import Heart
@@ -79,8 +79,7 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
     listeners = asked.listeners(reactor)
     sources = [*asked.sources, *certificates_of(listeners)]
     rereading = Rereading(reactor, sources, access_log, announcer)
-    has_file = isinstance(asked, Configured)
-    if sources or has_file:
+    if sources or asked.file:
         reactor.callWhenRunning(rereading.watch)
     service = ProxyService(
         reactor,
@@ -96,10 +95,10 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
     )
     if succession is not None:
         succession.service = service
-        if isinstance(asked, Configured):
+        if asked.file:
             _reload(asked, succession, announcer, opener, rereading.become)
     if worker is not None:
-        if isinstance(asked, Configured):
+        if asked.file:
             _follow(asked, channel, service, rereading.become)
         obey(channel, reactor, lambda: service.end(inf))
     return service
@@ -152,24 +151,28 @@ def _follow(
     service.reread = lambda: None
 
 
-def _asked(options: Options, reactor: Any) -> Options | Configured:
-    """Who says what is asked for: a file, if there is one, else the command line.
+def _asked(options: Options, reactor: Any) -> Configured:
+    """What is asked for, by a file, if there is one, else by the command line.
 
-    :raises SystemExit: something is wrong with the file; says what.
+    :raises SystemExit: something is wrong with the file (status 1), or with the command line (2); says what.
     """
     file = options["config"]
-    if file is None:
-        return options
+    document = options.document if file is None else None
     try:
-        return Configured(file, reactor, options.worker, options.arguments, options.is_daemon)
+        return Configured(
+            file or "", reactor, options.worker, options.arguments, options.is_daemon, document
+        )
     except Refused as error:
-        sys.stderr.write(sentences(error.problems, "nothing was started"))
+        if file is None:
+            sys.stderr.write(sentences_of_options(error.problems))
+        else:
+            sys.stderr.write(sentences(error.problems, "nothing was started"))
         first, *others = map(str, error.problems)
         refuse(options.left, f"{first}; {len(others)} more errors" if others else first)
-        raise SystemExit(1) from None
+        raise SystemExit(2 if file is None else 1) from None
 
 
-def _factory(asked: Options | Configured, reactor: Any, **others: Any) -> ServerFactory:
+def _factory(asked: Configured, reactor: Any, **others: Any) -> ServerFactory:
     """What serves as was asked for."""
     return ServerFactory(
         reactor,
@@ -190,7 +193,7 @@ class _Succession:
 
     def __init__(
         self,
-        asked: Options | Configured,
+        asked: Configured,
         options: Options,
         reactor: Any,
         opener: Leaver,
@@ -219,9 +222,7 @@ class _Succession:
         self.service.end(self.time)
 
 
-def _parent(
-    asked: Options | Configured, options: Options, reactor: Any, hands_over: bool
-) -> IService:
+def _parent(asked: Configured, options: Options, reactor: Any, hands_over: bool) -> IService:
     """The service of a parent: its workers, and the sockets that they inherit."""
     from socks5.app.sharing import PortsForWorkers
     from socks5.app.workers import Workers, WorkersFiles, WorkersLog
@@ -255,7 +256,7 @@ def _parent(
         sharing=sharing,
     )
     succession.service = front
-    if isinstance(asked, Configured):
+    if asked.file:
         _reload(asked, succession, workers, opener, lambda _: None, workers)
     family = MultiService()
     front.setServiceParent(family)

@@ -1,6 +1,4 @@
-"""What a file asks for, in place of the options: the same that :class:`~socks5.app.options.Options` says of a command
-line.
-"""
+"""What is asked for, by a file or by a command line."""
 
 from __future__ import annotations
 
@@ -26,14 +24,15 @@ from socks5.settings import Capacity
 
 
 class Configured:
-    """What the file of ``--config`` asks for.
+    """What the file of ``--config`` asks for, or the command line itself.
 
-    :param file: as it was named.
+    :param file: as it was named; "": there is none.
     :param reactor: of the process.
     :param worker: this process as a worker, which has the text of its parent.
     :param arguments: the command line, for workers.
     :param is_daemon: whether the process is going to have no output.
-    :param document: what is in the file; default: it is read, or what the parent has told.
+    :param document: what is in the file, or what the command line says; default: the file is read, or what the parent
+        has told.
     :raises socks5.app.config.document.Refused: says everything that is wrong with it.
     """
 
@@ -48,7 +47,7 @@ class Configured:
         is_daemon: bool = False,
         document: Document | None = None,
     ) -> None:
-        self.file = os.path.abspath(file)
+        self.file = os.path.abspath(file) if file else ""
         if document is None:
             document = load(file) if worker is None else received(told_by(worker.told))
         self.made: Made = build(document, reactor, worker, is_daemon=is_daemon)
@@ -137,8 +136,10 @@ class Configured:
 
     @property
     def told(self) -> bytes:
-        """What workers are told."""
+        """What workers are told; nothing where they have the command line."""
         document = self.made.document
+        if not self.file:
+            return b""
         told = {
             "text": document.text,
             "file": document.file,
@@ -163,3 +164,11 @@ def sentences(problems: Sequence[Problem], outcome: str) -> str:
     count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
     end = f"{count}; {outcome}" if outcome else count
     return "".join(f"{line}\n" for line in (*map(str, problems), end))
+
+
+def sentences_of_options(problems: Sequence[Problem], who: str = "socks5") -> str:
+    """What is wrong with a command line, for people, each on a line.
+
+    :param who: says so.
+    """
+    return "".join(f"{who}: {each}\n" for each in problems)

@@ -41,18 +41,6 @@ VARIABLE = "SOCKS5_WORKER"
 """The environment variable by which a parent tells a process that it is a worker."""
 
 
-def worker_count(text: str) -> int:
-    """``auto`` is one worker for each processor that this process may use.
-
-    :raises ValueError: neither ``auto`` nor a number from 1 to 1024.
-    """
-    if text == "auto":
-        return len(os.sched_getaffinity(0))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
-        raise ValueError(f"not a number of workers: {text!r}")
-    return int(text)
-
-
 def file_of(octets: bytes) -> IO[bytes]:
     """A file in memory that holds these octets, for processes that inherit it."""
     has_memory = hasattr(os, "memfd_create")

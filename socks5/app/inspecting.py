@@ -19,19 +19,19 @@ from socks5.app.config.build import Made, build
 from socks5.app.config.check import check as check_file
 from socks5.app.config.document import Problem, Refused, load
 from socks5.app.config.explain import Explanation, Question, Unanswerable
-from socks5.app.config.options import NotShown, tree_of
+from socks5.app.config.options import hidden_in
 from socks5.app.config.read import read
 from socks5.app.config.schema import schema_text
 from socks5.app.config.show import show
-from socks5.app.config.values import either, quoted
-from socks5.app.configured import sentences
+from socks5.app.config.values import Choice, IPAddress
+from socks5.app.configured import sentences, sentences_of_options
 from socks5.app.options import Options
 from socks5.app.parser import Parser, Said
 from socks5.app.rows import Group, OptionRow
-from socks5.app.values import COMMANDS, address
 from socks5.net.resolver import Resolver
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.messages import Command
+from socks5.server.session import COMMAND_NAMES
 
 Found = tuple[Sequence[str], str]
 """What a name leads to, and how that is known."""
@@ -123,7 +123,7 @@ def print_config(arguments: Sequence[str]) -> None:
     """``socks5 print-config``: show a file, or the file that options mean.
 
     :raises twisted.python.usage.UsageError: the arguments are wrong.
-    :raises SystemExit: something is wrong with the file (status 1).
+    :raises SystemExit: something is wrong with the file (status 1), or with what options mean (2).
     """
     if arguments and not arguments[0].startswith("-"):
         _print_file(_file_of(Parser((), _PRINT, _PRINT_ABOUT).parse(arguments)))
@@ -134,10 +134,15 @@ def print_config(arguments: Sequence[str]) -> None:
     if file is not None:
         _print_file(file)
         return
+    tree = options.document.tree
+    reason = hidden_in(tree)
+    if reason is not None:
+        raise usage.UsageError(reason)
     try:
-        tree = tree_of(options.said)
-    except NotShown as error:
-        raise usage.UsageError(str(error)) from None
+        build(options.document, is_only_looking=True)
+    except Refused as error:
+        sys.stderr.write(sentences_of_options(error.problems, "socks5: print-config"))
+        raise SystemExit(2) from None
     _write(show(tree, None))
 
 
@@ -169,8 +174,12 @@ def schema(arguments: Sequence[str]) -> None:
 # ---------------------------------------------------------------- explain
 
 
+def _address(text: str) -> str:
+    return IPAddress().read(text)
+
+
 def _client(text: str) -> str:
-    return "" if text == "unix" else unmap(address(text))
+    return "" if text == "unix" else unmap(_address(text))
 
 
 def _target(text: str) -> Address:
@@ -187,10 +196,7 @@ def _target(text: str) -> Address:
         return Address(host.encode(), int(port))
 
 
-def _command(text: str) -> int:
-    if text not in COMMANDS:
-        raise ValueError(f"expected {either(COMMANDS)}, got {quoted(text)}")
-    return COMMANDS[text]
+_COMMAND = Choice({name: command for command, name in COMMAND_NAMES.items()})
 
 
 def _time(text: str) -> datetime:
@@ -222,12 +228,16 @@ _EXPLAIN = Parser(
                     "command",
                     "NAME",
                     "connect, bind or udp",
-                    _command,
+                    _COMMAND.read,
                     default="connect",
                 ),
                 OptionRow("at", "TIME", "when, such as 2026-11-27T10:05", _time, unsaid="now"),
                 OptionRow(
-                    "address", "ADDRESS", "what the name leads to", address, unsaid="it is resolved"
+                    "address",
+                    "ADDRESS",
+                    "what the name leads to",
+                    _address,
+                    unsaid="it is resolved",
                 ),
             ),
         )

@@ -6,68 +6,56 @@ line all come from this table.
 
 from __future__ import annotations
 
-from operator import add, or_
+from typing import Any
 
-from socks5.app import values
-from socks5.app.config.keyed import default_of, reader
+from socks5.app.config.client_keys import DEFAULT_PORT
+from socks5.app.config.keyed import default_of, located, value_of
 from socks5.app.rows import Group, OptionRow
-from socks5.protocol.networks import NO_NETWORKS
-from socks5.settings import PerFamily
 
 
-def _key(name: str, metavar: str, words: str, key: str, unsaid: str = "") -> OptionRow:
+def _key(name: str, metavar: str, words: str, key: str, unsaid: str = "", **more: Any) -> OptionRow:
     """An option whose values and default are those of a key.
 
     :param unsaid: the default, where the key has it in words.
+    :param more: what else is to be said of it.
     """
-    default = None if unsaid else default_of(key)
-    return OptionRow(name, metavar, words, reader(key), key, default, unsaid=unsaid)
+    row = {"kind": value_of(key), "default": None if unsaid else default_of(key), **more}
+    return OptionRow(name, metavar, words, key=key, unsaid=unsaid, **row)
 
 
 _FILE = Group(
     "From a file",
-    (
-        OptionRow(
-            "config",
-            "FILE",
-            "settings, rules and limits, TOML",
-            values.path,
-            unsaid="none",
-        ),
-    ),
+    (OptionRow("config", "FILE", "settings, rules and limits, TOML", unsaid="none"),),
     ("It goes with no other option.",),
 )
 
 _PLACES = Group(
     "Where it listens",
     (
-        OptionRow(
+        _key(
             "port",
             "PORT",
             "TCP port of every --interface",
-            reader("listener.*.port"),
             "listener.*.port",
-            "1080",
+            default=str(DEFAULT_PORT),
             letter="p",
         ),
-        OptionRow(
+        _key(
             "interface",
             "ADDRESS",
             "address, :: for all",
-            values.address,
             "listener.*.address",
+            "127.0.0.1 and ::1",
             letter="i",
-            unsaid="127.0.0.1 and ::1",
-            is_one_of_many=True,
+            is_repeatable=True,
         ),
         OptionRow(
             "listen",
             "PLACE",
             "ADDRESS:PORT, unix:PATH, tls:PORT:cert=FILE",
-            str,
-            "listener.*",
+            key="listener.*",
             letter="l",
-            is_one_of_many=True,
+            is_repeatable=True,
         ),
     ),
     ("PLACE may also be an endpoint of Twisted's. It stands for the other two.",),
@@ -76,30 +64,27 @@ _PLACES = Group(
 _LISTENERS = Group(
     "Of the listener before it; before the first one, of every listener",
     (
-        OptionRow(
+        _key(
             "methods",
             "NAMES",
             "logins: some of gssapi,chap,password,none",
-            values.methods,
             "listener.*.methods",
         ),
-        OptionRow(
+        _key(
             "clients",
             "NETWORKS",
             "where its clients come from",
-            values.networks,
             "listener.*.clients",
-            unsaid="anywhere",
-            join=or_,
+            "anywhere",
+            is_repeatable=True,
         ),
-        OptionRow(
+        _key(
             "proxy-from",
             "NETWORKS",
             "balancers with PROXY headers",
-            values.networks,
             "listener.*.proxy_from",
-            unsaid="none",
-            join=or_,
+            "none",
+            is_repeatable=True,
         ),
     ),
 )
@@ -111,21 +96,13 @@ _USERS = Group(
             "auth",
             "TYPE:ARGS",
             "users, such as htpasswd:FILE",
-            str,
-            "auth.*",
+            key="auth.*",
             unsaid="everybody",
-            is_one_of_many=True,
+            is_repeatable=True,
         ),
         OptionRow("help-auth", "", "show the types of --auth"),
         OptionRow("help-auth-type", "TYPE", "explain one of them"),
-        OptionRow(
-            "open",
-            "",
-            "serve everybody who can reach it",
-            str,
-            "listener.*.open",
-            empty=False,
-        ),
+        OptionRow("open", "", "serve everybody who can reach it", key="listener.*.open"),
         _key("commands", "NAMES", "what it serves", "server.commands"),
     ),
 )
@@ -133,39 +110,34 @@ _USERS = Group(
 _KERBEROS = Group(
     "Kerberos",
     (
-        OptionRow(
+        _key(
             "gssapi",
             "SERVICE[@HOST]",
             "let in who has a ticket; any: any service",
-            values.service,
             "gssapi.service",
         ),
-        OptionRow(
+        _key(
             "keytab",
             "FILE",
             "with the service's keys",
-            str,
             "gssapi.keytab",
-            unsaid="the system's",
+            "the system's",
+            kind=lambda text: located(text.removeprefix("FILE:")),
         ),
-        OptionRow(
+        _key(
             "gssapi-protection",
             "LEVELS",
             "of none,integrity,confidentiality",
-            values.protections,
             "gssapi.protection",
-            unsaid="not none",
-            empty=(),
+            "not none",
         ),
-        OptionRow(
+        _key(
             "gssapi-local-realm",
             "REALM",
             "its users are known without @REALM",
-            values.realm,
             "gssapi.local_realms",
-            unsaid="none",
-            empty=(),
-            join=add,
+            "none",
+            is_repeatable=True,
         ),
     ),
 )
@@ -175,15 +147,13 @@ _BANS = Group(
     (
         _key("ban-after", "NUMBER", "failed logins of an address; 0: never", "bans.after"),
         _key("ban-time", "TIME", "for the first ban, then doubled", "bans.time"),
-        OptionRow(
+        _key(
             "ban-exempt",
             "NETWORKS",
             "never banned",
-            values.networks,
             "bans.exempt",
-            unsaid="this machine alone",
-            empty=NO_NETWORKS,
-            join=or_,
+            "this machine alone",
+            is_repeatable=True,
         ),
     ),
 )
@@ -191,15 +161,13 @@ _BANS = Group(
 _TARGETS = Group(
     "How it reaches targets",
     (
-        OptionRow(
+        _key(
             "outgoing",
             "ADDRESS",
             "source address; one for each family",
-            values.host,
             "server.outgoing",
-            unsaid="any",
-            empty=PerFamily(),
-            join=values.both_families,
+            "any",
+            is_repeatable=True,
         ),
         _key(
             "outgoing-family",
@@ -207,14 +175,12 @@ _TARGETS = Group(
             "any, ipv4, ipv6, prefer-ipv4 or prefer-ipv6",
             "server.outgoing_family",
         ),
-        OptionRow(
+        _key(
             "advertise",
             "ADDRESS",
             "told to clients for BIND and UDP (NAT)",
-            values.host,
             "server.advertise",
-            empty=PerFamily(),
-            join=values.both_families,
+            is_repeatable=True,
         ),
         _key("resolver", "SOURCE", "name servers (dns) or nsswitch (system)", "resolver.source"),
     ),
@@ -270,21 +236,18 @@ _TIMES = Group(
 _COUNTS = Group(
     "How many",
     (
-        OptionRow(
+        _key(
             "workers",
             "NUMBER",
             "processes; auto: one for each processor",
-            values.workers,
             "server.workers",
-            "1",
         ),
-        OptionRow(
+        _key(
             "max-sessions",
             "NUMBER",
             "clients; auto: what open files allow",
-            values.max_sessions,
             "server.max_sessions",
-            "auto",
+            kind=lambda text: "auto" if text == "0" else value_of("server.max_sessions")(text),
         ),
         _key(
             "max-sessions-wait", "TIME", "until further ones are closed", "server.max_sessions_wait"
@@ -307,13 +270,12 @@ _COUNTS = Group(
 _LOG = Group(
     "What it writes down",
     (
-        OptionRow(
+        _key(
             "access-log",
             "FILE",
             "a line a session; -: the output",
-            values.path_or_output,
             "log.access",
-            unsaid="- if terminal",
+            "- if terminal",
         ),
         _key(
             "access-log-format", "FORMAT", "json or text", "log.format", unsaid="text on a terminal"

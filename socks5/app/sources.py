@@ -12,6 +12,8 @@ from functools import cache
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import findCheckerFactories
 
 from socks5.auth.directory import Directory
 from socks5.auth.files import Plainly, UserFile
@@ -129,6 +131,21 @@ SOURCES: dict[str, Callable[[str], ICredentialsChecker]] = {
     "secrets": secrets,
 }
 """By the TYPE; those of the same name that come with Twisted are not used."""
+
+
+def types() -> list[str]:
+    """What may stand before the colon of ``--auth``: ours, and those of plugins."""
+    factories = [
+        each.authType
+        for each in findCheckerFactories()
+        if IUsernamePassword in each.credentialInterfaces
+    ]
+    return sorted({*SOURCES, *factories})
+
+
+def is_type(kind: str) -> bool:
+    """Whether a source of that name is ours, or a plugin's. Those are looked at only if it is not ours."""
+    return kind in SOURCES or any(each.authType == kind for each in findCheckerFactories())
 
 
 _WITH_FILES = ("file", "htpasswd", "ldap", "secrets")

@@ -15,7 +15,7 @@ from socks5.app import console, inspecting
 from socks5.app.config.build import build
 from socks5.app.config.document import load
 from socks5.app.config.schema import SHIPPED
-from tests.support.options import parse
+from tests.support.options import asked
 
 GOOD = """\
 server.outgoing_family = "ipv4"
@@ -128,7 +128,7 @@ def test_the_proxy_itself_wants_a_file(folder: Path, capsys: pytest.CaptureFixtu
         (["explain", "good.toml", "--client", "::1"], "explain: expected --to as well"),
         (
             ["explain", "good.toml", "--client", "x"],
-            "explain: --client: expected an IP address, got 'x'",
+            'explain: --client: expected an IP address, got "x"',
         ),
         *(
             (
@@ -270,13 +270,21 @@ def test_options_and_the_file_that_is_shown_of_them_mean_the_same(
     elsewhere.mkdir()
     file = elsewhere / "shown.toml"
     file.write_text(Ran(capsys, "print-config", *words).output)
-    made, options = build(load(str(file))), parse(*words)
+    made, options = build(load(str(file))), asked(*words).made
     assert made.settings == options.settings
     assert made.capacity == options.capacity
     unnamed = [replace(each.at, policy=replace(each.at.policy, name="")) for each in made.listeners]
-    assert unnamed == [each.at for each in options.listeners(None)]
-    assert (made.logins.authenticator is None) is (options.authenticator is None)
-    assert made.configuration.server.workers == options["workers"]
+    assert unnamed == [each.at for each in options.listeners]
+    assert made.logins.accepted == options.logins.accepted
+    assert made.configuration.server == options.configuration.server
+
+
+def test_options_that_mean_nothing_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = Ran(capsys, "print-config", "--auth", "file:nosuch", "-i", "0.0.0.0")
+    assert ran.status == 2
+    assert ran.errors.startswith(
+        "socks5: print-config: --auth file: expected a file that can be read, got "
+    )
 
 
 def test_a_help_is_there_among_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The command line: what every option becomes, what is refused and with which words, what is served."""
+"""The command line: what its options become, what is refused and with which words, what is served."""
 
 import io
 import re
@@ -15,29 +15,48 @@ import pytest_twisted
 from twisted.cred.error import LoginFailed
 from twisted.internet import reactor
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from socks5.access import SessionInfo
 from socks5.app import access_log
 from socks5.app import assembly as plugin
-from socks5.app import options as tap
 from socks5.app.assembly import makeService
+from socks5.app.config.document import Refused
+from socks5.app.configured import Configured
+from socks5.app.listeners import Listener
 from socks5.app.options import Options
 from socks5.app.service import ProxyService
 from socks5.auth import User
 from socks5.net.haproxy import HeaderFactory
+from socks5.net.places import TCP, Listen
 from socks5.protocol.messages import Command, Credentials, Method
 from socks5.protocol.networks import Networks
-from socks5.settings import NameSource, OutgoingFamily, PerFamily, Settings, UDPFiltering, UDPPin
+from socks5.settings import (
+    Capacity,
+    ListenerPolicy,
+    NameSource,
+    OutgoingFamily,
+    PerFamily,
+    Settings,
+    UDPFiltering,
+    UDPPin,
+)
+from tests.support.certificates import self_signed
 from tests.support.deferreds import outcome_of
-from tests.support.options import parse, refusal
+from tests.support.options import asked, parse, refusal
 from tests.support.values import settings_and_capacity
 
 # ---------------------------------------------------------------- what the options become
 
 
 def test_without_options_the_settings_are_the_defaults() -> None:
-    assert parse().settings == Settings()
+    asked_for = asked()
+    assert (asked_for.made.settings, asked_for.capacity) == (Settings(), Capacity())
+    assert asked_for.listeners(None) == [
+        Listener("127.0.0.1 port 1080", Listen(TCP(1080, "127.0.0.1"))),
+        Listener("::1 port 1080", Listen(TCP(1080, "::1")), is_optional=True),
+    ]
 
 
 SETTINGS = [
@@ -99,20 +118,8 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("arguments", "values"), SETTINGS)
 def test_an_option_becomes_a_setting(arguments: Sequence[str], values: dict[str, Any]) -> None:
-    options = parse(*arguments)
-    assert (options.settings, options.capacity) == settings_and_capacity(**values)
-
-
-def test_the_log_says_whose_names_are_not_asked_for(
-    monkeypatch: pytest.MonkeyPatch, log: list[str]
-) -> None:
-    monkeypatch.setattr(tap, "sources_beside_dns", lambda: ["mdns4_minimal", "ldap"])
-    parse("--resolver", "system").warn()
-    assert log == []
-    parse().warn()
-    [line] = log
-    assert "mdns4_minimal, ldap" in line
-    assert "--resolver system" in line
+    found = asked(*arguments)
+    assert (found.made.settings, found.capacity) == settings_and_capacity(**values)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -126,10 +133,14 @@ REFUSED = [
     *(
         (
             [option, value],
-            f'{option}: expected a time, such as "30s" or "1h30m", 100ms or more, got "{value}"',
+            f'{option}: expected a time, such as "30s" or "1h30m", 100ms or more, got "{got}"',
         )
         for option in TIMES
-        for value in ["0", "-1", "0.09", "50ms", "off", "", "nan", "inf", "366d"]
+        for value, got in [
+            ("0", "0s"),
+            ("0.09", "0.09s"),
+            *((each, each) for each in ("-1", "50ms", "off", "", "nan", "inf", "366d")),
+        ]
     ),
     (["-p", "-1"], '--port: expected a whole number from 0 to 65535, got "-1"'),
     (["-p", "¹"], '--port: expected a whole number from 0 to 65535, got "¹"'),
@@ -137,7 +148,7 @@ REFUSED = [
     (["--ban-time", "long"], f'--ban-time: {TIME_OR_OFF} "long"'),
     (
         ["--ban-exempt", "here"],
-        "--ban-exempt: expected networks, such as 192.0.2.0/24 or 2001:db8::/32, got 'here'",
+        '--ban-exempt: expected a network or @set, got "here"; names are another key',
     ),
     *(
         (["--idle-timeout", value], f'--idle-timeout: {TIME_OR_OFF} "{value}"')
@@ -148,10 +159,15 @@ REFUSED = [
             ["--keepalive", value],
             (
                 '--keepalive: expected whole seconds, such as "30s" or "1h30m", 1s or more, 9h6m7s at the most, '
-                f'or "off", got "{value}"'
+                f'or "off", got "{got}"'
             ),
         )
-        for value in ("0.5", "1h30m500ms", "32768", "soon")
+        for value, got in (
+            ("0.5", "0.5s"),
+            ("1h30m500ms", "1h30m500ms"),
+            ("32768", "32768s"),
+            ("soon", "soon"),
+        )
     ),
     (["--workers", "0"], '--workers: expected a whole number from 1 to 1024 or "auto", got 0'),
     (["1080"], "expected options, each with -- before it, got '1080'"),
@@ -175,27 +191,23 @@ REFUSED = [
     ),
     (["--commands", "ping"], '--commands: expected "connect", "bind" or "udp", got "ping"'),
     (["--udp-pin", "mac"], '--udp-pin: expected "ip", "ip+port" or "announced", got "mac"'),
-    (["--access-log", ""], "--access-log: expected a file or -, got ''"),
-    (["--interface", "eth0"], "--interface: expected an IP address, got 'eth0'"),
+    (["--access-log", ""], '--access-log: expected a path, got ""'),
+    (["--interface", "eth0"], '--interface eth0: expected an IP address, got "eth0"'),
     *(
         (
             ["--outgoing", "192.0.2.1", "--outgoing", "2001:db8::1", "--outgoing-family", family],
             (
-                f"--outgoing {address}: expected an address of the one family that --outgoing-family "
-                f"{family} leaves, or another --outgoing-family"
+                f"--outgoing: expected an address of the one family that --outgoing-family {family} leaves, "
+                f'got "{address}"'
             ),
         )
         for family, address in (("ipv4", "2001:db8::1"), ("ipv6", "192.0.2.1"))
     ),
-    (["--outgoing", "eth0"], "--outgoing: expected an IP address, got 'eth0'"),
-    (["--advertise", "::"], "--advertise: expected the address of a machine, got '::'"),
-    (
-        ["--outgoing", "::FFFF:192.0.2.1"],
-        "--outgoing: expected the address of a machine, got '::FFFF:192.0.2.1'",
-    ),
+    (["--outgoing", "eth0"], '--outgoing: expected an IP address of this host, got "eth0"'),
+    (["--advertise", "::"], '--advertise: expected an IP address of a host, got "::"'),
     (
         ["--outgoing", "192.0.2.1", "--outgoing", "192.0.2.2"],
-        "--outgoing: expected one address per family, got also '192.0.2.2'",
+        '--outgoing: expected one address a family, got also "192.0.2.2"',
     ),
     (
         ["--listen", "xyz:1"],
@@ -215,9 +227,13 @@ REFUSED = [
     (
         ["--listen", r"HA\proxy:tcp:1080"],
         (
-            r"--listen HA\proxy:tcp:1080: expected tcp:1080 and behind it --proxy-from NETWORK, for "
-            "haproxy: believes the PROXY header of whoever connects"
+            r"--listen HA\proxy:tcp:1080: expected an endpoint without haproxy:, which believes the PROXY header of "
+            "whoever connects; write --proxy-from"
         ),
+    ),
+    (
+        ["--listen", "tls:7:cert=x:interface=proxy.example"],
+        ("--listen tls:7:cert=x:interface=proxy.example: expected an IP address for interface"),
     ),
     (
         ["-l", "tcp:1080:interface=127.0.0.1", "-i", "127.0.0.1"],
@@ -226,12 +242,158 @@ REFUSED = [
             "tcp:PORT:interface=ADDRESS"
         ),
     ),
+    (
+        ["-i", "127.0.0.1", "-i", "127.0.0.1"],
+        (
+            '--interface 127.0.0.1: expected an address of its own on port 1080, got "127.0.0.1", which overlaps '
+            '"127.0.0.1" of another listener'
+        ),
+    ),
+    (
+        ["--methods", "gss"],
+        '--methods: expected "gssapi", "chap", "password" or "none", got "gss"; did you mean "gssapi"?',
+    ),
+    *(
+        (["--methods", f"none,{method}"], f"--methods: expected {wanted}")
+        for method, wanted in (
+            ("gssapi", "--gssapi SERVICE as well, there is no keytab"),
+            ("chap", "--auth secrets:FILE as well, there are no secrets"),
+            ("password", "--auth TYPE:ARGS as well, there are no users"),
+        )
+    ),
+    (
+        ["--clients", "192.0.2.1/24"],
+        '--clients: expected a network or @set, got "192.0.2.1/24"; did you mean "192.0.2.0/24", or "192.0.2.1"?',
+    ),
+    *(
+        (
+            ["--clients", f"192.0.2.0/24,{entry}"],
+            (
+                f'--clients: expected a network or a set that is built in, got "{entry}"; sets and lists of your own '
+                "go with --config"
+            ),
+        )
+        for entry in ("@office", "file:office")
+    ),
+    (["--clients", "@self"], "--clients: @self is only for rules"),
+    *(
+        (
+            [*option, value],
+            f"{option[0]}: expected --gssapi SERVICE as well, without it nobody is asked for a ticket",
+        )
+        for option, value in (
+            (["--keytab"], "k"),
+            (["--gssapi-protection"], "none"),
+            (["--gssapi-local-realm"], "EXAMPLE.ORG"),
+        )
+    ),
+    (["--gssapi", "a/b"], '--gssapi: expected SERVICE, SERVICE@HOST or any, got "a/b"'),
+    (["--gssapi", "any", "--keytab", ""], '--keytab: expected a path, got ""'),
+    (
+        ["--gssapi", "any", "--keytab", "/nosuch"],
+        (
+            "--keytab: expected a file that can be read, got /nosuch (No such file or directory); make it with kadmin: "
+            "ktadd -k FILE SERVICE/HOST, and let only the proxy's user read it"
+        ),
+    ),
+    (
+        ["--gssapi", "any", "--gssapi-protection", "privacy"],
+        '--gssapi-protection: expected "none", "integrity" or "confidentiality", got "privacy"',
+    ),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), REFUSED)
 def test_what_is_wrong_is_one_sentence(arguments: Sequence[str], sentence: str) -> None:
     assert refusal(*arguments) == sentence
+
+
+def test_several_things_that_are_wrong_are_a_sentence_each() -> None:
+    with pytest.raises(Refused) as raised:
+        asked(
+            "--idle-timeout", "soon", "--keytab", "/nosuch", "--ban-after", "x", "--gssapi", "a b"
+        )
+    assert [str(each).partition(":")[0] for each in raised.value.problems] == [
+        "--ban-after",
+        "--gssapi",
+        "--idle-timeout",
+    ]
+
+
+# ---------------------------------------------------------------- open by mistake
+
+AUTH = ["--auth", "memory:alice:secret"]
+B, OUTSIDE = ["-i", "127.0.0.2"], ["-i", "192.0.2.1"]
+CLIENTS = ["--clients", "192.0.2.0/24"]
+ANY = "--auth TYPE:ARGS, so that users log in (see --help-auth, or --gssapi for Kerberos)"
+PASSWORD = "--methods password, so that users log in"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place", "login"),
+    [
+        ([*B, "-i", "2001:db8::1"], "--interface 2001:db8::1: ", ANY),
+        (["-l", "tcp:1:interface=127.0.0.1", "-l", "tcp:1081"], "--listen tcp:1081: ", ANY),
+        ([*B, *CLIENTS, *OUTSIDE], "--interface 192.0.2.1: ", ANY),
+        ([*OUTSIDE, "--clients", "192.0.2.0/24,0.0.0.0/0"], "--interface 192.0.2.1: ", ANY),
+        (["--proxy-from", "127.0.0.1"], "--proxy-from: ", ANY),
+        (["-l", "unix:proxy.sock", "--proxy-from", "::1"], "--listen unix:proxy.sock: ", ANY),
+        ([*AUTH, "--methods", "none", *OUTSIDE], "--interface 192.0.2.1: ", PASSWORD),
+        ([*AUTH, *OUTSIDE, "--methods", "none", *B], "--interface 192.0.2.1: ", PASSWORD),
+    ],
+)
+def test_what_others_can_reach_needs_a_decision(
+    arguments: Sequence[str], place: str, login: str
+) -> None:
+    sentence = refusal(*arguments)
+    by = ", for --proxy-from brings them in" if "--proxy-from" in arguments else ""
+    assert sentence == (
+        f"{place}others than this machine could reach it{by}, and the proxy would serve anyone. Choose one: {login}; "
+        "--clients NETWORK behind it, so that only those networks come in; or --open, if that is what you want"
+    )
+    asked(*arguments, "--open")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*B, "-i", "::1"],
+        ["-l", "unix:proxy.sock"],
+        [*AUTH, *OUTSIDE],
+        ["--proxy-from", "192.0.2.9", *CLIENTS],
+        [*OUTSIDE, *CLIENTS, *B],
+        [*AUTH, *OUTSIDE, "--methods", "none", *CLIENTS],
+        [*AUTH, *OUTSIDE, *B, "--methods", "none"],
+    ],
+)
+def test_what_some_may_use_or_only_this_machine_reaches_is_served(arguments: list[str]) -> None:
+    asked(*arguments)
+
+
+def test_certificates_that_are_required_are_a_login(tmp_path: Path) -> None:
+    """Which is said to a listener for TLS alone."""
+    pem = self_signed(tmp_path)
+    tls = f"tls:1443:cert={pem}"
+    asked("--listen", f"{tls}:interface=localhost:clients={pem}", "--proxy-from", "127.0.0.1")
+    hint = "; clients=FILE in it, so that certificates are required; --clients"
+    assert hint in refusal("--listen", tls)
+
+
+def test_what_cannot_be_had_is_the_only_thing_that_is_wrong() -> None:
+    assert refusal("--auth", "file:/nonexistent", *OUTSIDE).startswith("--auth file: ")
+
+
+def test_an_operator_calls_a_listener_as_he_has_said() -> None:
+    """And options hold for the listener before them, or for all."""
+    found = asked("-p", "7", "--clients", "::1", *B, *CLIENTS, "-i", "127.0.0.3").listeners(None)
+    policies = [ListenerPolicy(clients=Networks.parse(each)) for each in (CLIENTS[1], "::1")]
+    assert found == [
+        Listener("127.0.0.2 port 7", Listen(TCP(7, "127.0.0.2"), None, policies[0])),
+        Listener("127.0.0.3 port 7", Listen(TCP(7, "127.0.0.3"), None, policies[1])),
+    ]
+    [plain] = asked("--listen", "tcp:0:interface=dhcp.example:backlog=5", "--open").listeners(None)
+    assert plain.name == "tcp:0:interface=dhcp.example:backlog=5"
+    assert plain.at.policy == ListenerPolicy()
 
 
 # ---------------------------------------------------------------- authentication
@@ -243,9 +405,10 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socks5.auth.files.SETTLED", 0.0)
 
 
-def is_let_in(options: Options, name: bytes, password: bytes) -> bool:
-    assert options.authenticator is not None
-    login = options.authenticator.authenticate(Credentials(name, password), "192.0.2.7")
+def is_let_in(found: Configured, name: bytes, password: bytes) -> bool:
+    authenticator = found.made.logins.authenticator
+    assert authenticator is not None
+    login = authenticator.authenticate(Credentials(name, password), "192.0.2.7")
     outcome = outcome_of(login)
     return bool(outcome.name) if isinstance(outcome, User) else not outcome.trap(LoginFailed)
 
@@ -256,16 +419,19 @@ def test_who_has_a_login_comes_in_and_nobody_else(
     """Of several sources each counts, whatever octets were typed, and a file wherever the service runs."""
     (tmp_path / "users.txt").write_bytes(b"bob:correct horse: battery\n\xff:\xfe\xfd\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     typed = "memory:alice:secret:zo\xeb:\udcff\udcfe"  # as Python has octets that are no UTF-8
-    options = parse("--auth", typed, "--auth", "file:users.txt")
+    options = asked("--auth", typed, "--auth", "file:users.txt")
     monkeypatch.chdir("/")
+    assert is_let_in(asked("--auth", "file:~/users.txt"), b"\xff", b"\xfe\xfd")
+    assert "secret" not in repr(options.made)
     assert is_let_in(options, b"alice", b"secret")
     assert is_let_in(options, "zo\xeb".encode(), b"\xff\xfe")
     assert is_let_in(options, b"bob", b"correct horse: battery")
     assert is_let_in(options, b"\xff", b"\xfe\xfd")
     for name, password in [(b"bob", b"secret"), (b"bob", b"correct horse"), (b"carol", b"secret")]:
         assert not is_let_in(options, name, password)
-    assert not is_let_in(parse("--auth", "memory"), b"", b"")
+    assert not is_let_in(asked("--auth", "memory"), b"", b"")
 
 
 WRONG_AUTH = [
@@ -287,8 +453,9 @@ WRONG_AUTH = [
         )
         for each in (":secret", "alice:", "alice:secret:bob:")
     ),
-    ("file", "--auth file: expected the path of a file"),
-    ("htpasswd:/nonexistent:groups=", "--auth htpasswd: expected the path of a file"),
+    ("file", '--auth file: expected a path, got ""'),
+    ("htpasswd:/nonexistent:groups=", '--auth htpasswd: expected a path, got ""'),
+    ("pam", '--auth pam: expected the name of a service that has a file in /etc/pam.d, got ""'),
     (
         "file:/nonexistent",
         (
@@ -307,19 +474,6 @@ def test_a_wrong_source_of_users_is_one_sentence_without_passwords(
     assert refusal("--auth", description) == sentence
 
 
-def test_what_a_plugin_does_not_understand_is_one_sentence_without_passwords(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Factory:
-        argStringFormat = "something else"
-
-        def generateChecker(self, argument: str) -> Any:
-            raise ValueError(f"what is {argument}?")
-
-    monkeypatch.setattr(tap, "findCheckerFactory", lambda kind: Factory())
-    assert refusal("--auth", "x:secret") == "--auth x:ARGS: expected for ARGS: something else"
-
-
 def warnings_of(*arguments: str) -> list[str]:
     """What is logged as the service is made."""
     with capturedLogs() as events:
@@ -330,7 +484,9 @@ def warnings_of(*arguments: str) -> list[str]:
 def test_passwords_on_the_command_line_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once: workers say nothing."""
     [warning] = warnings_of("--auth", "memory:alice:secret")
-    assert "every user of this machine can read these passwords in the list of processes" in warning
+    assert warning.startswith(
+        "--auth memory: every user of this machine can read these passwords in the list of processes"
+    )
     assert "htpasswd:FILE" in warning
     assert "credential=NAME" in warning
     assert "secret" not in warning
@@ -339,7 +495,7 @@ def test_passwords_on_the_command_line_are_warned_of(monkeypatch: pytest.MonkeyP
     )
     monkeypatch.setattr(plugin, "share_ports", lambda *arguments: None)
     monkeypatch.setattr(plugin.OwnPorts, "inherited", lambda *arguments: None)
-    monkeypatch.setattr(tap.Worker, "from_environment", lambda: worker)
+    monkeypatch.setattr("socks5.app.inherit.Worker.from_environment", lambda: worker)
     assert warnings_of("--auth", "memory:alice:secret", "--access-log", "x") == []
 
 
@@ -358,26 +514,16 @@ def secrets(tmp_path: Path) -> str:
     return f"secrets:{tmp_path}/secrets"
 
 
-def test_what_is_hardly_meant_is_warned_of(secrets: str) -> None:
-    """A source address that is not here, and users whom no listener asks for."""
-    for address in ("192.0.2.1", "2001:db8::1"):
-        [warning] = warnings_of("--outgoing", address)
-        assert warning.startswith(f"--outgoing {address}: no address of this machine now;")
-    for source in ("unix", secrets):
-        [warning] = warnings_of("--auth", source, "--methods", "none")
-        assert warning == "--auth is given, but no listener asks for it: see --methods"
-    for methods in ("chap", "password", "none,chap"):
-        assert warnings_of("--auth", secrets, "--methods", methods, "--outgoing", "::1") == []
-
-
-def test_secrets_let_users_in_by_chap_and_by_password(secrets: str) -> None:
-    options = parse("--auth", secrets, "--auth", "memory:bob:secret", "-i", "192.0.2.1")
-    [method] = options.methods
-    assert method.number == Method.CHAP
-    assert options.authenticator is not None
-    assert parse("--auth", "memory:bob:secret").methods == []
-    [file] = options.sources
-    assert file.reread().endswith("(users: 1)")
+def test_what_is_hardly_meant_is_warned_of(secrets: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    [warning] = warnings_of("--outgoing", "192.0.2.1")
+    assert warning.startswith("--outgoing: no address of this machine now, got 192.0.2.1;")
+    [warning] = warnings_of("--auth", secrets, "--methods", "none")
+    assert warning == "--auth secrets: no listener asks for it: see --methods"
+    assert warnings_of("--auth", secrets, "--methods", "none,chap", "--outgoing", "::1") == []
+    monkeypatch.setattr("socks5.app.config.build.sources_beside_dns", lambda: ["mdns4_minimal"])
+    [warning] = warnings_of()
+    assert warning.startswith("nsswitch.conf names mdns4_minimal for hosts, which are not asked; ")
+    assert warning.endswith("--resolver system asks them")
 
 
 def test_the_sources_of_users_are_listed_and_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,7 +581,7 @@ def test_a_terminal_gets_readable_lines_a_file_json_unless_told_otherwise(
     if is_terminal:
         sit_at_a_terminal(monkeypatch)
     monkeypatch.chdir(tmp_path)
-    log = parse(*arguments).access_log(Clock())
+    log = asked(*arguments).access_log(Clock())
     if log is not None:
         log.write(SessionInfo(1, "192.0.2.7:4000", reason="idle"))
         log.close()
@@ -444,11 +590,12 @@ def test_a_terminal_gets_readable_lines_a_file_json_unless_told_otherwise(
     assert re.fullmatch(in_file, file.read_text() if file.exists() else "")
 
 
-def under_twistd(is_daemon: bool, *arguments: str) -> Options:
+def under_twistd(is_daemon: bool, *arguments: str) -> Any:
+    """The service, with a memory's reactor."""
     options = Options()
     options.parent = {"nodaemon": not is_daemon}  # type: ignore[assignment]
     options.parseOptions(arguments)
-    return options
+    return makeService(options, MemoryReactorClock())
 
 
 def test_a_daemon_has_no_output(
@@ -456,14 +603,17 @@ def test_a_daemon_has_no_output(
 ) -> None:
     """And what is wrong is said without all the options that ``twistd`` would show."""
     sit_at_a_terminal(monkeypatch)
-    assert under_twistd(True).access_log(Clock()) is None
-    assert under_twistd(False).access_log(Clock()) is not None
+    assert under_twistd(True).access_log is None
+    assert under_twistd(False).access_log is not None
     under_twistd(False, "--access-log", "-")
-    with pytest.raises(SystemExit) as raised:
-        under_twistd(True, "--access-log", "-")
-    assert raised.value.code == 2
-    sentence = "socks5: --access-log: expected a file, for a daemon has no output\n"
-    assert capsys.readouterr() == ("", sentence)
+    for words, sentence in (
+        (["--access-log", "-"], "--access-log: expected a file, for a daemon has no output"),
+        (["--port"], "--port: expected PORT behind it"),
+    ):
+        with pytest.raises(SystemExit) as raised:
+            under_twistd(True, *words)
+        assert raised.value.code == 2
+        assert capsys.readouterr() == ("", f"socks5: {sentence}\n")
 
 
 # ---------------------------------------------------------------- the service

@@ -16,7 +16,7 @@ GROUPS = (
         "Places",
         (
             OptionRow("port", "PORT", "where", letter="p", default="1080"),
-            OptionRow("listen", "PLACE", "where else", letter="l", join=max),
+            OptionRow("listen", "PLACE", "where else", letter="l", is_repeatable=True),
             OptionRow("idle-timeout", "TIME", "of silence", unsaid="as long as it likes"),
         ),
         ("PLACE is a place.",),

@@ -17,7 +17,7 @@ from socks5.app.listeners import certificates_of
 from socks5.app.reread import LOOK_INTERVAL, Rereading, reopen_program_log
 from socks5.server.factory import ServerFactory
 from tests.support.certificates import self_signed
-from tests.support.options import parse
+from tests.support.options import asked
 
 
 class Kept:
@@ -216,13 +216,13 @@ def test_users_and_certificates_are_read_again(
     users = tmp_path / "users"
     users.write_text("alice:secret\n")
     pem = self_signed(tmp_path)
-    options = parse(
+    found = asked(
         f"--auth=file:{users}",
         f"--listen=tls:0:cert={pem}:interface=127.0.0.1",
         "--auth=memory:bob:secret",
         "--listen=tcp:0:interface=127.0.0.1",
     )
-    sources = [*options.sources, *certificates_of(options.listeners(reactor))]
+    sources = [*found.sources, *certificates_of(found.listeners(reactor))]
     rereading = Rereading(threads, sources, None)
     users.write_text("alice:secret\ncarol:secret\n")
     rereading.begin()

@@ -117,6 +117,11 @@ def test_a_credential_that_cannot_be_is_a_sentence(
         located(path)
 
 
+def test_a_path_has_something_in_it() -> None:
+    with pytest.raises(WrongSource, match="expected the path of a file"):
+        located("")
+
+
 # ---------------------------------------------------------------- the command line and the plugins
 
 

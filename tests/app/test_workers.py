@@ -34,7 +34,6 @@ from socks5.app.inherit import (
     file_of,
     obey,
     told_by,
-    worker_count,
 )
 from socks5.app.lives import Life
 from socks5.app.service import refusal_of
@@ -45,17 +44,9 @@ from socks5.net.places import TCP, Inherited, Listen, name_of
 from tests.app.test_reread import Threads
 from tests.sockets.wires import until
 from tests.support.failures import Failures
-from tests.support.options import parse, refusal
+from tests.support.options import asked, parse, refusal
 
 pytestmark = pytest.mark.usefixtures("handlers")
-
-
-def test_a_number_of_workers_is_sensible_and_auto_one_for_each_processor() -> None:
-    assert worker_count("auto") == len(os.sched_getaffinity(0))
-    assert worker_count("3") == 3
-    for text in ("0", "1025", "-1", "two", "", "1.5"):
-        with pytest.raises(ValueError, match="not a number of workers"):
-            worker_count(text)
 
 
 # ---------------------------------------------------------------- what a worker knows
@@ -545,10 +536,11 @@ def test_a_worker_says_each_second_that_it_lives(ends: tuple[Channel, Channel]) 
 
 def test_a_worker_looks_for_no_socket_of_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["--listen", "systemd:domain=INET:name=proxy"]
-    assert "no such socket is inherited" in refusal(*arguments)
+    assert "no such socket is inherited" in refusal(*arguments, "--open")
     monkeypatch.setenv(VARIABLE, Worker(1, 2, [], 1, 2, 3).environment)
-    found = parse(*arguments).listeners(reactor)
-    assert [each.at for each in found] == [Listen(Inherited(arguments[1]))]
+    assert [each.at for each in asked(*arguments).listeners(reactor)] == [
+        Listen(Inherited(arguments[1]))
+    ]
 
 
 def test_workers_that_cannot_begin_are_a_start_that_is_refused() -> None:

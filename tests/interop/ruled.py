@@ -3,6 +3,7 @@ of ``python -m socks5``.
 """
 
 import sys
+from dataclasses import replace
 from ipaddress import ip_address
 
 from twisted.internet import reactor
@@ -10,6 +11,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from typing_extensions import override
 
 from socks5 import Access, Rules, ServerFactory
+from socks5.app.configured import Configured
 from socks5.app.options import Options
 from socks5.app.service import ProxyService
 from socks5.net.openers import PortOpener
@@ -45,16 +47,11 @@ RULES = {"anywhere": Anywhere, "loopback": LoopbackOnly}
 def main() -> None:
     options = Options()
     options.parseOptions(sys.argv[2:])
-    access_log = options.access_log(reactor)
-    factory = ServerFactory(
-        reactor,
-        rules=RULES[sys.argv[1]](),
-        settings=options.settings,
-        authenticator=options.authenticator,
-        gssapi=options.contexts(reactor),
-        access_log=access_log,
-    )
-    opener, listeners = PortOpener(reactor, factory.limit), options.listeners(reactor)
+    asked = Configured("", reactor, document=options.document)
+    access_log = asked.access_log(reactor)
+    policy = replace(asked.policy_of_sessions(reactor), rules=RULES[sys.argv[1]]())
+    factory = ServerFactory(reactor, policy=policy, access_log=access_log)
+    opener, listeners = PortOpener(reactor, factory.limit), asked.listeners(reactor)
     service = ProxyService(reactor, factory, opener, listeners, access_log)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
     service.startService()

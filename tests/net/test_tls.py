@@ -10,11 +10,9 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.python import usage
 from zope.interface.verify import verifyObject
 
 from socks5 import listen
-from socks5.app.options import Options
 from socks5.net.certificate_files import Files, Unusable
 from socks5.net.certificate_names import NAMES
 from socks5.net.certificates import Certificates
@@ -24,6 +22,7 @@ from socks5.net.tls_strings import FORM, tls_from
 from socks5.server.factory import ServerFactory
 from tests.support import sessions
 from tests.support.certificates import Authority
+from tests.support.options import asked, refusal
 from tests.support.transports import CLIENT, SERVER, FakeTransport
 
 
@@ -101,19 +100,17 @@ def test_what_is_wrong_is_said(description: str, sentence: str, here: Path) -> N
     with pytest.raises(Unusable) as raised:
         listen(MemoryReactorClock(), description, ServerFactory(Clock()))
     assert str(raised.value).startswith(expected)
-    with pytest.raises(usage.UsageError) as refused:
-        Options().parseOptions(["--listen", description])
-    assert str(refused.value).startswith(f"--listen {description}: {expected}")
+    sentence = refusal("--listen", description, "--open")
+    assert sentence.startswith(f"--listen {description}: {expected}")
 
 
 @pytest.mark.parametrize("description", [OPEN, OPTIONAL])
 def test_without_required_certificates_another_decision_is_needed(description: str) -> None:
-    Options().parseOptions(["--listen", CERTIFIED, "--listen", f"{OPEN}:interface=127.0.0.1"])
-    options = ["--listen", CERTIFIED, "--listen", description]
-    with pytest.raises(usage.UsageError, match="others than this machine could reach") as raised:
-        Options().parseOptions(options)
-    assert description in str(raised.value)
-    Options().parseOptions([*options, "--open"])
+    certified = CERTIFIED.replace("1443", "1")
+    asked("--listen", certified, "--listen", f"{OPEN}:interface=127.0.0.1")
+    options = ["--listen", certified, "--listen", description]
+    assert refusal(*options).startswith(f"--listen {description}: others than this machine could")
+    asked(*options, "--open")
 
 
 # ---------------------------------------------------------------- over TLS

@@ -30,7 +30,7 @@ PROCESSES = [1, 2]
 
 def command(seconds: float) -> list[str]:
     """The program with so many seconds to drain."""
-    changed = f"from socks5.app.options import Options\nOptions.drain = {seconds}\n"
+    changed = f"from socks5.app.configured import Configured\nConfigured.drain = {seconds}\n"
     return [sys.executable, "-c", f"{changed}from socks5.app.console import main\nmain()"]
 
 

@@ -210,11 +210,12 @@ def _secrets(configuration: Configuration, building: Building, is_looked_at: boo
                 'expected { file = "PATH" }, for everybody on this machine can read this file; or chmod o= it',
             )
         else:
-            building.warn(path, 'a secret in plain text; better { file = "PATH" } or the like')
+            building.warn(path, building.document.wording.plain_secret)
 
 
 def _warn(made: Made, building: Building) -> None:
     """Find what is legal but hardly meant."""
+    wording = building.document.wording
     policies = [each.at.policy for each in made.listeners]
     accepted = made.logins.accepted
     used = {method for policy in policies for method in policy.methods or accepted}
@@ -224,7 +225,7 @@ def _warn(made: Made, building: Building) -> None:
     }
     for section, methods in wanted.items():
         if methods and not methods & used:
-            building.warn((section,), "no listener asks for it: see their methods")
+            building.warn((section,), f"no listener asks for it: see {wording.all_methods}")
     _warn_of_others(("server", "outgoing"), made.configuration.server.outgoing, building)
     for number, rule in enumerate(made.configuration.rule):
         said = [each for each in rule.source if each != ACCEPTED.value]
@@ -234,7 +235,8 @@ def _warn(made: Made, building: Building) -> None:
     if unasked:
         building.warn(
             ("resolver",),
-            f'nsswitch.conf names {", ".join(unasked)} for hosts, which are not asked; source = "system" asks them',
+            f"nsswitch.conf names {', '.join(unasked)} for hosts, which are not asked; {wording.system_resolver} asks "
+            "them",
         )
 
 

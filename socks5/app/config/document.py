@@ -17,6 +17,7 @@ from typing_extensions import override
 from socks5.app.config.places import Lines, Path, Spot, places
 from socks5.app.config.uncollected import uncollected
 from socks5.app.config.values import as_key, as_toml
+from socks5.app.config.wording import IN_A_FILE, Wording
 from socks5.files import NOT_REGULAR, read
 
 _STREAMS = ("/dev", "/dev/fd", "/proc/self/fd")
@@ -122,7 +123,8 @@ class Document:
     :param places: where.
     :param folder: what paths in it are relative to.
     :param text: all of it; "" if it was no file.
-    :param file: how it is called.
+    :param file: how it is called; "" if it was none.
+    :param wording: how sentences call what can be said.
     """
 
     tree: Mapping[str, Any] = field(repr=False)
@@ -130,6 +132,7 @@ class Document:
     folder: str
     text: str = field(default="", repr=False)
     file: str = ""
+    wording: Wording = field(default=IN_A_FILE, repr=False)
     lists: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the files of lists hold, by their paths as they were written; filled where they are not to be read again."""
 

@@ -57,6 +57,9 @@ class Entrances:
         self._clock = clock
         self._inherited = inherited
         self._is_only_looking = is_only_looking
+        self._is_named = bool(building.document.file)  # else its names are ours
+        self._is_optional = not self._is_named and inherited is not None
+        """Whether a parent has opened as many of them as there can be."""
 
     def listeners(self) -> list[Listener]:
         """All of them; those of the default where none was said."""
@@ -104,9 +107,11 @@ class Entrances:
             listen = Listen(where, files, policy)
             is_unknown = self._is_only_looking and isinstance(where, Inherited)
             is_exposed = is_exposed or (listen.is_exposed and not is_unknown)
-            yield Listener(f"{called} (listener {name})", listen, certificates)
+            full = f"{called} (listener {name})" if self._is_named else called
+            yield Listener(full, listen, certificates, self._is_optional)
         is_looked_at = self._inherited is None  # else the parent has
-        if is_exposed and is_looked_at and not section.open:
+        are_logins_known = self._logins.is_whole  # else that is wrong
+        if is_exposed and is_looked_at and are_logins_known and not section.open:
             self._check_exposure(path, section, policy)
 
     def _policy(self, path: Path, section: Section) -> ListenerPolicy:
@@ -118,7 +123,7 @@ class Entrances:
             clients=clients if section.clients else None,
             proxies=proxies if section.proxy_from else None,
             connections_per_client=section.connections_per_client or 0,
-            name=str(path[-1]),
+            name=str(path[-1]) if self._is_named else "",
         )
 
     def _certificates(self, path: Path, tls: TLS | None) -> Certificates | None:
@@ -181,7 +186,7 @@ class Entrances:
             self._building.wrong(
                 at,
                 "expected an endpoint without haproxy:, which believes the PROXY header of whoever connects; "
-                "write proxy_from",
+                f"write {self._building.document.wording.proxies}",
             )
             return
         if kind_of(endpoint) == "systemd" and (
@@ -207,19 +212,22 @@ class Entrances:
         )
         if Method.NO_AUTHENTICATION not in accepted or is_limited or has_certificates:
             return
-        by = ", for proxy_from brings them in" if policy.proxies is not None else ""
+        wording = self._building.document.wording
+        by = f", for {wording.proxies} brings them in" if policy.proxies is not None else ""
         present = [
             name
             for name, number in METHOD_NAMES.items()
             if number in self._logins.accepted and number != Method.NO_AUTHENTICATION
         ]
-        login = f'methods = "{present[0]}"' if present else "an [auth.NAME], or [gssapi]"
-        in_tls = "" if tls is None else " client_ca in its tls, so that certificates are required;"
+        login = wording.any_login
+        if present:
+            login = f"{wording.methods.format(present[0])}, so that users log in"
+        in_tls = "" if tls is None else f" {wording.client_ca}, so that certificates are required;"
         self._building.wrong(
             path,
-            f"others than this machine could reach it{by}, and the proxy would serve anyone. Choose one: {login}, so "
-            f'that users log in;{in_tls} clients = "NETWORK", so that only those networks come in; or open = true, if '
-            "that is what you want",
+            f"others than this machine could reach it{by}, and the proxy would serve anyone. Choose one: {login};"
+            f"{in_tls} {wording.clients}, so that only those networks come in; or {wording.is_open}, if that is what "
+            "you want",
         )
 
 

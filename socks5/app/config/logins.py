@@ -12,7 +12,6 @@ from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
 from twisted.cred.strcred import (
     InvalidAuthArgumentString,
     InvalidAuthType,
-    findCheckerFactories,
     findCheckerFactory,
 )
 
@@ -54,12 +53,14 @@ class Logins:
     :param gssapi: takes tickets; None: nobody does.
     :param methods: other ways.
     :param sources: what is read again when its files change.
+    :param is_whole: whether all that was said could be had.
     """
 
     authenticator: IAuthenticator | None = None
     gssapi: IAcceptor | None = None
     methods: Sequence[IMethod] = ()
     sources: Sequence[Source] = field(default=())
+    is_whole: bool = True
 
     @property
     def accepted(self) -> list[Method]:
@@ -97,6 +98,8 @@ def logins(configuration: Configuration, building: Building, reactor: Any) -> Lo
         gssapi,
         [CHAP.over(*with_secrets)] if with_secrets else [],
         files,
+        len(checkers) == len(configuration.auth)
+        and (gssapi is None) == (configuration.gssapi is None),
     )
 
 
@@ -174,12 +177,7 @@ def _plugin(source: PluginSource, folder: str) -> ICredentialsChecker:
         generate = sources.SOURCES.get(kind) or findCheckerFactory(kind).generateChecker
         checker: ICredentialsChecker = generate(sources.in_folder(kind, arguments, folder))
     except InvalidAuthType:
-        factories = [
-            each.authType
-            for each in findCheckerFactories()
-            if IUsernamePassword in each.credentialInterfaces
-        ]
-        known = ", ".join(sorted({*sources.SOURCES, *factories}))
+        known = ", ".join(sources.types())
         raise Wrong(f"expected a type of {known} before the colon", ("use",)) from None
     except WrongSource as error:
         raise Wrong(str(error), ("use",)) from None

@@ -1,7 +1,7 @@
-"""A command line as the tree that a file with the same meaning would be.
+"""A command line becomes the tree that a file with the same meaning has, with its options as the places.
 
-Its options are right: :class:`~socks5.app.options.Options` has taken them. Paths become absolute, for a file's are
-relative to its folder.
+What is in the tree is for its reader to judge, as with a file. Paths become absolute: a file's are relative to its
+folder.
 """
 
 from __future__ import annotations
@@ -9,182 +9,236 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-from socks5.app.config.keyed import kind_of
+from twisted.python.usage import UsageError
+
+from socks5.app.config.document import Document, Place
+from socks5.app.config.keyed import absolute, kind_of, located
+from socks5.app.config.logins import MEMORY
+from socks5.app.config.places import Path
+from socks5.app.config.references import named
 from socks5.app.config.values import as_toml
+from socks5.app.config.wording import AS_OPTIONS
 from socks5.app.listeners import LOOPBACK
 from socks5.app.rows import OptionRow
-from socks5.app.sources import CREDENTIAL
+from socks5.app.sources import CREDENTIAL, is_type, types
 from socks5.net.certificate_files import Files
 from socks5.net.certificate_names import NAMES
+from socks5.net.foreign import kind_of as endpoint_kind_of
 from socks5.net.listening import listen_from
 from socks5.net.places import TCP, UNIX
 
 Tree = dict[str, Any]
-
-_LISTS = {"clients", "proxy-from", "ban-exempt"}
-"""Options whose text has commas between entries of a list."""
+Said = Iterable[tuple[OptionRow, str]]
 
 
-class NotShown(ValueError):
-    """An option means something that a file does not hold. Its text is a sentence."""
+@dataclass
+class _Section:
+    """A table, while options are taken.
 
-
-def tree_of(options: Iterable[tuple[OptionRow, str]]) -> Tree:
-    """What a command line means, as a file has it.
-
-    :param options: what it says, in order.
-    :raises NotShown: it has a password.
+    :param place: the option that it is there for.
     """
-    tree: Tree = {}
-    listeners = _Listeners()
-    for row, text in options:
-        section, _, rest = row.key.partition(".")
-        if section == "listener":
-            listeners.take(row, text)
-        elif section == "auth":
-            _add_source(tree.setdefault(section, {}), text)
-        else:
-            table = tree.setdefault(section, {})
-            table[rest] = _joined(table.get(rest), _written(row, text), row)
-    found = listeners.sections()
-    return {"listener": found, **tree} if found else tree
 
+    place: str
+    keys: Tree = field(default_factory=dict, repr=False)
+    places: dict[str, str] = field(default_factory=dict)
+    """By which option each key was said."""
 
-def _joined(before: Any, value: Any, row: OptionRow) -> Any:
-    """What an option says together with the one before it, if both count."""
-    if before is None or not row.is_repeatable:
-        return value
-    both = [*_as_list(before), *_as_list(value)]
-    return list(dict.fromkeys(both))
+    def say(self, row: OptionRow, key: str, value: Any) -> None:
+        """Take what an option says, together with the one before it, if both count."""
+        if row.is_repeatable and key in self.keys:
+            both = [*_as_list(self.keys[key]), *_as_list(value)]
+            value = list(dict.fromkeys(both))
+        self.keys[key] = value
+        self.places[key] = f"--{row.name}"
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _written(row: OptionRow, text: str) -> Any:
-    """The value of an option as a file has it."""
-    own = _OWN.get(row.name)
-    if own is not None:
-        return own(text)
-    if row.name in _LISTS:
-        return _short(text.split(","))
-    return kind_of(row.key).show(row.kind(text))
+@dataclass(frozen=True)
+class OptionPlaces:
+    """Places on a command line.
+
+    :param options: by their paths.
+    """
+
+    options: Mapping[Path, str]
+
+    def of(self, path: Path, is_key: bool) -> Place:
+        """See :meth:`socks5.app.config.document.Places.of`."""
+        while path and path not in self.options:
+            path = path[:-1]
+        return Place(self.options.get(path, ""))
 
 
-def _short(entries: list[str]) -> str | list[str]:
-    return entries[0] if len(entries) == 1 else entries
+def document_of(said: Said) -> Document:
+    """What a command line means.
+
+    :param said: its options, in order.
+    :raises twisted.python.usage.UsageError: one means nothing; says what was expected.
+    """
+    sections = _sections(said)
+    gssapi = sections.get(("gssapi",))
+    if gssapi is not None and "service" not in gssapi.keys:
+        raise UsageError(
+            f"{gssapi.place}: expected --gssapi SERVICE as well, without it nobody is asked for a ticket"
+        )
+    tree: Tree = {}
+    options: dict[Path, str] = {}
+    for path, section in sections.items():
+        above = tree
+        for step in path[:-1]:
+            options.setdefault((step,), section.place)
+            above = above.setdefault(step, {})
+        above[path[-1]] = section.keys
+        options[path] = section.place
+        options |= {(*path, key): place for key, place in section.places.items()}
+    return Document(tree, OptionPlaces(options), folder="/", wording=AS_OPTIONS)
 
 
-def _located(text: str) -> str | Mapping[str, str]:
-    """A path, or a credential of systemd's."""
-    if text.startswith(CREDENTIAL):
-        return {"credential": text.removeprefix(CREDENTIAL)}
-    return os.path.abspath(os.path.expanduser(text))
+def _sections(said: Said) -> dict[tuple[str, ...], _Section]:
+    """The tables that options are in, by their paths.
 
-
-_OWN: Mapping[str, Callable[[str], Any]] = {
-    "workers": lambda text: text if text == "auto" else int(text),
-    "outgoing": str,
-    "advertise": str,
-    "udp-ports": lambda text: text if "-" in text else int(text),
-    "keytab": lambda text: _located(text.removeprefix("FILE:")),
-    "access-log": lambda text: text if text == "-" else os.path.abspath(text),
-}
-"""Options whose text is not just read and shown."""
+    :raises twisted.python.usage.UsageError: see :func:`document_of`.
+    """
+    found: dict[tuple[str, ...], _Section] = {}
+    listeners, sources = _Listeners(), dict[str, _Section]()
+    for row, text in said:
+        try:
+            name, _, key = row.key.partition(".")
+            if name == "listener":
+                listeners.take(row, text)
+            elif name == "auth":
+                _add_source(sources, text)
+            else:
+                section = found.setdefault((name,), _Section(f"--{row.name}"))
+                section.say(row, key, row.kind(text))
+        except ValueError as error:
+            raise UsageError(f"--{row.name}: {error}") from None
+    return {
+        **{("listener", name): each for name, each in listeners.sections().items()},
+        **{("auth", name): each for name, each in sources.items()},
+        **found,
+    }
 
 
 # ---------------------------------------------------------------- sources of users
 
 
-def _add_source(sources: Tree, description: str) -> None:
-    """Add what ``--auth`` describes, under a name of its own."""
+def _add_source(sources: dict[str, _Section], description: str) -> None:
+    """Add what ``--auth`` describes, under a name of its own.
+
+    :raises ValueError: there is no such type.
+    """
     kind, _, arguments = description.partition(":")
+    if not is_type(kind):
+        meant = f"; did you mean htpasswd:{kind}?" if os.path.exists(kind) else ""
+        raise ValueError(
+            f"expected a type of {', '.join(types())} (see --help-auth), got {kind!r}{meant}"
+        )
     name = re.sub("[^a-z0-9]+", "-", kind.lower()).strip("-") or "users"
     number = sum(re.fullmatch(rf"{name}(-[0-9]+)?", each) is not None for each in sources) + 1
-    sources[name if number == 1 else f"{name}-{number}"] = _source(kind, arguments, description)
+    section = _Section(f"--auth {kind}", _source(kind, arguments, description))
+    sources[name if number == 1 else f"{name}-{number}"] = section
 
 
 def _source(kind: str, arguments: str, description: str) -> Tree:
     if kind == "htpasswd":
         path, has_groups, groups = arguments.partition(":groups=")
-        more = {"groups": _located(groups)} if has_groups else {}
-        return {"type": kind, "file": _located(path), **more}
+        more = {"groups": located(groups)} if has_groups else {}
+        return {"type": kind, "file": located(path), **more}
     if kind in ("file", "secrets"):
-        return {"type": kind, "file": _located(arguments)}
+        return {"type": kind, "file": located(arguments)}
     if kind == "pam":
         return {"type": kind, "service": arguments}
     if kind == "ldap":  # its file may hold a password, which is not to be copied
         if not arguments.startswith(CREDENTIAL):
-            arguments = os.path.abspath(os.path.expanduser(arguments))
+            arguments = absolute(arguments)
         return {"type": "plugin", "use": f"{kind}:{arguments}"}
-    if arguments:
-        raise NotShown(
-            f"--auth {kind}: expected users in a file, for what is shown here may hold no password; make one with "
-            "socks5 passwd"
-            if kind == "memory"
-            else f"--auth {kind}: what stands behind the colon is not shown, for it may be a password; write "
-            '[auth.NAME] with type = "plugin" and use = "TYPE:ARGUMENTS"'
-        )
     return {"type": "plugin", "use": description}
+
+
+def hidden_in(tree: Mapping[str, Any]) -> str | None:
+    """Why the tree of a command line is not shown, if it has something that may be a password."""
+    for _, source in named(tree, "auth"):
+        kind, _, arguments = source.get("use", "").partition(":")
+        if not arguments or kind == "ldap":
+            continue
+        if kind == MEMORY:
+            return (
+                f"--auth {kind}: expected users in a file, for what is shown here may hold no password; make one with "
+                "socks5 passwd"
+            )
+        return (
+            f"--auth {kind}: what stands behind the colon is not shown, for it may be a password; write [auth.NAME] "
+            'with type = "plugin" and use = "TYPE:ARGUMENTS"'
+        )
+    return None
 
 
 # ---------------------------------------------------------------- listeners
 
 
 class _Listeners:
-    """The sections of listeners, while options are taken."""
+    """The sections of listeners, while options are taken: what stands behind a place is for that one, what stands
+    before the first is for all that have not their own.
+    """
 
     def __init__(self) -> None:
-        self._common: Tree = {}
-        self._said = self._common
-        self._places: list[tuple[Tree, Tree]] = []
-        self._port = 1080
-        self._is_open = False
-        self._is_said = False
+        self._common = self._current = _Section("")
+        self._everywhere = _Section("")
+        """What is for all, wherever it stands."""
+        self._places: list[_Section] = []
+        self._options: list[str] = []
 
     def take(self, row: OptionRow, text: str) -> None:
-        """Take an option that is about listeners."""
-        self._is_said = True
-        if row.name == "port":
-            self._port = row.kind(text)
-        elif row.name == "open":
-            self._is_open = True
+        """Take an option that is about listeners.
+
+        :raises ValueError: it means nothing.
+        """
+        self._options.append(row.name)
+        if row.name == "open":
+            self._everywhere.say(row, "open", True)
+        elif row.name == "port":
+            self._everywhere.say(row, "port", row.kind(text))
         elif row.name in ("interface", "listen"):
-            place = {"address": text} if row.name == "interface" else _place(text)
-            self._said = {}
-            self._places.append((place, self._said))
+            keys = {"address": row.kind(text)} if row.name == "interface" else _place(text)
+            self._current = _Section(f"--{row.name} {text}", keys)
+            self._places.append(self._current)
         else:
-            key = row.key.rpartition(".")[2]
-            value = _short(text.split(","))
-            self._said[key] = _joined(self._said.get(key), value, row)
+            self._current.say(row, row.key.rpartition(".")[2], row.kind(text))
 
-    def sections(self) -> Tree:
-        """What is said of all of them."""
-        if not self._is_said:
+    def sections(self) -> dict[str, _Section]:
+        """What is said of all of them.
+
+        :raises twisted.python.usage.UsageError: their places do not go together.
+        """
+        if not self._options:
             return {}
-        places = self._places or [({"address": _short(_loopback())}, {})]
-        found: list[Tree] = []
-        for place, said in places:
-            section = self._section(place, said)
-            if not (found and _merged(found[-1], section)):
-                found.append(section)
-        if len(found) == 1:
-            return {"main": found[0]}
-        return {f"listener-{number}": each for number, each in enumerate(found, 1)}
-
-    def _section(self, place: Tree, said: Tree) -> Tree:
-        port = {"port": self._port} if "address" in place and "port" not in place else {}
-        is_open = {"open": True} if self._is_open else {}
-        return {**place, **port, **self._common, **said, **is_open}
+        if {"interface", "listen"} <= {*self._options}:
+            raise UsageError(
+                "--interface does not go with --listen: expected it in the endpoint, tcp:PORT:interface=ADDRESS"
+            )
+        places = self._places or [_Section(f"--{self._options[0]}", {"address": _loopback()})]
+        for place in places:
+            for other in (self._common, self._everywhere):
+                for key, value in other.keys.items():
+                    if key not in place.keys and (key != "port" or "address" in place.keys):
+                        place.keys[key] = value
+                        place.places[key] = other.places[key]
+        if len(places) == 1:
+            return {"main": places[0]}
+        return {f"listener-{number}": each for number, each in enumerate(places, 1)}
 
 
 def _loopback() -> list[str]:
-    """Where the proxy listens without a listener, as far as this host has it: a file's listener must be had."""
+    """Where the proxy listens without a listener, as far as this host has it: a section's address must be had."""
     return [each for each in LOOPBACK if _can_be_had(each)]
 
 
@@ -197,27 +251,40 @@ def _can_be_had(address: str) -> bool:
     return True
 
 
-def _merged(before: Tree, section: Tree) -> bool:
-    """Whether a section is only another address of the one before it, which has it now."""
-    if "address" not in section or {**before, "address": 0} != {**section, "address": 0}:
-        return False
-    before["address"] = _as_list(before["address"]) + _as_list(section["address"])
-    return True
+_ADDRESSES = {"": "0.0.0.0", "localhost": "127.0.0.1"}
+"""What words for an interface mean."""
 
 
 def _place(text: str) -> Tree:
-    """Where ``--listen`` listens. What a file has no keys for stays an endpoint of Twisted's."""
-    at = listen_from(text)
+    """Where ``--listen`` listens. What a file has no keys for stays an endpoint of Twisted's.
+
+    :raises twisted.python.usage.UsageError: that is nowhere.
+    """
+    if endpoint_kind_of(text) == "systemd":  # whose socket a worker finds by another way
+        return {"endpoint": text}
+    try:
+        at = listen_from(text)
+    except ValueError as error:
+        raise UsageError(f"--listen {text}: {error}{_colon_advice(text)}") from None
     where = at.where
     if isinstance(where, TCP) and "backlog=" not in text:
-        interface = where.interface or "0.0.0.0"
+        interface = _ADDRESSES.get(where.interface, where.interface)
         if _is_address(interface):
             tls = {} if at.tls is None else {"tls": _tls(at.tls)}
             return {"address": interface, "port": where.port, **tls}
+        if at.tls is not None:
+            raise UsageError(f"--listen {text}: expected an IP address for interface")
     if isinstance(where, UNIX) and where.is_locked and "backlog=" not in text:
         mode = {} if where.mode == 0o666 else {"mode": f"{where.mode:03o}"}
         return {"unix": os.path.abspath(where.path), **mode}
     return {"endpoint": text}
+
+
+def _colon_advice(endpoint: str) -> str:
+    """What to do if an IPv6 address stands in an endpoint as it is elsewhere."""
+    if re.search(r"interface=\[?([0-9A-Fa-f]{0,4}:){2}", endpoint):
+        return r"; a colon inside a value needs a backslash, all in quotes: 'interface=\:\:1'"
+    return ""
 
 
 def _is_address(text: str) -> bool:
@@ -248,17 +315,15 @@ def advice(row: OptionRow, text: str) -> str:
     """What to write into a file in place of an option: ``write after = 10 into [bans]``.
 
     :raises ValueError: the option's value cannot be used.
+    :raises twisted.python.usage.UsageError: likewise.
     """
-    try:
-        [(section, table)] = tree_of([(row, text)]).items()
-    except NotShown:
+    [(path, section)] = _sections([(row, text)]).items()
+    if hidden_in({"auth": {"": section.keys}}):
         return "write what it says into an [auth.NAME]"
-    header = f"[{section}]"
-    if section in ("listener", "auth"):
-        [(name, table)] = table.items()
-        header = f"[auth.{name}]" if section == "auth" else "a [listener.NAME]"
-    if section == "listener" and row.name not in ("interface", "listen"):
-        name = row.key.rpartition(".")[2]
-        table = {name: table[name]}
-    pairs = ", ".join(f"{key} = {as_toml(value)}" for key, value in table.items())
+    name = row.key.rpartition(".")[2]
+    keys = section.keys if name in {"*", "address"} else {name: section.keys[name]}
+    if name != "*":
+        kind_of(row.key).read(section.keys[name])
+    pairs = ", ".join(f"{key} = {as_toml(value)}" for key, value in keys.items())
+    header = "a [listener.NAME]" if path[0] == "listener" else f"[{'.'.join(path)}]"
     return f"write {pairs} into {header}"

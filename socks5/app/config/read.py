@@ -23,7 +23,7 @@ def read(document: Document) -> Configuration:
     """
     problems = [
         document.problem(each.path, each.sentence, each.is_about_key)
-        for each in findings(document.tree)
+        for each in findings(document.tree, document.wording)
     ]
     try:
         configuration: Configuration = _WHOLE.read(document.tree)

@@ -6,7 +6,7 @@ wrong kind is passed over, for it is said elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import two_of_a_family
 from socks5.app.config.tables import NAME
 from socks5.app.config.values import as_key, as_toml, meant
+from socks5.app.config.wording import Wording
 from socks5.policy.hours import check_zone
 from socks5.policy.sets import ABOUT_CLIENTS, BUILT_IN, SELF
 from socks5.settings import OutgoingFamily
@@ -40,10 +41,12 @@ class Finding(NamedTuple):
     is_about_key: bool = False
 
 
-def findings(tree: Tree) -> Iterator[Finding]:
+def findings(tree: Tree, wording: Wording) -> Iterator[Finding]:
     """Everything that is wrong between the parts of a tree."""
-    for look in _LOOKS:
+    for look in (_sets, _limits, _of_rules, _default, _zone):
         yield from look(tree)
+    for look_and_advise in (_server, _methods, _overlaps):
+        yield from look_and_advise(tree, wording)
 
 
 def table(tree: Any, *path: str | int) -> Mapping[str, Any]:
@@ -179,7 +182,7 @@ def _zone(tree: Tree) -> Iterator[Finding]:
                 )
 
 
-def _server(tree: Tree) -> Iterator[Finding]:
+def _server(tree: Tree, wording: Wording) -> Iterator[Finding]:
     server = table(tree, "server")
     for key in ("outgoing", "advertise"):
         addresses = tuple(text for _, text in texts(server, (), key) if _is_address(text))
@@ -190,7 +193,7 @@ def _server(tree: Tree) -> Iterator[Finding]:
         for at, text in texts(server, ("server",), "outgoing"):
             if _is_address(text) and not OutgoingFamily(family).allows(text):
                 sentence = (
-                    f"expected an address of the one family that outgoing_family = {as_toml(family)} leaves, got "
+                    f"expected an address of the one family that {wording.family.format(family)} leaves, got "
                     f"{as_toml(text)}"
                 )
                 yield Finding(at, sentence)
@@ -204,14 +207,6 @@ def _is_address(text: str) -> bool:
     return True
 
 
-_WANTED = {
-    "gssapi": "expected [gssapi] as well, there is no keytab",
-    "chap": 'expected an [auth.NAME] of type = "secrets" as well, there are no secrets',
-    "password": "expected an [auth.NAME] as well, there are no users",
-}
-"""What is said to who wants a method that has nothing behind it."""
-
-
 def methods_of(tree: Tree) -> set[str]:
     """The logins that there is something for."""
     types = {str(source.get("type")) for _, source in named(tree, "auth")}
@@ -220,15 +215,20 @@ def methods_of(tree: Tree) -> set[str]:
     return found | ({"chap"} if types & {"secrets", "plugin"} else set())
 
 
-def _methods(tree: Tree) -> Iterator[Finding]:
+def _methods(tree: Tree, wording: Wording) -> Iterator[Finding]:
+    wanted = {
+        "gssapi": f"{wording.gssapi} as well, there is no keytab",
+        "chap": f"{wording.secrets} as well, there are no secrets",
+        "password": f"{wording.users} as well, there are no users",
+    }
     present = methods_of(tree)
     for path, listener in named(tree, "listener"):
         for at, method in texts(listener, path, "methods"):
-            if method in _WANTED and method not in present:
-                yield Finding(at, _WANTED[method])
+            if method in wanted and method not in present:
+                yield Finding(at, f"expected {wanted[method]}")
 
 
-def _overlaps(tree: Tree) -> Iterator[Finding]:
+def _overlaps(tree: Tree, wording: Wording) -> Iterator[Finding]:
     """Listeners of which each could have the other's clients."""
     taken: dict[object, list[tuple[str, str]]] = {}
     for path, listener in named(tree, "listener"):
@@ -239,9 +239,10 @@ def _overlaps(tree: Tree) -> Iterator[Finding]:
                 continue
             for other, address in taken.setdefault(port, []):
                 if _overlap(text, address):
+                    whose = wording.another_listener.format(other)
                     sentence = (
                         f"expected an address of its own on port {port}, got {as_toml(text)}, which overlaps "
-                        f"{as_toml(address)} of listener {other}"
+                        f"{as_toml(address)} of {whose}"
                     )
                     yield Finding(at, sentence)
                     break
@@ -250,9 +251,8 @@ def _overlaps(tree: Tree) -> Iterator[Finding]:
             for at, text in texts(listener, path, way):
                 others = taken.setdefault((way, text), [])
                 if others:
-                    yield Finding(
-                        at, f"expected one of its own, got that of listener {others[0][0]}"
-                    )
+                    whose = wording.another_listener.format(others[0][0])
+                    yield Finding(at, f"expected one of its own, got that of {whose}")
                 others.append((name, text))
 
 
@@ -268,15 +268,3 @@ def _overlap(one: str, other: str) -> bool:
     if second.is_unspecified and second.version == 6:
         return True
     return first.version == second.version and (first.is_unspecified or second.is_unspecified)
-
-
-_LOOKS: tuple[Callable[[Tree], Iterator[Finding]], ...] = (
-    _sets,
-    _limits,
-    _of_rules,
-    _default,
-    _zone,
-    _server,
-    _methods,
-    _overlaps,
-)
