@@ -1,4 +1,4 @@
-"""Limits that four workers share: what gets in, what is used, and what a worker gives back that dies."""
+"""Limits that workers share: what gets in, what is used, and what a worker gives back that dies."""
 
 import os
 import signal
@@ -24,19 +24,23 @@ from tests.process.program import (
 from tests.process.test_workers import at, children
 
 FILE = """\
-server = { workers = 4, limits = "all", zone = "UTC", state = "state.sqlite3" }
+server = { workers = WORKERS, limits = "all", zone = "UTC", state = "state.sqlite3" }
 log.access = "access.log"
 listener.here = { address = "127.0.0.1", port = 0 }
 limit.all = { LIMIT }
 """
 
 REFUSED = 12
-"""So many refusals in a row: each of four workers has said one, or all but always."""
+"""So many refusals in a row: each worker has said one, or all but always."""
+
+
+def file(limit: str, workers: int = 2) -> str:
+    return FILE.replace("LIMIT", limit).replace("WORKERS", str(workers))
 
 
 @contextmanager
-def proxy(folder: Path, limit: str) -> Iterator[Program]:
-    (folder / "s.toml").write_text(FILE.replace("LIMIT", limit))
+def proxy(folder: Path, limit: str, workers: int = 2) -> Iterator[Program]:
+    (folder / "s.toml").write_text(file(limit, workers))
     with running(folder, [*MODULE, "--config", "s.toml"]) as program:
         program.wait_until_it_listens()
         yield program
@@ -67,7 +71,7 @@ def is_full(program: Program, echo: tuple[str, int]) -> bool:
 def test_sessions_are_counted_over_all_workers_and_those_of_one_that_is_killed_are_not(
     tmp_path: Path, echo: tuple[str, int]
 ) -> None:
-    with proxy(tmp_path, "sessions = 3") as program, ExitStack() as stack:
+    with proxy(tmp_path, "sessions = 3", workers=4) as program, ExitStack() as stack:
 
         def come() -> socket.socket:
             client: socket.socket = poll(lambda: asked(program, echo), "there is room")
@@ -88,7 +92,7 @@ def test_sessions_are_counted_over_all_workers_and_those_of_one_that_is_killed_a
 
 def reload(program: Program, limit: str) -> None:
     before = program.output.count("is reloaded")
-    (program.directory / "s.toml").write_text(FILE.replace("LIMIT", limit))
+    (program.directory / "s.toml").write_text(file(limit))
     program.signal(signal.SIGHUP)
     poll(lambda: program.output.count("is reloaded") > before, "it is reloaded")
 
@@ -145,7 +149,7 @@ def test_a_quota_is_used_up_by_all_workers_together(tmp_path: Path, echo: tuple[
 
 def test_a_file_that_cannot_be_opened_refuses_the_start_of_all(tmp_path: Path) -> None:
     (tmp_path / "state.sqlite3").write_text("no database" * 1000)
-    (tmp_path / "s.toml").write_text(FILE.replace("LIMIT", 'quota = "1KiB/month"'))
+    (tmp_path / "s.toml").write_text(file('quota = "1KiB/month"'))
     with running(tmp_path, [*MODULE, "--config", "s.toml"]) as program:
         assert program.wait() == 1
         [line] = [each for each in program.messages if "does not start" in each]
