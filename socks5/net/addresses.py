@@ -22,6 +22,12 @@ def address_from(name: Any) -> Address:
     return Address(sys.intern(host), name[1])
 
 
+def text_of(name: Any) -> str:
+    """The text of that, without the wire address."""
+    host = name[0]
+    return str(address_from(name)) if ":" in host else f"{host}:{name[1]}"
+
+
 def twisted_address(name: Any) -> IPv4Address | IPv6Address:
     """A socket's address as Twisted has it, with the IPv6 zone that the socket module leaves out."""
     if ":" not in name[0]:

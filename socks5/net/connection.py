@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.net.addresses import address_of
+from socks5.net.addresses import address_of, text_of
 from socks5.net.poller import EVERYTHING, FAILED, HUNG_UP, WRITABLE, Owner, Poller
 from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
 from socks5.protocol.address import UNSPECIFIED, Address
@@ -67,6 +67,15 @@ def hosts(transport: Any) -> tuple[str, str]:
 def far_end(transport: Any) -> Address:
     """A transport's far end as a wire address."""
     return transport.far if isinstance(transport, TCPSocket) else address_of(transport.getPeer())
+
+
+def far_text(transport: Any) -> str:
+    """The same as text."""
+    return (
+        text_of(transport.far_name())
+        if isinstance(transport, TCPSocket)
+        else str(far_end(transport))
+    )
 
 
 @implementer(IStream, ITCPTransport, IConsumer, IPushProducer, ISystemHandle)

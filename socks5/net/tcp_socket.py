@@ -61,16 +61,16 @@ class TCPSocket:
     @property
     def far(self) -> Address:
         """The far end."""
-        return address_from(self._far_name())
+        return address_from(self.far_name())
 
-    def _far_name(self) -> Any:
+    def far_name(self) -> Any:
         """The far end as the socket module has it."""
         return self._far or self.socket.getpeername()
 
     @property
     def far_host(self) -> str:
         """The far end's IP literal, as in :attr:`far`."""
-        host: str = self._far_name()[0]
+        host: str = self.far_name()[0]
         return self.far.text if ":" in host else sys.intern(host)
 
     def hosts(self) -> tuple[str, str]:
@@ -85,7 +85,7 @@ class TCPSocket:
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.getPeer`."""
-        return twisted_address(self._far_name())
+        return twisted_address(self.far_name())
 
     def getHandle(self) -> SocketType:
         """The socket."""

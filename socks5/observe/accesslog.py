@@ -78,7 +78,7 @@ def as_json(record: SessionInfo) -> str:
         f'"command": {"null" if command is None else _string(command)}, '
         f'"target": {"null" if target is None else _string(target)}, '
         f'"bound": {"null" if bound is None else _string(bound)}, '
-        f'"reply": {"null" if record.reply is None else int(record.reply)}, {rule}'
+        f'"reply": {"null" if record.reply is None else record.reply}, {rule}'
         f'"bytes_up": {record.bytes_up}, "bytes_down": {record.bytes_down}, '
         f'"seconds": {record.seconds:.6f}, {slowed}"reason": {_string(record.reason)}{detail}, '
         f'"dropped": {record.dropped}, "drops": {json.dumps(dict(record.drops)) if record.drops else "{}"}{more}}}'

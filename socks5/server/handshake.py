@@ -22,7 +22,7 @@ from socks5.deadlines import Line
 from socks5.interfaces import IRules
 from socks5.logins import IMethod, IProtection
 from socks5.names import without_false_name
-from socks5.net.connection import far_end, hosts
+from socks5.net.connection import far_text, hosts
 from socks5.net.tls import name_of
 from socks5.outbound.judging import refusal
 from socks5.protocol import ordinary
@@ -172,7 +172,7 @@ class ServerProtocol(Session):
             if ":" in near and near.startswith("fe80:"):
                 self.near = transport.getHost().host
         if self.shared.keeps_records:
-            self._peer = far_end(transport)
+            self._peer = far_text(transport)
         return True
 
     def _greet(self, data: bytes) -> object | None:
