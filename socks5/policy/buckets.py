@@ -123,8 +123,7 @@ class Flow:
             self.release()
         room: float = MOST_ROOM
         for bucket in self._buckets:
-            left = bucket.burst - bucket.content + (now - bucket.since) * bucket.rate
-            if left < MOST_ROOM or bucket.burst < MOST_ROOM:  # else nobody need ask
+            if bucket.burst - bucket.content < MOST_ROOM:  # else even less is there by now
                 room = min(room, bucket.room(now))
         return int(room)
 

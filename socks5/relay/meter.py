@@ -161,6 +161,13 @@ class MeteredRelay(Relay):
             self._near.charge(len(first))
         super().start(first, near_has_ended)
 
+    @override
+    def goes_on(self, octets_up: int, octets_down: int) -> None:
+        """See :meth:`socks5.relay.relay.Relay.goes_on`. What has been passed on is not charged yet."""
+        self._near.charge(octets_up)
+        self._far.charge(octets_down)
+        super().goes_on(octets_up, octets_down)
+
     def give_up(self, hold: Hold) -> None:
         """Have it wait no more."""
         self._waits.give_up(hold)

@@ -38,13 +38,13 @@ class PassingEnd(ABC):
             except BlockingIOError:
                 return
             except OSError:
-                self._reset()
+                self.was_reset()
                 return
             if not count:
                 if events & FAILED:  # to a socket that has ended a reset looks like an end
-                    self._reset()
+                    self.was_reset()
                 else:
-                    self._ended()
+                    self.ended()
                 return
             self.octets += count  # type: ignore[misc]  # a subclass has the slot
             try:
@@ -74,7 +74,7 @@ class PassingEnd(ABC):
         :returns: what takes our place.
         """
 
-    def _ended(self) -> None:
+    def ended(self) -> None:
         """Nothing more will come: the peer is told so, and if it has ended as well, that is all. An end may be said
         again.
         """
@@ -94,7 +94,7 @@ class PassingEnd(ABC):
     def watch(self) -> None:
         """See to it that the other direction ends in time."""
 
-    def _reset(self) -> None:
+    def was_reset(self) -> None:
         """The socket was reset: so is the peer's, unless it has to wait for octets that came before."""
         if unacknowledged(self.peer.socket):
             self.general().break_off()

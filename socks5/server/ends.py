@@ -172,8 +172,7 @@ class ClientEnd(TCPSocket, PassingEnd):
         if host is None:
             return False
         verdict, settings = session.judge(host), policy.settings
-        is_metered = session.entered is not None and session.meter is not None
-        if not is_metered and (verdict is ALLOWED or is_plain(verdict)):
+        if verdict is ALLOWED or is_plain(verdict):
             source = settings.outgoing.like(host)
             target = TargetEnd(self.poller, host, target.port, source, policy.dials, self)
             self.target = session.command = target
@@ -192,6 +191,8 @@ class ClientEnd(TCPSocket, PassingEnd):
         session = self.receiver
         self.target, self.peer, target.peer = None, target, self
         self._far = None  # who needs it has asked; it takes as much memory as an end
+        if session.entered is not None:
+            session.entered.joined(self.poller, self, target)
         try:
             session.succeed(name)
         except Exception:  # here, for the poller knows nothing of the session
@@ -214,15 +215,9 @@ class ClientEnd(TCPSocket, PassingEnd):
             keep_alive(self.peer.socket, self.receiver.settings.keepalive)
 
     def general_command(self) -> Any:
-        """Go the general way from now on.
-
-        :returns: the command of that.
-        """
+        """Go the general way from now on; what is returned is the command of that."""
         session = self.receiver
-        if self.peer is None:
-            self.hand_over()
-        else:
-            self.general()
+        self.hand_over()
         return session.command
 
     @override
@@ -276,6 +271,8 @@ class ClientEnd(TCPSocket, PassingEnd):
         self.socket.close()
         target.socket.close()
         self._watch_no_more(session)
+        if session.entered is not None:
+            session.entered.moved(self.octets, target.octets)
         session.is_connected = False
         session.end(reason)
         self.peer = target.peer = None

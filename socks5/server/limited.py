@@ -7,11 +7,13 @@ enters those of every rule that allows a target, for what it moves to and from t
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from socks5.access import Access, Reason, Verdict
 from socks5.interfaces import ILease, ILimits
+from socks5.net.poller import Poller
 from socks5.policy.leases import Together
+from socks5.relay.metered_passing import MeteredPassing
 
 _DENIED = Verdict(False)
 
@@ -110,6 +112,20 @@ class Entered:
         if len(metered) > 1:
             return Together(metered)
         return metered[0] if metered else None
+
+    def joined(self, poller: Poller, *ends: Any) -> None:
+        """The two ends of an ordinary session have become one: if anybody wants to know what they pass on, no more than
+        may be told later goes the short way.
+        """
+        if self._metered:
+            for end in ends:
+                poller.hand_over(end.fd, MeteredPassing(end))
+
+    def moved(self, up: int, down: int) -> None:
+        """An ordinary session has ended, which has passed on so many octets."""
+        meter = self.meter
+        if meter is not None:
+            meter.moved(up, down)
 
     @property
     def meter_of_datagrams(self) -> ILease:

@@ -77,14 +77,7 @@ class StreamCommand:
             if self._has_new_rules:
                 self._judge_again(stream)
                 return
-            relay = join(
-                session.idle_timers,
-                session.settings,
-                session.control,
-                stream,
-                session,
-                session.meter,
-            )
+            relay = self._join(stream)
             session.reply(ReplyCode.SUCCEEDED, stream.bound)
             self._relay = relay
             self._stream = None
@@ -94,12 +87,21 @@ class StreamCommand:
             transport: Any = stream.transport
             transport.abortConnection()
 
+    def _join(self, stream: IStream) -> Relay:
+        """Join the stream to the client's."""
+        session = self.session
+        return join(
+            session.idle_timers,
+            session.settings,
+            session.control,
+            stream,
+            session,
+            session.meter,
+        )
+
     def goes_on(self, stream: IStream, octets_up: int, octets_down: int) -> None:
         """The stream is joined to the client's already, and so many octets have been passed on."""
-        session = self.session
-        self._relay = relay = join(
-            session.idle_timers, session.settings, session.control, stream, session
-        )
+        self._relay = relay = self._join(stream)
         relay.goes_on(octets_up, octets_down)
 
     def failed(self, failure: Failure) -> None:

@@ -22,12 +22,17 @@ from socks5.access import ALLOWED, DENIED, Reason, Verdict
 from socks5.deadlines import YOUNG
 from socks5.interfaces import ICommand
 from socks5.net.poller import READABLE, Poller
+from socks5.policy.buckets import LEAST_BURST
+from socks5.policy.limit import Limit
+from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
 from socks5.protocol import ordinary
+from socks5.relay.meter import SMALL
 from socks5.server.ends import ClientEnd
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.wires import Odd, raising, turn, until
 from tests.support.failures import Failures
+from tests.support.limited import FakeQuotas, asks
 from tests.support.providers import Allow, Logins
 from tests.support.rules import allow, deny
 from tests.support.sessions import (
@@ -45,6 +50,12 @@ pytestmark = pytest.mark.parametrize("serve", ["own"], indirect=True)
 CONNECT = b"\5\1\0"
 
 BOTH_ENDS = pytest.mark.parametrize("one", ["client", "target"])
+
+LIMITED_OR_NOT = pytest.mark.parametrize(
+    "limits",
+    [[], [Limit("many", sessions=9)], [Limit("high", up=1e10, down=1e10)]],
+    ids=["", "counted", "metered"],
+)
 
 
 class Ordinary:
@@ -124,6 +135,11 @@ def ends() -> set[int]:
     return {id(each) for each in gc.get_objects() if isinstance(each, ClientEnd)}
 
 
+def under(*limits: Limit, **parameters: Any) -> Limits | None:
+    """Limits of every session."""
+    return Limits(limits, server=[each.name for each in limits], **parameters) if limits else None
+
+
 def once(error: Exception, then: Callable[..., Any]) -> Callable[..., Any]:
     """Raises at the first call."""
     errors = [error]
@@ -188,13 +204,14 @@ async def test_whom_a_rule_allows_is_ordinary_unless_it_has_to_leave_from_somewh
     assert ordinary.session.access.rule == "all"
 
 
+@LIMITED_OR_NOT
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
 async def test_a_reset_is_passed_on_at_once_where_everything_has_arrived(
-    serve: Any, one: str
+    serve: Any, one: str, limits: list[Limit]
 ) -> None:
     rules = Allow(lambda *_: Verdict(True, "for all"))
-    ordinary = await Ordinary(await serve(rules=rules)).join()
+    ordinary = await Ordinary(await serve(rules=rules, limits=under(*limits))).join()
     await ordinary.goes_on()
     breaks, other = ordinary.sides(one)
     breaks.reset()
@@ -246,10 +263,11 @@ async def test_one_direction_ends_and_the_other_goes_on_but_not_in_silence(
     await ordinary.over(Reason.HALF_CLOSED)
 
 
+@LIMITED_OR_NOT
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
-async def test_a_reset_behind_an_end_is_seen(serve: Any, one: str) -> None:
-    ordinary = await Ordinary(await serve()).join()
+async def test_a_reset_behind_an_end_is_seen(serve: Any, one: str, limits: list[Limit]) -> None:
+    ordinary = await Ordinary(await serve(limits=under(*limits))).join()
     ends, other = ordinary.sides(one)
     ends.end()
     await until(other.sees_now)
@@ -302,10 +320,11 @@ async def test_an_end_behind_many_reads_keeps_nobody_waiting(serve: Any) -> None
     assert not ordinary.is_ordinary
 
 
+@LIMITED_OR_NOT
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
-async def test_an_end_that_cannot_be_passed_on(serve: Any, one: str) -> None:
-    ordinary = await Ordinary(await serve()).join()
+async def test_an_end_that_cannot_be_passed_on(serve: Any, one: str, limits: list[Limit]) -> None:
+    ordinary = await Ordinary(await serve(limits=under(*limits))).join()
     end = ordinary.end.peer if one == "client" else ordinary.end
     end.socket = Odd(end.socket, shutdown=raising(OSError()))
     ends, other = ordinary.sides(one)
@@ -314,20 +333,26 @@ async def test_an_end_that_cannot_be_passed_on(serve: Any, one: str) -> None:
     await ordinary.over("reset by target" if one == "client" else "reset by client")
 
 
+@LIMITED_OR_NOT
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
-async def test_a_kernel_that_takes_no_more_is_asked_again(serve: Any, one: str) -> None:
-    ordinary = await Ordinary(await serve()).join()
+async def test_a_kernel_that_takes_no_more_is_asked_again(
+    serve: Any, one: str, limits: list[Limit]
+) -> None:
+    ordinary = await Ordinary(await serve(limits=under(*limits))).join()
     end = ordinary.end if one == "target" else ordinary.end.peer
     end.socket = Odd(end.socket, send=once(BlockingIOError(), end.socket.send))
     await ordinary.goes_on()
     assert not ordinary.is_ordinary
 
 
+@LIMITED_OR_NOT
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
-async def test_who_cannot_be_sent_to_any_more_was_reset(serve: Any, one: str) -> None:
-    ordinary = await Ordinary(await serve()).join()
+async def test_who_cannot_be_sent_to_any_more_was_reset(
+    serve: Any, one: str, limits: list[Limit]
+) -> None:
+    ordinary = await Ordinary(await serve(limits=under(*limits))).join()
     end = ordinary.end if one == "client" else ordinary.end.peer
     end.socket = Odd(end.socket, send=raising(BrokenPipeError()))
     _, sender = ordinary.sides(one)
@@ -417,10 +442,13 @@ async def test_what_is_to_be_watched_for_silence_has_a_relay(
         await ordinary.over(Reason.IDLE)
 
 
+@LIMITED_OR_NOT
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
-async def test_a_bug_ends_the_session_alone(serve: Any, failures: Failures, one: str) -> None:
-    ordinary = await Ordinary(await serve()).join()
+async def test_a_bug_ends_the_session_alone(
+    serve: Any, failures: Failures, one: str, limits: list[Limit]
+) -> None:
+    ordinary = await Ordinary(await serve(limits=under(*limits))).join()
     end = ordinary.end if one == "client" else ordinary.end.peer
     end.socket = Odd(end.socket, recv_into=raising(ZeroDivisionError("a bug")))
     ordinary.sides(one)[0].send(b"x")
@@ -428,6 +456,58 @@ async def test_a_bug_ends_the_session_alone(serve: Any, failures: Failures, one:
         await until(each.sees_now)
     await ordinary.over(Reason.CRASHED)
     assert failures.take(ZeroDivisionError) == ["a bug"]
+
+
+# ---------------------------------------------------------------- metered
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_metered_is_charged_at_its_end_at_the_latest(serve: Any) -> None:
+    quotas = FakeQuotas()
+    limits = under(Limit("month", quota=(10**9, "month")), quotas=quotas)
+    ordinary = await Ordinary(await serve(limits=limits)).join()
+    await ordinary.goes_on()
+    end = ordinary.end
+    for each in (end, end.peer):
+        end.poller.again(each.fd)  # for nothing
+    await turn()
+    assert ordinary.is_ordinary
+    [used] = quotas.used.values()
+    assert used.octets == 0
+    ordinary.client.reset()
+    await ordinary.over(Reason.CLIENT_RESET)
+    assert used.octets == 6
+
+
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
+async def test_what_is_metered_is_read_up_to_its_end(serve: Any, one: str) -> None:
+    ordinary = await Ordinary(await serve(limits=under(Limit("high", total=1e10)))).join()
+    ends, other = ordinary.sides(one)
+    ends.send(bytes(SMALL - 1))
+    ends.end()
+    assert await other.rest() == bytes(SMALL - 1)
+    assert ordinary.is_ordinary
+
+
+@BOTH_ENDS
+@pytest_twisted.ensureDeferred
+async def test_no_more_is_received_than_is_charged_together(serve: Any, one: str) -> None:
+    clock = Clock()
+    limits = under(Limit("slow", total=10_000.0), clock=clock)
+    assert limits is not None
+    other = limits.enter(asks())
+    assert other is not None
+    ordinary = await Ordinary(await serve(clock=clock, limits=limits)).join()
+    other.moved(LEAST_BURST + 10_000, 0)
+    sender, reader = ordinary.sides(one)
+    sender.send(bytes(SMALL + 10))
+    assert await reader.receive(SMALL) == bytes(SMALL)
+    await turn()
+    assert not ordinary.is_ordinary
+    assert not reader.read(1)
+    clock.advance(1.5)
+    assert await reader.receive(10) == bytes(10)
 
 
 # ---------------------------------------------------------------- dialling

@@ -29,7 +29,7 @@ from socks5.protocol.address import Address
 from socks5.relay import joining
 from socks5.relay import sockets as splice
 from socks5.relay.relay import RESET_PATIENCE
-from socks5.relay.sockets import SocketSide
+from socks5.server.ends import ClientEnd
 from socks5.settings import Settings
 from socks5.streams import IStream
 from tests.sockets.clients import Far
@@ -167,7 +167,7 @@ async def target(is_plain: bool) -> tuple[FarEnd, IStream]:
 
 
 async def in_session(clock: Clock | None, settings: Settings, limits: Limits | None) -> Joined:
-    """A client and a target that an ordinary session has joined; under limits it is none past its request."""
+    """A client and a target that an ordinary session has joined."""
     from twisted.internet import reactor
 
     factory = ServerFactory(reactor, settings=settings, limits=limits)
@@ -183,7 +183,7 @@ async def in_session(clock: Clock | None, settings: Settings, limits: Limits | N
     await port.stopListening()
     [session] = factory.sessions
     end: Any = session.transport  # type: ignore[attr-defined]
-    assert isinstance(end, SocketSide) == (limits is not None)
+    assert isinstance(end, ClientEnd)
     joined = Joined(FarEnd(client.socket), session, target, SimpleNamespace(transport=end.peer))  # type: ignore[arg-type]
     joined.relay = Session(session, joined.done)
     return joined
