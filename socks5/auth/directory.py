@@ -87,19 +87,23 @@ class Directory:
         except ValueError:
             is_good = is_clear = False
         if not is_good:
-            raise WrongSource("uri: expected ldaps://HOST:PORT or ldap://HOST:PORT")
+            raise WrongSource("uri: expected ldaps://HOST:PORT or ldap://HOST:PORT", "uri")
         if is_clear and not _is_loopback(self.host):
-            raise WrongSource("start_tls = false is for a server on this machine's loopback")
+            raise WrongSource(
+                "start_tls = false is for a server on this machine's loopback", "start_tls"
+            )
         if ("{name}" in self.user_dn) == bool(self.search_base):
             raise WrongSource("expected either user_dn, with {name} in it, or search_base")
         if not 0 < self.timeout < inf:
-            raise WrongSource("timeout: expected seconds, more than 0")
+            raise WrongSource("timeout: expected seconds, more than 0", "timeout")
         try:
             self.trust_root()
         except OSError as error:
-            raise WrongSource(f"ca_file {self.ca_file}: {error.strerror}") from None
+            raise WrongSource(f"ca_file {self.ca_file}: {error.strerror}", "ca_file") from None
         except Exception:  # OpenSSL's, with a tuple for a text
-            raise WrongSource(f"ca_file {self.ca_file}: expected certificates, PEM") from None
+            raise WrongSource(
+                f"ca_file {self.ca_file}: expected certificates, PEM", "ca_file"
+            ) from None
 
     @property
     def host(self) -> str:

@@ -27,6 +27,8 @@ from socks5.loglimit import Sparing
 MAX_FILE = 16 * 1024 * 1024
 """Octets of a file of users: some 100 000 of them."""
 
+_KEYS = ("file", "groups")
+
 Parsed = TypeVar("Parsed")
 
 SETTLED = 1.0
@@ -157,21 +159,25 @@ class UserFile:
         :returns: whether something else is in them.
         :raises WrongSource: says which file is wrong, and why.
         """
-        texts = [self._octets(path) for path in self._paths]
+        texts = [self._octets(*each) for each in zip(self._paths, _KEYS, strict=False)]
         digests = [keyed(sha256(text).digest()) for text in texts]
         if digests == self._digests:
             return False
         path, *others = self._paths
         text, *groups = texts
-        entries = _parsed(path, text, lambda text: parse_users(text, self._parse_secret))
-        found = [_parsed(*each, parse_groups) for each in zip(others, groups, strict=True)]
+        entries = _parsed(path, "file", text, lambda text: parse_users(text, self._parse_secret))
+        found = [
+            _parsed(path, "groups", text, parse_groups)
+            for path, text in zip(others, groups, strict=True)
+        ]
         self._users = Users(entries, *found)
         self._digests = digests
         return True
 
-    def _octets(self, path: str) -> bytes:
+    def _octets(self, path: str, key: str) -> bytes:
         """What a file holds. Does not wait for what is none.
 
+        :param key: see :class:`~socks5.auth.users.WrongSource`.
         :raises WrongSource: names the file.
         """
         try:
@@ -181,14 +187,17 @@ class UserFile:
             self._unread += not is_of_the_file(error)
             reason = error.strerror
             raise WrongSource(
-                f"expected a file that can be read, got {path!r} ({reason}); check its name and mode"
+                f"expected a file that can be read, got {path!r} ({reason}); check its name and mode",
+                key,
             ) from None
         if self._is_private and mode & 0o077:
             raise WrongSource(
-                f"{path} has mode {mode:04o}: others could read or replace the secrets in it; chmod 600 {path}"
+                f"{path} has mode {mode:04o}: others could read or replace the secrets in it; chmod 600 {path}",
+                key,
             )
         if len(octets) > MAX_FILE:
-            raise WrongSource(f"{path} has more than {MAX_FILE} octets: expected a file of users")
+            sentence = f"{path} has more than {MAX_FILE} octets: expected a file of users"
+            raise WrongSource(sentence, key)
         return octets
 
 
@@ -216,7 +225,7 @@ class Plainly:
         return maybeDeferred(users.judge, *login)
 
 
-def _parsed(path: str, text: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
+def _parsed(path: str, key: str, text: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
     """What is in a file.
 
     :raises WrongSource: names the file.
@@ -224,4 +233,4 @@ def _parsed(path: str, text: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
     try:
         return parse(text)
     except WrongSource as error:
-        raise WrongSource(f"{path} {error}") from None
+        raise WrongSource(f"{path} {error}", key) from None

@@ -117,14 +117,15 @@ class Acceptor:
                 with open(keytab, "rb"):
                     pass
             except OSError as error:
-                raise WrongSource(f"keytab {keytab}: {error.strerror}") from None
+                raise WrongSource(f"keytab {keytab}: {error.strerror}", "keytab") from None
         try:
             name = service and library.Name(service, library.NameType.hostbased_service)
             mechanisms = [library.MechType.kerberos]
             return library.Credentials(name=name, usage="accept", mechs=mechanisms, store=place)
         except library.exceptions.GSSError as error:
             raise WrongSource(
-                f"{said(error)}: expected a keytab with a key of {service or 'a service'}; klist -k shows its keys"
+                f"{said(error)}: expected a keytab with a key of {service or 'a service'}; klist -k shows its keys",
+                "keytab" if keytab else "",
             ) from None
 
     def accept(self, client: str) -> IContext:

@@ -51,11 +51,14 @@ class Service:
         name = name.lower()  # as PAM does
         if name in ("", ".", "..", "other") or "/" in name or _file_of(name) is None:
             # PAM would ask its service "other" then, which may let in anybody with an account.
-            raise WrongSource(f"expected a service that has a file in {FOLDERS[0]}, got {name!r}")
+            raise WrongSource(
+                f"expected a service that has a file in {FOLDERS[0]}, got {name!r}", "service"
+            )
         if os.geteuid() == 0 and _believes_root(name):
             raise WrongSource(
                 f"{name} has pam_rootok, with which PAM takes every password while the proxy is root; "
-                "expected a service of the proxy's own"
+                "expected a service of the proxy's own",
+                "service",
             )
         self._name = name
         self._lines = Sparing(lines=1)
@@ -126,7 +129,7 @@ def _believes_root(service: str) -> bool:
         try:
             text = read(path).replace(b"\\\n", b" ")
         except OSError as error:
-            raise WrongSource(f"{path}: {error.strerror}") from None
+            raise WrongSource(f"{path}: {error.strerror}", "service") from None
         for line in text.splitlines():
             words = os.fsdecode(line.partition(b"#")[0]).split()
             if any("pam_rootok" in word for word in words):

@@ -30,7 +30,13 @@ MAKE_ENTRY = "make the entry with: socks5 passwd FILE NAME"
 class WrongSource(ValueError):
     """A source of users that cannot be used. Its text is a sentence for the operator, without
     secrets.
+
+    :param key: what of the source's is wrong, as a file of settings calls it; "" for none in particular.
     """
+
+    def __init__(self, sentence: str, key: str = "") -> None:
+        super().__init__(sentence)
+        self.key = key
 
 
 class Secret(Protocol):

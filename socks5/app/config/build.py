@@ -15,12 +15,12 @@ from twisted.internet.task import Clock
 from socks5.access import ACCEPTED
 from socks5.app.config.building import Building
 from socks5.app.config.client_keys import LDAPSource, PluginSource
-from socks5.app.config.document import Document, Problem, Refused
+from socks5.app.config.document import Document, Problem
 from socks5.app.config.entrances import Entrances
 from socks5.app.config.keys import Configuration
 from socks5.app.config.logins import MEMORY, Logins, logins
 from socks5.app.config.places import Path
-from socks5.app.config.read import in_order, read
+from socks5.app.config.read import read_on
 from socks5.app.config.ruling import limits, look_into_lists, rules
 from socks5.app.config.sense import warn_of_sources
 from socks5.app.config.tables import about
@@ -89,6 +89,7 @@ def build(
     """
     building = Building(document)
     configuration = _read(building)
+    is_wrong = bool(building.problems)
     found = logins(configuration, building, reactor)
     entrances = Entrances(
         configuration,
@@ -115,7 +116,7 @@ def build(
         _values(Capacity, configuration),
         found,
         listeners,
-        rules(configuration, building),
+        None if is_wrong else rules(configuration, building),
         None
         if building.problems
         else limits(configuration, building, Clock() if reactor is None else reactor, worker),
@@ -124,21 +125,18 @@ def build(
         building.lists,
     )
     _secrets(configuration, building, is_looked_at=worker is None)
-    _warn(made, building)
     building.finish()
+    _warn(made, building)
     return made
 
 
 def _read(building: Building) -> Configuration:
-    """What a document says. Its lists are looked at in any case.
-
-    :raises socks5.app.config.document.Refused: something is wrong with it.
-    """
-    try:
-        return read(building.document)
-    except Refused as error:
+    """What a document says, as far as it is right. Its lists are looked at in any case."""
+    configuration, problems = read_on(building.document)
+    if problems:
+        building.problems += problems
         look_into_lists(building)
-        raise Refused(in_order([*error.problems, *building.problems])) from None
+    return configuration
 
 
 def _values(cls: type[Values], configuration: Configuration, **others: Any) -> Values:

@@ -29,6 +29,17 @@ METHODS = (*METHOD_NAMES, "certificate")
 """How a client may have said who it is, for rules."""
 
 
+def is_file(text: str) -> bool:
+    """Whether an entry is a list in a file, by a path that can be one."""
+    if not text.startswith(FILE):
+        return False
+    try:
+        check_path(text.removeprefix(FILE))
+    except ValueError:
+        return False
+    return True
+
+
 class Entry(Kind):
     """An entry of a list: something of a sort, perhaps a ``@set`` of such, or ``file:PATH``."""
 

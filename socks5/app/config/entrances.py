@@ -86,7 +86,8 @@ class Entrances:
                 found.append(Networks(NETWORKS[name]))
             else:
                 at = ("networks", name, "entries")
-                entries_of_set = self._configuration.networks[name].entries
+                said = self._configuration.networks.get(name)  # else something is wrong with it
+                entries_of_set = () if said is None else said.entries
                 found += self._parsed(self._building.entries(at, entries_of_set, SETS))
         return Networks(tuple(each for networks in found for each in networks.networks))
 
@@ -140,7 +141,9 @@ class Entrances:
         try:
             return Certificates(files, self._clock)
         except Unusable as error:
-            self._building.wrong((*path, "tls"), str(error))
+            option, _, _ = str(error).partition("=")
+            key = {"key": "key" if tls.key else "cert", "clients": "client_ca"}.get(option, "cert")
+            self._building.wrong((*path, "tls", key), str(error))
             return None
 
     def _places(self, path: Path, section: Section) -> Iterator[tuple[Place, str]]:
@@ -201,8 +204,8 @@ class Entrances:
 
     def _check_exposure(self, path: Path, section: Section, policy: ListenerPolicy) -> None:
         """Refuse what everybody could use."""
-        configuration = self._configuration
-        if policy.methods is None and (configuration.auth or configuration.gssapi is not None):
+        logins = self._building.document.tree.keys() & {"auth", "gssapi"}
+        if policy.methods is None and logins:
             return  # if there is no such login after all, that is said there
         accepted = policy.methods or self._logins.accepted
         is_limited = policy.clients is not None and not policy.clients.is_everything

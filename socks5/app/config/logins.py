@@ -110,7 +110,7 @@ def _attempt(building: Building, path: Path, make: Callable[[], Any]) -> Any:
     except Wrong as error:
         building.wrong((*path, *error.path), str(error))
     except WrongSource as error:
-        building.wrong(path, str(error))
+        building.wrong((*path, error.key) if error.key else path, str(error))
     return None
 
 

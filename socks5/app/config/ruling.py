@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from socks5.app.config.building import Building
-from socks5.app.config.conditions import FILE, Entry, NameEntry, NetworkEntry, UserEntry
+from socks5.app.config.conditions import Entry, NameEntry, NetworkEntry, UserEntry, is_file
 from socks5.app.config.document import Document, Refused
 from socks5.app.config.keys import Configuration
 from socks5.app.config.places import Path
@@ -168,24 +168,26 @@ def _quotas(clock: Any, path: str, zone: tzinfo) -> Quotas:
 
 
 def look_into_lists(building: Building) -> None:
-    """Read every list that a document names, whatever else is wrong with it."""
+    """Read every list that a document names, whatever else is wrong with it, in the order of building."""
     tree = building.document.tree
     holders: list[tuple[Path, Mapping[str, Any], str, Entry]] = [
+        (("bans",), table(tree, "bans"), "exempt", NETWORKS)
+    ]
+    of_sections: tuple[tuple[str, str, Entry], ...] = (
+        ("listener", "clients", NETWORKS),
+        ("listener", "proxy_from", NETWORKS),
+        ("networks", "entries", NETWORKS),
+        ("names", "entries", NAMES),
+        ("group", "members", USERS),
+    )
+    for section, key, kind in of_sections:
+        holders += [(path, each, key, kind) for path, each in named(tree, section)]
+    holders += [
         (path, rule, name, kind)
         for path, rule in raw_rules(tree)
         for name, kind in _ENTRIES.items()
     ]
-    of_sections: tuple[tuple[str, str, Entry], ...] = (
-        ("networks", "entries", NETWORKS),
-        ("names", "entries", NAMES),
-        ("group", "members", USERS),
-        ("listener", "clients", NETWORKS),
-        ("listener", "proxy_from", NETWORKS),
-    )
-    for section, key, kind in of_sections:
-        holders += [(path, each, key, kind) for path, each in named(tree, section)]
-    holders.append((("bans",), table(tree, "bans"), "exempt", NETWORKS))
     for path, holder, key, kind in holders:
         for at, text in texts(holder, path, key):
-            if text.startswith(FILE):
+            if is_file(text):
                 building.entries(at, [text], kind)

@@ -207,7 +207,7 @@ def test_what_everybody_could_use_is_refused(files: Files) -> None:
     ]
     auth = '[auth]\na = { type = "file", file = "users" }\n'
     [only] = files.problems(listener + auth)
-    assert "auth.a: expected a file" in only, "and not also that nobody logs in"
+    assert "auth.a.file: expected a file" in only, "and not also that nobody logs in"
     files.write("users", "alice:secret\n")
     assert files.problems(f'{listener}methods = ["none", "password"]\n{auth}') == [
         f's.toml:1:1: listener.a: {anybody} methods = "password", so that users log in; {end}'
@@ -253,7 +253,7 @@ systemd = "none"
         ),
         "s.toml:6:12: listener.c.endpoint: expected a Twisted server endpoint: Unknown endpoint type: 'nothing'",
         (
-            "s.toml:9:7: listener.d.tls: cert=none.pem: No such file or directory; expected a PEM file that the "
+            "s.toml:9:16: listener.d.tls.cert: cert=none.pem: No such file or directory; expected a PEM file that the "
             "proxy's user can read"
         ),
         "s.toml:11:11: listener.e.systemd: expected a socket that systemd hands to the service, got none called none",
@@ -367,10 +367,13 @@ service = "any"
 keytab = "none"
 """)[:8] == [
         (
-            "s.toml:2:5: auth.a: expected a file that can be read, got 'none' (No such file or directory); "
+            "s.toml:2:29: auth.a.file: expected a file that can be read, got 'none' (No such file or directory); "
             "check its name and mode"
         ),
-        "s.toml:3:5: auth.b: secrets has mode 0644: others could read or replace the secrets in it; chmod 600 secrets",
+        (
+            "s.toml:3:32: auth.b.file: secrets has mode 0644: others could read or replace the secrets in it; "
+            "chmod 600 secrets"
+        ),
         (
             "s.toml:4:53: auth.c.groups: expected a service that systemd starts with LoadCredential=groups:FILE, which "
             "sets $CREDENTIALS_DIRECTORY"
@@ -383,6 +386,98 @@ keytab = "none"
             "missing"
         ),
         "s.toml:9:5: auth.h: expected either user_dn, with {name} in it, or search_base",
+    ]
+
+
+def test_what_is_wrong_with_a_source_stands_at_its_key(files: Files) -> None:
+    hashes = files.folder / "hashes"
+    hashes.write_text("bob:$apr1$QeLPXJKX$a2VgTRK3QHOGbwlHvAHFK/\n")
+    files.write("groups", "what?\n")
+    files.write("users", "alice:secret")
+    assert files.problems("""\
+[auth]
+a = { type = "htpasswd", file = "hashes", groups = "groups" }
+b = { type = "file", file = "users" }
+c = { type = "ldap", uri = "ldap:///x", user_dn = "{name}" }
+d = { type = "ldap", uri = "ldap://a.example", user_dn = "{name}", start_tls = false }
+e = { type = "ldap", uri = "ldap://a.example", user_dn = "{name}", ca_file = "none" }
+f = { type = "ldap", uri = "ldap://a.example", user_dn = "{name}", ca_file = "groups" }
+""") == [
+        "s.toml:2:52: auth.a.groups: groups line 1: expected GROUP: NAME NAME",
+        (
+            "s.toml:3:29: auth.b.file: users line 1 does not end: the file is half-written, or lacks its last "
+            "newline"
+        ),
+        "s.toml:4:28: auth.c.uri: uri: expected ldaps://HOST:PORT or ldap://HOST:PORT",
+        "s.toml:5:80: auth.d.start_tls: start_tls = false is for a server on this machine's loopback",
+        "s.toml:6:78: auth.e.ca_file: ca_file none: No such file or directory",
+        "s.toml:7:78: auth.f.ca_file: ca_file groups: expected certificates, PEM",
+    ]
+
+
+def test_wrong_values_hide_nothing_that_is_found_when_all_is_made(files: Files) -> None:
+    """And what comes of them alone is not said."""
+    assert files.problems("""\
+[server]
+outgoing_family = "ipv5"
+[listener.a]
+address = "0.0.0.0"
+tls = { cert = "none" }
+clients = "@odd"
+[listener.b]
+address = "127.0.0.1"
+port = 0
+tls = { cert = "none.pem" }
+proxy_from = "@odd"
+[auth]
+a = { type = "file", file = "none" }
+b = { type = "fiel", file = "none" }
+c = { type = "secrets", file = "~/x" }
+d = { type = "plugin", use = "memori:" }
+[networks]
+odd = { entries = "10.0.0.1/8" }
+[log]
+access = "none/a.log"
+format = 3
+[[rule]]
+name = "a"
+action = "allow"
+clients = "file:none"
+networks = "@ood"
+""") == [
+        (
+            's.toml:2:19: server.outgoing_family: expected "any", "prefer-ipv4", "prefer-ipv6", "ipv4" or "ipv6", '
+            'got "ipv5"; did you mean "ipv6"?'
+        ),
+        (
+            "s.toml:5:16: listener.a.tls.cert: cert=none: No such file or directory; expected a PEM file that the "
+            "proxy's user can read"
+        ),
+        (
+            "s.toml:10:16: listener.b.tls.cert: cert=none.pem: No such file or directory; expected a PEM file that the "
+            "proxy's user can read"
+        ),
+        (
+            "s.toml:13:29: auth.a.file: expected a file that can be read, got 'none' (No such file or directory); "
+            "check its name and mode"
+        ),
+        (
+            's.toml:14:14: auth.b.type: expected one of "htpasswd", "file", "secrets", "ldap", "pam", "plugin", got '
+            '"fiel"; did you mean "file"?'
+        ),
+        's.toml:15:32: auth.c.file: expected a path, got "~/x"; write it out, for ~ is nobody\'s here',
+        (
+            "s.toml:16:30: auth.d.use: expected a type of file, htpasswd, ldap, memory, pam, secrets, unix before "
+            "the colon"
+        ),
+        (
+            's.toml:18:19: networks.odd.entries: expected a network, got "10.0.0.1/8"; did you mean "10.0.0.0/8", or '
+            '"10.0.0.1"?'
+        ),
+        "s.toml:20:10: log.access: expected a file in a folder that exists, got none/a.log",
+        's.toml:21:10: log.format: expected "json" or "text", got 3',
+        's.toml:25:11: rule "a": clients: expected a file that can be read, got none (No such file or directory)',
+        's.toml:26:12: rule "a": networks: there is no [networks.ood]; did you mean "@odd"?',
     ]
 
 
@@ -417,7 +512,7 @@ def test_tickets_are_taken_with_the_keys_of_the_keytab(
     monkeypatch.setenv("KRB5_KTNAME", str(files.folder / "k"))
     assert files.make('[gssapi]\nservice = "any"').logins.gssapi is not None
     assert files.problems('[gssapi]\nservice = "ftp"\nkeytab = "k"')[0].startswith(
-        "s.toml:1:1: gssapi: "
+        "s.toml:3:10: gssapi.keytab: "
     )
 
 
@@ -690,6 +785,12 @@ a = { members = "file:none" }
     assert sorted(rest) == sorted(expected)
     assert len(files.problems(text)) == len(expected) + 1
     assert sorted(files.problems(text.removeprefix("servr = 1\n"))) != []
+
+
+@pytest.mark.parametrize("path", ["~/x", "${X}/a", ""])
+def test_a_list_whose_path_is_none_is_one_error(path: str, files: Files) -> None:
+    [problem] = files.problems(f'names.a = {{ entries = ["file:{path}"] }}')
+    assert problem.startswith(f's.toml:1:24: names.a.entries[0]: expected a path, got "{path}"')
 
 
 def test_comments_of_a_list_stand_apart(files: Files) -> None:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socks5.app.config.document import Problem, Refused
+from socks5.app.config.build import build
+from socks5.app.config.document import Problem, Refused, parse
 from socks5.app.config.read import read_text
 from socks5.app.config.values import as_toml
 from tests.app.config.test_keys import ALL
@@ -254,6 +256,26 @@ def test_the_file_is_right_and_has_every_key() -> None:
     missing = names - {line.partition(" = ")[0] for line in LINES}
     assert missing == {"url", "user", "password", "via"}, "of what is not served yet"
     assert len(MUTATIONS) > 200
+
+
+def built(text: str, folder: Path) -> set[str]:
+    """What is found when all is made of it, too."""
+    with pytest.raises(Refused) as raised:
+        build(parse(text, "s.toml", str(folder)), is_only_looking=True)
+    return {each.sentence for each in raised.value.problems}
+
+
+def test_what_else_is_wrong_is_found_besides_and_nothing_that_comes_of_the_mistake(
+    tmp_path: Path,
+) -> None:
+    """All files are missing that this one names."""
+    missing = built(FULL, tmp_path)
+    for number, line in MUTATIONS[::12]:
+        text = "\n".join([*LINES[: number - 1], line, *LINES[number:]])
+        [mistake] = found(text)
+        others = built(text, tmp_path) - {mistake.sentence}
+        assert others <= missing
+        assert len(others) >= len(missing) - 2, "but what the section with the mistake names"
 
 
 @pytest.mark.parametrize(("number", "line"), MUTATIONS)
