@@ -204,8 +204,8 @@ class Entrances:
 
     def _check_exposure(self, path: Path, section: Section, policy: ListenerPolicy) -> None:
         """Refuse what everybody could use."""
-        logins = self._building.document.tree.keys() & {"auth", "gssapi"}
-        if policy.methods is None and logins:
+        tree = self._building.document.tree
+        if policy.methods is None and (tree.get("auth") or "gssapi" in tree):
             return  # if there is no such login after all, that is said there
         accepted = policy.methods or self._logins.accepted
         is_limited = policy.clients is not None and not policy.clients.is_everything

@@ -205,6 +205,9 @@ def test_what_everybody_could_use_is_refused(files: Files) -> None:
     assert files.problems(listener) == [
         f"s.toml:1:1: listener.a: {anybody} an [auth.NAME], or [gssapi], so that users log in; {end}"
     ]
+    assert files.problems(f"{listener}[auth]") == files.problems(listener)
+    [only] = files.problems(f'{listener}[auth.b]\ntype = "fiel"')
+    assert "auth.b.type: " in only
     auth = '[auth]\na = { type = "file", file = "users" }\n'
     [only] = files.problems(listener + auth)
     assert "auth.a.file: expected a file" in only, "and not also that nobody logs in"
