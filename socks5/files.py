@@ -7,6 +7,7 @@ import math
 import os
 import stat
 from collections.abc import Callable
+from tempfile import TemporaryFile
 from typing import Generic, NamedTuple, TypeVar
 
 _Value = TypeVar("_Value")
@@ -34,6 +35,17 @@ def read(path: str, most: int = -1, is_once: bool = False) -> bytes:
         raise OSError(errno.EINVAL, what, path)
     with open(descriptor, "rb") as file:
         return file.read(most)
+
+
+def why_not_written(path: str) -> str:
+    """Why a file cannot be written, or made, in a few words; "" if it can. Leaves nothing behind."""
+    try:
+        if os.path.exists(path):
+            return "" if os.access(path, os.W_OK) else "it may not be written"
+        TemporaryFile(dir=os.path.dirname(path)).close()
+    except OSError as error:
+        return f"none can be made there: {error.strerror}"
+    return ""
 
 
 _OF_THE_FILE = frozenset(

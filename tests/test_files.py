@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 from twisted.internet.task import Clock
 
-from socks5.files import LOOK_AFTER, Kept, Stamp, read
+from socks5.files import LOOK_AFTER, Kept, Stamp, read, why_not_written
 from tests.support.files import unreadable
 
 
@@ -17,6 +17,21 @@ def test_a_file_is_read_as_far_as_asked(tmp_path: Path) -> None:
     path.write_bytes(b"octets")
     assert read(str(path)) == read(str(path), 9) == b"octets"
     assert read(str(path), 3) == b"oct"
+
+
+def test_whether_a_file_can_be_written_is_tried_and_nothing_is_left_of_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert why_not_written(str(tmp_path / "new")) == ""
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "old").write_text("octets")
+    assert why_not_written(str(tmp_path / "old")) == ""
+    assert (tmp_path / "old").read_text() == "octets"
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert why_not_written(str(tmp_path / "old")) == "it may not be written"
+    assert why_not_written(str(tmp_path / "no" / "new")) == (
+        "none can be made there: No such file or directory"
+    )
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def build(
     :param is_daemon: whether the process is going to have no output.
     :raises socks5.app.config.document.Refused: says everything that is wrong.
     """
-    building = Building(document)
+    building = Building(document, is_only_looking)
     configuration = _read(building)
     is_wrong = bool(building.problems)
     found = logins(configuration, building, reactor)
@@ -124,6 +124,8 @@ def build(
         building.warnings,
         building.lists,
     )
+    if configuration.limit and configuration.server.state is not None:
+        building.file(("server", "state"), configuration.server.state)
     _secrets(configuration, building, is_looked_at=worker is None)
     building.finish()
     _warn(made, building)
@@ -170,10 +172,7 @@ def _access_log(configuration: Configuration, building: Building, is_daemon: boo
         return path
     if path == OFF:
         return ""
-    full = building.path(path)
-    if not os.path.isdir(os.path.dirname(full)) or os.path.isdir(full):
-        building.wrong(("log", "access"), f"expected a file in a folder that exists, got {full}")
-    return full
+    return building.file(("log", "access"), path)
 
 
 # ---------------------------------------------------------------- what is hardly meant

@@ -12,7 +12,7 @@ from socks5.app.config.conditions import FILE, Entry
 from socks5.app.config.document import Document, Place, Problem, Refused, decoded, is_stream
 from socks5.app.config.places import Path
 from socks5.app.config.read import in_order
-from socks5.files import read
+from socks5.files import read, why_not_written
 from socks5.policy.sets import Listed
 
 MAX_LIST = 64 << 20
@@ -29,10 +29,12 @@ class Building:
     """One attempt to make something of a document.
 
     :param document: what was said.
+    :param is_only_looking: whether nobody is going to open what is to be written, so that it is tried.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, is_only_looking: bool = False) -> None:
         self.document = document
+        self._is_only_looking = is_only_looking
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.lists: dict[str, str] = {}
@@ -55,6 +57,15 @@ class Building:
     def path(self, text: str) -> str:
         """A path, in full."""
         return os.path.normpath(os.path.join(self.document.folder, text))
+
+    def file(self, path: Path, text: str) -> str:
+        """The path of a file that is going to be written, in full."""
+        full = self.path(text)
+        if not os.path.isdir(os.path.dirname(full)) or os.path.isdir(full):
+            self.wrong(path, f"expected a file in a folder that exists, got {full}")
+        elif self._is_only_looking and (reason := why_not_written(full)):
+            self.wrong(path, f"expected a file that can be written, got {full} ({reason})")
+        return full
 
     def entries(self, path: Path, written: Sequence[str], kind: Entry) -> list[str | Listed]:
         """Entries, and what is in the files among them.

@@ -152,10 +152,7 @@ class Entrances:
         for address in section.address:
             yield TCP(port, address), f"{address} port {port}"
         if section.unix is not None:
-            file = self._building.path(section.unix)
-            if not os.path.isdir(os.path.dirname(file)):
-                sentence = f"expected a path in a folder that exists, got {file}"
-                self._building.wrong((*path, "unix"), sentence)
+            file = self._building.file((*path, "unix"), section.unix)
             yield UNIX(file, int(section.mode or "666", 8)), f"unix:{file}"
         if section.systemd is not None:
             yield from self._of_systemd(path, section.systemd)

@@ -38,7 +38,7 @@ def read_on(document: Document) -> tuple[Configuration, Sequence[Problem]]:
     listener, the source or whatever else has a name, nor one of the rules.
     """
     tree = document.tree
-    found = [*findings(tree, document.wording)]
+    found = [*findings(tree, document.wording, document.folder)]
     try:
         configuration: Configuration = _WHOLE.read(tree)
     except (Several, Wrong) as error:

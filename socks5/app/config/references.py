@@ -6,7 +6,9 @@ wrong kind is passed over, for it is said elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -16,6 +18,8 @@ from socks5.app.config.policy_keys import two_of_a_family
 from socks5.app.config.tables import NAME
 from socks5.app.config.values import as_key, as_toml, meant
 from socks5.app.config.wording import Wording
+from socks5.net.foreign import PLAIN, kind_of, where_of
+from socks5.net.places import TCP, UNIX
 from socks5.policy.hours import check_zone
 from socks5.policy.sets import ABOUT_CLIENTS, BUILT_IN, SELF
 from socks5.settings import OutgoingFamily
@@ -41,12 +45,16 @@ class Finding(NamedTuple):
     is_about_key: bool = False
 
 
-def findings(tree: Tree, wording: Wording) -> Iterator[Finding]:
-    """Everything that is wrong between the parts of a tree."""
+def findings(tree: Tree, wording: Wording, folder: str) -> Iterator[Finding]:
+    """Everything that is wrong between the parts of a tree.
+
+    :param folder: what paths are relative to.
+    """
     for look in (_sets, _limits, _of_rules, _default, _zone):
         yield from look(tree)
-    for look_and_advise in (_server, _methods, _overlaps):
+    for look_and_advise in (_server, _methods):
         yield from look_and_advise(tree, wording)
+    yield from _overlaps(tree, wording, folder)
 
 
 def table(tree: Any, *path: str | int) -> Mapping[str, Any]:
@@ -228,32 +236,64 @@ def _methods(tree: Tree, wording: Wording) -> Iterator[Finding]:
                 yield Finding(at, f"expected {wanted[method]}")
 
 
-def _overlaps(tree: Tree, wording: Wording) -> Iterator[Finding]:
-    """Listeners of which each could have the other's clients."""
-    taken: dict[object, list[tuple[str, str]]] = {}
+def _overlaps(tree: Tree, wording: Wording, folder: str) -> Iterator[Finding]:
+    """Listeners of which each could have the other's clients.
+
+    :param folder: what paths are relative to.
+    """
+    taken: dict[Hashable, list[tuple[str, str, str]]] = {}
     for path, listener in named(tree, "listener"):
-        name = str(path[1])
-        port = listener.get("port", DEFAULT_PORT)
-        for at, text in texts(listener, path, "address"):
-            if type(port) is not int or port == 0 or not _is_address(text):
-                continue
-            for other, address in taken.setdefault(port, []):
-                if _overlap(text, address):
-                    whose = wording.another_listener.format(other)
+        for at, text, key, address in _places(path, listener, folder):
+            others = taken.setdefault(key, [])
+            for name, other, its_address in others:
+                if not (address and its_address):
+                    whose = wording.another_listener.format(name)
+                    yield Finding(at, f"expected one of its own, got that of {whose}")
+                    break
+                if _overlap(address, its_address):
+                    whose = wording.another_listener.format(name)
                     sentence = (
-                        f"expected an address of its own on port {port}, got {as_toml(text)}, which overlaps "
-                        f"{as_toml(address)} of {whose}"
+                        f"expected an address of its own on port {key}, got {as_toml(text)}, which overlaps "
+                        f"{as_toml(other)} of {whose}"
                     )
                     yield Finding(at, sentence)
                     break
-            taken[port].append((name, text))
-        for way in ("unix", "systemd", "endpoint"):
-            for at, text in texts(listener, path, way):
-                others = taken.setdefault((way, text), [])
-                if others:
-                    whose = wording.another_listener.format(others[0][0])
-                    yield Finding(at, f"expected one of its own, got that of {whose}")
-                others.append((name, text))
+            others.append((str(path[1]), text, address))
+
+
+def _places(
+    path: Path, listener: Mapping[str, Any], folder: str
+) -> Iterator[tuple[Path, str, Hashable, str]]:
+    """Where a listener listens: the key's path, how it is written, and for what can be had once, or for a port, the
+    same thing for the same, and the address on it.
+    """
+    port = listener.get("port", DEFAULT_PORT)
+    for at, text in texts(listener, path, "address"):
+        if type(port) is int and port != 0 and _is_address(text):
+            yield at, text, port, text
+    for at, text in texts(listener, path, "unix"):
+        if "\0" not in text:  # else its kind has said it
+            yield at, text, ("unix", os.path.realpath(os.path.join(folder, text))), ""
+    for at, text in texts(listener, path, "systemd"):
+        yield at, text, ("systemd", text), ""
+    for at, text in texts(listener, path, "endpoint"):
+        where = _where(text)
+        if isinstance(where, TCP):
+            address = where.interface or "0.0.0.0"
+            if where.port != 0 and _is_address(address):
+                yield at, text, where.port, address
+        elif isinstance(where, UNIX):
+            yield at, text, ("unix", os.path.realpath(where.path)), ""
+        else:
+            yield at, text, ("endpoint", text), ""
+
+
+def _where(endpoint: str) -> object:
+    """What a plain endpoint listens on; None where that is seen only by what it opens."""
+    if kind_of(endpoint) in PLAIN - {"systemd"}:
+        with suppress(ValueError):  # which is said elsewhere
+            return where_of(endpoint)
+    return None
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import tzinfo
@@ -137,10 +136,6 @@ def limits(
     quotas: Quotas | None = None
     if server.state is not None and server.zone is not None:
         path = building.path(server.state)
-        if not os.path.isdir(os.path.dirname(path)):
-            building.wrong(
-                ("server", "state"), f"expected a file in a folder that exists, got {path}"
-            )
         zone = check_zone(server.zone)
         quotas = _quotas(clock, path, zone) if worker is None else SharedQuotas(clock, zone)
     made = [

@@ -249,7 +249,7 @@ tls = { cert = "none.pem" }
 [listener.e]
 systemd = "none"
 """) == [
-        "s.toml:2:8: listener.a.unix: expected a path in a folder that exists, got none/proxy.sock",
+        "s.toml:2:8: listener.a.unix: expected a file in a folder that exists, got none/proxy.sock",
         (
             "s.toml:4:12: listener.b.endpoint: expected an endpoint without haproxy:, which believes the PROXY "
             "header of whoever connects; write proxy_from"
@@ -745,6 +745,27 @@ limit.a = { quota = "1GB/day" }
     assert files.problems(text.replace("STATE", "none/state")) == [
         "s.toml:1:34: server.state: expected a file in a folder that exists, got none/state"
     ]
+    (files.folder / "d").mkdir()
+    [problem, _] = files.problems(f"{text.replace('STATE', 'd')}x = 1")
+    assert problem == "s.toml:1:34: server.state: expected a file in a folder that exists, got d"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "log.access",
+        "listener.a.unix",
+        'limit.l.quota = "1GB/day"\nserver.zone = "UTC"\nserver.state',
+    ],
+)
+def test_where_no_file_can_be_made_is_told_by_who_is_only_looking(
+    key: str, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socks5.app.config.building.why_not_written", lambda path: "it is full")
+    text = f'{key} = "new"'
+    [problem] = files.problems(text, is_only_looking=True)
+    assert problem.endswith(": expected a file that can be written, got new (it is full)")
+    assert files.make(text).warnings == []
 
 
 # ---------------------------------------------------------------- lists

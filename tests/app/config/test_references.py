@@ -2,12 +2,15 @@
 
 import pytest
 
-from socks5.app.config.document import Refused
-from socks5.app.config.read import read_text
+from socks5.app.config.document import Refused, parse
+from socks5.app.config.read import read, read_text
 from tests.app.config.test_read import problems
 
 RULE = '[[rule]]\nname = "r"\naction = "allow"\n'
 """The first three lines of a file with a rule."""
+
+OWN = "expected one of its own, got that of listener a"
+OVERLAPS = 'expected an address of its own on port 99, got "{}", which overlaps "{}" of listener a'
 
 SET = 'networks.home = { entries = "10.0.0.0/8" }\n'
 
@@ -229,6 +232,41 @@ def test_what_does_not_go_together_is_said_where_it_stands(text: str, problem: s
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "sentence"),
+    [
+        ('unix = "p"', 'unix = "../x/./p"', OWN),
+        ('unix = "/x/p"', 'endpoint = "unix:/x/p"', OWN),
+        ('endpoint = "unix:address=/x//p"', 'unix = "p"', OWN),
+        ('endpoint = "systemd:INET:index=0"', 'endpoint = "systemd:INET:index=0"', OWN),
+        ('endpoint = "tcp:x"', 'endpoint = "tcp:x"', OWN),
+        (
+            'address = "127.0.0.1", port = 99',
+            'endpoint = "tcp:99:interface=127.0.0.1"',
+            OVERLAPS.format("tcp:99:interface=127.0.0.1", "127.0.0.1"),
+        ),
+        (
+            'endpoint = "tcp:99"',
+            'address = "127.0.0.1", port = 99',
+            OVERLAPS.format("127.0.0.1", "tcp:99"),
+        ),
+        (
+            'endpoint = "tcp:99:interface=127.0.0.1"',
+            'endpoint = "tcp:port=99"',
+            OVERLAPS.format("tcp:port=99", "tcp:99:interface=127.0.0.1"),
+        ),
+    ],
+)
+def test_listeners_at_one_place_are_found_however_it_is_written(
+    one: str, other: str, sentence: str
+) -> None:
+    text = f"listener.a = {{ {one} }}\nlistener.b = {{ {other} }}"
+    with pytest.raises(Refused) as raised:
+        read(parse(text, "s.toml", "/x"))
+    [problem] = raised.value.problems
+    assert (problem.place.line, problem.sentence) == (2, sentence)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         (
@@ -236,6 +274,9 @@ def test_what_does_not_go_together_is_said_where_it_stands(text: str, problem: s
             '[listener.c]\naddress = "::1"\nport = 1081'
         ),
         '[listener.a]\naddress = "0.0.0.0"\n[listener.b]\naddress = "::1"',
+        '[listener.a]\nendpoint = "tcp:0"\n[listener.b]\nendpoint = "tcp:0:interface=localhost"',
+        '[listener.a]\nendpoint = "tcp:9"\n[listener.b]\nendpoint = "tcp:9:interface=localhost"',
+        '[listener.a]\nunix = "a"\n[listener.b]\nunix = "b"',
         '[listener.a]\naddress = "::"\nport = 0\n[listener.b]\naddress = "::"\nport = 0',
         'auth.a = { type = "secrets", file = "a" }\n[listener.a]\naddress = "::1"\nmethods = ["chap", "password"]',
         'gssapi.service = "any"\n[listener.a]\naddress = "::1"\nmethods = "gssapi"',
