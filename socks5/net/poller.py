@@ -25,8 +25,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-BATCH = 256
-"""Ready sockets served before the reactor gets its turn."""
+BATCH = 80
+"""Ready sockets served before it is looked whether something else is to be done. Room for them is taken from malloc(3)
+for every batch, which has up to 1032 octets at hand.
+"""
 
 ALLOWANCE = 8 << 20
 """Octets that sockets may move in bulk in one batch, all together, besides one read of each: a few milliseconds'
@@ -52,6 +54,9 @@ FAILED = getattr(select, "EPOLLERR", 8)
 
 EVERYTHING = READABLE | WRITABLE | HUNG_UP | getattr(select, "EPOLLET", 1 << 31)
 """All of that, each time that something becomes the case."""
+
+ARRIVALS = EVERYTHING & ~WRITABLE
+"""The same for who does not wait for room."""
 
 
 class Owner(Protocol):
@@ -81,7 +86,7 @@ class Poller:
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._owners: list[Owner | None] = [None] * OWNERS  # by descriptor
-        self._fresh: set[int] = set()
+        self._fresh: set[int] = set()  # registered in this batch
         self.allowance = ALLOWANCE
         """What is left of that in this batch. Who moves bulk takes from it, and when it is used up comes again in a
         later batch."""
@@ -101,7 +106,10 @@ class Poller:
         except IndexError:
             self._owners += [None] * (fd + 1)
             self._owners[fd] = owner
-        self._fresh.add(fd)
+        if self._is_serving:
+            if not self._fresh:
+                self._behind.append(self._fresh.clear)
+            self._fresh.add(fd)
         self._epoll.register(fd, events)
 
     def watch(self, fd: int, owner: Owner) -> None:
@@ -112,9 +120,9 @@ class Poller:
         """From now on tell *owner*, who must look for itself what is the case already."""
         self._owners[fd] = owner
 
-    def again(self, fd: int) -> None:
+    def again(self, fd: int, events: int = EVERYTHING) -> None:
         """Tell the owner once more, in a later batch, if the socket is still ready."""
-        self._epoll.modify(fd, EVERYTHING)
+        self._epoll.modify(fd, events)
 
     def again_later(self, fd: int, seconds: float) -> None:
         """The same after some time, if *fd* has an owner then: for what the system refuses now."""
@@ -167,32 +175,29 @@ class Poller:
         """
         owners, fresh, poll, behind = self._owners, self._fresh, self._poll, self._behind
         self.is_interrupted = False
+        self._is_serving = True
         due = None if seconds < 0 else monotonic() + seconds
-        while True:
-            if fresh:
-                fresh.clear()
-            self.allowance = ALLOWANCE
-            batch = poll(seconds, BATCH)
-            self._is_serving = True
-            try:
-                for fd, events in batch:
+        try:
+            for _ in range(rounds):
+                self.allowance = ALLOWANCE
+                for fd, events in poll(seconds, BATCH):
                     owner = owners[fd]
                     if owner is not None and fd not in fresh:
                         try:
                             owner.ready(events)
                         except Exception:
                             self._crash(owner)
-            finally:
-                self._is_serving = False
                 if behind:
                     self._call_behind()
-            rounds -= 1
-            if not (rounds and batch) or self.is_interrupted:
-                return
-            if due is not None:
-                seconds = due - monotonic()
-                if seconds <= 0:
+                if self.is_interrupted:
                     return
+                if due is not None:
+                    seconds = due - monotonic()
+                    if seconds <= 0.0:
+                        return
+        finally:
+            self._is_serving = False
+            self._call_behind()
 
     def _call_behind(self) -> None:
         while self._behind:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from socks5.net.poller import FAILED, HUNG_UP
+from socks5.net.poller import HUNG_UP
 from socks5.relay.meter import SMALL
 from socks5.relay.passing import PassingEnd
 from socks5.relay.sockets import BUFFER
@@ -37,10 +37,7 @@ class MeteredPassing:
                 end.was_reset()
                 return
             if not count:
-                if events & FAILED:
-                    end.was_reset()
-                else:
-                    end.ended()
+                end.ended(events)
                 return
             end.octets += count
             try:

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from os import readv, write
 from socket import SHUT_WR
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from socks5.net.poller import FAILED, HUNG_UP
 from socks5.net.tcp_socket import reset_on_close, unacknowledged
 from socks5.relay.sockets import BUFFER, BULKY, TURNS
+from socks5.specialised import with_own_code
+
+VECTOR = (BUFFER,)
+"""What readv(2) reads into."""
+
+SMALL = 2048
+"""Octets of the greatest message whose view is kept."""
+
+
+class _Views(dict[int, memoryview]):
+    """The first octets of the buffer, by their number. To make a view takes as long as to send it, so those of small
+    messages are kept.
+    """
+
+    def __missing__(self, count: int) -> memoryview:
+        view = BUFFER[:count]
+        if count <= SMALL:
+            self[count] = view
+        return view
+
+
+VIEWS = _Views()
 
 
 class PassingEnd(ABC):
@@ -22,46 +47,49 @@ class PassingEnd(ABC):
 
     if TYPE_CHECKING:
         socket: Any
+        fd: int
         octets: int
         has_ended: bool
         peer: Any
 
-    def ready(self, events: int) -> None:
+    @override
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.ready = with_own_code(PassingEnd.ready)  # type: ignore[method-assign]
+
+    def ready(self, events: int, turns: int = len(TURNS)) -> None:
         """See :class:`socks5.net.poller.Owner`. One read a turn, unless there is an end behind it."""
         peer = self.peer
         if peer is None:
             self.ready_alone(events)
             return
-        for _ in TURNS:
-            try:
-                count = self.socket.recv_into(BUFFER)
-            except BlockingIOError:
-                return
-            except OSError:
-                self.was_reset()
-                return
-            if not count:
-                if events & FAILED:  # to a socket that has ended a reset looks like an end
-                    self.was_reset()
-                else:
-                    self.ended()
-                return
-            self.octets += count  # type: ignore[misc]  # a subclass has the slot
-            try:
-                sent = peer.socket.send(BUFFER[:count])
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self.general().peer.fail()
-                return
-            if sent < count:
-                self.general().waiting = memoryview(bytes(BUFFER[sent:count]))
-                return
-            if count >= BULKY:
-                break
-            if not events & HUNG_UP:
-                return
-        self.general()
+        try:
+            count = readv(self.fd, VECTOR)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.was_reset()
+            return
+        if not count:
+            self.ended(events)
+            return
+        self.octets += count  # type: ignore[misc]  # a subclass has the slot
+        try:
+            sent = write(peer.fd, VIEWS[count])
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.general().peer.fail()
+            return
+        if sent < count:
+            self.general().waiting = memoryview(bytes(BUFFER[sent:count]))
+        elif count >= BULKY:
+            self.general()
+        elif events & HUNG_UP:
+            if turns > 1:
+                self.ready(events, turns - 1)
+            else:
+                self.general()
 
     @abstractmethod
     def ready_alone(self, events: int) -> None:
@@ -74,12 +102,14 @@ class PassingEnd(ABC):
         :returns: what takes our place.
         """
 
-    def ended(self) -> None:
+    def ended(self, events: int) -> None:
         """Nothing more will come: the peer is told so, and if it has ended as well, that is all. An end may be said
         again.
         """
         peer = self.peer
-        if peer.has_ended:
+        if events & FAILED:  # to a socket that has ended a reset looks like an end
+            self.was_reset()
+        elif peer.has_ended:
             self.close_both()
         elif not self.has_ended:
             self.has_ended = True  # type: ignore[misc]

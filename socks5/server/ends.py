@@ -27,7 +27,7 @@ from socks5.deadlines import IdleTimer, Line
 from socks5.interfaces import ICommand
 from socks5.net.addresses import address_from
 from socks5.net.connection import ABORTED, Connection
-from socks5.net.poller import EVERYTHING, HUNG_UP, WRITABLE, Poller
+from socks5.net.poller import ARRIVALS, HUNG_UP, WRITABLE, Poller
 from socks5.net.tcp_options import keep_alive
 from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
 from socks5.outbound.attempts import Single
@@ -60,8 +60,8 @@ class ClientEnd(TCPSocket, PassingEnd):
 
     __slots__ = ("_timer", "fd", "has_ended", "octets", "peer", "poller", "receiver", "target")
 
-    events = EVERYTHING & ~WRITABLE
-    """What it registers for: it waits for no room, and hands over when it has to."""
+    events = ARRIVALS
+    """What it registers for: it hands over when it has to wait for room."""
 
     def __init__(self, poller: Poller, sock: Any, near: Address | None, far: Any) -> None:
         self.poller, self.socket, self.fd = poller, sock, sock.fileno()

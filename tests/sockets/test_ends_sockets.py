@@ -5,6 +5,7 @@ What its two ends have in common with every relay is in ``test_relay_sockets.py`
 
 import errno
 import gc
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,7 @@ from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
 from socks5.protocol import ordinary
+from socks5.relay import passing
 from socks5.relay.meter import SMALL
 from socks5.server.ends import ClientEnd
 from tests.sockets.clients import Far, Proxy, packed
@@ -150,6 +152,24 @@ def once(error: Exception, then: Callable[..., Any]) -> Callable[..., Any]:
         return then(*arguments)
 
     return method
+
+
+Replace = Callable[[str, Any, Callable[..., Any]], None]
+
+
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    """Have a system call on an end's socket do something else."""
+
+    def replace_call(name: str, end: Any, call: Callable[..., Any]) -> None:
+        real, fd = getattr(passing, name), end.fd
+        monkeypatch.setattr(passing, name, lambda at, what: (call if at == fd else real)(at, what))
+        if name == "write":  # as who is metered has it
+            end.socket = Odd(end.socket, send=lambda data: call(fd, data))
+        else:
+            end.socket = Odd(end.socket, recv_into=lambda *into: call(fd, into))
+
+    return replace_call
 
 
 # ---------------------------------------------------------------- joined
@@ -310,10 +330,9 @@ async def test_it_leaves_no_circle_to_the_collector(serve: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_end_behind_many_reads_keeps_nobody_waiting(serve: Any) -> None:
+async def test_an_end_behind_many_reads_keeps_nobody_waiting(serve: Any, instead: Replace) -> None:
     ordinary = await Ordinary(await serve()).join()
-    end = ordinary.end
-    end.socket = Odd(end.socket, recv_into=lambda buffer: end.socket.wrapped.recv_into(buffer, 1))
+    instead("readv", ordinary.end, lambda fd, buffers: os.readv(fd, [buffers[0][:1]]))
     ordinary.client.send(b"octets")
     ordinary.client.end()
     assert await ordinary.target.rest() == b"octets"
@@ -337,11 +356,11 @@ async def test_an_end_that_cannot_be_passed_on(serve: Any, one: str, limits: lis
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
 async def test_a_kernel_that_takes_no_more_is_asked_again(
-    serve: Any, one: str, limits: list[Limit]
+    serve: Any, instead: Replace, one: str, limits: list[Limit]
 ) -> None:
     ordinary = await Ordinary(await serve(limits=under(*limits))).join()
     end = ordinary.end if one == "target" else ordinary.end.peer
-    end.socket = Odd(end.socket, send=once(BlockingIOError(), end.socket.send))
+    instead("write", end, once(BlockingIOError(), os.write))
     await ordinary.goes_on()
     assert not ordinary.is_ordinary
 
@@ -350,11 +369,11 @@ async def test_a_kernel_that_takes_no_more_is_asked_again(
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
 async def test_who_cannot_be_sent_to_any_more_was_reset(
-    serve: Any, one: str, limits: list[Limit]
+    serve: Any, instead: Replace, one: str, limits: list[Limit]
 ) -> None:
     ordinary = await Ordinary(await serve(limits=under(*limits))).join()
     end = ordinary.end if one == "client" else ordinary.end.peer
-    end.socket = Odd(end.socket, send=raising(BrokenPipeError()))
+    instead("write", end, raising(BrokenPipeError()))
     _, sender = ordinary.sides(one)
     sender.send(b"into the void")
     await until(lambda: sender.sees_now() == "reset")
@@ -446,11 +465,11 @@ async def test_what_is_to_be_watched_for_silence_has_a_relay(
 @BOTH_ENDS
 @pytest_twisted.ensureDeferred
 async def test_a_bug_ends_the_session_alone(
-    serve: Any, failures: Failures, one: str, limits: list[Limit]
+    serve: Any, failures: Failures, instead: Replace, one: str, limits: list[Limit]
 ) -> None:
     ordinary = await Ordinary(await serve(limits=under(*limits))).join()
     end = ordinary.end if one == "client" else ordinary.end.peer
-    end.socket = Odd(end.socket, recv_into=raising(ZeroDivisionError("a bug")))
+    instead("readv", end, raising(ZeroDivisionError("a bug")))
     ordinary.sides(one)[0].send(b"x")
     for each in (ordinary.client, ordinary.target):
         await until(each.sees_now)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -195,26 +196,28 @@ def test_who_is_closed_by_one_before_it_in_the_batch_is_not_told(wires: Wires) -
 
 def test_what_a_batch_says_of_a_descriptor_is_not_about_its_successor(wires: Wires) -> None:
     """Closed, and given out anew, while the batch is served."""
-    one, other = wires.watch(), wires.watch()
+    watched = [wires.watch() for _ in range(3)]
     made: list[Watched] = []
 
-    def replace(victim: Watched) -> None:
-        near, far = socket.socketpair()
-        with near:
-            moved = socket.socket(fileno=os.dup2(near.fileno(), victim.forget()))
-        made.append(Watched(wires.poller, moved, FarEnd(far)))
+    def replace_others(one: Watched) -> None:
+        for victim in watched:
+            if victim is not one:
+                near, far = socket.socketpair()
+                with near:
+                    moved = socket.socket(fileno=os.dup2(near.fileno(), victim.forget()))
+                made.append(Watched(wires.poller, moved, FarEnd(far)))
 
-    one.then, other.then = lambda: replace(other), lambda: replace(one)
-    one.far.send(b"x")
-    other.far.send(b"x")
+    for each in watched:
+        each.then = partial(replace_others, each)
+        each.far.send(b"x")
     wires.poller.doRead()
-    [successor] = made
-    assert successor.took() == []
-    wires.poller.doRead()  # nothing that happened to the successor is lost
-    assert successor.took() == [WRITABLE]
-    assert one.crashes == other.crashes == []
-    successor.forget()
-    successor.far.close()
+    assert [successor.took() for successor in made] == [[], []]
+    wires.poller.doRead()  # nothing that happened to a successor is lost
+    assert [successor.took() for successor in made] == [[WRITABLE], [WRITABLE]]
+    assert not any(each.crashes for each in watched)
+    for successor in made:
+        successor.forget()
+        successor.far.close()
 
 
 # ---------------------------------------------------------------- owners that raise
