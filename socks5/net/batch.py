@@ -25,11 +25,11 @@ from functools import cache
 
 from typing_extensions import override
 
-from socks5.net.batch_calls import libc
+from socks5.net.batch_calls import recvmmsg, sendmmsg, sendmsg
 from socks5.net.batch_keys import Key, Route
 from socks5.net.datagram_ports import SINGLES, DatagramOwner, DatagramPort
 from socks5.net.datagram_turns import SINGLE, Share
-from socks5.net.poller import FAILED, Poller
+from socks5.net.poller import ARRIVALS, FAILED, Poller
 from socks5.net.slots import (
     NAME,
     NAME_LENGTH,
@@ -42,6 +42,7 @@ from socks5.net.slots import (
     Incoming,
     Slots,
 )
+from socks5.specialised import with_own_code
 
 ROUNDS = 4
 """Batches of one socket before others get their turn."""
@@ -104,6 +105,11 @@ class BatchPort(DatagramPort):
         self._changed: Callable[[], None]
         self._seen = 0
 
+    @override
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.ready = with_own_code(BatchPort.ready)  # type: ignore[method-assign]
+
     def watch(self, changes: memoryview, changed: Callable[[], None]) -> None:
         """Call *changed*, before anything leaves by a route, when the number in *changes* is another one."""
         self._changed = changed
@@ -117,15 +123,16 @@ class BatchPort(DatagramPort):
         incoming, share = self._incoming, self._share
         if events & FAILED:
             self._take_errors()
-        if self._changes is not None and self._changes[0] != self._seen:
-            self._seen = self._changes[0]
+        changes = self._changes
+        if changes is not None and changes[0] != self._seen:
+            self._seen = changes[0]
             self._changed()
         for _ in range(ROUNDS):
             if share.left <= 0:
                 share.wait(self)
                 return
             at_once = self._at_once
-            count = libc.recvmmsg(self.fd, incoming.at, at_once, 0, None)
+            count = recvmmsg(self.fd, incoming.at, at_once, 0, None)
             if count <= 0:
                 if ctypes.get_errno() == errno.EAGAIN:
                     return
@@ -133,15 +140,12 @@ class BatchPort(DatagramPort):
                 continue  # as for single ones: an earlier datagram's error
             share.left -= count
             if count > 1 or not self._pass_one(incoming):
-                sizes = incoming.lengths[:count].tolist()
-                aggregated = incoming.control_lengths[:count].tolist()
-                incoming.reset_control(count)
-                self._pass(incoming, sizes, aggregated)
+                self._pass(incoming, *incoming.take(count))
             if self._singles or at_once < SLOTS:
                 self._set_pace(count)
             if count < at_once or self.fd < 0:
                 return
-        self._poller.again(self.fd)
+        self._poller.again(self.fd, ARRIVALS)
 
     def _set_pace(self, count: int) -> None:
         """How many to receive at once: what is received has to be handled, in one go, and each may hold dozens.
@@ -180,31 +184,48 @@ class BatchPort(DatagramPort):
         start: int,
         end: int,
         sizes: list[int],
-        extra: int,
-        has_failed: bool = False,
+        header: int,
     ) -> None:
         """Send the slots from *start* to *end*. What the kernel does not take is dropped.
 
-        :param has_failed: that has been tried once, a moment ago.
+        :param header: how many of the octets of each are no payload.
         """
         if target is None or start == end:
             return
+        count = end - start
+        sent = sendmmsg(target.fd, messages[start], count, 0)
+        if sent == count:
+            self._owner.moved(self._is_up, count, sum(sizes[start:end]) - count * header)
+        else:
+            self._send_rest(target, messages, start, end, sizes, header, sent)
+
+    def _send_rest(
+        self,
+        target: BatchPort,
+        messages: list[ctypes.c_void_p],
+        start: int,
+        end: int,
+        sizes: list[int],
+        header: int,
+        sent: int,
+    ) -> None:
+        """The same, when the kernel has just taken *sent* of them, fewer than all."""
         done, tried = start, -1
-        while done < end and target.fd >= 0:
-            sent = 0 if has_failed else libc.sendmmsg(target.fd, messages[done], end - done, 0)
-            has_failed = False
-            if sent <= 0:
-                if tried != done and target._was_about_an_earlier_one():
-                    tried = done
-                    continue
+        while target.fd >= 0:
+            if sent > 0:
+                octets = sum(sizes[done : done + sent]) - sent * header
+                self._owner.moved(self._is_up, sent, octets)
+                done += sent
+            elif tried != done and target._was_about_an_earlier_one():
+                tried = done
+            else:
                 is_full = ctypes.get_errno() in (errno.EAGAIN, errno.ENOBUFS)
                 lost = end - done if is_full else 1
                 self._owner.unsendable(self._is_up, lost)
                 done += lost
-                continue
-            octets = sum(sizes[done : done + sent]) + (sent * extra if extra < 0 else 0)
-            self._owner.moved(self._is_up, sent, octets)
-            done += sent
+            if done == end:
+                return
+            sent = sendmmsg(target.fd, messages[done], end - done, 0)
 
     # One by one: what has no route, and what the kernel received as one
 
@@ -250,7 +271,7 @@ class BatchPort(DatagramPort):
         slots.one_name[:NAME_LENGTH] = route.name
         slots.vector[: len(pieces)] = pieces
         slots.segmented(len(pieces) // PIECE, segment)
-        if libc.sendmsg(route.port.fd, slots.one_at, 0) >= 0:
+        if sendmsg(route.port.fd, slots.one_at, 0) >= 0:
             self._share.left -= count
             self._owner.moved(self._is_up, count, octets)
             return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from socks5.net.batch import MAX_SIZE, BatchPort
-from socks5.net.batch_calls import libc
+from socks5.net.batch_calls import sendmmsg
 from socks5.net.batch_keys import Route
 from socks5.net.slots import CONTROL, MAX_SEGMENTS, NAME_LENGTH, ROOM, STRIDE, Incoming
 
@@ -30,10 +30,10 @@ class DownPort(BatchPort):
             lane.down_headers[0] = header
             lane.data[ROOM - lane.header : ROOM] = header
         lane.down_lengths[0] = octets
-        if libc.sendmmsg(route.port.fd, lane.down_at[0], 1, 0) == 1:
+        if sendmmsg(route.port.fd, lane.down_at[0], 1, 0) == 1:
             self._owner.moved(False, 1, size)
         else:
-            self._send(route.port, lane.down_at, 0, 1, [size], lane.header, True)
+            self._send_rest(route.port, lane.down_at, 0, 1, [size], 0, 0)
         return True
 
     @override
@@ -48,12 +48,12 @@ class DownPort(BatchPort):
         for i, size in enumerate(sizes):
             route = routes.get(senders[i])
             if route is None or aggregated[i] or size > most:
-                self._send(target, lane.down_at, start, i, sizes, length)
+                self._send(target, lane.down_at, start, i, sizes, 0)
                 start, target, name = i + 1, None, None
                 self._one_by_one(incoming, i, size, aggregated[i], route)
                 continue
             if route.name is not name:
-                self._send(target, lane.down_at, start, i, sizes, length)
+                self._send(target, lane.down_at, start, i, sizes, 0)
                 start, target, name = i, route.port, route.name
                 lane.client_name[:NAME_LENGTH] = name
             header = route.header
@@ -62,7 +62,7 @@ class DownPort(BatchPort):
                 at = i * STRIDE + ROOM
                 data[at - length : at] = header
             lengths[i] = size + length
-        self._send(target, lane.down_at, start, len(sizes), sizes, length)
+        self._send(target, lane.down_at, start, len(sizes), sizes, 0)
 
     @override
     def _pass_segments(self, at: int, size: int, segment: int, route: Route) -> bool:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing_extensions import override
 
 from socks5.net.batch import BatchPort
-from socks5.net.batch_calls import libc
+from socks5.net.batch_calls import sendmmsg
 from socks5.net.batch_keys import Route
 from socks5.net.slots import (
     CONTROL,
@@ -52,10 +52,10 @@ class UpPort(BatchPort):
             lane.up_routes[0] = route
             lane.up_names[:NAME_LENGTH] = route.name
         octets = lane.up_lengths[0] = size - lane.header
-        if libc.sendmmsg(route.port.fd, lane.up_at[0], 1, 0) == 1:
+        if sendmmsg(route.port.fd, lane.up_at[0], 1, 0) == 1:
             self._owner.moved(True, 1, octets)
         else:
-            self._send(route.port, lane.up_at, 0, 1, [size], -lane.header, True)
+            self._send_rest(route.port, lane.up_at, 0, 1, [size], lane.header, 0)
         return True
 
     def _ipv6_route(self, incoming: Incoming, i: int, size: int) -> Route | None:
@@ -80,7 +80,7 @@ class UpPort(BatchPort):
             elif route.sender != senders[i]:
                 route = None
             if route is None or aggregated[i] or route.port is not target:
-                self._send(target, lane.up_at, start, i, sizes, -header)
+                self._send(target, lane.up_at, start, i, sizes, header)
                 start, target = i, None
                 if route is None or aggregated[i]:
                     start = i + 1
@@ -94,7 +94,7 @@ class UpPort(BatchPort):
                 known[i] = route
                 lane.up_names[i * NAME : i * NAME + NAME_LENGTH] = route.name
             lengths[i] = size - header
-        self._send(target, lane.up_at, start, len(sizes), sizes, -header)
+        self._send(target, lane.up_at, start, len(sizes), sizes, header)
 
     @override
     def _pass_segments(self, at: int, size: int, segment: int, route: Route) -> bool:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.net.datagram_turns import SINGLE, Share
-from socks5.net.poller import FAILED, Poller
+from socks5.net.poller import ARRIVALS, FAILED, Poller
 from socks5.protocol.networks import socket_name
 
 SINGLES = 32
@@ -125,7 +125,7 @@ class DatagramPort:
         self._owner = owner
         self._share = share
         self._hears_errors = False
-        poller.add(self.fd, self)
+        poller.add(self.fd, self, ARRIVALS)
 
     def ready(self, events: int) -> None:
         """See :class:`socks5.net.poller.Owner`: take what has arrived. Each kind has its own way."""
@@ -137,7 +137,7 @@ class DatagramPort:
         self._log.failure("a datagram was dropped", failure=failure)
         self._owner.unsendable(self._is_up, 1)
         if self.fd >= 0:
-            self._poller.again(self.fd)
+            self._poller.again(self.fd, ARRIVALS)
 
     # What ICMP says
 
@@ -236,4 +236,4 @@ class SinglePort(DatagramPort):
             self._owner.missed(self._is_up, data, name[:2])
             if self.fd < 0:
                 return
-        self._poller.again(self.fd)
+        self._poller.again(self.fd, ARRIVALS)

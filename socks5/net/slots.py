@@ -156,15 +156,25 @@ class Incoming:
         self.ipv6_headers = slots.ipv6_headers
         self.lengths = messages.cast("I")[14::16]
         self.control_lengths = messages.cast("Q")[5::8]
-        self._full = memoryview(struct.pack("Q", CONTROL) * SLOTS).cast("Q")
+        full = memoryview(struct.pack("Q", CONTROL) * SLOTS).cast("Q")
+        self._first = [
+            (self.lengths[:count], self.control_lengths[:count], full[:count])
+            for count in range(SLOTS + 1)
+        ]
         self.segment_sizes = self._control.cast("I")[4 :: CONTROL // 4]
         self.names = names
         ipv4_senders = names.cast("Q")[:: NAME // 8]
         self.senders = _Octets(names, 0, NAME, SENDER) if is_ipv6 else ipv4_senders
 
-    def reset_control(self, count: int) -> None:
-        """Give the kernel the control buffers of *count* messages again."""
-        self.control_lengths[:count] = self._full[:count]
+    def take(self, count: int) -> tuple[list[int], list[int]]:
+        """What the kernel has said of the first *count* messages, whose control buffers it gets again.
+
+        :returns: the octets of each; and what is not 0 for those that it received as one.
+        """
+        lengths, control_lengths, full = self._first[count]
+        sizes, aggregated = lengths.tolist(), control_lengths.tolist()
+        control_lengths[:] = full
+        return sizes, aggregated
 
 
 class Lane:

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import runpy
+import select
 import socket
 import struct
 import sys
@@ -375,15 +376,12 @@ class Kernel:
     """The C library, with a kernel that takes nothing more, or not after so many calls."""
 
     def __init__(self, number: int, after: int = 0) -> None:
-        self._library = library = ctypes.PyDLL(None, use_errno=True)
+        library = ctypes.PyDLL(None, use_errno=True)
         library.sendmsg.restype = ctypes.c_ssize_t
         self._number = number
         self._after = after
         self.sendmmsg = partial(self._take, library.sendmmsg)
         self.sendmsg = partial(self._take, library.sendmsg)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._library, name)
 
     def _take(self, call: Any, *arguments: Any) -> int:
         self._after -= 1
@@ -399,8 +397,9 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Kernel], None]:
     """Use another kernel."""
 
     def replace(kernel: Kernel) -> None:
+        monkeypatch.setattr(batch, "sendmsg", kernel.sendmsg)
         for module in (batch, batch_up, batch_down):
-            monkeypatch.setattr(module, "libc", kernel)
+            monkeypatch.setattr(module, "sendmmsg", kernel.sendmmsg)
 
     return replace
 
@@ -414,6 +413,14 @@ def test_what_a_full_buffer_does_not_take_is_dropped_and_counted(
     world.ask(target, *PAYLOADS[:10])
     world.go()
     assert (world.lost, world.left, target.all()) == (10, [], [])
+
+
+def test_what_leaves_does_not_wake_us(world: World) -> None:
+    target = world.target()
+    world.ask(target, b"1")
+    world.go(1)
+    assert target.all() == [b"1"]
+    assert select.select([world.poller], [], [], 0) == ([], [], [])
 
 
 # ---------------------------------------------------------------- what is watched
