@@ -13,6 +13,7 @@ from datetime import date, datetime, tzinfo
 from functools import partial
 from sqlite3 import Error
 from typing import Any
+from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -42,7 +43,7 @@ class Use:
     :ivar saved: so many of them are in the file, or on their way there.
     """
 
-    __slots__ = ("octets", "row", "saved", "span")
+    __slots__ = ("__weakref__", "octets", "row", "saved", "span")
 
     def __init__(self, row: Spent, span: str) -> None:
         self.row = row
@@ -164,6 +165,7 @@ class Quotas:
         self._wait()
         if self._now() != self._periods:
             self._begin_anew()
+            self._forget()
         self._check()
         if self._visiting is None and self._clock() >= self._visit:
             self.save()
@@ -180,6 +182,14 @@ class Quotas:
                 use.row = use.row._replace(period=period)
                 use.octets = use.saved = 0
         self._visit = self._clock()  # others may have used of the new one
+
+    def _forget(self) -> None:
+        """Forget who has used nothing yet, unless somebody has that for their counter."""
+        counted = WeakValueDictionary(
+            {key: use for key, use in self._uses.items() if not use.octets}
+        )
+        self._uses = {key: use for key, use in self._uses.items() if use.octets}
+        self._uses.update(counted)
 
     def save(self) -> Deferred[None]:
         """Visit the file now, behind a visit that is under way.

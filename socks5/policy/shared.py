@@ -178,7 +178,7 @@ class SharedCounter(Counter):
             said["sessions"] = self._told = self._own
         if self._began and limit.new_sessions is not None:
             said["began"] = self._began
-        if (self.up or self.down) and limit.is_metered:
+        if (self.up or self.down) and self.is_metered:
             said["moved"] = self.up, self.down
             if self.usage is not None and self.usage.is_left:
                 said["late"] = True

@@ -157,6 +157,19 @@ def test_a_period_ends_in_the_zone_of_the_proxy(world: World) -> None:
     assert world.of().octets == 50
 
 
+def test_who_has_used_something_once_is_forgotten_when_the_period_is_over(world: World) -> None:
+    world.use(50, span="week")
+    for name in ("alice", "bob"):
+        world.quotas.usage("person", f"user:{name}", "month").octets += 50
+    held = world.of()
+    world.wait(61)
+    assert world.quotas.all() == {
+        ("person", "user:alice", "month"): 0,
+        ("person", "user:alice", "week"): 50,
+    }
+    assert world.of() is held
+
+
 def test_a_period_may_end_during_a_visit(world: World) -> None:
     world.wait(45)
     world.waits = True
