@@ -64,7 +64,9 @@ def check_network(text: str, may_be_set: bool = True) -> Network | str:
     if text.startswith("@"):
         name = _set_name(text, what, may_be_set)
         if name in ABOUT_CLIENTS:
-            raise ValueError(f"expected {what}, got {quoted(text)}, which only clients can be")
+            raise ValueError(
+                f"expected {what}, got {quoted(text)}, which only clients of rules can be"
+            )
         return name
     if "%" not in text and ("/" not in text or _PREFIX.match(text)):
         try:

@@ -54,7 +54,7 @@ def test_sets_have_names_and_some_are_about_clients() -> None:
         ("", 'got ""; write'),
         ("@", 'expected @ and a name of small letters, digits and "-", got "@"'),
         ("@Office", 'got "@Office"'),
-        ("@local", 'got "@local", which only clients can be'),
+        ("@local", 'got "@local", which only clients of rules can be'),
     ],
 )
 def test_what_is_no_network_is_said_with_a_remedy(text: str, says: str) -> None:

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from socks5.app.config.places import Lines, Path, Spot, places
 from socks5.app.config.uncollected import uncollected
-from socks5.app.config.values import as_key, as_toml
+from socks5.app.config.values import SHOWN, as_key, as_toml
 from socks5.app.config.wording import IN_A_FILE, Wording
 from socks5.files import NOT_REGULAR, read
 
@@ -191,8 +191,37 @@ def _syntax(text: str, file: str, message: str) -> Problem:
     else:
         place = Place(file, int(found[2]), int(found[3]))
     words = message if found is None else found[1]
-    safe = "".join(each if each.isprintable() else repr(each)[1:-1] for each in words)
-    return Problem(place, "", f"this is no TOML: {safe}")
+    if words in _WANTED:
+        what, remedy = _WANTED[words]
+        words = f"expected {what}, got {_at(text, place)}; {remedy}"
+    return Problem(place, "", f"this is no TOML: {_printable(words)}")
+
+
+_WANTED = {
+    "Invalid value": ("a value", "a text stands in quotes"),
+    "Invalid statement": ("a key", "one of more than a-z, A-Z, 0-9, _ and - stands in quotes"),
+    "Expected newline or end of document after a statement": (
+        "the end of the line",
+        "a text stands in quotes, several values in brackets",
+    ),
+}
+"""What tomllib misses, by its words, and what to do."""
+
+_SECRETS = re.compile(r"password|\buse\b")
+"""What is in a line that may hold a secret."""
+
+
+def _at(text: str, place: Place) -> str:
+    """What stands at a place, to the end of its line."""
+    line = text.split("\n")[place.line - 1]
+    rest = line[place.column - 1 :].strip()
+    if rest and _SECRETS.search(line):
+        return "something else"
+    return (rest if len(rest) <= SHOWN else f"{rest[: SHOWN - 1]}…") or "nothing"
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _longest_number(text: str, file: str) -> Place:

@@ -211,11 +211,12 @@ class Rule:
             problems.append(
                 Wrong("expected networks as well, for a name could lead anywhere", ("unguarded",))
             )
-        if self.source and self.via:
+        if self.action == "allow" and self.source and self.via:
             problems.append(Wrong("does not go with via", ("source",), is_about_key=True))
         if len(self.source) > 1 and "accepted" in self.source:
             problems.append(Wrong("expected accepted alone, or addresses", ("source",)))
-        problems += two_of_a_family(self.source, ("source",))
+        else:
+            problems += two_of_a_family(self.source, ("source",))
         refuse(problems)
 
 

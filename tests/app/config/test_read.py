@@ -291,6 +291,37 @@ def test_what_is_no_toml_is_said_where_that_begins(text: str, place: str) -> Non
     assert problem.startswith(f"s.toml:{place}: this is no TOML: "), problem
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a = foo", "1:5: TOML: expected a value, got foo; a text stands in quotes"),
+        ("a = ", "1:5: TOML: expected a value, got nothing; a text stands in quotes"),
+        ("a =\r\nb = 1", "1:4: TOML: expected a value, got nothing; a text stands in quotes"),
+        (
+            f"a = {'x' * 70}",
+            f"1:5: TOML: expected a value, got {'x' * 59}…; a text stands in quotes",
+        ),
+        (
+            "[a]\nb = 192.0.2.1",
+            "2:10: TOML: expected the end of the line, got .2.1; a text stands in quotes, several values in brackets",
+        ),
+        (
+            "= 1",
+            "1:1: TOML: expected a key, got = 1; one of more than a-z, A-Z, 0-9, _ and - stands in quotes",
+        ),
+        (
+            "bind_password = hush",
+            "1:17: TOML: expected a value, got something else; a text stands in quotes",
+        ),
+        ('a = "', "1:6: TOML: Unterminated string"),
+    ],
+)
+def test_what_stands_where_it_is_no_toml_is_told_and_what_to_write(
+    text: str, sentence: str
+) -> None:
+    assert problems(text) == [f"s.toml:{sentence}".replace("TOML", "this is no TOML", 1)]
+
+
 def test_what_tomllib_cannot_read_is_said_all_the_same() -> None:
     [problem] = problems(f"a = 1\nb = 1{'0' * 5000}")
     assert problem.startswith("s.toml:2:5: expected shorter numbers (")

@@ -3,7 +3,9 @@
 import pytest
 
 from socks5.app.config.document import Refused, parse
+from socks5.app.config.policy_keys import Rule
 from socks5.app.config.read import read, read_text
+from socks5.app.config.values import Several
 from tests.app.config.test_read import problems
 
 RULE = '[[rule]]\nname = "r"\naction = "allow"\n'
@@ -27,7 +29,7 @@ SET = 'networks.home = { entries = "10.0.0.0/8" }\n'
         (RULE + 'names = "@public"', '4:9: rule "r": names: there is no [names.public]'),
         (
             RULE + 'networks = "@local"',
-            '4:12: rule "r": networks: expected a network or @set, got "@local", which only clients can be',
+            '4:12: rule "r": networks: expected a network or @set, got "@local", which only clients of rules can be',
         ),
         (
             RULE + 'clients = "@lokal"',
@@ -39,7 +41,7 @@ SET = 'networks.home = { entries = "10.0.0.0/8" }\n'
         ),
         (
             '[listener.a]\naddress = "::1"\nproxy_from = "@unix"',
-            '3:14: listener.a.proxy_from: expected a network or @set, got "@unix", which only clients can be',
+            '3:14: listener.a.proxy_from: expected a network or @set, got "@unix", which only clients of rules can be',
         ),
         ('bans.exempt = "@x"', "1:15: bans.exempt: there is no [networks.x]"),
         (
@@ -94,6 +96,10 @@ SET = 'networks.home = { entries = "10.0.0.0/8" }\n'
         (
             'server.default = "allow"\n[[rule]]\nname = "r"\naction = "deny"\nsource = "accepted"',
             '5:1: rule "r": source: does not go with action = "deny"',
+        ),
+        (
+            RULE + 'source = ["accepted", "192.0.2.1"]',
+            '4:10: rule "r": source: expected accepted alone, or addresses',
         ),
         (
             RULE + 'source = ["::1", "accepted"]',
@@ -313,3 +319,8 @@ def test_a_source_beside_via_is_an_error_beside_that_of_via() -> None:
         's.toml:4:1: rule "r": source: does not go with via',
         's.toml:5:7: rule "r": via: there is no [upstream.a]',
     ]
+    with pytest.raises(Several) as raised:
+        Rule(name="r", action="deny", source=("accepted",), via="a").check()
+    assert [str(error) for _, error in raised.value.errors] == [
+        'does not go with action = "deny"'
+    ] * 2, "and not also with each other"
