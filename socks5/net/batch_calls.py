@@ -1,4 +1,6 @@
-"""The system calls that move batches of datagrams: recvmmsg(2), sendmmsg(2) and sendmsg(2), by way of the C library."""
+"""System calls by way of the C library: recvmmsg(2), sendmmsg(2) and sendmsg(2), which move batches of datagrams, and
+setsockopt(2), of which Python's way for octets is long.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +28,7 @@ _libc = _load()
 recvmmsg: Any = getattr(_libc, "recvmmsg", None)
 sendmmsg: Any = getattr(_libc, "sendmmsg", None)
 sendmsg: Any = getattr(_libc, "sendmsg", None)
+setsockopt: Any = getattr(_libc, "setsockopt", None)
 """None where the C library has not got them. To look them up in it each time would take an eighth of a call."""
 
 

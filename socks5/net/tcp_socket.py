@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import socket
 import struct
@@ -14,6 +15,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from socks5.net.addresses import address_from, twisted_address
+from socks5.net.batch_calls import setsockopt
 from socks5.protocol.address import Address
 
 _NUMBER = array("i", [0])
@@ -30,11 +32,18 @@ def unacknowledged(sock: SocketType) -> int:
 
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_RESET = ctypes.create_string_buffer(_RESET_ON_CLOSE, 8)
+_RESET_AT = ctypes.c_void_p(ctypes.addressof(_RESET))
 
 
 def reset_on_close(sock: SocketType) -> None:
-    """Have the close of a connection be a reset, now (socket(7), SO_LINGER)."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    """Have the close of a connection be a reset, now (socket(7), SO_LINGER). By way of the C library, where it is at
+    hand: Python tries two other forms of arguments before it takes octets, which takes twice as long.
+    """
+    if setsockopt is None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    else:
+        setsockopt(sock.fileno(), socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT, 8)
 
 
 class TCPSocket:

@@ -300,9 +300,8 @@ class ServerProtocol(Session):
                 kind = ClaimedAccess
         target, server, user = without_false_name(address), self.server_host, self.user
         how = self.method
-        self.access = kind._make(
-            (client, server, user, command, target, shared.listeners, listener, how, "", False)
-        )
+        asked = (client, server, user, command, target, shared.listeners, listener, how, "", False)
+        self.access = tuple.__new__(kind, asked)  # what kind(*asked) does in its end
         self._line.clear(self)  # it is not the client who lets us wait
         if shared.crowds.may_ask(client, self):
             self._serve()

@@ -1,6 +1,7 @@
 """What only our own connections do, beside the contract of every stream (``test_stream_sockets.py``)."""
 
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -11,10 +12,11 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
-from socks5.net import connection
+from socks5.net import connection, tcp_socket
 from socks5.net.connection import Connection, far_end, far_host, near_end, unacknowledged
 from socks5.net.connection import hosts as hosts_of
 from socks5.net.poller import WRITABLE
+from socks5.net.tcp_socket import reset_on_close
 from socks5.protocol.address import Address
 from tests.sockets.streams import MUCH, Wire, on_sockets, own, twisted
 from tests.sockets.wires import Odd, raising, until
@@ -178,6 +180,15 @@ async def test_octets_not_acknowledged_can_be_counted(wire: Wire) -> None:
     await until(lambda: wire.transport.unsent == 0)
     wire.transport.loseConnection()
     assert wire.transport.unsent == 0
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+def test_a_close_can_be_made_a_reset(monkeypatch: pytest.MonkeyPatch, has_library: bool) -> None:
+    if not has_library:
+        monkeypatch.setattr(tcp_socket, "setsockopt", None)
+    with socket.socket() as sock:
+        reset_on_close(sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == struct.pack("ii", 1, 0)
 
 
 def test_what_has_no_send_queue_has_sent_everything() -> None:
