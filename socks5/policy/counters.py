@@ -136,7 +136,8 @@ class Counter:
                 else:
                     bucket.change(rate, burst_of(rate) / share, now)
                 self.buckets[name] = bucket
-        self.filled = self._filled("down"), self._filled("up")
+        down, up, total = map(self.buckets.get, ("down", "up", "total"))
+        self.filled = tuple(filter(None, (down, total))), tuple(filter(None, (up, total)))
         if limit.new_sessions is None:
             self.new = None
         else:
@@ -146,9 +147,6 @@ class Counter:
             else:
                 self.new.change(most / seconds, most, now)
         self.usage = self._table.usage_of(limit, self.who)
-
-    def _filled(self, direction: str) -> tuple[Bucket, ...]:
-        return tuple(self.buckets[each] for each in (direction, "total") if each in self.buckets)
 
     def retire(self) -> None:
         """There is no such limit any more."""

@@ -90,16 +90,12 @@ class MeteredLease(Lease):
         self._is_over = False
         self.why = ""
         self.ended: Callable[[], object] | None = None
-        self._up = self._down = Flow()
-        self._quotas: Sequence[Counter] = ()
         table.metered[self] = None
         self._fill()
 
     def _fill(self) -> None:
         """Take the buckets and quotas of the counters."""
         counters = self._counters
-        self._down.release()
-        self._up.release()
         down: tuple[Bucket, ...] = ()
         up = down
         for counter in counters:
@@ -107,11 +103,16 @@ class MeteredLease(Lease):
             down += more_down
             up += more_up
         self._down, self._up = Flow(down), Flow(up)
-        for counter in self._quotas:
-            counter.leases.pop(self, None)
         self._quotas = [each for each in counters if each.usage is not None]
         for counter in self._quotas:
             counter.leases[self] = None
+
+    def _empty(self) -> None:
+        """Wait for no bucket, and hear of no quota, any more."""
+        self._down.release()
+        self._up.release()
+        for counter in self._quotas:
+            counter.leases.pop(self, None)
 
     def numbers_changed(self) -> None:
         """The limits have other numbers now."""
@@ -123,6 +124,7 @@ class MeteredLease(Lease):
                     counter.retire()
                 else:
                     counter.become(limit, table.now())
+        self._empty()
         self._fill()
 
     @override
@@ -179,10 +181,7 @@ class MeteredLease(Lease):
         if self._held_until:
             self.slowed -= max(0.0, self._held_until - table.now())
         del table.metered[self]
-        self._down.release()
-        self._up.release()
-        for counter in self._quotas:
-            counter.leases.pop(self, None)
+        self._empty()
         super().leave(has_begun)
 
 
