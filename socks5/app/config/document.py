@@ -207,15 +207,16 @@ _WANTED = {
 }
 """What tomllib misses, by its words, and what to do."""
 
-_SECRETS = re.compile(r"password|\buse\b")
-"""What is in a line that may hold a secret."""
+_SECRETS = re.compile(r"pass|secret|\buse\b|auth|upstream")
+"""What is in a line that may hold a secret, or in the head of its section."""
 
 
 def _at(text: str, place: Place) -> str:
     """What stands at a place, to the end of its line."""
-    line = text.split("\n")[place.line - 1]
+    *before, line = text.split("\n")[: place.line]
+    head = next((each for each in reversed(before) if each.lstrip().startswith("[")), "")
     rest = line[place.column - 1 :].strip()
-    if rest and _SECRETS.search(line):
+    if rest and _SECRETS.search(head + line):
         return "something else"
     return (rest if len(rest) <= SHOWN else f"{rest[: SHOWN - 1]}…") or "nothing"
 

@@ -313,6 +313,10 @@ def test_what_is_no_toml_is_said_where_that_begins(text: str, place: str) -> Non
             "bind_password = hush",
             "1:17: TOML: expected a value, got something else; a text stands in quotes",
         ),
+        (
+            "[auth.a]\n\nbind_pas = hush",
+            "3:12: TOML: expected a value, got something else; a text stands in quotes",
+        ),
         ('a = "', "1:6: TOML: Unterminated string"),
     ],
 )
