@@ -105,7 +105,10 @@ class Change:
                     access_log.open()
             except OSError as error:
                 self.exchange.give_up()
-                raise NotExchanged([f"log.access: {error.filename}: {error.strerror}"]) from None
+                reason = self._after.made.document.problem(
+                    ("log", "access"), f"{error.filename}: {error.strerror}"
+                )
+                raise NotExchanged([str(reason)]) from None
             self._access_log = access_log
 
     def give_up(self) -> None:

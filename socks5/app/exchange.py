@@ -153,7 +153,7 @@ class Exchange:
         for listener in self._more:
             for other in self._listening.values():
                 if overlap(listener.at.where, other.at.where):
-                    yield (
+                    yield listener.wrong(
                         f"{listener.name} overlaps {other.name}, where the proxy listens now: that needs a restart"
                     )
 
@@ -164,12 +164,14 @@ class Exchange:
                     listener.at, self._coming, listener.certificates, self._opener.reactor
                 )
             except ValueError as error:
-                yield f"{listener.name}: {error}"
+                yield listener.wrong(f"{listener.name}: {error}")
                 continue
             self._served.append(found)
             is_other = replace(before.at, where=listener.at.where) != listener.at
             if found.factory is None and is_other:
-                yield f"{listener.name}: this endpoint cannot change while it listens; that needs a restart"
+                yield listener.wrong(
+                    f"{listener.name}: this endpoint cannot change while it listens; that needs a restart"
+                )
 
     def _open(self) -> Iterator[str]:
         for listener in self._more:
@@ -178,13 +180,15 @@ class Exchange:
                     self._opener, listener.at, self._coming, listener.certificates
                 )
             except ValueError as error:
-                yield f"{listener.name}: {error}"
+                yield listener.wrong(f"{listener.name}: {error}")
                 continue
             found: list[Any] = []
             listening.addBoth(found.append)
             if not found:
                 listening.addBoth(_close_late, found)
-                yield f"{listener.name}: this endpoint takes its time; that needs a restart"
+                yield listener.wrong(
+                    f"{listener.name}: this endpoint takes its time; that needs a restart"
+                )
             elif isinstance(found[0], Failure):
                 reason = why_not(found[0], listener)
                 if reason is not None:
@@ -199,7 +203,7 @@ class Exchange:
                 try:
                     os.chmod(new.path, new.mode)
                 except OSError as error:
-                    yield f"{listener.name}: mode {new.mode:o}: {error.strerror}"
+                    yield listener.wrong(f"{listener.name}: mode {new.mode:o}: {error.strerror}")
                 else:
                     self._modes.append((old, new))
 

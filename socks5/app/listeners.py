@@ -37,12 +37,18 @@ class Listener(NamedTuple):
     :param at: where and how it listens.
     :param certificates: those of :attr:`~socks5.net.places.Listen.tls`, read already.
     :param is_optional: whether it is left out silently where this machine has no such address, as without IPv6.
+    :param place: where a file asks for it; "" for no file.
     """
 
     name: str
     at: Listen
     certificates: Certificates | None = None
     is_optional: bool = False
+    place: str = ""
+
+    def wrong(self, sentence: str) -> str:
+        """What is wrong with it, behind the place."""
+        return f"{self.place}: {sentence}" if self.place else sentence
 
 
 def certificates_of(listeners: Iterable[Listener]) -> list[Certificates]:
@@ -69,4 +75,4 @@ def why_not(failure: Failure, listener: Listener) -> str | None:
     reason = getattr(error, "strerror", None) or str(error)
     is_port = isinstance(getattr(failure.value, "port", None), int)
     advice = f" ({_ADVICE[number]})" if is_port and number in _ADVICE else ""
-    return f"cannot listen on {listener.name}: {reason}{advice}"
+    return listener.wrong(f"cannot listen on {listener.name}: {reason}{advice}")

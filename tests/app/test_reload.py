@@ -248,7 +248,10 @@ async def test_what_fails_changes_nothing_and_a_good_one_works_then(
             ],
             'server.state = "x"\n' + HERE: None,
             HERE + THERE + f'[listener.taken]\naddress = "127.0.0.1"\nport = {number}\n': [
-                f"cannot listen on 127.0.0.1 port {number} (listener taken): {IN_USE}"
+                (
+                    f"s.toml:{(HERE + THERE).count(chr(10)) + 1}:1: cannot listen on 127.0.0.1 port {number} "
+                    f"(listener taken): {IN_USE}"
+                )
             ],
             THERE + 'log.access = "dir/../dir"': None,
         }
@@ -276,7 +279,7 @@ async def test_an_access_log_that_cannot_be_opened_is_in_the_way(
     with monkeypatch.context() as patch:
         patch.setattr("socks5.observe.accesslog.AccessLog.open", refused)
         lines = await proxy.reload(HERE.replace("a.log", "b.log") + THERE)
-        assert lines[1] == "log.access: b.log: Permission denied"
+        assert lines[1] == "s.toml:1:14: log.access: b.log: Permission denied"
         assert proxy.service.access_log is before
         lines = await proxy.reload(HERE)  # and one that cannot be opened again stays open
         assert lines[0] == "log b.log stays as it was: Permission denied"

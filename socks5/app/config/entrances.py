@@ -109,11 +109,15 @@ class Entrances:
             is_unknown = self._is_only_looking and isinstance(where, Inherited)
             is_exposed = is_exposed or (listen.is_exposed and not is_unknown)
             full = f"{called} (listener {name})" if self._is_named else called
-            yield Listener(full, listen, certificates, self._is_optional)
+            yield Listener(full, listen, certificates, self._is_optional, self._place(path))
         is_looked_at = self._inherited is None  # else the parent has
         are_logins_known = self._logins.is_whole  # else that is wrong
         if is_exposed and is_looked_at and are_logins_known and not section.open:
             self._check_exposure(path, section, policy)
+
+    def _place(self, path: Path) -> str:
+        place = self._building.document.places.of(path, is_key=False)
+        return str(place) if place.line else ""  # an option is in the name
 
     def _policy(self, path: Path, section: Section) -> ListenerPolicy:
         methods = tuple(METHOD_NAMES[name] for name in METHOD_NAMES if name in section.methods)
