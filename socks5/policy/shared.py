@@ -221,6 +221,13 @@ class SharedCounter(Counter):
                 del self._addresses[client]
 
 
+def _of_quota(counter: SharedCounter, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What the parent is told of a counter that is nobody's but those sessions' which have entered."""
+    if counter.usage is None or "moved" not in said:
+        return {}
+    return {"moved": said["moved"], "late": True, "forgotten": True}
+
+
 class SharedLease(MeteredLease):
     """Of a session whose counters are shared."""
 
@@ -308,10 +315,12 @@ class SharedTable(Table):
         found: list[Entry] = []
         for counter in changed:
             said = counter.news()
-            if not counter.is_parted:
+            if counter.is_parted:
+                said = _of_quota(counter, said)
+            else:
                 self._tell_of(counter, said)
-                if said:
-                    found.append((counter.limit.name, written(counter.who), said))
+            if said:
+                found.append((counter.limit.name, written(counter.who), said))
         return found
 
     def _tell_of(self, counter: SharedCounter, said: dict[str, Any]) -> None:

@@ -213,6 +213,22 @@ def test_other_numbers_hold_for_what_is_used(world: World) -> None:
     assert lease.moved(0, 10_000) == 0.0
 
 
+def test_who_has_entered_before_a_limit_was_shared_otherwise_uses_the_quota_still(
+    world: World,
+) -> None:
+    lease = entered(world.lives[0], **ALICE)
+    lease.moved(0, 100)
+    world.exchange()
+    world.family.become(Limit("person", per="client", quota=(1000, "month")))
+    lease.moved(0, 200)
+    world.exchange()
+    assert world.quotas.usage("person", "user:alice", "month").octets == 300
+    lease.leave()
+    world.exchange()
+    assert world.family.limits is not None
+    assert len(world.family.limits) == 0
+
+
 def test_sessions_one_after_another_know_what_was_used(world: World) -> None:
     """Whatever is forgotten between them."""
     first, second, *_ = world.lives
