@@ -600,6 +600,7 @@ ANY, OWN, ACCEPTED_ON = '"@public"', '"@set"', '"accepted"'
         pytest.param(ANY, '"::1"', "", True, id="any target"),
         pytest.param(SIX, '"::1"', "", True, id="its family"),
         pytest.param(FOUR, '"::1"', "", False, id="the other"),
+        pytest.param('"::ffff:198.51.100.0/120"', '"127.0.0.1"', "", True, id="a mapped one"),
         pytest.param(FOUR, '["127.0.0.1", "::1"]', "", True, id="both"),
         pytest.param(OWN, '"::1"', 'networks.set.entries = "198.51.100.1"', False, id="a set of the other"),
         pytest.param(OWN, '"::1"', 'networks.set.entries = "file:list"', True, id="a set in a file"),
