@@ -165,7 +165,8 @@ class Entrances:
 
     def _of_systemd(self, path: Path, name: str) -> Iterator[tuple[Place, str]]:
         """The sockets of systemd's that are called *name*: there may be several."""
-        if self._is_only_looking:
+        if self._is_only_looking:  # there may be some when it runs
+            yield Inherited(f"systemd:{name}:0"), f"systemd:{name}"
             return
         names = [f"systemd:{name}:{number}" for number in range(1024)]
         found = self._inherited

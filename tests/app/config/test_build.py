@@ -271,7 +271,8 @@ SYSTEMD = (
 def test_sockets_of_systemd_may_be_missing_where_nothing_is_opened(files: Files) -> None:
     made = files.make(SYSTEMD, is_only_looking=True)
     assert [each.at.where for each in made.listeners] == [
-        Inherited("systemd:domain=INET:name=other")
+        Inherited("systemd:web:0"),
+        Inherited("systemd:domain=INET:name=other"),
     ]
 
 

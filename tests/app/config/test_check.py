@@ -48,7 +48,10 @@ def test_errors_are_those_of_the_loader(files: Files) -> None:
 
 
 def test_it_misses_no_socket_of_systemd(files: Files) -> None:
-    assert found(files, '[listener.a]\nsystemd = "socks5.socket"') == ([], [])
+    listener = '[listener.a]\nsystemd = "socks5.socket"\n'
+    assert found(files, listener) == ([], [])
+    files.write("users", "alice:secret\n")
+    assert found(files, f'{listener}[auth]\na = {{ type = "file", file = "users" }}') == ([], [])
 
 
 @pytest.mark.parametrize(
