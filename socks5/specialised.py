@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from typing import Any
 
-Method = TypeVar("Method", bound="Callable[..., Any]")
+_Method = TypeVar("_Method", bound="Callable[..., Any]")
 
 
-def with_own_code(method: Method) -> Method:
+def with_own_code(method: _Method) -> _Method:
     """The same method, for one class alone.
 
     The interpreter notes in a function's code where it has found each attribute (PEP 659), for one class. Where two
