@@ -83,6 +83,7 @@ class Counter:
     :ivar filled: the buckets that octets fill which move down, and those that octets fill which move up.
     :ivar is_listed: whether it is looked at when its debts are paid.
     :ivar is_retired: whether there is no such limit any more.
+    :ivar may_object: whether there may be too many sessions for a further one.
     """
 
     __slots__ = (
@@ -97,6 +98,7 @@ class Counter:
         "is_retired",
         "leases",
         "limit",
+        "may_object",
         "new",
         "sessions",
         "usage",
@@ -147,6 +149,8 @@ class Counter:
             else:
                 self.new.change(most / seconds, most, now)
         self.usage = self._table.usage_of(limit, self.who)
+        counts = limit.sessions, limit.client_addresses, self.new, self.usage
+        self.may_object = any(each is not None for each in counts)
 
     def retire(self) -> None:
         """There is no such limit any more."""
@@ -292,14 +296,18 @@ class Table:
 
     def find(
         self, names: Iterable[str], access: Access, client: bytes, now: float
-    ) -> list[Counter]:
-        """The counters that a session would be under; those that there are not yet are not kept yet.
+    ) -> tuple[list[Counter], list[Limit]]:
+        """What a session would be under.
 
         :param client: the client's :func:`~socks5.protocol.networks.subscriber`.
+        :returns: counters, of which those that there are not yet are not kept yet; and the limits of single sessions.
+            One session is neither too many nor too new, so those only count what it moves.
         """
         if self._idle:
             self.sweep(now)
-        found, own, user = [], [], access.user
+        found: list[Counter] = []
+        own: list[Limit] = []
+        user = access.user
         for name in names:
             limit = self.limits.get(name)
             if limit is None:  # it has just gone
@@ -312,10 +320,7 @@ class Table:
             if per != _ALL:
                 who = user.name if per == _USER and user is not None else client
             found.append(self._counters.get((name, who)) or self.kind(self, limit, who, now))
-        # One session is neither too many nor too new, so nothing but what it moves is counted for it alone.
-        if any(each.is_metered for each in own) or (own and any(c.is_metered for c in found)):
-            found += [Counter(self, limit, "", now) for limit in own]
-        return found
+        return found, own
 
     def get(self, name: str, who: str | bytes) -> Counter | None:
         """That of a limit's name and whoever shares it, if it is kept."""
@@ -333,13 +338,11 @@ class Table:
 
     def keep(self, counter: Counter) -> None:
         """A first session is under it."""
-        limit = counter.limit
-        if limit.per != _SESSION:
-            self._counters[limit.name, counter.who] = counter
+        self._counters[counter.limit.name, counter.who] = counter
 
     def left(self, counter: Counter) -> None:
         """No session is under it any more."""
-        if not (counter.is_listed or counter.limit.per == _SESSION):
+        if not counter.is_listed:
             self.forget(counter, self.now())
 
     def forget(self, counter: Counter, now: float) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.interfaces import ILease
-from socks5.policy.buckets import MOST_ROOM, Bucket, Flow
+from socks5.policy.buckets import LEAST_BURST, MOST_ROOM, Flow
 from socks5.policy.counters import Counter, Table
+from socks5.policy.limit import Limit, Per
 
 
 @implementer(ILease)
@@ -64,15 +65,23 @@ class Lease(Unlimited):
 
 
 class MeteredLease(Lease):
-    """Of a session whose octets are counted, see :class:`Lease`."""
+    """Of a session whose octets are counted, see :class:`Lease`.
+
+    Most sessions are told of once, at their end. They have no
+    :class:`~socks5.policy.buckets.Flow` then, nor counters of their own.
+
+    :param own: the limits that count what moves for this session alone.
+    """
 
     __slots__ = (
-        "_down",
+        "_before",
+        "_flows",
         "_held_until",
         "_is_over",
         "_now",
+        "_own",
         "_quotas",
-        "_up",
+        "_under",
         "ended",
         "slowed",
         "why",
@@ -81,64 +90,99 @@ class MeteredLease(Lease):
     is_metered = True
 
     def __init__(
-        self, table: Table, counters: Sequence[Counter], client: bytes, now: float
+        self,
+        table: Table,
+        counters: Sequence[Counter],
+        own: Sequence[Limit],
+        client: bytes,
+        now: float,
     ) -> None:
         super().__init__(table, counters, client, now)
+        self._own = own
         self._now = table.now
-        self.slowed = 0.0
-        self._held_until = 0.0
+        self._before: tuple[int, int, float] | None = None  # what moved without flows, and when
+        self._flows: Sequence[Flow] = ()  # down, up
+        self._under = counters
+        self._quotas: Sequence[Counter] = ()
+        self.slowed = self._held_until = 0.0
         self._is_over = False
         self.why = ""
         self.ended: Callable[[], object] | None = None
         table.metered[self] = None
+        if table.quotas is not None:
+            self._watch()
+
+    def _flow(self) -> Sequence[Flow]:
+        """It is no session that is told of once.
+
+        :returns: its flows, see there; those of one that is over fill nothing.
+        """
+        if self._is_over:
+            return Flow(), Flow()
+        up, down, since = self._before or (0, 0, self._now())
+        own = [Counter(self._table, limit, "", since) for limit in self._own]
+        _charge(own, up, down, since)
+        self._under = [*self._counters, *own]
         self._fill()
+        return self._flows
 
     def _fill(self) -> None:
-        """Take the buckets and quotas of the counters."""
-        counters = self._counters
-        down: tuple[Bucket, ...] = ()
-        up = down
-        for counter in counters:
-            more_down, more_up = counter.filled
-            down += more_down
-            up += more_up
-        self._down, self._up = Flow(down), Flow(up)
-        self._quotas = [each for each in counters if each.usage is not None]
+        """Take the buckets of the counters."""
+        self._flows = [
+            Flow([bucket for counter in self._under for bucket in counter.filled[is_up]])
+            for is_up in (False, True)
+        ]
+
+    def _watch(self) -> None:
+        """Take the quotas of the counters."""
+        self._quotas = [each for each in self._under if each.usage is not None]
         for counter in self._quotas:
             counter.leases[self] = None
 
     def _empty(self) -> None:
         """Wait for no bucket, and hear of no quota, any more."""
-        self._down.release()
-        self._up.release()
+        for flow in self._flows:
+            flow.release()
         for counter in self._quotas:
             counter.leases.pop(self, None)
 
     def numbers_changed(self) -> None:
         """The limits have other numbers now."""
         table = self._table
-        for counter in self._counters:
+        limits = table.limits
+        own = [limits[each.name] for each in self._own if each.name in limits]
+        if not self._flows and (self._before or any(each.per != Per.SESSION for each in own)):
+            self._flow()
+        self._own = own
+        for counter in self._under:
             if not counter.is_retired and counter is not table.get(counter.limit.name, counter.who):
-                limit = table.limits.get(counter.limit.name)
+                limit = limits.get(counter.limit.name)
                 if limit is None:  # and nobody else tells it
                     counter.retire()
                 else:
                     counter.become(limit, table.now())
         self._empty()
-        self._fill()
+        if self._flows:
+            self._fill()
+        self._watch()
 
     @override
     def room(self, is_up: bool) -> int:
         """See :meth:`socks5.interfaces.ILease.room`."""
-        return (self._up if is_up else self._down).room(self._now())
+        flows = self._flows or self._flow()
+        return flows[is_up].room(self._now())
 
     @override
     def moved(self, up: int, down: int) -> float:
         """See :meth:`socks5.interfaces.ILease.moved`."""
         now = self._now()
-        wait = self._up.moved(up, now) if up else 0.0
-        if down:
-            wait = max(wait, self._down.moved(down, now))
+        if self._flows:
+            of_down, of_up = self._flows
+            wait = of_up.moved(up, now) if up else 0.0
+            if down:
+                wait = max(wait, of_down.moved(down, now))
+        else:
+            wait = self._moved_first(up, down, now)
         for counter in self._quotas:
             usage = counter.usage
             assert usage is not None
@@ -150,13 +194,29 @@ class MeteredLease(Lease):
             self._waits(wait, now, up > 0)
         return wait
 
+    def _moved_first(self, up: int, down: int, now: float) -> float:
+        """The same without flows: for what moves first, which no rate of its own holds, and for what moves last."""
+        if self._is_over:
+            return _charge(self._counters, up, down, now)
+        is_first = self._before is None and up + down <= LEAST_BURST
+        if is_first:
+            self._before = up, down, now
+            if not _charge(self._counters, up, down, now):
+                return 0.0
+        waits = [
+            flow.moved(0 if is_first else octets, now)
+            for flow, octets in zip(self._flow(), (down, up), strict=True)
+            if octets
+        ]
+        return max(waits, default=0.0)
+
     def _waits(self, wait: float, now: float, is_up: bool) -> None:
         """Both directions may wait at a time."""
         if wait < inf:
             until = max(self._held_until, now + wait)
             self.slowed += until - max(now, self._held_until)
             self._held_until = until
-            for counter in self._counters:
+            for counter in self._under:
                 if counter.buckets:
                     counter.slows(is_up, now)
 
@@ -182,7 +242,21 @@ class MeteredLease(Lease):
             self.slowed -= max(0.0, self._held_until - table.now())
         del table.metered[self]
         self._empty()
+        self._flows = ()  # nor for one in whatever moves behind the end
         super().leave(has_begun)
+
+
+def _charge(counters: Iterable[Counter], up: int, down: int, now: float) -> float:
+    """So much has moved under counters.
+
+    :returns: seconds to wait for one of them, if there is one to wait for.
+    """
+    octets = {"up": up, "down": down, "total": up + down}
+    wait = 0.0
+    for counter in counters:
+        for name, bucket in counter.buckets.items():
+            wait = bucket.charge(octets[name], now) or wait
+    return wait
 
 
 @implementer(ILease)

@@ -132,16 +132,17 @@ class Limits:
             return _UNLIMITED
         table, client = self._table, subscriber(access.client)
         now = table.now()
-        counters = table.find(names, access, client, now)
-        kind = Lease
+        counters, own = table.find(names, access, client, now)
+        is_metered = False
         for counter in counters:
-            objection = counter.objection(client, now)
-            if objection:
+            if counter.may_object and (objection := counter.objection(client, now)):
                 self._why = counter.refused(objection)
                 return None
             if counter.is_metered:
-                kind = self._metered
-        return kind(table, counters, client, now)
+                is_metered = True
+        if is_metered or any(each.is_metered for each in own):
+            return self._metered(table, counters, own, client, now)
+        return Lease(table, counters, client, now)
 
     def why(self, access: Access) -> str:
         """See :meth:`socks5.interfaces.ILimits.why`."""

@@ -234,9 +234,14 @@ class SharedLease(MeteredLease):
     __slots__ = ("_shared",)
 
     def __init__(
-        self, table: Table, counters: Sequence[Counter], client: bytes, now: float
+        self,
+        table: Table,
+        counters: Sequence[Counter],
+        own: Sequence[Limit],
+        client: bytes,
+        now: float,
     ) -> None:
-        super().__init__(table, counters, client, now)
+        super().__init__(table, counters, own, client, now)
         self._shared = [each for each in counters if isinstance(each, SharedCounter)]
 
     @override

@@ -83,9 +83,11 @@ class Entered:
         self._leases[rule] = lease
         if lease.is_metered:
             self._metered.append(lease)
-            session = self._session
-            lease.ended = lambda: session.close(Reason.LIMIT)
+            lease.ended = self._used_up
         return True
+
+    def _used_up(self) -> None:
+        self._session.close(Reason.LIMIT)
 
     def judged(self, verdict: Verdict) -> Verdict:
         """A verdict allows the request, or an address of its target.
@@ -113,19 +115,18 @@ class Entered:
             return Together(metered)
         return metered[0] if metered else None
 
-    def joined(self, poller: Poller, *ends: Any) -> None:
+    def joined(self, poller: Poller, client: Any, target: Any) -> None:
         """The two ends of an ordinary session have become one: if anybody wants to know what they pass on, no more than
         may be told later goes the short way.
         """
         if self._metered:
-            for end in ends:
-                poller.hand_over(end.fd, MeteredPassing(end))
+            poller.hand_over(client.fd, MeteredPassing(client))
+            poller.hand_over(target.fd, MeteredPassing(target))
 
     def moved(self, up: int, down: int) -> None:
         """An ordinary session has ended, which has passed on so many octets."""
-        meter = self.meter
-        if meter is not None:
-            meter.moved(up, down)
+        for each in self._metered:
+            each.moved(up, down)
 
     @property
     def meter_of_datagrams(self) -> ILease:

@@ -6,7 +6,7 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from socks5.interfaces import ILease
-from socks5.policy.buckets import LEAST_BURST
+from socks5.policy.buckets import LEAST_BURST, MOST_ROOM
 from socks5.policy.leases import Together
 from socks5.policy.limit import Limit
 from tests.support.limited import Limited, greedy, person
@@ -39,6 +39,57 @@ def test_what_moves_behind_the_end_still_counts() -> None:
     lease.leave()
     lease.moved(0, LEAST_BURST)
     assert other.moved(0, 1000) == 1.0
+
+
+def test_who_has_left_keeps_no_room_from_others() -> None:
+    limited = Limited(Limit("slow", down=1e6))
+    other, *leases = [limited.enter() for _ in range(3)]
+    leases[0].moved(0, 200_000)
+    for lease in leases:
+        lease.leave()
+        lease.moved(0, 1)
+        assert lease.room(False) == MOST_ROOM
+    assert other.room(False) == 50_000
+
+
+def test_the_first_octets_count_as_all_others() -> None:
+    limited = Limited(Limit("each", per="session", down=1000.0))
+    lease = limited.enter()
+    assert lease.moved(0, 1000) == 0.0
+    limited.clock.advance(0.5)
+    assert lease.moved(0, LEAST_BURST) == 0.5
+
+
+def test_the_first_octets_wait_for_those_of_others() -> None:
+    limited = Limited(Limit("slow", up=1e6, down=1e6))
+    other, lease = limited.enter(), limited.enter()
+    other.moved(0, 200_000)
+    assert lease.moved(1, 0) == 0.0
+    assert limited.enter().moved(0, 100_000) == 0.2
+    assert other.room(False) == 25_000
+    assert limited.reached == {"slow": 2}
+
+
+@pytest.mark.parametrize("per", ["session", "all"])
+@pytest.mark.parametrize("first", [0, 1000])
+def test_other_numbers_hold_for_what_has_hardly_moved(per: str, first: int) -> None:
+    """Though others share the limit from now on, they do not share the counter."""
+    limited = Limited(Limit("each", per="session", down=1000.0))
+    lease = limited.enter()
+    lease.moved(0, first)
+    limited.become(Limit("each", per=per, down=2000.0))
+    assert lease.moved(0, LEAST_BURST) == first / 2000
+    assert limited.enter().moved(0, LEAST_BURST) == 0.0
+
+
+def test_a_limit_that_is_back_holds_nobody_whom_it_held_before() -> None:
+    limit = Limit("each", per="session", down=1000.0)
+    limited = Limited(limit)
+    lease = limited.enter()
+    limited.become()
+    limited.become(limit)
+    assert lease.moved(0, 1 << 20) == 0.0
+    assert limited.enter().moved(0, 1 << 20) > 0
 
 
 def test_it_says_how_long_it_was_slowed() -> None:
