@@ -46,7 +46,7 @@ def test_a_daemon_serves_elsewhere_goes_on_in_a_new_log_and_ends_well(
         old = log.rename(directory / "proxy.log.old")
         os.kill(pid, signal.SIGHUP)
         users = directory / "users"
-        line = f"SIGHUP: read again: {log}, access.log, {users} (users: 1)"
+        line = f"SIGHUP: read again: {log}, {directory}/access.log, {users} (users: 1)"
         poll(lambda: log.exists() and line in log.read_text(), "it is said in the new one")
         os.kill(pid, signal.SIGTERM)
         poll(lambda: not (directory / "proxy.pid").exists(), "its end", STOP_SECONDS)

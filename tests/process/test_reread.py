@@ -42,7 +42,7 @@ def test_it_reads_again_what_it_can_and_serves_on(
         users.write_text("alice:secret\ncarol:secret\n")
         log.rename(tmp_path / "access.log.1")
         program.signal(signal.SIGHUP)
-        line = f"SIGHUP: read again: access.log, {users} (users: 2)"
+        line = f"SIGHUP: read again: {log}, {users} (users: 2)"
         poll(lambda: program.output.count(line) == processes, "it is said")
         assert log.exists()
         assert may_come_in(program)
