@@ -203,9 +203,10 @@ class MeteredLease(Lease):
             self._before = up, down, now
             if not _charge(self._counters, up, down, now):
                 return 0.0
+        of_down, of_up = self._flow()
         waits = [
             flow.moved(0 if is_first else octets, now)
-            for flow, octets in zip(self._flow(), (down, up), strict=True)
+            for flow, octets in ((of_up, up), (of_down, down))
             if octets
         ]
         return max(waits, default=0.0)
