@@ -50,7 +50,7 @@ def test_a_daemon_serves_elsewhere_goes_on_in_a_new_log_and_ends_well(
         poll(lambda: log.exists() and line in log.read_text(), "it is said in the new one")
         os.kill(pid, signal.SIGTERM)
         poll(lambda: not (directory / "proxy.pid").exists(), "its end", STOP_SECONDS)
-    assert '"bytes_up": 5' in (directory / "elsewhere/access.log").read_text()
+    assert '"bytes_up": 5' in (directory / "access.log").read_text()
     assert "Traceback" not in log.read_text() + old.read_text()
 
 
