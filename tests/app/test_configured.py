@@ -20,6 +20,8 @@ from socks5.policy.ruleset import Ruleset
 from socks5.protocol.messages import Command
 from tests.app.test_workers import Spawner
 
+pytestmark = pytest.mark.usefixtures("handlers")
+
 
 @pytest.fixture(autouse=True)
 def _the_limit_of_open_files_stays(monkeypatch: pytest.MonkeyPatch) -> None:

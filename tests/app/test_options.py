@@ -45,6 +45,8 @@ from tests.support.certificates import self_signed
 from tests.support.deferreds import outcome_of
 from tests.support.options import asked, parse, refusal
 
+pytestmark = pytest.mark.usefixtures("handlers")
+
 # ---------------------------------------------------------------- what the options become
 
 
