@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,8 +84,12 @@ def test_sessions_live_on_unless_the_rules_forbid_them(
         assert said == "s.toml is reloaded: 2 rules, listeners +0 -1, 16 sessions ended"
         for client in clients:
             poll(lambda client=client: is_ended(client), "the session ends")  # type: ignore[misc]
-        records = [each for each in program.records if each["command"] == "connect"]
-        assert [each["detail"] for each in records] == ["reload: rule nothing"] * 16
+
+        def ended() -> list[Any]:
+            return [each for each in program.records if each["command"] == "connect"]
+
+        records = poll(lambda: len(ended()) == 16 and ended(), "they have their records")
+        assert {each["detail"] for each in records} == {"reload: rule nothing"}
         assert len({each.get("worker") for each in records}) == workers
         poll(lambda: not (tmp_path / "u").exists(), "the socket is closed")
         reload(program, file)
