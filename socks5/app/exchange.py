@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from socks5.app.listeners import Listener, why_not
 from socks5.net.listening import Served, listen_with, served
 from socks5.net.openers import IPortOpener, IServedPort
-from socks5.net.places import TCP, UNIX, Place, canonical, name_of
+from socks5.net.places import TCP, UNIX, Place, can_share_clients, name_of
 from socks5.server.factory import ServerFactory
 from socks5.settings import ListenerPolicy
 
@@ -40,11 +40,9 @@ def overlap(one: Place, other: Place) -> bool:
     """Whether two that are not the same could have each other's clients."""
     if not (isinstance(one, TCP) and isinstance(other, TCP)) or one.port != other.port:
         return False
-    hosts = {canonical(one.interface), canonical(other.interface)}
-    if not one.port or len(hosts) == 1:
+    if not one.port or name_of(one) == name_of(other):
         return False
-    is_ipv6_alone = "0.0.0.0" in hosts and all(":" in host for host in hosts - {"0.0.0.0"})
-    return "::" in hosts or ("0.0.0.0" in hosts and not is_ipv6_alone)
+    return can_share_clients(one.interface, other.interface)
 
 
 class Coming:

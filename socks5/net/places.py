@@ -122,6 +122,14 @@ def canonical(interface: str) -> str:
         return interface
 
 
+def can_share_clients(one: str, other: str) -> bool:
+    """Whether a client could reach both addresses, on one port: ``::`` is IPv4, too."""
+    hosts = {canonical(one), canonical(other)}
+    if len(hosts) == 1 or "::" in hosts:
+        return True
+    return "0.0.0.0" in hosts and not any(":" in each for each in hosts)
+
+
 def name_of(where: Place) -> str:
     """What processes call a place, however it is spelled and whatever its listener is else. Those of one name cannot
     both be open, but for free ports, which are all alike.

@@ -38,11 +38,9 @@ from socks5.relay.passing import PassingEnd
 from socks5.server.connect import Connect
 from socks5.server.stream_command import is_allowed
 
-_CLIENT_END = (
-    Reason.CLIENT_CLOSED,
-    Reason.CLIENT_RESET,
-)  # a member of an Enum is found slowly by its name
+_CLIENT_END = Reason.CLIENT_CLOSED, Reason.CLIENT_RESET
 _TARGET_END = Reason.TARGET_CLOSED, Reason.TARGET_RESET
+"""Of an end that is a reset or not. A member of an Enum is found slowly by its name."""
 
 READ_SIZE = 448
 """Octets of the negotiation that are taken at a time; who sends so many goes the general way. Few messages are longer,

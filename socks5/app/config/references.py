@@ -19,7 +19,7 @@ from socks5.app.config.tables import NAME
 from socks5.app.config.values import as_key, as_toml, meant
 from socks5.app.config.wording import Wording
 from socks5.net.foreign import PLAIN, kind_of, where_of
-from socks5.net.places import TCP, UNIX
+from socks5.net.places import TCP, UNIX, can_share_clients
 from socks5.policy.hours import check_zone
 from socks5.policy.sets import ABOUT_CLIENTS, BUILT_IN, SELF
 from socks5.settings import OutgoingFamily
@@ -250,7 +250,7 @@ def _overlaps(tree: Tree, wording: Wording, folder: str) -> Iterator[Finding]:
                     whose = wording.another_listener.format(name)
                     yield Finding(at, f"expected one of its own, got that of {whose}")
                     break
-                if _overlap(address, its_address):
+                if can_share_clients(address, its_address):
                     whose = wording.another_listener.format(name)
                     sentence = (
                         f"expected an address of its own on port {key}, got {as_toml(text)}, which overlaps "
@@ -294,17 +294,3 @@ def _where(endpoint: str) -> object:
         with suppress(ValueError):  # which is said elsewhere
             return where_of(endpoint)
     return None
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether a client could reach both; ``::`` is IPv4, too."""
-    first, second = ip_address(one), ip_address(other)
-    first, second = (
-        getattr(first, "ipv4_mapped", None) or first,
-        getattr(second, "ipv4_mapped", None) or second,
-    )
-    if first == second or (first.is_unspecified and first.version == 6):
-        return True
-    if second.is_unspecified and second.version == 6:
-        return True
-    return first.version == second.version and (first.is_unspecified or second.is_unspecified)
