@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from socks5.protocol.errors import (
     AuthenticationFailed,
+    LocalProtocolError,
     NoAcceptableMethod,
     RemoteProtocolError,
     ReplyError,
@@ -44,35 +46,53 @@ class ReplyReceived:
 
 ClientEvent = TokenReceived | ProtectionReceived | ReplyReceived | Rejected
 
+_PIPELINED = ((Method.NO_AUTHENTICATION,), (Method.USERNAME_PASSWORD,))
+"""All that can be offered where nobody waits for the answer."""
+
 
 class ClientNegotiation(Machine):
     """The client's half (RFC 1928 sections 3-6, RFC 1929, RFC 1961). ``take_output`` holds the greeting
     at once.
 
+    What comes before it was asked for is no answer, and ends it: octets of the server's that are there already when
+    the next message is written. Of a failure VER and REP say all that there is; no more of it is awaited.
+
     :param request: what to ask for, once the server lets us.
-    :param credentials: offered beside "no authentication", or None.
-    :param has_context: whether GSSAPI is offered, before all others.
-    :raises LocalProtocolError: the request or the credentials cannot be encoded.
+    :param methods: METHOD octets, those that are offered, in our order.
+    :param credentials: for USERNAME_PASSWORD, if it is among them, and only then.
+    :param is_pipelined: whether greeting, credentials and request go out in one piece. Then what comes early may be an
+        answer, and one method alone can be offered, NO_AUTHENTICATION or USERNAME_PASSWORD.
+    :raises LocalProtocolError: the request, the methods or the credentials cannot be encoded, or do not go together.
     """
 
-    __slots__ = ("_credentials", "_is_bind", "_methods", "_request", "_tokens")
+    __slots__ = ("_credentials", "_is_bind", "_is_pipelined", "_methods", "_request", "_tokens")
 
     _next = CLIENT_NEXT
 
     def __init__(
-        self, request: Request, credentials: Credentials | None = None, has_context: bool = False
+        self,
+        request: Request,
+        methods: Sequence[int] = (Method.NO_AUTHENTICATION,),
+        credentials: Credentials | None = None,
+        *,
+        is_pipelined: bool = False,
     ) -> None:
         super().__init__(Stage.METHOD)
+        if (credentials is None) is (Method.USERNAME_PASSWORD in methods):
+            raise LocalProtocolError(
+                "credentials are for the method USERNAME_PASSWORD, which needs them"
+            )
+        if is_pipelined and tuple(methods) not in _PIPELINED:
+            raise LocalProtocolError("only one method can be pipelined, of 0 and 2")
         self._request = request.encode()
         self._is_bind = request.command == Command.BIND
-        self._credentials = None if credentials is None else credentials.encode()
-        self._methods: tuple[int, ...] = (Method.NO_AUTHENTICATION,)
-        if credentials is not None:
-            self._methods += (Method.USERNAME_PASSWORD,)
-        if has_context:
-            self._methods = (Method.GSSAPI, *self._methods)
+        self._credentials = b"" if credentials is None else credentials.encode()
+        self._methods = tuple(methods)
+        self._is_pipelined = is_pipelined
         self._tokens = 0
-        self._output += Greeting(self._methods).encode()
+        self._output = Greeting(self._methods).encode()
+        if is_pipelined:
+            self._output += self._credentials + self._request
 
     def receive(self, data: bytes) -> list[ClientEvent]:
         """Take octets from the server.
@@ -80,11 +100,8 @@ class ClientNegotiation(Machine):
         :returns: the events that they complete, in order: both replies of a BIND may be glued
             together.
         """
-        return self._all(self._take_in(data))
-
-    def _all(self, event: ClientEvent | None) -> list[ClientEvent]:
-        """That event, and those that what waits completes."""
         events: list[ClientEvent] = []
+        event = self._take_in(data)
         while event is not None:
             events.append(event)
             event = self._advance()
@@ -93,56 +110,50 @@ class ClientNegotiation(Machine):
     def send_token(self, token: bytes) -> list[ClientEvent]:
         """Go on with the security context (RFC 1961 sections 3.2 to 3.4).
 
-        :returns: what waited, as :meth:`receive` does.
+        :returns: nothing, or that it is over: something came before it was asked for.
         :raises LocalProtocolError: the server has not asked for a token, or it is too long.
         """
-        message = Message(MessageType.CONTEXT, token).encode()
-        self._enter(Stage.CONTEXT)
-        self._output += message
-        return self._all(self._advance())
+        return self._answer(Stage.CONTEXT, Message(MessageType.CONTEXT, token).encode())
 
     def require_protection(self, token: bytes) -> list[ClientEvent]:
         """The context is complete: tell the server a level of protection (RFC 1961 section 4).
 
         :param token: its octet in a token of the context or, as NEC's implementation has it, bare.
-        :returns: what waited, as :meth:`receive` does.
+        :returns: as :meth:`send_token`.
         :raises LocalProtocolError: the server's last token has not come, or the token is too long.
         """
-        message = Message(MessageType.PROTECTION, token).encode()
-        self._enter(Stage.PROTECTION)
-        self._output += message
-        return self._all(self._advance())
+        return self._answer(Stage.PROTECTION, Message(MessageType.PROTECTION, token).encode())
 
-    def accept_protection(self) -> bytes:
+    def accept_protection(self) -> list[ClientEvent]:
         """The server's level will do. From now on, unless it is 0, what there is to send goes into tokens,
         beginning with the request, and what is received comes out of them.
 
-        :returns: the octets that wait, to be given back by :meth:`receive`.
+        :returns: as :meth:`send_token`.
         :raises LocalProtocolError: the server has not told its level.
         """
         self._require(Stage.CHOICE, "the server has not told its level of protection")
-        self._send_request()
-        return self._take_waiting()
+        return self._answer(Stage.COMMAND, self._request)
 
-    def receive_end(self) -> Rejected | None:
-        """The server closed its side.
+    def _answer(self, stage: Stage, message: bytes) -> list[ClientEvent]:
+        """Say the caller's answer."""
+        try:
+            self._say(stage, message)
+        except RemoteProtocolError as error:
+            return [self._violated(error)]
+        return []
 
-        :returns: None once ESTABLISHED or CLOSED; else why it is over. A failure reply that was cut
-            short behind its REP octet still gives its own error: such servers exist.
+    def _say(self, stage: Stage, message: bytes) -> None:
+        """Enter a stage by sending a message, unless it went out with the greeting.
+
+        :raises RemoteProtocolError: what should come behind it is there before it.
         """
-        if self.stage in (Stage.ESTABLISHED, Stage.CLOSED):
-            return None
-        if self._has_failure_code():
-            return self._close(ReplyError.for_code(self._buffer[1]))
-        return self._close(
-            RemoteProtocolError(f"the server closed when this was due: {self.stage.value}")
-        )
-
-    def _has_failure_code(self) -> bool:
-        """Whether what waits begins like a reply that says why it failed."""
-        buffer = self._buffer
-        awaits_reply = self.stage in (Stage.COMMAND, Stage.SECOND_REPLY)
-        return awaits_reply and len(buffer) >= 2 and buffer[0] == VERSION and buffer[1] != 0
+        if self._is_pipelined:
+            self._enter(stage)
+            return
+        if self.pending:
+            raise RemoteProtocolError("octets came before they were asked for")
+        self._enter(stage)
+        self._output += message
 
     def _await_method(self) -> ClientEvent | None:
         found = MethodSelection.decode(self._buffer)
@@ -159,11 +170,10 @@ class ClientNegotiation(Machine):
         if selection.method == Method.GSSAPI:
             self._enter(Stage.TOKEN)
             return TokenReceived(b"")
-        if selection.method == Method.USERNAME_PASSWORD and self._credentials is not None:
-            self._enter(Stage.CHECKING)
-            self._output += self._credentials
+        if selection.method == Method.USERNAME_PASSWORD:
+            self._say(Stage.CHECKING, self._credentials)
         else:
-            self._send_request()
+            self._say(Stage.COMMAND, self._request)
         return None
 
     def _await_token(self) -> ClientEvent | None:
@@ -197,25 +207,17 @@ class ClientNegotiation(Machine):
                 AuthenticationFailed(f"user name or password not accepted (status {status.status})")
             )
         self._buffer = self._buffer[used:]
-        self._send_request()
+        self._say(Stage.COMMAND, self._request)
         return None
 
-    def _send_request(self) -> None:
-        self._enter(Stage.COMMAND)
-        self._output += self._request
-
     def _await_reply(self) -> ClientEvent | None:
-        try:
-            found = Reply.decode(self._buffer)
-        except RemoteProtocolError:
-            if self._has_failure_code():
-                return self._close(ReplyError.for_code(self._buffer[1]))
-            raise
+        buffer = self._buffer
+        if len(buffer) >= 2 and buffer[0] == VERSION and buffer[1] != 0:
+            return self._close(ReplyError.for_code(buffer[1]))
+        found = Reply.decode(buffer)
         if found is None:
             return None
         reply, used = found
-        if reply.code != 0:
-            return self._close(ReplyError.for_code(reply.code))
         self._buffer = self._buffer[used:]
         is_first_of_two = self._is_bind and self.stage is Stage.COMMAND
         self._enter(Stage.SECOND_REPLY if is_first_of_two else Stage.ESTABLISHED)

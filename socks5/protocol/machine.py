@@ -4,7 +4,8 @@ Machines without I/O. Octets go in by ``receive``, which returns what they compl
 ``take_output``. The caller owns the transport, the clock and every asynchronous answer: while an answer is awaited
 further octets wait in the machine, and ``pending`` tells the caller how many, so that it can stop reading.
 
-No step looks at how the octets were cut into segments.
+No step looks at how the octets were cut into segments; but the client's half takes for no answer
+what comes before it was asked for.
 """
 
 from __future__ import annotations
@@ -135,6 +136,7 @@ class Machine:
         return self._close(error)
 
     def _close(self, error: SOCKSError) -> Rejected:
+        stage = self.stage
         self._enter(CLOSED)
         self._take_waiting()
-        return Rejected(error)
+        return Rejected(error, stage)

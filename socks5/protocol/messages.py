@@ -29,6 +29,17 @@ HTTP_ANSWER = (
 """Sent to a client whose first octet is the capital letter of an HTTP method."""
 
 
+_OTHER_SERVERS = {
+    0: ", as of SOCKS4",
+    4: ", as of SOCKS4",
+    21: ", as of TLS: use socks5s://",
+    22: ", as of TLS: use socks5s://",
+    ord("H"): ", as of HTTP: use http://, if it is a proxy",
+    ord("S"): ", as of SSH",
+}
+"""What the first octet of a server may be of instead, and a hint."""
+
+
 class Method(IntEnum):
     """METHOD octets (RFC 1928 section 3). 3-127 are IANA's, 128-254 private; an unlisted one stays
     an int.
@@ -125,7 +136,8 @@ class MethodSelection:
     def decode(cls, buffer: bytes | bytearray) -> tuple[MethodSelection, int] | None:
         """:raises RemoteProtocolError: the first octet is not 5."""
         if buffer and buffer[0] != VERSION:
-            raise RemoteProtocolError(f"not a SOCKS5 server: first octet {buffer[0]}")
+            hint = _OTHER_SERVERS.get(buffer[0], "")
+            raise RemoteProtocolError(f"not a SOCKS5 server: first octet {buffer[0]}{hint}")
         return (cls(buffer[1]), 2) if len(buffer) >= 2 else None
 
 
@@ -141,17 +153,17 @@ class Credentials:
         |  1  |  1   | 1 to 255 |  1   | 1 to 255 |     VER 1
         +-----+------+----------+------+----------+
 
-    :param username: 0-255 raw octets (0 is outside the RFC; some clients send it).
-    :param password: 0-255 raw octets, likewise.
+    :param username: 0-255 raw octets (0 is outside the RFC; some clients send it, and none of ours).
+    :param password: 0-255 raw octets (0 is outside the RFC; clients send it where a login has no password).
     """
 
     username: bytes
     password: bytes = field(repr=False)
 
     def encode(self) -> bytes:
-        """:raises LocalProtocolError: either is empty or over 255 octets."""
-        if not 1 <= len(self.username) <= MAX_NAME or not 1 <= len(self.password) <= MAX_NAME:
-            raise LocalProtocolError("user name and password have 1-255 octets each")
+        """:raises LocalProtocolError: either is over 255 octets, or there is no user name."""
+        if not 1 <= len(self.username) <= MAX_NAME or len(self.password) > MAX_NAME:
+            raise LocalProtocolError("a user name has 1-255 octets, a password at most 255")
         return b"".join(
             (
                 bytes((AUTH_VERSION, len(self.username))),

@@ -139,6 +139,10 @@ class ProtectionReceived:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Either side: it is over. Send what ``take_output`` holds, then close."""
+    """Either side: it is over. Send what ``take_output`` holds, then close.
+
+    :param stage: what was awaited; None: the caller's verdict.
+    """
 
     error: SOCKSError
+    stage: Stage | None = None
