@@ -163,6 +163,9 @@ class Reason(StrEnum):
     TARGET_RESET = "reset by target"
     """The target's connection was reset, or lost."""
 
+    ANSWERED = "answered"
+    """The reply said all that was asked for: a RESOLVE or RESOLVE_PTR."""
+
     IDLE = "idle"
     """Nothing came for too long: :attr:`~socks5.settings.Settings.idle_timeout`, or
     :attr:`~socks5.settings.Settings.udp_idle_timeout` of an association."""
@@ -224,7 +227,7 @@ class SessionInfo:
     :param session: number of the session in this process, from 1.
     :param user: the user's name, or None.
     :param client: the client's address and port.
-    :param command: "connect", "bind", "udp", a number for an unknown command, or None before a
+    :param command: one of :data:`~socks5.settings.COMMAND_NAMES`, a number for an unknown command, or None before a
         request.
     :param target: the requested address and port, or None.
     :param bound: BND.ADDR and BND.PORT of the last reply that succeeded, or None.

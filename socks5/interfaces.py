@@ -57,7 +57,7 @@ class IRules(Interface):
 
 
 class IResolver(Interface):
-    """Turns names into addresses."""
+    """Turns names into addresses, and addresses into names."""
 
     def resolve(name: bytes, client: str) -> Deferred[Sequence[str]]:
         """Look up *name*.
@@ -71,6 +71,15 @@ class IResolver(Interface):
 
     def failed(name: bytes) -> None:
         """No address of *name* could be reached: what is remembered of it may be wrong."""
+
+    def name_of(address: str, client: str) -> Deferred[bytes]:
+        """Look up the name of an address. Asked only where clients may ask for that
+        (:attr:`~socks5.protocol.messages.Command.RESOLVE_PTR`).
+
+        :param address: an IP literal.
+        :param client: as for :meth:`resolve`.
+        :returns: a name as the wire has it, without a dot at its end; or a failure, likewise.
+        """
 
 
 Judge = Callable[..., Verdict | Deferred[Verdict]]
@@ -318,6 +327,7 @@ class ISession(Interface):
     idle_timers: IdleTimers = Attribute("Those who notice silence.")
     settings: Settings = Attribute("The settings this session began with.")
     dialer: IDialer = Attribute("How targets are reached.")
+    resolver: IResolver = Attribute("Who knows the names of targets.")
     counters: Counters = Attribute("The process's totals.")
     access: Access = Attribute(
         "Who asks for what. Its target is the request's; an IP literal that was sent as a name is one here."

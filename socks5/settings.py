@@ -102,8 +102,10 @@ class PerFamily:
 class Settings:
     """Everything a :class:`socks5.server.factory.ServerFactory` can be told that is a plain value."""
 
-    commands: frozenset[int] = frozenset(Command)
-    """The CMD octets that are served; others get reply 7. Default: all three."""
+    commands: frozenset[int] = frozenset((Command.CONNECT, Command.BIND, Command.UDP_ASSOCIATE))
+    """The CMD octets that are served; others get reply 7. Default: the three of RFC 1928. Names of targets are told
+    only where that is wanted, for it lets clients ask the name servers of the proxy's network.
+    """
 
     outgoing: PerFamily = PerFamily()
     """Source address of connections and datagrams to targets, and where BIND listens. Default: the
@@ -303,6 +305,23 @@ def current(source: SettingsSource) -> Callable[[], Settings]:
     """What gives the settings of the moment."""
     return (lambda: source) if isinstance(source, Settings) else source
 
+
+COMMAND_NAMES: Mapping[int, str] = {
+    Command.CONNECT: "connect",
+    Command.BIND: "bind",
+    Command.UDP_ASSOCIATE: "udp",
+    Command.RESOLVE: "resolve",
+    Command.RESOLVE_PTR: "resolve-ptr",
+}
+"""How people call the CMD octets."""
+
+COMMANDS: Mapping[str, frozenset[int]] = {
+    "connect": frozenset((Command.CONNECT,)),
+    "bind": frozenset((Command.BIND,)),
+    "udp": frozenset((Command.UDP_ASSOCIATE,)),
+    "resolve": frozenset((Command.RESOLVE, Command.RESOLVE_PTR)),
+}
+"""What is served, or what a rule holds for, in words: the CMD octets of each."""
 
 METHOD_NAMES: Mapping[str, int] = {
     "gssapi": Method.GSSAPI,

@@ -31,7 +31,7 @@ from socks5.app.rows import Group, OptionRow
 from socks5.net.resolver import Resolver
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.messages import Command
-from socks5.server.session import COMMAND_NAMES
+from socks5.settings import COMMAND_NAMES
 
 Found = tuple[Sequence[str], str]
 """What a name leads to, and how that is known."""
@@ -227,7 +227,7 @@ _EXPLAIN = Parser(
                 OptionRow(
                     "command",
                     "NAME",
-                    "connect, bind or udp",
+                    "such as bind, udp or resolve",
                     _COMMAND.read,
                     default="connect",
                 ),

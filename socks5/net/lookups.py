@@ -309,6 +309,21 @@ class LookupThreads(ThreadPool):
             forget_unstarted(self)
             onResult(False, Failure(socket.gaierror(socket.EAI_FAIL, str(error))))
 
+    @classmethod
+    def begun(cls, threads: int) -> LookupThreads:
+        """So many of them at the most."""
+        pool = cls(0, threads, "socks5-names")
+        # Daemons, for a name server that hangs must not hold up the exit.
+        pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
+        pool.start()
+        return pool
+
+    def close(self) -> None:
+        """Let them go, without waiting for them. Harmless twice."""
+        if not self.joined:
+            self.joined = True
+            Thread(target=self.stop, daemon=True).start()
+
 
 class SystemLookups(HostnameLookups):
     """Asks the system's resolver, with all that nsswitch.conf(5) names, in threads of its own.
@@ -318,15 +333,6 @@ class SystemLookups(HostnameLookups):
     """
 
     def __init__(self, reactor: Any, threads: int) -> None:
-        pool = LookupThreads(0, threads, "socks5-names")
-        # Daemons, for a name server that hangs must not hold up the exit.
-        pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-        self._pool: ThreadPool | None = pool
-        pool.start()
+        pool = LookupThreads.begun(threads)
+        self.close = pool.close
         super().__init__(GAIResolver(reactor, lambda: pool, _getaddrinfo))
-
-    def close(self) -> None:
-        """Let the threads go, without waiting for them. Harmless twice."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            Thread(target=pool.stop, daemon=True).start()

@@ -35,6 +35,7 @@ from socks5.net.lookups import (
     SystemLookups,
 )
 from socks5.net.resolvconf import HOSTS, RESOLV_CONF, parse_hosts
+from socks5.net.reverse import CLIENTS_OF_THREADS, ReverseLookups
 from socks5.net.shares import Shares
 from socks5.protocol.networks import subscriber
 from socks5.settings import Capacity, NameSource, OutgoingFamily, Settings, SettingsSource, current
@@ -44,9 +45,6 @@ LOCALHOST = ("127.0.0.1", "::1")
 
 STALE_WAIT = 1.0
 """Seconds that a lookup has before an answer whose time is over serves in its stead (RFC 8767 section 5)."""
-
-CLIENTS_OF_THREADS = 8
-"""Among so many clients the threads are shared out: what hangs keeps its thread, and must not have all of them."""
 
 
 class _Known(NamedTuple):
@@ -176,6 +174,7 @@ class Resolver:
         self._capacity = Capacity() if capacity is None else capacity
         self._installed = lookup
         self._lookups: Lookups | None = None
+        self._reverse: ReverseLookups | None = None
         self._shares: Shares[_Asked]
         self._hosts: Kept[dict[str, tuple[str, ...]]] | None = None
         self._cache = Cache(clock_of(reactor), self._settings)
@@ -202,6 +201,13 @@ class Resolver:
             self._cache.distrust(hostname(name))
         except DNSLookupError:
             return
+
+    def name_of(self, address: str, client: str) -> Deferred[bytes]:
+        """See :meth:`socks5.interfaces.IResolver.name_of`. The system's resolver is asked, whoever is for names."""
+        if self._reverse is None:
+            self._reverse = ReverseLookups(self._reactor, self._settings, self._capacity)
+            self._reactor.addSystemEventTrigger("during", "shutdown", self._reverse.close)
+        return self._reverse.name_of(address, subscriber(client))
 
     # Whom to ask
 
@@ -361,5 +367,6 @@ class Resolver:
 
     def close(self) -> None:
         """Let threads go, if there are any. Harmless twice."""
-        if isinstance(self._lookups, SystemLookups):
-            self._lookups.close()
+        for each in (self._lookups, self._reverse):
+            if isinstance(each, SystemLookups | ReverseLookups):
+                each.close()

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any, cast
 
 from socks5.policy.conditions import (
-    COMMANDS,
     Clients,
     Commands,
     Condition,
@@ -43,6 +42,7 @@ from socks5.policy.sets import (
     size_of,
 )
 from socks5.policy.special import NETWORKS, Network
+from socks5.settings import COMMANDS
 
 _Makers = tuple[tuple[str, Callable[[Any], Condition]], ...]
 

@@ -14,16 +14,13 @@ from socks5.policy.hours import Hours
 from socks5.policy.ranges import Ranges, shown
 from socks5.policy.sets import Names
 from socks5.protocol.messages import Command
+from socks5.settings import COMMAND_NAMES, COMMANDS
 
 Own = Callable[..., bool]
 """Whether an IP literal is this host's: ``own(host, unknown=…)``, the latter for what cannot be found out now."""
 
-COMMANDS: dict[str, int] = {
-    "connect": Command.CONNECT,
-    "bind": Command.BIND,
-    "udp": Command.UDP_ASSOCIATE,
-}
-"""How rules call the CMD octets."""
+_WITHOUT_PORT = COMMANDS["bind"] | COMMANDS["resolve"]
+"""CMD octets whose port is nothing that is connected to."""
 
 _MOST_SHOWN = 4  # entries of a condition
 
@@ -112,9 +109,8 @@ class Commands(Condition):
     key = "commands"
 
     def __init__(self, entries: Sequence[str]) -> None:
-        numbers = [COMMANDS[each] for each in entries]
-        super().__init__(entries, numbers)
-        self._numbers = frozenset(numbers)
+        self._numbers = frozenset[int]().union(*(COMMANDS[each] for each in entries))
+        super().__init__(entries, self._numbers)
 
     @override
     def answer(self, facts: Facts) -> int:
@@ -122,8 +118,7 @@ class Commands(Condition):
 
     @override
     def subject(self, facts: Facts) -> str:
-        names = (name for name, number in COMMANDS.items() if number == facts.command)
-        return next(names, f"command {facts.command}")
+        return COMMAND_NAMES.get(facts.command, f"command {facts.command}")
 
 
 class Users(Condition):
@@ -304,11 +299,14 @@ class Ports(Condition):
     def answer(self, facts: Facts) -> int:
         if facts.unknown == ASSOCIATING:
             return OPEN
-        return YES if facts.command != Command.BIND and facts.port in self._ranges else NO
+        has_port = facts.command not in _WITHOUT_PORT
+        return YES if has_port and facts.port in self._ranges else NO
 
     @override
     def subject(self, facts: Facts) -> str:
-        return "the port of a bind" if facts.command == Command.BIND else str(facts.port)
+        if facts.command in _WITHOUT_PORT:
+            return f"the port of a {COMMAND_NAMES[facts.command]}"
+        return str(facts.port)
 
 
 class During(Condition):

@@ -50,7 +50,7 @@ class Rule:
     :param action: "allow" or "deny".
     :param clients: networks, ``@NAME``, ``@local`` (certainly on this host) or ``@unix``.
     :param listeners: names of listeners.
-    :param commands: "connect", "bind", "udp".
+    :param commands: "connect", "bind", "udp", "resolve".
     :param methods: "none", "password", "chap", "gssapi", "certificate", or a number.
     :param users: names, exactly.
     :param groups: likewise.

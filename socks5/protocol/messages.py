@@ -54,11 +54,15 @@ class Method(IntEnum):
 
 
 class Command(IntEnum):
-    """CMD octets (RFC 1928 section 4)."""
+    """CMD octets: those of RFC 1928 section 4, and two of Tor's (its socks-extensions.txt, section 2)."""
 
     CONNECT = 0x01
     BIND = 0x02
     UDP_ASSOCIATE = 0x03
+    RESOLVE = 0xF0
+    """Tor's: BND.ADDR of the reply is an address of DST.ADDR, a name. Nothing is connected."""
+    RESOLVE_PTR = 0xF1
+    """Tor's: BND.ADDR is the name of DST.ADDR, an address."""
 
 
 _COMMANDS: dict[int, Command] = {command.value: command for command in Command}

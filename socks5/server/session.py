@@ -23,30 +23,23 @@ from zope.interface import implementer
 from socks5.access import NOBODY, Reason, SessionInfo
 from socks5.counters import Counters
 from socks5.deadlines import IdleTimers
-from socks5.interfaces import IDialer, ILease, IManagedSession, ISession
+from socks5.interfaces import IDialer, ILease, IManagedSession, IResolver, ISession
 from socks5.net.addresses import text_of
 from socks5.net.connection import far_text
 from socks5.outbound.failures import reply_for
 from socks5.protocol import ordinary
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.errors import SOCKSError
-from socks5.protocol.messages import Command, ReplyCode
+from socks5.protocol.messages import ReplyCode
 from socks5.protocol.server_negotiation import ServerNegotiation
 from socks5.protocol.stages import Stage
 from socks5.server.in_force import InForce
 from socks5.server.judged import LAST_PATIENCE, JudgedConnection
 from socks5.server.shared import Shared
+from socks5.settings import COMMAND_NAMES
 
 EXPECTED_FAILURES = (SOCKSError, ConnectError, ConnectionClosed, BindError, CancelledError, OSError)
 """What dialling, listening and resolving may fail with; DNSLookupError is an OSError."""
-
-
-COMMAND_NAMES: Mapping[int, str] = {
-    Command.CONNECT: "connect",
-    Command.BIND: "bind",
-    Command.UDP_ASSOCIATE: "udp",
-}
-"""How the access log and the ``--commands`` option call them."""
 
 
 @implementer(ISession, IManagedSession)
@@ -119,6 +112,11 @@ class Session(JudgedConnection):
     def dialer(self) -> IDialer:
         """See :class:`socks5.interfaces.ISession`."""
         return self.policy.dialer
+
+    @property
+    def resolver(self) -> IResolver:
+        """See :class:`socks5.interfaces.ISession`."""
+        return self.shared.resolver
 
     @property
     def meter(self) -> ILease | None:

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from socks5.counters import Counters
 from socks5.deadlines import Deadlines, IdleTimers
-from socks5.interfaces import ICommand, IManagedSession, ISession
+from socks5.interfaces import ICommand, IManagedSession, IResolver, ISession
 from socks5.net.crowds import Crowds
 from socks5.net.own import OwnListeners
 from socks5.policy.bans import Asking
@@ -30,6 +30,7 @@ class Shared(Protocol):
     deadlines: Deadlines
     idle_timers: IdleTimers
     crowds: Crowds
+    resolver: IResolver
     asking: Asking
     worker: int | None
     keeps_records: bool

@@ -142,7 +142,7 @@ def test_the_proxy_itself_wants_a_file(folder: Path, capsys: pytest.CaptureFixtu
         ),
         (
             ["explain", "good.toml", "--client=::1", "--to=::1:80", "--command", "ping"],
-            'explain: --command: expected "connect", "bind" or "udp", got "ping"',
+            'explain: --command: expected "connect", "bind", "udp", "resolve" or "resolve-ptr", got "ping"',
         ),
         (
             ["explain", "good.toml", "--client=::1", "--to=::1:80", "--at", "noon"],

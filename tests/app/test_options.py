@@ -147,7 +147,10 @@ REFUSED = [
             'mean "5-9"?'
         ),
     ),
-    (["--commands", "ping"], '--commands: expected "connect", "bind" or "udp", got "ping"'),
+    (
+        ["--commands", "ping"],
+        '--commands: expected "connect", "bind", "udp" or "resolve", got "ping"',
+    ),
     (["--udp-pin", "mac"], '--udp-pin: expected "ip", "ip+port" or "announced", got "mac"'),
     (["--access-log", ""], '--access-log: expected a path, got ""'),
     (["--interface", "eth0"], '--interface eth0: expected an IP address, got "eth0"'),

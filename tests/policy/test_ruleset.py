@@ -17,6 +17,7 @@ from socks5.settings import PerFamily
 from tests.support.rules import OTHER, PUBLIC, allow, asks, deny, said
 
 BIND, UDP = Command.BIND, Command.UDP_ASSOCIATE
+RESOLVE, RESOLVE_PTR = Command.RESOLVE, Command.RESOLVE_PTR
 
 
 def one(rule: Rule, **sets: Any) -> Ruleset:
@@ -149,6 +150,7 @@ def test_listeners_commands_and_methods_are_words() -> None:
             allow("listener", listeners=["office"]),
             allow("command", commands=["bind"]),
             allow("method", methods=["gssapi", 130, "131"]),
+            allow("either", commands=["resolve"]),
         ]
     )
     for more, says in [
@@ -159,14 +161,17 @@ def test_listeners_commands_and_methods_are_words() -> None:
         ({"method": "130"}, "allow method"),
         ({"method": "131"}, "allow method"),
         ({"method": "password"}, "deny builtin:default"),
-        ({"command": 0xF0}, "deny builtin:default"),
+        ({"command": UDP}, "deny builtin:default"),
+        ({"command": 0xF2}, "deny builtin:default"),
+        *(({"command": command}, "allow either") for command in (RESOLVE, RESOLVE_PTR)),
     ]:
         assert said(rules, asks(**more), PUBLIC) == says
 
 
-def test_a_port_is_never_that_of_a_bind() -> None:
+@pytest.mark.parametrize("command", [BIND, RESOLVE, RESOLVE_PTR])
+def test_a_port_is_never_that_of_a_bind_or_a_resolve(command: int) -> None:
     rules = Ruleset([deny("no-mail", ports=[25]), allow("mail", ports=[25]), allow("rest")])
-    assert said(rules, asks(PUBLIC, 25, BIND), PUBLIC) == "allow rest"
+    assert said(rules, asks(PUBLIC, 25, command), PUBLIC) == "allow rest"
     assert said(rules, asks(PUBLIC, 25), PUBLIC) == "deny no-mail"
 
 
@@ -497,7 +502,10 @@ BAD = [
     ({"rules": [deny("a", networks=["x"])]}, "expected a network or @set"),
     ({"rules": [deny("a", names=["/"])]}, "expected a name, .suffix or @set"),
     ({"rules": [deny("a", ports=["x"])]}, "expected a port"),
-    ({"rules": [deny("a", commands=["x"])]}, 'expected one of "connect", "bind", "udp", got "x"'),
+    (
+        {"rules": [deny("a", commands=["x"])]},
+        'expected one of "connect", "bind", "udp", "resolve", got "x"',
+    ),
     ({"rules": [deny("a", during=["x"])], "zone": "UTC"}, "expected days"),
     ({"rules": [deny("a", during=["mon"])]}, "during needs a time zone"),
     ({"rules": [], "zone": "Nowhere"}, "expected a time zone"),

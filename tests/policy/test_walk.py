@@ -201,7 +201,7 @@ ENTRIES: dict[str, Sequence[Any]] = {
         *ODD,
     ],
     "listeners": ["office", "road"],
-    "commands": ["connect", "bind", "udp"],
+    "commands": ["connect", "bind", "udp", "resolve"],
     "methods": ["none", "password"],
     "users": ["alice", "bob"],
     "groups": ["staff", "guests"],

@@ -11,6 +11,7 @@ from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused
 from socks5.protocol.messages import Command, ReplyCode
 from socks5.server.handshake import ServerProtocol
+from socks5.settings import COMMAND_NAMES
 from tests.support.failures import Failures
 from tests.support.providers import Allow, Begun, FakeCommand, Logins
 from tests.support.sessions import (
@@ -37,7 +38,7 @@ def raise_bug(*_: object, **__: object) -> Any:
 # ---------------------------------------------------------------- its command
 
 
-@pytest.mark.parametrize(("command", "name"), [(1, "connect"), (2, "bind"), (3, "udp")])
+@pytest.mark.parametrize(("command", "name"), COMMAND_NAMES.items())
 def test_only_the_commands_of_the_settings_are_served(command: int, name: str) -> None:
     begun: list[FakeCommand] = []
 
@@ -55,10 +56,10 @@ def test_only_the_commands_of_the_settings_are_served(command: int, name: str) -
     assert [command.session.access.command for command in begun] == [command]
     assert [record.command for record in server.records if record.reply is None] == [name]
     unknown = server.records[-1]
-    assert (unknown.session, unknown.command, unknown.reply) == (4, "9", 7)
+    assert (unknown.session, unknown.command, unknown.reply) == (6, "9", 7)
     assert unknown.detail == "CommandNotSupported: this command is not served"
-    assert server.counters.requests == {1: 1, 2: 1, 3: 1, 9: 1}
-    assert (server.counters.replies, server.counters.violations) == ({7: 3}, 0)
+    assert server.counters.requests == dict.fromkeys((*Command, 9), 1)
+    assert (server.counters.replies, server.counters.violations) == ({7: 5}, 0)
 
 
 def test_command_that_nothing_serves_gets_reply_7() -> None:

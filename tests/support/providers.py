@@ -41,7 +41,7 @@ class FakeResolver:
     :param answers: IP literals, or an exception, for each name.
     """
 
-    def __init__(self, answers: dict[bytes, Sequence[str] | Exception] | None = None) -> None:
+    def __init__(self, answers: dict[bytes, Any] | None = None) -> None:
         self.answers = dict(answers or {})
         self.asked: list[bytes] = []
         self.askers: list[str] = []
@@ -63,6 +63,10 @@ class FakeResolver:
 
     def failed(self, name: bytes) -> None:
         self.distrusted.append(name)
+
+    def name_of(self, address: str, client: str) -> Deferred[bytes]:
+        """As with names, but what is answered is one: ``answers[b"192.0.2.1"] = [b"host.example"]``."""
+        return self.resolve(address.encode(), client).addCallback(lambda names: names[0])
 
     def answer(self, name: bytes, hosts: Sequence[str] | Exception = ()) -> None:
         """Tell everybody who waits for *name*; without hosts it is unknown."""

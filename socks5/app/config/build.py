@@ -104,7 +104,7 @@ def build(
     settings = _values(
         Settings,
         configuration,
-        commands=frozenset(configuration.server.commands),
+        commands=frozenset().union(*configuration.server.commands),
         outgoing=_per_family(configuration.server.outgoing),
         advertise=_per_family(configuration.server.advertise),
         ban_exempt=exempt,

@@ -27,8 +27,7 @@ from socks5.net.places import TCP
 from socks5.policy.ruleset import REPLIES, Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command
-from socks5.server.session import COMMAND_NAMES
-from socks5.settings import METHOD_NAMES
+from socks5.settings import COMMAND_NAMES, METHOD_NAMES
 
 ANYWHERE = ("", "0.0.0.0", "::")
 
@@ -171,6 +170,8 @@ class Explanation:
         if question.command not in self._made.settings.commands:
             return f"the proxy does not serve {COMMAND_NAMES[question.command]}"
         host = question.target.host
+        if isinstance(host, bytes) and question.command == Command.RESOLVE_PTR:
+            return "resolve-ptr is for addresses"
         if isinstance(host, str) and not self._made.settings.family.allows(host):
             return "targets of this address family are not reached"
         accepted = set(self._methods())

@@ -19,8 +19,8 @@ from socks5.app.config.quantities import Size, Time
 from socks5.app.config.tables import Named, Table, Tables, Typed, optional, required
 from socks5.app.config.values import Choice, Count, IPAddress, Listed, PortRange, Text
 from socks5.protocol.gssapi import Protection
-from socks5.protocol.messages import Command
 from socks5.settings import (
+    COMMANDS,
     Capacity,
     NameSource,
     OutgoingFamily,
@@ -39,11 +39,6 @@ MAX_WORKERS = 1024
 AUTO_WORKERS = 0
 """One for each processor."""
 
-_COMMANDS = {
-    "connect": Command.CONNECT,
-    "bind": Command.BIND,
-    "udp": Command.UDP_ASSOCIATE,
-}
 _PROTECTIONS = {
     "none": Protection.NONE,
     "integrity": Protection.INTEGRITY,
@@ -70,10 +65,10 @@ def _words_of(choices: Any) -> Choice:
 class Server:
     """``[server]``: the proxy as a whole."""
 
-    commands: tuple[int, ...] = optional(
-        Listed(Choice(_COMMANDS)),
+    commands: tuple[frozenset[int], ...] = optional(
+        Listed(Choice(COMMANDS)),
         "Commands that are served; others get reply 7.",
-        tuple(_COMMANDS.values()),
+        tuple(octets for octets in COMMANDS.values() if octets <= _DEFAULTS.commands),
         sets="commands",
     )
     workers: int = optional(

@@ -31,6 +31,7 @@ from socks5.app.config.values import (
     Wrong,
     as_toml,
 )
+from socks5.settings import COMMANDS
 
 
 def _name_of(what: str) -> Kind:
@@ -147,7 +148,7 @@ class Rule:
         Listed(_name_of("a listener")), "Where the client has come in.", (), default="any"
     )
     commands: tuple[str, ...] = optional(
-        Listed(Choice(("connect", "bind", "udp"))), "What the client asks for.", (), default="any"
+        Listed(Choice(tuple(COMMANDS))), "What the client asks for.", (), default="any"
     )
     methods: tuple[str | int, ...] = optional(
         Listed(RuleMethod()), "How the client has said who it is.", (), default="any"

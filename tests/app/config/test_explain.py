@@ -197,6 +197,21 @@ def test_what_can_be_no_name_is_told_without_rules(made: Any) -> None:
     assert lines[1:] == ["denied: unreachable"]
 
 
+def test_what_may_be_told_is_judged_where_it_is_served(made: Any) -> None:
+    asked: dict[str, Any] = {"command": Command.RESOLVE_PTR}
+    is_allowed, lines = ask(made(), "1.1.1.1", **asked)
+    assert (is_allowed, lines[1:]) == (False, ["denied: the proxy does not serve resolve-ptr"])
+    serving = made(FILE.replace("[server]", '[server]\ncommands = ["resolve"]'))
+    is_allowed, lines = ask(serving, "1.1.1.1", **asked)
+    assert is_allowed
+    assert lines[0].startswith("resolve-ptr 1.1.1.1:443 from ")
+    is_allowed, lines = ask(serving, b"x.example", **asked)
+    assert (is_allowed, lines[1:]) == (False, ["denied: resolve-ptr is for addresses"])
+    asked["command"] = Command.RESOLVE
+    is_allowed, lines = ask(serving, b"x.example", addresses=["10.20.0.7", "1.1.1.1"], **asked)
+    assert (is_allowed, lines[-1].startswith("allowed by web")) == (True, True)
+
+
 def test_an_association_is_judged_and_then_its_datagrams(made: Any) -> None:
     is_allowed, lines = ask(made(), "1.1.1.1", command=Command.UDP_ASSOCIATE)
     assert is_allowed

@@ -167,7 +167,10 @@ action = "allow"
 ports = [1, [2]]
 """
     assert problems(text) == [
-        's.toml:2:24: server.commands[1]: expected "connect", "bind" or "udp", got "upd"; did you mean "udp"?',
+        (
+            's.toml:2:24: server.commands[1]: expected "connect", "bind", "udp" or "resolve", got "upd"; '
+            'did you mean "udp"?'
+        ),
         's.toml:3:26: server.outgoing[1]: expected one address a family, got also "192.0.2.2"',
         's.toml:7:1: rule "blocked": netwroks: unknown key; did you mean "networks"?',
         (
