@@ -344,6 +344,7 @@ class ListenerPolicy:
     :param connections_per_client: of one client at a time, more are closed: of an IPv4 address, or an IPv6 /64; 0: any
         number. Those of this host are not counted. Listeners of one name count together.
     :param name: how rules call the listener.
+    :param may_change: whether clients have to be told when another one takes its place, though it lets in everything.
     """
 
     methods: tuple[int, ...] | None = None
@@ -351,6 +352,7 @@ class ListenerPolicy:
     proxies: Networks | None = None
     connections_per_client: int = 0
     name: str = ""
+    may_change: bool = False
 
     def admits(self, client: str) -> bool:
         """Whether a client may come in.

@@ -143,8 +143,7 @@ async def test_everything_of_it_holds(proxy: Proxy, tmp_path: Path) -> None:
 async def test_sessions_are_judged_at_listeners_that_are_called_otherwise(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy.start()
-    where = proxy.service.ports[0].getHost()
+    """Also where they were called nothing, for the file had none."""
     names: list[str] = []
 
     def rejudge(session: Any, rules: object) -> Deferred[bool]:
@@ -152,10 +151,14 @@ async def test_sessions_are_judged_at_listeners_that_are_called_otherwise(
         return succeed(True)
 
     monkeypatch.setattr("socks5.server.factory.ServerProtocol.rejudge", rejudge)
+    monkeypatch.setattr("socks5.app.config.entrances.DEFAULT_PORT", 0)
+    proxy.start("")
+    where = proxy.service.ports[0].getHost()
     with socket.create_connection((where.host, where.port)):
         await until(lambda: proxy.service.factory.counters.connections)
-        await proxy.reload(HERE.replace("[listener.here]", "[listener.hall]"))
-    assert names == ["hall"]
+        for text in HERE, HERE.replace("here", "hall"), "", HERE:
+            await proxy.reload(text)
+    assert names == ["here", "hall", "", "here"]
 
 
 @pytest_twisted.ensureDeferred

@@ -70,9 +70,12 @@ class Entrances:
         ]
         if self._configuration.listener:
             return found
+        policy = ListenerPolicy(may_change=self._is_named)  # it may get a name
         return [
             Listener(
-                f"{host} port {DEFAULT_PORT}", Listen(TCP(DEFAULT_PORT, host)), None, ":" in host
+                f"{host} port {DEFAULT_PORT}",
+                Listen(TCP(DEFAULT_PORT, host), policy=policy),
+                is_optional=":" in host,
             )
             for host in LOOPBACK
         ]
