@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 from socks5.app.inherit import Worker
 from socks5.net.poller import poller_of
 from socks5.observe.accesslog import FORMATS, STANDARD_OUTPUT, AccessLog
+
+
+class Log(Protocol):
+    """What the service does with an access log."""
+
+    def open(self) -> None:
+        """:raises OSError: it cannot be opened."""
+
+    def reopen(self) -> str | None:
+        """Continue in the file that the path now leads to, which is returned.
+
+        :raises OSError: it cannot be opened, and the file of before stays.
+        """
+
+    def close(self) -> None:
+        """Leave nothing unwritten."""
 
 
 def access_log_for(

@@ -92,6 +92,7 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
         drain=asked.drain if worker is None else None,
         hand_over=None if succession is None else succession.hand_over,
         sharing=sharing,
+        wrong=asked.made.document.problem,
     )
     if succession is not None:
         succession.service = service
@@ -254,6 +255,7 @@ def _parent(asked: Configured, options: Options, reactor: Any, hands_over: bool)
         drained=workers.drain,
         hand_over=succession.hand_over,
         sharing=sharing,
+        wrong=asked.made.document.problem,
     )
     succession.service = front
     if asked.file:

@@ -17,7 +17,7 @@ from socks5.app.configured import Configured
 from socks5.app.exchange import Exchange, NotExchanged
 from socks5.app.listeners import certificates_of
 from socks5.app.reread import Source
-from socks5.app.service import ProxyService
+from socks5.app.service import ProxyService, not_opened
 from socks5.interfaces import ILimits
 from socks5.net.openers import IPortOpener
 from socks5.observe.accesslog import AccessLog
@@ -105,9 +105,8 @@ class Change:
                     access_log.open()
             except OSError as error:
                 self.exchange.give_up()
-                reason = self._after.made.document.problem(
-                    ("log", "access"), f"{error.filename}: {error.strerror}"
-                )
+                sentence = not_opened("a file that can be written", error)
+                reason = self._after.made.document.problem(("log", "access"), sentence)
                 raise NotExchanged([str(reason)]) from None
             self._access_log = access_log
 

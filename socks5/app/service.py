@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -22,7 +22,9 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 
 from socks5.access import Reason
+from socks5.app.access_log import Log
 from socks5.app.announcing import Announcer, LogAnnouncer
+from socks5.app.config.places import Path
 from socks5.app.counting import Sharing
 from socks5.app.listeners import Listener, place_of, why_not
 from socks5.app.signals import Signals
@@ -47,20 +49,9 @@ class StartRefused(SystemExit, Exception):
         self.code = 1
 
 
-class Log(Protocol):
-    """What the service does with an access log."""
-
-    def open(self) -> None:
-        """:raises OSError: it cannot be opened."""
-
-    def reopen(self) -> str | None:
-        """Continue in the file that the path now leads to, which is returned.
-
-        :raises OSError: it cannot be opened, and the file of before stays.
-        """
-
-    def close(self) -> None:
-        """Leave nothing unwritten."""
+def not_opened(expected: str, error: OSError) -> str:
+    """What is wrong with a file."""
+    return f"expected {expected}, got {error.filename} ({error.strerror})"
 
 
 def refusal_of(service: IService) -> StartRefused | None:
@@ -95,6 +86,7 @@ class ProxyService(Service):
         the *factory*.
     :param sharing: has to do with limits that other processes share.
     :param hand_over: what SIGUSR2 asks for; None: it can be had of another program only.
+    :param wrong: makes a sentence about a key one that begins with the place where that was said.
     """
 
     log = Logger()
@@ -112,6 +104,7 @@ class ProxyService(Service):
         drained: Callable[[float], Deferred[int]] | None = None,
         hand_over: Successor | None = None,
         sharing: Sharing | None = None,
+        wrong: Callable[[Path, str], object] = lambda _, sentence: sentence,
     ) -> None:
         self._reactor = reactor
         self.factory = factory
@@ -131,6 +124,7 @@ class ProxyService(Service):
         self._closing: set[IServedPort] = set()
         self._hand_over = hand_over
         self._sharing = sharing
+        self._wrong = wrong
         also = {
             signal.SIGUSR1: self._reopen,
             signal.SIGUSR2: self._be_succeeded,
@@ -175,30 +169,27 @@ class ProxyService(Service):
         """
         self._signals.take()
         super().privilegedStartService()  # type: ignore[no-untyped-call]
+        reasons: list[str] = []
         for listener in self._listeners:
-            self._listen(listener)
+            port = listen_with(self._opener, listener.at, self.factory, listener.certificates)
+            port.addCallback(self._listening, listener)
+            port.addErrback(self._not_listening, listener, reasons)
+        if reasons:
+            raise self._refuse(*reasons)
         self._is_listening = True
-
-    def _listen(self, listener: Listener) -> None:
-        """:raises StartRefused: it cannot be listened on."""
-        port = listen_with(self._opener, listener.at, self.factory, listener.certificates)
-        port.addCallbacks(
-            self._listening, self._not_listening, callbackArgs=(listener,), errbackArgs=(listener,)
-        )
-        if self.refusal is not None:
-            raise self.refusal
 
     def _listening(self, port: IServedPort, listener: Listener) -> None:
         self.listeners[port] = listener
         if self._is_announced:  # an endpoint that took its time
             self._announcer.begins([place_of(port)])
 
-    def _not_listening(self, failure: Failure, listener: Listener) -> None:
+    def _not_listening(self, failure: Failure, listener: Listener, reasons: list[str]) -> None:
         reason = why_not(failure, listener)
         if reason is None:
             return
-        self._refuse(reason)
+        reasons.append(reason)
         if self._is_listening:  # an endpoint that took its time
+            self._refuse(reason)
             self._stop()
 
     def exchange(self, listeners: dict[IServedPort, Listener]) -> None:
@@ -221,10 +212,11 @@ class ProxyService(Service):
             self._refuse(reason)
             self._stop()
 
-    def _refuse(self, reason: str) -> StartRefused:
-        """Say why the service does not start."""
-        sentence = f"socks5 does not start: {reason}"
-        self.log.critical("{sentence}", sentence=sentence)
+    def _refuse(self, *reasons: str) -> StartRefused:
+        """Say why the service does not start, a line for each reason."""
+        for reason in reasons:
+            self.log.critical("socks5 does not start: {reason}", reason=reason)
+        sentence = f"socks5 does not start: {'; '.join(reasons)}"
         self._close_ports()
         self.refusal = StartRefused(sentence)
         self._announcer.refuses(sentence)
@@ -239,22 +231,26 @@ class ProxyService(Service):
         if not self._is_listening:
             self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
-        if self.access_log is not None:
-            try:
-                self.access_log.open()
-            except OSError as error:
-                raise self._refuse(f"access log {error.filename}: {error.strerror}") from None
-        self._open_limits()
+        if reasons := [*self._open_files()]:
+            raise self._refuse(*reasons)
         self._reactor.callWhenRunning(self._begins)
         # What is here now stays for good: no collection need ever look at it again.
         self._reactor.callWhenRunning(gc.freeze)
 
-    def _open_limits(self) -> None:
-        """:raises StartRefused: what was used of quotas cannot be read."""
+    def _open_files(self) -> Iterator[str]:
+        """
+        :returns: why one of them cannot be opened, a sentence each.
+        """
+        try:
+            if self.access_log is not None:
+                self.access_log.open()
+        except OSError as error:
+            sentence = not_opened("a file that can be written", error)
+            yield str(self._wrong(("log", "access"), sentence))
         try:
             self.open_limits()
         except OSError as error:
-            raise self._refuse(f"quotas {error.filename}: {error.strerror}") from None
+            yield str(self._wrong(("server", "state"), not_opened("a file of quotas", error)))
 
     def open_limits(self) -> None:
         """Read what was used of quotas, and share what is counted with other processes: of the limits of now.

@@ -6,10 +6,12 @@ Each call opens the file anew: it may be another one by now. Calls may come from
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import date, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 from socks5.policy.limit import Span
@@ -35,6 +37,25 @@ on conflict do update set octets = octets + ?
 
 _LENGTHS = {Span.DAY: 10, Span.WEEK: 8, Span.MONTH: 7}
 """By which the names of periods are told apart."""
+
+
+def why_not_used(path: str) -> str:
+    """Why what is used of quotas cannot be read from a file, in SQLite's words; "" if it can, or if there is none yet.
+    Makes nothing, and mends only what a process has left half done.
+    """
+    if not os.path.isfile(path):
+        return ""
+    try:
+        address = f"{Path(path).absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(address, timeout=BUSY, uri=True)) as connection:
+            [(number,)] = connection.execute(
+                "select count(*) from sqlite_schema where name = 'used'"
+            )
+            if number:
+                connection.execute("select limit_name, who, period, octets from used limit 0")
+    except sqlite3.Error as error:
+        return str(error)
+    return ""
 
 
 class Spent(NamedTuple):

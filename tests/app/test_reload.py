@@ -282,7 +282,9 @@ async def test_an_access_log_that_cannot_be_opened_is_in_the_way(
     with monkeypatch.context() as patch:
         patch.setattr("socks5.observe.accesslog.AccessLog.open", refused)
         lines = await proxy.reload(HERE.replace("a.log", "b.log") + THERE)
-        assert lines[1] == "s.toml:1:14: log.access: b.log: Permission denied"
+        assert lines[1] == (
+            "s.toml:1:14: log.access: expected a file that can be written, got b.log (Permission denied)"
+        )
         assert proxy.service.access_log is before
         lines = await proxy.reload(HERE)  # and one that cannot be opened again stays open
         assert lines[0] == "log b.log stays as it was: Permission denied"

@@ -166,17 +166,18 @@ REFUSALS = [
 def test_where_it_cannot_listen_it_does_not_start(
     error: Exception, sentence: str, fake: BeginningReactor, log: list[str]
 ) -> None:
-    """Which ends the process, and is an ordinary exception to twistd."""
-    opener = FakeOpener(at_1081=error)
-    proxy = service_on(fake, *map(listener, (1080, 1081, 1082)), opener=opener)
+    """Which ends the process, and is an ordinary exception to twistd. All that is in the way is said."""
+    opener = FakeOpener(at_1081=error, at_1083=OverflowError("no"))
+    proxy = service_on(fake, *map(listener, (1080, 1081, 1082, 1083)), opener=opener)
     with pytest.raises(StartRefused) as raised:
         proxy.privilegedStartService()
-    expected = f"socks5 does not start: cannot listen on {sentence}"
-    assert str(raised.value) == log[-1] == expected
+    reasons = [f"cannot listen on {each}" for each in (sentence, "place 1083: no")]
+    assert log[-2:] == [f"socks5 does not start: {each}" for each in reasons]
+    assert str(raised.value) == f"socks5 does not start: {'; '.join(reasons)}"
     assert isinstance(raised.value, SystemExit)
     assert isinstance(raised.value, Exception)
     assert raised.value.code == 1
-    assert [port.is_open for port in opener.ports] == [False]
+    assert [port.is_open for port in opener.ports] == [False, False]
     assert proxy.ports == []
 
 
@@ -248,19 +249,33 @@ async def test_a_command_line_is_listened_on_and_the_rules_know_where(tmp_path: 
     assert not path.exists()
 
 
-# ---------------------------------------------------------------- the access log
+# ---------------------------------------------------------------- its files
 
 
-def test_an_access_log_that_cannot_be_opened_refuses_the_start(
+def test_files_that_cannot_be_opened_refuse_the_start(
     fake: BeginningReactor, tmp_path: Path, log: list[str]
 ) -> None:
     path = tmp_path / "missing" / "access.log"
     opener, access_log = FakeOpener(), AccessLog(fake, str(path))
-    proxy = service_on(fake, listener(1080), opener=opener, access_log=access_log)
+    proxy = service_on(
+        fake,
+        listener(1080),
+        opener=opener,
+        access_log=access_log,
+        wrong=lambda key, sentence: f"{'.'.join(key)}: {sentence}",
+    )
+    quotas = FakeQuotas()
+    quotas.open = raising(OSError(0, "no database", "state"))  # type: ignore[method-assign]
+    limits = Limits([Limit("person", quota=(1000, "day"))], clock=fake, quotas=quotas)
+    proxy.factory.replace(replace(proxy.factory.policy, limits=limits))
     with pytest.raises(StartRefused) as raised:
         proxy.startService()
-    expected = f"socks5 does not start: access log {path}: No such file or directory"
-    assert str(raised.value) == log[-1] == expected
+    reasons = [
+        f"log.access: expected a file that can be written, got {path} (No such file or directory)",
+        "server.state: expected a file of quotas, got state (no database)",
+    ]
+    assert log[-2:] == [f"socks5 does not start: {each}" for each in reasons]
+    assert str(raised.value) == f"socks5 does not start: {'; '.join(reasons)}"
     assert not opener.ports[0].is_open
     assert fake.stops == 0
 
@@ -268,26 +283,16 @@ def test_an_access_log_that_cannot_be_opened_refuses_the_start(
 # ---------------------------------------------------------------- signals
 
 
-@pytest.mark.parametrize("is_openable", [True, False])
-def test_what_is_used_of_quotas_is_read_at_the_start_and_saved_at_the_end(
-    fake: Any, tmp_path: Path, is_openable: bool
-) -> None:
+def test_what_is_used_of_quotas_is_read_at_the_start_and_saved_at_the_end(fake: Any) -> None:
     quotas = FakeQuotas()
-    if not is_openable:
-        quotas.open = raising(OSError(0, "no database", "state"))  # type: ignore[method-assign]
     limit = Limit("person", quota=(1000, "day"))
-    opener, proxy = FakeOpener(), None
-    proxy = service_on(fake, listener(1080), opener=opener)
+    proxy = service_on(fake, listener(1080))
     limits = Limits([limit], server=["person"], clock=fake, quotas=quotas)
     proxy.factory.replace(replace(proxy.factory.policy, limits=limits))
-    if is_openable:
-        proxy.startService()
-        assert quotas.is_open
-        proxy.stopService()
-        assert not quotas.is_open
-    else:
-        with pytest.raises(StartRefused, match="socks5 does not start: quotas state: no database"):
-            proxy.startService()
+    proxy.startService()
+    assert quotas.is_open
+    proxy.stopService()
+    assert not quotas.is_open
 
 
 def test_limits_that_are_shared_are_closed_behind_the_last_that_is_said(fake: Any) -> None:

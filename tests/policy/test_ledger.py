@@ -1,12 +1,13 @@
 """What is used of quotas, in a file."""
 
 import sqlite3
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from socks5.policy.ledger import Ledger, Spent
+from socks5.policy.ledger import Ledger, Spent, why_not_used
 
 ALICE = Spent("person", "user:alice", "2026-11")
 BOB = Spent("person", "user:bob", "2026-11")
@@ -70,3 +71,20 @@ def test_what_is_no_database_is_an_error(path: Path, content: bytes | None) -> N
         path.write_bytes(content)
     with pytest.raises(sqlite3.Error):
         Ledger(str(path)).add([], [])
+
+
+def test_whether_it_can_be_used_is_seen_without_using_it(path: Path) -> None:
+    assert why_not_used(str(path)) == ""
+    assert not path.exists()
+    path.touch()
+    assert why_not_used(str(path)) == ""
+    Ledger(str(path)).add([(ALICE, 10, 10)], [])
+    assert why_not_used(str(path)) == ""
+    path.write_bytes(b"no database at all, but something else" * 100)
+    assert why_not_used(str(path)) == "file is not a database"
+    path.unlink()
+    with closing(sqlite3.connect(path)) as somebody_elses:
+        somebody_elses.execute("create table used (car text)")
+    assert why_not_used(str(path)) == "no such column: limit_name"
+    with pytest.raises(sqlite3.Error):
+        Ledger(str(path)).forget_old(date(2026, 11, 27))

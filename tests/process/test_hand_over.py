@@ -280,7 +280,8 @@ def test_what_a_reload_has_opened_is_handed_on_and_what_it_has_closed_is_not(
 FAILURES = {
     "raise SystemExit(3)": "the new process ended before it served; its lines say why",
     "sys.argv += ['--access-log', '/proc/log']": (
-        "socks5 does not start: access log /proc/log: No such file or directory"
+        "socks5 does not start: --access-log: expected a file that can be written, got /proc/log (No such file or "
+        "directory)"
     ),
 }
 

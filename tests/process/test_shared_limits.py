@@ -153,5 +153,5 @@ def test_a_file_that_cannot_be_opened_refuses_the_start_of_all(tmp_path: Path) -
     with running(tmp_path, [*MODULE, "--config", "s.toml"]) as program:
         assert program.wait() == 1
         [line] = [each for each in program.messages if "does not start" in each]
-        assert line.endswith("state.sqlite3: file is not a database")
+        assert line.endswith("state.sqlite3 (file is not a database)")
         assert "worker" not in program.output

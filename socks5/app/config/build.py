@@ -21,7 +21,7 @@ from socks5.app.config.keys import Configuration
 from socks5.app.config.logins import MEMORY, Logins, logins
 from socks5.app.config.places import Path
 from socks5.app.config.read import read_on
-from socks5.app.config.ruling import limits, look_into_lists, rules
+from socks5.app.config.ruling import limits, look_into_lists, look_into_state, rules
 from socks5.app.config.sense import warn_of_sources
 from socks5.app.config.tables import about
 from socks5.app.config.uncollected import uncollected
@@ -125,7 +125,7 @@ def build(
         building.lists,
     )
     if configuration.limit and configuration.server.state is not None:
-        building.file(("server", "state"), configuration.server.state)
+        look_into_state(configuration.server.state, building)
     _secrets(configuration, building, is_looked_at=worker is None)
     building.finish()
     _warn(made, building)

@@ -34,7 +34,7 @@ class Building:
 
     def __init__(self, document: Document, is_only_looking: bool = False) -> None:
         self.document = document
-        self._is_only_looking = is_only_looking
+        self.is_only_looking = is_only_looking
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.lists: dict[str, str] = {}
@@ -63,7 +63,7 @@ class Building:
         full = self.path(text)
         if not os.path.isdir(os.path.dirname(full)) or os.path.isdir(full):
             self.wrong(path, f"expected a file in a folder that exists, got {full}")
-        elif self._is_only_looking and (reason := why_not_written(full)):
+        elif self.is_only_looking and (reason := why_not_written(full)):
             self.wrong(path, f"expected a file that can be written, got {full} ({reason})")
         return full
 

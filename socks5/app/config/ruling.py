@@ -162,6 +162,17 @@ def _quotas(clock: Any, path: str, zone: tzinfo) -> Quotas:
     return Quotas(clock, Ledger(path), zone)
 
 
+def look_into_state(state: str, building: Building) -> None:
+    """See whether what is used of quotas can be kept in a file."""
+    path = ("server", "state")
+    file = building.file(path, state)
+    if building.is_only_looking:
+        from socks5.policy.ledger import why_not_used
+
+        if reason := why_not_used(file):
+            building.wrong(path, f"expected a file of quotas, got {file} ({reason})")
+
+
 def look_into_lists(building: Building) -> None:
     """Read every list that a document names, whatever else is wrong with it, in the order of building."""
     tree = building.document.tree

@@ -770,6 +770,17 @@ def test_where_no_file_can_be_made_is_told_by_who_is_only_looking(
     assert files.make(text).warnings == []
 
 
+def test_a_state_that_is_none_is_told_by_who_is_only_looking(files: Files) -> None:
+    text = 'limit.l.quota = "1GB/day"\nserver.zone = "UTC"\nserver.state = "state"'
+    assert files.make(text, is_only_looking=True).warnings == []
+    files.write("state", "no database at all, but something else" * 100)
+    [problem] = files.problems(text, is_only_looking=True)
+    assert problem == (
+        "s.toml:3:16: server.state: expected a file of quotas, got state (file is not a database)"
+    )
+    assert files.make(text).warnings == []
+
+
 # ---------------------------------------------------------------- lists
 
 
