@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from math import inf
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 
 from socks5.auth.users import WrongSource
+from socks5.flaws import together
 
 PORTS = {"ldap": 389, "ldaps": 636}
 """The ports of each scheme."""
@@ -72,7 +73,9 @@ class Directory:
         try:
             directory.check()
         except WrongSource as error:
-            raise WrongSource(f"{path}: {error}") from None
+            raise together(
+                [WrongSource(f"{path}: {each.sentence}") for each in error.all]
+            ) from None
         return directory
 
     def check(self) -> None:
@@ -80,6 +83,10 @@ class Directory:
 
         :raises WrongSource: they do not; says which.
         """
+        if wrong := [*self._wrong()]:
+            raise together(wrong)
+
+    def _wrong(self) -> Iterator[WrongSource]:
         try:
             is_clear = not self.start_tls and urlsplit(self.uri).scheme == "ldap"
             scheme, host = urlsplit(self.uri).scheme, self.host
@@ -87,23 +94,21 @@ class Directory:
         except ValueError:
             is_good = is_clear = False
         if not is_good:
-            raise WrongSource("uri: expected ldaps://HOST:PORT or ldap://HOST:PORT", "uri")
-        if is_clear and not _is_loopback(self.host):
-            raise WrongSource(
+            yield WrongSource("uri: expected ldaps://HOST:PORT or ldap://HOST:PORT", "uri")
+        elif is_clear and not _is_loopback(self.host):
+            yield WrongSource(
                 "start_tls = false is for a server on this machine's loopback", "start_tls"
             )
         if ("{name}" in self.user_dn) == bool(self.search_base):
-            raise WrongSource("expected either user_dn, with {name} in it, or search_base")
+            yield WrongSource("expected either user_dn, with {name} in it, or search_base")
         if not 0 < self.timeout < inf:
-            raise WrongSource("timeout: expected seconds, more than 0", "timeout")
+            yield WrongSource("timeout: expected seconds, more than 0", "timeout")
         try:
             self.trust_root()
         except OSError as error:
-            raise WrongSource(f"ca_file {self.ca_file}: {error.strerror}", "ca_file") from None
+            yield WrongSource(f"ca_file {self.ca_file}: {error.strerror}", "ca_file")
         except Exception:  # OpenSSL's, with a tuple for a text
-            raise WrongSource(
-                f"ca_file {self.ca_file}: expected certificates, PEM", "ca_file"
-            ) from None
+            yield WrongSource(f"ca_file {self.ca_file}: expected certificates, PEM", "ca_file")
 
     @property
     def host(self) -> str:
@@ -135,12 +140,15 @@ class Directory:
 def _checked(path: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """:raises WrongSource: a key that nobody knows, or a value of another type."""
     known = {field.name: type(field.default) for field in fields(Directory)}
+    wrong = []
     for key, value in values.items():
-        if key not in known:
-            raise WrongSource(f"{path}: unknown key {key!r}; expected some of {', '.join(known)}")
-        is_number = known[key] is float and type(value) is int
-        if type(value) is not known[key] and not is_number:
-            raise WrongSource(f"{path}: {key}: expected a {known[key].__name__}")
+        kind = known.get(key)
+        if kind is None:
+            wrong.append(f"unknown key {key!r}; expected some of {', '.join(known)}")
+        elif type(value) is not kind and not (kind is float and type(value) is int):
+            wrong.append(f"{key}: expected a {kind.__name__}")
+    if wrong:
+        raise together([WrongSource(f"{path}: {each}") for each in wrong])
     return dict(values)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from hashlib import sha256
 from threading import Lock
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from socks5.auth import Known, LoginNotJudged, client_of
 from socks5.auth.users import Entry, Users, WrongSource, keyed, parse_groups, parse_users
 from socks5.auth.work import Work
 from socks5.files import Stamp, is_of_the_file, read
+from socks5.flaws import Flaws, together
 from socks5.loglimit import Sparing
 
 MAX_FILE = 16 * 1024 * 1024
@@ -64,7 +66,7 @@ class UserFile:
         self._lines = Sparing(lines=1)
         self._unread = 0
         self._seen = self.stamp()
-        self._digests: list[bytes] = []
+        self._digests: list[bytes | None] = []
         self._users = Users({})
         self._wrong = ""
         self._read()
@@ -159,20 +161,23 @@ class UserFile:
         :returns: whether something else is in them.
         :raises WrongSource: says which file is wrong, and why.
         """
-        texts = [self._octets(*each) for each in zip(self._paths, _KEYS, strict=False)]
-        digests = [keyed(sha256(text).digest()) for text in texts]
+        flaws = Flaws()
+        files = [*zip(self._paths, _KEYS, (self._parse_users, parse_groups), strict=False)]
+        texts = [flaws.of(partial(self._octets, path, key)) for path, key, _ in files]
+        digests = [None if text is None else keyed(sha256(text).digest()) for text in texts]
         if digests == self._digests:
             return False
-        path, *others = self._paths
-        text, *groups = texts
-        entries = _parsed(path, "file", text, lambda text: parse_users(text, self._parse_secret))
-        found = [
-            _parsed(path, "groups", text, parse_groups)
-            for path, text in zip(others, groups, strict=True)
+        found: list[Any] = [
+            None if text is None else flaws.of(partial(_parsed, path, key, text, parse))
+            for (path, key, parse), text in zip(files, texts, strict=True)
         ]
-        self._users = Users(entries, *found)
+        flaws.end()
+        self._users = Users(*found)
         self._digests = digests
         return True
+
+    def _parse_users(self, text: bytes) -> dict[bytes, Entry]:
+        return parse_users(text, self._parse_secret)
 
     def _octets(self, path: str, key: str) -> bytes:
         """What a file holds. Does not wait for what is none.
@@ -233,4 +238,6 @@ def _parsed(path: str, key: str, text: bytes, parse: Callable[[bytes], Parsed]) 
     try:
         return parse(text)
     except WrongSource as error:
-        raise WrongSource(f"{path} {error}", key) from None
+        raise together(
+            [WrongSource(f"{path} {each.sentence}", key) for each in error.all]
+        ) from None

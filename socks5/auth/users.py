@@ -19,15 +19,19 @@ from twisted.cred.error import UnauthorizedLogin
 
 from socks5.auth import Known, LoginNotJudged
 from socks5.auth.hashes import Hash, NotComputed
+from socks5.flaws import Flaw, together
 from socks5.protocol.address import MAX_NAME
 
 NAME_SHOWN = 64
 """Characters of a name that nobody has vouched for, in a record."""
 
+SHOWN_LINES = 3
+"""Wrong lines of a file that are told."""
+
 MAKE_ENTRY = "make the entry with: socks5 passwd FILE NAME"
 
 
-class WrongSource(ValueError):
+class WrongSource(Flaw):
     """A source of users that cannot be used. Its text is a sentence for the operator, without
     secrets.
 
@@ -197,22 +201,36 @@ def parse_users(text: bytes, parse_secret: Callable[[bytes], Entry]) -> dict[byt
     """The users of a file.
 
     :param parse_secret: what stands behind the name; raises :exc:`ValueError` for what is wrong.
-    :raises WrongSource: says which line, and what to do.
+    :raises WrongSource: says which lines, and what to do.
     """
     entries: dict[bytes, Entry] = {}
+    wrong: list[tuple[int, str]] = []
     for number, line in lines_of(text):
         name, colon, rest = line.partition(b":")
-        if not colon or not is_name(name):
-            raise WrongSource(
-                f"line {number}: expected NAME:SECRET, with a name of 1 to {MAX_NAME} octets"
-            )
-        if name in entries:
-            raise WrongSource(f"line {number}: a second entry for {name!r}; remove one of them")
         try:
+            if not colon or not is_name(name):
+                raise ValueError(f"expected NAME:SECRET, with a name of 1 to {MAX_NAME} octets")
+            if name in entries:
+                raise ValueError(f"a second entry for {name!r}; remove one of them")
             entries[name] = parse_secret(rest)
         except ValueError as error:
-            raise WrongSource(f"line {number}: {error}") from None
+            wrong.append((number, str(error)))
+    _refuse(wrong)
     return entries
+
+
+def _refuse(wrong: Sequence[tuple[int, str]]) -> None:
+    """
+    :param wrong: numbers of lines, and what is wrong there.
+    :raises WrongSource: something is.
+    """
+    told = [f"line {number}: {sentence}" for number, sentence in wrong[:SHOWN_LINES]]
+    if len(wrong) > SHOWN_LINES:
+        (number, _), count = wrong[SHOWN_LINES], len(wrong) - SHOWN_LINES
+        lines = "line" if count == 1 else "lines"
+        told.append(f"line {number}: {count} more {lines} like these, from here on")
+    if told:
+        raise together([WrongSource(each) for each in told])
 
 
 def is_name(name: bytes) -> bool:
@@ -275,9 +293,10 @@ def _is_hash(octets: bytes) -> bool:
 def parse_groups(text: bytes) -> dict[bytes, frozenset[str]]:
     """The groups of each user, from lines ``GROUP: NAME NAME``. A group may have several lines.
 
-    :raises WrongSource: says which line, and what to do.
+    :raises WrongSource: says which lines, and what to do.
     """
     groups: defaultdict[bytes, set[str]] = defaultdict(set)
+    wrong: list[tuple[int, str]] = []
     for number, line in lines_of(text):
         group, colon, names = line.partition(b":")
         try:
@@ -286,5 +305,6 @@ def parse_groups(text: bytes) -> dict[bytes, frozenset[str]]:
             for name in names.split():
                 groups[name].add(_text(group.strip()))
         except ValueError as error:
-            raise WrongSource(f"line {number}: {error}") from None
+            wrong.append((number, str(error)))
+    _refuse(wrong)
     return {name: frozenset(found) for name, found in groups.items()}

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from cryptography import x509
@@ -18,12 +19,13 @@ from OpenSSL.crypto import X509, PKey
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 
 from socks5.files import Stamp, is_of_the_file, read
+from socks5.flaws import Flaw, Flaws
 from socks5.net.certificate_names import NAMES, name_in
 
 _KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
 
-class Unusable(ValueError):
+class Unusable(Flaw):
     """A listener's certificates, or what is said of them, cannot be used: names the option, the file,
     and what was expected.
     """
@@ -119,8 +121,7 @@ class Loaded:
     @classmethod
     def from_files(cls, files: Files) -> Loaded:
         """:raises Unusable: with these files there can be no TLS."""
-        chain, key = _certificates("cert", files.cert), _private_key(files.key)
-        authorities = [] if files.clients is None else _certificates("clients", files.clients)
+        chain, key, authorities = _parts(files)
         try:
             is_pair = chain[0].public_key() == key.public_key()
         except (ValueError, UnsupportedAlgorithm) as error:
@@ -135,6 +136,22 @@ class Loaded:
         except (SSL.Error, TypeError) as error:
             raise Unusable(f"cert={files.cert}: TLS does not take it: {reason_of(error)}") from None
         return cls(context, tuple(_warnings(files, chain[0], datetime.now(UTC))))
+
+
+def _parts(files: Files) -> tuple[list[x509.Certificate], Any, list[x509.Certificate]]:
+    """What is in the files: certificates, key, and authorities of clients.
+
+    :raises Unusable: says what is wrong with which.
+    """
+    flaws = Flaws()
+    chain = flaws.of(partial(_certificates, "cert", files.cert))
+    is_apart = chain is not None or files.key != files.cert  # else that is said of the file already
+    key = flaws.of(partial(_private_key, files.key)) if is_apart else None
+    authorities = None
+    if files.clients is not None:
+        authorities = flaws.of(partial(_certificates, "clients", files.clients))
+    flaws.end()
+    return chain or [], key, authorities or []
 
 
 def _context(

@@ -148,9 +148,10 @@ class Entrances:
         try:
             return Certificates(files, self._clock)
         except Unusable as error:
-            option, _, _ = str(error).partition("=")
-            key = {"key": "key" if tls.key else "cert", "clients": "client_ca"}.get(option, "cert")
-            self._building.wrong((*path, "tls", key), str(error))
+            keys = {"key": "key" if tls.key else "cert", "clients": "client_ca"}
+            for each in error.all:
+                option, _, _ = each.sentence.partition("=")
+                self._building.wrong((*path, "tls", keys.get(option, "cert")), each.sentence)
             return None
 
     def _places(self, path: Path, section: Section) -> Iterator[tuple[Place, str]]:

@@ -28,12 +28,12 @@ from socks5.app.config.client_keys import (
 from socks5.app.config.files import From
 from socks5.app.config.keys import GSSAPI, Configuration
 from socks5.app.config.places import Path
-from socks5.app.config.values import Wrong
 from socks5.app.reread import Source
 from socks5.auth import PasswordAuthentication
 from socks5.auth.directory import Directory
 from socks5.auth.kerberos import Acceptor
 from socks5.auth.users import WrongSource
+from socks5.flaws import Flaws, together
 from socks5.logins import IAcceptor, IAuthenticator, IMethod
 from socks5.protocol.messages import Method
 from socks5.server.chap_login import CHAP
@@ -107,34 +107,32 @@ def _attempt(building: Building, path: Path, make: Callable[[], Any]) -> Any:
     """What is made, or None if it cannot be, which is said."""
     try:
         return make()
-    except Wrong as error:
-        building.wrong((*path, *error.path), str(error))
     except WrongSource as error:
-        building.wrong((*path, error.key) if error.key else path, str(error))
+        for each in error.all:
+            at = (*path, each.key) if each.key else path
+            building.wrong(at, each.sentence)
     return None
 
 
-def _located(said: From, key: str, building: Building) -> str:
-    """The path of a file.
+def _located(said: From | None, key: str, building: Building) -> str:
+    """The path of a file; "" for none.
 
-    :raises Wrong: there is no such credential.
+    :raises WrongSource: there is no such credential.
     """
     try:
-        return said.path(building.document.folder)
+        return "" if said is None else said.path(building.document.folder)
     except ValueError as error:
-        raise Wrong(str(error), (key,)) from None
+        raise WrongSource(str(error), key) from None
 
 
 def _checker(source: Any, building: Building) -> ICredentialsChecker:
     """Who knows users.
 
-    :raises Wrong: says which key is wrong.
-    :raises WrongSource: says what is.
+    :raises WrongSource: says what is wrong.
     """
     match source:
         case HtpasswdSource():
-            groups = "" if source.groups is None else _located(source.groups, "groups", building)
-            return sources.htpasswd_of(_located(source.file, "file", building), groups)
+            return _htpasswd(source, building)
         case FileSource():
             return sources.passwords_of(_located(source.file, "file", building))
         case SecretsSource():
@@ -148,29 +146,38 @@ def _checker(source: Any, building: Building) -> ICredentialsChecker:
             return _plugin(source, building.document.folder)
 
 
+def _htpasswd(source: HtpasswdSource, building: Building) -> ICredentialsChecker:
+    flaws = Flaws()
+    groups = flaws.of(partial(_located, source.groups, "groups", building)) or ""
+    file = flaws.of(partial(_located, source.file, "file", building))
+    checker: Any = flaws.of(partial(sources.htpasswd_of, file, groups)) if file else None
+    flaws.end()
+    return checker  # type: ignore[no-any-return]
+
+
 def _directory(source: LDAPSource, building: Building) -> Directory:
+    flaws = Flaws()
     values = {each.name: getattr(source, each.name) for each in fields(Directory)}
     values["ca_file"] = building.path(source.ca_file) if source.ca_file else ""
-    values["bind_password"] = _revealed(source.bind_password, building)
+    values["bind_password"] = flaws.of(partial(_revealed, source.bind_password, building))
     directory = Directory(**values)
-    directory.check()
+    flaws.of(directory.check)
+    flaws.end()
     return directory
 
 
 def _revealed(said: From | None, building: Building) -> str:
-    if said is None:
-        return ""
     try:
-        return said.reveal(building.document.folder)
+        return "" if said is None else said.reveal(building.document.folder)
     except ValueError as error:
-        raise Wrong(str(error), ("bind_password",)) from None
+        raise WrongSource(str(error), "bind_password") from None
 
 
 def _plugin(source: PluginSource, folder: str) -> ICredentialsChecker:
     """What is installed, or one of our own kinds.
 
     :param folder: what paths are relative to, where we know what is one.
-    :raises Wrong: quotes nothing, for it may hold passwords.
+    :raises WrongSource: quotes nothing, for it may hold passwords.
     """
     kind, _, arguments = source.use.partition(":")
     try:
@@ -178,21 +185,20 @@ def _plugin(source: PluginSource, folder: str) -> ICredentialsChecker:
         checker: ICredentialsChecker = generate(sources.in_folder(kind, arguments, folder))
     except InvalidAuthType:
         known = ", ".join(sources.types())
-        raise Wrong(f"expected a type of {known} before the colon", ("use",)) from None
+        raise WrongSource(f"expected a type of {known} before the colon", "use") from None
     except WrongSource as error:
-        raise Wrong(str(error), ("use",)) from None
+        raise together([WrongSource(each.sentence, "use") for each in error.all]) from None
     except (ValueError, OSError, InvalidAuthArgumentString):
         form = findCheckerFactory(kind).argStringFormat
-        raise Wrong(f"expected behind the colon: {form}", ("use",)) from None
+        raise WrongSource(f"expected behind the colon: {form}", "use") from None
     if IUsernamePassword not in checker.credentialInterfaces:
-        raise Wrong("expected a type for user names and passwords", ("use",))
+        raise WrongSource("expected a type for user names and passwords", "use")
     return checker
 
 
 def _acceptor(said: GSSAPI, building: Building, reactor: Any) -> IAcceptor:
     """What takes tickets.
 
-    :raises Wrong: the keytab cannot be read.
     :raises WrongSource: it cannot be had.
     """
     keytab = None
@@ -202,10 +208,10 @@ def _acceptor(said: GSSAPI, building: Building, reactor: Any) -> IAcceptor:
             with open(keytab, "rb"):
                 pass
         except OSError as error:
-            raise Wrong(
+            raise WrongSource(
                 f"expected a file that can be read, got {keytab} ({error.strerror}); make it with kadmin: ktadd -k "
                 "FILE SERVICE/HOST, and let only the proxy's user read it",
-                ("keytab",),
+                "keytab",
             ) from None
     service = None if said.service == ANY else said.service
     return Acceptor(

@@ -350,6 +350,11 @@ def test_what_a_plugin_takes_is_relative_to_the_file_if_it_is_a_path_for_sure(
     assert Method.USERNAME_PASSWORD in made.logins.accepted
 
 
+UNREAD = "expected a file that can be read, got '{}' (No such file or directory); check its name and mode"
+NO_ENTRY = "expected NAME:SECRET, with a name of 1 to 255 octets"
+NO_PEM = "No such file or directory; expected a PEM file that the proxy's user can read"
+
+
 def test_a_source_that_cannot_be_used_is_an_error(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,7 +364,7 @@ def test_a_source_that_cannot_be_used_is_an_error(
 [auth]
 a = { type = "file", file = "none" }
 b = { type = "secrets", file = "secrets" }
-c = { type = "htpasswd", file = "secrets", groups = { credential = "groups" } }
+c = { type = "htpasswd", file = "hash", groups = { credential = "groups" } }
 d = { type = "plugin", use = "memori:carol:secret" }
 e = { type = "plugin", use = "memory:carol" }
 f = { type = "plugin", use = "anonymous:" }
@@ -369,7 +374,7 @@ i = { type = "pam", service = "there-is-none" }
 [gssapi]
 service = "any"
 keytab = "none"
-""")[:8] == [
+""")[:10] == [
         (
             "s.toml:2:29: auth.a.file: expected a file that can be read, got 'none' (No such file or directory); "
             "check its name and mode"
@@ -378,13 +383,15 @@ keytab = "none"
             "s.toml:3:32: auth.b.file: secrets has mode 0644: others could read or replace the secrets in it; "
             "chmod 600 secrets"
         ),
+        f"s.toml:4:33: auth.c.file: {UNREAD.format('hash')}",
         (
-            "s.toml:4:53: auth.c.groups: expected a service that systemd starts with LoadCredential=groups:FILE, which "
+            "s.toml:4:50: auth.c.groups: expected a service that systemd starts with LoadCredential=groups:FILE, which "
             "sets $CREDENTIALS_DIRECTORY"
         ),
         "s.toml:5:30: auth.d.use: expected a type of file, htpasswd, ldap, memory, pam, secrets, unix before the colon",
         "s.toml:6:30: auth.e.use: expected NAME:PASSWORD:NAME:PASSWORD, a password for each name",
         "s.toml:7:30: auth.f.use: expected a type for user names and passwords",
+        "s.toml:8:5: auth.g: expected either user_dn, with {name} in it, or search_base",
         (
             "s.toml:8:82: auth.g.bind_password: expected a secret in the environment variable NONE_, which is empty or "
             "missing"
@@ -398,6 +405,7 @@ def test_what_is_wrong_with_a_source_stands_at_its_key(files: Files) -> None:
     hashes.write_text("bob:$apr1$QeLPXJKX$a2VgTRK3QHOGbwlHvAHFK/\n")
     files.write("groups", "what?\n")
     files.write("users", "alice:secret")
+    files.write("bad", "alice\n" * 5)
     assert files.problems("""\
 [auth]
 a = { type = "htpasswd", file = "hashes", groups = "groups" }
@@ -406,6 +414,15 @@ c = { type = "ldap", uri = "ldap:///x", user_dn = "{name}" }
 d = { type = "ldap", uri = "ldap://a.example", user_dn = "{name}", start_tls = false }
 e = { type = "ldap", uri = "ldap://a.example", user_dn = "{name}", ca_file = "none" }
 f = { type = "ldap", uri = "ldap://a.example", user_dn = "{name}", ca_file = "groups" }
+g = { type = "htpasswd", file = "none", groups = "groups" }
+h = { type = "file", file = "bad" }
+i = { type = "ldap", uri = "ldap:///x", ca_file = "none", bind_password = { file = "none" } }
+[listener.a]
+address = "127.0.0.1"
+tls = { cert = "none", key = "nothing", client_ca = "groups" }
+[listener.b]
+address = "127.0.0.2"
+tls = { cert = "none" }
 """) == [
         "s.toml:2:52: auth.a.groups: groups line 1: expected GROUP: NAME NAME",
         (
@@ -416,6 +433,26 @@ f = { type = "ldap", uri = "ldap://a.example", user_dn = "{name}", ca_file = "gr
         "s.toml:5:80: auth.d.start_tls: start_tls = false is for a server on this machine's loopback",
         "s.toml:6:78: auth.e.ca_file: ca_file none: No such file or directory",
         "s.toml:7:78: auth.f.ca_file: ca_file groups: expected certificates, PEM",
+        f"s.toml:8:33: auth.g.file: {UNREAD.format('none')}",
+        "s.toml:8:50: auth.g.groups: groups line 1: expected GROUP: NAME NAME",
+        f"s.toml:9:29: auth.h.file: bad line 1: {NO_ENTRY}",
+        f"s.toml:9:29: auth.h.file: bad line 2: {NO_ENTRY}",
+        f"s.toml:9:29: auth.h.file: bad line 3: {NO_ENTRY}",
+        "s.toml:9:29: auth.h.file: bad line 4: 2 more lines like these, from here on",
+        "s.toml:10:5: auth.i: expected either user_dn, with {name} in it, or search_base",
+        "s.toml:10:28: auth.i.uri: uri: expected ldaps://HOST:PORT or ldap://HOST:PORT",
+        "s.toml:10:51: auth.i.ca_file: ca_file none: No such file or directory",
+        (
+            "s.toml:10:75: auth.i.bind_password: expected a file that can be read, got none (No such file or "
+            "directory)"
+        ),
+        f"s.toml:13:16: listener.a.tls.cert: cert=none: {NO_PEM}",
+        f"s.toml:13:30: listener.a.tls.key: key=nothing: {NO_PEM}",
+        (
+            "s.toml:13:53: listener.a.tls.client_ca: clients=groups: no whole certificate in it; expected PEM "
+            "(-----BEGIN CERTIFICATE-----)"
+        ),
+        f"s.toml:16:16: listener.b.tls.cert: cert=none: {NO_PEM}",
     ]
 
 
