@@ -143,15 +143,16 @@ class Poller:
         if owner is not None:
             self._epoll.unregister(fd)
 
-    def behind(self, call: Callable[[], object]) -> bool:
-        """Call this once, behind what is done for the sockets that are ready now: for work that many of them have
-        together, such as writing.
-
-        :returns: whether it will be. If not, no sockets are being served, and the caller sees to it.
+    def behind(self, call: Callable[[], object]) -> None:
+        """Call this once, behind what is done for the sockets that are ready now, in the order of these requests; at
+        once if none are being served. It is for work that many of them have together, such as writing, and for what
+        wakes another program: one that is woken in between is asleep again before the next time, for it has less to
+        do than we, while of calls that come one behind the other only the first has to wake it.
         """
         if self._is_serving:
             self._behind.append(call)
-        return self._is_serving
+        else:
+            call()
 
     def fileno(self) -> int:
         """The epoll's own descriptor."""
@@ -175,11 +176,11 @@ class Poller:
         """
         owners, fresh, poll, behind = self._owners, self._fresh, self._poll, self._behind
         self.is_interrupted = False
-        self._is_serving = True
         due = None if seconds < 0 else monotonic() + seconds
         try:
             for _ in range(rounds):
                 self.allowance = ALLOWANCE
+                self._is_serving = True
                 for fd, events in poll(seconds, BATCH):
                     owner = owners[fd]
                     if owner is not None and fd not in fresh:
@@ -196,15 +197,18 @@ class Poller:
                     if seconds <= 0.0:
                         return
         finally:
-            self._is_serving = False
             self._call_behind()
 
     def _call_behind(self) -> None:
+        self._is_serving = False
+        calls = iter(self._behind)
         while self._behind:
             try:
-                self._behind.pop()()
+                for call in calls:
+                    call()
+                self._behind.clear()
             except Exception:
-                self._log.failure("what many sockets have together has failed")
+                self._log.failure("what was left until behind a batch has failed")
 
     def _crash(self, owner: Owner) -> None:
         """Tell *owner* of the exception under way. What that raises in its turn is logged: the

@@ -170,7 +170,7 @@ class AccessLog:
         path: str,
         form: Callable[[SessionInfo], str] = as_json,
         output: int | None = None,
-        behind: Callable[[Callable[[], object]], bool] = lambda call: False,
+        behind: Callable[[Callable[[], object]], object] = lambda call: call(),
     ) -> None:
         self._reactor = reactor
         self._behind = behind
@@ -217,8 +217,10 @@ class AccessLog:
         self._waiting.append(line)
         self._octets_waiting += len(line)
         count = len(self._waiting)
-        if count == TOGETHER or (count == 1 and not self._behind(self._write_out)):
+        if count == TOGETHER:
             self._write_out()
+        elif count == 1:
+            self._behind(self._write_out)
 
     def _write_out(self) -> None:
         """Write the lines that wait for nothing but each other."""

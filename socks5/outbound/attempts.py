@@ -166,9 +166,19 @@ class Connecting(ABC):
         """There is a stream, or a failure. Said once."""
 
     def connect(self) -> None:
-        """Begin."""
+        """Begin. The target is woken together with those of others."""
         try:
-            sock = self._made()
+            self._make()
+        except OSError as error:
+            self._fail(error.errno or errno.EIO)
+            return
+        self._poller.behind(self._knock)
+
+    def _knock(self) -> None:
+        sock = self.socket
+        if sock is None:  # cancelled meanwhile
+            return
+        try:
             number = sock.connect_ex(self._far)
             if number in _UNDER_WAY:
                 self._poller.add(sock.fileno(), self)
@@ -177,8 +187,8 @@ class Connecting(ABC):
             number = error.errno or errno.EIO
         self._fail(number)
 
-    def _made(self) -> socket.SocketType:
-        """The socket.
+    def _make(self) -> None:
+        """Make the socket.
 
         :raises OSError: there is none, or not with that source address.
         """
@@ -192,7 +202,6 @@ class Connecting(ABC):
             sock.bind((self._source, 0))
         if "%" in host:
             self._far = socket_name(*self._far)
-        return sock
 
     def ready(self, events: int) -> None:
         """See :class:`socks5.net.poller.Owner`."""

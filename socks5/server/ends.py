@@ -56,7 +56,17 @@ class ClientEnd(TCPSocket, PassingEnd):
     :param far: the client's address, as the socket module has it.
     """
 
-    __slots__ = ("_timer", "fd", "has_ended", "octets", "peer", "poller", "receiver", "target")
+    __slots__ = (
+        "_timer",
+        "_unsent",
+        "fd",
+        "has_ended",
+        "octets",
+        "peer",
+        "poller",
+        "receiver",
+        "target",
+    )
 
     events = ARRIVALS
     """What it registers for: it hands over when it has to wait for room."""
@@ -64,7 +74,7 @@ class ClientEnd(TCPSocket, PassingEnd):
     def __init__(self, poller: Poller, sock: Any, near: Address | None, far: Any) -> None:
         self.poller, self.socket, self.fd = poller, sock, sock.fileno()
         self._near, self._far = near, far
-        self.octets, self.has_ended = 0, False
+        self.octets, self.has_ended, self._unsent = 0, False, b""
         self.receiver = self.peer = self.target = self._timer = None
 
     receiver: Any
@@ -101,17 +111,19 @@ class ClientEnd(TCPSocket, PassingEnd):
     # The session's transport
 
     def write(self, data: bytes) -> None:
-        """See :meth:`twisted.internet.interfaces.ITransport.write`."""
-        try:
-            sent = self.socket.send(data)
-        except OSError:  # no room, or nobody there: whoever takes our place finds out
-            sent = 0
-        if sent == len(data):
-            return
-        if self.peer is None:
-            self.hand_over().write(data[sent:])
-        else:
-            self.general().send(data[sent:])
+        """See :meth:`twisted.internet.interfaces.ITransport.write`. Clients are woken one behind another."""
+        self._unsent += data
+        self.poller.behind(self._send)
+
+    def _send(self) -> None:
+        if self.receiver is not None:  # neither over, nor is it somebody else's by now
+            try:
+                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+            except OSError:  # no room, or nobody there: whoever takes our place finds out
+                self.hand_over()
+            else:
+                if self._unsent:
+                    self.hand_over()
 
     def pauseProducing(self) -> None:
         """See :meth:`twisted.internet.interfaces.IPushProducer.pauseProducing`."""
@@ -144,6 +156,8 @@ class ClientEnd(TCPSocket, PassingEnd):
             return self.general()
         session, self.receiver = self.receiver, None
         connection = self._connection(session)
+        if self._unsent:
+            connection.write(self._unsent)
         self.poller.hand_over(self.fd, connection)
         self.poller.again(self.fd)
         target, self.target = self.target, None
@@ -228,6 +242,8 @@ class ClientEnd(TCPSocket, PassingEnd):
         near, far = self._connection(session), Connection(self.poller, target.socket, None, None)
         session.command = command = Connect(session)
         command.goes_on(far, self.octets, target.octets)
+        if self._unsent:
+            session.receiver.send(self._unsent)
         self.poller.again(near.fd)
         self.poller.again(far.fd)
         return session.receiver
@@ -260,20 +276,25 @@ class ClientEnd(TCPSocket, PassingEnd):
         self.over(_CLIENT_END[is_reset])
 
     def over(self, reason: Reason) -> None:
-        """Close both sockets."""
+        """Close both sockets; whoever is woken by that is woken together with others."""
         session, target, poller = self.receiver, self.peer, self.poller
         assert target is not None
         self.receiver = None
         poller.forget(self.fd)
         poller.forget(target.fd)
-        self.socket.close()
-        target.socket.close()
+        poller.behind(self._close_both)
         self._watch_no_more(session)
         if session.entered is not None:
             session.entered.moved(self.octets, target.octets)
         session.is_connected = False
         session.end(reason)
-        self.peer = target.peer = None
+
+    def _close_both(self) -> None:
+        target, self.peer = self.peer, None
+        assert target is not None
+        self.socket.close()
+        target.socket.close()
+        target.peer = None
 
 
 class _Judged(Connect):

@@ -407,9 +407,8 @@ class Later:
     def __init__(self) -> None:
         self.calls: list[Callable[[], object]] = []
 
-    def __call__(self, call: Callable[[], object]) -> bool:
+    def __call__(self, call: Callable[[], object]) -> None:
         self.calls.append(call)
-        return True
 
     def call(self) -> None:
         self.calls[-1]()

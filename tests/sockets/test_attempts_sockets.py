@@ -15,7 +15,7 @@ from socks5.outbound import attempts
 from socks5.outbound.attempts import SocketAttempt
 from socks5.outbound.failures import reply_for
 from tests.sockets.streams import Receiver
-from tests.sockets.wires import FarEnd, Unwatched, free_port, open_sockets
+from tests.sockets.wires import FarEnd, Unwatched, free_port, open_sockets, raising
 from tests.support.failures import Failures
 
 IP_BIND_ADDRESS_NO_PORT = 24
@@ -120,6 +120,34 @@ def test_a_port_that_connects_to_itself_is_a_refusal(
     world.go()
     [failure] = world.outcomes
     assert failure.check(ConnectionRefusedError)
+
+
+def test_a_system_that_watches_no_more_sockets_is_a_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_more = raising(OSError(errno.ENOSPC, "max_user_watches"))
+    monkeypatch.setattr(world.poller, "add", no_more)
+    world.attempt(world.listen().getsockname())
+    [failure] = world.outcomes
+    assert reply_for(failure) == 1
+
+
+def test_what_is_given_up_before_others_are_served_reaches_nobody(world: World) -> None:
+    listener = world.listen()
+    listener.setblocking(False)
+    near, far = socket.socketpair()
+
+    class GivesUp:
+        def ready(self, events: int) -> None:
+            world.attempt(listener.getsockname()).cancel()
+
+    world.poller.watch(near.fileno(), GivesUp())  # type: ignore[arg-type]
+    far.send(b"x")
+    with near, far:
+        world.go()
+    assert not world.outcomes
+    with pytest.raises(BlockingIOError):
+        listener.accept()
 
 
 # ---------------------------------------------------------------- from where

@@ -608,22 +608,34 @@ async def test_a_bug_is_answered_and_closes_the_target(
 # ---------------------------------------------------------------- the negotiation
 
 
+def later(sock: Any, taken: int) -> Any:
+    """A socket that takes so many octets at first."""
+
+    def send(data: bytes) -> int:
+        del odd.__dict__["send"]
+        if not taken:
+            raise BlockingIOError
+        return int(sock.send(data[:taken]))
+
+    odd = Odd(sock, send=send)
+    return odd
+
+
+@pytest.mark.parametrize("taken", [0, 1])
 @pytest_twisted.ensureDeferred
-async def test_answers_arrive_though_the_kernel_takes_them_later(serve: Any) -> None:
+async def test_answers_arrive_though_the_kernel_takes_them_later(serve: Any, taken: int) -> None:
     """Of the greeting, and the reply."""
     ordinary = Ordinary(await serve())
     await until(lambda: len(ordinary.proxy.factory.sessions))
     ordinary.end.ready(READABLE)  # for nothing
-    ordinary.end.socket = Odd(ordinary.end.socket, send=once(BlockingIOError(), len))
-    ordinary.end.socket.send = once(BlockingIOError(), ordinary.end.socket.wrapped.send)
+    ordinary.end.socket = later(ordinary.end.socket, taken)
     await ordinary.join()
     await ordinary.goes_on()
     second = Ordinary(ordinary.proxy)
     await second.greet()
     end = next(reversed([*ordinary.proxy.factory.sessions])).transport  # type: ignore[attr-defined]
     assert isinstance(end, ClientEnd)
-    sock: Any = end.socket
-    end.socket = Odd(sock, send=once(BlockingIOError(), sock.send))  # type: ignore[assignment]
+    end.socket = later(end.socket, taken)
     listening = second.proxy.listen()
     second.client.send(CONNECT + packed(*listening.host))
     second.target, source = await listening.accept()
