@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from typing_extensions import override
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Flaw(ValueError):
@@ -32,10 +32,10 @@ class Flaw(ValueError):
         return "; ".join(each.sentence for each in self.all)
 
 
-F = TypeVar("F", bound=Flaw)
+_F = TypeVar("_F", bound=Flaw)
 
 
-def together(flaws: Sequence[F]) -> F:
+def together(flaws: Sequence[_F]) -> _F:
     """The first of some flaws, which has the others."""
     first, *first.others = flaws
     return first
@@ -51,7 +51,7 @@ class Flaws:
         """Something is wrong."""
         self._found += flaw.all
 
-    def of(self, call: Callable[[], T]) -> T | None:
+    def of(self, call: Callable[[], _T]) -> _T | None:
         """What a call returns; None: something is wrong."""
         try:
             return call()

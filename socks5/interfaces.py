@@ -223,7 +223,8 @@ class ILease(Interface):
     slowed: float = Attribute("Seconds that the session was to wait so far.")
     why: str = Attribute('What ended it: "limit NAME: quota is used up until DATE", else "".')
     ended: Callable[[], object] | None = Attribute(
-        "Called, within a second, when a quota is used up by others; set by whoever has the lease."
+        "Called, within a second, when a quota is used up by others, and by a relay that is told so by :meth:`moved`; "
+        "set by whoever has the lease."
     )
 
     def room(is_up: bool) -> int:

@@ -179,7 +179,11 @@ class MeteredRelay(Relay):
         return self._waits.hold(seconds, paid)
 
     def _used_up(self) -> None:
-        self.stop(Reason.LIMIT)
+        ended = self.meter.ended
+        if ended is None:
+            self.stop(Reason.LIMIT)
+        else:  # soon, for the session of whoever uses it up itself as for others
+            ended()
 
     @override
     def failing(self, side: Side) -> None:

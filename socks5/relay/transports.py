@@ -64,6 +64,9 @@ class TransportSide(Side):
     def close(self) -> None:
         self.transport.unregisterProducer()
         self.transport.loseConnection()
+        if self.is_paused and not self.is_lost:  # over TLS the other end has a part in it
+            self.is_paused = False
+            self.transport.resumeProducing()
 
     @override
     def abort(self) -> None:

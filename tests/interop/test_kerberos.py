@@ -4,7 +4,10 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from select import select
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,7 @@ from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import SOURCES, Proxy, Since, running_proxy
 from tests.interop.realm import PASSWORD, Realm, running_realm
-from tests.interop.servers import Echo, Web, free_port, payload, sha256, text
+from tests.interop.servers import Echo, Web, free_port, payload, serving, sha256, text
 from tests.interop.ticket import (
     ASSOCIATE,
     CONFIDENTIALITY,
@@ -29,7 +32,10 @@ from tests.interop.ticket import (
     initiator,
     message,
 )
-from tests.process.program import until_end
+from tests.process.conftest import Echo as EchoingStreams
+from tests.process.conftest import Echoing
+from tests.process.program import MODULE, Program, until_end
+from tests.process.program import running as start
 from tests.support.kerberos import REALM
 from tests.support.readme import named
 from tests.support.skips import needs_gssapi
@@ -194,6 +200,89 @@ def test_datagrams_may_be_lost_and_overtake_each_other_but_come_once(
                 heard.append(client.unwrapped(datagrams.recv(65535)[4:])[-1])
     assert heard == [0, 2, 1, 4, 5]
     assert (proxy.session().bytes_up, proxy.session().dropped) == (5, 2)
+
+
+# ---------------------------------------------------------------- limits
+
+LIMITED = """\
+server = { limits = "all", zone = "UTC", state = "state.sqlite3" }
+log.access = "access.log"
+listener.here = { address = "127.0.0.1", port = 0 }
+gssapi = { service = "rcmd", keytab = "KEYTAB", protection = ["none", "integrity", "confidentiality"] }
+limit.all = { per = "user", sessions = 1, quota = "250KB/month", total = "200KB/s" }
+"""
+
+
+@pytest.fixture
+def limited(tmp_path: Path, realm: Realm) -> Iterator[Program]:
+    """A proxy where a user may have one session, and not much through it."""
+    text = LIMITED.replace("KEYTAB", str(realm.directory / "keytab"))
+    (tmp_path / "s.toml").write_text(text)
+    with start(tmp_path, [*MODULE, "--config", "s.toml"]) as program:
+        yield program
+        program.terminate()
+
+
+def was_turned_away(program: Program, alice: dict[str, str], level: int) -> bool:
+    with Client(("127.0.0.1", program.port), initiator(alice)) as client:
+        client.log_in(level)
+        client.send(bytes([5, CONNECT, 0]) + address("127.0.0.1", 9))
+        return client.receive(10)[:2] == b"\5\2"
+
+
+def record_of_the_first(program: Program) -> dict[str, Any]:
+    """That of the session that has used up the quota, while which another one was refused."""
+    poll(lambda: len(program.records) == 2, "both have ended")
+    refused, record = program.records
+    assert refused["detail"] == "limit all: 1 sessions"
+    assert record["user"] == ALICE
+    assert record["detail"].startswith("limit all: quota is used up until ")
+    assert 250_000 <= record["bytes_up"] + record["bytes_down"] <= 250_000 + (1 << 20)
+    return record
+
+
+@LEVEL
+def test_limits_hold_inside_a_protection(
+    level: int, limited: Program, alice: dict[str, str]
+) -> None:
+    """What is counted is what is inside."""
+    with (
+        EchoingStreams(("127.0.0.1", 0), Echoing) as target,
+        serving(target),
+        Client(("127.0.0.1", limited.port), initiator(alice)) as client,
+    ):
+        client.log_in(level)
+        client.request(CONNECT, *target.server_address[:2])
+        assert was_turned_away(limited, alice, level)
+        with suppress(OSError, Aborted):
+            client.send(bytes(10_000))
+            while client.receive(10_000):
+                client.send(bytes(10_000))
+    assert record_of_the_first(limited)["slowed"] > 0.3
+    assert was_turned_away(limited, alice, level)
+
+
+@LEVEL
+def test_limits_hold_for_datagrams_inside_a_protection(
+    level: int, limited: Program, alice: dict[str, str], datagrams: socket.socket
+) -> None:
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as target,
+        Client(("127.0.0.1", limited.port), initiator(alice)) as client,
+    ):
+        target.bind(("127.0.0.1", 0))
+        client.log_in(level)
+        relay = client.request(ASSOCIATE)
+        assert was_turned_away(limited, alice, level)
+        datagram = b"\0\0\0" + address(*target.getsockname()) + bytes(1000)
+
+        def has_ended() -> bool:
+            for _ in range(20):
+                datagrams.sendto(client.wrapped(datagram), relay)
+            return bool(select([client.socket], (), (), 0)[0])
+
+        poll(has_ended, "the quota is used up")
+    assert record_of_the_first(limited)["dropped"] > 0
 
 
 # ---------------------------------------------------------------- what is wrong

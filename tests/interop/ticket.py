@@ -143,6 +143,13 @@ class Client(AbstractContextManager["Client"]):
         first = self.socket.recv(1, socket.MSG_PEEK)
         return self.unwrapped(self.token(ENCAPSULATED)) if first else b""
 
+    def receive(self, count: int) -> bytes:
+        """Exactly so many octets, or all until the end."""
+        while len(self._plain) < count and (more := self._more()):
+            self._plain += more
+        octets, self._plain = self._plain[:count], self._plain[count:]
+        return octets
+
     def receive_all(self) -> bytes:
         """What comes until the end."""
         pieces = [self._plain, *iter(self._more, b"")]

@@ -18,7 +18,9 @@ class Echo(ThreadingTCPServer):
     request_queue_size = 1024
 
 
-class _Handler(BaseRequestHandler):
+class Echoing(BaseRequestHandler):
+    """Of one connection."""
+
     def handle(self) -> None:
         with suppress(OSError):
             while octets := self.request.recv(65536):
@@ -28,7 +30,7 @@ class _Handler(BaseRequestHandler):
 @pytest.fixture
 def echo() -> Iterator[tuple[str, int]]:
     """Where a server echoes."""
-    with Echo(("127.0.0.1", 0), _Handler) as server, serving(server):
+    with Echo(("127.0.0.1", 0), Echoing) as server, serving(server):
         yield server.server_address
 
 

@@ -535,3 +535,19 @@ def test_stopping_leaves_a_reset_that_waits_to_itself() -> None:
     world.settle()
     assert world.near.far_sees == "reset"
     world.assert_over("reset by target")
+
+
+@pytest.mark.parametrize("one", ["client", "target"])
+def test_a_goodbye_of_tls_is_answered_by_who_was_not_read(one: str) -> None:
+    world = World(one, other_window=0, one_kind=FakeTLSTransport).start()
+    world.one.deliver(MUCH)
+    world.turn()
+    assert not world.one.is_reading
+    world.relay.stop("shutdown")
+    world.turn()
+    world.turn()
+    assert not world.one.connected
+    world.other.accept()
+    world.turn()
+    world.assert_over("shutdown")
+    assert world.other.value() == MUCH

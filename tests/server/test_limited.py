@@ -27,7 +27,7 @@ from tests.support.sessions import (
     Server,
     refusal,
 )
-from tests.support.transports import address
+from tests.support.transports import FakeTLSTransport, FakeTransport, address
 
 REFUSED = NO_AUTHENTICATION + refusal(ReplyCode.NOT_ALLOWED)
 
@@ -151,6 +151,23 @@ def test_a_quota_that_is_used_up_ends_the_session_and_the_others_of_its_counter(
     assert [record.detail for record in world.records] == [why] * 2
     assert world.client(GREETING, CONNECT).received() == REFUSED
     assert world.record.detail == why
+
+
+@pytest.mark.parametrize("kind", [FakeTransport, FakeTLSTransport])
+def test_who_has_used_up_a_quota_does_not_stay_for_reading_nothing(
+    kind: type[FakeTransport],
+) -> None:
+    world = World(Limit("person", quota=(10_000, "day")))
+    client = world.client(GREETING, CONNECT, kind=kind)
+    target = world.dialer.succeed()
+    world.reactor.turn()
+    client.transport.window = 0
+    target.deliver(bytes(10_000))
+    world.reactor.pump([0.0, 0.0, 1.9, 0.0])
+    assert world.records == []
+    world.reactor.pump([0.2, 0.0])
+    assert world.record.detail == "limit person: quota is used up until the next day"
+    assert not client.transport.connected
 
 
 def test_a_session_that_ends_otherwise_has_its_own_reason() -> None:

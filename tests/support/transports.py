@@ -284,17 +284,24 @@ class FakeTransport:
 class FakeTLSTransport(FakeTransport):
     """A TLS connection's near end: no half-close, either way.
 
-    ``answers_close`` says whether the far end closes when we do. One that does not keeps the connection
-    open until :meth:`deliver_end`, and what it sends meanwhile is received.
+    ``answers_close`` says whether the far end closes when we do, which is noticed by who reads. One that does not keeps
+    the connection open until :meth:`deliver_end`, and what it sends meanwhile is received.
     """
 
     negotiatedProtocol = None  # noqa: N815
     answers_close = True
+    _has_said_goodbye = False
 
     def loseConnection(self) -> None:
         was_reading = self.is_reading
         super().loseConnection()
-        self.is_reading = was_reading and not self.answers_close
+        self.is_reading = was_reading
+
+    def resumeProducing(self) -> None:
+        self.calls.append("resumeProducing")
+        if self.connected:
+            self.is_reading = True
+            self.reactor.callLater(0, self._read)
 
     def loseWriteConnection(self) -> None:
         raise AssertionError("TLS has no half-close")
@@ -308,10 +315,13 @@ class FakeTLSTransport(FakeTransport):
         super()._lose(ConnectionDone())
 
     def _lose(self, reason: Exception) -> None:
-        if isinstance(reason, ConnectionDone) and not self.answers_close:
-            self._tell_far("end")
-        else:
+        if not isinstance(reason, ConnectionDone):
             super()._lose(reason)
+        elif not self._has_said_goodbye:
+            self._has_said_goodbye = True
+            self._tell_far("end")
+            if self.answers_close:
+                self.deliver_end()
 
 
 def join(one: FakeTransport, other: FakeTransport) -> None:
