@@ -32,9 +32,11 @@ FOLDERS = {
     "policy": CONTRACTS,
     "observe": CONTRACTS,
     "relay": CONTRACTS | {"net"},
-    "outbound": CONTRACTS | {"net"},
-    "server": CONTRACTS | {"net", "auth", "policy", "relay", "outbound"},
-    "app": CONTRACTS | {"net", "auth", "policy", "relay", "outbound", "server", "observe"},
+    "client": CONTRACTS | {"net"},
+    "outbound": CONTRACTS | {"net", "client"},
+    "server": CONTRACTS | {"net", "auth", "policy", "relay", "client", "outbound"},
+    "app": CONTRACTS
+    | {"net", "auth", "policy", "relay", "client", "outbound", "server", "observe"},
 }
 """From which other folders the modules of each may import."""
 

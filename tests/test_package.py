@@ -21,7 +21,15 @@ def test_there_is_no_other_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("used", "spared"), [("socks5", "twisted"), ("socks5.listen", "socks5.app")]
+    ("used", "spared"),
+    [
+        ("socks5", "twisted"),
+        ("socks5.listen", "socks5.app"),
+        *(
+            ("__import__('socks5.client')", spared)
+            for spared in ("scrapy", "twisted.web", "gssapi", "twisted.internet.reactor")
+        ),
+    ],
 )
 def test_what_is_used_imports_nothing_of_what_is_not(used: str, spared: str) -> None:
     """The package alone, and what a program without a command line begins with."""

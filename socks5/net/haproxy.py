@@ -64,7 +64,7 @@ class HeaderProtocol(ProtocolWrapper):
 
     factory: HeaderFactory
     transport: Any
-    wrappedProtocol: Any  # noqa: N815
+    wrappedProtocol: Any
 
     def __init__(self, factory: HeaderFactory, wrapped: Any) -> None:
         super().__init__(factory, wrapped)

@@ -75,7 +75,8 @@ def interface_for(expected: Sequence[str], settings: Settings, near: str) -> str
     """Where to listen for a peer with one of these addresses, or with any; see the module.
 
     :raises OSError: there is no route to the peer.
-    :raises AddressTypeNotSupported: any peer may come, but not over the control connection's family.
+    :raises socks5.protocol.errors.AddressTypeNotSupported: any peer may come, but not over the control connection's
+        family.
     """
     outgoing = settings.outgoing
     if expected and not any(can_reach(host, near) for host in expected):

@@ -79,7 +79,8 @@ class HTTPConnect(Machine):
 
     :param target: where to.
     :param credentials: for Basic (RFC 7617), or None. A user name has no colon.
-    :raises HostUnreachable: a name has octets that no host has, which may not get into the request.
+    :raises socks5.protocol.errors.HostUnreachable: a name has octets that no host has, which may not get into the
+        request.
     :raises LocalProtocolError: the target cannot be encoded, or there is a colon in the user name.
     """
 

@@ -75,7 +75,7 @@ class Resolve:
     def _literal(self) -> str:
         """The request's address.
 
-        :raises AddressTypeNotSupported: it is of a family that is not used, or a name.
+        :raises socks5.protocol.errors.AddressTypeNotSupported: it is of a family that is not used, or a name.
         """
         session = self.session
         literal = literal_of(session.access.target, session.settings.family)

@@ -5,6 +5,8 @@ from typing import assert_type
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.protocol import Factory, Protocol
 
 import socks5
 from socks5 import (
@@ -21,6 +23,7 @@ from socks5 import (
     Verdict,
     listen,
 )
+from socks5.client import ConnectionRefused, Proxy, ProxyEndpoint, Tunnel, tunnel_of
 
 factory = ServerFactory(reactor)
 
@@ -49,3 +52,29 @@ for session in factory.sessions:
 
 assert_type(PasswordAuthentication.over(), PasswordAuthentication)
 socks5.misspelt()  # type: ignore[attr-defined]  # an error, and not Any
+
+
+class Client(Protocol):
+    """A program's own."""
+
+
+def through(factory: Factory[Client], other: IProtocolFactory) -> None:
+    """A program that goes through proxies."""
+    proxy = Proxy.from_url(reactor, "socks5://proxy.example", timeout=5)
+    assert_type(proxy, Proxy)
+    assert_type(Proxy.chain(reactor, [proxy, "http://second.example:8080"]), Proxy)
+    assert_type(Proxy.over(reactor, proxy.endpoint("a.example", 1080), "alice", b"secret"), Proxy)
+    assert_type(Proxy.from_environment(reactor), Proxy | None)
+    assert_type(proxy.goes_direct("a.example", 443), bool)
+    endpoint = proxy.endpoint("a.example", 443, tls=True)
+    assert_type(endpoint, ProxyEndpoint)
+    assert_type(endpoint.connect(factory), Deferred[Client])
+    assert_type(endpoint.connect(other), Deferred[IProtocol])
+    tunnel = tunnel_of(Client().transport)
+    assert_type(tunnel, Tunnel | None)
+    try:
+        pass
+    except ConnectionRefused as error:
+        assert_type(error.hop, int)
+        assert_type(error.stage, str)
+        assert_type(error.code, int)

@@ -1,0 +1,46 @@
+"""Through SOCKS5 proxies, as their client.
+
+The names here are the public ones.
+"""
+
+from socks5.client.endpoint import Proxy, ProxyEndpoint
+from socks5.client.errors import (
+    AddressTypeNotSupported,
+    ClientError,
+    CommandNotSupported,
+    ConnectionRefused,
+    GeneralFailure,
+    HostUnreachable,
+    NetworkUnreachable,
+    NotAllowed,
+    ProxyAuthError,
+    ProxyClosed,
+    ProxyProtocolError,
+    ProxyTimeout,
+    ProxyUnreachable,
+    ReplyError,
+    TTLExpired,
+)
+from socks5.client.transport import Tunnel, tunnel_of
+
+__all__ = [
+    "AddressTypeNotSupported",
+    "ClientError",
+    "CommandNotSupported",
+    "ConnectionRefused",
+    "GeneralFailure",
+    "HostUnreachable",
+    "NetworkUnreachable",
+    "NotAllowed",
+    "Proxy",
+    "ProxyAuthError",
+    "ProxyClosed",
+    "ProxyEndpoint",
+    "ProxyProtocolError",
+    "ProxyTimeout",
+    "ProxyUnreachable",
+    "ReplyError",
+    "TTLExpired",
+    "Tunnel",
+    "tunnel_of",
+]

@@ -1,0 +1,289 @@
+"""What a program has of it all: :class:`Proxy`, and the endpoints that it makes.
+
+Whatever can be wrong with arguments is a ValueError at the call; what goes wrong later is one of
+:mod:`socks5.client.errors`, or Twisted's where it is about the target's name here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeVar, overload
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import optionsForClientTLS
+from typing_extensions import override
+from zope.interface import implementer
+
+from socks5.client.attempt import Attempt
+from socks5.client.environment import NoProxy, proxy_url
+from socks5.client.hops import Hop, Same
+from socks5.client.layers import (
+    Bind,
+    Layer,
+    OverTLS,
+    TLSFactory,
+    first_endpoint,
+    layer_to,
+    tcp_endpoint,
+)
+from socks5.client.names import target_of, twisted_address
+from socks5.client.tunnel import Standing
+from socks5.client.urls import read
+from socks5.protocol.address import Address
+from socks5.protocol.messages import Credentials
+
+_P = TypeVar("_P", bound=Protocol)
+
+TIMEOUT = 30.0
+"""Seconds from ``connect`` to the proxy's reply, unless told otherwise."""
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _login(username: str | bytes | None, password: str | bytes | None) -> Credentials | None:
+    """:raises ValueError: one is there without the other."""
+    if username is None and password is None:
+        return None
+    if username is None or password is None:
+        raise ValueError('a login is a user name and a password; write password=b"" for none')
+    return Credentials(_octets(username), _octets(password))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Proxy:
+    """A way through one proxy or several. Made by :meth:`from_url`, :meth:`over`, :meth:`chain` or
+    :meth:`from_environment`.
+
+    Two are equal, and of one hash, if they lead the same way by the same logins; reactors and time-outs do not count.
+
+    :param reactor: IReactorTCP, IReactorTime and what else the way needs.
+    :param hops: the nearest first.
+    :param timeout: seconds that a connection may take until the last proxy's reply; None: no end.
+    :param rdns: whether names go to the last proxy; otherwise they are resolved here.
+    :param bind_address: where connections to the first proxy come from, with a port or without.
+    """
+
+    reactor: Any = field(compare=False)
+    hops: tuple[Hop, ...]
+    timeout: float | None = field(default=TIMEOUT, compare=False)
+    rdns: bool = True
+    bind_address: Bind = None
+    no_proxy: NoProxy = field(default_factory=NoProxy)
+
+    def __post_init__(self) -> None:
+        if not self.hops:
+            raise ValueError("a chain has one proxy at least")
+        if self.timeout is not None and not (0 < self.timeout < math.inf):
+            raise ValueError(f"timeout {self.timeout!r}: expected seconds, or None for no end")
+        for before, after in zip(self.hops, self.hops[1:], strict=False):
+            before.check(after.address)
+        first = self.hops[0].place
+        if self.bind_address is not None and (first is None or first.path):
+            raise ValueError("bind_address: there is no TCP connection of ours to bind")
+
+    @classmethod
+    def from_url(
+        cls,
+        reactor: Any,
+        url: str,
+        *,
+        timeout: float | None = TIMEOUT,
+        rdns: bool = True,
+        tls: IOpenSSLClientConnectionCreator | None = None,
+        require_login: bool = False,
+        pipelined: bool = False,
+        bind_address: Bind = None,
+    ) -> Self:
+        """The proxy that a URL means.
+
+        :param url: ``socks5://USER:PASSWORD@HOST:PORT``, or one of the others in ``docs/client.rst``. In all of them
+            names go to the proxy.
+        :param tls: instead of the usual options of ``socks5s://``, which verify the proxy's certificate for its host.
+        :param require_login: whether a proxy that asks nobody for a login will not do.
+        :param pipelined: whether greeting, login and request go out at once, where the proxy can take it.
+        :raises ValueError: it means nothing, or something does not go together. The text has none of its login.
+        """
+        place, login = read(url)
+        hop = Hop(
+            place,
+            None if login is None else Credentials(*login),
+            options=None if tls is None else Same(tls),
+            require_login=require_login,
+            is_pipelined=pipelined,
+        )
+        return cls(reactor, (hop,), timeout, rdns, bind_address)
+
+    @classmethod
+    def over(
+        cls,
+        reactor: Any,
+        endpoint: IStreamClientEndpoint,
+        username: str | bytes | None = None,
+        password: str | bytes | None = None,
+        *,
+        timeout: float | None = TIMEOUT,
+        rdns: bool = True,
+        require_login: bool = False,
+        pipelined: bool = False,
+    ) -> Self:
+        """The SOCKS5 proxy that an endpoint leads to. See :meth:`from_url`.
+
+        :param username: str is UTF-8, bytes are as they are; so too *password*.
+        """
+        hop = Hop(
+            None,
+            _login(username, password),
+            endpoint=Same(endpoint),
+            require_login=require_login,
+            is_pipelined=pipelined,
+        )
+        return cls(reactor, (hop,), timeout, rdns)
+
+    @classmethod
+    def chain(
+        cls,
+        reactor: Any,
+        hops: Sequence[str | Proxy],
+        *,
+        timeout: float | None = TIMEOUT,
+        rdns: bool = True,
+        bind_address: Bind = None,
+    ) -> Self:
+        """The way through several, each by way of those before it.
+
+        :param hops: the nearest first; URLs, or proxies, of which time-out, *rdns* and address do not count here. The
+            hops of a chain among them are hops of this one.
+        :raises ValueError: see :meth:`from_url`; or one can only be the first.
+        """
+        ways = [cls.from_url(reactor, hop) if isinstance(hop, str) else hop for hop in hops]
+        together = tuple(hop for way in ways for hop in way.hops)
+        return cls(reactor, together, timeout, rdns, bind_address)
+
+    @classmethod
+    def from_environment(
+        cls,
+        reactor: Any,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        timeout: float | None = TIMEOUT,
+        rdns: bool = True,
+        tls: IOpenSSLClientConnectionCreator | None = None,
+        require_login: bool = False,
+        pipelined: bool = False,
+        bind_address: Bind = None,
+    ) -> Self | None:
+        """The proxy of ``all_proxy``, or of ``ALL_PROXY``, but for what ``no_proxy``, or ``NO_PROXY``, says.
+
+        :returns: None if there is none.
+        :raises ValueError: a value cannot be read, which does not mean that there is no proxy.
+        """
+        url = proxy_url(environ)
+        if url is None:
+            return None
+        found = cls.from_url(
+            reactor,
+            url,
+            timeout=timeout,
+            rdns=rdns,
+            tls=tls,
+            require_login=require_login,
+            pipelined=pipelined,
+            bind_address=bind_address,
+        )
+        return replace(found, no_proxy=NoProxy.from_environment(environ))
+
+    def endpoint(
+        self, host: str | bytes, port: int, tls: bool | IOpenSSLClientConnectionCreator = False
+    ) -> ProxyEndpoint:
+        """Leads to a target through the proxy; directly to one that :meth:`goes_direct`.
+
+        :param host: an IP literal or a name. Text that is not ASCII goes as IDNA, bytes as they are.
+        :param port: 1-65535.
+        :param tls: whether to speak TLS with the target, which is then verified for *host*; or the options for that.
+        :raises ValueError: there is no such target, or the last proxy cannot be asked for it.
+        """
+        target = target_of(host, port)
+        self.hops[-1].check(target)
+        options: Any = tls
+        if isinstance(tls, bool):
+            options = optionsForClientTLS(target.text) if tls else None
+        return ProxyEndpoint(self, target, options)
+
+    def goes_direct(self, host: str | bytes, port: int) -> bool:
+        """Whether the environment says that this target is reached without the proxy."""
+        return self.no_proxy.holds(target_of(host, port))
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Proxy {', '.join(map(str, self.hops))}>"
+
+
+@implementer(IStreamClientEndpoint)
+class ProxyEndpoint:
+    """Leads to a target through proxies. See :meth:`Proxy.endpoint`.
+
+    :param options: IOpenSSLClientConnectionCreator; None: no TLS with the target.
+    """
+
+    def __init__(self, proxy: Proxy, target: Address, options: Any = None) -> None:
+        self._proxy = proxy
+        self._target = target
+        self._options = options
+        reactor, timeout, bind = proxy.reactor, proxy.timeout, proxy.bind_address
+        self._is_direct = proxy.no_proxy.holds(target)
+        self._first = (
+            tcp_endpoint(reactor, target.text, target.port, timeout, bind)
+            if self._is_direct
+            else first_endpoint(reactor, proxy.hops[0], timeout, bind)
+        )
+
+    @overload
+    def connect(self, protocolFactory: Factory[_P]) -> Deferred[_P]: ...
+
+    @overload
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]: ...
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        """Connect. The factory is asked for a protocol once the last proxy has replied that it succeeded, and not
+        before; then the Deferred fires, and then the protocol gets what came behind the reply.
+
+        :returns: the protocol. Fails with one of :mod:`socks5.client.errors`; with
+            :exc:`twisted.internet.error.DNSLookupError` for a name that is resolved here; with what the factory raises,
+            :exc:`twisted.internet.error.NoProtocol` if it builds none. To cancel it, at any moment, leaves nothing
+            behind; it fails with :exc:`twisted.internet.error.ConnectingCancelledError` then.
+        """
+        proxy, target, factory = self._proxy, self._target, protocolFactory
+        if self._is_direct:
+            way = self._first
+            if self._options is not None:
+                way = OverTLS(way, self._options, proxy.reactor)
+            return way.connect(factory)
+        if self._options is not None:
+            factory = TLSFactory(self._options, True, factory, proxy.reactor)
+        shown = twisted_address(target)
+
+        def layer(standing: Standing, address: Address) -> Layer:
+            return layer_to(proxy.reactor, proxy.hops, self._first, standing, address, shown)
+
+        attempt = Attempt(proxy.reactor, proxy.timeout, proxy.hops, shown, layer, factory)
+        connecting = attempt.start(target, target.is_name and not proxy.rdns)
+        if self._options is not None:
+            connecting.addCallback(lambda tls: tls.wrappedProtocol)
+        return connecting
+
+    @override
+    def __repr__(self) -> str:
+        tls = " over TLS" if self._options is not None else ""
+        return f"<ProxyEndpoint {self._target}{tls} by {self._proxy!r}>"

@@ -1,0 +1,161 @@
+"""Why there is no tunnel: the errors of a client of proxies, each of which is Twisted's as well.
+
+.. code-block:: text
+
+    ClientError                     SOCKSError and ConnectError; has stage and hop
+      ReplyError                    the proxy, or the last one, says no; code is REP, 9-255 have no class of their own
+        GeneralFailure            1
+        NotAllowed                2
+        NetworkUnreachable        3   + NoRouteError
+        HostUnreachable           4
+        ConnectionRefused         5   + ConnectionRefusedError
+        TTLExpired                6   + TimeoutError
+        CommandNotSupported       7
+        AddressTypeNotSupported   8
+      ProxyUnreachable              no connection to a proxy, no such name, no TLS; __cause__ is what was in the way
+      ProxyTimeout                  + TimeoutError: not in time, at that stage
+      ProxyAuthError                no method in common, or the login was refused
+      ProxyProtocolError            other octets than those of the RFC
+      ProxyClosed                   an end where a message was due
+
+``except ConnectionRefusedError`` therefore is about the target, as without a proxy: no trouble on the way to it is one.
+No text has a login or an octet that was received.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import ClassVar
+
+from twisted.internet import error
+from typing_extensions import override
+
+from socks5.protocol import errors
+from socks5.protocol.errors import SOCKSError
+
+
+class ClientError(SOCKSError, error.ConnectError):
+    """The root of these.
+
+    :param text: what happened, to which proxy.
+    :param stage: when: ``resolve`` (the target's name, here), ``connect``, ``tls``, ``method``, ``login``, ``reply``.
+    :param hop: to which proxy on the way, from 1.
+    """
+
+    number: ClassVar[int | None] = None
+    """The errno that Twisted's base has."""
+
+    def __init__(self, text: str, *, stage: str, hop: int = 1) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.args = (text,)
+        self.osError = self.number
+        self.stage = stage
+        self.hop = hop
+
+    @override
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ReplyError(ClientError, errors.ReplyError):
+    """See :exc:`socks5.protocol.errors.ReplyError`.
+
+    :param code: the REP octet; a subclass has its own.
+    """
+
+    def __init__(
+        self, text: str, code: int | None = None, *, stage: str = "reply", hop: int = 1
+    ) -> None:
+        super().__init__(text, stage=stage, hop=hop)
+        if code is not None:
+            self.code = code
+
+
+class GeneralFailure(ReplyError, errors.GeneralFailure):
+    """REP 1."""
+
+
+class NotAllowed(ReplyError, errors.NotAllowed):
+    """REP 2."""
+
+    number = errno.EACCES
+
+
+class NetworkUnreachable(ReplyError, errors.NetworkUnreachable, error.NoRouteError):
+    """REP 3."""
+
+    number = errno.ENETUNREACH
+
+
+class HostUnreachable(ReplyError, errors.HostUnreachable):
+    """REP 4; also a name that the proxy cannot resolve."""
+
+    number = errno.EHOSTUNREACH
+
+
+class ConnectionRefused(ReplyError, errors.ConnectionRefused, error.ConnectionRefusedError):
+    """REP 5: the target's refusal."""
+
+    number = errno.ECONNREFUSED
+
+
+class TTLExpired(ReplyError, errors.TTLExpired, error.TimeoutError):
+    """REP 6: the target took too long, as the proxy says."""
+
+    number = errno.ETIMEDOUT
+
+
+class CommandNotSupported(ReplyError, errors.CommandNotSupported):
+    """REP 7."""
+
+    number = errno.EOPNOTSUPP
+
+
+class AddressTypeNotSupported(ReplyError, errors.AddressTypeNotSupported):
+    """REP 8."""
+
+    number = errno.EAFNOSUPPORT
+
+
+class ProxyUnreachable(ClientError):
+    """There is no connection to a proxy, or no TLS over it. ``__cause__`` says why, in the words of Twisted's, of
+    OpenSSL's or of the proxy before it.
+    """
+
+
+class ProxyTimeout(ClientError, error.TimeoutError):
+    """It did not go through in time."""
+
+    number = errno.ETIMEDOUT
+
+
+class ProxyAuthError(ClientError):
+    """A proxy has no method in common with us, or does not accept the login."""
+
+
+class ProxyProtocolError(ClientError):
+    """A proxy sent what the RFC forbids, or is none."""
+
+
+class ProxyClosed(ClientError):
+    """A proxy closed the connection where a message was due. ``__cause__`` is the reason, if there is one."""
+
+
+_KINDS = (
+    *(GeneralFailure, NotAllowed, NetworkUnreachable, HostUnreachable),
+    *(ConnectionRefused, TTLExpired, CommandNotSupported, AddressTypeNotSupported),
+)
+_BY_CODE: dict[int, type[ReplyError]] = dict(enumerate(_KINDS, 1))
+
+
+def error_for(found: SOCKSError, text: str, stage: str, hop: int) -> ClientError:
+    """What a machine ended with, as one of these.
+
+    :param found: the machine's error.
+    :param text: what comes before its words.
+    """
+    text = f"{text}: {found}"
+    if isinstance(found, errors.ReplyError):
+        return _BY_CODE.get(found.code, ReplyError)(text, found.code, stage=stage, hop=hop)
+    is_login = isinstance(found, errors.NegotiationError)
+    return (ProxyAuthError if is_login else ProxyProtocolError)(text, stage=stage, hop=hop)

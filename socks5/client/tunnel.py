@@ -1,0 +1,179 @@
+"""The way through proxies, once there is a connection to the first: what drives their machines, one after another.
+
+It knows neither how the connection came to be nor who gets it: a transport of Twisted's and an
+:class:`~socks5.streams.IStream` will both do. Time is its owner's: :class:`Standing` tells how far it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.error import ConnectionClosed, ConnectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socks5.client.errors import (
+    ClientError,
+    ProxyClosed,
+    ProxyProtocolError,
+    ProxyUnreachable,
+    ReplyError,
+    error_for,
+)
+from socks5.client.hops import Hop, Negotiation
+from socks5.protocol.address import Address
+from socks5.protocol.client_negotiation import ReplyReceived
+from socks5.protocol.messages import Command, Reply
+from socks5.protocol.stages import Rejected, Stage
+from socks5.streams import IStreamReceiver
+
+_STAGES = {Stage.METHOD: "method", Stage.CHECKING: "login", Stage.COMMAND: "reply"}
+"""The words of :class:`~socks5.client.errors.ClientError` for what a machine awaits."""
+
+
+def exception_of(failure: Failure) -> BaseException:
+    """What a Failure is about, which Twisted's annotations do not promise."""
+    assert failure.value is not None
+    return failure.value
+
+
+class Standing:
+    """How far a request has come: the hop it is at, from 1, and the stage there; and whether nobody waits any more."""
+
+    __slots__ = ("hop", "is_over", "stage")
+
+    def __init__(self) -> None:
+        self.hop = 1
+        self.stage = "connect"
+        self.is_over = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one hop is asked for.
+
+    :param number: the hop's, from 1.
+    :param target: the next hop, or the target itself.
+    """
+
+    number: int
+    hop: Hop
+    target: Address
+
+    @property
+    def text(self) -> str:
+        """As texts name it: without a login."""
+        return f"{self.hop} (hop {self.number}), asked for {self.target}"
+
+    def unreachable(self, cause: BaseException, stage: str = "connect") -> ProxyUnreachable:
+        """There is no connection to the hop, or no TLS over it."""
+        words = str(cause) or type(cause).__name__
+        error = ProxyUnreachable(f"{self.text}: {words}", stage=stage, hop=self.number)
+        error.__cause__ = cause
+        return error
+
+
+@implementer(IStreamReceiver)
+class Handshake:
+    """Asks hops, each behind the one before, on one connection, whose events it is given. It tells its outcome once,
+    and what comes afterwards is not looked at; closing the connection is its owner's.
+
+    :param steps: one at least.
+    :param done: is told the last reply, and the octets that came behind it.
+    :param failed: is told what went wrong.
+    """
+
+    __slots__ = ("_at", "_done", "_failed", "_is_over", "_machine", "_standing", "_steps", "_write")
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        standing: Standing,
+        done: Callable[[Reply, bytes], None],
+        failed: Callable[[ClientError], None],
+    ) -> None:
+        self._steps = steps
+        self._standing = standing
+        self._done = done
+        self._failed = failed
+        self._at = 0
+        self._is_over = False
+        self._machine: Negotiation | None = None
+        self._write: Callable[[bytes], object]
+
+    def begin(self, transport: Any) -> None:
+        """The connection is there, and so is its TLS, if it has one."""
+        self._write = transport.write
+        self._ask()
+
+    @property
+    def _step(self) -> Step:
+        return self._steps[self._at]
+
+    def _ask(self) -> None:
+        step = self._step
+        self._standing.hop = step.number
+        self._machine = machine = step.hop.ask(Command.CONNECT, step.target)
+        self._go_on(machine)
+
+    def _go_on(self, machine: Negotiation) -> None:
+        """Send what there is to send, and know what is awaited then."""
+        self._standing.stage = _STAGES.get(machine.stage, self._standing.stage)
+        output = machine.take_output()
+        if output:
+            self._write(output)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
+        if self._is_over:
+            return
+        machine = self._machine
+        assert machine is not None
+        events = machine.receive(data)
+        self._go_on(machine)
+        for event in events:
+            if isinstance(event, ReplyReceived):
+                self._replied(event.reply, machine.take_trailing())
+            else:
+                assert isinstance(event, Rejected)  # no method that is offered has another
+                stage = _STAGES.get(event.stage or Stage.COMMAND, "reply")
+                step = self._step
+                self._fail(error_for(event.error, step.text, stage, step.number))
+
+    def _replied(self, reply: Reply, trailing: bytes) -> None:
+        if self._at + 1 == len(self._steps):
+            self._is_over = True
+            self._done(reply, trailing)
+            return
+        self._at += 1
+        if trailing:
+            text = f"{self._step.text}: octets came before they were asked for"
+            self._fail(ProxyProtocolError(text, stage="method", hop=self._step.number))
+        else:
+            self._ask()
+
+    def readConnectionLost(self) -> None:
+        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`."""
+        self.connectionLost(Failure(ConnectionDone()))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See :meth:`socks5.streams.IStreamReceiver.connectionLost`."""
+        if self._is_over:
+            return
+        step, stage, machine = self._step, self._standing.stage, self._machine
+        if machine is None or not isinstance(reason.value, ConnectionClosed):
+            self._fail(step.unreachable(exception_of(reason), stage))
+            return
+        text = f"{step.text}: it closed the connection when this was due: {machine.stage.value}"
+        error = ProxyClosed(text, stage=stage, hop=step.number)
+        error.__cause__ = reason.value
+        self._fail(error)
+
+    def _fail(self, error: ClientError) -> None:
+        """The refusal of a hop before the last is about the next hop, and never about the target."""
+        self._is_over = True
+        if isinstance(error, ReplyError) and self._at + 1 < len(self._steps):
+            error = self._steps[self._at + 1].unreachable(error)
+        self._failed(error)

@@ -1,0 +1,100 @@
+"""docs/client.rst keeps its word: its Python runs, block behind block, through proxies that let everybody through."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from socks5.client import ClientError
+from socks5.client.urls import read
+from tests.support.certificates import Authority
+from tests.support.deferreds import told
+from tests.support.reactor import FakeReactor
+from tests.support.readme import Block, blocks
+from tests.support.through import LOGIN, METHOD, OK, Program
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/client.rst").read_text()
+PYTHON = [block for block in blocks(PAGE) if block.language == "python"]
+
+
+class Agreeable(FakeReactor):
+    """A reactor whose connections lead to proxies that want a login if there is one, and let everybody through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._transports: list[Any] = []
+
+    def talk(self) -> None:
+        """Accept all connections, and answer what was said on them."""
+        for connector in self.connectors:
+            if connector.state == "connecting":
+                self._transports.append(connector.succeed())
+        self.turn()
+        for transport in self._transports:
+            said = transport.value()
+            transport.clear()
+            transport.deliver(answer_to(said))
+        self.turn()
+
+
+def answer_to(said: bytes) -> bytes:
+    """A proxy's."""
+    if said.startswith(b"CONNECT "):
+        return b"HTTP/1.1 200 OK\r\n\r\n"
+    if said.startswith(b"\5\1\0\3"):
+        return OK
+    if said.startswith(b"\1"):
+        return b"\1\0"
+    wants = LOGIN if b"\2" in said[2:] else METHOD
+    return wants if said.startswith(b"\5") else b""
+
+
+def run(block: Block, names: dict[str, Any], reactor: Agreeable) -> None:
+    """As in a coroutine of a program's."""
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile(block.text, f"client.rst:{block.line}", "exec", flags=flags, dont_inherit=True)
+    found = eval(code, names)
+    if found is not None:
+        outcome = told(Deferred.fromCoroutine(found))
+        while not outcome:
+            reactor.talk()
+        assert outcome == [None]
+
+
+def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ca.pem").write_bytes(Authority(tmp_path).path.read_bytes())
+    reactor = Agreeable()
+    monkeypatch.setattr("twisted.internet.reactor", reactor)
+    for name in ("all_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://alice:secret@proxy.example")
+    factory = Program()
+    names: dict[str, Any] = {"factory": factory}
+    for block in PYTHON:
+        run(block, names, reactor)
+    assert factory.notes == ["made"] * 3
+    assert len(names["chain"].hops) == 3
+    assert capsys.readouterr().out.startswith("HostnameAddress(hostname=b'www.example.org'")
+
+
+def test_the_first_block_is_three_lines_and_what_they_need() -> None:
+    lines = PYTHON[0].text.strip().splitlines()
+    assert lines.index("") == len(lines) - 4
+    assert all(line.startswith("from ") for line in lines[:-4])
+
+
+def test_all_its_urls_can_be_read() -> None:
+    table = PAGE.partition("* - URL")[2].partition("\n\n")[0]
+    schemes = [word.strip("`") for word in table.split() if "://" in word]
+    assert len(schemes) == 8
+    for scheme in schemes:
+        read(f"{scheme}proxy.example:1" if scheme.endswith("://") else scheme)
+
+
+def test_the_stages_are_said() -> None:
+    for stage in ("resolve", "connect", "tls", "method", "login", "reply"):
+        assert f"``{stage}``" in PAGE
+        assert f"``{stage}``" in (ClientError.__doc__ or "")
