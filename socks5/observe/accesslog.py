@@ -1,9 +1,9 @@
 """The access log: one line for each session.
 
 Separate from :mod:`twisted.logger`, whose events cost more than a whole connection's negotiation.
-A record is a line at once. Lines of one batch of ready sockets are written together, behind it: a process that is
-killed loses those of some milliseconds at the most. Only behind an output that has stopped taking octets, or a disk
-that has just failed, lines wait for a moment.
+Records of one batch of ready sockets are made lines and written together, behind it, which costs less than one by
+one: a process that is killed loses those of some milliseconds at the most. Only behind an output that has stopped
+taking octets, or a disk that has just failed, lines wait for a moment.
 Rotation: the file is opened anew when asked (:meth:`AccessLog.reopen`) or when its path is seen no longer to lead to
 the open file. A disk that is full or gone loses records, which is logged once and
 counted; it never stops a session.
@@ -41,7 +41,7 @@ a file that has been removed are lost.
 """
 
 TOGETHER = 64
-"""Lines that are written together at the most."""
+"""Records that are written together at the most."""
 
 MAX_WAITING = 4 << 20
 """Octets that wait at the most for an output that has stopped taking them; records beyond are lost."""
@@ -158,8 +158,8 @@ class AccessLog:
     :param path: the file, appended to and created where missing; "-" is the standard output.
     :param form: makes the line, without its end.
     :param output: the descriptor that "-" stands for; None: 1.
-    :param behind: such as :meth:`socks5.net.poller.Poller.behind`, for lines that are written together; default: each
-        is written at once.
+    :param behind: such as :meth:`socks5.net.poller.Poller.behind`, for records that are written together; default:
+        each is written at once.
     """
 
     _log = Logger()
@@ -181,6 +181,7 @@ class AccessLog:
         self._status: os.stat_result | None = None
         self._poll: select.poll | None = None
         self._looked = -LOOK_INTERVAL
+        self._records: list[SessionInfo] = []
         self._waiting: list[bytes] = []
         self._octets_waiting = 0
         self._retrying: IDelayedCall | None = None
@@ -210,25 +211,36 @@ class AccessLog:
 
     def write(self, record: SessionInfo) -> None:
         """See :meth:`socks5.interfaces.IAccessLog.write`."""
-        line = (self._form(record) + "\n").encode("utf-8", "backslashreplace")
-        if self._octets_waiting + len(line) > MAX_WAITING:
-            self._lose(1, "nobody reads them")
-            return
-        self._waiting.append(line)
-        self._octets_waiting += len(line)
-        count = len(self._waiting)
-        if count == TOGETHER:
-            self._write_out()
-        elif count == 1:
+        self._records.append(record)
+        count = len(self._records)
+        if count == 1:
             self._behind(self._write_out)
+        elif count == TOGETHER:
+            self._write_out()
 
     def _write_out(self) -> None:
-        """Write the lines that wait for nothing but each other."""
+        """Write the records that wait for nothing but each other."""
+        self._make_lines()
         if self._retrying is None:
             self.flush()
 
+    def _make_lines(self) -> None:
+        records, self._records = self._records, []
+        for record in records:
+            try:
+                line = (self._form(record) + "\n").encode("utf-8", "backslashreplace")
+            except Exception:
+                self._log.failure("session {session} has no record", session=record.session)
+                continue
+            if self._octets_waiting + len(line) > MAX_WAITING:
+                self._lose(1, "nobody reads them")
+                continue
+            self._waiting.append(line)
+            self._octets_waiting += len(line)
+
     def flush(self) -> None:
-        """Write every line that waits."""
+        """Write every record that waits."""
+        self._make_lines()
         if self._retrying is not None and self._retrying.active():
             self._retrying.cancel()
         self._retrying = None

@@ -20,6 +20,7 @@ from socks5.interfaces import IAccessLog
 from socks5.observe import accesslog
 from socks5.observe.accesslog import LOOK_INTERVAL, RETRY_INTERVAL, AccessLog, as_json, as_text
 from tests.sockets.wires import descriptors
+from tests.support.failures import Failures
 
 WHEN = "2023-11-14T22:13:20.999Z"
 
@@ -432,6 +433,21 @@ def test_lines_of_a_batch_are_written_together_but_not_without_end(
     log.close()  # whatever the reactor does no more
     behind.call()
     assert path.read_text().endswith("\nfive\nsix\n")
+
+
+def test_a_form_that_fails_costs_no_other_record_anything(
+    clock: Clock, path: Path, failures: Failures
+) -> None:
+    def form(record: SessionInfo) -> str:
+        return f"{1 / len(record.reason)}"
+
+    log = AccessLog(clock, str(path), form, behind=(behind := Later()))
+    log.open()
+    for reason in ("x", "", "y"):
+        log.write(record(reason))
+    behind.call()
+    assert path.read_text() == "1.0\n1.0\n"
+    assert len(failures.take(ZeroDivisionError)) == 1
 
 
 def test_an_output_that_takes_nothing_is_not_tried_behind_each_batch(
