@@ -77,6 +77,8 @@ def check_twistd(python: Path, cwd: Path, *, listed: bool) -> None:
         run(twistd, "socks5", "--help", cwd=cwd)
         run(python, "-m", "socks5", "--help", cwd=cwd)
         run(python.with_name("socks5"), "schema", cwd=cwd)
+        code = "from twisted.internet import endpoints, reactor; endpoints.clientFromString(reactor, 'socks5:a:1')"
+        run(python, "-c", code, cwd=cwd)
 
 
 def main() -> None:

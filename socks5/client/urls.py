@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, unquote_to_bytes
 
+from twisted.internet.error import DNSLookupError
+
 from socks5.client.names import literal, port_of
 from socks5.names import hostname
 
@@ -22,7 +24,7 @@ _FORM = re.compile(
     r"(?P<userinfo>.*@)?(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]+))?", re.DOTALL
 )
 _SCHEME = re.compile("[a-z][a-z0-9+.-]*")
-_ZONED = re.compile(r"(?P<address>fe[89ab][^%]*)%25(?P<zone>[^%]+)", re.IGNORECASE)
+_ZONED = re.compile(r"(?P<address>fe[89ab][^%]*)%(?P<zone>[^%]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,25 @@ def _port(scheme: str, text: str | None) -> int:
 
 def _host(scheme: str, text: str) -> str:
     """:raises ValueError: it is none; its text is not shown, for it may be a login's."""
-    inside = text[1:-1] if text.startswith("[") else ""
-    zoned = _ZONED.fullmatch(inside)
-    if zoned is not None and literal(zoned["address"]) is not None:
-        return f"{literal(zoned['address'])}%{zoned['zone']}"
+    try:
+        return host_of(text.replace("%25", "%", 1) if ":" in text else unquote(text))
+    except ValueError:
+        raise ValueError(f"{scheme}://: the host is neither a name nor an address") from None
+
+
+def host_of(text: str) -> str:
+    """The host of a proxy: a name in ASCII, or an IP literal in its canonical text.
+
+    :param text: IPv6 may stand in brackets, and have a zone.
+    :raises ValueError: it is neither.
+    """
+    zoned = _ZONED.fullmatch(text.removeprefix("[").removesuffix("]"))
+    if zoned is not None and (found := literal(zoned["address"])) is not None:
+        return f"{found}%{zoned['zone']}"
     found = literal(text)
     if found is not None:
         return found
     try:
-        return hostname(unquote(text, errors="strict").encode())
-    except (OSError, UnicodeError):
-        raise ValueError(f"{scheme}://: the host is neither a name nor an address") from None
+        return hostname(text.encode())
+    except (DNSLookupError, UnicodeError):
+        raise ValueError(f"{text!r} is neither a name nor an address") from None

@@ -1,5 +1,5 @@
-"""Tells Twisted that there is a ``socks5`` service for ``twistd``, and sources of users for ``--auth``;
-what they are is imported when asked for.
+"""Tells Twisted that there is a ``socks5`` service for ``twistd``, sources of users for ``--auth``, and strings for
+client endpoints; what they are is imported when asked for.
 
 Nothing here may fail: to the user, an ImportError in a plugin is only "Unknown command: socks5".
 """
@@ -9,6 +9,10 @@ from typing import Any
 from twisted.application.service import ServiceMaker
 from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
 from twisted.cred.strcred import ICheckerFactory
+from twisted.internet.interfaces import (
+    IStreamClientEndpoint,
+    IStreamClientEndpointStringParserWithReactor,
+)
 from twisted.plugin import IPlugin
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
@@ -36,6 +40,24 @@ class Source:
         """See :meth:`twisted.cred.strcred.ICheckerFactory.generateChecker`."""
         return namedAny(self._make)(argstring)
 
+
+@implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
+class ClientStrings:
+    """``socks5:HOST:PORT`` for :func:`twisted.internet.endpoints.clientFromString`."""
+
+    prefix = "socks5"
+
+    def parseStreamClient(
+        self, reactor: Any, *args: object, **kwargs: object
+    ) -> IStreamClientEndpoint:
+        """See :meth:`twisted.internet.interfaces.IStreamClientEndpointStringParserWithReactor.parseStreamClient`."""
+        endpoint: IStreamClientEndpoint = namedAny("socks5.client.strings.parse")(
+            reactor, args, kwargs
+        )
+        return endpoint
+
+
+client_strings = ClientStrings()
 
 htpasswd = Source(
     "htpasswd",
