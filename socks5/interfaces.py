@@ -239,9 +239,11 @@ class ILease(Interface):
             :attr:`why`.
         """
 
-    def leave(has_begun: bool = True) -> None:
+    def leave(up: int = 0, down: int = 0, has_begun: bool = True) -> None:
         """The session is over; said once. What moves afterwards still counts.
 
+        :param up: octets since the last call of :meth:`moved`, which nobody waits for; they may be charged later.
+        :param down: the same in the other direction.
         :param has_begun: False: another limit has turned it away, so it was no new session.
         """
 

@@ -17,10 +17,10 @@ from socks5.app.channel import Channel, Message
 from socks5.app.lives import Life
 from socks5.deadlines import clock_of
 from socks5.interfaces import ILimits
-from socks5.policy.counters import Table
 from socks5.policy.limits import Limits
 from socks5.policy.shared import Entry, SharedTable
 from socks5.policy.summed import Sum
+from socks5.policy.table import Table
 from socks5.server.draining import drained
 
 INTERVAL = 0.05

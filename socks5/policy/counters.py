@@ -1,40 +1,29 @@
 """What is counted under limits: how many sessions there are, from where, how many are new, and what has moved.
 
-A counter is there while a session or a debt is; without both it is forgotten. It outlives what its limit says: other
-numbers may hold for it from one moment to the next, and nothing that is counted gets lost by that.
+A counter is there while a session or a debt is; without both it is forgotten (:mod:`socks5.policy.table`). It outlives
+what its limit says: other numbers may hold for it from one moment to the next, and nothing that is counted gets lost by
+that. What sessions do under it their :class:`~socks5.policy.parties.Party` does, for all its counters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from heapq import heappop, heappush
-from itertools import count
+from collections.abc import Callable
 from math import inf
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
-from socks5.access import Access
-from socks5.deadlines import clock_of
 from socks5.loglimit import Sparing
 from socks5.policy.buckets import Bucket, burst_of
-from socks5.policy.limit import (
-    Limit,
-    Per,
-    events_text,
-    size_text,
-    who_key,
-    who_text,
-)
+from socks5.policy.limit import Limit, events_text, size_text, who_text
 
 QUIET = 60.0
 """Seconds without a wait after which a rate that is reached is told again."""
 
-RATES = ("up", "down", "total")
+ENOUGH = 7 / 8
+"""As much of the sessions that there may be as has to be there for places to be short still."""
 
-_ALL, _USER, _SESSION = Per.ALL, Per.USER, Per.SESSION
-"""For every session asks, and Python 3.11 takes its time to get a member of an enumeration."""
+RATES = ("up", "down", "total")
 
 
 class Usage(Protocol):
@@ -69,21 +58,41 @@ class Quotas(Protocol):
         """Call *check* at least once a second, and nobody else's any more."""
 
 
+class Sharer(Protocol):
+    """Who is under a counter: a :class:`~socks5.policy.parties.Party`."""
+
+    client: bytes
+    sessions: int
+
+    def give_back(self) -> None:
+        """Give back the places that it keeps."""
+
+    def look_for_places(self) -> None:
+        """Keep some, or none, for they may be short, or may not be any more."""
+
+    def check(self) -> None:
+        """A quota may be used up."""
+
+
 class Counter:
     """Of one limit, for whoever shares it.
 
-    :param table: whose it is.
+    :param table: whose it is: :class:`socks5.policy.table.Table`.
     :param limit: what may be.
     :param who: a user's name, a client's :func:`~socks5.protocol.networks.subscriber`, or "".
     :param now: the time.
-    :ivar sessions: how many there are.
+    :ivar key: the limit's name, and *who*.
+    :ivar parties: those who are under it.
+    :ivar sessions: how many there are, and places that parties keep for others, if they are limited; else nobody
+        counts them.
+    :ivar most: how many there may be.
+    :ivar is_short: whether parties keep no places.
     :ivar new: how many have begun, as they are forgotten.
     :ivar buckets: those of rates.
     :ivar is_metered: whether it is about what moves.
     :ivar filled: the buckets that octets fill which move down, and those that octets fill which move up.
     :ivar is_listed: whether it is looked at when its debts are paid.
     :ivar is_retired: whether there is no such limit any more.
-    :ivar may_object: whether there may be too many sessions for a further one.
     """
 
     __slots__ = (
@@ -96,10 +105,12 @@ class Counter:
         "is_listed",
         "is_metered",
         "is_retired",
-        "leases",
+        "is_short",
+        "key",
         "limit",
-        "may_object",
+        "most",
         "new",
+        "parties",
         "sessions",
         "usage",
         "who",
@@ -108,24 +119,27 @@ class Counter:
     share = 1
     """So many processes have it."""
 
-    def __init__(self, table: Table, limit: Limit, who: str | bytes, now: float) -> None:
+    def __init__(self, table: Any, limit: Limit, who: str | bytes, now: float) -> None:
         self._table = table
+        self.key = limit.name, who
         self.who = who
+        self.parties: dict[Sharer, None] = {}
         self.sessions = 0
-        self._addresses: dict[bytes, int] = {}
+        self._addresses: dict[bytes, int] = {}  # so many parties of each
         self.new: Bucket | None = None
         self.buckets: dict[str, Bucket] = {}
         self.usage: Usage | None = None
-        self.leases: dict[Any, None] = {}
-        """Those to be told when a quota is used up."""
         self._lines: Sparing | None = None
         self._slowed = -inf
-        self.is_listed = self.is_retired = False
+        self.is_listed = self.is_retired = self.is_short = False
         self.become(limit, now)
 
     def become(self, limit: Limit, now: float) -> None:
         """Let other numbers hold."""
         self.limit = limit
+        self.most = inf if limit.sessions is None else limit.sessions
+        self.is_short = False
+        self.recount()
         self.is_metered = limit.is_metered
         share = self.share
         before, self.buckets = self.buckets, {}
@@ -149,11 +163,17 @@ class Counter:
             else:
                 self.new.change(most / seconds, most, now)
         self.usage = self._table.usage_of(limit, self.who)
-        counts = limit.sessions, limit.client_addresses, self.new, self.usage
-        self.may_object = any(each is not None for each in counts)
+
+    def recount(self) -> None:
+        """Sessions may be limited now that were not, or the other way round."""
+        if self.parties:
+            all_sessions = (party.sessions for party in self.parties)
+            self.sessions = 0 if self.limit.sessions is None else sum(all_sessions)
 
     def retire(self) -> None:
         """There is no such limit any more."""
+        self.most = inf
+        self.is_short = False
         self.buckets, self.filled = {}, ((), ())
         self.new = self.usage = None
         self.is_retired = True
@@ -168,13 +188,17 @@ class Counter:
         limit = self.limit
         if limit.sessions is not None and self.sessions >= limit.sessions:
             return f"{limit.sessions} sessions"
-        most = limit.client_addresses
-        if most is not None and client not in self._addresses and len(self._addresses) >= most:
-            return f"{most} client addresses"
+        if not self.has_place_for(client):
+            return f"{limit.client_addresses} client addresses"
         if self.new is not None and self.new.level(now) + 1 > self.new.burst:
             assert limit.new_sessions is not None
             return f"{events_text(*limit.new_sessions)} new sessions"
         return "" if self.usage is None else self.used_up
+
+    def has_place_for(self, client: bytes) -> bool:
+        """Whether there may be sessions from this address."""
+        most, addresses = self.limit.client_addresses, self._addresses
+        return most is None or client in addresses or len(addresses) < most
 
     @property
     def used_up(self) -> str:
@@ -184,37 +208,57 @@ class Counter:
             return ""
         return f"quota is used up until {self._table.until(limit.quota[1])}"
 
-    def enter(self, client: bytes, now: float) -> None:
-        """One more session."""
-        if not self.sessions:
+    def finds_place(self) -> bool:
+        """Whether there is a place once nobody keeps one."""
+        if not self.is_short:
+            self.is_short = True
+            for party in self.parties:
+                party.give_back()
+            for party in self.parties:
+                party.look_for_places()
+        return self.sessions < self.most
+
+    def gives_place(self, count: int) -> None:
+        """There are so many more. When an eighth of all is free nobody has to give any back for a while."""
+        self.sessions -= count
+        if self.is_short and self.sessions < self.most * ENOUGH:
+            self.is_short = False
+            for party in self.parties:
+                party.look_for_places()
+
+    def joins(self, party: Sharer) -> None:
+        """There is a session under it of those who had none."""
+        if not self.parties:
             self._table.keep(self)
-        self.sessions += 1
+        self.parties[party] = None
         addresses = self._addresses  # though they may be limited only later
-        addresses[client] = addresses.get(client, 0) + 1
-        if self.new is not None:
-            self.new.charge(1, now)
+        addresses[party.client] = addresses.get(party.client, 0) + 1
 
-    def leave(self, client: bytes, has_begun: bool = True) -> None:
-        """One less.
-
-        :param has_begun: whether it counts as a new one. Not if it was turned away after all.
-        """
-        self.sessions -= 1
-        if not has_begun and self.new is not None:
-            self.new.take_back(1, self._table.now())
-        addresses = self._addresses
-        left = addresses[client] - 1
-        if left:
-            addresses[client] = left
-        else:
-            del addresses[client]
-        if not self.sessions:
+    def parts(self, party: Sharer) -> None:
+        """Theirs was the last one."""
+        del self.parties[party]
+        self.drop_address(party.client)
+        if not self.is_used:
             self._table.left(self)
+
+    def drop_address(self, client: bytes) -> None:
+        """One less has this address."""
+        addresses = self._addresses
+        addresses[client] -= 1
+        if not addresses[client]:
+            del addresses[client]
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a session under it."""
+        return bool(self.parties or self.sessions)
 
     def paid(self, now: float) -> float:
         """When there will be no debt any more."""
-        buckets = [*self.buckets.values()] + ([] if self.new is None else [self.new])
-        return now + max((each.level(now) / each.rate for each in buckets), default=0.0)
+        longest = 0.0 if self.new is None else self.new.level(now) / self.new.rate
+        for each in self.buckets.values():
+            longest = max(longest, each.level(now) / each.rate)
+        return now + longest
 
     # Saying that it is reached
 
@@ -259,152 +303,3 @@ class Counter:
                 what=what,
                 others=f"; {left_out} times without a line" if left_out else "",
             )
-
-
-class Table:
-    """All counters of a process.
-
-    :param clock: the reactor, or another thing with its ``seconds()``.
-    :param quotas: remember what is used.
-    """
-
-    log = Logger()
-
-    kind: type[Counter] = Counter
-    """What its counters are made of; those of single sessions are ordinary ones."""
-
-    def __init__(self, clock: Any, quotas: Quotas | None = None) -> None:
-        self._clock = clock
-        self.now: Callable[[], float] = clock_of(clock)
-        self.quotas = quotas
-        self.limits: Mapping[str, Limit] = {}
-        """Those in force, by name."""
-        self.reached: MutableMapping[str, int] = {}
-        """How often each has refused or held somebody."""
-        self.metered: dict[Any, None] = {}
-        """The leases that are asked and told what moves."""
-        self._counters: dict[tuple[str, str | bytes], Counter] = {}
-        self._idle: list[tuple[float, int, Counter]] = []
-        self._numbers = count()
-        self._shared_lines: dict[str, Sparing] = {}
-
-    def __len__(self) -> int:
-        return len(self._counters)
-
-    def __iter__(self) -> Iterator[Counter]:
-        return iter(tuple(self._counters.values()))
-
-    def find(
-        self, names: Iterable[str], access: Access, client: bytes, now: float
-    ) -> tuple[list[Counter], list[Limit]]:
-        """What a session would be under.
-
-        :param client: the client's :func:`~socks5.protocol.networks.subscriber`.
-        :returns: counters, of which those that there are not yet are not kept yet; and the limits of single sessions.
-            One session is neither too many nor too new, so those only count what it moves.
-        """
-        if self._idle:
-            self.sweep(now)
-        found: list[Counter] = []
-        own: list[Limit] = []
-        user = access.user
-        for name in names:
-            limit = self.limits.get(name)
-            if limit is None:  # it has just gone
-                continue
-            per = limit.per
-            if per == _SESSION:
-                own.append(limit)
-                continue
-            who: str | bytes = ""
-            if per != _ALL:
-                who = user.name if per == _USER and user is not None else client
-            found.append(self._counters.get((name, who)) or self.kind(self, limit, who, now))
-        return found, own
-
-    def get(self, name: str, who: str | bytes) -> Counter | None:
-        """That of a limit's name and whoever shares it, if it is kept."""
-        return self._counters.get((name, who))
-
-    def at(self, name: str, who: str | bytes) -> Counter | None:
-        """The same, which is kept from now on; None: there is no such limit any more."""
-        limit = self.limits.get(name)
-        if limit is None or limit.per == _SESSION:
-            return None
-        counter = self.get(name, who)
-        if counter is None:
-            counter = self._counters[name, who] = self.kind(self, limit, who, self.now())
-        return counter
-
-    def keep(self, counter: Counter) -> None:
-        """A first session is under it."""
-        self._counters[counter.limit.name, counter.who] = counter
-
-    def left(self, counter: Counter) -> None:
-        """No session is under it any more."""
-        if not counter.is_listed:
-            self.forget(counter, self.now())
-
-    def forget(self, counter: Counter, now: float) -> None:
-        """Forget one without a session, now or when it has no debt any more."""
-        paid = counter.paid(now)
-        counter.is_listed = paid > now
-        if counter.is_listed:
-            heappush(self._idle, (paid, next(self._numbers), counter))
-            return
-        key = counter.limit.name, counter.who
-        if self._counters.get(key) is counter:
-            del self._counters[key]
-
-    def sweep(self, now: float) -> None:
-        """Forget those whose debts are paid."""
-        idle = self._idle
-        while idle and idle[0][0] <= now:
-            counter = heappop(idle)[2]
-            counter.is_listed = False
-            if not counter.sessions:
-                self.forget(counter, now)
-
-    def become(self, limits: Mapping[str, Limit]) -> None:
-        """Let other limits hold: those of the same name, for the same who, go on counting. Where others share one than
-        before, those who have entered go on together, by its numbers of now.
-        """
-        self.limits = limits
-        now = self.now()
-        for key, counter in tuple(self._counters.items()):
-            limit = limits.get(counter.limit.name)
-            if limit is None:
-                counter.retire()
-                del self._counters[key]
-                continue
-            if limit.per != counter.limit.per:
-                counter.part()
-                del self._counters[key]
-            counter.become(limit, now)
-        for lease in self.metered:
-            lease.numbers_changed()
-
-    # What counters need
-
-    def usage_of(self, limit: Limit, who: str | bytes) -> Usage | None:
-        """What is used of its quota, if it has one."""
-        if limit.quota is None or self.quotas is None:
-            return None
-        return self.quotas.usage(limit.name, who_key(who), limit.quota[1])
-
-    def until(self, span: str) -> str:
-        """When a quota begins anew."""
-        return "" if self.quotas is None else self.quotas.until(span)
-
-    def check(self) -> None:
-        """Tell sessions whose quota is used up. To be called once a second, where there are quotas."""
-        for counter in self:
-            if counter.leases and counter.used_up:
-                for lease in tuple(counter.leases):
-                    lease.check()
-
-    def lines_of(self, limit: Limit) -> Sparing:
-        """What says how many lines a counter may say. Those of sessions have them together."""
-        if limit.per != _SESSION:
-            return Sparing(self._clock)
-        return self._shared_lines.setdefault(limit.name, Sparing(self._clock))

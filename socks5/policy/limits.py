@@ -17,11 +17,11 @@ from zope.interface import implementer
 from socks5.access import Access, IUser
 from socks5.interfaces import ILease, ILimits
 from socks5.loglimit import Monotonic
-from socks5.policy.counters import Quotas, Table
-from socks5.policy.leases import Lease, MeteredLease, Unlimited
+from socks5.policy.counters import Quotas
+from socks5.policy.leases import Unlimited
 from socks5.policy.limit import Limit
-from socks5.policy.shared import SharedLease, SharedTable
-from socks5.protocol.networks import subscriber
+from socks5.policy.shared import SharedTable
+from socks5.policy.table import Table
 
 _UNLIMITED = Unlimited()
 
@@ -66,9 +66,7 @@ class Limits:
                 raise ValueError(f"limit {limit.name}: nobody remembers its quota")
         is_one = workers == 1
         self._table = Table(clock, quotas) if is_one else SharedTable(clock, workers, quotas)
-        self._metered = MeteredLease if is_one else SharedLease
         self._table.become(self._limits)
-        self._why = ""
         self._is_open = False
 
     def _by_name(self, limits: Iterable[Limit]) -> dict[str, Limit]:
@@ -127,35 +125,30 @@ class Limits:
 
     def enter(self, access: Access) -> ILease | None:
         """See :meth:`socks5.interfaces.ILimits.enter`."""
-        names = self.names(access)
-        if not names:
-            return _UNLIMITED
-        table, client = self._table, subscriber(access.client)
-        now = table.now()
-        counters, own = table.find(names, access, client, now)
-        is_metered = False
-        for counter in counters:
-            if counter.may_object and (objection := counter.objection(client, now)):
-                self._why = counter.refused(objection)
-                return None
-            if counter.is_metered:
-                is_metered = True
-        if is_metered or any(each.is_metered for each in own):
-            return self._metered(table, counters, own, client, now)
-        return Lease(table, counters, client, now)
+        if access.user is None and not access.rule:  # as names() does, without a call
+            names = self._listeners.get(access.listener, self._server)
+            try:
+                party = self._table.parties[names, access.client, None]
+            except KeyError:
+                pass
+            else:
+                return party.enter()
+        else:
+            names = self.names(access)
+        return self._table.party(names, access).enter() if names else _UNLIMITED
 
     def why(self, access: Access) -> str:
         """See :meth:`socks5.interfaces.ILimits.why`."""
-        return self._why
+        return self._table.why
 
-    def names(self, access: Access) -> Sequence[str]:
+    def names(self, access: Access) -> tuple[str, ...]:
         """The limits that a session is under; see :meth:`socks5.interfaces.ILimits.enter`."""
         base = self._listeners.get(access.listener, self._server)
         if self._groups and access.user is not None:
             base = _once(base, *self._of_groups(access.user))
         if not access.rule:
             return base
-        return [name for name in self._rules.get(access.rule, ()) if name not in base]
+        return tuple(name for name in self._rules.get(access.rule, ()) if name not in base)
 
     def _of_groups(self, user: IUser) -> Iterator[Sequence[str]]:
         for group, names in self._groups.items():

@@ -34,10 +34,13 @@ from typing import Any
 
 from typing_extensions import override
 
-from socks5.policy.counters import Counter, Quotas, Table
+from socks5.interfaces import ILease
+from socks5.policy.counters import Counter, Quotas, Sharer
 from socks5.policy.leases import MeteredLease
 from socks5.policy.limit import Limit
+from socks5.policy.parties import MeteredParty, Party
 from socks5.policy.shared_quotas import Told
+from socks5.policy.table import Table
 
 NEW = "new"
 """What the bucket of new sessions is called, beside those of rates."""
@@ -80,7 +83,6 @@ class SharedCounter(Counter):
         "_elsewhere",
         "_here",
         "_others",
-        "_own",
         "_told",
         "_touched",
         "down",
@@ -89,11 +91,10 @@ class SharedCounter(Counter):
         "up",
     )
 
-    _table: SharedTable
     usage: Told | None
 
-    def __init__(self, table: SharedTable, limit: Limit, who: str | bytes, now: float) -> None:
-        self._own = self._others = self._began = self.up = self.down = 0
+    def __init__(self, table: Any, limit: Limit, who: str | bytes, now: float) -> None:
+        self._others = self._began = self.up = self.down = 0
         self._told: int | None = 0
         self._here: dict[bytes, int] = {}
         self._elsewhere: set[bytes] = set()
@@ -114,7 +115,8 @@ class SharedCounter(Counter):
     @override
     def share(self) -> int:  # type: ignore[override]
         """See :attr:`socks5.policy.counters.Counter.share`."""
-        return self._table.workers
+        workers: int = self._table.workers
+        return workers
 
     @override
     def retire(self) -> None:
@@ -127,33 +129,43 @@ class SharedCounter(Counter):
         """See :meth:`socks5.policy.counters.Counter.part`."""
         self.is_parted = True
 
+    @override
+    def recount(self) -> None:
+        """See :meth:`socks5.policy.counters.Counter.recount`. All are counted, for they are told."""
+
     # Here
 
     @override
-    def enter(self, client: bytes, now: float) -> None:
-        """See :meth:`socks5.policy.counters.Counter.enter`."""
-        super().enter(client, now)
-        self._own += 1
-        self._began += 1
-        self._here[client] = self._here.get(client, 0) + 1
-        self._changes_at(client)
+    def joins(self, party: Sharer) -> None:
+        """See :meth:`socks5.policy.counters.Counter.joins`."""
+        super().joins(party)
+        self._here[party.client] = self._here.get(party.client, 0) + 1
+        self._touched.add(party.client)
 
     @override
-    def leave(self, client: bytes, has_begun: bool = True) -> None:
-        """See :meth:`socks5.policy.counters.Counter.leave`."""
-        super().leave(client, has_begun)
-        if not has_begun and self._began:  # else the others know of it
-            self._began -= 1
-        self._own -= 1
+    def parts(self, party: Sharer) -> None:
+        """See :meth:`socks5.policy.counters.Counter.parts`."""
+        client = party.client
         self._here[client] -= 1
         if not self._here[client]:
             del self._here[client]
-        self._changes_at(client)
+        self._touched.add(client)
+        super().parts(party)
 
-    def _changes_at(self, client: bytes) -> None:
-        if self.limit.client_addresses is not None:
-            self._touched.add(client)
+    def begins(self) -> None:
+        """One more session."""
+        self._began += 1
         self.changes()
+
+    def ends(self, has_begun: bool) -> None:
+        """One less."""
+        if not has_begun and self._began:  # else the others know of it
+            self._began -= 1
+        self.changes()
+
+    @property
+    def _own(self) -> int:
+        return self.sessions - self._others
 
     def changes(self) -> None:
         """There is something to tell."""
@@ -216,9 +228,7 @@ class SharedCounter(Counter):
     def _are_not(self, elsewhere: Iterable[bytes]) -> None:
         for client in self._elsewhere.intersection(elsewhere):
             self._elsewhere.remove(client)
-            self._addresses[client] -= 1
-            if not self._addresses[client]:
-                del self._addresses[client]
+            self.drop_address(client)
 
 
 def _of_quota(counter: SharedCounter, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,43 +238,85 @@ def _of_quota(counter: SharedCounter, said: Mapping[str, Any]) -> dict[str, Any]
     return {"moved": said["moved"], "late": True, "forgotten": True}
 
 
+class SharedParty(Party):
+    """Those whose counters are shared."""
+
+    __slots__ = ()
+
+    counters: Sequence[Any]  # SharedCounter
+
+    @override
+    def is_counted(self, counter: Counter) -> bool:
+        """See :meth:`socks5.policy.parties.Party.is_counted`."""
+        return True
+
+    @override
+    def look_for_places(self) -> None:
+        """See :class:`socks5.policy.counters.Sharer`. It keeps none, for other workers may need them."""
+
+    @override
+    def enter(self) -> ILease | None:
+        """See :meth:`socks5.policy.parties.Party.enter`."""
+        lease = super().enter()
+        if lease is not None:
+            for counter in self.counters:
+                counter.begins()
+        return lease
+
+    @override
+    def leave(self, up: int = 0, down: int = 0, has_begun: bool = True) -> None:
+        """See :meth:`socks5.policy.parties.Party.leave`."""
+        super().leave(up, down, has_begun)
+        for counter in self.counters:
+            counter.ends(has_begun)
+
+
 class SharedLease(MeteredLease):
     """Of a session whose counters are shared."""
 
-    __slots__ = ("_shared",)
+    __slots__ = ()
 
-    def __init__(
-        self,
-        table: Table,
-        counters: Sequence[Counter],
-        own: Sequence[Limit],
-        client: bytes,
-        now: float,
-    ) -> None:
-        super().__init__(table, counters, own, client, now)
-        self._shared = [each for each in counters if isinstance(each, SharedCounter)]
+    _party: SharedMeteredParty
 
     @override
     def moved(self, up: int, down: int) -> float:
         """See :meth:`socks5.interfaces.ILease.moved`."""
-        for counter in self._shared:
+        self._party.tell(up, down)
+        return super().moved(up, down)
+
+
+class SharedMeteredParty(SharedParty, MeteredParty):
+    """Those whose counters are shared, and their octets counted."""
+
+    __slots__ = ()
+
+    lease_kind = SharedLease
+
+    def tell(self, up: int, down: int) -> None:
+        """So much has moved."""
+        for counter in self.counters:
             counter.up += up
             counter.down += down
-            if not counter.is_changed:
-                counter.changes()
-        return super().moved(up, down)
+            counter.changes()
+
+    @override
+    def _settle(self) -> None:
+        self.tell(self._owed_up, self._owed_down)
+        super()._settle()
 
 
 class SharedTable(Table):
     """The counters of a worker.
 
-    :param clock: see :class:`socks5.policy.counters.Table`.
+    :param clock: see :class:`socks5.policy.table.Table`.
     :param workers: how many there are.
     :param quotas: :class:`~socks5.policy.shared_quotas.SharedQuotas`.
     :ivar wake: called when there is something to tell, and was not before.
     """
 
-    kind = SharedCounter
+    kind = SharedParty
+    metered_kind = SharedMeteredParty
+    counter_kind = SharedCounter
     quotas: Any  # SharedQuotas, or None
 
     def __init__(self, clock: Any, workers: int, quotas: Quotas | None = None) -> None:
@@ -277,18 +329,18 @@ class SharedTable(Table):
 
     @override
     def forget(self, counter: Counter, now: float) -> None:
-        """See :meth:`socks5.policy.counters.Table.forget`."""
+        """See :meth:`socks5.policy.table.Table.forget`."""
         super().forget(counter, now)
         shared: Any = counter
-        if (shared.limit.name, shared.who) in self._told:
+        if counter.key in self._told:
             shared.changes()  # should it be forgotten
 
     @override
     def become(self, limits: Mapping[str, Limit]) -> None:
-        """See :meth:`socks5.policy.counters.Table.become`."""
+        """See :meth:`socks5.policy.table.Table.become`."""
         forgotten = {key for key in self._told if self.get(*key) is None}  # and not said yet
         super().become(limits)
-        kept = {(each.limit.name, each.who): each.usage for each in self}
+        kept = {each.key: each.usage for each in self}
         self._told &= {*kept, *forgotten}
         if self.quotas is not None:
             uses: Any = (kept.get(key) for key in self._told)
@@ -309,13 +361,13 @@ class SharedTable(Table):
         """Tell everything anew."""
         counters: Any = self
         for counter in counters:
-            counter.tell_all((counter.limit.name, counter.who) in self._told)
+            counter.tell_all(counter.key in self._told)
             if not counter.sessions:  # as the others' may not count any more
                 self.left(counter)
 
     def news(self) -> list[Entry]:
         """What has changed since it was asked last."""
-        self.sweep(self.now())
+        self.sweep()
         changed, self._changed = self._changed, []
         found: list[Entry] = []
         for counter in changed:
@@ -330,7 +382,7 @@ class SharedTable(Table):
 
     def _tell_of(self, counter: SharedCounter, said: dict[str, Any]) -> None:
         """The parent is about to be told so much, and what it takes for ours then."""
-        key, use = (counter.limit.name, counter.who), counter.usage
+        key, use = counter.key, counter.usage
         is_kept = self.get(*key) is not None
         if said and is_kept:
             self._told.add(key)
@@ -347,7 +399,7 @@ class SharedTable(Table):
     def take(self, said: Iterable[Entry]) -> None:
         """What the parent says of the others."""
         now = self.now()
-        self.sweep(now)
+        self.sweep()
         for name, who, what in said:
             counter = self.at(name, read(who))
             if isinstance(counter, SharedCounter):  # as its limit has not just gone

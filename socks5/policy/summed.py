@@ -14,10 +14,11 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any
 
 from socks5.policy.buckets import Bucket
-from socks5.policy.counters import Counter, Table, Usage
+from socks5.policy.counters import Counter, Usage
 from socks5.policy.limit import who_key
 from socks5.policy.shared import NEW, Entry, Key, is_about_presence, read, written
 from socks5.policy.shared_quotas import Row
+from socks5.policy.table import Table
 
 _PRESENCE = {"sessions", "began", "came"}
 """What a worker says of who is there, and who has come."""
@@ -76,10 +77,6 @@ class Listener:
         return pending
 
 
-def _key(counter: Counter) -> Key:
-    return counter.limit.name, counter.who
-
-
 class Sum:
     """Of all workers.
 
@@ -103,7 +100,7 @@ class Sum:
         for counter in self._table:
             if counter.new is not None:
                 level = counter.new.level(self._table.now())
-                self._workers[worker].of(_key(counter)).began = level
+                self._workers[worker].of(counter.key).began = level
 
     def again(self, worker: Hashable, said: Collection[Entry] = ()) -> None:
         """Tell a worker anew what it may not have had to know.
@@ -138,7 +135,7 @@ class Sum:
         for key in [key for key in self._parts if table.get(*key) is None]:
             del self._parts[key]
         for counter in table:
-            parts = self._parts.get(_key(counter), {})
+            parts = self._parts.get(counter.key, {})
             for part in parts.values():
                 if part.usage is not counter.usage:
                     part.usage, part.used = counter.usage, 0
@@ -147,7 +144,7 @@ class Sum:
         self._read()
 
     def _all_of(self, listener: Listener, counter: Counter) -> None:
-        key = _key(counter)
+        key = counter.key
         if is_about_presence(counter.limit):
             listener.of(key).sessions = True
         if counter.limit.client_addresses is not None:
@@ -192,14 +189,14 @@ class Sum:
     def take(self, worker: Hashable, said: Iterable[Entry]) -> None:
         """What a worker has counted."""
         table = self._table
-        table.sweep(table.now())
+        table.sweep()
         for name, who, what in said:
             counter = table.at(name, read(who))
             if counter is not None:
                 self._take(worker, counter, what)
 
     def _take(self, worker: Hashable, counter: Counter, said: Mapping[str, Any]) -> None:
-        key = _key(counter)
+        key = counter.key
         parts = self._parts.setdefault(key, {})
         part = parts.get(worker)
         if part is None:
@@ -224,7 +221,7 @@ class Sum:
         self, counter: Counter, part: Part, said: Mapping[str, Any], others: list[Listener]
     ) -> None:
         """Who is there, and who has come."""
-        key = _key(counter)
+        key = counter.key
         if "sessions" in said:
             counter.sessions += said["sessions"] - part.sessions
             part.sessions = said["sessions"]

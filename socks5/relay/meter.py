@@ -31,6 +31,10 @@ from socks5.streams import IStream
 SMALL = 4096
 """Octets of one end that are charged together."""
 
+BLOCK = SMALL // 2
+"""The same on the short way (:mod:`socks5.relay.metered_passing`), where no more are received at a time: so less than
+:data:`SMALL` are not charged."""
+
 _log = Logger()
 
 
@@ -163,9 +167,11 @@ class MeteredRelay(Relay):
 
     @override
     def goes_on(self, octets_up: int, octets_down: int) -> None:
-        """See :meth:`socks5.relay.relay.Relay.goes_on`. What has been passed on is not charged yet."""
-        self._near.charge(octets_up)
-        self._far.charge(octets_down)
+        """See :meth:`socks5.relay.relay.Relay.goes_on`. Whole blocks have been charged
+        (:mod:`socks5.relay.metered_passing`).
+        """
+        self._near.charge(octets_up % BLOCK)
+        self._far.charge(octets_down % BLOCK)
         super().goes_on(octets_up, octets_down)
 
     def give_up(self, hold: Hold) -> None:
@@ -241,9 +247,14 @@ class Gate:
         wait = self._settle()
         if not wait or self._relay is None:
             return False
-        self._let_go()
-        self.hold = self._relay.hold(wait, self._paid)
+        self.wait(wait)
         return True
+
+    def wait(self, seconds: float) -> None:
+        """No more is to be received for so long."""
+        self._let_go()
+        assert self._relay is not None
+        self.hold = self._relay.hold(seconds, self._paid)
 
     def _settle(self) -> float:
         """Say what is not charged yet."""

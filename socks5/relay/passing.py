@@ -55,7 +55,7 @@ class PassingEnd(ABC):
     @override
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.ready = with_own_code(PassingEnd.ready)  # type: ignore[method-assign]
+        cls.ready = with_own_code(cls.ready)  # type: ignore[method-assign]
 
     def ready(self, events: int, turns: int = len(TURNS)) -> None:
         """See :class:`socks5.net.poller.Owner`. One read a turn, unless there is an end behind it."""

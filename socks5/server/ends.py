@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from socks5.access import ALLOWED, Reason
 from socks5.deadlines import IdleTimer, Line
-from socks5.interfaces import ICommand
+from socks5.interfaces import ICommand, ILease
 from socks5.net.addresses import address_from
 from socks5.net.connection import ABORTED, Connection
 from socks5.net.poller import ARRIVALS, HUNG_UP, WRITABLE, Poller
@@ -34,6 +34,8 @@ from socks5.outbound.attempts import Single
 from socks5.outbound.direct import literal_of, waited_for
 from socks5.outbound.judging import is_plain
 from socks5.protocol.address import Address
+from socks5.relay.meter import BLOCK
+from socks5.relay.metered_passing import MeteredPassing
 from socks5.relay.passing import PassingEnd
 from socks5.server.connect import Connect
 from socks5.server.stream_command import is_allowed
@@ -203,8 +205,9 @@ class ClientEnd(TCPSocket, PassingEnd):
         session = self.receiver
         self.target, self.peer, target.peer = None, target, self
         self._far = None  # who needs it has asked; it takes as much memory as an end
-        if session.entered is not None:
-            session.entered.joined(self.poller, self, target)
+        entered = session.entered
+        if entered is not None and entered.is_metered:  # so others pay nothing for that
+            self.__class__, target.__class__ = MeteredClientEnd, MeteredTargetEnd
         try:
             session.succeed(name)
         except Exception:  # here, for the poller knows nothing of the session
@@ -284,8 +287,10 @@ class ClientEnd(TCPSocket, PassingEnd):
         poller.forget(target.fd)
         poller.behind(self._close_both)
         self._watch_no_more(session)
-        if session.entered is not None:
-            session.entered.moved(self.octets, target.octets)
+        entered = session.entered
+        if entered is not None:
+            session.entered = None
+            entered.leave(self.octets % BLOCK, target.octets % BLOCK)
         session.is_connected = False
         session.end(reason)
 
@@ -414,3 +419,26 @@ class TargetEnd(PassingEnd, Single):
     def close_both(self, is_reset: bool = False) -> None:
         assert self.peer is not None
         self.peer.over(_TARGET_END[is_reset])
+
+
+class MeteredClientEnd(MeteredPassing, ClientEnd):
+    """The client's, of a session whose octets are counted."""
+
+    __slots__ = ()
+
+    @override
+    def charge(self) -> float:
+        meter: ILease = self.receiver.meter
+        return meter.moved(BLOCK, 0)
+
+
+class MeteredTargetEnd(MeteredPassing, TargetEnd):
+    """The target's."""
+
+    __slots__ = ()
+
+    @override
+    def charge(self) -> float:
+        assert self.peer is not None
+        meter: ILease = self.peer.receiver.meter
+        return meter.moved(0, BLOCK)

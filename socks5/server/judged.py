@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred, succeed
 from typing_extensions import override
 
 from socks5.access import ALLOWED, NOBODY, Access, IUser, Reason, Verdict
-from socks5.interfaces import ICommand, IRules
+from socks5.interfaces import ICommand, ILease, IRules
 from socks5.protocol.address import Address
 from socks5.server.admission import Admission
 from socks5.server.control import ControlConnection
 from socks5.server.decisions import Decisions
 from socks5.server.in_force import InForce
-from socks5.server.limited import Entered
+from socks5.server.limited import Entered, of_rules
 from socks5.server.reconsidering import Reconsidering, renewed
 from socks5.server.shared import Shared
 from socks5.settings import Settings
@@ -46,8 +46,8 @@ class JudgedConnection(ControlConnection):
     """How the client has said who it is."""
     admission: Admission | None
     _decisions: Decisions | None  # if there is something to be told
-    entered: Entered | None
-    """What it has of limits; None: there are none, or it has not asked yet."""
+    entered: ILease | None
+    """What it has of limits; None: there are none, or it has not asked yet, or is over."""
 
     @property
     @override
@@ -59,6 +59,10 @@ class JudgedConnection(ControlConnection):
     @abstractmethod
     def is_over(self) -> bool:
         """Whether the session has ended."""
+
+    @abstractmethod
+    def used_up(self) -> None:
+        """See :attr:`socks5.interfaces.ILease.ended`."""
 
     @abstractmethod
     def close(self, reason: Reason = Reason.KICKED, within: float = 2.0, text: str = "") -> None:
@@ -84,14 +88,18 @@ class JudgedConnection(ControlConnection):
         if is_datagram:
             self._decisions.of_datagram(verdict, address)
             if entered is not None and address is not None and verdict.is_allowed:
-                return entered.judged_datagram(verdict)
+                return self.under_rules().judged_datagram(verdict)
             return verdict
         self._decisions.of_request(verdict, address)
         if verdict.is_allowed and not self.access.rule:
             self._is_allowed_by(verdict)
         if entered is not None and address is not None and verdict.is_allowed:
-            return entered.judged(verdict)
+            return self.under_rules().judged(verdict)
         return verdict
+
+    def under_rules(self) -> Entered:
+        """What it has of limits, and may have of those of rules: it has entered."""
+        return of_rules(self, self.shared.in_force.limits)
 
     def _is_allowed_by(self, verdict: Verdict) -> None:
         if verdict.rule != self.access.rule:

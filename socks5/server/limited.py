@@ -7,13 +7,13 @@ enters those of every rule that allows a target, for what it moves to and from t
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
-from socks5.access import Access, Reason, Verdict
+from typing_extensions import override
+
+from socks5.access import Access, Verdict
 from socks5.interfaces import ILease, ILimits
-from socks5.net.poller import Poller
 from socks5.policy.leases import Together
-from socks5.relay.metered_passing import MeteredPassing
 
 _DENIED = Verdict(False)
 
@@ -22,10 +22,10 @@ class Client(Protocol):
     """A session, as far as it is looked at here."""
 
     access: Access
-    entered: Entered | None
+    entered: ILease | None
 
-    def close(self, reason: Reason) -> None:
-        """See :meth:`socks5.interfaces.IManagedSession.close`."""
+    def used_up(self) -> None:
+        """A quota is."""
 
 
 def enter(session: Client, limits: ILimits, verdict: Verdict) -> str:
@@ -34,60 +34,95 @@ def enter(session: Client, limits: ILimits, verdict: Verdict) -> str:
     :param verdict: on its request.
     :returns: which; "": it is in.
     """
-    session.entered = entered = Entered(session, limits)
-    if entered.add("") and verdict.limits:
+    access = session.access
+    lease = limits.enter(access._replace(rule="") if access.rule else access)
+    if lease is None:
+        return limits.why(access)
+    session.entered = lease
+    if lease.is_metered:
+        lease.ended = session.used_up
+    if verdict.limits:
+        entered = of_rules(session, limits)
         entered.judged(verdict)
-    return entered.refused
+        return entered.refused
+    return ""
 
 
-class Entered:
-    """Of one session.
+def of_rules(session: Client, limits: ILimits | None) -> Entered:
+    """What a session that has entered has of limits, and may have of those of rules.
+
+    :param limits: those, if there are any.
+    """
+    lease = session.entered
+    assert lease is not None
+    if isinstance(lease, Entered):
+        return lease
+    session.entered = entered = Entered(session, limits, lease)
+    return entered
+
+
+def meter_of(lease: ILease | None) -> ILease | None:
+    """What is told of octets that a session moves, which has this of limits; None: nobody wants to know."""
+    if lease is None or not lease.is_metered:
+        return None
+    return lease.meter if isinstance(lease, Entered) else lease
+
+
+def refused_by(lease: ILease | None) -> str:
+    """The limit of a rule that has refused a session last, which has this of limits; "" if none has."""
+    refused: str = getattr(lease, "refused", "")
+    return refused
+
+
+class Entered(Together):
+    """Of one session that rules with limits may be for, as one lease.
 
     :param session: that.
     :param limits: what it enters.
+    :param lease: what it has of those that are no rule's.
     :ivar refused: the limit that has refused it last; "" if none has.
     """
 
     __slots__ = (
+        "_by_rule",
         "_first",
         "_is_turned_away",
-        "_leases",
         "_limits",
         "_metered",
         "_session",
         "refused",
     )
 
-    def __init__(self, session: Client, limits: ILimits) -> None:
+    def __init__(self, session: Client, limits: ILimits | None, lease: ILease) -> None:
         self._session = session
         self._limits = limits
-        self._leases: dict[str, ILease] = {}  # by rule
-        self._metered: list[ILease] = []
+        self._by_rule: dict[str, ILease] = {}
+        self._metered = [lease] if lease.is_metered else []
+        super().__init__([lease])
         self._first: tuple[str, ...] | None = None
         self._is_turned_away = False
         self.refused = ""
 
-    def add(self, rule: str) -> bool:
-        """Enter the limits of a rule; "": those of the server, of the listener and of the user's groups.
+    def _add(self, rule: str) -> bool:
+        """Enter the limits of a rule.
 
         :returns: whether it is in.
         """
-        access = self._session.access
-        if access.rule != rule:
-            access = access._replace(rule=rule)
+        session = self._session
+        if self._limits is None:
+            return True
+        access = session.access._replace(rule=rule)
         lease = self._limits.enter(access)
         if lease is None:
             self.refused = self._limits.why(access)
             return False
         self.refused = ""
-        self._leases[rule] = lease
+        self._by_rule[rule] = lease
+        self._leases.append(lease)
         if lease.is_metered:
             self._metered.append(lease)
-            lease.ended = self._used_up
+            lease.ended = session.used_up
         return True
-
-    def _used_up(self) -> None:
-        self._session.close(Reason.LIMIT)
 
     def judged(self, verdict: Verdict) -> Verdict:
         """A verdict allows the request, or an address of its target.
@@ -95,7 +130,7 @@ class Entered:
         :returns: it, unless one of its limits is reached.
         """
         if self._first is None:
-            self._is_turned_away = bool(verdict.limits) and not self.add(verdict.rule)
+            self._is_turned_away = bool(verdict.limits) and not self._add(verdict.rule)
             if self._is_turned_away:
                 return _DENIED
             self._first = verdict.limits
@@ -103,30 +138,15 @@ class Entered:
 
     def judged_datagram(self, verdict: Verdict) -> Verdict:
         """The same of a datagram's target."""
-        if verdict.limits and verdict.rule not in self._leases and not self.add(verdict.rule):
+        if verdict.limits and verdict.rule not in self._by_rule and not self._add(verdict.rule):
             return _DENIED
         return verdict
 
     @property
-    def meter(self) -> ILease | None:
-        """What is told of octets; None: nobody wants to know."""
+    def meter(self) -> ILease:
+        """What is told of octets."""
         metered = self._metered
-        if len(metered) > 1:
-            return Together(metered)
-        return metered[0] if metered else None
-
-    def joined(self, poller: Poller, client: Any, target: Any) -> None:
-        """The two ends of an ordinary session have become one: if anybody wants to know what they pass on, no more than
-        may be told later goes the short way.
-        """
-        if self._metered:
-            poller.hand_over(client.fd, MeteredPassing(client))
-            poller.hand_over(target.fd, MeteredPassing(target))
-
-    def moved(self, up: int, down: int) -> None:
-        """An ordinary session has ended, which has passed on so many octets."""
-        for each in self._metered:
-            each.moved(up, down)
+        return metered[0] if len(metered) == 1 else Together(metered)
 
     @property
     def meter_of_datagrams(self) -> ILease:
@@ -135,24 +155,14 @@ class Entered:
 
     def meter_of_rule(self, rule: str) -> ILease | None:
         """See :meth:`socks5.interfaces.ISession.meter_of_rule`."""
-        lease = self._leases.get(rule) if rule else None
+        lease = self._by_rule.get(rule)
         if lease is None or not lease.is_metered:
             return None
         if lease in self._metered:
             self._metered.remove(lease)
         return lease
 
-    @property
-    def slowed(self) -> float:
-        """Seconds that the session had to wait so far: at the least, where not all of it had to."""
-        return Together([*self._leases.values()]).slowed
-
-    def leave(self, reason: str, text: str) -> str:
-        """The session is over.
-
-        :returns: what its record shows beside the reason: what the limits say, if it is because of them, else *text*.
-        """
-        leases = self._leases.values()
-        for each in leases:
-            each.leave(has_begun=not self._is_turned_away)
-        return (reason == Reason.LIMIT and Together([*leases]).why) or text
+    @override
+    def leave(self, up: int = 0, down: int = 0, has_begun: bool = True) -> None:
+        """See :meth:`socks5.interfaces.ILease.leave`."""
+        super().leave(up, down, has_begun and not self._is_turned_away)

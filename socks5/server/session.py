@@ -35,6 +35,7 @@ from socks5.protocol.server_negotiation import ServerNegotiation
 from socks5.protocol.stages import Stage
 from socks5.server.in_force import InForce
 from socks5.server.judged import LAST_PATIENCE, JudgedConnection
+from socks5.server.limited import meter_of, refused_by
 from socks5.server.shared import Shared
 from socks5.settings import COMMAND_NAMES
 
@@ -121,16 +122,21 @@ class Session(JudgedConnection):
     @property
     def meter(self) -> ILease | None:
         """See :class:`socks5.interfaces.ISession`."""
-        return None if self.entered is None else self.entered.meter
+        return meter_of(self.entered)
 
     @property
     def meter_of_datagrams(self) -> ILease | None:
         """See :class:`socks5.interfaces.ISession`."""
-        return None if self.entered is None else self.entered.meter_of_datagrams
+        return None if self.entered is None else self.under_rules().meter_of_datagrams
 
     def meter_of_rule(self, rule: str) -> ILease | None:
         """See :meth:`socks5.interfaces.ISession.meter_of_rule`."""
-        return None if self.entered is None else self.entered.meter_of_rule(rule)
+        return None if self.entered is None else self.under_rules().meter_of_rule(rule)
+
+    @override
+    def used_up(self) -> None:
+        """See :attr:`socks5.interfaces.ILease.ended`."""
+        self.close(Reason.LIMIT)
 
     @property
     def reactor(self) -> Any:
@@ -223,8 +229,7 @@ class Session(JudgedConnection):
             self.crashed(failure)
             return
         reason = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"
-        if self.entered is not None:
-            reason = self.entered.refused or reason
+        reason = refused_by(self.entered) or reason
         try:
             self._refuse(reply_for(failure), reason)
         except Exception:  # here, for whoever calls is a timer or an errback
@@ -324,7 +329,9 @@ class Session(JudgedConnection):
         except Exception:  # it is over all the same
             self._log(Failure())
         if self.entered is not None:
-            self._detail = self.entered.leave(reason, text)
+            self.entered.leave()
+            if reason == Reason.LIMIT:
+                self._detail = self.entered.why or text
         if self.shared.keeps_records and not self.is_stranger:
             self.shared.has_ended(self)
         self._has_ended = True  # the connection may have been lost meanwhile

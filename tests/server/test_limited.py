@@ -327,6 +327,15 @@ def test_a_limit_that_others_share_now_holds_those_who_have_entered_by_its_numbe
         assert not target.is_reading
 
 
+def test_a_rule_s_limits_that_are_gone_hold_nobody() -> None:
+    world = Ruled(Limit("server", sessions=5), Limit("web", sessions=1))
+    world.client(GREETING, CONNECT)
+    assert world.dialer.judge("192.0.2.80").is_allowed  # type: ignore[union-attr]
+    world.client(GREETING, CONNECT)
+    world.factory.replace(dataclasses.replace(world.factory.policy, limits=None), rejudge=False)
+    assert world.dialer.judge("192.0.2.80").is_allowed  # type: ignore[union-attr]
+
+
 def test_a_meter_is_all_that_are_metered() -> None:
     world = Ruled(Limit("server", down=1e9), Limit("web", down=10_000.0), is_final=True)
     _, target = world.relaying()

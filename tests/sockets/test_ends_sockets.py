@@ -28,8 +28,8 @@ from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
 from socks5.protocol import ordinary
-from socks5.relay import passing
-from socks5.relay.meter import SMALL
+from socks5.relay import metered_passing, passing
+from socks5.relay.meter import BLOCK
 from socks5.server.ends import ClientEnd
 from tests.sockets.clients import Far, Proxy, packed
 from tests.sockets.wires import Odd, raising, turn, until
@@ -163,11 +163,10 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> Replace:
 
     def replace_call(name: str, end: Any, call: Callable[..., Any]) -> None:
         real, fd = getattr(passing, name), end.fd
-        monkeypatch.setattr(passing, name, lambda at, what: (call if at == fd else real)(at, what))
-        if name == "write":  # as who is metered has it
-            end.socket = Odd(end.socket, send=lambda data: call(fd, data))
-        else:
-            end.socket = Odd(end.socket, recv_into=lambda *into: call(fd, into))
+        for module in (passing, metered_passing):
+            monkeypatch.setattr(
+                module, name, lambda at, what: (call if at == fd else real)(at, what)
+            )
 
     return replace_call
 
@@ -329,9 +328,12 @@ async def test_it_leaves_no_circle_to_the_collector(serve: Any) -> None:
         gc.enable()
 
 
+@LIMITED_OR_NOT
 @pytest_twisted.ensureDeferred
-async def test_an_end_behind_many_reads_keeps_nobody_waiting(serve: Any, instead: Replace) -> None:
-    ordinary = await Ordinary(await serve()).join()
+async def test_an_end_behind_many_reads_keeps_nobody_waiting(
+    serve: Any, instead: Replace, limits: list[Limit]
+) -> None:
+    ordinary = await Ordinary(await serve(limits=under(*limits))).join()
     instead("readv", ordinary.end, lambda fd, buffers: os.readv(fd, [buffers[0][:1]]))
     ordinary.client.send(b"octets")
     ordinary.client.end()
@@ -499,13 +501,36 @@ async def test_what_is_metered_is_charged_at_its_end_at_the_latest(serve: Any) -
 
 
 @BOTH_ENDS
+@pytest.mark.parametrize("more", [0, 3 * BLOCK])
+@pytest_twisted.ensureDeferred
+async def test_small_messages_are_charged_by_blocks(serve: Any, one: str, more: int) -> None:
+    """And what is left over at the end, whichever way that comes."""
+    quotas = FakeQuotas()
+    limits = under(Limit("month", quota=(10**9, "month")), quotas=quotas)
+    ordinary = await Ordinary(await serve(limits=limits)).join()
+    sender, reader = ordinary.sides(one)
+    [used] = quotas.used.values()
+    for count in range(1, 8):
+        sender.send(bytes(BLOCK // 3))
+        await reader.receive(BLOCK // 3)
+        assert used.octets == count * (BLOCK // 3) // BLOCK * BLOCK
+    assert ordinary.is_ordinary
+    sender.send(bytes(more))
+    await reader.receive(more)
+    assert ordinary.is_ordinary is not bool(more)
+    ordinary.client.reset()
+    await ordinary.over(Reason.CLIENT_RESET)
+    assert used.octets == 7 * (BLOCK // 3) + more
+
+
+@BOTH_ENDS
 @pytest_twisted.ensureDeferred
 async def test_what_is_metered_is_read_up_to_its_end(serve: Any, one: str) -> None:
     ordinary = await Ordinary(await serve(limits=under(Limit("high", total=1e10)))).join()
     ends, other = ordinary.sides(one)
-    ends.send(bytes(SMALL - 1))
+    ends.send(bytes(BLOCK - 1))
     ends.end()
-    assert await other.rest() == bytes(SMALL - 1)
+    assert await other.rest() == bytes(BLOCK - 1)
     assert ordinary.is_ordinary
 
 
@@ -520,8 +545,8 @@ async def test_no_more_is_received_than_is_charged_together(serve: Any, one: str
     ordinary = await Ordinary(await serve(clock=clock, limits=limits)).join()
     other.moved(LEAST_BURST + 10_000, 0)
     sender, reader = ordinary.sides(one)
-    sender.send(bytes(SMALL + 10))
-    assert await reader.receive(SMALL) == bytes(SMALL)
+    sender.send(bytes(BLOCK + 10))
+    assert await reader.receive(BLOCK) == bytes(BLOCK)
     await turn()
     assert not ordinary.is_ordinary
     assert not reader.read(1)

@@ -90,7 +90,7 @@ class Meter:
         self.down += down
         return self.wait
 
-    def leave(self, has_begun: bool = True) -> None:
+    def leave(self, up: int = 0, down: int = 0, has_begun: bool = True) -> None:
         self.has_left = True
 
 
