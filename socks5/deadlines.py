@@ -11,13 +11,18 @@ them. :func:`clock_of` is the clock of everything that has a length.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import takewhile
+from itertools import islice, takewhile
 from time import monotonic
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python import runtime
+
+A_TURN = 100
+"""Waits of one length that end before others get their turn: thousands may have begun at one moment, and to end a
+session over TLS takes a tenth of a millisecond.
+"""
 
 _log = Logger()
 
@@ -85,11 +90,11 @@ class Deadlines:
         callback()
 
     def _expire(self, line: Line) -> None:
-        """Tell those that are due, then wait for the next; one that raises does not keep the others
+        """Tell those that are due, a few a turn, then wait for the next; one that raises does not keep the others
         from being told.
         """
         now, waits = self._now(), line.waits
-        due = list(takewhile(lambda item: item[1] <= now, waits.items()))
+        due = list(islice(takewhile(lambda item: item[1] <= now, waits.items()), A_TURN))
         try:
             for key, when in due:
                 if waits.get(key) is when:  # nobody told before it has cleared or set it

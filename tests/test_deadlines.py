@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from socks5 import deadlines as module
-from socks5.deadlines import YOUNG, Deadlines, IdleTimers, Young, clock_of
+from socks5.deadlines import A_TURN, YOUNG, Deadlines, IdleTimers, Young, clock_of
 from tests.support.failures import Failures
 from tests.support.reactor import TimeOfDay
 
@@ -85,6 +85,23 @@ def test_many_are_served_by_one_delayed_call(line: Line) -> None:
         line.clock.advance(0.01)
     assert (len(line.clock.getDelayedCalls()), len(line.deadlines)) == (1, 100)
     assert line.after(LENGTH) == names
+    assert line.is_over
+
+
+def test_many_run_out_a_few_a_turn(line: Line) -> None:
+    names = [str(number) for number in range(2 * A_TURN + 1)]
+    line.set(*names)
+    line.clock.advance(LENGTH - 1)
+    turns: list[int] = []
+
+    def look() -> None:
+        turns.append(len(line.calls))
+        if len(line.calls) < len(names):
+            line.clock.callLater(0, look)
+
+    line.clock.callLater(1, look)
+    assert line.after(1) == names
+    assert turns == [A_TURN, 2 * A_TURN, len(names)]
     assert line.is_over
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from time import thread_time
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -19,9 +20,9 @@ from socks5.server.reconsidering import Reconsidering
 A_TURN = 100
 """Sessions that are judged before others get their turn."""
 
-AN_END = 5
-"""How many of those a session counts for that ends: more is to be done for it, now and in the next turn. Over TLS that
-is half a millisecond, so a hundred in a turn would have others wait for 50 ms, and longer on a slow machine.
+BUSY = 0.01
+"""Seconds of the processor after which others get their turn however few were judged. One that ends takes more, and
+once more in the next turn: half a millisecond over TLS, and longer on a slow machine.
 """
 
 A_LOOK = 1.0
@@ -87,22 +88,15 @@ async def _rejudge(
     reactor: Any, sessions: Iterable[IManagedSession], rules: IRules, is_renewing: bool
 ) -> int:
     judging: list[Deferred[bool]] = []
-    done = 0
-
-    def has_judged(stays: bool) -> bool:
-        nonlocal done
-        done += 0 if stays else AN_END - 1
-        return stays
-
+    done, began = 0, thread_time()
     for session in sessions:
         done += 1
         judging.append(
             maybeDeferred(_judge, session, rules, is_renewing).addErrback(_failed, session)
         )
-        judging[-1].addCallback(has_judged)
-        if done >= A_TURN:
-            done = 0
+        if done == A_TURN or thread_time() - began >= BUSY:
             await deferLater(reactor, 0)
+            done, began = 0, thread_time()
     return [await each for each in judging].count(False)
 
 

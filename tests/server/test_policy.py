@@ -10,7 +10,7 @@ from socks5.access import ALLOWED, DENIED
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.messages import Command, Method
-from socks5.server.rejudging import A_TURN, AN_END
+from socks5.server.rejudging import A_TURN, BUSY
 from tests.support.failures import Failures
 from tests.support.providers import Allow, FakeDialer, Logins
 from tests.support.reactor import FakeReactor
@@ -187,18 +187,23 @@ def test_a_session_that_cannot_be_judged_ends(server: Server, failures: Failures
     assert [record.reason for record in server.records] == ["internal error"]
 
 
-def test_many_are_judged_a_few_a_turn_and_fewer_if_they_end(server: Server) -> None:
+def test_many_are_judged_a_few_a_turn_and_fewer_if_that_takes_long(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(number * BUSY / 4 for number in range(1000))
+    monkeypatch.setattr("socks5.server.rejudging.thread_time", lambda: 0.0)
     clients = [server.client(GREETING, CONNECT) for _ in range(A_TURN + 1)]
     all_stay = Allow()
     ended = replace(server, rules=all_stay)
     assert (len(all_stay.asked), ended) == (A_TURN, [])
     server.reactor.turn()
     assert (len(all_stay.asked), ended) == (len(clients), [0])
+    monkeypatch.setattr("socks5.server.rejudging.thread_time", lambda: next(seconds))
     ended = replace(server, rules=NOBODY)
-    assert (len(server.records), ended) == (A_TURN // AN_END, [])
-    for _ in range(AN_END):
-        server.reactor.turn()
+    assert (len(server.records), ended) == (4, [])
+    server.reactor.turn()  # and those behind it
     assert ended == [len(clients)]
+    assert next(seconds) > len(clients) * BUSY / 4
 
 
 def test_a_request_whose_verdict_is_awaited_is_judged_by_the_new_rules() -> None:
