@@ -36,11 +36,12 @@ from socks5.client.layers import (
     layer_to,
     tcp_endpoint,
 )
-from socks5.client.names import target_of, twisted_address
+from socks5.client.names import address_of, target_of, twisted_address
+from socks5.client.resolving import Asking, answer
 from socks5.client.tunnel import Standing
 from socks5.client.urls import read
 from socks5.protocol.address import Address
-from socks5.protocol.messages import Credentials
+from socks5.protocol.messages import Command, Credentials
 
 _P = TypeVar("_P", bound=Protocol)
 
@@ -221,6 +222,31 @@ class Proxy:
             options = optionsForClientTLS(target.text) if tls else None
         return ProxyEndpoint(self, target, options)
 
+    def resolve(self, name: str | bytes) -> Deferred[str]:
+        """Ask the last proxy for an address of a name, by Tor's RESOLVE, which few others know.
+
+        :returns: an IP literal. Fails with :exc:`~socks5.client.errors.NameNotFound` if there is none, else as
+            :meth:`ProxyEndpoint.connect` does.
+        :raises ValueError: no proxy can be asked for that, or the last one is of another kind.
+        """
+        return self._ask(Command.RESOLVE, address_of(name))
+
+    def resolve_ptr(self, address: str) -> Deferred[bytes]:
+        """Ask the last proxy for the name of an address, by Tor's RESOLVE_PTR. See :meth:`resolve`.
+
+        :param address: an IP literal.
+        :returns: the name, as it came.
+        """
+        target = address_of(address)
+        if target.is_name:
+            raise ValueError(f"{address!r} is no IP address")
+        return self._ask(Command.RESOLVE_PTR, target)
+
+    def _ask(self, command: Command, target: Address) -> Deferred[Any]:
+        self.hops[-1].check_command(command)
+        first = first_endpoint(self.reactor, self.hops[0], self.timeout, self.bind_address)
+        return answer(request(self, first, command, target, Asking()), command, len(self.hops))
+
     def goes_direct(self, host: str | bytes, port: int) -> bool:
         """Whether the environment says that this target is reached without the proxy."""
         return self.no_proxy.holds(target_of(host, port))
@@ -228,6 +254,30 @@ class Proxy:
     @override
     def __repr__(self) -> str:
         return f"<Proxy {', '.join(map(str, self.hops))}>"
+
+
+def request(
+    proxy: Proxy,
+    first: IStreamClientEndpoint,
+    command: Command,
+    target: Address,
+    factory: IProtocolFactory,
+) -> Deferred[Any]:
+    """Ask the last proxy for something.
+
+    :param first: see :func:`~socks5.client.layers.first_endpoint`.
+    :param factory: is asked for a protocol behind the reply, which stands in its transport's
+        :class:`~socks5.client.transport.Tunnel`.
+    :returns: the protocol.
+    """
+    shown = twisted_address(target)
+
+    def layer(standing: Standing, address: Address) -> Layer:
+        return layer_to(proxy.reactor, proxy.hops, first, standing, command, address, shown)
+
+    attempt = Attempt(proxy.reactor, proxy.timeout, proxy.hops, shown, layer, factory)
+    is_resolved_here = command == Command.CONNECT and target.is_name and not proxy.rdns
+    return attempt.start(target, is_resolved_here)
 
 
 @implementer(IStreamClientEndpoint)
@@ -272,13 +322,7 @@ class ProxyEndpoint:
             return way.connect(factory)
         if self._options is not None:
             factory = TLSFactory(self._options, True, factory, proxy.reactor)
-        shown = twisted_address(target)
-
-        def layer(standing: Standing, address: Address) -> Layer:
-            return layer_to(proxy.reactor, proxy.hops, self._first, standing, address, shown)
-
-        attempt = Attempt(proxy.reactor, proxy.timeout, proxy.hops, shown, layer, factory)
-        connecting = attempt.start(target, target.is_name and not proxy.rdns)
+        connecting = request(proxy, self._first, Command.CONNECT, target, factory)
         if self._options is not None:
             connecting.addCallback(lambda tls: tls.wrappedProtocol)
         return connecting

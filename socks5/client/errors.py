@@ -8,6 +8,7 @@
         NotAllowed                2
         NetworkUnreachable        3   + NoRouteError
         HostUnreachable           4
+          NameNotFound                + DNSLookupError: the answer to RESOLVE and RESOLVE_PTR
         ConnectionRefused         5   + ConnectionRefusedError
         TTLExpired                6   + TimeoutError
         CommandNotSupported       7
@@ -91,6 +92,10 @@ class HostUnreachable(ReplyError, errors.HostUnreachable):
     """REP 4; also a name that the proxy cannot resolve."""
 
     number = errno.EHOSTUNREACH
+
+
+class NameNotFound(HostUnreachable, error.DNSLookupError):
+    """REP 4 where a name, or its address, was asked for. Of a CONNECT that does not say what was wrong."""
 
 
 class ConnectionRefused(ReplyError, errors.ConnectionRefused, error.ConnectionRefusedError):

@@ -128,6 +128,13 @@ class Hop:
         request = Request(command, target)
         return ClientNegotiation(request, self._methods, self.login, is_pipelined=self.is_pipelined)
 
+    def check_command(self, command: Command) -> None:
+        """:raises ValueError: it is of no kind that knows this command."""
+        if self.is_http and command != Command.CONNECT:
+            raise ValueError(
+                f"{self}: an HTTP proxy knows no {command.name}, it connects and nothing else"
+            )
+
     def check(self, target: Address) -> None:
         """:raises ValueError: it cannot be asked for this target."""
         try:

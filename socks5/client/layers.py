@@ -225,17 +225,20 @@ def layer_to(
     hops: Sequence[Hop],
     first: IStreamClientEndpoint,
     standing: Standing,
+    command: int,
     target: Address,
     shown: IAddress,
 ) -> Layer:
     """All layers of a way, for one request.
 
     :param first: see :func:`first_endpoint`.
-    :param target: what the last hop is asked for.
-    :param shown: what protocols are told of it.
+    :param command: the CMD octet for the last hop.
+    :param target: what it is asked for.
+    :param shown: what protocols are told of that.
     """
     addresses = [*(hop.address for hop in hops[1:]), target]
     steps = [Step(at, hop, to) for at, (hop, to) in enumerate(zip(hops, addresses, strict=True), 1)]
+    steps[-1] = Step(len(hops), hops[-1], target, command)
     text = ", ".join(map(str, hops))
     below, begun = first, 0
     for at, hop in enumerate(hops):

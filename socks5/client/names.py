@@ -42,17 +42,24 @@ def port_of(port: int) -> int:
 
 
 def target_of(host: str | bytes, port: int) -> Address:
+    """What a proxy is asked to connect to; see :func:`address_of`.
+
+    :param port: 1-65535.
+    """
+    return address_of(host, port_of(port))
+
+
+def address_of(host: str | bytes, port: int = 0) -> Address:
     """What a proxy is asked for.
 
     :param host: an IP literal, or a name: text that is not ASCII goes in its IDNA form (UTS 46), all else as it is.
     :raises ValueError: no such thing can be asked for.
     """
-    text = host if isinstance(host, str) else host.decode("latin-1")
-    found = literal(text)
+    found = literal(host if isinstance(host, str) else host.decode("latin-1"))
     if found is not None:
-        return Address(found, port_of(port))
+        return Address(found, port)
     name = host if isinstance(host, bytes) else _name(host)
-    address = Address(name, port_of(port))
+    address = Address(name, port)
     try:
         address.encode()
     except LocalProtocolError as error:

@@ -56,11 +56,13 @@ class Step:
 
     :param number: the hop's, from 1.
     :param target: the next hop, or the target itself.
+    :param command: the CMD octet; CONNECT of all hops but the last.
     """
 
     number: int
     hop: Hop
     target: Address
+    command: int = Command.CONNECT
 
     @property
     def text(self) -> str:
@@ -115,7 +117,7 @@ class Handshake:
     def _ask(self) -> None:
         step = self._step
         self._standing.hop = step.number
-        self._machine = machine = step.hop.ask(Command.CONNECT, step.target)
+        self._machine = machine = step.hop.ask(step.command, step.target)
         self._go_on(machine)
 
     def _go_on(self, machine: Negotiation) -> None:

@@ -43,8 +43,9 @@ def answer_to(said: bytes) -> bytes:
     """A proxy's."""
     if said.startswith(b"CONNECT "):
         return b"HTTP/1.1 200 OK\r\n\r\n"
-    if said.startswith(b"\5\1\0\3"):
-        return OK
+    if said.startswith((b"\5\1\0\3", b"\5\xf0", b"\5\xf1")):
+        answers = {0xF0: b"\1\xc0\0\2\1\0\0", 0xF1: b"\3\1a\0\0"}
+        return b"\5\0\0" + answers[said[1]] if said[1] in answers else OK
     if said.startswith(b"\1"):
         return b"\1\0"
     wants = LOGIN if b"\2" in said[2:] else METHOD

@@ -64,6 +64,13 @@ def test_what_is_no_reply_has_a_class_of_its_own(found: SOCKSError, kind: type) 
     assert not isinstance(made, error.ConnectionRefusedError)
 
 
+def test_a_name_that_is_not_found_is_what_twisted_calls_it() -> None:
+    made = errors.NameNotFound("words", hop=2)
+    assert isinstance(made, error.DNSLookupError)
+    assert isinstance(made, errors.HostUnreachable)
+    assert (made.code, made.osError, made.hop, str(made)) == (4, errno.EHOSTUNREACH, 2, "words")
+
+
 def test_a_time_out_is_one_of_twisteds() -> None:
     made = errors.ProxyTimeout("words", stage="tls", hop=3)
     assert isinstance(made, error.TimeoutError)

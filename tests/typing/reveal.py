@@ -70,6 +70,8 @@ def through(factory: Factory[Client], other: IProtocolFactory) -> None:
     assert_type(endpoint, ProxyEndpoint)
     assert_type(endpoint.connect(factory), Deferred[Client])
     assert_type(endpoint.connect(other), Deferred[IProtocol])
+    assert_type(proxy.resolve("a.example"), Deferred[str])
+    assert_type(proxy.resolve_ptr("192.0.2.1"), Deferred[bytes])
     tunnel = tunnel_of(Client().transport)
     assert_type(tunnel, Tunnel | None)
     try:

@@ -1,0 +1,62 @@
+"""RESOLVE and RESOLVE_PTR, of Tor's (its ``socks-extensions.txt``, section 2), as a client asks them.
+
+The answer stands in BND.ADDR of the reply, with port 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+from typing_extensions import override
+
+from socks5.client.errors import HostUnreachable, NameNotFound, ProxyProtocolError
+from socks5.client.transport import tunnel_of
+from socks5.protocol.messages import Command
+
+
+class _Answered(Protocol):
+    """Has its answer, and needs the connection no more."""
+
+    transport: Any
+
+    @override
+    def connectionMade(self) -> None:
+        self.transport.loseConnection()
+
+
+class Asking(Factory):
+    """Of a connection that is closed behind the reply."""
+
+    noisy = False
+    protocol = _Answered
+
+
+def answer(asking: Deferred[Any], command: Command, hop: int) -> Deferred[Any]:
+    """The answer that a protocol's reply has: an IP literal, or a name.
+
+    :param asking: fires with the protocol.
+    :param hop: the last one's number.
+    """
+    return asking.addCallbacks(_read, _not_found, callbackArgs=(command, hop))
+
+
+def _read(protocol: Any, command: Command, hop: int) -> str | bytes:
+    """A server that does not look at CMD answers as if it had connected: with an address of its own, and a port."""
+    tunnel = tunnel_of(protocol.transport)
+    assert tunnel is not None
+    bound = tunnel.bound
+    is_of_the_kind = bound.is_name is (command == Command.RESOLVE_PTR)
+    if bound.port != 0 or not is_of_the_kind or not bound.host:
+        text = f"{tunnel.proxy}: its reply is no answer to {command.name}"
+        raise ProxyProtocolError(text, stage="reply", hop=hop)
+    return bound.host
+
+
+def _not_found(failure: Failure) -> Failure:
+    error = failure.value
+    if isinstance(error, HostUnreachable):
+        return Failure(NameNotFound(str(error), stage=error.stage, hop=error.hop))
+    return failure
