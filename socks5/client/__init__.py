@@ -22,10 +22,12 @@ from socks5.client.errors import (
     ReplyError,
     TTLExpired,
 )
+from socks5.client.listener import BindPort
 from socks5.client.transport import Tunnel, tunnel_of
 
 __all__ = [
     "AddressTypeNotSupported",
+    "BindPort",
     "ClientError",
     "CommandNotSupported",
     "ConnectionRefused",

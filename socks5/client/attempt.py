@@ -1,4 +1,4 @@
-"""One call of ``connect``: its deadline, its cancelling, and its outcome, which it has once.
+"""One request: its deadline, its cancelling, and its outcome, which it has once.
 
 The one deadline is over all of it, look-ups and hops included. Whatever the outcome, nothing is left: no socket, no
 timer and no look-up whose answer anybody takes.
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from socks5.client.errors import ProxyTimeout, ReplyError
 from socks5.client.hops import Hop
-from socks5.client.layers import Layer
+from socks5.client.layers import Bind, first_endpoint, layer_to
 from socks5.client.lookup import Lookup
+from socks5.client.names import twisted_address
 from socks5.client.tunnel import Standing
 from socks5.protocol.address import Address
-from socks5.protocol.messages import ReplyCode
+from socks5.protocol.messages import Command, ReplyCode
 
 MAX_ADDRESSES = 4
 """How many addresses of a name the proxy is asked for, where names are resolved here."""
@@ -36,48 +38,73 @@ _GO_ON = frozenset(
 """REP octets that say something of one address, and nothing of the next."""
 
 
+class Way(TypingProtocol):
+    """What there is to know of a :class:`~socks5.client.endpoint.Proxy`."""
+
+    @property
+    def reactor(self) -> Any:
+        """What the way needs of one."""
+
+    @property
+    def hops(self) -> Sequence[Hop]:
+        """The nearest first."""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds until the last reply."""
+
+    @property
+    def rdns(self) -> bool:
+        """Whether names go to the last hop."""
+
+    @property
+    def bind_address(self) -> Bind:
+        """Where the connection to the first comes from."""
+
+
+def first_of(way: Way) -> IStreamClientEndpoint:
+    """Leads to the first hop of a way, without its TLS."""
+    return first_endpoint(way.reactor, way.hops[0], way.timeout, way.bind_address)
+
+
 class Attempt(Standing):
     """See above.
 
-    :param clock: IReactorTime and, for look-ups, IReactorPluggableNameResolver.
-    :param timeout: seconds for all of it; None: no end.
-    :param hops: for texts.
-    :param shown: the target, for ConnectingCancelledError.
-    :param layer_to: makes the way to what the last hop is asked for.
+    :param target: what the last hop is asked for.
     :param factory: its ``doStart`` and ``doStop`` are called once each.
+    :param command: how it is asked: a CMD octet.
+    :param first: see :func:`first_of`.
     """
 
     __slots__ = (
-        *("outcome", "_clock", "_timeout", "_hops", "_shown", "_layer_to", "_factory"),
+        *("outcome", "_way", "_target", "_shown", "_factory", "_command", "_first"),
         *("_timer", "_under_way", "_left", "_has_stopped"),
     )
 
     def __init__(
         self,
-        clock: Any,
-        timeout: float | None,
-        hops: Sequence[Hop],
-        shown: IAddress,
-        layer_to: Callable[[Standing, Address], Layer],
+        way: Way,
+        target: Address,
         factory: IProtocolFactory,
+        command: int = Command.CONNECT,
+        first: IStreamClientEndpoint | None = None,
     ) -> None:
         super().__init__()
         self.outcome: Deferred[Any] = Deferred(self._cancelled)
-        self._clock = clock
-        self._timeout = timeout
-        self._hops = hops
-        self._shown = shown
-        self._layer_to = layer_to
+        self._way = way
+        self._target = target
+        self._shown = twisted_address(target)
         self._factory = factory
+        self._command = command
+        self._first = first or first_of(way)
         self._timer: Any = None
         self._under_way: Deferred[Any]
         self._left: list[Address] = []
         self._has_stopped = False
 
-    def start(self, target: Address, is_resolved_here: bool) -> Deferred[Any]:
+    def start(self) -> Deferred[Any]:
         """Begin.
 
-        :param is_resolved_here: whether the target is a name that no proxy is to know.
         :returns: :attr:`outcome`: fires with the protocol.
         """
         try:
@@ -86,13 +113,15 @@ class Attempt(Standing):
             self._has_stopped = True
             self._fail(Failure())
             return self.outcome
-        if self._timeout is not None:
-            self._timer = self._clock.callLater(self._timeout, self._timed_out)
-        if is_resolved_here:
+        way = self._way
+        if way.timeout is not None:
+            self._timer = way.reactor.callLater(way.timeout, self._timed_out)
+        is_for_the_proxy = way.rdns or self._command == Command.RESOLVE
+        if self._target.is_name and not is_for_the_proxy:
             self.stage = "resolve"
-            self._await(Lookup(self._clock, target).start(), self._resolved)
+            self._await(Lookup(way.reactor, self._target).start(), self._resolved)
         else:
-            self._left = [target]
+            self._left = [self._target]
             self._next()
         return self.outcome
 
@@ -107,8 +136,11 @@ class Attempt(Standing):
 
     def _next(self) -> None:
         """Ask for the next address, on a connection of its own."""
-        layer = self._layer_to(self, self._left.pop(0))
-        self._await(layer.connect(self._factory, self._stop), self._succeed)
+        way, address = self._way, self._left.pop(0)
+        layer = layer_to(
+            way.reactor, way.hops, self._first, self, self._command, address, self._shown
+        )
+        self._await(layer.connect(self._factory, self.lost), self._succeed)
 
     def _succeed(self, protocol: Any) -> None:
         self._end()
@@ -134,9 +166,9 @@ class Attempt(Standing):
         where = (
             "the target's name"
             if self.stage == "resolve"
-            else f"{self._hops[self.hop - 1]} (hop {self.hop})"
+            else f"{self._way.hops[self.hop - 1]} (hop {self.hop})"
         )
-        text = f"{where}: not in {self._timeout:g} s, at stage {self.stage}"
+        text = f"{where}: not in {self._way.timeout:g} s, at stage {self.stage}"
         error = ProxyTimeout(text, stage=self.stage, hop=self.hop)
         self._give_up()
         self._fail(Failure(error))
@@ -151,9 +183,17 @@ class Attempt(Standing):
 
     def _end(self) -> None:
         self.is_over = True
+        self.clear_deadline()
+
+    def clear_deadline(self) -> None:
+        """What comes now may take as long as it wants."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+
+    def lost(self, reason: Failure) -> None:
+        """The connection is gone that the protocol had."""
+        self._stop()
 
     def _stop(self) -> None:
         """The factory has no connection, or none any more."""

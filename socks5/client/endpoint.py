@@ -24,21 +24,13 @@ from twisted.internet.ssl import optionsForClientTLS
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.client.attempt import Attempt
+from socks5.client.attempt import Attempt, first_of
 from socks5.client.environment import NoProxy, proxy_url
 from socks5.client.hops import Hop, Same
-from socks5.client.layers import (
-    Bind,
-    Layer,
-    OverTLS,
-    TLSFactory,
-    first_endpoint,
-    layer_to,
-    tcp_endpoint,
-)
-from socks5.client.names import address_of, target_of, twisted_address
+from socks5.client.layers import Bind, OverTLS, TLSFactory, tcp_endpoint
+from socks5.client.listener import Binding, BindPort
+from socks5.client.names import address_of, target_of
 from socks5.client.resolving import Asking, answer
-from socks5.client.tunnel import Standing
 from socks5.client.urls import read
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Credentials
@@ -244,8 +236,26 @@ class Proxy:
 
     def _ask(self, command: Command, target: Address) -> Deferred[Any]:
         self.hops[-1].check_command(command)
-        first = first_endpoint(self.reactor, self.hops[0], self.timeout, self.bind_address)
-        return answer(request(self, first, command, target, Asking()), command, len(self.hops))
+        asking = Attempt(self, target, Asking(), command).start()
+        return answer(asking, command, len(self.hops))
+
+    def bind(
+        self, factory: IProtocolFactory, peer: str | bytes | None = None, port: int = 0
+    ) -> Deferred[BindPort]:
+        """Have the last proxy listen for one peer, by BIND.
+
+        :param factory: is asked for a protocol once the peer has connected.
+        :param peer: an IP literal or a name; None: whoever comes first, as far as the proxy lets him.
+        :param port: DST.PORT, 0-65535: the peer's, if one is named; else some proxies listen there if they can.
+        :returns: the port, once the proxy listens; tell the peer its ``getHost()``. Fails, and is cancelled, as
+            :meth:`ProxyEndpoint.connect`.
+        :raises ValueError: there is no such peer, or the last proxy has no BIND.
+        """
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port {port!r}: expected a number from 0 to 65535")
+        self.hops[-1].check_command(Command.BIND)
+        expected = address_of("0.0.0.0" if peer is None else peer, port)
+        return Binding(self, expected, factory).listen()
 
     def goes_direct(self, host: str | bytes, port: int) -> bool:
         """Whether the environment says that this target is reached without the proxy."""
@@ -254,30 +264,6 @@ class Proxy:
     @override
     def __repr__(self) -> str:
         return f"<Proxy {', '.join(map(str, self.hops))}>"
-
-
-def request(
-    proxy: Proxy,
-    first: IStreamClientEndpoint,
-    command: Command,
-    target: Address,
-    factory: IProtocolFactory,
-) -> Deferred[Any]:
-    """Ask the last proxy for something.
-
-    :param first: see :func:`~socks5.client.layers.first_endpoint`.
-    :param factory: is asked for a protocol behind the reply, which stands in its transport's
-        :class:`~socks5.client.transport.Tunnel`.
-    :returns: the protocol.
-    """
-    shown = twisted_address(target)
-
-    def layer(standing: Standing, address: Address) -> Layer:
-        return layer_to(proxy.reactor, proxy.hops, first, standing, command, address, shown)
-
-    attempt = Attempt(proxy.reactor, proxy.timeout, proxy.hops, shown, layer, factory)
-    is_resolved_here = command == Command.CONNECT and target.is_name and not proxy.rdns
-    return attempt.start(target, is_resolved_here)
 
 
 @implementer(IStreamClientEndpoint)
@@ -291,12 +277,11 @@ class ProxyEndpoint:
         self._proxy = proxy
         self._target = target
         self._options = options
-        reactor, timeout, bind = proxy.reactor, proxy.timeout, proxy.bind_address
         self._is_direct = proxy.no_proxy.holds(target)
         self._first = (
-            tcp_endpoint(reactor, target.text, target.port, timeout, bind)
+            tcp_endpoint(proxy.reactor, target.text, target.port, proxy.timeout, proxy.bind_address)
             if self._is_direct
-            else first_endpoint(reactor, proxy.hops[0], timeout, bind)
+            else first_of(proxy)
         )
 
     @overload
@@ -314,7 +299,7 @@ class ProxyEndpoint:
             :exc:`twisted.internet.error.NoProtocol` if it builds none. To cancel it, at any moment, leaves nothing
             behind; it fails with :exc:`twisted.internet.error.ConnectingCancelledError` then.
         """
-        proxy, target, factory = self._proxy, self._target, protocolFactory
+        proxy, factory = self._proxy, protocolFactory
         if self._is_direct:
             way = self._first
             if self._options is not None:
@@ -322,7 +307,7 @@ class ProxyEndpoint:
             return way.connect(factory)
         if self._options is not None:
             factory = TLSFactory(self._options, True, factory, proxy.reactor)
-        connecting = request(proxy, self._first, Command.CONNECT, target, factory)
+        connecting = Attempt(proxy, self._target, factory, first=self._first).start()
         if self._options is not None:
             connecting.addCallback(lambda tls: tls.wrappedProtocol)
         return connecting

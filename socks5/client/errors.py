@@ -39,7 +39,8 @@ class ClientError(SOCKSError, error.ConnectError):
     """The root of these.
 
     :param text: what happened, to which proxy.
-    :param stage: when: ``resolve`` (the target's name, here), ``connect``, ``tls``, ``method``, ``login``, ``reply``.
+    :param stage: when: ``resolve`` (the target's name, here), ``connect``, ``tls``, ``method``, ``login``, ``reply``,
+        and ``peer`` where a BIND awaits one.
     :param hop: to which proxy on the way, from 1.
     """
 

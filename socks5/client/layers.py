@@ -31,7 +31,7 @@ from socks5.client.transport import Tunnel, TunnelTransport
 from socks5.client.tunnel import Handshake, Standing, Step, exception_of
 from socks5.protocol.address import Address
 from socks5.protocol.errors import SOCKSError
-from socks5.protocol.messages import Reply
+from socks5.protocol.messages import Command, Reply
 
 Bind = str | tuple[str, int] | None
 """A local address, with a port or without."""
@@ -103,10 +103,14 @@ class Opening(Factory):
 
     noisy = False
 
-    def __init__(self, layer: Layer, factory: IProtocolFactory, lost: Callable[[], object]) -> None:
+    def __init__(
+        self, layer: Layer, factory: IProtocolFactory, lost: Callable[[Failure], object]
+    ) -> None:
         self.clock = layer.clock
         self._lost = lost
-        self.handshake = Handshake(layer.steps, layer.standing, self._done, self._failed)
+        self.handshake = Handshake(
+            layer.steps, layer.standing, self._done, self._failed, self._listens
+        )
         self.outcome: Deferred[Any] = Deferred(self._cancelled)
         self._layer = layer
         self._factory = factory
@@ -137,9 +141,9 @@ class Opening(Factory):
         """See :meth:`socks5.client.transport.Owner.secured`."""
         self.handshake.begin(self._transport)
 
-    def lost(self) -> None:
+    def lost(self, reason: Failure) -> None:
         """See :meth:`socks5.client.transport.Owner.lost`."""
-        self._lost()
+        self._lost(reason)
 
     def _unreachable(self, failure: Failure) -> None:
         """There is no connection. What the layers below say of other hops than this one stays."""
@@ -164,15 +168,21 @@ class Opening(Factory):
         self._abort()
         self._connecting.cancel()
 
+    def _listens(self, reply: Reply) -> None:
+        self._layer.standing.listens(reply, self._layer.steps[-1], self._transport)
+
     def _done(self, reply: Reply, trailing: bytes) -> None:
         layer, transport = self._layer, self._transport
         try:
-            protocol = self._factory.buildProtocol(layer.target)
+            last = layer.steps[-1]
+            ends = layer.standing.ends(reply, last) if last.command == Command.BIND else None
+            target = layer.target if ends is None else ends[0]
+            protocol = self._factory.buildProtocol(target)
             if protocol is None:
                 raise NoProtocol
             if not layer.standing.is_over:
-                tunnel = Tunnel(layer.target, reply.address, layer.text)
-                transport.hand_over(protocol, tunnel, trailing)
+                tunnel = Tunnel(target, reply.address, layer.text)
+                transport.hand_over(protocol, tunnel, trailing, ends)
                 protocol.makeConnection(transport)
         except Exception:
             self._give_up(Failure())
@@ -208,7 +218,7 @@ class Layer:
         self.text = text
 
     def connect(
-        self, protocolFactory: IProtocolFactory, lost: Callable[[], object] = bool
+        self, protocolFactory: IProtocolFactory, lost: Callable[[Failure], object] = bool
     ) -> Deferred[Any]:
         """See :meth:`twisted.internet.interfaces.IStreamClientEndpoint.connect`; but ``doStart`` and ``doStop`` of the
         factory are its caller's.

@@ -66,7 +66,7 @@ class Owner(TypingProtocol):
     def secured(self) -> None:
         """And so is its TLS."""
 
-    def lost(self) -> None:
+    def lost(self, reason: Failure) -> None:
         """It is gone, once it had a protocol."""
 
 
@@ -86,6 +86,7 @@ class TunnelTransport(ProtocolWrapper):
     _is_hiding = False
     """Whether it is over a TLS of the proxy's."""
     _has_half_close = True
+    _ends: tuple[IAddress, IAddress] | None = None
 
     transport: Any
     wrappedProtocol: Any
@@ -119,11 +120,19 @@ class TunnelTransport(ProtocolWrapper):
         if not self._below.disconnecting:
             self._owner.secured()
 
-    def hand_over(self, protocol: IProtocol, tunnel: Tunnel, trailing: bytes) -> None:
+    def hand_over(
+        self,
+        protocol: IProtocol,
+        tunnel: Tunnel,
+        trailing: bytes,
+        ends: tuple[IAddress, IAddress] | None = None,
+    ) -> None:
         """There is a tunnel: everything is the protocol's now, which is still to be connected.
 
         :param trailing: what came behind the reply; waits for :meth:`deliver`.
+        :param ends: peer and host; None: those of the connection to the first hop.
         """
+        self._ends = ends
         self.wrappedProtocol = protocol
         self.socks5_tunnel = tunnel
         self._held = trailing
@@ -195,7 +204,7 @@ class TunnelTransport(ProtocolWrapper):
             protocol.connectionLost(reason)
         finally:
             self.wrappedProtocol = None
-            self._owner.lost()
+            self._owner.lost(reason)
 
     def _deliver_before_end(self) -> None:
         """What has waited comes before an end, whoever reads."""
@@ -277,6 +286,20 @@ class TunnelTransport(ProtocolWrapper):
             self.registerProducer(*producer)
 
     # What it is
+
+    @override
+    def getPeer(self) -> IAddress:
+        """See :meth:`twisted.internet.interfaces.ITransport.getPeer`. That of the connection to the first hop, for the
+        target of a name has no address; a peer that was awaited has one.
+        """
+        found: IAddress = self.transport.getPeer() if self._ends is None else self._ends[0]
+        return found
+
+    @override
+    def getHost(self) -> IAddress:
+        """See :meth:`twisted.internet.interfaces.ITransport.getHost`. See :meth:`getPeer`."""
+        found: IAddress = self.transport.getHost() if self._ends is None else self._ends[1]
+        return found
 
     @override
     def logPrefix(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.error import ConnectionClosed, ConnectionDone
+from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -29,8 +30,17 @@ from socks5.protocol.messages import Command, Reply
 from socks5.protocol.stages import Rejected, Stage
 from socks5.streams import IStreamReceiver
 
-_STAGES = {Stage.METHOD: "method", Stage.CHECKING: "login", Stage.COMMAND: "reply"}
+_STAGES = {
+    Stage.METHOD: "method",
+    Stage.CHECKING: "login",
+    Stage.COMMAND: "reply",
+    Stage.SECOND_REPLY: "peer",
+}
 """The words of :class:`~socks5.client.errors.ClientError` for what a machine awaits."""
+
+
+_ASKED: dict[int, str] = {Command.BIND: "a port for a peer"}
+"""What a hop is asked for where no target says it."""
 
 
 def exception_of(failure: Failure) -> BaseException:
@@ -48,6 +58,19 @@ class Standing:
         self.hop = 1
         self.stage = "connect"
         self.is_over = False
+
+    def listens(self, reply: Reply, step: Step, transport: Any) -> None:
+        """The last hop awaits a peer, its first reply of two to BIND says.
+
+        :param transport: to the first hop of its layer.
+        """
+
+    def ends(self, reply: Reply, step: Step) -> tuple[IAddress, IAddress] | None:
+        """Who has connected and where to, as the second one says.
+
+        :returns: None: it is our own connection that counts.
+        :raises ClientError: it is not the peer that was asked for.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +90,8 @@ class Step:
     @property
     def text(self) -> str:
         """As texts name it: without a login."""
-        return f"{self.hop} (hop {self.number}), asked for {self.target}"
+        what = _ASKED.get(self.command) if self.target.is_unspecified else None
+        return f"{self.hop} (hop {self.number}), asked for {what or self.target}"
 
     def unreachable(self, cause: BaseException, stage: str = "connect") -> ProxyUnreachable:
         """There is no connection to the hop, or no TLS over it."""
@@ -85,9 +109,13 @@ class Handshake:
     :param steps: one at least.
     :param done: is told the last reply, and the octets that came behind it.
     :param failed: is told what went wrong.
+    :param listens: is told the first reply of two.
     """
 
-    __slots__ = ("_at", "_done", "_failed", "_is_over", "_machine", "_standing", "_steps", "_write")
+    __slots__ = (
+        *("_at", "_done", "_failed", "_is_over", "_listens", "_machine", "_standing", "_steps"),
+        "_write",
+    )
 
     def __init__(
         self,
@@ -95,11 +123,13 @@ class Handshake:
         standing: Standing,
         done: Callable[[Reply, bytes], None],
         failed: Callable[[ClientError], None],
+        listens: Callable[[Reply], object] = bool,
     ) -> None:
         self._steps = steps
         self._standing = standing
         self._done = done
         self._failed = failed
+        self._listens = listens
         self._at = 0
         self._is_over = False
         self._machine: Negotiation | None = None
@@ -136,7 +166,12 @@ class Handshake:
         events = machine.receive(data)
         self._go_on(machine)
         for event in events:
-            if isinstance(event, ReplyReceived):
+            if self._standing.is_over:
+                return  # who was told of the first reply has given up
+            is_first = event is not events[-1] or machine.stage is Stage.SECOND_REPLY
+            if isinstance(event, ReplyReceived) and is_first:
+                self._listens(event.reply)
+            elif isinstance(event, ReplyReceived):
                 self._replied(event.reply, machine.take_trailing())
             else:
                 assert isinstance(event, Rejected)  # no method that is offered has another

@@ -46,6 +46,8 @@ def answer_to(said: bytes) -> bytes:
     if said.startswith((b"\5\1\0\3", b"\5\xf0", b"\5\xf1")):
         answers = {0xF0: b"\1\xc0\0\2\1\0\0", 0xF1: b"\3\1a\0\0"}
         return b"\5\0\0" + answers[said[1]] if said[1] in answers else OK
+    if said.startswith(b"\5\2\0\1"):
+        return OK + b"\5\0\0\1\xc0\0\2\7\0\x14"  # and the peer has come
     if said.startswith(b"\1"):
         return b"\1\0"
     wants = LOGIN if b"\2" in said[2:] else METHOD
@@ -76,7 +78,7 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     names: dict[str, Any] = {"factory": factory}
     for block in PYTHON:
         run(block, names, reactor)
-    assert factory.notes == ["made"] * 3
+    assert factory.notes == ["made"] * 4
     assert len(names["chain"].hops) == 3
     assert capsys.readouterr().out.startswith("HostnameAddress(hostname=b'www.example.org'")
 
@@ -96,6 +98,6 @@ def test_all_its_urls_can_be_read() -> None:
 
 
 def test_the_stages_are_said() -> None:
-    for stage in ("resolve", "connect", "tls", "method", "login", "reply"):
+    for stage in ("resolve", "connect", "tls", "method", "login", "reply", "peer"):
         assert f"``{stage}``" in PAGE
         assert f"``{stage}``" in (ClientError.__doc__ or "")

@@ -23,7 +23,7 @@ from socks5 import (
     Verdict,
     listen,
 )
-from socks5.client import ConnectionRefused, Proxy, ProxyEndpoint, Tunnel, tunnel_of
+from socks5.client import BindPort, ConnectionRefused, Proxy, ProxyEndpoint, Tunnel, tunnel_of
 
 factory = ServerFactory(reactor)
 
@@ -66,6 +66,7 @@ def through(factory: Factory[Client], other: IProtocolFactory) -> None:
     assert_type(Proxy.over(reactor, proxy.endpoint("a.example", 1080), "alice", b"secret"), Proxy)
     assert_type(Proxy.from_environment(reactor), Proxy | None)
     assert_type(proxy.goes_direct("a.example", 443), bool)
+    assert_type(proxy.bind(factory, peer="192.0.2.7"), Deferred[BindPort])
     endpoint = proxy.endpoint("a.example", 443, tls=True)
     assert_type(endpoint, ProxyEndpoint)
     assert_type(endpoint.connect(factory), Deferred[Client])
@@ -80,3 +81,9 @@ def through(factory: Factory[Client], other: IProtocolFactory) -> None:
         assert_type(error.hop, int)
         assert_type(error.stage, str)
         assert_type(error.code, int)
+
+
+def await_peer(port: BindPort) -> None:
+    """One that awaits a peer there."""
+    assert_type(port.when_accepted(), Deferred[IProtocol])
+    assert_type(port.stopListening(), Deferred[None])
