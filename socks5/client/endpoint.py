@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -34,6 +34,10 @@ from socks5.client.resolving import Asking, answer
 from socks5.client.urls import read
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Credentials
+
+if TYPE_CHECKING:
+    import twisted.web.client
+    import twisted.web.iweb
 
 _P = TypeVar("_P", bound=Protocol)
 
@@ -256,6 +260,22 @@ class Proxy:
         self.hops[-1].check_command(Command.BIND)
         expected = address_of("0.0.0.0" if peer is None else peer, port)
         return Binding(self, expected, factory).listen()
+
+    def agent(
+        self,
+        pool: twisted.web.client.HTTPConnectionPool | None = None,
+        policy: twisted.web.iweb.IPolicyForHTTPS | None = None,
+    ) -> twisted.web.iweb.IAgent:
+        """What makes HTTP requests through the proxy, with twisted.web or treq; directly to a server
+        that :meth:`goes_direct`.
+
+        :param pool: keeps connections. It may be shared with agents of other proxies and with those of none: a
+            connection is used again only by the same way and the same login. None: nothing is kept.
+        :param policy: how servers are verified; None: as browsers do.
+        """
+        from socks5.client.web import agent_by
+
+        return agent_by(self, pool, policy)
 
     def goes_direct(self, host: str | bytes, port: int) -> bool:
         """Whether the environment says that this target is reached without the proxy."""

@@ -13,10 +13,15 @@ from tests.support.certificates import Authority
 from tests.support.deferreds import told
 from tests.support.reactor import FakeReactor
 from tests.support.readme import Block, blocks
+from tests.support.skips import needs_treq
 from tests.support.through import LOGIN, METHOD, OK, Program
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/client.rst").read_text()
-PYTHON = [block for block in blocks(PAGE) if block.language == "python"]
+OPTIONAL = "import treq"
+"""How those begin that need what may not be installed."""
+
+ALL = [block for block in blocks(PAGE) if block.language == "python"]
+PYTHON = [block for block in ALL if not block.text.startswith(OPTIONAL)]
 
 
 class Agreeable(FakeReactor):
@@ -40,7 +45,7 @@ class Agreeable(FakeReactor):
 
 
 def answer_to(said: bytes) -> bytes:
-    """A proxy's."""
+    """A proxy's, and the web's behind it."""
     if said.startswith(b"CONNECT "):
         return b"HTTP/1.1 200 OK\r\n\r\n"
     if said.startswith((b"\5\1\0\3", b"\5\xf0", b"\5\xf1")):
@@ -50,6 +55,8 @@ def answer_to(said: bytes) -> bytes:
         return OK + b"\5\0\0\1\xc0\0\2\7\0\x14"  # and the peer has come
     if said.startswith(b"\1"):
         return b"\1\0"
+    if said.startswith(b"GET "):
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
     wants = LOGIN if b"\2" in said[2:] else METHOD
     return wants if said.startswith(b"\5") else b""
 
@@ -81,6 +88,17 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert factory.notes == ["made"] * 4
     assert len(names["chain"].hops) == 3
     assert capsys.readouterr().out.startswith("HostnameAddress(hostname=b'www.example.org'")
+
+
+@needs_treq
+def test_its_recipe_for_treq_runs(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    reactor = Agreeable()
+    monkeypatch.setattr("twisted.internet.reactor", reactor)
+    [recipe] = (block for block in ALL if block.text.startswith("import treq"))
+    names: dict[str, Any] = {"factory": Program()}
+    for block in (PYTHON[0], recipe):
+        run(block, names, reactor)
+    assert capsys.readouterr().out == "hello\n"
 
 
 def test_the_first_block_is_three_lines_and_what_they_need() -> None:

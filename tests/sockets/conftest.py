@@ -1,7 +1,11 @@
-"""``serve`` starts servers on real sockets, and sees to it that they leave none behind."""
+"""``serve`` starts servers on real sockets, ``world`` those of clients that go through proxies. Both see to it that
+they leave none behind.
+"""
 
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from socks5.net.places import TCP
 from socks5.settings import ListenerPolicy, Settings
 from tests.sockets.clients import Factory, Proxy
 from tests.sockets.wires import open_sockets, until
+from tests.sockets.world import World
 from tests.support.providers import FakeResolver, Records
 
 
@@ -87,4 +92,14 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             proxy.factory.reactor = reactor
             await proxy.port.stopListening()
             await proxy.factory.close_sessions("the test is over", 1)
+    await until(lambda: open_sockets() <= before)
+
+
+@pytest_twisted.async_yield_fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    gc.collect()
+    before = open_sockets()
+    made = World(tmp_path)
+    yield made
+    await made.close()
     await until(lambda: open_sockets() <= before)

@@ -1,13 +1,10 @@
 """The client on real sockets: through one proxy and several, with TLS to them, to the target, begun in the middle."""
 
-import gc
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import error, ssl
+from twisted.internet import error
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
@@ -18,27 +15,10 @@ from twisted.mail.pop3 import AdvancedPOP3Client, InsecureAuthenticationDisallow
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5 import Reason, ServerFactory, listen
 from socks5.client import Proxy, ProxyClosed, ProxyUnreachable, Tunnel, tunnel_of
-from socks5.net.certificates import Certificates
-from socks5.net.tls import TLSFactory
-from tests.sockets.wires import free_port, open_sockets, until
-from tests.support.certificates import Authority, one_file
+from tests.sockets.wires import free_port, until
+from tests.sockets.world import World
 from tests.support.deferreds import told
-
-
-class Server(Protocol):
-    """Gives back what it gets, and begins TLS if it is asked to."""
-
-    def connectionMade(self) -> None:
-        self.transport.write(b"hello ")
-
-    def dataReceived(self, data: bytes) -> None:
-        if data == b"STARTTLS":
-            self.transport.write(b"begin")
-            self.transport.startTLS(self.factory.options)  # type: ignore[union-attr]
-        else:
-            self.transport.write(data)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -70,74 +50,6 @@ class Client(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = reason.value
-
-
-class World:
-    """Proxies, a target, and an authority that vouches for all of them."""
-
-    def __init__(self, directory: Path) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
-        self.authority = Authority(directory)
-        self.pem = self.authority.server()
-        self._factories: list[ServerFactory] = []
-        self._ports: list[Any] = []
-
-    @property
-    def roots(self) -> Any:
-        return ssl.trustRootFromCertificates(
-            [ssl.Certificate.loadPEM(self.authority.path.read_bytes())]
-        )
-
-    def verifying(self, name: str = "localhost", own: Path | None = None) -> Any:
-        """What a client verifies by, and the certificate it shows."""
-        shown = None if own is None else ssl.PrivateCertificate.loadPEM(own.read_bytes())
-        return ssl.optionsForClientTLS(name, self.roots, shown)
-
-    @property
-    def certificates(self) -> Certificates:
-        return Certificates(one_file(self.pem), self.reactor)
-
-    async def proxy(self, is_tls: bool = False, clients: str = "", **options: Any) -> Proxy:
-        """Start one."""
-        factory = ServerFactory(self.reactor)
-        self._factories.append(factory)
-        kind = f"tls:0:cert={self.pem}{clients}" if is_tls else "tcp:0"
-        port = await listen(self.reactor, f"{kind}:interface=127.0.0.1", factory)
-        self._ports.append(port)
-        url = f"socks5{'s' if is_tls else ''}://127.0.0.1:{port.getHost().port}"
-        if is_tls:
-            options.setdefault("tls", self.verifying())
-        return Proxy.from_url(self.reactor, url, **options)
-
-    def target(self, protocol: Any = Server, is_tls: bool = False) -> int:
-        """Start one.
-
-        :returns: its port.
-        """
-        factory: Any = Factory.forProtocol(protocol)
-        factory.options = self.certificates
-        if is_tls:
-            factory = TLSFactory(self.certificates, factory, self.reactor)
-        self._ports.append(self.reactor.listenTCP(0, factory, interface="127.0.0.1"))
-        return int(self._ports[-1].getHost().port)
-
-    async def close(self) -> None:
-        for port in self._ports:
-            await port.stopListening()
-        for factory in self._factories:
-            await factory.close_sessions(Reason.SHUTDOWN, grace=0)
-
-
-@pytest_twisted.async_yield_fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    gc.collect()
-    before = open_sockets()
-    made = World(tmp_path)
-    yield made
-    await made.close()
-    await until(lambda: open_sockets() <= before)
 
 
 def client_factory() -> Factory[Client]:

@@ -9,9 +9,15 @@ import pytest
 SKIP_NOTHING = "TXSOCKS5_SKIP_NOTHING"
 """Set where nothing may be skipped unnoticed."""
 
-needs_gssapi = pytest.mark.skipif(
-    find_spec("gssapi") is None, reason="gssapi is not installed: pip install -e '.[gssapi]'"
-)
+
+def _needs(package: str, extra: str) -> pytest.MarkDecorator:
+    """Skips a test where a package is not installed."""
+    reason = f"{package} is not installed: pip install -e '.[{extra}]'"
+    return pytest.mark.skipif(find_spec(package) is None, reason=reason)
+
+
+needs_gssapi = _needs("gssapi", "gssapi")
+needs_treq = _needs("treq", "test")
 
 
 def judge(report: pytest.TestReport) -> None:

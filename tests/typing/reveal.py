@@ -7,6 +7,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
+from twisted.web.client import BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.iweb import IAgent
 
 import socks5
 from socks5 import (
@@ -65,6 +67,8 @@ def through(factory: Factory[Client], other: IProtocolFactory) -> None:
     assert_type(Proxy.chain(reactor, [proxy, "http://second.example:8080"]), Proxy)
     assert_type(Proxy.over(reactor, proxy.endpoint("a.example", 1080), "alice", b"secret"), Proxy)
     assert_type(Proxy.from_environment(reactor), Proxy | None)
+    assert_type(proxy.agent(), IAgent)
+    assert_type(proxy.agent(HTTPConnectionPool(reactor), BrowserLikePolicyForHTTPS()), IAgent)
     assert_type(proxy.goes_direct("a.example", 443), bool)
     assert_type(proxy.bind(factory, peer="192.0.2.7"), Deferred[BindPort])
     endpoint = proxy.endpoint("a.example", 443, tls=True)
