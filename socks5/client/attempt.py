@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from socks5.client.errors import ProxyTimeout, ReplyError
 from socks5.client.hops import Hop
-from socks5.client.layers import Bind, first_endpoint, layer_to
+from socks5.client.layers import TCP, Bind, first_connection, layer_to
 from socks5.client.lookup import Lookup
 from socks5.client.names import twisted_address
 from socks5.client.tunnel import Standing
@@ -62,9 +62,9 @@ class Way(TypingProtocol):
         """Where the connection to the first comes from."""
 
 
-def first_of(way: Way) -> IStreamClientEndpoint:
+def first_of(way: Way) -> IStreamClientEndpoint | TCP:
     """Leads to the first hop of a way, without its TLS."""
-    return first_endpoint(way.reactor, way.hops[0], way.timeout, way.bind_address)
+    return first_connection(way.reactor, way.hops[0], way.bind_address)
 
 
 class Attempt(Standing):
@@ -87,7 +87,7 @@ class Attempt(Standing):
         target: Address,
         factory: IProtocolFactory,
         command: int = Command.CONNECT,
-        first: IStreamClientEndpoint | None = None,
+        first: IStreamClientEndpoint | TCP | None = None,
     ) -> None:
         super().__init__()
         self.outcome: Deferred[Any] = Deferred(self._cancelled)

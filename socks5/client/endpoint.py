@@ -27,7 +27,7 @@ from zope.interface import implementer
 from socks5.client.attempt import Attempt, first_of
 from socks5.client.environment import NoProxy, proxy_url
 from socks5.client.hops import Hop, Same
-from socks5.client.layers import Bind, OverTLS, TLSFactory, tcp_endpoint
+from socks5.client.layers import Bind, TLSFactory, tcp_endpoint
 from socks5.client.listener import Binding, BindPort
 from socks5.client.names import address_of, target_of
 from socks5.client.resolving import Asking, answer
@@ -297,12 +297,8 @@ class ProxyEndpoint:
         self._proxy = proxy
         self._target = target
         self._options = options
-        self._is_direct = proxy.no_proxy.holds(target)
-        self._first = (
-            tcp_endpoint(proxy.reactor, target.text, target.port, proxy.timeout, proxy.bind_address)
-            if self._is_direct
-            else first_of(proxy)
-        )
+        is_direct = proxy.no_proxy.holds(target)
+        self._first = None if is_direct else first_of(proxy)
 
     @overload
     def connect(self, protocolFactory: Factory[_P]) -> Deferred[_P]: ...
@@ -320,17 +316,22 @@ class ProxyEndpoint:
             behind; it fails with :exc:`twisted.internet.error.ConnectingCancelledError` then.
         """
         proxy, factory = self._proxy, protocolFactory
-        if self._is_direct:
-            way = self._first
-            if self._options is not None:
-                way = OverTLS(way, self._options, proxy.reactor)
-            return way.connect(factory)
         if self._options is not None:
             factory = TLSFactory(self._options, True, factory, proxy.reactor)
-        connecting = Attempt(proxy, self._target, factory, first=self._first).start()
+        if self._first is None:
+            connecting: Deferred[Any] = self._direct().connect(factory)
+        else:
+            connecting = Attempt(proxy, self._target, factory, first=self._first).start()
         if self._options is not None:
             connecting.addCallback(lambda tls: tls.wrappedProtocol)
         return connecting
+
+    def _direct(self) -> IStreamClientEndpoint:
+        """Leads to the target by no proxy."""
+        proxy, target = self._proxy, self._target
+        return tcp_endpoint(
+            proxy.reactor, target.text, target.port, proxy.timeout, proxy.bind_address
+        )
 
     @override
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ in the other, made for one request.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,8 +18,14 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
 )
 from twisted.internet.error import NoProtocol
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import (
+    IAddress,
+    IConnector,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import ClientFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -52,17 +59,44 @@ def tcp_endpoint(
     return endpoint
 
 
-def first_endpoint(
-    reactor: Any, hop: Hop, timeout: float | None, bind: Bind
-) -> IStreamClientEndpoint:
-    """Leads to the first hop, without its TLS."""
+@dataclass(frozen=True, slots=True)
+class TCP:
+    """A connection to an IP address. Twisted's endpoint for that would put a protocol, a factory and a Deferred of its
+    own around each.
+    """
+
+    reactor: Any
+    host: str
+    port: int
+    bind: Bind
+
+    def connect(self, factory: ClientFactory[Any]) -> IConnector:
+        """Begin. The factory is told all."""
+        bind = (self.bind, 0) if isinstance(self.bind, str) else self.bind
+        connector: IConnector = self.reactor.connectTCP(
+            self.host, self.port, factory, timeout=None, bindAddress=bind
+        )
+        return connector
+
+
+def first_connection(reactor: Any, hop: Hop, bind: Bind) -> IStreamClientEndpoint | TCP:
+    """Leads to the first hop, without its TLS. Who goes there has a deadline."""
+    place = hop.place
+    is_address = place is not None and literal(place.host.partition("%")[0]) is not None
+    if place is not None and is_address and hop.tls is None:
+        return TCP(reactor, place.host, place.port, bind)
+    return _first_endpoint(reactor, hop, bind)
+
+
+def _first_endpoint(reactor: Any, hop: Hop, bind: Bind) -> IStreamClientEndpoint:
+    """The same as an endpoint of Twisted's."""
     if hop.place is None:
         assert hop.endpoint is not None
         endpoint: IStreamClientEndpoint = hop.endpoint.value
         return endpoint
     if hop.place.path:
-        return UNIXClientEndpoint(reactor, hop.place.path, timeout)
-    return tcp_endpoint(reactor, hop.place.host, hop.place.port, timeout, bind)
+        return UNIXClientEndpoint(reactor, hop.place.path, timeout=None)
+    return tcp_endpoint(reactor, hop.place.host, hop.place.port, None, bind)
 
 
 class TLSFactory(TLSMemoryBIOFactory):
@@ -95,7 +129,7 @@ class OverTLS:
         return connecting.addCallback(lambda tls: tls.wrappedProtocol)
 
 
-class Opening(Factory):
+class Opening(ClientFactory[TunnelTransport]):
     """One connection of a layer, from its beginning to the protocol's: see :class:`socks5.client.transport.Owner`.
 
     :param lost: is called when the connection is gone that a protocol had.
@@ -114,15 +148,23 @@ class Opening(Factory):
         self.outcome: Deferred[Any] = Deferred(self._cancelled)
         self._layer = layer
         self._factory = factory
-        self._connecting: Deferred[Any]
+        self._give_up_connecting: Callable[[], object]
         self._transport: Any = None
 
-    def start(self, below: IStreamClientEndpoint) -> None:
+    def start(self, below: IStreamClientEndpoint | TCP) -> None:
         """Connect."""
         standing = self._layer.standing
         standing.hop, standing.stage = self._layer.steps[0].number, "connect"
-        self._connecting = below.connect(self)
-        self._connecting.addErrback(self._unreachable)
+        if isinstance(below, TCP):
+            self._give_up_connecting = below.connect(self).stopConnecting
+        else:
+            connecting = below.connect(self)
+            connecting.addErrback(self._unreachable)
+            self._give_up_connecting = connecting.cancel
+
+    @override
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        self._unreachable(reason)
 
     @override
     def buildProtocol(self, addr: Any) -> TunnelTransport | None:
@@ -165,8 +207,9 @@ class Opening(Factory):
             self._transport.abortConnection()
 
     def _cancelled(self, outcome: object) -> None:
+        if self._transport is None:
+            self._give_up_connecting()
         self._abort()
-        self._connecting.cancel()
 
     def _listens(self, reply: Reply) -> None:
         self._layer.standing.listens(reply, self._layer.steps[-1], self._transport)
@@ -205,7 +248,7 @@ class Layer:
         self,
         clock: Any,
         standing: Standing,
-        below: IStreamClientEndpoint,
+        below: IStreamClientEndpoint | TCP,
         steps: Sequence[Step],
         target: IAddress,
         text: str,
@@ -233,7 +276,7 @@ class Layer:
 def layer_to(
     reactor: Any,
     hops: Sequence[Hop],
-    first: IStreamClientEndpoint,
+    first: IStreamClientEndpoint | TCP,
     standing: Standing,
     command: int,
     target: Address,
@@ -241,7 +284,7 @@ def layer_to(
 ) -> Layer:
     """All layers of a way, for one request.
 
-    :param first: see :func:`first_endpoint`.
+    :param first: see :func:`first_connection`.
     :param command: the CMD octet for the last hop.
     :param target: what it is asked for.
     :param shown: what protocols are told of that.
@@ -250,14 +293,14 @@ def layer_to(
     steps = [Step(at, hop, to) for at, (hop, to) in enumerate(zip(hops, addresses, strict=True), 1)]
     steps[-1] = Step(len(hops), hops[-1], target, command)
     text = ", ".join(map(str, hops))
-    below, begun = first, 0
+    below: Any = first
+    begun = 0
     for at, hop in enumerate(hops):
         if hop.tls is None:
             continue
         if at > begun:
-            way: Any = Layer(
-                reactor, standing, below, steps[begun:at], twisted_address(addresses[at - 1]), text
-            )
-            below, begun = way, at
+            shown_hop = twisted_address(addresses[at - 1])
+            below = Layer(reactor, standing, below, steps[begun:at], shown_hop, text)
+            begun = at
         below = OverTLS(below, hop.tls, reactor)
     return Layer(reactor, standing, below, steps[begun:], shown, text)

@@ -558,7 +558,7 @@ def test_a_look_up_is_given_up(way: str, knows_cancel: bool) -> None:
 def test_a_unix_socket() -> None:
     asked = Asked("socks5://localhost/run/tor/socks")
     [(path, _, timeout, *_)] = asked.reactor.unixClients
-    assert (path, timeout) == ("/run/tor/socks", 30.0)
+    assert (path, timeout) == ("/run/tor/socks", None)
 
 
 def test_a_name_of_a_proxy_is_looked_up_here() -> None:
