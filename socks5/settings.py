@@ -342,7 +342,7 @@ class ListenerPolicy:
     :param proxies: who must send a PROXY header before the client's octets, all others are closed; None:
         there is no header.
     :param connections_per_client: of one client at a time, more are closed: of an IPv4 address, or an IPv6 /64; 0: any
-        number. Those of this host are not counted. Listeners of one name count together.
+        number. Those of this host are not counted. Listeners of one name count together, each process for itself.
     :param name: how rules call the listener.
     :param may_change: whether clients have to be told when another one takes its place, though it lets in everything.
     """

@@ -74,6 +74,25 @@ def test_a_worker_decides_at_once_by_what_it_has_counted_itself() -> None:
     assert family.lives[0].reached == {"few": 1}
 
 
+def test_of_a_crowd_that_comes_at_one_moment_each_worker_may_let_in_as_many() -> None:
+    """And then nobody does until there are too few of them, whoever has died meanwhile."""
+    family = Family(Limit("few", sessions=3))
+    first, *others = family.lives
+    leases = [entered(life) for life in family.lives for _ in range(3)]
+    family.exchange()
+    family.kill(first)
+    family.exchange()
+    for lease in leases[3:9]:
+        assert {why(life) for life in others} == {"limit few: 3 sessions"}
+        lease.leave()
+        family.exchange()
+    leases[9].leave()
+    family.exchange()
+    entered(others[0])
+    family.exchange()
+    assert {why(life) for life in others} == {"limit few: 3 sessions"}
+
+
 def test_the_first_change_is_told_at_once_and_the_next_a_while_later() -> None:
     family = Family(Limit("few", sessions=2))
     entered(family.lives[0])

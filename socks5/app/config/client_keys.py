@@ -121,7 +121,7 @@ class Listener:
     open: bool = optional(Flag(), "Serve anyone who can reach it.", False)
     connections_per_client: int | None = optional(
         Count(1, 10_000_000),
-        "Connections of one client address at a time, from the accepted one on; more are closed.",
+        "Connections of one client address at a time, from the accepted one on, in each worker; more are closed.",
         sets="connections_per_client",
         default="any",
     )
