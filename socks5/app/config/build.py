@@ -201,13 +201,14 @@ def _secrets(configuration: Configuration, building: Building, is_looked_at: boo
     except OSError:
         is_public = False
     for path in _plain_secrets(configuration):
+        better = 'type = "htpasswd", file = "PATH"' if path[-1] == "use" else '{ file = "PATH" }'
         if is_public:
             building.wrong(
                 path,
-                'expected { file = "PATH" }, for everybody on this machine can read this file; or chmod o= it',
+                f"expected {better}, for everybody on this machine can read this file; or chmod o= it",
             )
         else:
-            building.warn(path, building.document.wording.plain_secret)
+            building.warn(path, building.document.wording.plain_secret.format(better))
 
 
 def _warn(made: Made, building: Building) -> None:

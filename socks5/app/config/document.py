@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -176,8 +177,8 @@ def parse(text: str, file: str, folder: str | None = None) -> Document:
     except RecursionError:
         sentence = "expected fewer brackets within brackets"
         raise Refused([Problem(Place(file, 1, 1), "", sentence)]) from None
-    except ValueError as error:  # an integer with more digits than Python reads
-        sentence = f"expected shorter numbers ({error})"
+    except ValueError:  # an integer with more digits than Python reads
+        sentence = f"expected a number of {sys.get_int_max_str_digits()} digits at the most"
         raise Refused([Problem(_longest_number(text, file), "", sentence)]) from None
     return Document(tree, TextPlaces(text, file), folder, text, file)
 

@@ -22,7 +22,7 @@ class Wording:
     :param family: chooses the family of addresses.
     :param system_resolver: asks all that nsswitch.conf names.
     :param another_listener: one that was said before.
-    :param plain_secret: of a secret that others may see.
+    :param plain_secret: of a secret that others may see; {} is what would be better.
     """
 
     gssapi: str
@@ -55,7 +55,7 @@ IN_A_FILE = Wording(
     family='outgoing_family = "{}"',
     system_resolver='source = "system"',
     another_listener="listener {}",
-    plain_secret='a secret in plain text; better { file = "PATH" } or the like',
+    plain_secret="a secret in plain text; better {} or the like",
 )
 
 AS_OPTIONS = Wording(

@@ -573,24 +573,29 @@ def test_a_type_of_somebody_elses_says_what_it_wants(
 
 
 @pytest.mark.parametrize(
-    ("text", "path"),
+    ("text", "path", "better"),
     [
         (
             '[auth.a]\ntype = "ldap"\nuri = "ldap://localhost"\nsearch_base = "x"\nbind_password = "hush"',
             "5:17: auth.a.bind_password",
+            '{ file = "PATH" }',
         ),
-        ('[auth.a]\ntype = "plugin"\nuse = "memory:alice:hush"', "3:7: auth.a.use"),
+        (
+            '[auth.a]\ntype = "plugin"\nuse = "memory:alice:hush"',
+            "3:7: auth.a.use",
+            'type = "htpasswd", file = "PATH"',
+        ),
     ],
 )
 def test_a_secret_in_the_file_is_warned_of_or_refused_if_everybody_may_read_it(
-    files: Files, text: str, path: str
+    files: Files, text: str, path: str, better: str
 ) -> None:
     pytest.importorskip("ldaptor")
     assert files.warnings(text) == [
-        f's.toml:{path}: a secret in plain text; better {{ file = "PATH" }} or the like'
+        f"s.toml:{path}: a secret in plain text; better {better} or the like"
     ]
     assert files.problems(text, 0o644) == [
-        f's.toml:{path}: expected {{ file = "PATH" }}, for everybody on this machine can read this file; or chmod o= it'
+        f"s.toml:{path}: expected {better}, for everybody on this machine can read this file; or chmod o= it"
     ]
     worker = Worker(1, 2, [name_of(TCP(1080, "127.0.0.1"))], 1, 1, 1)
     assert files.make(text, 0o644, worker=worker).warnings, "the parent has looked"

@@ -331,7 +331,7 @@ def test_what_stands_where_it_is_no_toml_is_told_and_what_to_write(
 
 def test_what_tomllib_cannot_read_is_said_all_the_same() -> None:
     [problem] = problems(f"a = 1\nb = 1{'0' * 5000}")
-    assert problem.startswith("s.toml:2:5: expected shorter numbers (")
+    assert problem == "s.toml:2:5: expected a number of 4300 digits at the most"
     assert problems(f"a = {'[' * 5000}")[0].startswith("s.toml:1:1: expected fewer brackets")
 
 
