@@ -232,6 +232,9 @@ class ILease(Interface):
         wait any more.
         """
 
+    def grain(is_up: bool) -> int:
+        """How many octets that move bit by bit, while others move some as well, may be told of together."""
+
     def moved(up: int, down: int) -> float:
         """So many octets have been moved since the last call.
 

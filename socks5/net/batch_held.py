@@ -14,7 +14,12 @@ from socks5.net.slots import Incoming
 
 
 class HoldBack(Protocol):
-    """Says whether datagrams are dropped for now."""
+    """Says whether datagrams are dropped for now.
+
+    :ivar is_held: whether they may be: else it need not be asked.
+    """
+
+    is_held: bool
 
     def __call__(self, count: int) -> bool:
         """Whether they are. If so, so many more have been."""
@@ -41,7 +46,7 @@ class HeldUpPort(UpPort):
 
     @override
     def _pass(self, incoming: Incoming, sizes: list[int], aggregated: list[int]) -> None:
-        if not (self.hold_back(0) and self.hold_back(_count(incoming, sizes, aggregated))):
+        if not (self.hold_back.is_held and self.hold_back(_count(incoming, sizes, aggregated))):
             super()._pass(incoming, sizes, aggregated)
 
 
@@ -54,5 +59,5 @@ class HeldDownPort(DownPort):
 
     @override
     def _pass(self, incoming: Incoming, sizes: list[int], aggregated: list[int]) -> None:
-        if not (self.hold_back(0) and self.hold_back(_count(incoming, sizes, aggregated))):
+        if not (self.hold_back.is_held and self.hold_back(_count(incoming, sizes, aggregated))):
             super()._pass(incoming, sizes, aggregated)

@@ -25,6 +25,10 @@ MOST_ROOM = 1 << 20
 """Octets that anybody may move at a time."""
 
 
+MOST_GRAIN = 65536
+"""Octets that come one after another and are charged together, at the most."""
+
+
 class Bucket:
     """What has moved and is not forgotten yet.
 
@@ -34,10 +38,11 @@ class Bucket:
     :param share: so many processes fill it together, each of which lets pass its part of a slice at a time.
     :ivar content: what was there last, and
     :ivar since: when that was.
-    :ivar waiting: how many wait because of it.
+    :ivar flows: how many fill it.
+    :ivar waiting: how many of them wait because of it.
     """
 
-    __slots__ = ("_share", "_slice", "burst", "content", "rate", "since", "waiting")
+    __slots__ = ("_share", "_slice", "burst", "content", "flows", "rate", "since", "waiting")
 
     def __init__(self, rate: float, burst: float, now: float, share: int = 1) -> None:
         self._share = share
@@ -46,7 +51,7 @@ class Bucket:
         self.burst = burst
         self.content = 0.0
         self.since = now
-        self.waiting = 0
+        self.flows = self.waiting = 0
 
     def level(self, now: float) -> float:
         """What is there now."""
@@ -97,6 +102,8 @@ class Flow:
     def __init__(self, buckets: Iterable[Bucket] = ()) -> None:
         self._buckets = tuple(buckets)
         self._holding: tuple[Bucket, ...] = ()
+        for bucket in self._buckets:
+            bucket.flows += 1
 
     def moved(self, octets: int, now: float) -> float:
         """So many have moved.
@@ -127,8 +134,23 @@ class Flow:
                 room = min(room, bucket.room(now))
         return int(room)
 
+    def grain(self, now: float) -> int:
+        """How many may move bit by bit and be charged together: of what is left of a burst, its part of a quarter. It
+        is less than nothing in debt.
+        """
+        grain: float = MOST_GRAIN
+        for bucket in self._buckets:
+            grain = min(grain, (bucket.burst - bucket.level(now)) / (4 * bucket.flows))
+        return int(grain)
+
     def release(self) -> None:
         """It does not wait any more."""
         for bucket in self._holding:
             bucket.waiting -= 1
         self._holding = ()
+
+    def end(self) -> None:
+        """Nothing more will move."""
+        self.release()
+        for bucket in self._buckets:
+            bucket.flows -= 1

@@ -201,12 +201,18 @@ class Counter:
         return most is None or client in addresses or len(addresses) < most
 
     @property
+    def left_of_quota(self) -> float:
+        """Octets, or less than none."""
+        quota = self.limit.quota
+        return inf if self.usage is None or quota is None else quota[0] - self.usage.octets
+
+    @property
     def used_up(self) -> str:
         """That the quota is used up; "" if it is not."""
-        limit = self.limit
-        if self.usage is None or limit.quota is None or self.usage.octets < limit.quota[0]:
+        quota = self.limit.quota
+        if quota is None or self.left_of_quota > 0:
             return ""
-        return f"quota is used up until {self._table.until(limit.quota[1])}"
+        return f"quota is used up until {self._table.until(quota[1])}"
 
     def finds_place(self) -> bool:
         """Whether there is a place once nobody keeps one."""

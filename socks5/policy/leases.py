@@ -10,8 +10,11 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.interfaces import ILease
-from socks5.policy.buckets import MOST_ROOM, Flow
+from socks5.policy.buckets import LEAST_ROOM, MOST_GRAIN, MOST_ROOM, Flow
 from socks5.policy.counters import Counter
+
+MOST_SHARING = 1024
+"""So many sessions may use a quota without more than is left of it, though they tell of it together."""
 
 
 @implementer(ILease)
@@ -28,6 +31,10 @@ class Unlimited:
     def room(self, is_up: bool) -> int:
         """See :meth:`socks5.interfaces.ILease.room`."""
         return MOST_ROOM
+
+    def grain(self, is_up: bool) -> int:
+        """See :meth:`socks5.interfaces.ILease.grain`."""
+        return MOST_GRAIN
 
     def moved(self, up: int, down: int) -> float:
         """See :meth:`socks5.interfaces.ILease.moved`."""
@@ -80,17 +87,16 @@ class MeteredLease(Unlimited):
         ]
         self._quotas = [*party.quotas, *(each for each in own if each.usage is not None)]
 
-    def _release(self) -> None:
-        """Wait for no bucket any more."""
-        for flow in self._flows:
-            flow.release()
-
     def become(self) -> None:
         """The limits have other numbers now."""
         if self._flows:
-            self._release()
+            self._end_flows()
             self._party.keep_up(self._own)
             self._fill()
+
+    def _end_flows(self) -> None:
+        for flow in self._flows:
+            flow.end()
 
     @override
     def room(self, is_up: bool) -> int:
@@ -99,13 +105,24 @@ class MeteredLease(Unlimited):
         return flows[is_up].room(self._party.table.now())
 
     @override
+    def grain(self, is_up: bool) -> int:
+        """See :meth:`socks5.interfaces.ILease.grain`."""
+        flows = self._flows or self._begin()
+        grain = flows[is_up].grain(self._party.table.now())
+        for counter in self._quotas:
+            grain = min(grain, counter.left_of_quota // MOST_SHARING)
+        return max(grain, LEAST_ROOM)
+
+    @override
     def moved(self, up: int, down: int) -> float:
         """See :meth:`socks5.interfaces.ILease.moved`."""
-        party = self._party
-        if not self._flows and self not in party.leases:
-            party.charge(up, down)
-            return 0.0
-        of_down, of_up = self._flows or self._begin()
+        party, flows = self._party, self._flows
+        if not flows:
+            if self not in party.leases:
+                party.charge(up, down)
+                return 0.0
+            flows = self._begin()
+        of_down, of_up = flows
         now = party.table.now()
         wait = of_up.moved(up, now) if up else 0.0
         if down:
@@ -150,7 +167,7 @@ class MeteredLease(Unlimited):
         del party.leases[self]
         self.ended = None
         if self._flows:
-            self._release()
+            self._end_flows()
             self._flows = ()
             self.slowed -= max(0.0, self._held_until - party.table.now())
         party.owes(up, down)
@@ -197,6 +214,10 @@ class Together:
     def room(self, is_up: bool) -> int:
         """See :meth:`socks5.interfaces.ILease.room`."""
         return min((each.room(is_up) for each in self._leases), default=MOST_ROOM)
+
+    def grain(self, is_up: bool) -> int:
+        """See :meth:`socks5.interfaces.ILease.grain`."""
+        return min((each.grain(is_up) for each in self._leases), default=MOST_GRAIN)
 
     def moved(self, up: int, down: int) -> float:
         """See :meth:`socks5.interfaces.ILease.moved`."""

@@ -31,13 +31,13 @@ class Holding:
     :param dropped: counts datagrams that are dropped.
     """
 
-    __slots__ = ("_dropped", "_is_held", "_now", "_paid", "_routes")
+    __slots__ = ("_dropped", "_now", "_paid", "_routes", "is_held")
 
     def __init__(self, now: Callable[[], float], dropped: Callable[[int], None]) -> None:
         self._now = now
         self._dropped = dropped
         self._paid = 0.0
-        self._is_held = False
+        self.is_held = False
         self._routes: list[dict[Any, Any]] = []
 
     def watch(self, routes: dict[Any, Any]) -> None:
@@ -46,17 +46,17 @@ class Holding:
 
     def begin(self, seconds: float) -> None:
         """Something has to be paid for, for so long."""
-        self._is_held = True
+        self.is_held = True
         self._paid = self._now() + seconds
         for routes in self._routes:
             routes.clear()
 
     def __call__(self, count: int) -> bool:
         """See :class:`socks5.net.batch_held.HoldBack`."""
-        if not self._is_held:
+        if not self.is_held:
             return False
         if self._now() >= self._paid:
-            self._is_held = False
+            self.is_held = False
             return False
         self._dropped(count)
         return True
@@ -114,8 +114,10 @@ class MeteredDatagrams(ClientDatagrams):
     def __init__(self, session: ISession, share: Share, meter: ILease) -> None:
         self._now = clock_of(session.reactor)
         self._holding = self._hold()
+        self._meter = meter
         self._own = Account(session, meter, self._holding)
         self._of_rules: dict[str, Account | None] = {}
+        self._charged_up = self._charged_down = 0
         self._due_up = self._due_down = SMALL  # when so many octets have passed
         super().__init__(session, share, self._holding)
 
@@ -128,14 +130,16 @@ class MeteredDatagrams(ClientDatagrams):
         self.dropped("limit", count)
 
     def _charge_up(self) -> None:
-        owed = self.bytes_up - self._due_up + SMALL
-        self._due_up += owed
-        self._own.charge(owed, 0)
+        passed = self.bytes_up
+        self._own.charge(passed - self._charged_up, 0)
+        self._charged_up = passed
+        self._due_up = passed + self._meter.grain(True)
 
     def _charge_down(self) -> None:
-        owed = self.bytes_down - self._due_down + SMALL
-        self._due_down += owed
-        self._own.charge(0, owed)
+        passed = self.bytes_down
+        self._own.charge(0, passed - self._charged_down)
+        self._charged_down = passed
+        self._due_down = passed + self._meter.grain(False)
 
     @override
     def meter_of(self, verdict: Verdict) -> IDatagramMeter | None:

@@ -6,8 +6,8 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from socks5.interfaces import ILease
-from socks5.policy.buckets import LEAST_BURST, MOST_ROOM
-from socks5.policy.leases import Together
+from socks5.policy.buckets import LEAST_BURST, LEAST_ROOM, MOST_GRAIN, MOST_ROOM
+from socks5.policy.leases import MOST_SHARING, Together
 from socks5.policy.limit import Limit
 from tests.support.limited import Limited, greedy, person
 
@@ -105,6 +105,34 @@ def test_it_says_how_long_it_was_slowed() -> None:
     limited.clock.advance(3)
     lease.leave()
     assert lease.slowed == 11.0
+
+
+def test_what_may_be_told_of_together_is_a_part_of_what_is_left() -> None:
+    limited = Limited(Limit("slow", down=1e6), Limit("fast", total=1e9))
+    lease = limited.enter()
+    assert (lease.grain(False), lease.grain(True)) == (25_000, MOST_GRAIN)
+    other = limited.enter()
+    assert (other.grain(False), lease.grain(False)) == (12_500, 12_500)
+    other.moved(0, 60_000)
+    assert lease.grain(False) == 5_000
+    other.moved(0, 60_000)
+    assert lease.grain(False) == LEAST_ROOM
+    other.leave()
+    limited.clock.advance(0.12)
+    assert lease.grain(False) == 25_000
+    limited.become(Limit("slow", down=2e6))
+    assert lease.grain(False) == 50_000
+    assert Limited(Limit("few", sessions=2)).enter().grain(True) == MOST_GRAIN
+
+
+def test_of_a_quota_that_is_soon_used_up_little_is_told_together() -> None:
+    limited = Limited(Limit("month", quota=(2 * MOST_SHARING * MOST_GRAIN, "month")))
+    lease = limited.enter()
+    assert lease.grain(True) == MOST_GRAIN
+    lease.moved(0, (2 * MOST_GRAIN - 5000) * MOST_SHARING)
+    assert lease.grain(True) == 5000
+    lease.moved(0, 2000 * MOST_SHARING)
+    assert lease.grain(True) == LEAST_ROOM
 
 
 # ---------------------------------------------------------------- rates, simulated
@@ -228,6 +256,7 @@ def test_two_leases_are_one() -> None:
     both.ended = lambda: ended.append(1)
     assert both.ended is not None
     assert both.room(False) == first.room(False) < second.room(False)
+    assert both.grain(False) == second.grain(False) < first.grain(False)
     assert both.moved(0, LEAST_BURST + 1000) == 1.0
     assert (both.slowed, both.why) == (1.0, "")
     assert both.moved(0, LEAST_BURST) == inf
@@ -242,6 +271,7 @@ def test_there_may_be_more_leases_later() -> None:
     leases: list[ILease] = []
     together = Together(leases)
     assert (together.moved(1 << 30, 1 << 30), together.room(True)) == (0.0, 1 << 20)
+    assert together.grain(True) == MOST_GRAIN
     assert (together.slowed, together.why, together.ended) == (0.0, "", None)
     leases.append(Limited(Limit("slow", down=1000.0)).enter())
     assert together.moved(0, LEAST_BURST + 1000) == 1.0

@@ -118,6 +118,19 @@ def test_nobody_asks_for_the_time_of_what_is_paid() -> None:
     assert record.slowed == 0.0
 
 
+@pytest.mark.parametrize("is_up", [True, False])
+def test_far_from_a_limit_more_is_charged_together(is_up: bool) -> None:
+    association: Any = limited(Limit("high", total=1e9), Limit("large", quota=(1 << 40, "day")))
+    association.ask()
+    used = association.quotas.used["large", "", "day"]
+    move = send if is_up else answer
+    charged = []
+    for _ in range(33):
+        move(association, SMALL)
+        charged.append(used.octets // SMALL)
+    assert charged == [1] * 16 + [17] * 16 + [33]
+
+
 def test_a_quota_that_is_used_up_ends_it() -> None:
     association: Any = limited(Limit("person", quota=(50_000, "day")))
     association.ask()

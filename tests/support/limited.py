@@ -13,6 +13,7 @@ from zope.interface import implementer
 from socks5.access import Access, IUser
 from socks5.auth import User
 from socks5.interfaces import ILease
+from socks5.policy.buckets import LEAST_ROOM
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.protocol.address import Address
@@ -84,6 +85,9 @@ class Meter:
 
     def room(self, is_up: bool) -> int:
         return self.least
+
+    def grain(self, is_up: bool) -> int:
+        return LEAST_ROOM
 
     def moved(self, up: int, down: int) -> float:
         self.up += up
