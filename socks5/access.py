@@ -241,6 +241,8 @@ class SessionInfo:
     :param would: names of rules that only report, and would have decided otherwise.
     :param denied: datagrams dropped by a rule, by its name: of so many rules at the most
         (:data:`MOST_RULES`).
+    :param upstream: the name of the proxy, or of several behind one another, that the target was reached through, or
+        that was tried last; None: none was.
     :param dropped: datagrams dropped.
     :param drops: how many of them for which reason.
     :param worker: number of the process, from 1, where there are several; else None.
@@ -266,3 +268,4 @@ class SessionInfo:
     detail: str = ""
     would: Sequence[str] = ()
     denied: Mapping[str, int] = field(default_factory=dict)
+    upstream: str | None = None

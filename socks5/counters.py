@@ -9,6 +9,23 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
+class UpstreamCounters:
+    """The same of one proxy, or several behind one another, that targets are reached through."""
+
+    open: int = 0
+    """Connections through it now."""
+
+    failures: Counter[str] = field(default_factory=Counter)
+    """How often it did not get so far, by stage: "connect", "tls", "method", "login", "reply"."""
+
+    is_out: bool = False
+    """Whether it is out of order now."""
+
+    seconds_out: float = 0.0
+    """How long it was, as far as it has been looked at."""
+
+
+@dataclass(slots=True)
 class Counters:
     """Totals since the start, except where a name says ``open``."""
 
@@ -61,6 +78,9 @@ class Counters:
 
     limited: Counter[str] = field(default_factory=Counter)
     """How often a limit has refused a session, or had it wait, by the limit's name."""
+
+    upstreams: dict[str, UpstreamCounters] = field(default_factory=dict)
+    """Of each upstream that leads somewhere, by its name."""
 
     @property
     def requests(self) -> Counter[int]:

@@ -121,7 +121,13 @@ def test_the_fields_of_the_access_log_are_those_of_the_code() -> None:
     documented = [name for cells in rows("Field") for name in re.findall(r"``(\w+)``", cells[0])]
     noted = {"detail": "x", "would": ("video",), "denied": {"mail": 1}}
     info = SessionInfo(
-        session=1, client="192.0.2.1:50000", worker=1, rule="office", slowed=1.0, **noted
+        session=1,
+        client="192.0.2.1:50000",
+        worker=1,
+        rule="office",
+        slowed=1.0,
+        upstream="tor",
+        **noted,
     )
     assert documented == list(json.loads(as_json(info)))
     [example] = (json.loads(block.text) for block in blocks(SERVER) if block.language == "json")

@@ -20,6 +20,7 @@ from socks5.app.listeners import Listener
 from socks5.app.reread import Source
 from socks5.interfaces import Policy
 from socks5.observe.accesslog import AccessLog
+from socks5.outbound.ways import Upstreams
 from socks5.settings import Capacity
 
 
@@ -96,6 +97,7 @@ class Configured:
             authenticator=made.logins.authenticator,
             gssapi=made.logins.gssapi,
             methods=made.logins.methods,
+            dialer=Upstreams(reactor, made.ways) if made.ways else None,
             limits=made.limits,
         )
 

@@ -47,6 +47,9 @@ class ClientError(SOCKSError, error.ConnectError):
     number: ClassVar[int | None] = None
     """The errno that Twisted's base has."""
 
+    upstream = ""
+    """The name of the upstream, where a server has gone through one."""
+
     def __init__(self, text: str, *, stage: str, hop: int = 1) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.args = (text,)

@@ -68,7 +68,12 @@ def _read(option: str, path: str) -> bytes:
         ) from None
 
 
-def _certificates(option: str, path: str) -> list[x509.Certificate]:
+def certificates_in(option: str, path: str) -> list[x509.Certificate]:
+    """Those of a PEM file.
+
+    :param option: how errors call it.
+    :raises Unusable: it is none, or cannot be read.
+    """
     data = _read(option, path)
     try:
         found = x509.load_pem_x509_certificates(data)
@@ -81,7 +86,11 @@ def _certificates(option: str, path: str) -> list[x509.Certificate]:
     return found
 
 
-def _private_key(path: str) -> Any:
+def private_key_in(path: str) -> Any:
+    """The key of a PEM file.
+
+    :raises Unusable: it is none, or cannot be read.
+    """
     found = _KEY.search(_read("key", path))
     try:
         return load_pem_private_key(found[0] if found else b"", None)
@@ -144,12 +153,12 @@ def _parts(files: Files) -> tuple[list[x509.Certificate], Any, list[x509.Certifi
     :raises Unusable: says what is wrong with which.
     """
     flaws = Flaws()
-    chain = flaws.of(partial(_certificates, "cert", files.cert))
+    chain = flaws.of(partial(certificates_in, "cert", files.cert))
     is_apart = chain is not None or files.key != files.cert  # else that is said of the file already
-    key = flaws.of(partial(_private_key, files.key)) if is_apart else None
+    key = flaws.of(partial(private_key_in, files.key)) if is_apart else None
     authorities = None
     if files.clients is not None:
-        authorities = flaws.of(partial(_certificates, "clients", files.clients))
+        authorities = flaws.of(partial(certificates_in, "clients", files.clients))
     flaws.end()
     return chain or [], key, authorities or []
 

@@ -71,6 +71,7 @@ def as_json(record: SessionInfo) -> str:
     slowed = f'"slowed": {record.slowed:.6f}, ' if record.slowed else ""
     detail = f', "detail": {_string(record.detail)}' if record.detail else ""
     more = _what_rules_noted(record) if record.would or record.denied else ""
+    through = "" if record.upstream is None else f'"upstream": {_string(record.upstream)}, '
     return (
         f'{{"time": "{_timestamp()}", {worker}"session": {record.session}, '
         f'"user": {"null" if user is None else _string(user)}, '
@@ -78,7 +79,7 @@ def as_json(record: SessionInfo) -> str:
         f'"command": {"null" if command is None else _string(command)}, '
         f'"target": {"null" if target is None else _string(target)}, '
         f'"bound": {"null" if bound is None else _string(bound)}, '
-        f'"reply": {"null" if record.reply is None else record.reply}, {rule}'
+        f'"reply": {"null" if record.reply is None else record.reply}, {rule}{through}'
         f'"bytes_up": {record.bytes_up}, "bytes_down": {record.bytes_down}, '
         f'"seconds": {record.seconds:.6f}, {slowed}"reason": {_string(record.reason)}{detail}, '
         f'"dropped": {record.dropped}, "drops": {json.dumps(dict(record.drops)) if record.drops else "{}"}{more}}}'
@@ -131,6 +132,7 @@ def as_text(record: SessionInfo) -> str:
     reply = record.reply
     how = "" if reply is None else f" {_REPLIES.get(reply) or f'reply {reply:d}'}"
     how += "" if record.rule is None else f" by rule {_word(record.rule)}"
+    how += "" if record.upstream is None else f" through {record.upstream}"
     how += f" but {', '.join(map(_word, record.would))}" if record.would else ""
     number = record.session if record.worker is None else f"{record.worker}-{record.session}"
     why = ", ".join(f"{reason} {count}" for reason, count in record.drops.items())

@@ -109,7 +109,7 @@ class Stream(protocol.Protocol):
             receiver.connectionLost(reason)
 
 
-class _Streams(protocol.Factory):
+class Streams(protocol.Factory):
     """Makes a stream for every connection."""
 
     noisy = False
@@ -131,7 +131,7 @@ class EndpointAttempt:
         kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
         bind = None if source is None else (source, 0)
         self._connecting = kind(reactor, host, port, timeout=timeout, bindAddress=bind).connect(
-            _Streams()
+            Streams()
         )
         self._is_cancelled = False
         self._done = done

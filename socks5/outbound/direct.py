@@ -89,6 +89,21 @@ def literal_of(target: Address, family: OutgoingFamily) -> str | None:
     return host if family is ANY_FAMILY or family.allows(host) else None
 
 
+class _ByTwisted:
+    """Attempts on Twisted's transports, as :class:`~socks5.outbound.race.Race` makes them."""
+
+    def __init__(self, dialer: DirectDialer) -> None:
+        self.reactor, self.now = dialer.reactor, dialer.now
+        self.deadlines, self.shares = dialer.deadlines, dialer.shares
+
+    def attempt(
+        self, host: str, port: int, settings: Settings, done: Callable[[Attempt, Any], None]
+    ) -> Attempt:
+        """See :class:`socks5.outbound.race.Way`."""
+        source = settings.outgoing.like(host)
+        return EndpointAttempt(self.reactor, host, port, source, settings.connect_timeout, done)
+
+
 @implementer(IDialer)
 class DirectDialer:
     """Reaches targets directly.
@@ -102,7 +117,7 @@ class DirectDialer:
         self.now = clock_of(reactor)
         self.shares = Shares()
         self.deadlines = Deadlines(reactor)
-        self._resolver = resolver
+        self.resolver = resolver
         self._poller = poller_of(reactor)
 
     def dial(
@@ -180,17 +195,17 @@ class DirectDialer:
     ) -> Deferred[IStream]:
         found = Allowed(access)
         found.add(host, verdict)
-        return self._dial_all("", found, port, settings)
+        return self.dial_found("", found, port, settings)
 
     def _dial_name(
         self, access: Access, name: bytes, port: int, judge: Judge, settings: Settings
     ) -> Deferred[IStream]:
         if not name:
             return fail(DNSLookupError("an empty name"))
-        lookup = self._resolver.resolve(name, access.client)
+        lookup = self.resolver.resolve(name, access.client)
         dialled: Deferred[IStream] = lookup.addCallback(
             lambda hosts: self._race(access, hosts, port, judge, settings).addErrback(
-                self._failed, name
+                self.has_failed, name
             )
         )
         return dialled
@@ -205,38 +220,65 @@ class DirectDialer:
         client = access.client
         found = allowed(asked, judge, MOST_ATTEMPTS, Allowed(access))
         if isinstance(found, Deferred):
-            return found.addCallback(lambda later: self._dial_all(client, later, port, settings))
-        return self._dial_all(client, found, port, settings)
+            return found.addCallback(lambda later: self.dial_found(client, later, port, settings))
+        return self.dial_found(client, found, port, settings)
 
-    def _dial_all(
+    def dial_found(
         self, client: str, found: Allowed, port: int, settings: Settings
     ) -> Deferred[IStream]:
+        """Dial those of a target's addresses that are allowed."""
         hosts = found.hosts
         if not hosts:
             return fail(found.refusal("no address of the target is allowed"))
-        settings = found.under(settings)
+        return self._connect(client, hosts, port, found.under(settings))
+
+    def _connect(
+        self, client: str, hosts: Sequence[str], port: int, settings: Settings
+    ) -> Deferred[IStream]:
+        """Connect to the first of them that answers."""
         if len(hosts) == 1:
             dialling = self._dial_one(hosts[0], port, settings)
             return _promised(dialling) if isinstance(dialling, Single) else dialling
         return Race(self, settings, client, hosts, port).start()
 
-    def _failed(self, failure: Failure, name: bytes) -> Failure:
+    def reach(
+        self,
+        client: str,
+        hosts: Sequence[str],
+        port: int,
+        settings: Settings,
+        has_tls: bool = False,
+    ) -> Deferred[IStream]:
+        """Connect to somebody whom no rule is about: a proxy that is on the way to a target.
+
+        :param client: on whose behalf.
+        :param hosts: his IP literals.
+        :param has_tls: whether the stream is to be TLS's, which can only be over a transport of Twisted's.
+        """
+        reachable = settings.family.in_order(hosts)
+        if not reachable:
+            return fail(HostUnreachable("it has no address of a family that is reached"))
+        asked = interleaved(reachable)[:MOST_ATTEMPTS]
+        if has_tls:
+            return Race(_ByTwisted(self), settings, client, asked, port).start()
+        return self._connect(client, asked, port, settings)
+
+    def has_failed(self, failure: Failure, name: bytes) -> Failure:
         """Not one address of a name could be reached, unless none was to be tried."""
         if (
             failure.check(CancelledError, NotAllowed, HostUnreachable, AddressTypeNotSupported)
             is None
         ):
-            self._resolver.failed(name)
+            self.resolver.failed(name)
         return failure
 
     def attempt(
         self, host: str, port: int, settings: Settings, done: Callable[[Attempt, Any], None]
     ) -> Attempt:
         """An attempt at one address, to be started."""
-        source = settings.outgoing.like(host)
-        if self._poller is not None:
-            return SocketAttempt(self._poller, host, port, source, done)
-        return EndpointAttempt(self.reactor, host, port, source, settings.connect_timeout, done)
+        if self._poller is None:
+            return _ByTwisted(self).attempt(host, port, settings, done)
+        return SocketAttempt(self._poller, host, port, settings.outgoing.like(host), done)
 
     def open_datagrams(
         self,
@@ -248,7 +290,7 @@ class DirectDialer:
         near: str,
     ) -> IDatagrams:
         """See :meth:`socks5.interfaces.IDialer.open_datagrams`."""
-        shared = (self.reactor, self._resolver, self.deadlines)
+        shared = (self.reactor, self.resolver, self.deadlines)
         return DirectDatagrams(*shared, access, judge, receiver, settings, near)
 
     def await_peer(
@@ -256,4 +298,4 @@ class DirectDialer:
     ) -> Deferred[IPeerPort]:
         """See :meth:`socks5.interfaces.IDialer.await_peer`."""
         asking = (access, expected, judge, settings, near)
-        return Deferred.fromCoroutine(await_peer(self.reactor, self._resolver, *asking))
+        return Deferred.fromCoroutine(await_peer(self.reactor, self.resolver, *asking))

@@ -11,6 +11,7 @@ import socket
 from twisted.internet import error
 from twisted.python.failure import Failure
 
+from socks5.client.errors import ClientError
 from socks5.protocol.errors import ReplyError
 from socks5.protocol.messages import ReplyCode
 
@@ -72,6 +73,8 @@ def reply_for(failure: Failure) -> int:
     value = failure.value
     if isinstance(value, ReplyError):
         return value.code
+    if isinstance(value, ClientError):  # about an upstream, whatever it is besides
+        return ReplyCode.GENERAL_FAILURE
     if isinstance(value, error.CannotListenError):
         value = value.socketError  # as the system said it, to UDP and BIND
     for kind, code in _BY_TYPE:

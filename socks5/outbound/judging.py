@@ -62,12 +62,14 @@ class Allowed:
     """Which of a target's addresses may be used.
 
     :param access: who asks for what.
+    :param takes_via: whether somebody here goes by the first one's ``via``.
     """
 
-    __slots__ = ("_access", "_first", "_refused", "has_family", "hosts", "source")
+    __slots__ = ("_access", "_first", "_refused", "_takes_via", "has_family", "hosts", "source")
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, takes_via: bool = False) -> None:
         self._access = access
+        self._takes_via = takes_via
         self._first: Verdict | None = None
         self._refused: Verdict = DENIED
         self.hosts: tuple[str, ...] = ()
@@ -79,7 +81,8 @@ class Allowed:
 
     def add(self, host: str, verdict: Verdict) -> None:
         """Take note of a verdict. Of those that allow the first says how: others have to agree."""
-        if verdict.is_allowed is not True or verdict.via is not None:  # nobody here goes that way
+        is_elsewhere = verdict.via is not None and not self._takes_via  # nobody here goes that way
+        if verdict.is_allowed is not True or is_elsewhere:
             self._refused = verdict
             return
         if verdict is ALLOWED and self._first is None:
@@ -93,6 +96,11 @@ class Allowed:
             self.hosts += (host,)
         else:
             self.has_family = False
+
+    @property
+    def via(self) -> str | None:
+        """Through which upstream they are reached; None: through none."""
+        return None if self._first is None else self._first.via
 
     def under(self, settings: Settings) -> Settings:
         """The settings, with the source in them."""

@@ -159,11 +159,13 @@ class MeteredRelay(Relay):
         self._near.gate.is_up = True
 
     @override
-    def start(self, first: bytes = b"", near_has_ended: bool = False) -> None:
+    def start(self, first: bytes = b"", near_has_ended: bool = False, passed: int = 0) -> None:
         """See :meth:`socks5.relay.relay.Relay.start`."""
         if first:
             self._near.charge(len(first))
-        super().start(first, near_has_ended)
+        if passed:
+            self._far.charge(passed)
+        super().start(first, near_has_ended, passed)
 
     @override
     def goes_on(self, octets_up: int, octets_down: int) -> None:

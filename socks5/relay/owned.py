@@ -112,6 +112,10 @@ class OwnedSide(Side):
     @override
     def far(self) -> Address | None:
         """See :attr:`socks5.relay.relay.Side.far`. One that was reset is nobody already."""
+        stream = self.stream
+        if stream is not None and stream is not self:  # it may lead on from where the socket does
+            found: Address | None = stream.far
+            return found
         try:
             return address_from(self.socket.getpeername())
         except OSError:

@@ -180,18 +180,20 @@ class Relay:
         self._near.octets, self._far.octets = octets_up, octets_down
         self.start()
 
-    def start(self, first: bytes = b"", near_has_ended: bool = False) -> None:
+    def start(self, first: bytes = b"", near_has_ended: bool = False, passed: int = 0) -> None:
         """Begin.
 
         :param first: octets that the near side has sent already; they go to the far side before all
             others.
         :param near_has_ended: the near side's end came behind them.
+        :param passed: octets of the far side that the near one has been sent already.
         """
         if self._settings.keepalive:
             self._timers.young.add(self)
         if self._settings.idle_timeout > 0:
             self._watch(self._settings.idle_timeout, Reason.IDLE)
         near, far = self._near, self._far
+        far.octets += passed
         near.attach()
         far.attach()
         if first:

@@ -45,6 +45,7 @@ from socks5.net.descriptors import SessionLimit
 from socks5.net.own import OwnListeners, is_own_address
 from socks5.net.resolver import Resolver
 from socks5.outbound.direct import DirectDialer
+from socks5.outbound.ways import Upstreams
 from socks5.policy.bans import Asking, Bans
 from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.messages import Method
@@ -135,6 +136,7 @@ class ServerFactory(Factory):
         """What holds for new sessions; see :meth:`replace`."""
         self.in_force = self._fill(self.policy)
         self._limit(self.in_force.limits, None)
+        self._dial_by(self.in_force.dialer, self._direct)
         self._judge = self.in_force.rules
         """By them the sessions that had begun were judged last."""
         self._edges = Edges(self.deadlines, self._rejudge_by_the_clock)
@@ -256,6 +258,9 @@ class ServerFactory(Factory):
         return self.in_force.settings
 
     def _fill(self, policy: Policy) -> InForce:
+        dialer: Any = policy.dialer
+        if isinstance(dialer, Upstreams):
+            dialer.over(self._direct)
         return InForce(policy, self._direct, self.bans, self.deadlines, self._has_own_bans)
 
     def _limit(self, limits: ILimits | None, before: ILimits | None) -> None:
@@ -263,6 +268,14 @@ class ServerFactory(Factory):
             before.end()
         elif limits is not None and limits is not before:
             limits.begin(before, self.counters.limited)
+
+    def _dial_by(self, dialer: Any, before: Any) -> None:
+        """Begin to dial by a policy's dialer, or another policy's than before."""
+        self.counters.upstreams = {}
+        if isinstance(dialer, Upstreams):
+            self.counters.upstreams = dialer.begin(before, self.settings)
+        if isinstance(before, Upstreams) and before is not dialer:
+            before.end()
 
     def _settings(self) -> Settings:
         return self.in_force.settings
@@ -282,7 +295,8 @@ class ServerFactory(Factory):
         """
         in_force = self._fill(policy)
         self._limit(in_force.limits, self.in_force.limits)
-        self.in_force = in_force
+        before, self.in_force = self.in_force.dialer, in_force
+        self._dial_by(in_force.dialer, before)
         self.policy = policy
         self._edges.watch(self.in_force.rules)
         for port in tuple(self.limit.listeners):

@@ -11,6 +11,7 @@ from socks5.deadlines import Deadlines, Line
 from socks5.interfaces import IDialer, ILimits, IRules, Policy
 from socks5.logins import IAuthenticator, IBans, IMethod
 from socks5.outbound.direct import DirectDialer
+from socks5.outbound.ways import Upstreams
 from socks5.policy.rules import Rules
 from socks5.protocol.messages import Method
 from socks5.protocol.subnegotiation import NO_AUTHENTICATION, Methods
@@ -51,7 +52,8 @@ class InForce:
         self.limits: ILimits | None = policy.limits
         self.dialer: IDialer = direct if policy.dialer is None else policy.dialer
         dialer: Any = self.dialer
-        is_short = type(dialer) is DirectDialer and self.settings.idle_timeout <= 0
+        goes_there = type(dialer) in (DirectDialer, Upstreams)
+        is_short = goes_there and self.settings.idle_timeout <= 0
         self.dials: Line | None = dialer.line(self.settings) if is_short else None
         """Of :mod:`socks5.server.ends`; None: nobody goes that way."""
         self.family = self.settings.family

@@ -377,6 +377,7 @@ class Session(JudgedConnection):
         info.detail = self._detail
         if self._decisions is not None:
             self._decisions.tell(info, self._far)
+            info.upstream = getattr(command, "upstream", "") or None
         if dropped:
             info.denied = getattr(command, "denied", info.denied)
         if self.entered is not None:

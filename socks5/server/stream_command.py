@@ -33,7 +33,16 @@ def is_allowed(verdict: Verdict | Deferred[Verdict]) -> bool | Deferred[bool]:
 class StreamCommand:
     """One command that ends in a relay. A subclass starts it, and says :meth:`came` or :meth:`failed`."""
 
-    __slots__ = ("_far", "_has_new_rules", "_is_stopped", "_relay", "_stream", "session", "waiting")
+    __slots__ = (
+        "_far",
+        "_has_new_rules",
+        "_is_stopped",
+        "_relay",
+        "_stream",
+        "session",
+        "upstream",
+        "waiting",
+    )
 
     dropped = 0
     drops: Mapping[str, int] = {}
@@ -42,6 +51,8 @@ class StreamCommand:
         self.session = session
         self.waiting: Cancellable | None = None
         """What is cancelled if the client leaves."""
+        self.upstream = ""
+        """The name of the upstream that it went through, or has tried last."""
         self._stream: IStream | None = None
         self._far: Address | None = None
         self._relay: Relay | None = None
@@ -78,10 +89,16 @@ class StreamCommand:
                 self._judge_again(stream)
                 return
             relay = self._join(stream)
+            through: Any = stream if hasattr(stream, "upstream") else None
+            waiting = b""
+            if through is not None:
+                self.upstream, waiting = through.upstream, through.waiting
             session.reply(ReplyCode.SUCCEEDED, stream.bound)
             self._relay = relay
             self._stream = None
-            relay.start(session.take_optimistic(), session.has_client_ended)
+            if waiting:
+                session.control.transport.write(waiting)
+            relay.start(session.take_optimistic(), session.has_client_ended, len(waiting))
         except Exception:  # here, for whoever calls knows nothing of the session
             session.crashed(Failure())
             transport: Any = stream.transport
@@ -106,6 +123,7 @@ class StreamCommand:
 
     def failed(self, failure: Failure) -> None:
         """There will be none."""
+        self.upstream = getattr(failure.value, "upstream", "")
         if not self._is_stopped:
             self.session.fail(failure)
 

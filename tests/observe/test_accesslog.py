@@ -126,6 +126,8 @@ def test_a_json_line_has_what_rules_have_noted_if_there_is_something() -> None:
     assert {name: line[name] for name in noted} == noted
     assert not noted.keys() & json.loads(as_json(record())).keys()
     assert json.loads(as_json(SessionInfo(7, "", denied={"a": 1})))["denied"] == {"a": 1}
+    assert json.loads(as_json(SessionInfo(7, "", upstream="tor")))["upstream"] == "tor"
+    assert " no request through tor up 0 " in as_text(SessionInfo(7, "", upstream="tor"))
     assert json.loads(as_json(SessionInfo(7, "", would=("a",))))["would"] == ["a"]
 
 

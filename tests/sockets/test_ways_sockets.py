@@ -4,21 +4,30 @@ memory, that has none.
 
 from collections.abc import Hashable
 from contextlib import ExitStack
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from typing_extensions import override
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socks5.access import ALLOWED, DENIED, Access, Verdict
+from socks5.access import ALLOWED, DENIED, Access, Reason, Verdict
+from socks5.client.hops import Hop
+from socks5.client.urls import read
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, Judge
 from socks5.outbound.attempts import Stream
 from socks5.outbound.direct import DirectDialer
+from socks5.outbound.path import Path
+from socks5.outbound.terms import Terms
+from socks5.outbound.upstream import Upstream
+from socks5.outbound.ways import Upstreams
 from socks5.protocol.address import Address
 from socks5.protocol.errors import ConnectionRefused, NotAllowed
+from socks5.server.factory import ServerFactory
 from socks5.settings import Settings
 from socks5.streams import IStream
 from tests.sockets.clients import Far, Network, Proxy, Target, packed
@@ -249,13 +258,48 @@ class Memory:
         return MemoryDatagramTarget(self.dialer, next(self._numbers))
 
 
-@pytest.fixture(params=["own", "twisted", "memory"])
+class Sending(Upstreams):
+    """Sends everybody who may connect through one upstream, whatever the rules say of that."""
+
+    @override
+    def dial(
+        self, access: Access, target: Address, judge: Judge, **asked: Any
+    ) -> Deferred[IStream]:
+        def sent(verdict: Any) -> Any:
+            if isinstance(verdict, Deferred):
+                return verdict.addCallback(sent)
+            return replace(verdict, rule="far", via="up") if verdict.is_allowed else verdict
+
+        return super().dial(access, target, lambda host: sent(judge(host)), **asked)
+
+
+class Behind(Direct):
+    """The same, behind another proxy."""
+
+    def __init__(self, stack: ExitStack, reactor: Any) -> None:
+        super().__init__(stack, reactor)
+        factory = ServerFactory(reactor, rules=Allow())
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        hop = Hop(read(f"socks5://127.0.0.1:{port.getHost().port}")[0])
+        path = Path("up", [Upstream("up", hop, Terms())], reactor)
+        self.dialer: Any = Sending(reactor, {"up": path}, self.dialer)
+
+        def close() -> None:
+            port.stopListening()
+            factory.close_sessions(Reason.SHUTDOWN, 0)
+
+        stack.callback(close)
+
+
+@pytest.fixture(params=["own", "twisted", "memory", "upstream", "twisted upstream"])
 def world(request: pytest.FixtureRequest) -> Any:
     from twisted.internet import reactor
 
-    kind = Memory if request.param == "memory" else Direct
+    kinds = {"memory": Memory, "upstream": Behind, "twisted upstream": Behind}
+    is_twisted = request.param.startswith("twisted")
     with ExitStack() as stack:
-        yield kind(stack, WithoutPoller(reactor) if request.param == "twisted" else reactor)
+        kind: Any = kinds.get(request.param, Direct)
+        yield kind(stack, WithoutPoller(reactor) if is_twisted else reactor)
 
 
 def judging(verdict: Any) -> Allow:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -19,18 +19,21 @@ from socks5.app.config.document import Document, Problem
 from socks5.app.config.entrances import Entrances
 from socks5.app.config.keys import Configuration
 from socks5.app.config.logins import MEMORY, Logins, logins
+from socks5.app.config.ours import Ours
 from socks5.app.config.places import Path
 from socks5.app.config.read import read_on
 from socks5.app.config.ruling import limits, look_into_lists, look_into_state, rules
 from socks5.app.config.sense import warn_of_sources
 from socks5.app.config.tables import about
 from socks5.app.config.uncollected import uncollected
+from socks5.app.config.upstreams import upstreams
 from socks5.app.inherit import Worker
 from socks5.app.listeners import Listener
 from socks5.interfaces import ILimits, IRules
 from socks5.net.own import is_own_address
 from socks5.net.resolvconf import sources_beside_dns
 from socks5.observe.accesslog import STANDARD_OUTPUT
+from socks5.outbound.ways import Way
 from socks5.protocol.messages import Method
 from socks5.settings import Capacity, NameSource, PerFamily, Settings
 
@@ -52,6 +55,7 @@ class Made:
     :param listeners: where clients come in.
     :param rules: who may do what; None: what holds where nothing is said.
     :param limits: how much there may be; None: as much as there is room for.
+    :param ways: the upstreams, by their names.
     :param access_log: the path of the access log; None where nothing was said, "" for none.
     :param warnings: what is legal, but hardly meant.
     :param lists: what the files of lists have held, by their paths as they were written.
@@ -65,6 +69,7 @@ class Made:
     listeners: Sequence[Listener]
     rules: IRules | None
     limits: ILimits | None
+    ways: Mapping[str, Way]
     access_log: str | None
     warnings: Sequence[Problem]
     lists: dict[str, str]
@@ -90,6 +95,7 @@ def build(
     building = Building(document, is_only_looking)
     configuration = _read(building)
     is_wrong = bool(building.problems)
+    clock = Clock() if reactor is None else reactor
     found = logins(configuration, building, reactor)
     entrances = Entrances(
         configuration,
@@ -117,9 +123,8 @@ def build(
         found,
         listeners,
         None if is_wrong else rules(configuration, building),
-        None
-        if building.problems
-        else limits(configuration, building, Clock() if reactor is None else reactor, worker),
+        None if building.problems else limits(configuration, building, clock, worker),
+        upstreams(configuration, building, Ours(each.at.where for each in listeners), clock),
         _access_log(configuration, building, is_daemon),
         building.warnings,
         building.lists,
@@ -181,6 +186,9 @@ def _access_log(configuration: Configuration, building: Building, is_daemon: boo
 def _plain_secrets(configuration: Configuration) -> list[Path]:
     """Where a secret stands in the file itself."""
     found: list[Path] = []
+    for name, upstream in configuration.upstream.items():
+        said = upstream.password
+        found += [("upstream", name, "password")] if said is not None and not said.way else []
     for name, source in configuration.auth.items():
         if isinstance(source, LDAPSource):
             said = source.bind_password

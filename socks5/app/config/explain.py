@@ -5,31 +5,27 @@ Asks no server and opens nothing; what a name leads to it is told.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
-
-from typing_extensions import override
 
 from socks5.access import ACCEPTED, NO_SOURCE, Access, ClaimedAccess, Verdict
 from socks5.app.config.build import Made
 from socks5.app.config.building import Building
 from socks5.app.config.client_keys import Listener
 from socks5.app.config.entrances import Entrances
+from socks5.app.config.ours import Ours
 from socks5.app.config.ruling import members
+from socks5.app.config.upstreams import text_of, words_of
 from socks5.app.config.values import meant
 from socks5.auth import User
 from socks5.auth.files import UserFile
-from socks5.net.own import is_own_address
-from socks5.net.places import TCP
 from socks5.policy.ruleset import REPLIES, Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command
 from socks5.settings import COMMAND_NAMES, METHOD_NAMES
-
-ANYWHERE = ("", "0.0.0.0", "::")
 
 
 class Unanswerable(ValueError):
@@ -72,26 +68,6 @@ class Answer(NamedTuple):
     lines: Sequence[str]
 
 
-class _Ours(Container[tuple[str, int]]):
-    """Where the proxy listens itself."""
-
-    def __init__(self, made: Made) -> None:
-        wheres = [each.at.where for each in made.listeners]
-        self._tcp = [each for each in wheres if isinstance(each, TCP)]
-
-    @override
-    def __contains__(self, place: object) -> bool:
-        address, port = cast(tuple[str, int], place)
-        return any(
-            each.port == port
-            and (
-                each.interface == address
-                or (each.interface in ANYWHERE and is_own_address(address, unknown=False))
-            )
-            for each in self._tcp
-        )
-
-
 class Explanation:
     """The answer to one question.
 
@@ -116,7 +92,7 @@ class Explanation:
             None if user is None else User(user, groups),
             question.command,
             question.target,
-            _Ours(made),
+            Ours(each.at.where for each in made.listeners),
             self._name,
             question.method or ("none" if user is None else "password"),
         )
@@ -154,9 +130,14 @@ class Explanation:
         return (
             self._refused_at_the_door() is None
             and verdict.is_allowed
-            and not verdict.rule
+            and (not verdict.rule or self._is_resolved_for(verdict.via))
             and isinstance(self._question.target.host, bytes)
         )
+
+    def _is_resolved_for(self, via: str | None) -> bool:
+        """Whether an upstream gets addresses where a name is asked for."""
+        way = self._made.ways.get(via or "")
+        return way is not None and not way.resolves
 
     def _refused_at_the_door(self) -> str | None:
         """Why the listener does not even hear the request."""
@@ -259,6 +240,8 @@ class Explanation:
         if not verdict.is_allowed:
             words = {number: word for word, number in REPLIES.items()}
             return False, f"denied{by}: {words[verdict.reply]}{would}"
+        if verdict.via is not None:
+            return self._through(verdict.via, f"allowed{by}", would)
         source = verdict.source
         if source not in (ACCEPTED, NO_SOURCE) and address and not source.like(address):
             return False, f"allowed{by}, but not dialled: it has no source of that address's family"
@@ -267,6 +250,16 @@ class Explanation:
         if limits:
             parts.append(f"limits: {', '.join(limits)}")
         return True, "; ".join(parts) + would
+
+    def _through(self, via: str, words: str, would: str) -> tuple[bool, str]:
+        """Whether an upstream serves it, and which that is."""
+        made = self._made
+        sections = made.configuration.upstream
+        name = COMMAND_NAMES[self._question.command]
+        if name not in words_of(sections, via):
+            return False, f"{words}, but upstream {via} does not serve {name}{would}"
+        text = text_of(sections, via, made.document.tree["upstream"])
+        return True, f"{words}; through upstream {via} ({text}){would}"
 
     def _sources(self, verdict: Verdict, address: str) -> Iterator[str]:
         if verdict.source is ACCEPTED:

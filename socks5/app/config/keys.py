@@ -14,9 +14,10 @@ from typing import Any
 from socks5.app.config.client_keys import SOURCES, Listener
 from socks5.app.config.conditions import NetworkEntry
 from socks5.app.config.files import FileFrom, FilePath, From
-from socks5.app.config.policy_keys import Group, Limit, NameSet, NetworkSet, Rule, Upstream, limits
+from socks5.app.config.policy_keys import Group, Limit, NameSet, NetworkSet, Rule, limits
 from socks5.app.config.quantities import Size, Time
 from socks5.app.config.tables import Named, Table, Tables, Typed, optional, required
+from socks5.app.config.upstream_keys import Upstream
 from socks5.app.config.values import Choice, Count, IPAddress, Listed, PortRange, Text
 from socks5.protocol.gssapi import Protection
 from socks5.settings import (
@@ -373,7 +374,10 @@ class Configuration:
         Named(Table(Limit), "limit"), "How much.", {}, default="none"
     )
     upstream: Mapping[str, Upstream] = optional(
-        Named(Table(Upstream), "upstream"), "Further proxies; not served yet.", {}, default="none"
+        Named(Table(Upstream), "upstream"),
+        "Proxies that targets are reached through.",
+        {},
+        default="none",
     )
     rule: Sequence[Rule] = optional(
         Tables(Table(Rule), "rule"), "Who may do what, in this order.", (), default="none"

@@ -20,7 +20,7 @@ from socks5.app.config.document import Document, Place
 from socks5.app.config.keyed import absolute, kind_of, located
 from socks5.app.config.logins import MEMORY
 from socks5.app.config.places import Path
-from socks5.app.config.references import named
+from socks5.app.config.tree import named
 from socks5.app.config.values import as_toml
 from socks5.app.config.wording import AS_OPTIONS
 from socks5.app.listeners import LOOPBACK

@@ -1,4 +1,4 @@
-"""The keys of what is allowed, and how much: sets, groups, limits, upstreams and rules. See
+"""The keys of what is allowed, and how much: sets, groups, limits and rules. See
 :mod:`socks5.app.config.keys`.
 """
 
@@ -16,7 +16,6 @@ from socks5.app.config.conditions import (
     RuleSource,
     UserEntry,
 )
-from socks5.app.config.files import From, SecretFrom
 from socks5.app.config.quantities import Events, Quota, Rate
 from socks5.app.config.tables import NAME, optional, required
 from socks5.app.config.values import (
@@ -34,13 +33,14 @@ from socks5.app.config.values import (
 from socks5.settings import COMMANDS
 
 
-def _name_of(what: str) -> Kind:
+def name_of(what: str) -> Kind:
+    """What something is called."""
     return Text(f"the name of {what}", NAME.pattern, "name")
 
 
 def limits(whose: str) -> Any:
     """The key that names limits."""
-    return optional(Listed(_name_of("a limit")), f"Limits of {whose}.", (), default="none")
+    return optional(Listed(name_of("a limit")), f"Limits of {whose}.", (), default="none")
 
 
 def refuse(problems: list[Wrong]) -> None:
@@ -120,32 +120,17 @@ class Limit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upstream:
-    """``[upstream.NAME]``, which nothing serves yet."""
-
-    url: str = optional(Text(), "Where it is.", default="none")
-    user: str = optional(Text(), "Who logs in there.", default="none")
-    password: From | None = optional(SecretFrom(), "The password there.", default="none")
-
-    def check(self) -> None:
-        """Refuse it."""
-        raise Wrong(
-            "not served yet; take the section out, and every via of a rule", is_about_key=True
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Rule:
     """``[[rule]]``: the first one that holds decides."""
 
-    name: str = required(_name_of("the rule"), "What it is called.")
+    name: str = required(name_of("the rule"), "What it is called.")
     action: str = required(Choice(("allow", "deny")), "What it says.")
     report_only: bool = optional(Flag(), "Only noted where it would have decided otherwise.", False)
     clients: tuple[str, ...] = optional(
         Listed(ClientEntry()), "The client's address.", (), default="any"
     )
     listeners: tuple[str, ...] = optional(
-        Listed(_name_of("a listener")), "Where the client has come in.", (), default="any"
+        Listed(name_of("a listener")), "Where the client has come in.", (), default="any"
     )
     commands: tuple[str, ...] = optional(
         Listed(Choice(tuple(COMMANDS))), "What the client asks for.", (), default="any"
@@ -185,7 +170,7 @@ class Rule:
         default="as [server] says",
     )
     via: str | None = optional(
-        _name_of("an upstream"), "Proxy that is asked; none is served yet.", default="none"
+        name_of("an upstream"), "Proxy that it goes through, or not at all.", default="none"
     )
     unguarded: bool = optional(Flag(), "Holds for special addresses, too.", False)
 

@@ -11,8 +11,9 @@ from typing import Any
 from socks5.app.config.document import Document, Problem, Refused, load, parse
 from socks5.app.config.keys import Configuration
 from socks5.app.config.places import Path
-from socks5.app.config.references import Finding, findings
+from socks5.app.config.references import findings
 from socks5.app.config.tables import Table, wrongs
+from socks5.app.config.tree import Finding
 from socks5.app.config.values import Several, Wrong
 
 _WHOLE = Table(Configuration)

@@ -7,16 +7,18 @@ wrong kind is passed over, for it is said elsewhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any
 
 from socks5.app.config.client_keys import DEFAULT_PORT
 from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import two_of_a_family
 from socks5.app.config.tables import NAME
-from socks5.app.config.values import as_key, as_toml, meant
+from socks5.app.config.tree import Finding, Tree, absent, named, rules, table, texts
+from socks5.app.config.upstream_references import findings_of_upstreams
+from socks5.app.config.values import as_toml
 from socks5.app.config.wording import Wording
 from socks5.net.foreign import PLAIN, kind_of, where_of
 from socks5.net.places import TCP, UNIX, can_share_clients
@@ -29,70 +31,17 @@ PUBLIC = "public"
 _FOR_RULES = frozenset({SELF, PUBLIC})
 """Built-in sets that are no plain list."""
 
-Tree = Mapping[str, Any]
-
-
-class Finding(NamedTuple):
-    """Something that is wrong.
-
-    :param path: where; may be of a key that is not there.
-    :param sentence: what.
-    :param is_about_key: whether the key is wrong, not its value.
-    """
-
-    path: Path
-    sentence: str
-    is_about_key: bool = False
-
 
 def findings(tree: Tree, wording: Wording, folder: str) -> Iterator[Finding]:
     """Everything that is wrong between the parts of a tree.
 
     :param folder: what paths are relative to.
     """
-    for look in (_sets, _limits, _of_rules, _default, _zone):
+    for look in (_sets, _limits, _of_rules, findings_of_upstreams, _default, _zone):
         yield from look(tree)
     for look_and_advise in (_server, _methods):
         yield from look_and_advise(tree, wording)
     yield from _overlaps(tree, wording, folder)
-
-
-def table(tree: Any, *path: str | int) -> Mapping[str, Any]:
-    """The table at a path, or an empty one."""
-    for step in path:
-        try:
-            tree = tree[step]
-        except (LookupError, TypeError):
-            return {}
-    return tree if isinstance(tree, dict) else {}
-
-
-def rules(tree: Tree) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """The rules, each with its path."""
-    found = tree.get("rule")
-    for number, rule in enumerate(found if isinstance(found, list) else ()):
-        yield ("rule", number), rule if isinstance(rule, dict) else {}
-
-
-def named(tree: Tree, section: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """The tables of a section of such, each with its path."""
-    for name, each in table(tree, section).items():
-        yield (section, name), each if isinstance(each, dict) else {}
-
-
-def texts(holder: Mapping[str, Any], path: Path, name: str) -> Sequence[tuple[Path, str]]:
-    """The texts behind a key, which may be one or a list, each with its path."""
-    value = holder.get(name)
-    if isinstance(value, str):
-        return [((*path, name), value)]
-    if not isinstance(value, list):
-        return ()
-    return [((*path, name, at), each) for at, each in enumerate(value) if isinstance(each, str)]
-
-
-def _absent(path: Path, section: str, name: str, known: Iterable[str], sign: str = "") -> Finding:
-    near = meant(f"{sign}{name}", [f"{sign}{each}" for each in known])
-    return Finding(path, f"there is no [{section}.{as_key(name)}]{near}")
 
 
 def _sets(tree: Tree) -> Iterator[Finding]:
@@ -114,7 +63,7 @@ def _sets(tree: Tree) -> Iterator[Finding]:
             if section == "networks" and name in _FOR_RULES:
                 yield Finding(at, f"@{name} is only for rules")
             elif section != "networks" or name not in ABOUT_CLIENTS:  # else its kind has said it
-                yield _absent(at, section, name, known, "@")
+                yield absent(at, section, name, known, "@")
 
     of_rules = (
         ("networks", "networks", networks),
@@ -137,12 +86,12 @@ def _limits(tree: Tree) -> Iterator[Finding]:
     for path, holder in [*holders, *named(tree, "group"), *rules(tree)]:
         for at, name in texts(holder, path, "limits"):
             if NAME.fullmatch(name) and name not in known:
-                yield _absent(at, "limit", name, known)
+                yield absent(at, "limit", name, known)
 
 
 def _of_rules(tree: Tree) -> Iterator[Finding]:
     seen: dict[str, int] = {}
-    listeners, upstreams = table(tree, "listener"), table(tree, "upstream")
+    listeners = table(tree, "listener")
     for path, rule in rules(tree):
         name = rule.get("name")
         if isinstance(name, str) and seen.setdefault(name, int(path[1])) != path[1]:
@@ -150,10 +99,7 @@ def _of_rules(tree: Tree) -> Iterator[Finding]:
             yield Finding((*path, "name"), sentence)
         for at, name in texts(rule, path, "listeners"):
             if NAME.fullmatch(name) and name not in listeners:
-                yield _absent(at, "listener", name, listeners)
-        for at, name in texts(rule, path, "via"):
-            if NAME.fullmatch(name) and name not in upstreams:
-                yield _absent(at, "upstream", name, upstreams)
+                yield absent(at, "listener", name, listeners)
 
 
 def _default(tree: Tree) -> Iterator[Finding]:

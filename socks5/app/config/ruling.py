@@ -15,8 +15,8 @@ from socks5.app.config.document import Document, Refused
 from socks5.app.config.keys import Configuration
 from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import Rule as Section
-from socks5.app.config.references import named, table, texts
-from socks5.app.config.references import rules as raw_rules
+from socks5.app.config.tree import named, table, texts
+from socks5.app.config.tree import rules as raw_rules
 from socks5.app.inherit import Worker
 from socks5.interfaces import ILimits, IRules
 from socks5.net.own import is_own_address

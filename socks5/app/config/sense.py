@@ -13,6 +13,7 @@ from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import Rule
 from socks5.app.config.ruling import default_of
 from socks5.app.config.shadows import shadows
+from socks5.app.config.upstreams import warn_of_upstreams
 from socks5.app.config.values import as_key, as_toml
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import network_of
@@ -37,6 +38,7 @@ def warn(configuration: Configuration, building: Building, accepted: Sequence[Me
     _methods(configuration, building, accepted)
     _sources(configuration, building)
     _shadowed(configuration, building)
+    warn_of_upstreams(configuration, building)
 
 
 def _sets_in(entries: Iterable[str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from socks5.app.config.keys import Configuration
 from socks5.app.config.places import Path
 from socks5.app.config.tables import Named, Table, Tables, Typed, about
+from socks5.app.config.upstream_keys import KINDS, OF_POOLS
 from socks5.app.config.values import Kind, as_key, as_toml
 from socks5.policy.ruleset import DEFAULT, GUARD
 
@@ -97,7 +98,12 @@ def _keys(path: Path, kind: Kind, said: Mapping[str, Any], place: Where) -> Iter
 
 
 def _may_stand(path: Path, name: str, said: Mapping[str, Any]) -> bool:
-    """Whether a key may stand beside those that were said: a listener has one place to listen on."""
+    """Whether a key may stand beside those that were said: a listener has one place to listen on, an upstream is one
+    proxy, or a chain or pool.
+    """
+    if path[0] == "upstream" and len(path) == 2:
+        wanted = "pool" if name in OF_POOLS else "url"
+        return name not in KINDS and wanted in said
     return path[0] != "listener" or any(way in said for way in _BESIDE.get(name, (*said,)))
 
 

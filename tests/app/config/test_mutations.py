@@ -174,6 +174,40 @@ new_sessions = "120/min"
 up = "1MB/s"
 down = "2MiB/s"
 
+[upstream.far]
+url = "socks5s://proxy.example"
+user = "relay"
+password = { file = "far.secret" }
+require_login = true
+pipelined = true
+names = "here"
+timeout = "5s"
+source = "192.0.2.7"
+max_connections = 100
+fails = 5
+retry_after = "20s"
+probe = "www.example.org:443"
+probe_every = "1m"
+
+[upstream.far.tls]
+ca = "ca.pem"
+cert = "me.pem"
+key = "me.key"
+name = "other.example"
+
+[upstream.behind]
+chain = ["far", "far"]
+
+[upstream.any]
+pool = ["far", "behind"]
+choose = "hash"
+hash_by = "user"
+
+[[rule]]
+name = "elsewhere"
+action = "allow"
+via = "any"
+
 [[rule]]
 name = "blocked"
 action = "deny"
@@ -208,6 +242,7 @@ REQUIRED = {
     *("address", "unix", "systemd", "endpoint"),  # of which a listener has one
     *("zone", "state", "client_ca"),  # which others want
     "networks",  # which unguarded wants
+    *("url", "chain", "pool", "choose", "hash_by", "probe"),
 }
 """Keys that are missed elsewhere too, if they are misspelt."""
 
@@ -253,8 +288,7 @@ def any_found(text: str) -> list[Problem]:
 def test_the_file_is_right_and_has_every_key() -> None:
     read_text(FULL, "s.toml")
     names = {name.rpartition(".")[2] for name, _, _ in ALL if "." in name}
-    missing = names - {line.partition(" = ")[0] for line in LINES}
-    assert missing == {"url", "user", "password", "via"}, "of what is not served yet"
+    assert names <= {line.partition(" = ")[0] for line in LINES}
     assert len(MUTATIONS) > 200
 
 
@@ -275,7 +309,7 @@ def test_what_else_is_wrong_is_found_besides_and_nothing_that_comes_of_the_mista
         [mistake] = found(text)
         others = built(text, tmp_path) - {mistake.sentence}
         assert others <= missing
-        assert len(others) >= len(missing) - 3, "but what the section with the mistake names"
+        assert len(others) >= len(missing) - 4, "but what the section with the mistake names"
 
 
 @pytest.mark.parametrize(("number", "line"), MUTATIONS)

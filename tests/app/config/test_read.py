@@ -269,10 +269,6 @@ ports = [1, [2]]
             '[auth.x]\ntype = "ldap"\nuri = "ldap://a"\nbind_password = { env = 3 }',
             "4:25: auth.x.bind_password.env: expected the name of an environment variable, got 3",
         ),
-        (
-            '[upstream.x]\nurl = "socks5://x"',
-            "1:11: upstream.x: not served yet; take the section out, and every via of a rule",
-        ),
     ],
 )
 def test_a_file_with_one_error_is_refused_for_it(text: str, problem: str) -> None:
@@ -393,6 +389,6 @@ def test_what_the_page_shows_is_read(text: str) -> None:
 def test_the_page_has_the_keys_of_each_section() -> None:
     shown = re.findall(r"\.\. keys:: ([a-z.]+)", PAGE.read_text())
     sections = {each.partition(".")[0] for each in shown}
-    assert sections | {"upstream"} == {each.name for each in fields(Configuration)}
+    assert sections == {each.name for each in fields(Configuration)}
     sources = {each.removeprefix("auth.") for each in shown if each.startswith("auth.")}
     assert sources == {*SOURCES}

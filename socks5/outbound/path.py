@@ -1,0 +1,296 @@
+"""One way through proxies: a single one, or several behind one another, with its health; and what each outcome says of
+that, and of whether another way may be tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+
+from socks5.access import NO_SOURCE, Access
+from socks5.client.errors import (
+    ClientError,
+    ProxyAuthError,
+    ProxyProtocolError,
+    ProxyTimeout,
+    ProxyUnreachable,
+    ReplyError,
+    TTLExpired,
+)
+from socks5.client.hops import Hop
+from socks5.client.names import literal
+from socks5.client.tunnel import Standing, Step
+from socks5.deadlines import clock_of
+from socks5.outbound.attempts import Streams
+from socks5.outbound.direct import DirectDialer
+from socks5.outbound.health import Health
+from socks5.outbound.through import Through, led
+from socks5.outbound.upstream import Places, Upstream
+from socks5.protocol.address import Address
+from socks5.settings import Settings
+from socks5.streams import IStream
+
+
+@dataclass(slots=True)
+class Asked:
+    """Who asks, by what means a way is gone, and how far that is.
+
+    :param settings: the session's.
+    :param near: our end of the client's connection.
+    :param direct: connects to the first proxy.
+    :param path: the way that is gone now.
+    :param standing: how far.
+    """
+
+    access: Access
+    settings: Settings
+    near: str
+    direct: DirectDialer
+    path: Path | None = None
+    standing: Standing = field(default_factory=Standing)
+
+    def late(self, seconds: float) -> ClientError:
+        """What it is if the time of the dial is over: the target's silence, if it is the target that was waited for."""
+        path, standing = self.path, self.standing
+        assert path is not None
+        text = f"no answer within {seconds:g} s"
+        has_asked = path.is_asking(standing)
+        kind = TTLExpired if has_asked else ProxyTimeout
+        return path.counted(kind(text, stage=standing.stage, hop=standing.hop))
+
+
+class NotThrough(Exception):
+    """A way did not lead to the target.
+
+    :param error: why.
+    :param may_go_on: whether another one may be tried: this one's last proxy has not been asked for the target.
+    """
+
+    def __init__(self, error: ClientError, may_go_on: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.may_go_on = may_go_on
+
+
+class Lesson(NamedTuple):
+    """What a failure teaches.
+
+    :param is_failure: whether it is one of the way's.
+    :param is_final: whether the way is of no use, and that is no chance.
+    :param is_success: whether it shows that the way is in order.
+    :param may_go_on: see :class:`NotThrough`.
+    """
+
+    is_failure: bool = False
+    is_final: bool = False
+    is_success: bool = False
+    may_go_on: bool = False
+
+
+def lesson(error: ClientError, hops: Sequence[Hop]) -> Lesson:
+    """What a failure on the way through *hops* teaches."""
+    last = hops[-1]
+    if isinstance(error, ReplyError):  # the last one's, for another one's is about the next hop
+        return Lesson(is_success=True)
+    is_last = error.hop == len(hops)
+    has_asked = is_last and error.stage == "reply"
+    is_written = has_asked or (is_last and last.is_pipelined and error.stage in ("method", "login"))
+    if isinstance(error, ProxyAuthError):  # the request is refused with it
+        return Lesson(
+            is_failure=True, is_final=True, may_go_on=not last.is_pipelined or not is_last
+        )
+    if isinstance(error, ProxyProtocolError) and (not has_asked or last.is_http):
+        return Lesson(is_failure=True, is_final=True, may_go_on=not is_written)
+    if has_asked:
+        return Lesson()
+    return Lesson(is_failure=True, may_go_on=not is_written)
+
+
+class Path:
+    """A way through proxies.
+
+    :param name: the upstream's.
+    :param legs: the proxies, the nearest first.
+    :param reactor: the clock.
+    """
+
+    def __init__(self, name: str, legs: Sequence[Upstream], reactor: Any) -> None:
+        self.name = name
+        self.legs = tuple(legs)
+        self._hops = [leg.hop for leg in legs]
+        self._has_tls = any(hop.tls is not None for hop in self._hops)
+        last = self.legs[-1].terms
+        self.commands = last.commands
+        self.resolves = last.resolves
+        """Whether names of targets are resolved at its end."""
+        self._reactor = reactor
+        self.now = clock_of(reactor)
+        self.used = -math.inf
+        """When it was tried last."""
+        self.health = Health(
+            name,
+            min(leg.terms.fails for leg in self.legs),
+            min(leg.terms.retry_after for leg in self.legs),
+            self.now,
+        )
+
+    @property
+    def key(self) -> object:
+        """What it is equal to another one by, over a reload."""
+        return self.name, tuple((hop.place, hop.login) for hop in self._hops)
+
+    def order(self, access: Access, target: Address) -> Iterable[Path]:
+        """See :meth:`socks5.outbound.pool.Pool.order`: there is no other."""
+        return (self,)
+
+    async def dial(self, asked: Asked, target: Address) -> Through:
+        """Reach a target.
+
+        :raises NotThrough: it was not to be reached.
+        :raises socks5.protocol.errors.ReplyError: the last proxy cannot even be asked for it.
+        """
+        access, hops = asked.access, self._hops
+        hops[-1].ask(access.command, target)  # before anything is opened
+        places = Places(self.legs, access.client)
+        if not places.are_there:
+            text = f"upstream {self.name}: too many connections to it"
+            error = ProxyUnreachable(text, stage="connect")
+            raise NotThrough(self.counted(error), may_go_on=True)
+        self.used = self.now()
+        is_trial = self.health.enter()
+        asked.path = self
+        asked.standing = standing = Standing()
+        try:
+            through = await self._dial(asked, target, standing, places)
+        except ClientError as error:
+            places.give_back()
+            found = lesson(error, hops)
+            if found.is_success:
+                self.health.succeeded(is_trial)
+            elif found.is_failure:
+                self.health.failed(str(error), is_trial, found.is_final)
+            else:
+                self.health.left(is_trial)
+            raise NotThrough(self.counted(error), found.may_go_on) from error
+        except BaseException:
+            places.give_back()
+            self.health.left(is_trial)
+            raise
+        self.health.succeeded(is_trial)
+        return through
+
+    def is_asking(self, standing: Standing) -> bool:
+        """Whether the last proxy has been asked for the target, and nobody but the target is waited for."""
+        return standing.stage == "reply" and standing.hop == len(self.legs)
+
+    def counted(self, error: ClientError) -> ClientError:
+        """A failure with its upstream in it, which counts."""
+        stage = error.stage
+        self.health.counters.failures[stage] += 1
+        error.upstream = self.name
+        error.args = (f"upstream {self.name}, hop {error.hop}, {stage}: {error}",)
+        return error
+
+    async def _dial(
+        self, asked: Asked, target: Address, standing: Standing, places: Places
+    ) -> Through:
+        """Within the time of the proxies. A proxy that is asked for the target has the time of the whole dial."""
+        deadlines = asked.direct.deadlines
+        seconds = sum(leg.terms.timeout for leg in self.legs)
+        is_late = False
+
+        def too_late() -> None:
+            nonlocal is_late
+            is_late = True
+            going.cancel()
+
+        def look() -> None:
+            if self.is_asking(standing):
+                deadlines.clear(standing)
+
+        deadlines.set(standing, seconds, too_late)
+        going = Deferred.fromCoroutine(self._go(asked, target, standing, places, look))
+        try:
+            return await going
+        except CancelledError:
+            if not is_late:
+                raise
+            text = f"{self._hops[standing.hop - 1]}: no answer within {seconds:g} s"
+            raise ProxyTimeout(text, stage=standing.stage, hop=standing.hop) from None
+        finally:
+            deadlines.clear(standing)
+
+    async def _go(
+        self,
+        asked: Asked,
+        target: Address,
+        standing: Standing,
+        places: Places,
+        look: Callable[[], object],
+    ) -> Through:
+        stream: Any = await self._connected(asked, target)
+        try:
+            found, reply, waiting = await led(
+                stream, self._hops, target, standing, look, self._reactor
+            )
+        except BaseException:
+            stream.transport.abortConnection()
+            raise
+        self.health.counters.open += 1
+        gone = partial(self._gone, places)
+        return Through(found, reply, waiting, target, self.name, asked.near, gone)
+
+    def _gone(self, places: Places) -> None:
+        places.give_back()
+        self.health.counters.open -= 1
+
+    async def _connected(self, asked: Asked, target: Address) -> IStream:
+        """A connection to the first proxy.
+
+        :raises ClientError: there is none.
+        """
+        leg = self.legs[0]
+        try:
+            return await connected(leg, asked, self._reactor, self._has_tls)
+        except CancelledError:
+            raise
+        except Exception as error:
+            behind = self._hops[1].address if len(self._hops) > 1 else target
+            raise Step(1, leg.hop, behind).unreachable(error) from error
+
+
+class LeadsToUs(Exception):
+    """An upstream is this proxy itself."""
+
+
+async def connected(leg: Upstream, asked: Asked, reactor: Any, has_tls: bool) -> IStream:
+    """A connection to a proxy, whose address is its operator's: nobody is asked about it."""
+    hop, seconds = leg.hop, leg.terms.timeout
+    if hop.endpoint is not None:
+        given: IStream = await hop.endpoint.value.connect(Streams())
+        return given
+    place = hop.place
+    assert place is not None
+    if place.path:
+        local: Any = await UNIXClientEndpoint(reactor, place.path, seconds).connect(Streams())
+        return cast("IStream", local)
+    access, direct = asked.access, asked.direct
+    hosts: Sequence[str] = (place.host,)
+    if literal(place.host.partition("%")[0]) is None:
+        hosts = await direct.resolver.resolve(place.host.encode(), access.client)
+    others = [host for host in hosts if (host, place.port) not in access.listeners]
+    if not others:
+        raise LeadsToUs("it leads to this proxy itself")
+    source = leg.terms.source
+    settings = asked.settings
+    if source == NO_SOURCE:
+        settings = replace(settings, connect_timeout=seconds)
+    else:
+        settings = replace(settings, connect_timeout=seconds, outgoing=source, outgoing_family=None)
+    return await direct.reach(access.client, others, place.port, settings, has_tls)

@@ -1,0 +1,36 @@
+"""What is said of one proxy that targets are reached through, beside where it is and who logs in there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from socks5.access import NO_SOURCE
+from socks5.protocol.address import Address
+from socks5.protocol.messages import Command
+from socks5.settings import PerFamily
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an upstream is used.
+
+    :param commands: CMD octets that it is asked for.
+    :param resolves: whether names of targets go there as they are; else they are resolved here.
+    :param timeout: seconds from the connection to the end of the login.
+    :param source: addresses that it is reached from; none: as targets are.
+    :param max_connections: at a time, a quarter of them for one client.
+    :param fails: failures in a row that put it out.
+    :param retry_after: seconds until it is tried again, at first.
+    :param probe: a target that is asked for while nobody asks for anything; None: nobody looks.
+    :param probe_every: seconds between such looks.
+    """
+
+    commands: frozenset[int] = frozenset((Command.CONNECT,))
+    resolves: bool = True
+    timeout: float = 10.0
+    source: PerFamily = NO_SOURCE
+    max_connections: int = 1000
+    fails: int = 3
+    retry_after: float = 10.0
+    probe: Address | None = None
+    probe_every: float = 30.0

@@ -1,0 +1,85 @@
+"""One proxy that targets are reached through, and who has a connection to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from socks5.client.hops import Hop
+from socks5.outbound.terms import Terms
+from socks5.protocol.networks import subscriber
+
+CLIENTS = 4
+"""Among so many clients the connections to one upstream are shared out."""
+
+
+class Upstream:
+    """A proxy.
+
+    :param name: how it is called.
+    :param hop: where it is, and who logs in there.
+    :param terms: how it is used.
+    """
+
+    def __init__(self, name: str, hop: Hop, terms: Terms) -> None:
+        self.name = name
+        self.hop = hop
+        self.terms = terms
+        self._taken: Counter[bytes] = Counter()
+        self._share = max(1, terms.max_connections // CLIENTS)
+
+    @property
+    def key(self) -> object:
+        """What it is equal to another one by, over a reload."""
+        return self.name, self.hop.place, self.hop.login
+
+    def take(self, client: bytes) -> bool:
+        """Take a place for one more connection.
+
+        :param client: whose; see :func:`~socks5.protocol.networks.subscriber`.
+        :returns: whether there is one.
+        """
+        if self._taken.total() >= self.terms.max_connections or self._taken[client] >= self._share:
+            return False
+        self._taken[client] += 1
+        return True
+
+    def give_back(self, client: bytes) -> None:
+        """That connection is gone."""
+        self._taken[client] -= 1
+        if not self._taken[client]:
+            del self._taken[client]
+
+    def go_on(self, before: Upstream) -> None:
+        """Take the place of another one that is the same proxy: its connections count on."""
+        self._taken = before._taken
+
+
+class Places:
+    """One place at each of several upstreams.
+
+    :param upstreams: those.
+    :param client: the client's IP literal, or "".
+    """
+
+    __slots__ = ("_client", "_taken")
+
+    def __init__(self, upstreams: Iterable[Upstream], client: str) -> None:
+        self._client = subscriber(client)
+        self._taken: list[Upstream] = []
+        for each in upstreams:
+            if not each.take(self._client):
+                self.give_back()
+                break
+            self._taken.append(each)
+
+    @property
+    def are_there(self) -> bool:
+        """Whether they are taken: all of them, or none is."""
+        return bool(self._taken)
+
+    def give_back(self) -> None:
+        """They are free again. Harmless twice."""
+        taken, self._taken = self._taken, []
+        for each in taken:
+            each.give_back(self._client)

@@ -1,0 +1,318 @@
+"""The dialer of who has upstreams: the verdict on a target says whether it is reached directly, or through which.
+
+It goes nowhere else. An upstream that is not to be reached is a failure, and never a reason to go directly. A name for
+an upstream goes there as the rules have seen it, unless they have to see an address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from socks5.access import Access, Verdict
+from socks5.counters import UpstreamCounters
+from socks5.deadlines import Line
+from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, Judge
+from socks5.loglimit import Sparing
+from socks5.names import hostname
+from socks5.outbound.attempts import Single
+from socks5.outbound.direct import MOST_ADDRESSES, DirectDialer, interleaved
+from socks5.outbound.judging import Allowed, allowed, is_plain, refusal
+from socks5.outbound.path import Asked, NotThrough, Path
+from socks5.outbound.pool import Pool
+from socks5.outbound.probing import Probe
+from socks5.outbound.through import Through
+from socks5.outbound.upstream import Upstream
+from socks5.protocol.address import Address, unmap
+from socks5.protocol.errors import (
+    CommandNotSupported,
+    GeneralFailure,
+    HostUnreachable,
+    ReplyError,
+)
+from socks5.protocol.messages import Command, ReplyCode
+from socks5.settings import Settings
+from socks5.streams import IStream
+
+MOST_TARGETS = 4
+"""Addresses of one name that an upstream is asked for."""
+
+_NEXT_ADDRESS = frozenset(
+    {
+        ReplyCode.NETWORK_UNREACHABLE,
+        ReplyCode.HOST_UNREACHABLE,
+        ReplyCode.CONNECTION_REFUSED,
+        ReplyCode.TTL_EXPIRED,
+    }
+)
+"""Replies about one address of several."""
+
+Way = Path | Pool
+
+_log = Logger()
+
+
+async def _known(verdict: Verdict | Deferred[Verdict]) -> Verdict:
+    return await verdict if isinstance(verdict, Deferred) else verdict
+
+
+@implementer(IDialer)
+class Upstreams:
+    """See the module.
+
+    :param reactor: the clock.
+    :param ways: upstreams by the names that rules have for them.
+    :param direct: for targets that no rule sends to an upstream, and for the way to upstreams; None: the dialer of the
+        server that is given this one.
+    """
+
+    def __init__(
+        self, reactor: Any, ways: Mapping[str, Way], direct: DirectDialer | None = None
+    ) -> None:
+        self._reactor = reactor
+        self._ways = dict(ways)
+        self._missing = Sparing(reactor)
+        self._direct = direct
+        self._probes: list[Probe] | None = None
+        self._has_looked = False
+        self._settings = Settings()
+
+    @property
+    def direct(self) -> DirectDialer:
+        """Who reaches whatever is not behind an upstream."""
+        assert self._direct is not None, "no server uses it"
+        return self._direct
+
+    @property
+    def _paths(self) -> Mapping[object, Path]:
+        """All, each once."""
+        found: dict[object, Path] = {}
+        for way in self._ways.values():
+            for path in (way,) if isinstance(way, Path) else way.paths:
+                found[path.key] = path
+        return found
+
+    def over(self, direct: DirectDialer) -> None:
+        """Use a server's dialer, unless there is another already."""
+        if self._direct is None:
+            self._direct = direct
+
+    def begin(self, before: IDialer, settings: Settings) -> dict[str, UpstreamCounters]:
+        """Serve from now on. Once an upstream was asked for something, those with a probe are looked at as well, until
+        :meth:`end`.
+
+        :param settings: of those looks.
+        :param before: who has served; upstreams that are the same keep their health and their connections.
+        :returns: what becomes of each.
+        """
+        paths = self._paths
+        if isinstance(before, Upstreams) and before is not self:
+            _go_on(paths, before._paths)
+        if self._probes is None:
+            self._probes = [
+                Probe(
+                    path, probe, path.legs[0].terms.probe_every, self._look, self.direct.deadlines
+                )
+                for path in paths.values()
+                if len(path.legs) == 1 and (probe := path.legs[0].terms.probe) is not None
+            ]
+            self._settings = settings
+        return {path.name: path.health.counters for path in paths.values()}
+
+    def end(self) -> None:
+        """Look at nothing any more. Whoever uses it still goes on."""
+        probes, self._probes = self._probes, []
+        for each in probes or ():
+            each.stop()
+
+    def _look(self, path: Path, target: Address) -> Deferred[Through]:
+        access = Access("", "", None, Command.CONNECT, target)
+        asked = Asked(access, self._settings, "127.0.0.1", self.direct)
+        return Deferred.fromCoroutine(self._through(path, asked, [target]))
+
+    # CONNECT
+
+    def dial(
+        self, access: Access, target: Address, judge: Judge, *, settings: Settings, near: str
+    ) -> Deferred[IStream]:
+        """See :meth:`socks5.interfaces.IDialer.dial`."""
+        asked = Asked(access, settings, near, self.direct)
+        return Deferred.fromCoroutine(self._dial(asked, target, judge))
+
+    def line(self, settings: Settings) -> Line:
+        """See :meth:`socks5.outbound.direct.DirectDialer.line`."""
+        return self.direct.line(settings)
+
+    def dial_judged(
+        self,
+        access: Access,
+        verdict: Verdict | Deferred[Verdict],
+        host: str,
+        port: int,
+        settings: Settings,
+    ) -> Single | Deferred[IStream]:
+        """See :meth:`socks5.outbound.direct.DirectDialer.dial_judged`."""
+        if is_plain(verdict):
+            return self.direct.dial_judged(access, verdict, host, port, settings)
+        asked = Asked(access, settings, access.server, self.direct)
+        return Deferred.fromCoroutine(self._dial_judged(asked, verdict, host, port))
+
+    async def _dial(self, asked: Asked, target: Address, judge: Judge) -> IStream:
+        host = target.host
+        if isinstance(host, str):
+            literal = unmap(host)
+            return await self._dial_judged(asked, judge(literal), literal, target.port)
+        name = hostname(host).removesuffix(".").encode()
+        verdict = await _known(judge(None))
+        if verdict.is_allowed is not True:
+            raise refusal(verdict, "the target is not allowed")
+        if verdict.via is not None:
+            way = self._way(verdict.via)
+            if way.resolves:
+                return await self._through(way, asked, [Address(name, target.port)])
+        return await self._dial_resolved(asked, host, target.port, judge)
+
+    async def _dial_judged(
+        self, asked: Asked, verdict: Verdict | Deferred[Verdict], host: str, port: int
+    ) -> IStream:
+        """Dial an address."""
+        known = await _known(verdict)
+        if known.is_allowed is True and known.via is not None:
+            return await self._through(self._way(known.via), asked, [Address(host, port)])
+        access, direct, settings = asked.access, asked.direct, asked.settings
+        # Whether that family is reached, and how a refusal is said, is its business.
+        return await direct.dial(
+            access, Address(host, port), lambda _: known, settings=settings, near=asked.near
+        )
+
+    async def _dial_resolved(self, asked: Asked, name: bytes, port: int, judge: Judge) -> IStream:
+        """Dial the addresses of a name that the rules allow. The first one decides which way."""
+        access, direct, settings = asked.access, asked.direct, asked.settings
+        hosts = settings.family.in_order(await direct.resolver.resolve(name, access.client))
+        if not hosts:
+            raise HostUnreachable("the name has no address of a family that is reached")
+        judging = allowed(
+            interleaved(hosts)[:MOST_ADDRESSES],
+            judge,
+            MOST_TARGETS,
+            Allowed(access, takes_via=True),
+        )
+        found = await judging if isinstance(judging, Deferred) else judging
+        if found.via is not None:
+            targets = [Address(host, port) for host in found.hosts]
+            return await self._through(self._way(found.via), asked, targets)
+        dialling = direct.dial_found(access.client, found, port, settings)
+        return await dialling.addErrback(direct.has_failed, name)
+
+    # Through
+
+    def _way(self, name: str) -> Way:
+        """The upstream of that name.
+
+        :raises GeneralFailure: there is none, which nobody should have allowed.
+        """
+        way = self._ways.get(name)
+        if way is not None:
+            return way
+        left_out = self._missing.next()
+        if left_out is not None:
+            _log.error(
+                "there is no upstream {name}, which a rule wants; {left_out} more had no line",
+                name=name,
+                left_out=left_out,
+            )
+        raise GeneralFailure(f"there is no upstream {name}")
+
+    async def _through(self, way: Way, asked: Asked, targets: Sequence[Address]) -> Through:
+        """Reach the first of *targets* that can be reached, in the time that a dial has."""
+        if not self._has_looked:
+            self._has_looked = True
+            for each in self._probes or ():
+                each.start()
+        if asked.access.command not in way.commands:
+            raise CommandNotSupported("this command is not for that upstream")
+        seconds = asked.settings.connect_timeout
+        key, deadlines = object(), asked.direct.deadlines
+        is_late = False
+
+        def too_late() -> None:
+            nonlocal is_late
+            is_late = True
+            going.cancel()
+
+        deadlines.set(key, seconds, too_late)
+        going = Deferred.fromCoroutine(_first_reached(way, asked, targets))
+        try:
+            return await going
+        except CancelledError:
+            if not is_late:
+                raise
+            raise asked.late(seconds) from None
+        finally:
+            deadlines.clear(key)
+
+    # The other commands, directly: whom a verdict sends elsewhere they do not serve
+
+    def open_datagrams(
+        self,
+        access: Access,
+        judge: Judge,
+        receiver: IDatagramReceiver,
+        *,
+        settings: Settings,
+        near: str,
+    ) -> IDatagrams:
+        """See :meth:`socks5.interfaces.IDialer.open_datagrams`."""
+        return self.direct.open_datagrams(access, judge, receiver, settings=settings, near=near)
+
+    def await_peer(
+        self, access: Access, expected: Address, judge: Judge, *, settings: Settings, near: str
+    ) -> Deferred[IPeerPort]:
+        """See :meth:`socks5.interfaces.IDialer.await_peer`."""
+        return self.direct.await_peer(access, expected, judge, settings=settings, near=near)
+
+
+async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address]) -> Through:
+    """One address after another, while the last proxy says of each that it is not to be reached."""
+    last: ReplyError | None = None
+    for target in targets:
+        try:
+            return await _reached(way, asked, target)
+        except ReplyError as error:
+            if error.code not in _NEXT_ADDRESS:
+                raise
+            last = error
+    assert last is not None
+    raise last
+
+
+async def _reached(way: Way, asked: Asked, target: Address) -> Through:
+    """One way after another, while none has been asked for the target."""
+    last: NotThrough | None = None
+    for path in way.order(asked.access, target):
+        try:
+            return await path.dial(asked, target)
+        except NotThrough as error:
+            last = error
+            if not error.may_go_on:
+                break
+    assert last is not None
+    raise last.error
+
+
+def _go_on(paths: Mapping[object, Path], before: Mapping[object, Path]) -> None:
+    """Have paths that were there before keep their health, and proxies their connections."""
+    legs: dict[object, Upstream] = {}
+    for path in before.values():
+        for leg in path.legs:
+            legs[leg.key] = leg
+    for key, path in paths.items():
+        if key in before:
+            path.health.go_on(before[key].health)
+        for leg in path.legs:
+            if leg.key in legs:
+                leg.go_on(legs[leg.key])

@@ -1,0 +1,694 @@
+"""Who goes directly and who through which upstream, in memory: what is sent there, and what each outcome leads to."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionRefusedError
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from socks5.access import ALLOWED, DENIED, Verdict
+from socks5.client.hops import Hop, Same
+from socks5.client.urls import read
+from socks5.interfaces import IDialer
+from socks5.outbound.direct import DirectDialer
+from socks5.outbound.failures import reply_for
+from socks5.outbound.path import Path
+from socks5.outbound.pool import Pool
+from socks5.outbound.terms import Terms
+from socks5.outbound.upstream import Upstream
+from socks5.outbound.ways import Upstreams, Way
+from socks5.protocol.address import Address
+from socks5.protocol.messages import Command, Credentials, Reply, Request
+from socks5.settings import OutgoingFamily, PerFamily, Settings
+from tests.support.providers import ASKER, FakeResolver, begin_dial
+from tests.support.reactor import FakeReactor
+from tests.support.sessions import GREETING, NO_AUTHENTICATION, octets
+from tests.support.transports import FakeTransport
+
+HOST, NAME = "192.0.2.80", b"www.example.org"
+TARGET = Address(HOST, 80)
+UP = "203.0.113.1"
+VIA = Verdict(True, "far", via="up")
+LOGIN = Credentials(b"relay", b"secret")
+BOUND = Address("198.51.100.9", 999)
+
+
+def upstream(name: str = "up", url: str = f"socks5://{UP}", **options: Any) -> Upstream:
+    terms = {key: options.pop(key) for key in tuple(options) if key in Terms.__dataclass_fields__}
+    return Upstream(name, Hop(read(url)[0], **options), Terms(**terms))
+
+
+class World:
+    """Upstreams over Twisted's transports in memory.
+
+    :param ways: makes them.
+    :param verdicts: says of an address, or of None, what the rules say; else they send everything to ``up``.
+    """
+
+    def __init__(
+        self,
+        ways: Callable[[Any], dict[str, Way]] | None = None,
+        verdicts: Callable[[str | None], Any] = lambda _: VIA,
+        hosts: dict[bytes, Any] | None = None,
+        **terms: Any,
+    ) -> None:
+        self.reactor = FakeReactor()
+        self.resolver = FakeResolver(hosts)
+        self.direct = DirectDialer(self.reactor, self.resolver)
+        one = upstream(**terms)
+        made = {"up": Path("up", [one], self.reactor)} if ways is None else ways(self.reactor)
+        self.ways: dict[str, Any] = dict(made)
+        self.dialer = Upstreams(self.reactor, made, self.direct)
+        self.counters = self.dialer.begin(self.direct, Settings())
+        self.asked: list[str | None] = []
+        self._verdicts = verdicts
+
+    def judge(self, host: str | None) -> Any:
+        self.asked.append(host)
+        return self._verdicts(host)
+
+    def dial(self, target: Address = TARGET, **options: Any) -> "Dialling":
+        return Dialling(begin_dial(self.dialer, target, self.judge, **options))
+
+    @property
+    def connecting(self) -> list[tuple[str, int]]:
+        return [
+            (each.host, each.port) for each in self.reactor.connectors if each.state == "connecting"
+        ]
+
+    def accept(self) -> FakeTransport:
+        """Whoever was dialled last accepts."""
+        return self.reactor.connectors[-1].succeed()
+
+    def greeted(self, *before: bytes) -> FakeTransport:
+        """It does, and has lets us ask."""
+        transport = self.accept()
+        for answer in (*before, NO_AUTHENTICATION):
+            self.answer(transport, answer)
+        return transport
+
+    def answer(self, transport: FakeTransport, data: bytes) -> None:
+        self.reactor.turn()
+        transport.deliver(data)
+        self.reactor.turn()
+
+    def sent(self, transport: FakeTransport) -> bytes:
+        self.reactor.turn()
+        data = transport.value()
+        transport.clear()
+        return data
+
+    def assert_nothing_is_left(self) -> None:
+        self.reactor.turn()
+        assert self.connecting == []
+        assert len(self.direct.deadlines) == 0
+        self.reactor.advance(400)
+        assert self.reactor.getDelayedCalls() == []
+
+
+class Dialling:
+    """What has come of a dial."""
+
+    def __init__(self, dialling: Deferred[Any]) -> None:
+        self.deferred = dialling
+        self.given: list[Any] = []
+        dialling.addBoth(self.given.append)
+
+    @property
+    def failure(self) -> Failure:
+        [failure] = self.given
+        assert isinstance(failure, Failure), failure
+        return failure
+
+    @property
+    def code(self) -> int:
+        return reply_for(self.failure)
+
+    @property
+    def stream(self) -> Any:
+        [stream] = self.given
+        assert not isinstance(stream, Failure), stream
+        return stream
+
+
+def request(host: str | bytes = HOST, port: int = 80) -> bytes:
+    return Request(Command.CONNECT, Address(host, port)).encode()
+
+
+def reply(code: int = 0, bound: Address = BOUND) -> bytes:
+    return Reply(code, bound).encode()
+
+
+def test_it_is_a_way_of_its_own() -> None:
+    assert verifyObject(IDialer, World().dialer)
+
+
+# ---------------------------------------------------------------- the walk
+
+
+def test_an_address_goes_where_its_verdict_says() -> None:
+    world = World()
+    dialling = world.dial()
+    assert (world.asked, world.connecting) == ([HOST], [(UP, 1080)])
+    transport = world.accept()
+    assert world.sent(transport) == GREETING
+    world.answer(transport, NO_AUTHENTICATION)
+    assert world.sent(transport) == request()
+    world.answer(transport, reply() + b"early")
+    stream = dialling.stream
+    assert (stream.transport, stream.waiting, stream.upstream) == (transport, b"early", "up")
+    assert (stream.bound, stream.far) == (BOUND, TARGET)
+    assert world.counters["up"].open == 1
+    transport.deliver_reset()
+    assert world.counters["up"].open == 0
+    world.assert_nothing_is_left()
+
+
+def test_a_name_goes_there_as_the_rules_have_seen_it() -> None:
+    world = World()
+    dialling = world.dial(Address(b"WWW.Example.ORG.", 80))
+    assert (world.asked, world.resolver.asked) == ([None], [])
+    transport = world.greeted()
+    assert world.sent(transport)[3:] == request(NAME)
+    world.answer(transport, reply())
+    assert dialling.stream.far is None
+
+
+@pytest.mark.parametrize("name", [b"", b"a b.example", b"a" * 255])
+def test_what_is_no_name_is_sent_nowhere(name: bytes) -> None:
+    world = World()
+    dialling = world.dial(Address(name, 80))
+    assert (dialling.code, world.asked, world.connecting) == (4, [], [])
+
+
+def test_where_a_rule_has_to_see_addresses_the_upstream_gets_the_one_that_was_judged() -> None:
+    """The first that is allowed decides which way; others follow it if they have the same."""
+    hosts = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]
+    verdicts = {
+        None: ALLOWED,
+        hosts[0]: DENIED,
+        hosts[1]: VIA,
+        hosts[2]: Verdict(True, "d"),
+        hosts[3]: VIA,
+    }
+    world = World(verdicts=verdicts.get, hosts={NAME: hosts})
+    dialling = world.dial(Address(NAME, 80))
+    assert (world.asked, world.resolver.askers) == ([None, *hosts], [ASKER.client])
+    transport = world.greeted()
+    assert world.sent(transport)[3:] == request(hosts[1])
+    world.answer(transport, reply(5))
+    transport = world.greeted()
+    assert world.sent(transport)[3:] == request(hosts[3])
+    world.answer(transport, reply())
+    assert dialling.stream.far == Address(hosts[3], 80)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_where_the_first_address_goes_directly_the_others_of_its_kind_are_raced(
+    is_late: bool,
+) -> None:
+    hosts = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    verdicts = {
+        None: ALLOWED,
+        hosts[0]: Verdict(True, "d"),
+        hosts[1]: VIA,
+        hosts[2]: Verdict(True, "d"),
+    }
+
+    def judge(host: str | None) -> Any:
+        return succeed(verdicts[host]) if is_late else verdicts[host]
+
+    world = World(verdicts=judge, hosts={NAME: hosts})
+    dialling = world.dial(Address(NAME, 80))
+    assert world.connecting == [(hosts[0], 80)]
+    world.reactor.connectors[0].fail(ConnectionRefusedError())
+    world.reactor.turn()
+    assert world.connecting == [(hosts[2], 80)]
+    transport = world.accept()
+    assert dialling.stream.transport is transport
+
+
+def test_a_name_of_which_no_address_works_is_distrusted() -> None:
+    world = World(verdicts=lambda _: ALLOWED, hosts={NAME: [HOST]})
+    dialling = world.dial(Address(NAME, 80))
+    world.reactor.connectors[0].fail(ConnectionRefusedError())
+    assert (dialling.code, world.resolver.distrusted) == (5, [NAME])
+
+
+def test_no_address_of_a_family_that_is_reached() -> None:
+    world = World(verdicts=lambda _: ALLOWED, hosts={NAME: [HOST]})
+    assert world.dial(Address(NAME, 80), outgoing_family=OutgoingFamily.IPV6).code == 4
+
+
+@pytest.mark.parametrize("target", [TARGET, Address(NAME, 80)])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_whom_the_rules_refuse_goes_nowhere(target: Address, is_late: bool) -> None:
+    refusal = Verdict(False, "no", reply=4)
+    world = World(verdicts=lambda _: succeed(refusal) if is_late else refusal)
+    dialling = world.dial(target)
+    assert (dialling.code, world.connecting) == (4, [])
+
+
+@pytest.mark.parametrize("verdict", [ALLOWED, Verdict(True, "d", source=PerFamily("192.0.2.9"))])
+def test_whom_they_send_nowhere_goes_directly(verdict: Verdict) -> None:
+    world = World(verdicts=lambda _: verdict)
+    dialling = world.dial()
+    [attempt] = world.reactor.connectors
+    source: Any = verdict.source
+    bound = source.ipv4 and (source.ipv4, 0)
+    assert (attempt.host, attempt.bind_address) == (HOST, bound)
+    transport = attempt.succeed()
+    assert dialling.stream.transport is transport
+
+
+def test_names_that_are_to_be_resolved_here_are() -> None:
+    whole = NAME + b"."  # whose dot means something to resolvers
+    world = World(hosts={whole: [HOST]}, resolves=False)
+    world.dial(Address(whole, 80))
+    assert world.asked == [None, HOST]
+    transport = world.greeted()
+    assert world.sent(transport)[3:] == request()
+
+
+def test_an_upstream_that_is_not_there_never_means_directly(log: list[str]) -> None:
+    world = World(verdicts=lambda _: Verdict(True, "far", via="other"))
+    codes = {world.dial(target).code for target in (TARGET, Address(NAME, 80)) for _ in range(8)}
+    assert (codes, world.connecting) == ({1}, [])
+    assert len(log) == 10
+    assert {*log} == {"there is no upstream other, which a rule wants; 0 more had no line"}
+
+
+def test_a_command_that_it_does_not_serve_is_not_asked() -> None:
+    world = World()
+    dialling = world.dial(asker=ASKER._replace(command=Command.BIND))
+    assert (dialling.code, world.connecting) == (7, [])
+
+
+# ---------------------------------------------------------------- how it is asked
+
+
+def test_a_login_is_said() -> None:
+    world = World(login=LOGIN)
+    dialling = world.dial()
+    transport = world.accept()
+    assert world.sent(transport) == octets("05 02 00 02")
+    world.answer(transport, octets("05 02"))
+    assert world.sent(transport) == LOGIN.encode()
+    world.answer(transport, octets("01 00"))
+    world.answer(transport, reply())
+    assert dialling.stream.upstream == "up"
+
+
+def test_http_is_asked_by_connect_and_what_is_told_is_our_end() -> None:
+    world = World(url=f"http://{UP}:3128")
+    dialling = world.dial()
+    transport = world.accept()
+    assert world.sent(transport).startswith(b"CONNECT 192.0.2.80:80 HTTP/1.1\r\n")
+    world.answer(transport, b"HTTP/1.1 200 OK\r\n\r\nfirst")
+    host: Any = transport.getHost()
+    assert (dialling.stream.bound, dialling.stream.waiting) == (
+        Address(host.host, host.port),
+        b"first",
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("::ffff:198.51.100.9", "198.51.100.9"),
+        ("2001:db8::9", "2001:db8::9"),
+        ("0.0.0.0", None),
+        ("::", None),
+        (b"proxy.example", None),
+    ],
+)
+def test_what_is_told_is_an_address_and_never_zeros(said: Any, told: str | None) -> None:
+    world = World()
+    dialling = world.dial()
+    transport = world.greeted()
+    world.answer(transport, reply(0, Address(said, 7)))
+    host: Any = transport.getHost()
+    assert dialling.stream.bound == (
+        Address(host.host, host.port) if told is None else Address(told, 7)
+    )
+
+
+class Endpoint:
+    """Leads to a proxy of which nobody knows an address."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        transport = FakeTransport(self.reactor, host=None, peer=None)  # type: ignore[arg-type]
+        self.transport = transport
+        protocol = factory.buildProtocol(None)
+        transport.connect(protocol)
+        return succeed(protocol)
+
+
+def test_where_nobody_has_an_address_the_client_is_told_the_one_that_it_has_reached() -> None:
+    made: list[Endpoint] = []
+
+    def ways(reactor: Any) -> dict[str, Way]:
+        made.append(Endpoint(reactor))
+        hop = Hop(None, endpoint=Same(made[0]))
+        return {"up": Path("up", [Upstream("up", hop, Terms())], reactor)}
+
+    world = World(ways)
+    dialling = world.dial()
+    world.answer(made[0].transport, NO_AUTHENTICATION)
+    world.answer(made[0].transport, reply(0, Address("0.0.0.0", 0)))
+    assert dialling.stream.bound == Address("::1", 0)
+
+
+def test_a_name_that_http_cannot_be_asked_for_is_sent_nowhere() -> None:
+    world = World(url=f"http://{UP}:3128")
+    dialling = world.dial(Address("\u00fc!.example".encode(), 80))
+    assert (dialling.code, world.connecting) == (4, [])
+
+
+def test_it_is_reached_from_its_own_source_and_its_name_is_nobody_s_target() -> None:
+    world = World(
+        url="socks5://proxy.example",
+        source=PerFamily("192.0.2.9"),
+        hosts={b"proxy.example": ["2001:db8::1", UP]},
+    )
+    world.dial()
+    assert (world.asked, world.connecting) == ([HOST], [(UP, 1080)])
+    assert world.reactor.connectors[0].bind_address == ("192.0.2.9", 0)
+
+
+def test_it_is_reached_over_the_families_that_targets_are() -> None:
+    world = World()
+    dialling = world.dial(outgoing_family=OutgoingFamily.IPV6)
+    assert (dialling.code, world.connecting) == (1, [])
+
+
+def test_who_leads_to_this_proxy_itself_is_not_asked() -> None:
+    world = World()
+    dialling = world.dial(asker=ASKER._replace(listeners={(UP, 1080)}))
+    assert (dialling.code, world.connecting) == (1, [])
+    assert "it leads to this proxy itself" in dialling.failure.getErrorMessage()
+
+
+# ---------------------------------------------------------------- what happens: health, the next, the reply
+
+
+def two(reactor: Any, **options: Any) -> dict[str, Way]:
+    """A pool of two, the first with options; out after one failure."""
+    first = upstream("one", fails=1, **options)
+    second = upstream("two", "socks5://203.0.113.2")
+    return {"up": Pool([Path(each.name, [each], reactor) for each in (first, second)])}
+
+
+def refuse(world: World) -> None:
+    world.reactor.connectors[0].fail(ConnectionRefusedError())
+
+
+def say(*answers: bytes) -> Callable[[World], None]:
+    def play(world: World) -> None:
+        transport = world.accept()
+        for answer in answers:
+            world.answer(transport, answer)
+
+    return play
+
+
+def close_behind(*answers: bytes) -> Callable[[World], None]:
+    def play(world: World) -> None:
+        transport = world.accept()
+        for answer in answers:
+            world.answer(transport, answer)
+        transport.deliver_end()
+        world.reactor.turn()
+
+    return play
+
+
+def wait(seconds: float, *answers: bytes) -> Callable[[World], None]:
+    def play(world: World) -> None:
+        if answers:
+            say(*answers)(world)
+        world.reactor.advance(seconds)
+
+    return play
+
+
+HTTP = {"url": f"http://{UP}:3128"}
+PIPELINED = {"is_pipelined": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "play", "stage", "is_out", "goes_on", "code"),
+    [
+        ({}, refuse, "connect", True, True, 1),
+        ({}, wait(10), "connect", True, True, 1),
+        ({}, wait(10, b""), "method", True, True, 1),
+        ({}, close_behind(), "method", True, True, 1),
+        ({"login": LOGIN}, close_behind(octets("05 02")), "login", True, True, 1),
+        ({}, say(octets("05 ff")), "method", True, True, 1),
+        ({"login": LOGIN}, say(octets("05 02"), octets("01 01")), "login", True, True, 1),
+        ({}, say(b"HTTP/1.1 400 Bad\r\n\r\n"), "method", True, True, 1),
+        ({}, say(NO_AUTHENTICATION + b"x"), "method", True, True, 1),
+        (HTTP, say(b"HTTP/1.1 407 No\r\n\r\n"), "reply", True, True, 1),
+        (HTTP, say(NO_AUTHENTICATION), "reply", True, False, 1),
+        *(
+            ({}, say(NO_AUTHENTICATION, reply(code)), "reply", False, False, code)
+            for code in (1, 5, 9, 255)
+        ),
+        (HTTP, say(b"HTTP/1.1 403 No\r\n\r\n"), "reply", False, False, 2),
+        ({}, close_behind(NO_AUTHENTICATION), "reply", False, False, 1),
+        ({}, say(NO_AUTHENTICATION, b"\x04"), "reply", False, False, 1),
+        ({}, wait(20, NO_AUTHENTICATION), "reply", False, False, 6),
+        (PIPELINED, refuse, "connect", True, True, 1),
+        (PIPELINED, close_behind(), "method", True, False, 1),
+        (PIPELINED, say(octets("05 ff")), "method", True, False, 1),
+        (PIPELINED, say(NO_AUTHENTICATION + reply(4)), "reply", False, False, 4),
+    ],
+)
+def test_what_happens_says_whether_it_is_in_order_and_whether_the_next_is_asked(
+    options: Any, play: Any, stage: str, is_out: bool, goes_on: bool, code: int
+) -> None:
+    world = World(lambda reactor: two(reactor, **options))
+    dialling = world.dial()
+    play(world)
+    if goes_on:
+        assert world.connecting == [("203.0.113.2", 1080)]
+        world.reactor.connectors[-1].fail(ConnectionRefusedError())
+        assert dialling.failure.value.upstream == "two"  # type: ignore[attr-defined]
+    else:
+        assert dialling.failure.value.upstream == "one"  # type: ignore[attr-defined]
+        assert f"upstream one, hop 1, {stage}: " in dialling.failure.getErrorMessage()
+    assert dialling.code == code
+    one, other = world.counters["one"], world.counters["two"]
+    assert (dict(one.failures), one.is_out, one.open) == ({stage: 1}, is_out, 0)
+    assert dict(other.failures) == ({"connect": 1} if goes_on else {})
+    world.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("answers", [(), (NO_AUTHENTICATION,)])
+def test_all_together_have_the_time_of_a_dial(answers: Sequence[bytes]) -> None:
+    """Before the last has been asked nobody can say that the target is silent."""
+    world = World(lambda reactor: two(reactor, timeout=15.0))
+    dialling = world.dial()
+    world.reactor.advance(15)
+    say(*answers)(world)
+    world.reactor.advance(5)
+    assert dialling.code == (6 if answers else 1)
+    world.assert_nothing_is_left()
+
+
+def test_the_time_may_be_over_before_anybody_was_asked() -> None:
+    world = World(url="socks5://proxy.example")
+    dialling = world.dial(connect_timeout=5.0)
+    world.reactor.advance(5)
+    assert (dialling.code, world.resolver.cancelled) == (1, [b"proxy.example"])
+
+
+def test_who_has_no_place_is_passed_by() -> None:
+    world = World(lambda reactor: two(reactor, max_connections=1))
+    first = world.dial()
+    second = world.dial()
+    assert world.connecting == [(UP, 1080), ("203.0.113.2", 1080)]
+    assert not world.counters["one"].is_out
+    refuse(world)
+    assert world.connecting == [("203.0.113.2", 1080)] * 2
+    assert first.given == second.given == []
+
+
+def test_who_has_no_place_is_refused_if_there_is_no_other() -> None:
+    world = World(max_connections=1)
+    world.dial()
+    dialling = world.dial()
+    assert (dialling.code, len(world.connecting)) == (1, 1)
+    assert "too many connections to it" in dialling.failure.getErrorMessage()
+    refuse(world)
+    world.dial()
+    assert len(world.connecting) == 1
+
+
+def test_one_is_asked_although_it_is_out_if_there_is_no_other() -> None:
+    world = World(fails=1)
+    world.dial()
+    refuse(world)
+    dialling = world.dial()
+    transport = world.greeted()
+    world.answer(transport, reply())
+    assert dialling.stream.upstream == "up"
+    assert not world.counters["up"].is_out
+
+
+def test_a_client_that_leaves_says_nothing_of_an_upstream() -> None:
+    world = World(two)
+    for begin in (lambda: None, world.greeted):
+        dialling = world.dial()
+        begin()
+        dialling.deferred.cancel()
+        assert dialling.failure.check(CancelledError)
+    assert (world.counters["one"].is_out, dict(world.counters["one"].failures)) == (False, {})
+    world.assert_nothing_is_left()
+
+
+def test_a_bug_is_no_failure_of_an_upstream() -> None:
+    def judge(host: str | None) -> Any:
+        raise RuntimeError("a bug")
+
+    dialling = World(verdicts=judge).dial()
+    assert dialling.failure.check(RuntimeError)
+
+
+# ---------------------------------------------------------------- chains
+
+
+def chained(reactor: Any, *urls: str, **terms: Any) -> dict[str, Way]:
+    legs = [upstream(f"hop{number}", url, **terms) for number, url in enumerate(urls)]
+    return {"up": Path("up", legs, reactor)}
+
+
+def test_hops_are_asked_one_behind_the_other() -> None:
+    world = World(lambda reactor: chained(reactor, f"socks5://{UP}", "socks5://second.example:99"))
+    dialling = world.dial()
+    transport = world.greeted()
+    assert world.sent(transport)[3:] == request(b"second.example", 99)
+    world.answer(transport, reply())
+    assert world.sent(transport) == GREETING
+    world.answer(transport, NO_AUTHENTICATION)
+    assert world.sent(transport) == request()
+    world.answer(transport, reply(0, Address("198.51.100.77", 7)))
+    assert dialling.stream.bound == Address("198.51.100.77", 7)
+    assert list(world.counters) == ["up"]
+
+
+@pytest.mark.parametrize(
+    ("play", "is_failure", "code"),
+    [
+        (say(NO_AUTHENTICATION, reply(5)), True, 1),  # the next hop is not reached
+        (close_behind(NO_AUTHENTICATION), True, 1),
+        (wait(19.9, NO_AUTHENTICATION), True, 1),
+        (say(NO_AUTHENTICATION, reply(), octets("05 ff")), True, 1),
+        (say(NO_AUTHENTICATION, reply(), NO_AUTHENTICATION, reply(5)), False, 5),
+    ],
+)
+def test_a_hop_that_is_not_reached_is_a_failure_of_the_chain(
+    play: Any, is_failure: bool, code: int
+) -> None:
+    urls = (f"socks5://{UP}", "socks5://203.0.113.2")
+    world = World(lambda reactor: chained(reactor, *urls, fails=1, timeout=9.0))
+    dialling = world.dial()
+    play(world)
+    assert (dialling.code, world.counters["up"].is_out) == (code, is_failure)
+    world.assert_nothing_is_left()
+
+
+# ---------------------------------------------------------------- over a reload
+
+
+def test_upstreams_that_stay_keep_their_health_and_their_connections() -> None:
+    world = World(fails=1, max_connections=1)
+    dialling = world.dial()
+    transport = world.greeted()
+    world.answer(transport, reply())
+    assert dialling.stream
+    world.ways["up"].health.failed("x", is_final=True)
+    after = Upstreams(
+        world.reactor, {"up": Path("up", [upstream(max_connections=1)], world.reactor)}
+    )
+    after.over(world.direct)
+    counters = after.begin(world.dialer, Settings())
+    assert (counters["up"].is_out, counters["up"].open) == (True, 1)
+    assert Dialling(begin_dial(after, TARGET, world.judge)).code == 1  # there is no place
+    transport.deliver_reset()
+    assert counters["up"].open == 0
+    assert after.begin(after, Settings()) == counters
+
+
+def test_one_at_another_place_begins_anew() -> None:
+    world = World(fails=1)
+    world.ways["up"].health.failed("x", is_final=True)
+    other = Upstreams(
+        world.reactor, {"up": Path("up", [upstream(url="socks5://x")], world.reactor)}, world.direct
+    )
+    assert not other.begin(world.dialer, Settings())["up"].is_out
+
+
+# ---------------------------------------------------------------- probes
+
+
+PROBED = {"probe": Address(b"probe.example", 443), "probe_every": 30.0, "fails": 1}
+
+
+def probing(world: World) -> FakeTransport:
+    """Somebody has asked, and left; then nobody asks."""
+    world.dial().deferred.cancel()
+    world.reactor.advance(30)
+    return world.accept()
+
+
+def test_who_is_not_asked_for_anything_is_asked_for_its_probe() -> None:
+    world = World(**PROBED)
+    world.reactor.advance(100)
+    assert world.reactor.connectors == []  # nobody has asked for anything yet
+    transport = probing(world)
+    world.answer(transport, NO_AUTHENTICATION)
+    assert world.sent(transport)[3:] == request(b"probe.example", 443)
+    world.answer(transport, reply())
+    assert (transport.far_sees, world.counters["up"].open) == ("reset", 0)
+    world.reactor.advance(29)
+    dialling = world.dial()
+    world.reactor.advance(1)
+    assert len(world.reactor.connectors) == 3  # for somebody has asked
+    dialling.deferred.cancel()
+    world.reactor.advance(30)
+    assert len(world.reactor.connectors) == 4
+    world.dialer.end()
+    world.assert_nothing_is_left()
+
+
+def test_a_probe_puts_it_out_and_in() -> None:
+    world = World(**PROBED)
+    world.dial().deferred.cancel()
+    world.reactor.advance(30)
+    world.reactor.connectors[-1].fail(ConnectionRefusedError())
+    assert world.counters["up"].is_out
+    world.reactor.advance(30)
+    world.answer(world.greeted(), reply(5))
+    assert not world.counters["up"].is_out
+    world.dialer.end()
+    world.dial().deferred.cancel()
+    world.assert_nothing_is_left()
+
+
+def test_a_bug_in_a_probe_is_logged_and_the_next_comes(failures: Any) -> None:
+    world = World(url="socks5://proxy.example", hosts={}, **PROBED)
+    world.dial().deferred.cancel()
+    world.ways["up"].dial = None
+    world.reactor.advance(30)
+    assert len(failures.take(TypeError)) == 1
+    world.reactor.advance(30)
+    assert len(failures.take(TypeError)) == 1
+    world.dialer.end()
+    world.assert_nothing_is_left()
