@@ -13,14 +13,15 @@ nox.options.reuse_venv = "yes"
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 TWISTED = next(each for each in PROJECT["dependencies"] if each.startswith("twisted"))
 LOWEST = TWISTED.replace(">=", "==") + ".*"
+LOWEST_SCRAPY = PROJECT["optional-dependencies"]["scrapy"][0].replace(">=", "==") + ".*"
 
 
 @nox.session
 @nox.parametrize("twisted", [nox.param(LOWEST, id="lowest"), nox.param(TWISTED, id="latest")])
 def tests(session: nox.Session, twisted: str) -> None:
-    """Run the tests; on the latest Twisted, in random order, and require that they reach every branch."""
+    """Run the tests; on the latest Twisted and Scrapy, in random order, and require that they reach every branch."""
     if twisted == LOWEST:
-        session.install("--upgrade", "-e", ".[test]", twisted)
+        session.install("--upgrade", "-e", ".[test]", twisted, LOWEST_SCRAPY)
         session.run("pytest", "-n", "auto", "--ignore=tests/interop", *session.posargs)
         return
     session.install("--upgrade", "-e", ".[ci]", twisted)

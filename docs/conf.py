@@ -46,7 +46,10 @@ autodoc_typehints = "signature"
 
 nitpicky = True
 # A reference into somebody else's documentation cannot be followed without a network.
-_ELSEWHERE = {*sys.stdlib_module_names, "twisted", "zope", "incremental", "OpenSSL", "cryptography"}
+_ELSEWHERE = {
+    *sys.stdlib_module_names,
+    *("twisted", "zope", "incremental", "OpenSSL", "cryptography", "scrapy"),
+}
 nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(map(re.escape, sorted(_ELSEWHERE)))})(\..*)?"),
     (r"py:class", r"Interface"),  # zope's, in annotations of attributes

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.interop.servers import Web, serving
 from tests.process import conftest
 from tests.process.program import (
     ASSOCIATE,
@@ -31,6 +32,8 @@ from tests.process.program import (
     target,
     until_end,
 )
+from tests.process.program import proxy as running_proxy
+from tests.support.skips import needs_scrapy
 
 echo = conftest.echo
 
@@ -159,6 +162,34 @@ def test_one_name_is_a_unix_socket(tmp_path: Path, echo: tuple[str, int]) -> Non
             with connected(proxy, echo) as client:
                 assert echoes(client)
             its_datagrams_go_to_others(proxy)
+
+
+@needs_scrapy
+def test_a_crawl_goes_through_two_proxies(tmp_path: Path) -> None:
+    directories = [tmp_path / "one", tmp_path / "other", tmp_path / "crawl"]
+    for directory in directories:
+        directory.mkdir()
+    one, other, crawl = directories
+    with (
+        Web() as web,
+        serving(web),
+        running_proxy(one, "--auth", "memory:alice:é") as first,
+        running_proxy(other) as second,
+    ):
+        paths = [f"/{number}" for number in range(6)]
+        links = "".join(f'<a href="{path}">' for path in paths).encode()
+        web.pages = dict.fromkeys(["/", *paths], ("text/html", links))
+        login = "alice:%C3%A9@"
+        proxies = [f"socks5://{login}127.0.0.1:{first.port}", f"socks5://127.0.0.1:{second.port}"]
+        start = f"http://127.0.0.1:{web.port}/"
+        with example("crawler.py", start, *proxies, directory=crawl) as program:
+            assert program.wait() == 0
+        assert program.output.count("200 http://") == 7
+        assert "alice" not in program.output
+    bound = [{record["bound"] for record in each.records} for each in (first, second)]
+    assert all(bound)
+    assert bound[0] | bound[1] == web.clients
+    assert {record["user"] for record in first.records} == {"alice"}
 
 
 def its_datagrams_go_to_others(proxy: tuple[str, int]) -> None:

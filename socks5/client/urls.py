@@ -16,6 +16,7 @@ DEFAULT_PORT = 1080
 _SOCKS = frozenset({"socks", "socks5", "socks5h"})
 _OVER_TLS = frozenset({"socks5s", "socks5+tls", "https"})
 _HTTP = frozenset({"http", "https"})
+SOCKS_SCHEMES = (_SOCKS | _OVER_TLS) - _HTTP
 
 KINDS = "socks5://, socks5h://, socks://, socks5s://, socks5+tls://, http://, https://"
 """All that there are."""

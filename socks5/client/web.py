@@ -43,13 +43,15 @@ class Endpoints:
         :raises twisted.web.error.SchemeNotSupported: it is neither http nor https.
         :raises ValueError: see :meth:`socks5.client.endpoint.Proxy.endpoint`.
         """
-        host: bytes = uri.host
-        if uri.scheme == b"http":
-            return self._way.endpoint(host, uri.port)
-        if uri.scheme == b"https":
-            options = self._policy.creatorForNetloc(host, uri.port)
-            return self._way.endpoint(host, uri.port, options)
-        raise SchemeNotSupported(f"{uri.scheme!r}: expected http or https")
+        return self.lead_to(uri.scheme, uri.host, uri.port)
+
+    def lead_to(self, scheme: bytes, host: bytes, port: int) -> IStreamClientEndpoint:
+        """The same without a URI."""
+        if scheme == b"http":
+            return self._way.endpoint(host, port)
+        if scheme == b"https":
+            return self._way.endpoint(host, port, self._policy.creatorForNetloc(host, port))
+        raise SchemeNotSupported(f"{scheme!r}: expected http or https")
 
 
 class PoolView:

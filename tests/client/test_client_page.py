@@ -8,16 +8,17 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from socks5.client import ClientError
+from socks5.client.scrapy import DownloadHandler
 from socks5.client.urls import read
 from tests.support.certificates import Authority
-from tests.support.deferreds import told
+from tests.support.deferreds import outcome_of, told
 from tests.support.reactor import FakeReactor
 from tests.support.readme import Block, blocks
-from tests.support.skips import needs_treq
+from tests.support.skips import needs_scrapy, needs_treq
 from tests.support.through import LOGIN, METHOD, OK, Program
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/client.rst").read_text()
-OPTIONAL = "import treq"
+OPTIONAL = ("import treq", "import scrapy")
 """How those begin that need what may not be installed."""
 
 ALL = [block for block in blocks(PAGE) if block.language == "python"]
@@ -99,6 +100,25 @@ def test_its_recipe_for_treq_runs(monkeypatch: pytest.MonkeyPatch, capsys: Any) 
     for block in (PYTHON[0], recipe):
         run(block, names, reactor)
     assert capsys.readouterr().out == "hello\n"
+
+
+@needs_scrapy
+def test_its_recipe_for_scrapy_runs() -> None:
+    """But for the crawl, as which ``examples/crawler.py`` is tried."""
+    from scrapy.utils.misc import load_object
+
+    [recipe] = (block for block in ALL if block.text.startswith("import scrapy"))
+    names: dict[str, Any] = {}
+    run(recipe, names, Agreeable())
+    spider = names["Pages"]()
+    handlers = spider.custom_settings["DOWNLOAD_HANDLERS"].values()
+    assert set(map(load_object, handlers)) == {DownloadHandler}
+
+    async def proxies() -> list[str]:
+        return [request.meta["proxy"] async for request in spider.start()]
+
+    for proxy in outcome_of(Deferred.fromCoroutine(proxies())):
+        read(proxy)
 
 
 def test_the_first_block_is_three_lines_and_what_they_need() -> None:

@@ -1,7 +1,6 @@
 """Agents on real sockets: servers of twisted.web, with TLS and without, through our own proxy and two of its users."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_twisted
@@ -9,26 +8,16 @@ from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.web.client import BrowserLikePolicyForHTTPS, HTTPConnectionPool, readBody
 from twisted.web.iweb import IAgent
-from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from socks5 import PasswordAuthentication, ServerFactory
 from socks5.client import Proxy, ProxyAuthError
-from tests.sockets.world import World
+from tests.sockets.world import Page, World
 from tests.support.skips import needs_treq
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Using readBody:DeprecationWarning"
 )  # Twisted's own agents do
-
-
-class Page(Resource):
-    """Says which connection a request came by."""
-
-    isLeaf = True  # noqa: N815
-
-    def render_GET(self, request: Any) -> bytes:  # noqa: N802
-        return str(request.getClientAddress().port).encode()
 
 
 class Web:

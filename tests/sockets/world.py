@@ -5,6 +5,7 @@ from typing import Any
 
 from twisted.internet import ssl
 from twisted.internet.protocol import Factory, Protocol
+from twisted.web.resource import Resource
 
 from socks5 import Reason, ServerFactory, listen
 from socks5.client import Proxy
@@ -25,6 +26,20 @@ class Server(Protocol):
             self.transport.startTLS(self.factory.options)  # type: ignore[union-attr]
         else:
             self.transport.write(data)
+
+
+class Page(Resource):
+    """Says which connection a request came by, and keeps requests."""
+
+    isLeaf = True  # noqa: N815
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Any] = []
+
+    def render_GET(self, request: Any) -> bytes:  # noqa: N802
+        self.requests.append(request)
+        return str(request.getClientAddress().port).encode()
 
 
 class World:

@@ -17,6 +17,7 @@ def _needs(package: str, extra: str) -> pytest.MarkDecorator:
 
 
 needs_gssapi = _needs("gssapi", "gssapi")
+needs_scrapy = _needs("scrapy", "scrapy")
 needs_treq = _needs("treq", "test")
 
 
