@@ -42,11 +42,16 @@ def is_plain(verdict: Verdict | Deferred[Verdict]) -> bool:
     )
 
 
-def unless_via(verdict: Verdict | Deferred[Verdict]) -> Verdict | Deferred[Verdict]:
-    """A verdict for somebody who is there, and so has not come through an upstream, which is what it may want."""
+def only_via(
+    verdict: Verdict | Deferred[Verdict], via: str | None = None
+) -> Verdict | Deferred[Verdict]:
+    """A verdict for somebody who has come already: it refuses, if it wants him to come another way.
+
+    :param via: the upstream that he has come through; None: through none.
+    """
     if isinstance(verdict, Deferred):
-        return verdict.addCallback(unless_via)
-    return verdict if verdict.via is None else DENIED
+        return verdict.addCallback(only_via, via)
+    return verdict if verdict.via == via else DENIED
 
 
 def source_of(verdict: Verdict, access: Access) -> PerFamily | None:

@@ -5,13 +5,14 @@ that, and of whether another way may be tried.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.python.failure import Failure
 
 from socks5.access import NO_SOURCE, Access
 from socks5.client.errors import (
@@ -24,17 +25,24 @@ from socks5.client.errors import (
     TTLExpired,
 )
 from socks5.client.hops import Hop
+from socks5.client.listener import LOOPBACK
 from socks5.client.names import literal
 from socks5.client.tunnel import Standing, Step
 from socks5.deadlines import clock_of
+from socks5.interfaces import Judge
+from socks5.net.connection import far_host
 from socks5.outbound.attempts import Streams
+from socks5.outbound.awaiting import ThroughPort
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.health import Health
-from socks5.outbound.through import Through, led
+from socks5.outbound.through import Listens, Through, led, plain
 from socks5.outbound.upstream import Places, Upstream
 from socks5.protocol.address import Address
+from socks5.protocol.messages import Command, Reply
 from socks5.settings import Settings
 from socks5.streams import IStream
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -126,7 +134,8 @@ class Path:
         self._hops = [leg.hop for leg in legs]
         self._has_tls = any(hop.tls is not None for hop in self._hops)
         last = self.legs[-1].terms
-        self.commands = last.commands
+        known = (Command.CONNECT,) if self._hops[-1].is_http else (Command.CONNECT, Command.BIND)
+        self.commands = last.commands.intersection(known)
         self.resolves = last.resolves
         """Whether names of targets are resolved at its end."""
         self._reactor = reactor
@@ -155,6 +164,29 @@ class Path:
         :raises NotThrough: it was not to be reached.
         :raises socks5.protocol.errors.ReplyError: the last proxy cannot even be asked for it.
         """
+        return await self._use(asked, target, self._dial)
+
+    async def listen(self, asked: Asked, target: Address, judge: Judge, via: str) -> ThroughPort:
+        """Have the last proxy listen for a peer.
+
+        :param target: the peer that is expected.
+        :param judge: is asked about the one that comes.
+        :param via: the name by which rules send him here.
+        :raises NotThrough: as :meth:`dial`.
+        """
+        return await self._use(asked, target, partial(self._listen, judge, via))
+
+    async def _use(
+        self,
+        asked: Asked,
+        target: Address,
+        reach: Callable[[Asked, Address, Standing, Places], Awaitable[T]],
+    ) -> T:
+        """Learn from what becomes of it.
+
+        :raises NotThrough: it was not to be reached.
+        :raises socks5.protocol.errors.ReplyError: the last proxy cannot even be asked for it.
+        """
         access, hops = asked.access, self._hops
         hops[-1].ask(access.command, target)  # before anything is opened
         places = Places(self.legs, access.client)
@@ -167,7 +199,7 @@ class Path:
         asked.path = self
         asked.standing = standing = Standing()
         try:
-            through = await self._dial(asked, target, standing, places)
+            found_way = await reach(asked, target, standing, places)
         except ClientError as error:
             places.give_back()
             found = lesson(error, hops)
@@ -183,7 +215,7 @@ class Path:
             self.health.left(is_trial)
             raise
         self.health.succeeded(is_trial)
-        return through
+        return found_way
 
     def is_asking(self, standing: Standing) -> bool:
         """Whether the last proxy has been asked for the target, and nobody but the target is waited for."""
@@ -197,8 +229,68 @@ class Path:
         error.args = (f"upstream {self.name}, hop {error.hop}, {stage}: {error}",)
         return error
 
+    async def _listen(
+        self,
+        judge: Judge,
+        via: str,
+        asked: Asked,
+        target: Address,
+        standing: Standing,
+        places: Places,
+    ) -> ThroughPort:
+        """Until the first reply; the port has the time of a BIND then."""
+        first: Deferred[tuple[Reply, Any]] = Deferred()
+        port: ThroughPort | None = None
+
+        def listens(reply: Reply, transport: Any) -> None:
+            first.callback((reply, transport))
+
+        def ended(outcome: Any) -> None:
+            if port is not None:
+                if isinstance(outcome, Failure):
+                    places.give_back()
+                    if isinstance(outcome.value, ClientError):
+                        self.counted(outcome.value)
+                port.ended(outcome)
+            elif not first.called:
+                first.errback(outcome)
+
+        going = Deferred.fromCoroutine(self._dial(asked, target, standing, places, listens))
+
+        def give_up() -> None:
+            standing.is_over = True
+            going.cancel()
+
+        going.addBoth(ended)
+        try:
+            reply, transport = await first
+            bound = self._listens_at(reply.address, transport)
+        except BaseException:
+            give_up()
+            raise
+        expected = plain(target)
+        host = None if expected is None else expected.text
+        port = ThroughPort(bound, host, judge, via, give_up)
+        return port.wait(self._reactor, asked.settings.bind_timeout)
+
+    def _listens_at(self, address: Address, transport: Any) -> Address:
+        """Where the last proxy listens; one that does not know its address listens where it is."""
+        here = plain(address)
+        if here is None and len(self.legs) == 1:
+            far = far_host(transport)
+            here = Address(far or LOOPBACK, address.port)
+        if here is None:
+            text = f"{self._hops[-1]}: it does not say where it listens"
+            raise ProxyProtocolError(text, stage="reply", hop=len(self.legs))
+        return here
+
     async def _dial(
-        self, asked: Asked, target: Address, standing: Standing, places: Places
+        self,
+        asked: Asked,
+        target: Address,
+        standing: Standing,
+        places: Places,
+        listens: Listens = lambda *_: None,
     ) -> Through:
         """Within the time of the proxies. A proxy that is asked for the target has the time of the whole dial."""
         deadlines = asked.direct.deadlines
@@ -215,7 +307,7 @@ class Path:
                 deadlines.clear(standing)
 
         deadlines.set(standing, seconds, too_late)
-        going = Deferred.fromCoroutine(self._go(asked, target, standing, places, look))
+        going = Deferred.fromCoroutine(self._go(asked, target, standing, places, look, listens))
         try:
             return await going
         except CancelledError:
@@ -233,18 +325,22 @@ class Path:
         standing: Standing,
         places: Places,
         look: Callable[[], object],
+        listens: Listens,
     ) -> Through:
+        command = asked.access.command
         stream: Any = await self._connected(asked, target)
         try:
             found, reply, waiting = await led(
-                stream, self._hops, target, standing, look, self._reactor
+                stream, self._hops, target, command, standing, look, listens, self._reactor
             )
         except BaseException:
             stream.transport.abortConnection()
             raise
         self.health.counters.open += 1
         gone = partial(self._gone, places)
-        return Through(found, reply, waiting, target, self.name, asked.near, gone)
+        if command == Command.BIND:
+            target = reply.address
+        return Through(found, reply, waiting, plain(target) or target, self.name, asked.near, gone)
 
     def _gone(self, places: Places) -> None:
         places.give_back()

@@ -29,7 +29,7 @@ from socks5.net.peer_port import PeerPort
 from socks5.net.poller import poller_of
 from socks5.net.quiet_ports import listen_tcp_quietly
 from socks5.outbound.attempts import Stream
-from socks5.outbound.judging import Allowed, allowed, judged, unless_via
+from socks5.outbound.judging import Allowed, allowed, judged, only_via
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, TTLExpired
 from socks5.protocol.networks import socket_name
@@ -173,7 +173,7 @@ class DirectPeerPort:
     def connected(self, stream: IStream) -> None:
         """A peer is there, who may be the one."""
         try:
-            verdict = unless_via(self._judge(far_end(stream.transport).text))
+            verdict = only_via(self._judge(far_end(stream.transport).text))
         except Exception:  # here, for whoever calls knows nothing of rules
             self._give_up(Failure())
             transport: Any = stream.transport

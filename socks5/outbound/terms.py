@@ -14,7 +14,7 @@ from socks5.settings import PerFamily
 class Terms:
     """How an upstream is used.
 
-    :param commands: CMD octets that it is asked for.
+    :param commands: CMD octets that it is asked for, if it is of a kind that knows them.
     :param resolves: whether names of targets go there as they are; else they are resolved here.
     :param timeout: seconds from the connection to the end of the login.
     :param source: addresses that it is reached from; none: as targets are.
@@ -25,7 +25,7 @@ class Terms:
     :param probe_every: seconds between such looks.
     """
 
-    commands: frozenset[int] = frozenset((Command.CONNECT,))
+    commands: frozenset[int] = frozenset((Command.CONNECT, Command.BIND))
     resolves: bool = True
     timeout: float = 10.0
     source: PerFamily = NO_SOURCE

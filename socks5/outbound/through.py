@@ -7,9 +7,10 @@ Twisted's, over that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -105,8 +106,16 @@ class _Watched:
         self._look()
 
 
+Listens = Callable[[Reply, Any], object]
+"""Is told the first reply to a BIND, and by what transport the proxy was asked."""
+
+
 async def asked(
-    stream: IStream, steps: Sequence[Step], standing: Standing, look: Callable[[], object]
+    stream: IStream,
+    steps: Sequence[Step],
+    standing: Standing,
+    look: Callable[[], object],
+    listens: Listens = lambda *_: None,
 ) -> tuple[Reply, bytes]:
     """Ask hops, each behind the one before.
 
@@ -115,7 +124,11 @@ async def asked(
     """
     outcome: Deferred[tuple[Reply, bytes]] = Deferred()
     handshake = Handshake(
-        steps, standing, lambda *answer: outcome.callback(answer), outcome.errback
+        steps,
+        standing,
+        lambda *answer: outcome.callback(answer),
+        outcome.errback,
+        lambda reply: listens(reply, stream.transport),
     )
     stream.receiver = _Watched(handshake, look)
     handshake.begin(stream.transport)
@@ -127,17 +140,21 @@ async def led(
     stream: IStream,
     hops: Sequence[Hop],
     target: Address,
+    command: int,
     standing: Standing,
     look: Callable[[], object],
+    listens: Listens,
     clock: Any,
 ) -> tuple[IStream, Reply, bytes]:
     """Lead a connection with the first hop through all of them.
 
+    :param command: what the last one is asked for.
     :returns: the stream to the target, the last reply, and what has come behind that.
     :raises ClientError: it does not come through.
     """
     addresses = [*(hop.address for hop in hops[1:]), target]
     steps = [Step(at, hop, to) for at, (hop, to) in enumerate(zip(hops, addresses, strict=True), 1)]
+    steps[-1] = replace(steps[-1], command=command)
     begun = 0
     for at, step in enumerate(steps):
         if step.hop.tls is None:
@@ -151,9 +168,11 @@ async def led(
         standing.hop, standing.stage = step.number, "tls"
         try:
             stream = await secured(stream, step.hop.tls, clock)
+        except CancelledError:
+            raise
         except Exception as error:
             raise step.unreachable(error, "tls") from error
-    return stream, *await asked(stream, steps[begun:], standing, look)
+    return stream, *await asked(stream, steps[begun:], standing, look, listens)
 
 
 class Through(Stream):
@@ -162,7 +181,7 @@ class Through(Stream):
     :param stream: of the connection.
     :param reply: the last proxy's.
     :param waiting: octets of the target's that have come behind it.
-    :param target: what it was asked for.
+    :param target: what it leads to, as the rules have seen it.
     :param upstream: the upstream's name.
     :param near: our end of the client's connection, where nothing better can be told.
     :param gone: called when the connection is gone.
@@ -205,9 +224,13 @@ class Through(Stream):
         super().connectionLost(reason)
 
 
+def plain(address: Address) -> Address | None:
+    """What it means where it is a literal and specified; None: nothing."""
+    if address.is_name or address.is_unspecified:
+        return None
+    host = unmap(address.text)
+    return address if host == address.host else Address(host, address.port)
+
+
 def _told(address: Address, stream: IStream, near: str) -> Address:
-    for each in (address, stream.bound):
-        if not each.is_name and not each.is_unspecified:
-            host = unmap(each.text)
-            return each if host == each.host else Address(host, each.port)
-    return Address(near.partition("%")[0], 0)
+    return plain(address) or plain(stream.bound) or Address(near.partition("%")[0], 0)

@@ -6,8 +6,8 @@ an upstream goes there as the rules have seen it, unless they have to see an add
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -19,15 +19,14 @@ from socks5.deadlines import Line
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, Judge
 from socks5.loglimit import Sparing
 from socks5.names import hostname
-from socks5.outbound.attempts import Single
 from socks5.outbound.direct import MOST_ADDRESSES, DirectDialer, interleaved
-from socks5.outbound.judging import Allowed, allowed, is_plain, refusal
+from socks5.outbound.judging import Allowed, allowed, refusal
 from socks5.outbound.path import Asked, NotThrough, Path
 from socks5.outbound.pool import Pool
 from socks5.outbound.probing import Probe
 from socks5.outbound.through import Through
 from socks5.outbound.upstream import Upstream
-from socks5.protocol.address import Address, unmap
+from socks5.protocol.address import UNSPECIFIED, Address, unmap
 from socks5.protocol.errors import (
     CommandNotSupported,
     GeneralFailure,
@@ -52,6 +51,10 @@ _NEXT_ADDRESS = frozenset(
 """Replies about one address of several."""
 
 Way = Path | Pool
+
+T = TypeVar("T")
+Use = Callable[[Path, Address], Awaitable[T]]
+"""What is done with a way that is tried."""
 
 _log = Logger()
 
@@ -154,10 +157,8 @@ class Upstreams:
         host: str,
         port: int,
         settings: Settings,
-    ) -> Single | Deferred[IStream]:
+    ) -> Deferred[IStream]:
         """See :meth:`socks5.outbound.direct.DirectDialer.dial_judged`."""
-        if is_plain(verdict):
-            return self.direct.dial_judged(access, verdict, host, port, settings)
         asked = Asked(access, settings, access.server, self.direct)
         return Deferred.fromCoroutine(self._dial_judged(asked, verdict, host, port))
 
@@ -192,21 +193,22 @@ class Upstreams:
     async def _dial_resolved(self, asked: Asked, name: bytes, port: int, judge: Judge) -> IStream:
         """Dial the addresses of a name that the rules allow. The first one decides which way."""
         access, direct, settings = asked.access, asked.direct, asked.settings
-        hosts = settings.family.in_order(await direct.resolver.resolve(name, access.client))
-        if not hosts:
-            raise HostUnreachable("the name has no address of a family that is reached")
-        judging = allowed(
-            interleaved(hosts)[:MOST_ADDRESSES],
-            judge,
-            MOST_TARGETS,
-            Allowed(access, takes_via=True),
-        )
-        found = await judging if isinstance(judging, Deferred) else judging
+        found = await self._allowed(asked, name, judge)
         if found.via is not None:
             targets = [Address(host, port) for host in found.hosts]
             return await self._through(self._way(found.via), asked, targets)
         dialling = direct.dial_found(access.client, found, port, settings)
         return await dialling.addErrback(direct.has_failed, name)
+
+    async def _allowed(self, asked: Asked, name: bytes, judge: Judge) -> Allowed:
+        """The addresses of a name that the rules allow."""
+        access, settings = asked.access, asked.settings
+        hosts = settings.family.in_order(await asked.direct.resolver.resolve(name, access.client))
+        if not hosts:
+            raise HostUnreachable("the name has no address of a family that is reached")
+        first = interleaved(hosts)[:MOST_ADDRESSES]
+        found = allowed(first, judge, MOST_TARGETS, Allowed(access, takes_via=True))
+        return await found if isinstance(found, Deferred) else found
 
     # Through
 
@@ -228,6 +230,9 @@ class Upstreams:
         raise GeneralFailure(f"there is no upstream {name}")
 
     async def _through(self, way: Way, asked: Asked, targets: Sequence[Address]) -> Through:
+        return await self._used(way, asked, targets, lambda path, to: path.dial(asked, to))
+
+    async def _used(self, way: Way, asked: Asked, targets: Sequence[Address], use: Use[T]) -> T:
         """Reach the first of *targets* that can be reached, in the time that a dial has."""
         if not self._has_looked:
             self._has_looked = True
@@ -245,7 +250,7 @@ class Upstreams:
             going.cancel()
 
         deadlines.set(key, seconds, too_late)
-        going = Deferred.fromCoroutine(_first_reached(way, asked, targets))
+        going = Deferred.fromCoroutine(_first_reached(way, asked, targets, use))
         try:
             return await going
         except CancelledError:
@@ -255,7 +260,45 @@ class Upstreams:
         finally:
             deadlines.clear(key)
 
-    # The other commands, directly: whom a verdict sends elsewhere they do not serve
+    # BIND
+
+    def await_peer(
+        self, access: Access, expected: Address, judge: Judge, *, settings: Settings, near: str
+    ) -> Deferred[IPeerPort]:
+        """See :meth:`socks5.interfaces.IDialer.await_peer`."""
+        asked = Asked(access, settings, near, self.direct)
+        return Deferred.fromCoroutine(self._await_peer(asked, expected, judge))
+
+    async def _await_peer(self, asked: Asked, expected: Address, judge: Judge) -> IPeerPort:
+        """The request, or the first address that is allowed, says which way."""
+        access, direct, settings = asked.access, asked.direct, asked.settings
+        via, targets = await self._expected(asked, expected, judge)
+        if via is None:
+            return await direct.await_peer(
+                access, expected, judge, settings=settings, near=asked.near
+            )
+        return await self._used(
+            self._way(via), asked, targets, lambda path, to: path.listen(asked, to, judge, via)
+        )
+
+    async def _expected(
+        self, asked: Asked, expected: Address, judge: Judge
+    ) -> tuple[str | None, Sequence[Address]]:
+        """Which upstream is to await a peer, if one is, and which."""
+        host = expected.host
+        if expected.is_unspecified:
+            return (await _known(judge(None))).via, [UNSPECIFIED]
+        if isinstance(host, str):
+            literal = unmap(host)
+            return (await _known(judge(literal))).via, [Address(literal, expected.port)]
+        via = (await _known(judge(None))).via
+        if via is not None and self._way(via).resolves:
+            name = hostname(host).removesuffix(".").encode()
+            return via, [Address(name, expected.port)]
+        found = await self._allowed(asked, host, judge)
+        return found.via, [Address(each, expected.port) for each in found.hosts]
+
+    # Datagrams, directly: those that a verdict sends elsewhere are dropped
 
     def open_datagrams(
         self,
@@ -269,19 +312,13 @@ class Upstreams:
         """See :meth:`socks5.interfaces.IDialer.open_datagrams`."""
         return self.direct.open_datagrams(access, judge, receiver, settings=settings, near=near)
 
-    def await_peer(
-        self, access: Access, expected: Address, judge: Judge, *, settings: Settings, near: str
-    ) -> Deferred[IPeerPort]:
-        """See :meth:`socks5.interfaces.IDialer.await_peer`."""
-        return self.direct.await_peer(access, expected, judge, settings=settings, near=near)
 
-
-async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address]) -> Through:
+async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address], use: Use[T]) -> T:
     """One address after another, while the last proxy says of each that it is not to be reached."""
     last: ReplyError | None = None
     for target in targets:
         try:
-            return await _reached(way, asked, target)
+            return await _reached(way, asked, target, use)
         except ReplyError as error:
             if error.code not in _NEXT_ADDRESS:
                 raise
@@ -290,12 +327,12 @@ async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address]) -> 
     raise last
 
 
-async def _reached(way: Way, asked: Asked, target: Address) -> Through:
+async def _reached(way: Way, asked: Asked, target: Address, use: Use[T]) -> T:
     """One way after another, while none has been asked for the target."""
     last: NotThrough | None = None
     for path in way.order(asked.access, target):
         try:
-            return await path.dial(asked, target)
+            return await use(path, target)
         except NotThrough as error:
             last = error
             if not error.may_go_on:

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 from socks5.access import ALLOWED, DENIED, Verdict
 from socks5.client.hops import Hop, Same
 from socks5.client.urls import read
-from socks5.interfaces import IDialer
+from socks5.interfaces import IDialer, IPeerPort
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.failures import reply_for
 from socks5.outbound.path import Path
@@ -72,6 +72,11 @@ class World:
 
     def dial(self, target: Address = TARGET, **options: Any) -> "Dialling":
         return Dialling(begin_dial(self.dialer, target, self.judge, **options))
+
+    def bind(self, expected: Address = TARGET, **settings: Any) -> "Dialling":
+        access = ASKER._replace(command=Command.BIND, target=expected)
+        asked: Any = {"settings": Settings(**settings), "near": "::1"}
+        return Dialling(self.dialer.await_peer(access, expected, self.judge, **asked))
 
     @property
     def connecting(self) -> list[tuple[str, int]]:
@@ -282,9 +287,9 @@ def test_an_upstream_that_is_not_there_never_means_directly(log: list[str]) -> N
 
 
 def test_a_command_that_it_does_not_serve_is_not_asked() -> None:
-    world = World()
-    dialling = world.dial(asker=ASKER._replace(command=Command.BIND))
-    assert (dialling.code, world.connecting) == (7, [])
+    world = World(url=f"http://{UP}:3128")
+    assert world.bind().code == 7
+    assert world.connecting == []
 
 
 # ---------------------------------------------------------------- how it is asked
@@ -602,6 +607,201 @@ def test_a_hop_that_is_not_reached_is_a_failure_of_the_chain(
     play(world)
     assert (dialling.code, world.counters["up"].is_out) == (code, is_failure)
     world.assert_nothing_is_left()
+
+
+# ---------------------------------------------------------------- BIND
+
+
+AT = Address("203.0.113.1", 4000)
+PEER = Address(HOST, 20)
+
+
+class Listening:
+    """A BIND that a proxy serves, and what comes of it."""
+
+    def __init__(
+        self, world: World, expected: Address = TARGET, at: Address = AT, **more: Any
+    ) -> None:
+        self.world = world
+        bound = world.bind(expected, **more)
+        self.transport = world.greeted()
+        world.sent(self.transport)
+        world.answer(self.transport, reply(0, at))
+        self.port = bound.stream
+        self.peer = Dialling(self.port.peer)
+
+    def answer(self, code: int, peer: Address = PEER, more: bytes = b"") -> None:
+        self.world.answer(self.transport, reply(code, peer) + more)
+
+
+def test_a_proxy_listens_and_who_has_come_is_judged() -> None:
+    world = World()
+    listening = Listening(world)
+    assert verifyObject(IPeerPort, listening.port)
+    assert (listening.port.bound, world.asked) == (AT, [HOST])
+    listening.answer(0, Address(f"::ffff:{HOST}", 20), b"first")
+    stream = listening.peer.stream
+    assert (stream.bound, stream.far, stream.waiting, stream.upstream) == (
+        PEER,
+        PEER,
+        b"first",
+        "up",
+    )
+    assert world.asked == [HOST, HOST]
+    listening.transport.deliver_reset()
+    assert world.counters["up"].open == 0
+    world.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("expected", "verdicts", "asks_for", "asked"),
+    [
+        (Address("0.0.0.0", 7), {None: VIA}, Address("0.0.0.0", 0), [None]),
+        (Address(b"", 7), {None: VIA}, Address("0.0.0.0", 0), [None]),
+        (Address(b"WWW.example.org.", 7), {None: VIA}, Address(NAME, 7), [None]),
+        (Address(NAME, 7), {None: ALLOWED, HOST: VIA}, Address(HOST, 7), [None, HOST]),
+        (Address(f"::ffff:{HOST}", 7), {HOST: VIA}, Address(HOST, 7), [HOST]),
+    ],
+)
+def test_the_peer_that_is_expected_is_said_as_the_rules_have_seen_it(
+    expected: Address, verdicts: Any, asks_for: Address, asked: Any
+) -> None:
+    world = World(verdicts=verdicts.get, hosts={NAME: [HOST]})
+    world.bind(expected)
+    transport = world.greeted()
+    assert world.sent(transport)[3:] == Request(Command.BIND, asks_for).encode()
+    assert world.asked == asked
+
+
+def test_one_that_is_to_be_resolved_here_is() -> None:
+    world = World(hosts={NAME: [HOST]}, resolves=False)
+    world.bind(Address(NAME, 7))
+    transport = world.greeted()
+    assert world.sent(transport)[3:] == Request(Command.BIND, Address(HOST, 7)).encode()
+
+
+@pytest.mark.parametrize("expected", [TARGET, Address("0.0.0.0", 0), Address(NAME, 7)])
+def test_whom_no_rule_sends_there_is_awaited_here(expected: Address) -> None:
+    world = World(verdicts=lambda _: ALLOWED, hosts={NAME: [HOST]})
+    world.bind(expected, outgoing=PerFamily("127.0.0.1")).stream.close()
+    assert (len(world.reactor.tcp_ports), world.connecting) == (1, [])
+
+
+def test_a_proxy_that_does_not_say_where_it_listens_listens_where_it_is() -> None:
+    listening = Listening(World(), at=Address("0.0.0.0", 4000))
+    assert listening.port.bound == AT
+
+
+@pytest.mark.parametrize("said", [Address("::", 4000), Address(b"proxy.example", 4000)])
+def test_behind_others_nobody_knows_where_that_is(said: Address) -> None:
+    world = World(lambda reactor: chained(reactor, f"socks5://{UP}", "socks5://203.0.113.2"))
+    bound = world.bind()
+    transport = world.greeted()
+    world.answer(transport, reply())
+    world.answer(transport, NO_AUTHENTICATION)
+    world.answer(transport, reply(0, said))
+    assert bound.code == 1
+    assert "does not say where it listens" in bound.failure.getErrorMessage()
+    assert transport.far_sees == "reset"
+    world.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("peer", "verdict", "code"),
+    [
+        (Address("192.0.2.81", 20), VIA, 1),
+        (Address("0.0.0.0", 0), VIA, 1),
+        (Address(b"peer.example", 20), VIA, 1),
+        (PEER, DENIED, 2),
+        (PEER, ALLOWED, 2),
+        (PEER, Verdict(True, "far", via="other"), 2),
+    ],
+)
+@pytest.mark.parametrize("is_late", [False, True])
+def test_who_may_not_come_is_closed(
+    peer: Address, verdict: Verdict, code: int, is_late: bool
+) -> None:
+    verdicts: list[Any] = [VIA, succeed(verdict) if is_late else verdict]
+    world = World(verdicts=lambda _: verdicts.pop(0))
+    listening = Listening(world)
+    listening.answer(0, peer)
+    assert listening.peer.code == code
+    world.reactor.turn()
+    assert not listening.transport.connected
+    assert world.counters["up"].open == 0
+    world.assert_nothing_is_left()
+
+
+def test_rules_that_fail_let_nobody_in() -> None:
+    def judge(host: str | None) -> Any:
+        if len(world.asked) > 1:
+            raise RuntimeError("a bug")
+        return VIA
+
+    world = World(verdicts=judge)
+    listening = Listening(world)
+    listening.answer(0)
+    assert listening.peer.failure.check(RuntimeError)
+    world.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("play", "code"),
+    [
+        (lambda listening: listening.answer(0x91), 0x91),
+        (lambda listening: listening.transport.deliver_end(), 1),
+        (lambda listening: listening.world.reactor.advance(60), 6),
+    ],
+)
+def test_no_peer_comes(play: Any, code: int) -> None:
+    world = World(max_connections=1)
+    listening = Listening(world)
+    play(listening)
+    assert listening.peer.code == code
+    listening.port.close()
+    world.reactor.turn()
+    assert not listening.transport.connected
+    world.assert_nothing_is_left()
+    world.bind()
+    assert len(world.connecting) == 1
+
+
+def test_a_port_can_be_closed_and_nobody_comes_any_more() -> None:
+    world = World()
+    listening = Listening(world)
+    listening.port.peer.cancel()
+    for _ in range(2):
+        listening.port.close()
+    assert listening.peer.failure.check(CancelledError)
+    assert world.counters["up"].open == 0
+    world.assert_nothing_is_left()
+
+
+def test_both_replies_may_come_together() -> None:
+    world = World()
+    bound = world.bind()
+    transport = world.greeted()
+    world.answer(transport, reply(0, AT) + reply(0, PEER) + b"first")
+    assert Dialling(bound.stream.peer).stream.waiting == b"first"
+
+
+@pytest.mark.parametrize("has_asked", [False, True])
+def test_a_client_that_leaves_is_not_listened_for(has_asked: bool) -> None:
+    world = World()
+    bound = world.bind()
+    if has_asked:
+        world.greeted()
+    bound.deferred.cancel()
+    assert bound.failure.check(CancelledError)
+    world.assert_nothing_is_left()
+
+
+def test_another_one_listens_if_the_first_is_not_there() -> None:
+    world = World(two)
+    bound = world.bind()
+    refuse(world)
+    world.answer(world.greeted(), reply(0, AT))
+    assert bound.stream.bound == AT
 
 
 # ---------------------------------------------------------------- over a reload

@@ -190,6 +190,21 @@ async def test_without_tls_there_is_no_connection(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_within_a_handshake_says_nothing(
+    serve: Any, certified: Certified
+) -> None:
+    silent = (await serve()).listen()
+    hop = Hop(read("socks5s://{}:{}".format(*silent.host))[0], options=certified.options())
+    front = await serve(rules=far_off(), dialer=to(hop))
+    client = await front.client(1, packed("192.0.2.80", 80))
+    far, _ = await silent.accept()
+    assert await far.receive(1) == b"\x16"
+    client.close()
+    await front.gone()
+    assert not front.counters.upstreams["up"].failures
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_proxy_on_a_unix_socket(serve: Any, tmp_path: File) -> None:
     path = str(tmp_path / "s")
     far = await serve(endpoint=f"unix:{path}", rules=Allow())

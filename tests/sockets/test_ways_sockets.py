@@ -258,19 +258,26 @@ class Memory:
         return MemoryDatagramTarget(self.dialer, next(self._numbers))
 
 
+def sent(verdict: Any) -> Any:
+    if isinstance(verdict, Deferred):
+        return verdict.addCallback(sent)
+    return replace(verdict, rule="far", via="up") if verdict.is_allowed else verdict
+
+
 class Sending(Upstreams):
-    """Sends everybody who may connect through one upstream, whatever the rules say of that."""
+    """Sends everybody who may connect, or be awaited, through one upstream, whatever the rules say of that."""
 
     @override
     def dial(
         self, access: Access, target: Address, judge: Judge, **asked: Any
     ) -> Deferred[IStream]:
-        def sent(verdict: Any) -> Any:
-            if isinstance(verdict, Deferred):
-                return verdict.addCallback(sent)
-            return replace(verdict, rule="far", via="up") if verdict.is_allowed else verdict
-
         return super().dial(access, target, lambda host: sent(judge(host)), **asked)
+
+    @override
+    def await_peer(
+        self, access: Access, expected: Address, judge: Judge, **asked: Any
+    ) -> Deferred[IPeerPort]:
+        return super().await_peer(access, expected, lambda host: sent(judge(host)), **asked)
 
 
 class Behind(Direct):

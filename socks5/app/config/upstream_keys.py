@@ -28,8 +28,8 @@ from socks5.protocol.address import Address
 
 _DEFAULTS = Terms()
 
-SERVED = ("connect",)
-"""What can be asked of a proxy."""
+SERVED = ("connect", "bind")
+"""What is asked of a proxy of SOCKS5; one of HTTP knows the first alone."""
 
 KINDS = ("url", "chain", "pool")
 """Keys of which there is one."""

@@ -139,7 +139,7 @@ def words_of(sections: Mapping[str, Section], name: str) -> Sequence[str]:
     if section is None:
         return ()
     if section.url is not None:
-        return SERVED
+        return SERVED[:1] if section.url.is_http else SERVED
     if section.chain:
         return words_of(sections, section.chain[-1])
     served = {word for member in section.pool for word in words_of(sections, member)}

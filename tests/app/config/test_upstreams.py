@@ -281,7 +281,7 @@ def test_what_is_of_another_kind_is_passed_over_for_it_is_said_elsewhere() -> No
         ),
         (
             f'{RULE}{PUBLIC}commands = "udp"\n{A}',
-            's.toml:6:12: rule "r": commands: expected "connect", got "udp", which [upstream.a] does not serve',
+            's.toml:6:12: rule "r": commands: expected "connect" or "bind", got "udp", which [upstream.a] does not',
         ),
     ],
 )
@@ -329,7 +329,7 @@ def test_only_who_is_connected_to_from_here_can_be_ourselves(files: Files) -> No
             f"{RULE}{PUBLIC}{A}",
             [
                 (
-                    's.toml:4:7: rule "r": via: [upstream.a] does not serve "bind" or "udp", which this rule lets '
+                    's.toml:4:7: rule "r": via: [upstream.a] does not serve "udp", which this rule lets '
                     "through and which is refused then"
                 )
             ],
@@ -395,7 +395,8 @@ def test_what_holds_besides_stands_beside_what_it_goes_with() -> None:
         ("tor", Command.CONNECT, "through upstream tor (socks5://localhost/run/tor/socks)"),
         ("both", Command.CONNECT, "through upstream both (office behind tor)"),
         ("turns", Command.CONNECT, "through upstream turns (tor or web)"),
-        ("tor", Command.BIND, None),
+        ("tor", Command.BIND, "through upstream tor (socks5://localhost/run/tor/socks)"),
+        ("web", Command.BIND, None),
     ],
 )
 def test_it_is_explained_where_somebody_goes(
