@@ -21,10 +21,10 @@ from zope.interface import implementer
 from socks5.auth import LoginNotJudged, User
 from socks5.auth.users import WrongSource
 from socks5.auth.work import Work
+from socks5.gss import said, unwrap
 from socks5.logins import IAcceptor, IContext, Step
 from socks5.loglimit import Sparing
 from socks5.protocol.address import MAX_NAME
-from socks5.protocol.errors import RemoteProtocolError
 from socks5.protocol.gssapi import MAX_TOKEN, Protection
 
 PROTECTIONS = (Protection.INTEGRITY, Protection.CONFIDENTIALITY)
@@ -57,15 +57,6 @@ _OUT_OF_ORDER = frozenset(
     }
 )
 """Minor statuses that are no verdict: of the keytab, or the system's, of the replay cache."""
-
-
-def said(error: Any) -> str:
-    """What the library says of an error, in ASCII and on one line: Kerberos' words, or GSS-API's if it has none."""
-    code, is_major = (error.min_code, False) if error.min_code else (error.maj_code, True)
-    words = ", ".join(error.get_all_statuses(code, is_major))
-    if words == "Success":  # so it calls octets that are no token at all
-        words = "not a token"
-    return words.encode("unicode_escape").decode()
 
 
 @implementer(IAcceptor)
@@ -223,24 +214,8 @@ class Context:
         return token
 
     def unwrap(self, token: bytes) -> tuple[bytes, bool]:
-        """See :meth:`socks5.logins.IContext.unwrap`.
-
-        By buffers of our own (an IOV), for the library's simple call leaks the octets of a token that has come
-        before.
-        """
-        raw = self._raw
-        buffers = raw.IOV(
-            (raw.IOVBufferType.stream, token),
-            (raw.IOVBufferType.data, True, None),
-            std_layout=False,
-        )
-        try:
-            outcome = raw.unwrap_iov(self._context, buffers)
-        except self._library.exceptions.GSSError:
-            raise RemoteProtocolError(
-                "a token that is not this context's, or not its next"
-            ) from None
-        return buffers[1].value or b"", bool(outcome.encrypted)
+        """See :meth:`socks5.logins.IContext.unwrap`."""
+        return unwrap(self._library, self._context, token)
 
 
 def local_name(principal: str, local_realms: Collection[str]) -> str:

@@ -25,6 +25,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.client.attempt import Attempt, first_of
+from socks5.client.contexts import IInitiator
 from socks5.client.environment import NoProxy, proxy_url
 from socks5.client.hops import Hop, Same
 from socks5.client.layers import Bind, TLSFactory, tcp_endpoint
@@ -99,6 +100,7 @@ class Proxy:
         timeout: float | None = TIMEOUT,
         rdns: bool = True,
         tls: IOpenSSLClientConnectionCreator | None = None,
+        gssapi: IInitiator | None = None,
         require_login: bool = False,
         pipelined: bool = False,
         bind_address: Bind = None,
@@ -108,6 +110,8 @@ class Proxy:
         :param url: ``socks5://USER:PASSWORD@HOST:PORT``, or one of the others in ``docs/client.rst``. In all of them
             names go to the proxy.
         :param tls: instead of the usual options of ``socks5s://``, which verify the proxy's certificate for its host.
+        :param gssapi: logs in by a security context, such as :class:`~socks5.client.kerberos.Initiator`: then by
+            nothing else.
         :param require_login: whether a proxy that asks nobody for a login will not do.
         :param pipelined: whether greeting, login and request go out at once, where the proxy can take it.
         :raises ValueError: it means nothing, or something does not go together. The text has none of its login.
@@ -117,6 +121,7 @@ class Proxy:
             place,
             None if login is None else Credentials(*login),
             options=None if tls is None else Same(tls),
+            gssapi=None if gssapi is None else Same(gssapi),
             require_login=require_login,
             is_pipelined=pipelined,
         )
@@ -132,6 +137,7 @@ class Proxy:
         *,
         timeout: float | None = TIMEOUT,
         rdns: bool = True,
+        gssapi: IInitiator | None = None,
         require_login: bool = False,
         pipelined: bool = False,
     ) -> Self:
@@ -143,6 +149,7 @@ class Proxy:
             None,
             _login(username, password),
             endpoint=Same(endpoint),
+            gssapi=None if gssapi is None else Same(gssapi),
             require_login=require_login,
             is_pipelined=pipelined,
         )
@@ -177,6 +184,7 @@ class Proxy:
         timeout: float | None = TIMEOUT,
         rdns: bool = True,
         tls: IOpenSSLClientConnectionCreator | None = None,
+        gssapi: IInitiator | None = None,
         require_login: bool = False,
         pipelined: bool = False,
         bind_address: Bind = None,
@@ -195,6 +203,7 @@ class Proxy:
             timeout=timeout,
             rdns=rdns,
             tls=tls,
+            gssapi=gssapi,
             require_login=require_login,
             pipelined=pipelined,
             bind_address=bind_address,

@@ -43,6 +43,8 @@ class Hop:
     :param login: for USERNAME_PASSWORD, or for Basic.
     :param endpoint: IStreamClientEndpoint; leads to a proxy of SOCKS5.
     :param options: IOpenSSLClientConnectionCreator: those of a TLS that is not the usual one.
+    :param gssapi: :class:`~socks5.client.contexts.IInitiator`: logs in by a security context, and by nothing else. A
+        proxy that answers with another method would strip it of its proof.
     :param require_login: whether a proxy that asks nobody for a login will not do.
     :param is_pipelined: whether all is said at once.
     :raises ValueError: something does not go together.
@@ -52,6 +54,7 @@ class Hop:
     login: Credentials | None = None
     endpoint: Same | None = None
     options: Same | None = None
+    gssapi: Same | None = None
     require_login: bool = False
     is_pipelined: bool = False
     tls: Any = field(init=False, compare=False)
@@ -60,6 +63,8 @@ class Hop:
     def __post_init__(self) -> None:
         if self.require_login and self.login is None:
             raise ValueError("require_login: there is no login")
+        if self.gssapi is not None:
+            self._check_gssapi()
         if self.is_pipelined and self.is_http:
             raise ValueError("pipelined: an HTTP proxy is told everything at once anyway")
         try:
@@ -68,6 +73,19 @@ class Hop:
             hint = ", so a login needs require_login" if self.is_pipelined else ""
             raise ValueError(f"{self}: {error}{hint}") from None
         object.__setattr__(self, "tls", self._made_tls())
+
+    def _check_gssapi(self) -> None:
+        if self.login is not None or self.is_http:
+            raise ValueError(f"{self}: gssapi= is for a SOCKS5 proxy, and goes alone")
+        if not self.context_host:
+            raise ValueError(f"{self}: gssapi= needs the host= of the proxy's key")
+
+    @property
+    def context_host(self) -> str:
+        """The name of the proxy in its key; "" if there is none."""
+        assert self.gssapi is not None
+        name: str | None = self.gssapi.value.host
+        return name or ("" if self.place is None else self.place.host.partition("%")[0])
 
     def _made_tls(self) -> Any:
         if self.place is None or not self.place.is_tls:
@@ -110,6 +128,8 @@ class Hop:
 
     @property
     def _methods(self) -> tuple[int, ...]:
+        if self.gssapi is not None:
+            return (Method.GSSAPI,)
         if self.login is None:
             return (Method.NO_AUTHENTICATION,)
         if self.require_login:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from typing import Protocol as TypingProtocol
 
+from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -24,6 +25,7 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import alsoProvides, directlyProvides, implementer, providedBy
 
+from socks5.net.protected import Envelope
 from socks5.protocol.address import Address
 from socks5.streams import IStreamReceiver
 
@@ -86,6 +88,8 @@ class TunnelTransport(ProtocolWrapper):
     _is_hiding = False
     """Whether it is over a TLS of the proxy's."""
     _has_half_close = True
+    _face: _Face | None = None
+    """Takes what comes out of tokens, where what travels is protected."""
     _ends: tuple[IAddress, IAddress] | None = None
 
     transport: Any
@@ -137,7 +141,7 @@ class TunnelTransport(ProtocolWrapper):
         self.socks5_tunnel = tunnel
         self._held = trailing
         below = self._below
-        provided = providedBy(below)
+        provided = providedBy(self.transport)
         if INegotiated.providedBy(below) or ISSLTransport.providedBy(below):
             self._is_hiding, self._has_half_close = True, False
             provided = [each for each in provided if not _is_about_tls(each)]
@@ -157,6 +161,18 @@ class TunnelTransport(ProtocolWrapper):
         self.deliver()
         if not self._is_paused and self.connected:
             self.transport.resumeProducing()
+
+    def protect(self, envelope: Envelope) -> None:
+        """What travels from now on is in tokens, both ways; within others, where a hop before has the like."""
+        face = _Face(self)
+        protected = envelope.over(self.transport, face)
+        if self._face is None:
+            self.dataReceived = protected.dataReceived  # type: ignore[method-assign]
+            self.readConnectionLost = protected.readConnectionLost  # type: ignore[method-assign]
+            self.connectionLost = protected.connectionLost  # type: ignore[method-assign, assignment]
+        else:
+            self._face.receiver = protected
+        self.transport, self._face = protected, face
 
     # Events of the transport
 
@@ -212,6 +228,11 @@ class TunnelTransport(ProtocolWrapper):
             self._soon.cancel()
         self._is_paused = False
         self.deliver()
+
+    def end_below(self, reason: Failure) -> None:
+        """The connection is over for the protocol: for the reason that it has, or one that it does not know of."""
+        if not isinstance(reason.value, ConnectionClosed):
+            self._below.abortConnection()
 
     # What the protocol may do
 
@@ -310,6 +331,42 @@ class TunnelTransport(ProtocolWrapper):
         if self._is_hiding and name in _OF_THE_PROXY:
             raise AttributeError(name)
         return getattr(self.transport, name)
+
+
+@implementer(IStreamReceiver)
+class _Face:
+    """Who takes what comes out of tokens: a tunnel, as if there were none, or the tokens above.
+
+    :param tunnel: whose connection it is.
+    """
+
+    def __init__(self, tunnel: TunnelTransport) -> None:
+        self._tunnel = tunnel
+        self.receiver: IStreamReceiver | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
+        if self.receiver is None:
+            TunnelTransport.dataReceived(self._tunnel, data)
+        else:
+            self.receiver.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`."""
+        if self.receiver is None:
+            TunnelTransport.readConnectionLost(self._tunnel)
+        else:
+            self.receiver.readConnectionLost()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See :meth:`socks5.streams.IStreamReceiver.connectionLost`. It comes as well for something that is no token,
+        and then the connection is still there.
+        """
+        if self.receiver is not None:
+            self.receiver.connectionLost(reason)
+        elif self._tunnel.connected:
+            TunnelTransport.connectionLost(self._tunnel, reason)
+            self._tunnel.end_below(reason)
 
 
 def _is_about_tls(interface: Any) -> bool:

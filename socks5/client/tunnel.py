@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socks5.client.contexts import ContextLogin
 from socks5.client.errors import (
     ClientError,
     ProxyClosed,
@@ -25,7 +26,8 @@ from socks5.client.errors import (
 )
 from socks5.client.hops import Hop, Negotiation
 from socks5.protocol.address import Address
-from socks5.protocol.client_negotiation import ReplyReceived
+from socks5.protocol.client_negotiation import ClientEvent, ClientNegotiation, ReplyReceived
+from socks5.protocol.errors import SOCKSError
 from socks5.protocol.messages import Command, Reply
 from socks5.protocol.stages import Rejected, Stage
 from socks5.streams import IStreamReceiver
@@ -33,6 +35,10 @@ from socks5.streams import IStreamReceiver
 _STAGES = {
     Stage.METHOD: "method",
     Stage.CHECKING: "login",
+    Stage.TOKEN: "login",
+    Stage.CONTEXT: "login",
+    Stage.PROTECTION: "login",
+    Stage.CHOICE: "login",
     Stage.COMMAND: "reply",
     Stage.SECOND_REPLY: "peer",
 }
@@ -114,7 +120,7 @@ class Handshake:
 
     __slots__ = (
         *("_at", "_done", "_failed", "_is_over", "_listens", "_machine", "_standing", "_steps"),
-        "_write",
+        *("_login", "_transport"),
     )
 
     def __init__(
@@ -133,11 +139,16 @@ class Handshake:
         self._at = 0
         self._is_over = False
         self._machine: Negotiation | None = None
-        self._write: Callable[[bytes], object]
+        self._transport: Any
+        self._login: ContextLogin
 
     def begin(self, transport: Any) -> None:
-        """The connection is there, and so is its TLS, if it has one."""
-        self._write = transport.write
+        """The connection is there, and so is its TLS, if it has one.
+
+        :param transport: for a login by a security context it has a method ``protect`` that puts what travels into an
+            :class:`~socks5.net.protected.Envelope`.
+        """
+        self._transport = transport
         self._ask()
 
     @property
@@ -148,6 +159,12 @@ class Handshake:
         step = self._step
         self._standing.hop = step.number
         self._machine = machine = step.hop.ask(step.command, step.target)
+        if step.hop.gssapi is not None:
+            assert isinstance(machine, ClientNegotiation)
+            self._login = ContextLogin(
+                *(step.hop.gssapi.value, step.hop.context_host, machine),
+                *(self._transport, self._take_all, self._rejected),
+            )
         self._go_on(machine)
 
     def _go_on(self, machine: Negotiation) -> None:
@@ -155,7 +172,7 @@ class Handshake:
         self._standing.stage = _STAGES.get(machine.stage, self._standing.stage)
         output = machine.take_output()
         if output:
-            self._write(output)
+            self._transport.write(output)
 
     def dataReceived(self, data: bytes) -> None:
         """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
@@ -163,7 +180,14 @@ class Handshake:
             return
         machine = self._machine
         assert machine is not None
-        events = machine.receive(data)
+        self._take_all(machine.receive(data))
+
+    def _take_all(self, events: Sequence[ClientEvent]) -> None:
+        """What the machine has made of what came, or of an answer of ours."""
+        machine = self._machine
+        assert machine is not None
+        if self._is_over:
+            return  # an answer of ours came late
         self._go_on(machine)
         for event in events:
             if self._standing.is_over:
@@ -173,11 +197,15 @@ class Handshake:
                 self._listens(event.reply)
             elif isinstance(event, ReplyReceived):
                 self._replied(event.reply, machine.take_trailing())
+            elif isinstance(event, Rejected):
+                self._rejected(event.error, _STAGES.get(event.stage or Stage.COMMAND, "reply"))
             else:
-                assert isinstance(event, Rejected)  # no method that is offered has another
-                stage = _STAGES.get(event.stage or Stage.COMMAND, "reply")
-                step = self._step
-                self._fail(error_for(event.error, step.text, stage, step.number))
+                self._login.take(event)
+
+    def _rejected(self, error: SOCKSError, stage: str = "login") -> None:
+        if not self._is_over:
+            step = self._step
+            self._fail(error_for(error, step.text, stage, step.number))
 
     def _replied(self, reply: Reply, trailing: bytes) -> None:
         if self._at + 1 == len(self._steps):
@@ -200,6 +228,9 @@ class Handshake:
         if self._is_over:
             return
         step, stage, machine = self._step, self._standing.stage, self._machine
+        if isinstance(reason.value, SOCKSError):
+            self._rejected(reason.value, stage)
+            return
         if machine is None or not isinstance(reason.value, ConnectionClosed):
             self._fail(step.unreachable(exception_of(reason), stage))
             return

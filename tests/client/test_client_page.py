@@ -14,11 +14,11 @@ from tests.support.certificates import Authority
 from tests.support.deferreds import outcome_of, told
 from tests.support.reactor import FakeReactor
 from tests.support.readme import Block, blocks
-from tests.support.skips import needs_scrapy, needs_treq
+from tests.support.skips import needs_gssapi, needs_scrapy, needs_treq
 from tests.support.through import LOGIN, METHOD, OK, Program
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/client.rst").read_text()
-OPTIONAL = ("import treq", "import scrapy")
+OPTIONAL = ("import treq", "import scrapy", "from socks5.client.kerberos")
 """How those begin that need what may not be installed."""
 
 ALL = [block for block in blocks(PAGE) if block.language == "python"]
@@ -119,6 +119,17 @@ def test_its_recipe_for_scrapy_runs() -> None:
 
     for proxy in outcome_of(Deferred.fromCoroutine(proxies())):
         read(proxy)
+
+
+@needs_gssapi
+def test_its_recipe_for_kerberos_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    reactor = Agreeable()
+    monkeypatch.setattr("twisted.internet.reactor", reactor)
+    [recipe] = (block for block in ALL if "Initiator" in block.text)
+    names: dict[str, Any] = {"factory": Program()}
+    for block in (PYTHON[0], recipe):
+        run(block, names, reactor)
+    assert names["kerberos"].hops[0].context_host == "proxy.example"
 
 
 def test_the_first_block_is_three_lines_and_what_they_need() -> None:

@@ -10,7 +10,13 @@ from select import select
 from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
 
+from socks5 import client
+from socks5.client.kerberos import Initiator
 from tests.interop.association import address
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
@@ -117,6 +123,61 @@ def test_an_expired_ticket(proxy: Proxy, web: Web, realm: Realm) -> None:
     assert not web.requests
     assert proxy.session().user is None
     assert proxy.session().detail.startswith("AuthenticationFailed")
+
+
+# ---------------------------------------------------------------- our own client half
+
+LEVELS = ("none", "integrity", "confidentiality")
+
+
+class Page(Protocol):
+    """Fetches a page, and keeps what comes."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.done: Deferred[bytes] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(b"GET / HTTP/1.0\r\n\r\n")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.done.callback(self.received)
+
+
+@pytest.mark.parametrize("protection", LEVELS)
+@pytest.mark.parametrize("nec", [False, True], ids=["RFC", "NEC"])
+@pytest_twisted.ensureDeferred
+async def test_our_client_fetches_a_page(
+    protection: Any,
+    nec: bool,
+    proxy: Proxy,
+    web: Web,
+    alice: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from twisted.internet import reactor
+
+    monkeypatch.setenv("KRB5CCNAME", alice["KRB5CCNAME"])
+    initiator = Initiator(reactor, protection=protection, nec=nec, host="localhost")
+    way = client.Proxy.from_url(reactor, f"socks5://127.0.0.1:{proxy.port}", gssapi=initiator)
+    host, _, port = web.address.rpartition(":")
+    page = await way.endpoint(host, int(port)).connect(Factory.forProtocol(Page))
+    assert (await page.done).endswith(b"a page")
+    assert proxy.session().user == ALICE
+
+
+@pytest_twisted.ensureDeferred
+async def test_our_client_without_a_ticket(proxy: Proxy, web: Web) -> None:
+    from twisted.internet import reactor
+
+    way = client.Proxy.from_url(
+        *(reactor, f"socks5://localhost:{proxy.port}"), gssapi=Initiator(reactor)
+    )
+    with pytest.raises(client.ProxyAuthError, match="no security context"):
+        await way.endpoint("127.0.0.1", 1).connect(Factory.forProtocol(Page))
 
 
 # ---------------------------------------------------------------- a client for every level

@@ -16,8 +16,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.client import Proxy, ProxyClosed, ProxyUnreachable, Tunnel, tunnel_of
+from socks5.protocol.gssapi import Protection
 from tests.sockets.wires import free_port, until
 from tests.sockets.world import World
+from tests.support.contexts import FakeAcceptor, Initiating
 from tests.support.deferreds import told
 
 
@@ -161,6 +163,50 @@ async def test_a_half_close_goes_through(world: World) -> None:
     await until(lambda: client.lost)
     assert client.received == b"cba"
     assert type(client.lost) is error.ConnectionDone
+
+
+# ---------------------------------------------------------------- security contexts
+
+ALL_LEVELS = (Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY)
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.parametrize("is_bare", [False, True])
+@pytest.mark.parametrize("level", ALL_LEVELS)
+@pytest_twisted.ensureDeferred
+async def test_a_login_by_a_context(
+    world: World, level: Protection, is_bare: bool, is_tls: bool
+) -> None:
+    """Of two hops, and to the second one's target over TLS or not."""
+    hops = []
+    for legs in (1, 3):
+        acceptor = FakeAcceptor(protections=ALL_LEVELS, legs=legs)
+        hops.append(await world.proxy(acceptor=acceptor, gssapi=Initiating(level, is_bare)))
+    proxy = Proxy.chain(world.reactor, hops)
+    options = world.verifying() if is_tls else False
+    endpoint = proxy.endpoint("127.0.0.1", world.target(is_tls=is_tls), options)
+    await exchange(await endpoint.connect(client_factory()), b"w" * 200_000)
+
+
+@pytest.mark.parametrize("second", ["0", "1"])
+@pytest_twisted.ensureDeferred
+async def test_another_hop_behind_one_with_a_context(world: World, second: str) -> None:
+    first = await world.proxy(is_tls=True, acceptor=FakeAcceptor(), gssapi=Initiating())
+    proxy = Proxy.chain(world.reactor, [first, await world.proxy(second == "1")])
+    await exchange(await proxy.endpoint("127.0.0.1", world.target()).connect(client_factory()))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_half_close_within_tokens(world: World) -> None:
+    hops = [await world.proxy(acceptor=FakeAcceptor(), gssapi=Initiating()) for _ in "12"]
+    proxy = Proxy.chain(world.reactor, hops)
+    endpoint = proxy.endpoint("127.0.0.1", world.target(HalfCloseable))
+    client = await endpoint.connect(client_factory())
+    transport: Any = client.transport
+    transport.write(b"abc")
+    transport.loseWriteConnection()
+    await until(lambda: client.lost)
+    assert client.received == b"cba"
 
 
 # ---------------------------------------------------------------- TLS that fails

@@ -80,9 +80,12 @@ class World:
         self._ports.append(port)
         return factory, port.getHost().port
 
-    async def proxy(self, is_tls: bool = False, clients: str = "", **options: Any) -> Proxy:
+    async def proxy(
+        self, is_tls: bool = False, clients: str = "", acceptor: Any = None, **options: Any
+    ) -> Proxy:
         """Start one."""
-        _, port = await self.start(f"tls:0:cert={self.pem}{clients}" if is_tls else "tcp:0")
+        kind = f"tls:0:cert={self.pem}{clients}" if is_tls else "tcp:0"
+        _, port = await self.start(kind, gssapi=acceptor)
         url = f"socks5{'s' if is_tls else ''}://127.0.0.1:{port}"
         if is_tls:
             options.setdefault("tls", self.verifying())

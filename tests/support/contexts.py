@@ -181,6 +181,61 @@ class FakeInitiator(_Side):
         return None
 
 
+class ClientContext:
+    """The same for :mod:`socks5.client`, whose steps a test may hold back until ``go``.
+
+    :param initiator: what to do.
+    """
+
+    def __init__(self, initiator: FakeInitiator, is_slow: bool) -> None:
+        self._initiator = initiator
+        self._is_slow = is_slow
+        self.go: Deferred[None] = Deferred()
+
+    def step(self, token: bytes) -> Deferred[bytes]:
+        if self._is_slow:
+            return self.go.addCallback(lambda _: self._initiator.step(token or None) or b"")
+        return succeed(self._initiator.step(token or None) or b"")
+
+    @property
+    def is_complete(self) -> bool:
+        return self._initiator.complete
+
+    def size_limit(self, is_confidential: bool) -> int:
+        return 65535 - OVERHEAD
+
+    def wrap(self, data: bytes, is_confidential: bool) -> bytes:
+        return self._initiator.wrap(data, is_confidential)
+
+    def unwrap(self, token: bytes) -> tuple[bytes, bool]:
+        return self._initiator.unwrap(token)
+
+
+class Initiating:
+    """Begins them: see :class:`socks5.client.contexts.IInitiator`."""
+
+    host: str | None = None
+
+    def __init__(
+        self,
+        level: Protection = Protection.CONFIDENTIALITY,
+        is_bare: bool = False,
+        is_slow: bool = False,
+        secret: bytes = SECRET,
+    ) -> None:
+        self.level = level
+        self.is_bare = is_bare
+        self._is_slow = is_slow
+        self._secret = secret
+        self.hosts: list[str] = []
+        self.contexts: list[ClientContext] = []
+
+    def initiate(self, host: str) -> ClientContext:
+        self.hosts.append(host)
+        self.contexts.append(ClientContext(FakeInitiator(secret=self._secret), self._is_slow))
+        return self.contexts[-1]
+
+
 class ContextClient:
     """A client of RFC 1961, without a socket: what :meth:`take_output` gives is to be sent, what comes goes to
     :meth:`receive`.

@@ -1,0 +1,131 @@
+"""Logging in to a proxy by a security context (RFC 1961): the order of the steps, whatever the mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+from socks5.net.protected import Envelope, Sealing
+from socks5.protocol.client_negotiation import ClientEvent, ClientNegotiation
+from socks5.protocol.errors import (
+    AuthenticationFailed,
+    NoAcceptableProtection,
+    RemoteProtocolError,
+    SOCKSError,
+)
+from socks5.protocol.gssapi import Protection
+from socks5.protocol.stages import ProtectionReceived, TokenReceived
+
+_AGREED = (Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY)
+"""What a proxy may answer, each stronger than the one before."""
+
+
+class IContext(Sealing, Protocol):
+    """Our side of a context with one proxy."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether both sides know who the other one is."""
+
+    def step(self, token: bytes) -> Deferred[bytes]:
+        """Go on with the context.
+
+        :param token: the proxy's; none at the beginning.
+        :returns: ours, or none; fails if there can be no context.
+        """
+
+
+class IInitiator(Protocol):
+    """Begins contexts, such as :class:`socks5.client.kerberos.Initiator`."""
+
+    @property
+    def level(self) -> Protection:
+        """The level of protection that is wanted. With less than that a proxy is refused."""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is told bare, as NEC's implementation has it."""
+
+    @property
+    def host(self) -> str | None:
+        """The name of the proxy, if not that by which it is reached."""
+
+    def initiate(self, host: str) -> IContext:
+        """A context with a proxy of that name."""
+
+
+class ContextLogin:
+    """One login, between a machine and a context.
+
+    :param transport: is not read while a step is under way; its ``protect`` puts what travels from then on into an
+        envelope.
+    :param go_on: is told what the machine has made of an answer.
+    :param failed: is told why there is no login.
+    """
+
+    def __init__(
+        self,
+        initiator: IInitiator,
+        host: str,
+        machine: ClientNegotiation,
+        transport: Any,
+        go_on: Callable[[Sequence[ClientEvent]], None],
+        failed: Callable[[SOCKSError], None],
+    ) -> None:
+        self._initiator = initiator
+        self._context = initiator.initiate(host)
+        self._machine = machine
+        self._go_on = go_on
+        self._failed = failed
+        self._transport = transport
+
+    def take(self, event: TokenReceived | ProtectionReceived) -> None:
+        """The proxy wants an answer."""
+        if isinstance(event, ProtectionReceived):
+            try:
+                self._agree(event)
+            except SOCKSError as error:
+                self._failed(error)
+                return
+            self._go_on(self._machine.accept_protection())
+        elif self._context.is_complete:
+            self._require()
+        else:
+            self._transport.pauseProducing()
+            stepping = maybeDeferred(self._context.step, event.token)
+            stepping.addCallbacks(self._stepped, self._refused)
+
+    def _stepped(self, answer: bytes) -> None:
+        self._transport.resumeProducing()
+        if answer:
+            self._go_on(self._machine.send_token(answer))
+        elif self._context.is_complete:
+            self._require()
+        else:
+            self._failed(AuthenticationFailed("the security context does not go on"))
+
+    def _refused(self, failure: Failure) -> None:
+        words = str(failure.value) or type(failure.value).__name__
+        self._failed(AuthenticationFailed(f"no security context: {words}"))
+
+    def _require(self) -> None:
+        """Tell the level that is wanted."""
+        level = bytes((self._initiator.level,))
+        token = level if self._initiator.is_bare else self._context.wrap(level, False)
+        self._go_on(self._machine.require_protection(token))
+
+    def _agree(self, event: ProtectionReceived) -> None:
+        """:raises SOCKSError: the level that the proxy answers will not do, or is none."""
+        if event.is_bare is not self._initiator.is_bare:
+            raise RemoteProtocolError("a level of protection in another form than ours")
+        answer = event.token if event.is_bare else self._context.unwrap(event.token)[0]
+        if len(answer) != 1 or answer[0] not in _AGREED:
+            raise RemoteProtocolError("no level of protection where one is due")
+        level = Protection(answer[0])
+        if level < self._initiator.level:
+            raise NoAcceptableProtection(self._initiator.level, (level,))
+        if level is not Protection.NONE:
+            self._transport.protect(Envelope(self._context, level))

@@ -1,0 +1,116 @@
+"""Security contexts that we begin, by the system's GSS-API: Kerberos. Needs the library ``gssapi`` (the extra of that
+name).
+
+A step may ask the KDC, so it is taken in a thread of the reactor's. Messages are wrapped where they are sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from twisted.internet.defer import Deferred
+
+from socks5.gss import said, unwrap
+from socks5.protocol.errors import AuthenticationFailed
+from socks5.protocol.gssapi import MAX_TOKEN, Protection
+from socks5.threads import aside
+
+_LEVELS = {
+    "integrity": Protection.INTEGRITY,
+    "confidentiality": Protection.CONFIDENTIALITY,
+    "none": Protection.NONE,
+}
+
+
+class Initiator:
+    """Logs in to proxies with the Kerberos ticket of whoever runs the program (RFC 1961).
+
+    :param reactor: is told what threads find.
+    :param service: the proxy's, on its host.
+    :param protection: the level that is wanted of what travels: ``confidentiality``, ``integrity`` or ``none``. With
+        less than that a proxy is refused.
+    :param nec: whether the level is told bare, as NEC's reference implementation does, and some servers want it.
+    :param host: the proxy's name in its key, where the way to it has none, or another.
+    :raises ValueError: the library is not installed, or there is no such level; says what to do.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        service: str = "rcmd",
+        protection: Literal["confidentiality", "integrity", "none"] = "confidentiality",
+        nec: bool = False,
+        host: str | None = None,
+    ) -> None:
+        try:
+            import gssapi
+        except (ImportError, OSError) as error:
+            raise ValueError(
+                f"needs the library gssapi: pip install 'txsocks5[gssapi]' ({error})"
+            ) from None
+        if protection not in _LEVELS:
+            raise ValueError(f"protection={protection!r}: expected one of {', '.join(_LEVELS)}")
+        self.reactor = reactor
+        self.level = _LEVELS[protection]
+        self.is_bare = nec
+        self.host = host
+        self.library: Any = gssapi
+        self.service = service
+
+    def initiate(self, host: str) -> Context:
+        """A context with a proxy.
+
+        :param host: its name.
+        """
+        return Context(self, host)
+
+
+class Context:
+    """One context. See :class:`socks5.client.contexts.IContext`."""
+
+    def __init__(self, initiator: Initiator, host: str) -> None:
+        self._initiator = initiator
+        self._host = host
+        self._context: Any = None
+
+    def step(self, token: bytes) -> Deferred[bytes]:
+        """See :meth:`socks5.client.contexts.IContext.step`."""
+        return aside(self._initiator.reactor, self._step, token)
+
+    def _step(self, token: bytes) -> bytes:
+        """Called in a thread."""
+        library = self._initiator.library
+        if self._context is None:
+            flag = library.RequirementFlag
+            name = f"{self._initiator.service}@{self._host}"
+            self._context = library.SecurityContext(
+                name=library.Name(name, library.NameType.hostbased_service),
+                mech=library.MechType.kerberos,
+                usage="initiate",
+                flags=(
+                    *(flag.mutual_authentication, flag.replay_detection),
+                    *(flag.out_of_sequence_detection, flag.integrity, flag.confidentiality),
+                ),
+            )
+        try:
+            return self._context.step(token or None) or b""
+        except library.exceptions.GSSError as error:
+            raise AuthenticationFailed(said(error)) from None
+
+    @property
+    def is_complete(self) -> bool:
+        """See :meth:`socks5.client.contexts.IContext.is_complete`."""
+        return self._context is not None and bool(self._context.complete)
+
+    def size_limit(self, is_confidential: bool) -> int:
+        """See :meth:`socks5.net.protected.Sealing.size_limit`."""
+        return int(self._context.get_wrap_size_limit(MAX_TOKEN, is_confidential))
+
+    def wrap(self, data: bytes, is_confidential: bool) -> bytes:
+        """See :meth:`socks5.net.protected.Sealing.wrap`."""
+        token: bytes = self._context.wrap(data, is_confidential).message
+        return token
+
+    def unwrap(self, token: bytes) -> tuple[bytes, bool]:
+        """See :meth:`socks5.net.protected.Sealing.unwrap`."""
+        return unwrap(self._initiator.library, self._context, token)
