@@ -254,24 +254,34 @@ async def test_a_login_in_the_url_where_nobody_has_moved_it(crawl: Crawl) -> Non
     assert (response.status, session.info().user) == (200, "bob")
 
 
-def test_a_pool_without_a_request_does_not_go_directly(world: World) -> None:
+def ask_without_a_request(world: World) -> None:
     pool = PassagePool(HTTPConnectionPool(world.reactor), BrowserLikePolicyForHTTPS())
     with pytest.raises(RuntimeError, match="no request that has a proxy"):
         pool.getConnection((b"http", b"localhost", 80, None), world)  # type: ignore[arg-type]
+
+
+def test_a_pool_without_a_request_does_not_go_directly(world: World) -> None:
+    ask_without_a_request(world)
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_scrapy_that_asks_no_pool_is_found_out(
     crawl: Crawl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And leaves nothing behind: the request is as it was, and what comes later in its context is not taken for it."""
     from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
 
     async def answer(handler: Any, request: Any) -> str:
+        assert "proxy" not in request.meta
         return "from elsewhere"
 
     monkeypatch.setattr(HTTP11DownloadHandler, "download_request", answer)
+    request = crawl.request("http://www.example.org/", ALICE)
     with pytest.raises(RuntimeError, match="has not asked"):
-        await crawl.fetch(crawl.request("http://www.example.org/"))
+        await crawl.handler.download_request(request)
+    assert request.meta["proxy"] == f"socks5://127.0.0.1:{crawl.port}"
+    assert b"Proxy-Authorization" in request.headers
+    ask_without_a_request(crawl.world)
 
 
 @pytest_twisted.ensureDeferred
