@@ -21,8 +21,11 @@ from twisted.internet.error import NoProtocol
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
+    IHostResolution,
     IProtocol,
     IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IResolutionReceiver,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import ClientFactory
@@ -53,10 +56,41 @@ def tcp_endpoint(
     """
     address = (bind, 0) if isinstance(bind, str) else bind
     if literal(host.partition("%")[0]) is None:
-        return HostnameEndpoint(reactor, host, port, timeout, address)  # type: ignore[arg-type]
+        shown = host.replace("_", "x").replace("xn--", "xn-")
+        if shown != host:
+            reactor = _Naming(reactor, host)
+        return HostnameEndpoint(reactor, shown, port, timeout, address)  # type: ignore[arg-type]
     kind: Any = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
     endpoint: IStreamClientEndpoint = kind(reactor, host, port, timeout, address)
     return endpoint
+
+
+@implementer(IReactorPluggableNameResolver)
+class _Naming:
+    """A reactor that looks up one name, whatever it is asked for. Twisted's endpoint refuses names that there are:
+    with an underscore, as containers have them, or with what its IDNA does not know.
+    """
+
+    def __init__(self, reactor: Any, name: str) -> None:
+        self._reactor = reactor
+        self._name = name
+
+    @property
+    def nameResolver(self) -> _Naming:
+        """See :class:`twisted.internet.interfaces.IReactorPluggableNameResolver`."""
+        return self
+
+    def resolveHostName(
+        self, resolutionReceiver: IResolutionReceiver, hostName: str, portNumber: int = 0
+    ) -> IHostResolution:
+        """See :meth:`twisted.internet.interfaces.IHostnameResolver.resolveHostName`."""
+        found: IHostResolution = self._reactor.nameResolver.resolveHostName(
+            resolutionReceiver, self._name, portNumber
+        )
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class FakeLookup:
 
     def resolveHostName(
         self,
-        resolutionReceiver: IResolutionReceiver,  # noqa: N803
+        resolutionReceiver: IResolutionReceiver,
         hostName: str,
         portNumber: int = 0,
         addressTypes: Sequence[type[IAddress]] | None = None,
