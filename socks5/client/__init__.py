@@ -3,6 +3,8 @@
 The names here are the public ones.
 """
 
+from socks5.client.datagram_port import DatagramPort
+from socks5.client.datagrams import UDP
 from socks5.client.endpoint import Proxy, ProxyEndpoint
 from socks5.client.errors import (
     AddressTypeNotSupported,
@@ -26,11 +28,13 @@ from socks5.client.listener import BindPort
 from socks5.client.transport import Tunnel, tunnel_of
 
 __all__ = [
+    "UDP",
     "AddressTypeNotSupported",
     "BindPort",
     "ClientError",
     "CommandNotSupported",
     "ConnectionRefused",
+    "DatagramPort",
     "GeneralFailure",
     "HostUnreachable",
     "NameNotFound",

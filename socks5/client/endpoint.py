@@ -24,8 +24,10 @@ from twisted.internet.ssl import optionsForClientTLS
 from typing_extensions import override
 from zope.interface import implementer
 
+from socks5.client.association import Announce
 from socks5.client.attempt import Attempt, first_of
 from socks5.client.contexts import IInitiator
+from socks5.client.datagrams import UDP, udp_by
 from socks5.client.environment import NoProxy, proxy_url
 from socks5.client.hops import Hop, Same
 from socks5.client.layers import Bind, TLSFactory, tcp_endpoint
@@ -285,6 +287,26 @@ class Proxy:
         from socks5.client.web import agent_by
 
         return agent_by(self, pool, policy)
+
+    def associate(
+        self,
+        *,
+        ports: int = 16,
+        announce: Announce = "nothing",
+        udp_address: str | None = None,
+        plain_udp: bool = False,
+    ) -> UDP:
+        """UDP through the proxies, each of which is asked for UDP ASSOCIATE.
+
+        :param ports: associations at most; further ports wait for one.
+        :param announce: what the first proxy is told of where datagrams will come from, if it insists: ``nothing``, a
+            ``port``, or an ``address`` and a port.
+        :param udp_address: an IP literal, instead of the host that the first proxy says its relay has.
+        :param plain_udp: whether datagrams may go plain where a proxy is spoken to over TLS, which knows none.
+        :returns: opens its first association by ``async with``, or by ``open()``.
+        :raises ValueError: a proxy has no UDP, or something does not go together.
+        """
+        return udp_by(self, ports, announce, udp_address, plain_udp)
 
     def goes_direct(self, host: str | bytes, port: int) -> bool:
         """Whether the environment says that this target is reached without the proxy."""

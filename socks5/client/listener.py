@@ -20,29 +20,11 @@ from zope.interface import implementer
 
 from socks5.client.attempt import Attempt, Way
 from socks5.client.errors import ProxyProtocolError
-from socks5.client.names import literal, twisted_address
+from socks5.client.names import twisted_address
 from socks5.client.tunnel import Step
-from socks5.protocol.address import Address, unmap
+from socks5.client.whereabouts import own_address, spelt
+from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Reply
-
-LOOPBACK = "127.0.0.1"
-
-
-def own_address(step: Step, transport: Any) -> str | bytes:
-    """Where a hop is, as far as we know: for one that says that it does not know itself.
-
-    :param transport: to the first hop of its layer.
-    :returns: an IP literal, or the name by which the hop before it reaches it. One on a UNIX socket is on this host.
-    """
-    if step.number > 1:
-        return step.hop.address.host
-    return literal(getattr(transport.getPeer(), "host", "")) or LOOPBACK
-
-
-def _spelt(address: Address) -> Address:
-    """An IPv4-mapped one as the IPv4 one that it means."""
-    host = address.host
-    return Address(unmap(host) if isinstance(host, str) else host, address.port)
 
 
 class Binding(Attempt):
@@ -76,16 +58,16 @@ class Binding(Attempt):
     def listens(self, reply: Reply, step: Step, transport: Any) -> None:
         self.clear_deadline()
         self._left = []
-        at = _spelt(reply.address)
+        at = spelt(reply.address)
         if at.is_unspecified:
-            at = Address(own_address(step, transport), at.port)
+            at = Address(own_address(self._way.hops, transport), at.port)
         self._port = BindPort(self.outcome, twisted_address(at))
         self._listening.callback(self._port)
 
     @override
     def ends(self, reply: Reply, step: Step) -> tuple[IAddress, IAddress]:
         assert self._port is not None
-        peer, expected = _spelt(reply.address), step.target
+        peer, expected = spelt(reply.address), step.target
         if not (expected.is_name or expected.is_unspecified or peer.host == expected.host):
             text = f"{step.text}: another peer came, {peer}"
             raise ProxyProtocolError(text, stage=self.stage, hop=step.number)

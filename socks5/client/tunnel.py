@@ -45,7 +45,10 @@ _STAGES = {
 """The words of :class:`~socks5.client.errors.ClientError` for what a machine awaits."""
 
 
-_ASKED: dict[int, str] = {Command.BIND: "a port for a peer"}
+_ASKED: dict[int, str] = {
+    Command.BIND: "a port for a peer",
+    Command.UDP_ASSOCIATE: "an association for UDP",
+}
 """What a hop is asked for where no target says it."""
 
 
@@ -64,6 +67,13 @@ class Standing:
         self.hop = 1
         self.stage = "connect"
         self.is_over = False
+
+    def announced(self, step: Step, transport: Any) -> Address:
+        """What a hop is asked for.
+
+        :param transport: to the first hop of its layer.
+        """
+        return step.target
 
     def listens(self, reply: Reply, step: Step, transport: Any) -> None:
         """The last hop awaits a peer, its first reply of two to BIND says.
@@ -158,7 +168,8 @@ class Handshake:
     def _ask(self) -> None:
         step = self._step
         self._standing.hop = step.number
-        self._machine = machine = step.hop.ask(step.command, step.target)
+        target = self._standing.announced(step, self._transport)
+        self._machine = machine = step.hop.ask(step.command, target)
         if step.hop.gssapi is not None:
             assert isinstance(machine, ClientNegotiation)
             self._login = ContextLogin(

@@ -25,9 +25,9 @@ from socks5.client.errors import (
     TTLExpired,
 )
 from socks5.client.hops import Hop
-from socks5.client.listener import LOOPBACK
 from socks5.client.names import literal
 from socks5.client.tunnel import Standing, Step
+from socks5.client.whereabouts import LOOPBACK
 from socks5.deadlines import clock_of
 from socks5.interfaces import Judge
 from socks5.net.connection import far_host

@@ -22,10 +22,9 @@ from socks5.client import (
     tunnel_of,
 )
 from socks5.client.hops import Hop
-from socks5.client.listener import own_address
-from socks5.client.tunnel import Step
 from socks5.client.urls import read
-from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.client.whereabouts import own_address
+from socks5.protocol.address import Address
 from tests.support.deferreds import told
 from tests.support.reactor import FakeReactor
 from tests.support.through import METHOD, OK, PROXY, Asked, Program, proxies
@@ -285,9 +284,9 @@ def test_on_a_unix_socket_the_proxy_is_on_this_host() -> None:
         def getPeer(self) -> Any:
             return UNIXAddress("/run/proxy")
 
-    step = Step(1, Hop(read("socks5://localhost/run/proxy")[0]), UNSPECIFIED)
+    hops = [Hop(read("socks5://localhost/run/proxy")[0])]
     transport = Unix(FakeReactor(), UNIXAddress(None), UNIXAddress(None))  # type: ignore[arg-type]
-    assert own_address(step, transport) == "127.0.0.1"
+    assert own_address(hops, transport) == "127.0.0.1"
 
 
 @pytest.mark.parametrize(

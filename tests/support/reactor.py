@@ -322,7 +322,7 @@ class FakeConnector:
         self._factory.clientConnectionFailed(self, Failure(error))
         self._factory.doStop()
 
-    def stopConnecting(self) -> None:  # noqa: N802
+    def stopConnecting(self) -> None:
         if self.state != "connecting":
             raise NotConnectingError("we're not trying to connect")
         self.fail(UserError())
@@ -330,7 +330,7 @@ class FakeConnector:
     def disconnect(self) -> None:
         raise NotImplementedError("endpoints do not use it")
 
-    def getDestination(self) -> IAddress:  # noqa: N802
+    def getDestination(self) -> IAddress:
         return self._destination
 
     def _leave(self, state: str) -> None:

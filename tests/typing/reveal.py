@@ -1,12 +1,13 @@
 """What callers get, by its type: checked by mypy as a user of the package runs it, and never run."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import assert_type
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import IConnector, IProtocol, IProtocolFactory
+from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
 from twisted.web.client import BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.iweb import IAgent
 
@@ -25,7 +26,16 @@ from socks5 import (
     Verdict,
     listen,
 )
-from socks5.client import BindPort, ConnectionRefused, Proxy, ProxyEndpoint, Tunnel, tunnel_of
+from socks5.client import (
+    UDP,
+    BindPort,
+    ConnectionRefused,
+    DatagramPort,
+    Proxy,
+    ProxyEndpoint,
+    Tunnel,
+    tunnel_of,
+)
 
 factory = ServerFactory(reactor)
 
@@ -71,6 +81,8 @@ def through(factory: Factory[Client], other: IProtocolFactory) -> None:
     assert_type(proxy.agent(HTTPConnectionPool(reactor), BrowserLikePolicyForHTTPS()), IAgent)
     assert_type(proxy.goes_direct("a.example", 443), bool)
     assert_type(proxy.bind(factory, peer="192.0.2.7"), Deferred[BindPort])
+    assert_type(proxy.associate(announce="port"), UDP)
+    assert_type(proxy.associate().open(), Deferred[UDP])
     endpoint = proxy.endpoint("a.example", 443, tls=True)
     assert_type(endpoint, ProxyEndpoint)
     assert_type(endpoint.connect(factory), Deferred[Client])
@@ -91,3 +103,12 @@ def await_peer(port: BindPort) -> None:
     """One that awaits a peer there."""
     assert_type(port.when_accepted(), Deferred[IProtocol])
     assert_type(port.stopListening(), Deferred[None])
+
+
+async def look_up(proxy: Proxy) -> None:
+    """One that asks a name server through proxies."""
+    async with proxy.associate() as udp:
+        assert_type(udp, UDP)
+        assert_type(udp.listenUDP(0, DatagramProtocol()), DatagramPort)
+        assert_type(udp.connectTCP("192.0.2.53", 53, ClientFactory()), IConnector)
+        assert_type(udp.dropped, Counter[str])

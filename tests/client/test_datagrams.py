@@ -1,0 +1,620 @@
+"""UDP through proxies, in memory: associations, ports, what is sent and what is taken."""
+
+from typing import Any
+
+import pytest
+from twisted.internet import error
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorTime,
+    IReactorUDP,
+    IUDPTransport,
+)
+from zope.interface.verify import verifyObject
+
+from socks5.client import Proxy, ProxyClosed, ProxyUnreachable
+from tests.support.contexts import Initiating
+from tests.support.datagrams import RELAY, TARGET, Associated, datagram, reply
+from tests.support.deferreds import told
+from tests.support.reactor import FakeReactor
+from tests.support.through import METHOD, OK, PROXY, proxies
+
+OTHER = ("198.51.100.54", 53)
+SECOND = "socks5://second.example"
+
+
+# ---------------------------------------------------------------- an association
+
+
+def test_a_datagram_and_its_answer() -> None:
+    program = Associated()
+    assert verifyObject(IReactorUDP, program.udp)
+    assert verifyObject(IReactorTime, program.udp)
+    socket = program.opened()
+    [control] = program.controls
+    assert control.value() == b"\5\1\0" + b"\5\3\0\1" + bytes(6)
+    assert socket.getHost().host == control.getHost().host
+    assert socket.maxPacketSize == 65535
+    port, protocol = program.listen()
+    assert verifyObject(IListeningPort, port)
+    assert verifyObject(IUDPTransport, port)
+    assert port.getHost() == socket.getHost()
+    protocol.transport.write(b"ping", TARGET)  # type: ignore[union-attr]
+    assert socket.written == [(datagram(b"ping"), RELAY)]
+    socket.receive(datagram(), RELAY)
+    assert protocol.notes == ["started", (b"pong", TARGET)]
+    stopped = told(port.stopListening())
+    assert port.stopListening() is not None
+    program.reactor.turn()
+    assert stopped == [None]
+    assert protocol.notes[2:] == ["stopped"]
+    port.write(b"too late", TARGET)
+    assert len(socket.written) == 1
+    assert program.leaves_nothing()
+
+
+def test_targets_are_literals_and_names() -> None:
+    program = Associated()
+    socket = program.opened()
+    port, _ = program.listen()
+    targets: list[tuple[str | bytes, int]] = [("2001:db8::1", 1), ("www.example.org", 2), (b"w", 3)]
+    for target in targets:
+        port.write(b"", target)
+    sent = [data for data, _ in socket.written]
+    assert sent == [
+        datagram(b"", ("2001:db8::1", 1)),
+        datagram(b"", (b"www.example.org", 2)),
+        datagram(b"", (b"w", 3)),
+    ]
+    for host, number in (("a" * 256, 1), ("192.0.2.1", 0), ("192.0.2.1", 65536)):
+        with pytest.raises(ValueError, match=r"expected|1-255"):
+            port.write(b"", (host, number))
+    with pytest.raises(ValueError, match="needs an address"):
+        port.write(b"")
+
+
+def test_names_that_no_proxy_is_to_know() -> None:
+    program = Associated(rdns=False)
+    program.opened()
+    port, _ = program.listen()
+    port.write(b"", TARGET)
+    with pytest.raises(error.InvalidAddressError, match="rdns"):
+        port.write(b"", ("www.example.org", 53))
+
+
+def test_the_longest_datagram() -> None:
+    program = Associated()
+    program.opened()
+    port, _ = program.listen()
+    port.write(bytes(65507 - 10), TARGET)
+    with pytest.raises(error.MessageLengthError):
+        port.write(bytes(65507 - 9), TARGET)
+    assert len(program.socket.written[0][0]) == 65507
+
+
+def test_a_connected_port_has_one_peer() -> None:
+    program = Associated()
+    socket = program.opened()
+    port, protocol = program.listen()
+    for host in ("www.example.org", "127.1"):
+        with pytest.raises(error.InvalidAddressError):
+            port.connect(host, 53)
+    port.connect("::ffff:198.51.100.53", 53)
+    with pytest.raises(RuntimeError):
+        port.connect(*TARGET)
+    port.write(b"ping")
+    assert socket.written == [(datagram(b"ping"), RELAY)]
+    socket.receive(datagram(), RELAY)
+    socket.receive(datagram(b"other", OTHER), RELAY)
+    assert protocol.notes == ["started", (b"pong", TARGET)]
+    assert program.udp.dropped == {"stranger": 1}
+
+
+def test_what_is_not_taken() -> None:
+    program = Associated()
+    socket = program.opened()
+    port, protocol = program.listen(maxPacketSize=4)
+    socket.receive(datagram(), ("203.0.113.6", 8080))
+    socket.receive(datagram(), ("203.0.113.5", 8081))
+    socket.receive(datagram(fragment=1), RELAY)
+    socket.receive(datagram(b"12345"), RELAY)
+    for malformed in (b"", b"\0\0\0\1\1", b"\0\1\0" + datagram()[3:], b"\0\0\0\x09abcdefgh"):
+        socket.receive(malformed, RELAY)
+    socket.receive(datagram(b"1234", (b"localhost", 53)), RELAY)
+    assert protocol.notes == ["started", (b"1234", ("localhost", 53))]
+    port.stopListening()
+    socket.receive(datagram(), RELAY)
+    assert program.udp.dropped == {
+        "stranger": 2,
+        "fragment": 1,
+        "long": 1,
+        "malformed": 4,
+        "late": 1,
+        "waiting": 0,
+    }
+
+
+def test_what_the_system_does_not_send_is_lost() -> None:
+    program = Associated()
+    program.opened().error = BlockingIOError()
+    port, _ = program.listen()
+    port.write(b"ping", TARGET)
+    assert program.udp.dropped == {"unsendable": 1}
+
+
+def test_what_a_port_cannot_do() -> None:
+    port, _ = Associated().listen()
+    with pytest.raises(error.CannotListenError):
+        port.startListening()
+    port.setBroadcastAllowed(False)
+    with pytest.raises(OSError, match="not supported"):
+        port.setBroadcastAllowed(True)
+    assert not port.getBroadcastAllowed()
+
+
+def test_it_is_a_clock() -> None:
+    program = Associated()
+    called: list[int] = []
+    call = program.udp.callLater(1, called.append, 1)
+    assert call in program.udp.getDelayedCalls()
+    program.reactor.advance(1)
+    assert (program.udp.seconds(), called) == (1, [1])
+
+
+# ---------------------------------------------------------------- which association
+
+
+def test_ports_one_after_another_use_one_and_together_have_one_each() -> None:
+    program = Associated(ports=3)
+    program.opened()
+    for _ in range(6):
+        port, _ = program.listen()
+        port.write(b"", TARGET)
+        port.stopListening()
+    assert len(program.socket.written) == 6
+    ports = [program.listen()[0] for _ in range(4)]
+    assert program.attempts == 2  # one has that which is there, and one waits for its turn
+    program.accept()
+    program.accept()
+    for port in ports:
+        port.write(b"", TARGET)
+    assert [len(each.written) for each in program.reactor.udp_ports] == [7, 1, 1]
+    ports[1].stopListening()
+    assert len(program.reactor.udp_ports[1].written) + len(program.socket.written) == 3
+    assert program.leaves_nothing()
+
+
+def test_a_thousand_ports_at_once() -> None:
+    program = Associated()
+    ports = [program.listen() for _ in range(1000)]
+    assert program.attempts == 16
+    program.reactor.advance(30)
+    program.reactor.turn()
+    assert [protocol.notes for _, protocol in ports] == [["started", "refused"]] * 1000
+    assert program.leaves_nothing()
+
+
+def test_datagrams_wait_for_an_association_within_bounds() -> None:
+    program = Associated()
+    port, protocol = program.listen()
+    assert port.getHost() == IPv4Address("UDP", "0.0.0.0", 0)
+    for number in range(65):
+        port.write(b"%d" % number, TARGET)
+    program.accept()
+    assert [data for data, _ in program.socket.written] == [
+        datagram(b"%d" % number) for number in range(64)
+    ]
+    assert program.udp.dropped == {"waiting": 1}
+    big, _ = program.listen()
+    big.write(bytes(65000), TARGET)
+    big.write(bytes(1000), TARGET)
+    big.write(b"small", TARGET)
+    assert program.udp.dropped == {"waiting": 2}
+    big.stopListening()
+    assert program.udp.dropped == {"waiting": 4}
+    assert protocol.notes == ["started"]
+    assert program.leaves_nothing()
+
+
+@pytest.mark.parametrize("timeout", [None, 7])
+def test_a_port_waits_for_its_turn_as_long_as_a_connection_may_take(timeout: float | None) -> None:
+    program = Associated(ports=1, timeout=timeout)
+    program.opened()
+    first, _ = program.listen()
+    second, protocol = program.listen()
+    second.write(b"1", TARGET)
+    program.reactor.advance(100)
+    assert protocol.notes == (["started"] if timeout is None else ["started", "refused"])
+    second.write(b"2", TARGET)
+    first.stopListening()
+    sent = [data[10:] for data, _ in program.socket.written]
+    assert sent == ([b"1", b"2"] if timeout is None else [b"2"])
+    assert program.leaves_nothing()
+
+
+def test_a_lost_control_connection_is_told_once_and_the_next_datagram_opens_another() -> None:
+    program = Associated()
+    socket = program.opened()
+    port, protocol = program.listen()
+    [control] = program.controls
+    control.deliver_end()
+    program.reactor.turn()
+    assert protocol.notes == ["started", "refused"]
+    assert not socket.is_listening
+    assert program.attempts == 0
+    port.write(b"again", TARGET)
+    port.write(b"and again", TARGET)
+    assert program.attempts == 1
+    program.accept()
+    assert len(program.socket.written) == 2
+    assert program.leaves_nothing()
+
+
+def test_an_association_that_nobody_has_may_be_lost() -> None:
+    program = Associated()
+    program.opened()
+    program.controls[0].deliver_reset()
+    program.reactor.turn()
+    assert program.leaves_nothing()
+
+
+def test_a_proxy_that_has_none(log: list[str]) -> None:
+    program = Associated(ports=2)
+    port, protocol = program.listen()
+    port.write(b"in vain", TARGET)
+    program.accept(b"\5\7")
+    assert protocol.notes == ["started", "refused"]
+    assert any(
+        line.startswith("no UDP association: 192.0.2.9:1080 (hop 1), asked for an association")
+        for line in log
+    )
+    assert program.udp.dropped == {"waiting": 1}
+    port.stopListening()
+    assert program.leaves_nothing()
+
+
+def test_a_port_that_is_gone_when_its_association_is_refused() -> None:
+    program = Associated()
+    port, protocol = program.listen()
+    program.reactor.connectors[0].fail(error.ConnectionRefusedError())
+    port.stopListening()
+    program.reactor.turn()
+    assert protocol.notes == ["started", "stopped"]
+    again, _ = program.listen()
+    again.stopListening()
+    program.reactor.connectors[1].fail(error.ConnectionRefusedError())
+    assert program.leaves_nothing()
+
+
+def test_once_closed_it_refuses_until_it_is_opened_again() -> None:
+    program = Associated()
+    port, waiting = program.listen()
+    assert program.leaves_nothing()
+    assert waiting.notes == ["started", "stopped"]
+    port, protocol = program.listen()
+    port.write(b"", TARGET)
+    assert protocol.notes == ["started"]
+    program.reactor.turn()
+    assert protocol.notes == ["started", "refused"]
+    program.opened()
+    port.write(b"", TARGET)
+    assert len(program.socket.written) == 1
+    assert program.leaves_nothing()
+
+
+# ---------------------------------------------------------------- open() and close()
+
+
+def test_it_opens_at_the_beginning_of_a_block_and_closes_at_its_end() -> None:
+    from twisted.internet.defer import Deferred
+
+    program = Associated()
+
+    async def use() -> str:
+        async with program.udp as udp:
+            assert udp is program.udp
+            assert await udp.open() is udp
+            port, _ = program.listen()
+            port.write(b"", TARGET)
+        return "done"
+
+    outcome = told(Deferred.fromCoroutine(use()))
+    program.accept()
+    program.reactor.turn()
+    program.reactor.turn()
+    assert outcome == ["done"]
+    assert program.leaves_nothing()
+
+
+@pytest.mark.parametrize("way", ["refused", "cancelled", "closed"])
+def test_an_association_that_is_not_opened(way: str) -> None:
+    program = Associated()
+    opening = program.udp.open()
+    outcome = told(opening)
+    if way == "refused":
+        program.reactor.connectors[0].fail(error.ConnectionRefusedError())
+    elif way == "cancelled":
+        opening.cancel()
+    else:
+        program.udp.close()
+    [failure] = outcome
+    kind: Any = ProxyUnreachable if way == "refused" else error.ConnectingCancelledError
+    assert failure.check(kind)
+    assert program.leaves_nothing()
+
+
+def test_a_socket_that_cannot_be_had() -> None:
+    program = Associated()
+    program.reactor.listen_error = OSError("no room")
+    outcome = told(program.udp.open())
+    program.accept()
+    assert outcome[0].check(error.CannotListenError)
+    assert program.leaves_nothing()
+
+
+# ---------------------------------------------------------------- what is announced
+
+
+@pytest.mark.parametrize("announce", ["port", "address"])
+def test_what_is_announced(announce: str) -> None:
+    program = Associated(announce=announce)
+    program.opened()
+    [control] = program.controls
+    host = program.socket.getHost()
+    assert len(program.reactor.udp_ports) == 1
+    said = reply(host.host if announce == "address" else "0.0.0.0", host.port)
+    assert control.value() == b"\5\1\0" + b"\5\3\0" + said[3:]
+    port, _ = program.listen()
+    port.write(b"", TARGET)
+    assert len(program.socket.written) == 1
+
+
+def test_a_port_that_cannot_be_had_is_not_announced() -> None:
+    program = Associated(announce="address")
+    program.reactor.listen_error = OSError("no room")
+    outcome = told(program.udp.open())
+    transport = program.accept(b"")
+    assert transport.value().endswith(b"\5\3\0\1" + bytes(6))
+    program.reactor.listen_error = None
+    transport.deliver(OK)
+    program.reactor.turn()
+    assert outcome == [program.udp]
+
+
+def test_a_relay_of_the_other_family_needs_another_socket() -> None:
+    for announce in ("nothing", "address"):
+        program = Associated(announce=announce)
+        socket = program.opened(reply("2001:db8::5"))
+        assert socket.getHost().host == "::"
+        assert [each.is_listening for each in program.reactor.udp_ports][-1:] == [True]
+        port, _ = program.listen()
+        port.write(b"", TARGET)
+        assert socket.written[0][1] == ("2001:db8::5", 8080)
+        assert program.leaves_nothing()
+    program = Associated("socks5://[2001:db8::9]")
+    assert program.opened().getHost().host == "0.0.0.0"
+
+
+# ---------------------------------------------------------------- where the relay is
+
+
+@pytest.mark.parametrize(
+    ("proxy", "said", "relay"),
+    [
+        ("198.51.100.9", "203.0.113.5", "203.0.113.5"),
+        ("198.51.100.9", "::ffff:203.0.113.5", "203.0.113.5"),
+        ("198.51.100.9", "0.0.0.0", "198.51.100.9"),
+        ("198.51.100.9", "127.0.0.1", "198.51.100.9"),
+        ("198.51.100.9", "10.1.2.3", "198.51.100.9"),
+        ("10.1.2.3", "192.168.1.1", "192.168.1.1"),
+        ("10.1.2.3", "198.51.100.9", "198.51.100.9"),
+        ("127.0.0.1", "127.0.0.2", "127.0.0.2"),
+        ("127.0.0.1", "10.1.2.3", "10.1.2.3"),
+    ],
+)
+def test_where_the_relay_is(proxy: str, said: str, relay: str) -> None:
+    program = Associated(f"socks5://{proxy}")
+    program.opened(reply(said))
+    port, _ = program.listen()
+    port.write(b"", TARGET)
+    assert program.socket.written[0][1] == (relay, 8080)
+
+
+def test_a_relay_that_the_program_knows_better() -> None:
+    program = Associated(udp_address="::ffff:203.0.113.77")
+    program.opened(reply("10.0.0.1"))
+    port, _ = program.listen()
+    port.write(b"", TARGET)
+    assert program.socket.written[0][1] == ("203.0.113.77", 8080)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "relay"),
+    [
+        (["203.0.113.7"], "203.0.113.7"),
+        (["2001:db8::7", "203.0.113.7"], "203.0.113.7"),
+        (["2001:db8::7"], "2001:db8::7"),
+        (["127.0.0.1"], "192.0.2.9"),
+        ([], "192.0.2.9"),
+    ],
+)
+@pytest.mark.parametrize("timeout", [None, 5])
+def test_a_relay_that_goes_by_a_name(
+    addresses: list[str], relay: str, timeout: float | None
+) -> None:
+    reactor = FakeReactor()
+    reactor.installNameResolver(Names(addresses))
+    program = Associated(reactor=reactor, timeout=timeout)
+    program.opened(b"\5\0\0\3\5relay\x1f\x90")
+    port, _ = program.listen()
+    port.write(b"", TARGET)
+    assert program.socket.written[0][1] == (relay, 8080)
+    assert program.leaves_nothing()
+
+
+class Names:
+    """A resolver; without a list it does not answer by itself."""
+
+    def __init__(self, addresses: list[str] | None) -> None:
+        self._addresses = addresses
+
+    def resolveHostName(self, receiver: Any, name: str, port: int = 0) -> Any:
+        self._receiver = receiver
+        receiver.resolutionBegan(self)
+        if self._addresses is not None:
+            self.answer(*self._addresses)
+        return self
+
+    def answer(self, *addresses: str) -> None:
+        for each in addresses:
+            self._receiver.addressResolved(IPv4Address("TCP", each, 0))
+        self._receiver.resolutionComplete()
+
+    def cancel(self) -> None:
+        """It has been told."""
+
+
+@pytest.mark.parametrize("way", ["silence", "cancelled"])
+def test_a_look_up_that_does_not_end(way: str) -> None:
+    reactor = FakeReactor()
+    reactor.installNameResolver(Names(None))
+    program = Associated(reactor=reactor, timeout=5)
+    opening = program.udp.open()
+    outcome = told(opening)
+    program.accept(b"\5\0\0\3\5relay\x1f\x90")
+    assert outcome == []
+    if way == "silence":
+        reactor.advance(5)
+        assert outcome == [program.udp]
+    else:
+        opening.cancel()
+        assert outcome != [program.udp]
+    assert program.leaves_nothing()
+
+
+def test_an_association_may_be_lost_while_its_relay_is_looked_for() -> None:
+    reactor = FakeReactor()
+    names = Names(None)
+    reactor.installNameResolver(names)
+    program = Associated(reactor=reactor)
+    outcome = told(program.udp.open())
+    program.accept(b"\5\0\0\3\5relay\x1f\x90").deliver_end()
+    reactor.turn()
+    assert outcome == []
+    names.answer("203.0.113.7")
+    assert outcome[0].check(ProxyClosed)
+    assert program.leaves_nothing()
+
+
+# ---------------------------------------------------------------- through several
+
+
+class Chained(Associated):
+    """Through two."""
+
+    def __init__(self, second: bytes = reply("203.0.113.99", 9), **options: Any) -> None:
+        reactor = FakeReactor()
+        super().__init__(proxies(reactor, PROXY, SECOND), reactor, **options)
+        self.outcome = told(self.udp.open())
+        self.accept()
+        self.accept(second, (METHOD, OK))
+
+
+@pytest.mark.parametrize(
+    ("second", "beyond"),
+    [
+        (("203.0.113.99", 9), ("203.0.113.99", 9)),
+        (("10.0.0.9", 9), ("10.0.0.9", 9)),
+        (("0.0.0.0", 9), (b"second.example", 9)),
+        (("127.0.0.1", 9), (b"second.example", 9)),
+        ((b"localhost", 9), (b"second.example", 9)),
+        ((b"relay.example", 9), (b"relay.example", 9)),
+    ],
+)
+def test_headers_are_nested(second: Any, beyond: Any) -> None:
+    program = Chained(reply(*second))
+    assert program.outcome == [program.udp]
+    port, protocol = program.listen()
+    port.write(b"ping", TARGET)
+    assert program.socket.written == [(datagram(datagram(b"ping"), beyond), RELAY)]
+    sender = beyond if isinstance(beyond[0], str) else ("203.0.113.99", 9)
+    program.socket.receive(datagram(datagram(), sender), RELAY)
+    assert protocol.notes == ["started", (b"pong", TARGET)]
+    assert program.leaves_nothing()
+
+
+def test_what_is_not_taken_through_several() -> None:
+    program = Chained()
+    _, protocol = program.listen()
+    relay = ("203.0.113.99", 9)
+    program.socket.receive(datagram(datagram(), ("203.0.113.98", 9)), RELAY)
+    program.socket.receive(datagram(datagram(), ("203.0.113.99", 8)), RELAY)
+    program.socket.receive(datagram(datagram(), relay, fragment=1), RELAY)
+    program.socket.receive(datagram(datagram(fragment=1), relay), RELAY)
+    program.socket.receive(datagram(b"", relay), RELAY)
+    assert protocol.notes == ["started"]
+    assert program.udp.dropped == {"stranger": 2, "fragment": 2, "malformed": 1}
+
+
+def test_the_longest_datagram_through_several() -> None:
+    reactor = FakeReactor()
+    program = Associated(proxies(reactor, PROXY, SECOND), reactor)
+    port, _ = program.listen()
+    port.write(bytes(65507 - 10), TARGET)  # it is not known yet how much room there is
+    program.accept()
+    program.accept(reply("203.0.113.99"), (METHOD, OK))
+    assert program.udp.dropped == {"long": 1}
+    with pytest.raises(error.MessageLengthError):
+        port.write(bytes(65507 - 19), TARGET)
+    port.write(bytes(65507 - 20), TARGET)
+    assert len(program.socket.written[0][0]) == 65507
+
+
+def test_one_hop_that_has_none_is_enough() -> None:
+    reactor = FakeReactor()
+    program = Associated(proxies(reactor, PROXY, SECOND), reactor)
+    outcome = told(program.udp.open())
+    program.accept()
+    program.accept(b"\5\7", (METHOD, OK))
+    assert outcome[0].value.hop == 2
+    assert program.leaves_nothing()
+
+
+def test_each_hops_control_connection_counts() -> None:
+    for lost in (0, 1):
+        program = Chained()
+        _, protocol = program.listen()
+        program.controls[lost].deliver_end()
+        program.reactor.turn()
+        assert protocol.notes == ["started", "refused"]
+        assert program.leaves_nothing()
+
+
+# ---------------------------------------------------------------- arguments
+
+
+@pytest.mark.parametrize(
+    ("hops", "options", "words"),
+    [
+        (["http://192.0.2.9:8080"], {}, "knows no UDP_ASSOCIATE"),
+        (["http://192.0.2.9:8080", PROXY], {}, "knows no UDP_ASSOCIATE"),
+        ([PROXY, "socks5s://second.example"], {}, "plain_udp"),
+        ([PROXY], {"ports": 0}, "ports 0"),
+        ([PROXY], {"announce": "everything"}, "announce 'everything'"),
+        ([PROXY], {"udp_address": "relay.example"}, "udp_address 'relay.example'"),
+    ],
+)
+def test_wrong_arguments(hops: list[str], options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        proxies(FakeReactor(), *hops).associate(**options)
+
+
+def test_over_tls_datagrams_are_plain_if_the_program_says_so() -> None:
+    Proxy.from_url(FakeReactor(), "socks5s://proxy.example").associate(plain_udp=True)
+
+
+def test_a_login_by_a_context_would_need_protected_datagrams() -> None:
+    proxy = Proxy.from_url(FakeReactor(), PROXY, gssapi=Initiating())
+    with pytest.raises(ValueError, match="protected by GSSAPI"):
+        proxy.associate()

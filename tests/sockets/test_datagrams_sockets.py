@@ -1,0 +1,261 @@
+"""UDP and BIND on real sockets, through our own proxies: twisted.names, FTP in active mode, and chains of them.
+
+The recipes for these of docs/client.rst run here.
+"""
+
+import ast
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.cred.checkers import AllowAnonymousAccess
+from twisted.cred.portal import Portal
+from twisted.internet import error
+from twisted.internet.defer import gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.names import client, dns
+from twisted.protocols.ftp import FTPFactory, FTPRealm
+
+from socks5.client import Proxy
+from tests.sockets.wires import until
+from tests.sockets.world import World
+from tests.support.datagrams import Noting
+from tests.support.readme import blocks
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/client.rst").read_text()
+
+
+def recipe(beginning: str, **replaced: str) -> Any:
+    """The block of the page that begins so, as code for a coroutine."""
+    [text] = (block.text for block in blocks(PAGE) if block.text.startswith(beginning))
+    for old, new in replaced.items():
+        assert old in text
+        text = text.replace(old, new)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    return compile(text, "client.rst", "exec", flags=flags, dont_inherit=True)
+
+
+class NameServer:
+    """Knows an address for every name; of one that begins with "long" it tells by TCP alone."""
+
+    address = "192.0.2.1"
+
+    def __init__(self, reactor: Any) -> None:
+        self.clients: list[Any] = []
+        self.together = 1  # so many questions are answered together
+        self._held: list[Any] = []
+        factory = Factory()
+        factory.noisy = False
+        factory.buildProtocol = lambda addr: dns.DNSProtocol(self)  # type: ignore[method-assign,assignment]
+        self._tcp = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.port = self._tcp.getHost().port
+        protocol = dns.DNSDatagramProtocol(self, reactor)
+        protocol.noisy = False
+        self._udp = reactor.listenUDP(self.port, protocol, "127.0.0.1")
+
+    def connectionMade(self, protocol: Any) -> None:
+        """A client came by TCP."""
+
+    def connectionLost(self, protocol: Any) -> None:
+        """And left."""
+
+    def messageReceived(  # noqa: N802
+        self, message: Any, protocol: Any, address: Any = None
+    ) -> None:
+        self._held.append((message, protocol, address))
+        if len(self._held) == self.together:
+            held, self._held = self._held, []
+            for each in held:
+                self._answer(*each)
+
+    def _answer(self, message: Any, protocol: Any, address: Any) -> None:
+        name = message.queries[0].name.name
+        message.answer = 1
+        if address is not None and name.startswith(b"long"):
+            message.trunc = 1
+        else:
+            record = dns.Record_A(self.address)
+            message.answers = [dns.RRHeader(name, dns.A, dns.IN, 60, record)]
+        self.clients.append(address)
+        protocol.writeMessage(message, *(() if address is None else (address,)))
+
+    async def close(self) -> None:
+        await self._tcp.stopListening()
+        await self._udp.stopListening()
+
+
+@pytest_twisted.async_yield_fixture
+async def names(world: World) -> AsyncIterator[NameServer]:
+    from twisted.internet import reactor
+
+    server = NameServer(reactor)
+    yield server
+    await server.close()
+
+
+def resolver_of(names: NameServer, udp: Any) -> Any:
+    return client.Resolver(servers=[("127.0.0.1", names.port)], reactor=udp)
+
+
+def address_in(found: Any) -> str:
+    [answer] = found[0]
+    return str(answer.payload.dottedQuad())
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_recipe_for_names(world: World, names: NameServer) -> None:
+    code = recipe("from twisted.names", **{'("192.0.2.53", 53)': f'("127.0.0.1", {names.port})'})
+    scope = {"proxy": await world.proxy()}
+    await eval(code, scope)
+    assert address_in([scope["answers"]]) == names.address
+
+
+@pytest_twisted.ensureDeferred
+async def test_six_in_a_row_use_one_association_and_ten_at_once_use_ten(
+    world: World, names: NameServer
+) -> None:
+    proxy = await world.proxy()
+    async with proxy.associate() as udp:
+        resolver = resolver_of(names, udp)
+        for number in range(6):
+            found = await resolver.lookupAddress(f"{number}.example.org")
+            assert address_in(found) == names.address
+        assert len(set(names.clients)) == 1
+        names.clients.clear()
+        names.together = 10
+        asked = [resolver.lookupAddress(f"{number}.example.net") for number in range(10)]
+        for found in await gatherResults(asked):
+            assert address_in(found) == names.address
+        assert len(set(names.clients)) == 10
+        assert +udp.dropped == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_truncated_answers_come_over_tcp(world: World, names: NameServer) -> None:
+    proxy = await world.proxy()
+    async with proxy.associate() as udp:
+        resolver = resolver_of(names, udp)
+        assert address_in(await resolver.lookupAddress("long.example.org")) == names.address
+        assert names.clients[1:] == [None]
+        [connection] = resolver.connections
+        connection.transport.loseConnection()
+        await until(lambda: not resolver.connections)
+
+
+class Echo(DatagramProtocol):
+    """Sends back what comes."""
+
+    noisy = False
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.transport.write(datagram, addr)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("announce", ["nothing", "port", "address"])
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_datagrams_of_every_size(world: World, is_tls: bool, announce: Any) -> None:
+    proxy = await world.proxy(is_tls)
+    echo = world.reactor.listenUDP(0, Echo(), "127.0.0.1", 65535)
+    to = "127.0.0.1", echo.getHost().port
+    largest = 65507 - 10
+    async with proxy.associate(announce=announce, plain_udp=True) as udp:
+        protocol = Noting()
+        port = udp.listenUDP(0, protocol, maxPacketSize=65535)
+        for size in (0, 1, 8193, largest):
+            port.write(bytes(size), to)
+            await until(lambda size=size: protocol.notes[-1] == (bytes(size), to))  # type: ignore[misc]
+        with pytest.raises(error.MessageLengthError):
+            port.write(bytes(largest + 1), to)
+    assert protocol.notes[-1] == "stopped"
+    await echo.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_that_ends_an_association_is_noticed(world: World) -> None:
+    factory, number = await world.start()
+    proxy = Proxy.from_url(world.reactor, f"socks5://127.0.0.1:{number}")
+    async with proxy.associate() as udp:
+        protocol = Noting()
+        udp.listenUDP(0, protocol)
+        await factory.close_sessions("the operator", 0)
+        await until(lambda: protocol.notes[-1] == "refused")
+
+
+# ---------------------------------------------------------------- BIND
+
+
+class Told(Protocol):
+    """Gathers what it gets."""
+
+    received = b""
+    is_lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.is_lost = True
+
+
+@pytest.mark.parametrize("hops", ["0", "1", "00", "01", "10", "010"])
+@pytest_twisted.ensureDeferred
+async def test_a_peer_comes_to_the_last_proxy(world: World, hops: str) -> None:
+    proxy = Proxy.chain(world.reactor, [await world.proxy(digit == "1") for digit in hops])
+    port = await proxy.bind(Factory.forProtocol(Told), peer="127.0.0.1")
+    there: Any = port.getHost()
+    peer: Any = await connectProtocol(
+        TCP4ClientEndpoint(world.reactor, there.host, there.port), Told()
+    )
+    accepted: Any = await port.when_accepted()
+    ours, theirs = accepted.transport, peer.transport
+    assert ours.getPeer() == theirs.getHost()
+    assert ours.getHost() == theirs.getPeer() == there
+    theirs.write(b"ping")
+    await until(lambda: accepted.received == b"ping")
+    ours.write(b"pong")
+    await until(lambda: peer.received == b"pong")
+    ours.loseConnection()
+    await until(lambda: peer.is_lost and accepted.is_lost)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_is_stopped_is_closed_at_the_proxy(world: World) -> None:
+    proxy = await world.proxy()
+    port = await proxy.bind(Factory.forProtocol(Told))
+    there: Any = port.getHost()
+    await port.stopListening()
+    endpoint = TCP4ClientEndpoint(world.reactor, there.host, there.port)
+    is_refused = False
+    while not is_refused:  # the proxy may not have noticed yet
+        try:
+            connected: Any = await connectProtocol(endpoint, Told())
+        except error.ConnectError as found:
+            is_refused = isinstance(found, error.ConnectionRefusedError)
+        else:
+            connected.transport.abortConnection()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_recipe_for_ftp(world: World, tmp_path: Path) -> None:
+    """In active mode, with Twisted's client and server."""
+    (tmp_path / "README").write_bytes(b"content" * 1000)
+    realm = FTPRealm(str(tmp_path))
+    server: Any = FTPFactory(Portal(realm, [AllowAnonymousAccess()]))
+    server.noisy = False
+    port = world.serve(server)
+    code = recipe(
+        "from twisted.internet.endpoints import connectProtocol",
+        **{
+            '"192.0.2.7", 21': f'"127.0.0.1", {port}',
+            '"192.0.2.7", "README"': '"127.0.0.1", "README"',
+        },
+    )
+    scope: dict[str, Any] = {"proxy": await world.proxy()}
+    await eval(code, scope)
+    assert scope["file"].content == b"content" * 1000
+    scope["ftp"].transport.loseConnection()
+    await until(lambda: not scope["ftp"].transport.connected)
