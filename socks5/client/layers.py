@@ -189,12 +189,16 @@ class Opening(ClientFactory[TunnelTransport]):
         """Connect."""
         standing = self._layer.standing
         standing.hop, standing.stage = self._layer.steps[0].number, "connect"
-        if isinstance(below, TCP):
-            self._give_up_connecting = below.connect(self).stopConnecting
-        else:
+        try:
             connecting = below.connect(self)
+        except Exception:
+            self._unreachable(Failure())
+            return
+        if isinstance(connecting, Deferred):
             connecting.addErrback(self._unreachable)
             self._give_up_connecting = connecting.cancel
+        else:
+            self._give_up_connecting = connecting.stopConnecting
 
     @override
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:

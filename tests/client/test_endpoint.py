@@ -689,6 +689,22 @@ def test_an_endpoint_that_fails_when_it_has_connected() -> None:
     assert type(asked.error) is ProxyProtocolError
 
 
+@implementer(IStreamClientEndpoint)
+class Raising:
+    """An endpoint that raises what it should tell."""
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        raise RuntimeError("what it raises")
+
+
+def test_an_endpoint_that_raises() -> None:
+    reactor = FakeReactor()
+    asked = Asked(Proxy.over(reactor, Raising()), reactor=reactor)
+    assert (type(asked.error), asked.error.stage) == (ProxyUnreachable, "connect")
+    assert "what it raises" in str(asked.error)
+    assert asked.leaves_nothing()
+
+
 def test_a_refusal_by_what_an_endpoint_leads_through_is_not_the_targets() -> None:
     reactor = FakeReactor()
     first = Proxy.from_url(reactor, PROXY)

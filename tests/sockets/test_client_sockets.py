@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import error
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
@@ -89,6 +90,20 @@ async def test_through_proxies(world: World, hops: str, is_tls: bool) -> None:
     assert tunnel.proxy.count("127.0.0.1") == len(hops)
     assert ISSLTransport.providedBy(client.transport) is is_tls
     await exchange(client, b"w" * 100_000)
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_twisteds_own_tls_over_an_endpoint(world: World, is_tls: bool) -> None:
+    proxy = await world.proxy(is_tls)
+    endpoint = wrapClientTLS(
+        world.verifying(),
+        proxy.endpoint("127.0.0.1", world.target(is_tls=True)),
+        clock=world.reactor,
+    )
+    client: Any = await endpoint.connect(client_factory())
+    assert tunnel_of(client.transport) is not None
+    await exchange(client)
 
 
 @pytest.mark.parametrize("hops", ["0", "1", "01"])
