@@ -25,7 +25,7 @@ ON_SOCKETS = ("from twisted.internet.endpoints import connectProtocol", "from tw
 """How those begin that are run in ``tests/sockets/test_datagrams_sockets.py``, with real servers."""
 
 ALL = [block for block in blocks(PAGE) if block.language == "python"]
-PYTHON = [block for block in ALL if not block.text.startswith((OPTIONAL, *ON_SOCKETS))]
+PYTHON = [block for block in ALL if not block.text.startswith((*OPTIONAL, *ON_SOCKETS))]
 
 
 class Agreeable(FakeReactor):
