@@ -1,0 +1,86 @@
+"""The client through Dante's server, alone and in chains with ours: UDP and BIND."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol
+
+from socks5.client import Proxy, tunnel_of
+from tests.interop.dante import running_dante
+from tests.interop.programs import needs
+from tests.interop.proxy import running_proxy
+from tests.interop.servers import Echo, payload
+from tests.sockets.wires import until
+from tests.support.datagrams import Noting
+
+
+@pytest.fixture
+def chain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
+    """Through the proxies that the test names, each a process of its own, for none sends datagrams to itself."""
+    with ExitStack() as running:
+        urls = []
+        for number, kind in enumerate(request.param):
+            directory = tmp_path / str(number)
+            if kind == "dante":
+                port = running.enter_context(running_dante(directory))
+            else:
+                directory.mkdir()
+                port = running.enter_context(running_proxy(directory)).port
+            urls.append(f"socks5://127.0.0.1:{port}")
+        yield Proxy.chain(reactor, urls, timeout=10)
+
+
+def through(*chains: str) -> Any:
+    ways = [way.split() for way in chains]
+    return pytest.mark.parametrize("chain", ways, indirect=True, ids=chains)
+
+
+@needs("danted", "sockd")
+@through("dante", "ours dante", "ours ours")
+@pytest_twisted.ensureDeferred
+async def test_datagrams_come_back(chain: Proxy, echo: Echo) -> None:
+    to = echo.server_address
+    async with chain.associate() as udp:
+        protocol = Noting()
+        port = udp.listenUDP(0, protocol, maxPacketSize=65535)
+        for size in (1, 1472, 9000, 60000):
+            port.write(payload(size), to)
+            await until(lambda: len(protocol.notes) > 1)
+            assert protocol.notes.pop() == (payload(size), to)
+
+
+class Told(Protocol):
+    """Gathers what it gets."""
+
+    received = b""
+    is_lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.is_lost = True
+
+
+@needs("danted", "sockd")
+@through("dante", "dante ours")
+@pytest_twisted.ensureDeferred
+async def test_a_peer_comes(chain: Proxy) -> None:
+    port = await chain.bind(Factory.forProtocol(Told), peer="127.0.0.1")
+    there: Any = port.getHost()
+    peer: Any = await connectProtocol(TCP4ClientEndpoint(reactor, there.host, there.port), Told())
+    accepted: Any = await port.when_accepted()
+    assert accepted.transport.getPeer() == peer.transport.getHost()
+    assert tunnel_of(accepted.transport) is not None
+    peer.transport.write(b"ping")
+    await until(lambda: accepted.received == b"ping")
+    accepted.transport.write(b"pong")
+    await until(lambda: peer.received == b"pong")
+    accepted.transport.loseConnection()
+    await until(lambda: peer.is_lost and accepted.is_lost)
