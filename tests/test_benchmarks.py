@@ -1,6 +1,8 @@
 """The benchmarks work: figures, tables and picture from given runs, and one tiny real run."""
 
+import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -170,6 +172,13 @@ def test_one_command_measures_writes_and_draws(tmp_path: Path) -> None:
 def test_every_part_can_be_timed() -> None:
     for operation in micro.OPERATIONS.values():
         assert micro.microseconds(operation, 0.001) > 0
+
+
+@linux
+def test_a_connection_of_a_client_is_compared_with_one_by_hand() -> None:
+    words = [sys.executable, "-m", "benchmarks.through", "--connections", "3", "--rounds", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert re.fullmatch(r"by hand \d+ µs, ours \d+ µs, \d+\.\d\d\n", done.stdout)
 
 
 # ---------------------------------------------------------------- neighbours
