@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from socks5.observe.accesslog import AccessLog, as_json, as_text
     from socks5.outbound.attempts import Stream
     from socks5.outbound.direct import DirectDialer
+    from socks5.outbound.ways import Upstreams
     from socks5.policy.limit import Limit
     from socks5.policy.limits import Limits
     from socks5.policy.rules import Rules
@@ -139,6 +140,7 @@ __all__ = [
     "Threaded",
     "UDPFiltering",
     "UDPPin",
+    "Upstreams",
     "User",
     "Verdict",
     "Work",
@@ -167,6 +169,7 @@ _HOMES = {
         "socks5.observe.accesslog": "AccessLog as_json as_text",
         "socks5.outbound.attempts": "Stream",
         "socks5.outbound.direct": "DirectDialer",
+        "socks5.outbound.ways": "Upstreams",
         "socks5.policy.limit": "Limit",
         "socks5.policy.limits": "Limits",
         "socks5.policy.rules": "Rules",

@@ -15,6 +15,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.python.failure import Failure
 
 from socks5.access import NO_SOURCE, Access
+from socks5.client.endpoint import Proxy
 from socks5.client.errors import (
     ClientError,
     ProxyAuthError,
@@ -35,11 +36,12 @@ from socks5.outbound.attempts import Streams
 from socks5.outbound.awaiting import ThroughPort
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.health import Health
+from socks5.outbound.terms import Terms
 from socks5.outbound.through import Listens, Through, led, plain
 from socks5.outbound.upstream import Places, Upstream
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Reply
-from socks5.settings import Settings
+from socks5.settings import PerFamily, Settings
 from socks5.streams import IStream
 
 T = TypeVar("T")
@@ -359,6 +361,21 @@ class Path:
         except Exception as error:
             behind = self._hops[1].address if len(self._hops) > 1 else target
             raise Step(1, leg.hop, behind).unreachable(error) from error
+
+
+def path_to(name: str, proxy: Proxy, reactor: Any) -> Path:
+    """The way through a client's proxy, or proxies. Its time-out and NO_PROXY do not count here.
+
+    :param name: the upstream's.
+    """
+    bind = proxy.bind_address
+    host = bind if isinstance(bind, str) or bind is None else bind[0]
+    source = NO_SOURCE
+    if host is not None:
+        source = PerFamily(ipv6=host) if ":" in host else PerFamily(ipv4=host)
+    terms = Terms(resolves=proxy.rdns, source=source)
+    legs = [Upstream(f"{name} {number}", hop, terms) for number, hop in enumerate(proxy.hops, 1)]
+    return Path(name, legs, reactor)
 
 
 class LeadsToUs(Exception):

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.access import Access, Verdict
+from socks5.client.endpoint import Proxy
 from socks5.counters import UpstreamCounters
 from socks5.deadlines import Line
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, Judge
@@ -21,7 +22,7 @@ from socks5.loglimit import Sparing
 from socks5.names import hostname
 from socks5.outbound.direct import MOST_ADDRESSES, DirectDialer, interleaved
 from socks5.outbound.judging import Allowed, allowed, refusal
-from socks5.outbound.path import Asked, NotThrough, Path
+from socks5.outbound.path import Asked, NotThrough, Path, path_to
 from socks5.outbound.pool import Pool
 from socks5.outbound.probing import Probe
 from socks5.outbound.through import Through
@@ -68,16 +69,19 @@ class Upstreams:
     """See the module.
 
     :param reactor: the clock.
-    :param ways: upstreams by the names that rules have for them.
+    :param ways: upstreams by the names that rules have for them; a client's proxy will do.
     :param direct: for targets that no rule sends to an upstream, and for the way to upstreams; None: the dialer of the
         server that is given this one.
     """
 
     def __init__(
-        self, reactor: Any, ways: Mapping[str, Way], direct: DirectDialer | None = None
+        self, reactor: Any, ways: Mapping[str, Way | Proxy], direct: DirectDialer | None = None
     ) -> None:
         self._reactor = reactor
-        self._ways = dict(ways)
+        self._ways: dict[str, Way] = {
+            name: path_to(name, way, reactor) if isinstance(way, Proxy) else way
+            for name, way in ways.items()
+        }
         self._missing = Sparing(reactor)
         self._direct = direct
         self._probes: list[Probe] | None = None

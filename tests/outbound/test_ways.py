@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from socks5.access import ALLOWED, DENIED, Verdict
+from socks5.client import Proxy
 from socks5.client.hops import Hop, Same
 from socks5.client.urls import read
 from socks5.interfaces import IDialer, IPeerPort
@@ -802,6 +803,30 @@ def test_another_one_listens_if_the_first_is_not_there() -> None:
     refuse(world)
     world.answer(world.greeted(), reply(0, AT))
     assert bound.stream.bound == AT
+
+
+# ---------------------------------------------------------------- a client's proxies
+
+
+@pytest.mark.parametrize("bind", [None, "192.0.2.9", ("192.0.2.9", 7), "2001:db8::9"])
+def test_a_client_s_proxy_is_an_upstream(bind: Any) -> None:
+    reactor, urls = FakeReactor(), [f"socks5://{UP}", "socks5://second.example:99"]
+    proxy = Proxy.chain(reactor, urls, bind_address=bind, rdns=False)
+    resolver = FakeResolver({NAME: [HOST]})
+    direct = DirectDialer(reactor, resolver)
+    dialer = Upstreams(reactor, {"up": proxy}, direct)
+    assert list(dialer.begin(direct, Settings())) == ["up"]
+    dialling = Dialling(begin_dial(dialer, Address(NAME, 80), lambda _: VIA))
+    if bind is not None and ":" in bind:
+        assert dialling.code == 1
+        return
+    [attempt] = reactor.connectors
+    assert attempt.bind_address == (None if bind is None else ("192.0.2.9", 0))
+    transport = attempt.succeed()
+    for answer in (NO_AUTHENTICATION, reply(), NO_AUTHENTICATION, reply()):
+        reactor.turn()
+        transport.deliver(answer)
+    assert dialling.stream.far == TARGET
 
 
 # ---------------------------------------------------------------- over a reload
