@@ -63,6 +63,11 @@ def source_of(verdict: Verdict, access: Access) -> PerFamily | None:
     return PerFamily(ipv6=here) if ":" in here else PerFamily(ipv4=here or None)
 
 
+async def known(verdict: Verdict | Deferred[Verdict]) -> Verdict:
+    """The same, once it is there."""
+    return await verdict if isinstance(verdict, Deferred) else verdict
+
+
 class Allowed:
     """Which of a target's addresses may be used.
 

@@ -136,8 +136,9 @@ class Path:
         self._hops = [leg.hop for leg in legs]
         self._has_tls = any(hop.tls is not None for hop in self._hops)
         last = self.legs[-1].terms
-        known = (Command.CONNECT,) if self._hops[-1].is_http else (Command.CONNECT, Command.BIND)
-        self.commands = last.commands.intersection(known)
+        self.commands = last.commands
+        if self._hops[-1].is_http:
+            self.commands = last.commands & {Command.CONNECT}
         self.resolves = last.resolves
         """Whether names of targets are resolved at its end."""
         self._reactor = reactor
@@ -177,6 +178,13 @@ class Path:
         :raises NotThrough: as :meth:`dial`.
         """
         return await self._use(asked, target, partial(self._listen, judge, via))
+
+    async def look_up(self, asked: Asked, target: Address) -> Address:
+        """Ask the last proxy for the address of a name, or the name of an address.
+
+        :raises NotThrough: as :meth:`dial`.
+        """
+        return await self._use(asked, target, self._look_up)
 
     async def _use(
         self,
@@ -230,6 +238,17 @@ class Path:
         error.upstream = self.name
         error.args = (f"upstream {self.name}, hop {error.hop}, {stage}: {error}",)
         return error
+
+    async def _look_up(
+        self, asked: Asked, target: Address, standing: Standing, places: Places
+    ) -> Address:
+        through = await self._dial(asked, target, standing, places)
+        transport: Any = through.transport
+        transport.loseConnection()
+        if through.said.port != 0:
+            text = f"{self._hops[-1]}: it does not know the command, for the answer has a port"
+            raise ProxyProtocolError(text, stage="reply", hop=len(self.legs))
+        return through.said
 
     async def _listen(
         self,

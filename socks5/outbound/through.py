@@ -199,6 +199,8 @@ class Through(Stream):
     ) -> None:
         self.waiting = waiting
         self.upstream = upstream
+        self.said = reply.address
+        """What the reply says, whatever it is worth."""
         self._target = target
         self._bound = _told(reply.address, stream, near)
         self._gone = gone

@@ -21,7 +21,7 @@ from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort,
 from socks5.loglimit import Sparing
 from socks5.names import hostname
 from socks5.outbound.direct import MOST_ADDRESSES, DirectDialer, interleaved
-from socks5.outbound.judging import Allowed, allowed, refusal
+from socks5.outbound.judging import Allowed, allowed, known, refusal
 from socks5.outbound.path import Asked, NotThrough, Path, path_to
 from socks5.outbound.pool import Pool
 from socks5.outbound.probing import Probe
@@ -58,10 +58,6 @@ Use = Callable[[Path, Address], Awaitable[T]]
 """What is done with a way that is tried."""
 
 _log = Logger()
-
-
-async def _known(verdict: Verdict | Deferred[Verdict]) -> Verdict:
-    return await verdict if isinstance(verdict, Deferred) else verdict
 
 
 @implementer(IDialer)
@@ -172,7 +168,7 @@ class Upstreams:
             literal = unmap(host)
             return await self._dial_judged(asked, judge(literal), literal, target.port)
         name = hostname(host).removesuffix(".").encode()
-        verdict = await _known(judge(None))
+        verdict = await known(judge(None))
         if verdict.is_allowed is not True:
             raise refusal(verdict, "the target is not allowed")
         if verdict.via is not None:
@@ -185,13 +181,13 @@ class Upstreams:
         self, asked: Asked, verdict: Verdict | Deferred[Verdict], host: str, port: int
     ) -> IStream:
         """Dial an address."""
-        known = await _known(verdict)
-        if known.is_allowed is True and known.via is not None:
-            return await self._through(self._way(known.via), asked, [Address(host, port)])
+        judged = await known(verdict)
+        if judged.is_allowed is True and judged.via is not None:
+            return await self._through(self._way(judged.via), asked, [Address(host, port)])
         access, direct, settings = asked.access, asked.direct, asked.settings
         # Whether that family is reached, and how a refusal is said, is its business.
         return await direct.dial(
-            access, Address(host, port), lambda _: known, settings=settings, near=asked.near
+            access, Address(host, port), lambda _: judged, settings=settings, near=asked.near
         )
 
     async def _dial_resolved(self, asked: Asked, name: bytes, port: int, judge: Judge) -> IStream:
@@ -264,6 +260,25 @@ class Upstreams:
         finally:
             deadlines.clear(key)
 
+    # RESOLVE and RESOLVE_PTR
+
+    def look_up(
+        self, access: Access, via: str, target: Address, *, settings: Settings, near: str
+    ) -> Deferred[Address]:
+        """Have an upstream say the address of a name, or the name of an address, of whose verdict that is the ``via``.
+
+        :returns: fires with what it says, judged by nobody; or fails as :meth:`dial` does.
+        """
+        asked = Asked(access, settings, near, self.direct)
+        return Deferred.fromCoroutine(self._look_up(asked, via, target))
+
+    async def _look_up(self, asked: Asked, via: str, target: Address) -> Address:
+        host = target.host
+        if isinstance(host, bytes):
+            target = Address(hostname(host).removesuffix(".").encode(), target.port)
+        way = self._way(via)
+        return await self._used(way, asked, [target], lambda path, to: path.look_up(asked, to))
+
     # BIND
 
     def await_peer(
@@ -291,11 +306,11 @@ class Upstreams:
         """Which upstream is to await a peer, if one is, and which."""
         host = expected.host
         if expected.is_unspecified:
-            return (await _known(judge(None))).via, [UNSPECIFIED]
+            return (await known(judge(None))).via, [UNSPECIFIED]
         if isinstance(host, str):
             literal = unmap(host)
-            return (await _known(judge(literal))).via, [Address(literal, expected.port)]
-        via = (await _known(judge(None))).via
+            return (await known(judge(literal))).via, [Address(literal, expected.port)]
+        via = (await known(judge(None))).via
         if via is not None and self._way(via).resolves:
             name = hostname(host).removesuffix(".").encode()
             return via, [Address(name, expected.port)]

@@ -8,6 +8,12 @@ from twisted.internet.error import DNSLookupError
 
 from socks5 import Policy
 from socks5.access import ALLOWED, DENIED, Reason
+from socks5.client.hops import Hop
+from socks5.client.urls import read
+from socks5.outbound.path import Path
+from socks5.outbound.terms import Terms
+from socks5.outbound.upstream import Upstream
+from socks5.outbound.ways import Upstreams
 from socks5.policy.ruleset import Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Reply, Request
@@ -102,10 +108,95 @@ def test_only_addresses_of_families_that_are_reached_are_told() -> None:
     ]
 
 
-def test_who_sends_an_address_to_an_upstream_is_told_nothing_from_here() -> None:
+# ---------------------------------------------------------------- through upstreams
+
+
+def sending(rules: Any = None, **terms: Any) -> Server:
+    """A server that has an upstream, and rules that send there whatever they allow."""
+    server = serving(Ruleset([allow("far", via="up")]) if rules is None else rules)
+    commands = COMMANDS["resolve"]
+    hop = Hop(read("socks5://203.0.113.1")[0])
+    legs = [Upstream("up", hop, Terms(**{"commands": commands, **terms}))]
+    dialer = Upstreams(server.reactor, {"up": Path("up", legs, server.reactor)})
+    server.factory.replace(
+        Policy(server.factory.settings, server.factory.policy.rules, dialer=dialer)
+    )
+    return server
+
+
+def answered(server: Server, answer: Reply) -> bytes:
+    """The upstream's request; it answers."""
+    transport = server.reactor.connectors[-1].succeed()
+    for data in (NO_AUTHENTICATION, answer.encode()):
+        server.reactor.turn()
+        asked = transport.value()
+        transport.deliver(data)
+    server.reactor.turn()
+    assert not transport.connected
+    return asked[len(GREETING) :]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (Address("192.0.2.80", 0), HOST),
+        (Address("::ffff:192.0.2.80", 0), HOST),
+        (Address("192.0.2.80", 7), 1),  # it does not know the command
+        (Address(NAME, 0), 1),
+        (Address("0.0.0.0", 0), 1),
+    ],
+)
+def test_an_upstream_says_an_address_and_nobody_here_is_asked(said: Address, answer: Any) -> None:
+    server = sending()
+    client = asking(server, b"WWW.example.org.")
+    asked = answered(server, Reply(0, said))
+    assert asked == Request(Command.RESOLVE, Address(NAME, 80)).encode()
+    assert (told(client), server.resolver.asked) == (answer, [])
+
+
+def test_what_it_says_is_judged() -> None:
+    rules = Ruleset([allow("names", names=["*"], via="up"), allow("public", networks=["@public"])])
+    server = sending(rules)
+    client = asking(server, NAME)
+    answered(server, Reply(0, Address("127.0.0.1", 0)))
+    assert told(client) == 2
+
+
+def test_an_upstream_says_a_name() -> None:
+    server = sending()
+    client = asking(server, HOST, PTR)
+    asked = answered(server, Reply(0, Address(NAME, 0)))
+    assert asked == Request(Command.RESOLVE_PTR, Address(HOST, 0)).encode()
+    assert (told(client), server.resolver.asked) == (NAME, [])
+
+
+@pytest.mark.parametrize("said", [Address(HOST, 0), Address("0.0.0.0", 0)])
+def test_an_address_is_no_name(said: Address) -> None:
+    server = sending()
+    client = asking(server, HOST, PTR)
+    answered(server, Reply(0, said))
+    assert told(client) == 1
+
+
+def test_its_refusal_is_the_client_s() -> None:
+    server = sending()
+    client = asking(server, NAME)
+    answered(server, Reply(4))
+    assert told(client) == 4
+
+
+@pytest.mark.parametrize("host", [NAME, HOST])
+def test_one_that_does_not_serve_it_is_not_asked_and_nobody_else_is(host: Any) -> None:
+    server = sending(commands=COMMANDS["connect"])
+    command = PTR if host is HOST else Command.RESOLVE
+    assert told(asking(server, host, command)) == 7
+    assert (server.resolver.asked, server.reactor.connectors) == ([], [])
+
+
+def test_without_upstreams_nobody_is_asked() -> None:
     server = serving(Ruleset([allow("far", via="office")]))
-    server.resolver.answers = {NAME: [HOST]}
-    assert told(asking(server, NAME)) == 2
+    assert told(asking(server, NAME)) == 7
+    assert server.resolver.asked == []
 
 
 # ---------------------------------------------------------------- names of addresses

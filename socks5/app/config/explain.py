@@ -25,7 +25,7 @@ from socks5.auth.files import UserFile
 from socks5.policy.ruleset import REPLIES, Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command
-from socks5.settings import COMMAND_NAMES, METHOD_NAMES
+from socks5.settings import COMMAND_NAMES, COMMANDS, METHOD_NAMES
 
 
 class Unanswerable(ValueError):
@@ -255,8 +255,9 @@ class Explanation:
         """Whether an upstream serves it, and which that is."""
         made = self._made
         sections = made.configuration.upstream
-        name = COMMAND_NAMES[self._question.command]
-        if name not in words_of(sections, via):
+        command = self._question.command
+        name = COMMAND_NAMES[command]
+        if not any(command in COMMANDS[word] for word in words_of(sections, via)):
             return False, f"{words}, but upstream {via} does not serve {name}{would}"
         text = text_of(sections, via, made.document.tree["upstream"])
         return True, f"{words}; through upstream {via} ({text}){would}"

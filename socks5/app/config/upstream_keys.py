@@ -29,7 +29,7 @@ from socks5.protocol.address import Address
 _DEFAULTS = Terms()
 
 SERVED = ("connect", "bind")
-"""What is asked of a proxy of SOCKS5; one of HTTP knows the first alone."""
+"""What is asked of a proxy of SOCKS5, if nothing else is said; one of HTTP knows the first alone."""
 
 KINDS = ("url", "chain", "pool")
 """Keys of which there is one."""
@@ -130,6 +130,12 @@ class Upstream:
         "Login and request are sent without waiting for answers, which some proxies do not take.",
         False,
     )
+    commands: tuple[str, ...] = optional(
+        Listed(Choice((*SERVED, "resolve"))),
+        "What it is asked for.",
+        (),
+        default="connect, and of SOCKS5 bind",
+    )
     names: str = optional(
         Choice(("there", "here")), "Where names of targets are resolved.", "there"
     )
@@ -193,6 +199,11 @@ class Upstream:
                 Wrong("is for a proxy over TLS, such as socks5s://", ("tls",), is_about_key=True)
             )
         if place.is_http:
+            beyond = [each for each in self.commands if each != "connect"]
+            problems += [
+                Wrong(f"expected connect alone, for HTTP has no {each}", ("commands",))
+                for each in beyond[:1]
+            ]
             if self.pipelined:
                 problems.append(
                     Wrong("an HTTP proxy is told everything at once anyway", ("pipelined",))
@@ -222,3 +233,9 @@ class Upstream:
         if self.hash_by is None:
             return [Wrong('expected hash_by as well, such as hash_by = "user"', ("choose",))]
         return [Wrong('expected choose = "hash" as well', ("hash_by",))]
+
+
+def commands_of(section: Upstream) -> tuple[str, ...]:
+    """What a proxy with a URL is asked for."""
+    assert section.url is not None
+    return section.commands or (SERVED[:1] if section.url.is_http else SERVED)

@@ -61,7 +61,8 @@ def _kind(path: Path, said: _Said) -> Iterator[Finding]:
 
 
 def _chain(path: Path, said: _Said, upstreams: Mapping[str, _Said]) -> Iterator[Finding]:
-    for number, (at, name) in enumerate(texts(said.keys, path, "chain")):
+    members = texts(said.keys, path, "chain")
+    for number, (at, name) in enumerate(members):
         if not NAME.fullmatch(name):
             continue
         if name == path[1]:
@@ -69,10 +70,10 @@ def _chain(path: Path, said: _Said, upstreams: Mapping[str, _Said]) -> Iterator[
         elif name not in upstreams:
             yield absent(at, "upstream", name, upstreams)
         else:
-            yield from _link(at, name, upstreams[name], number)
+            yield from _link(at, name, upstreams[name], number, is_last=number + 1 == len(members))
 
 
-def _link(at: Path, name: str, said: _Said, number: int) -> Iterator[Finding]:
+def _link(at: Path, name: str, said: _Said, number: int, is_last: bool) -> Iterator[Finding]:
     """One that is in a chain."""
     if said.kind in ("chain", "pool"):
         yield Finding(
@@ -81,6 +82,9 @@ def _link(at: Path, name: str, said: _Said, number: int) -> Iterator[Finding]:
     place = _place(said)
     if number and place is not None and place.path:
         yield Finding(at, "a UNIX socket can only be the nearest, for it is on this host")
+    commands = {text for _, text in texts(said.keys, (), "commands")}
+    if not is_last and commands and commands <= {"bind", "resolve"}:
+        yield Finding(at, "expected one that serves connect, for others are behind it")
 
 
 def _pool(path: Path, said: _Said, upstreams: Mapping[str, _Said]) -> Iterator[Finding]:

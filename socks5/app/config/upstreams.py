@@ -12,8 +12,8 @@ from socks5.app.config.ours import Ours
 from socks5.app.config.places import Path as Where
 from socks5.app.config.policy_keys import Rule
 from socks5.app.config.quantities import time_text
-from socks5.app.config.upstream_keys import SERVED
 from socks5.app.config.upstream_keys import Upstream as Section
+from socks5.app.config.upstream_keys import commands_of
 from socks5.app.config.upstream_references import roots
 from socks5.app.config.values import as_key, as_toml, either
 from socks5.client.hops import Hop, Same
@@ -119,6 +119,7 @@ class _Making:
 
 def _terms(section: Section) -> Terms:
     return Terms(
+        commands=frozenset[int]().union(*(COMMANDS[each] for each in commands_of(section))),
         resolves=section.names == "there",
         timeout=section.timeout,
         source=PerFamily(
@@ -139,7 +140,7 @@ def words_of(sections: Mapping[str, Section], name: str) -> Sequence[str]:
     if section is None:
         return ()
     if section.url is not None:
-        return SERVED[:1] if section.url.is_http else SERVED
+        return commands_of(section)
     if section.chain:
         return words_of(sections, section.chain[-1])
     served = {word for member in section.pool for word in words_of(sections, member)}
@@ -224,9 +225,13 @@ def warn_of_upstreams(configuration: Configuration, building: Building) -> None:
     used = {rule.via for rule in configuration.rule if rule.via is not None}
     used |= {member for name in used if name in sections for member in sections[name].pool}
     used |= {member for name in used if name in sections for member in sections[name].chain}
-    for name in sections:
+    for name, section in sections.items():
         if name not in used:
             building.warn(("upstream", name), "nothing uses it", is_about_key=True)
+        if section.probe is not None and "connect" not in words_of(sections, name):
+            building.warn(
+                ("upstream", name, "probe"), "asked by connect, which this does not serve"
+            )
     asks_for_addresses = ""
     for number, rule in enumerate(configuration.rule):
         if rule.via is not None:

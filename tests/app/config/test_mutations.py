@@ -179,6 +179,7 @@ url = "socks5s://proxy.example"
 user = "relay"
 password = { file = "far.secret" }
 require_login = true
+commands = ["connect", "resolve"]
 pipelined = true
 names = "here"
 timeout = "5s"

@@ -15,7 +15,7 @@ from socks5.outbound.terms import Terms
 from socks5.outbound.ways import Upstreams
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Credentials
-from socks5.settings import PerFamily
+from socks5.settings import COMMANDS, PerFamily
 from tests.app.config.test_build import Files, a_folder  # noqa: F401
 from tests.app.config.test_check import found
 from tests.app.config.test_read import problems
@@ -34,6 +34,7 @@ pipelined = true
 tls = { ca = "an authority.pem", cert = "client.pem", name = "other.example" }
 names = "here"
 timeout = "5s"
+commands = ["connect", "resolve"]
 source = ["192.0.2.7", "2001:db8::7"]
 max_connections = 8
 fails = 1
@@ -69,6 +70,7 @@ def test_what_is_said_is_made(files: Files) -> None:
     ways: dict[str, Any] = dict(files.make(ALL).ways)
     office, tor, web = (ways[name].legs[0] for name in ("office", "tor", "web"))
     assert office.terms == Terms(
+        commands=COMMANDS["connect"] | COMMANDS["resolve"],
         resolves=False,
         timeout=5.0,
         source=PerFamily("192.0.2.7", "2001:db8::7"),
@@ -86,6 +88,7 @@ def test_what_is_said_is_made(files: Files) -> None:
         True,
     )
     assert hop.tls is not None
+    assert web.terms.commands == COMMANDS["connect"]
     assert (tor.hop.place.path, tor.terms, tor.hop.tls) == ("/run/tor/socks", Terms(), None)
     assert (web.hop.place.host, web.hop.is_http) == ("2001:db8::1", True)
     assert ways["both"].legs == (tor, office)
@@ -172,6 +175,14 @@ def test_a_policy_of_sessions_dials_by_them(files: Files) -> None:
         (
             '[upstream.b]\npool = "a"\nhash_by = "user"\n' + A,
             '3:11: upstream.b.hash_by: expected choose = "hash" as well',
+        ),
+        (
+            '[upstream.a]\nurl = "http://x:1"\ncommands = "bind"',
+            "3:12: upstream.a.commands: expected connect alone, for HTTP has no bind",
+        ),
+        (
+            f'{A}commands = "bind"\n[upstream.b]\nchain = ["a", "c"]\n[upstream.c]\nurl = "socks5://y"',
+            "5:10: upstream.b.chain[0]: expected one that serves connect, for others are behind it",
         ),
         (A + 'probe_every = "1m"', "3:15: upstream.a.probe_every: expected probe as well"),
         (A + 'probe = "x"', '3:9: upstream.a.probe: expected HOST:PORT, got "x"'),
@@ -311,10 +322,13 @@ def test_only_who_is_connected_to_from_here_can_be_ourselves(files: Files) -> No
 @pytest.mark.parametrize(
     ("text", "warnings"),
     [
-        (f'{RULE}{PUBLIC}commands = "connect"\n{A}', []),
+        (f'{RULE}{PUBLIC}commands = "connect"\n{A}probe = "x:1"', []),
         (
-            A,
-            ["s.toml:1:11: upstream.a: nothing uses it"],
+            f'{A}commands = "bind"\nprobe = "x:1"',
+            [
+                "s.toml:1:11: upstream.a: nothing uses it",
+                "s.toml:4:9: upstream.a.probe: asked by connect, which this does not serve",
+            ],
         ),
         (
             f'{RULE}{PUBLIC}commands = "connect"\n{A}[upstream.b]\nchain = "a"\n',
@@ -397,13 +411,15 @@ def test_what_holds_besides_stands_beside_what_it_goes_with() -> None:
         ("turns", Command.CONNECT, "through upstream turns (tor or web)"),
         ("tor", Command.BIND, "through upstream tor (socks5://localhost/run/tor/socks)"),
         ("web", Command.BIND, None),
+        ("office", Command.RESOLVE_PTR, "through upstream office (socks5s://proxy.example:1443)"),
     ],
 )
 def test_it_is_explained_where_somebody_goes(
     files: Files, via: str, command: Command, words: str | None
 ) -> None:
     write_secrets(files)
-    made = files.make(f'{ALL}[[rule]]\nname = "r"\naction = "allow"\nvia = "{via}"')
+    served = 'server.commands = ["connect", "bind", "resolve"]\n'
+    made = files.make(f'{served}{ALL}[[rule]]\nname = "r"\naction = "allow"\nvia = "{via}"')
     asked = Question(client="192.0.2.9", target=Address("1.1.1.1", 80), command=command, at=0)
     answer = Explanation(made, asked).answer()
     assert answer.is_allowed is (words is not None)
