@@ -5,6 +5,7 @@ time.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
 
@@ -79,7 +80,7 @@ class Counters:
     limited: Counter[str] = field(default_factory=Counter)
     """How often a limit has refused a session, or had it wait, by the limit's name."""
 
-    upstreams: dict[str, UpstreamCounters] = field(default_factory=dict)
+    upstreams: MutableMapping[str, UpstreamCounters] = field(default_factory=dict)
     """Of each upstream that leads somewhere, by its name."""
 
     @property

@@ -53,8 +53,8 @@ _NEXT_ADDRESS = frozenset(
 
 Way = Path | Pool
 
-T = TypeVar("T")
-Use = Callable[[Path, Address], Awaitable[T]]
+_T = TypeVar("_T")
+Use = Callable[[Path, Address], Awaitable[_T]]
 """What is done with a way that is tried."""
 
 _log = Logger()
@@ -232,7 +232,7 @@ class Upstreams:
     async def _through(self, way: Way, asked: Asked, targets: Sequence[Address]) -> Through:
         return await self._used(way, asked, targets, lambda path, to: path.dial(asked, to))
 
-    async def _used(self, way: Way, asked: Asked, targets: Sequence[Address], use: Use[T]) -> T:
+    async def _used(self, way: Way, asked: Asked, targets: Sequence[Address], use: Use[_T]) -> _T:
         """Reach the first of *targets* that can be reached, in the time that a dial has."""
         if not self._has_looked:
             self._has_looked = True
@@ -332,7 +332,7 @@ class Upstreams:
         return self.direct.open_datagrams(access, judge, receiver, settings=settings, near=near)
 
 
-async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address], use: Use[T]) -> T:
+async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address], use: Use[_T]) -> _T:
     """One address after another, while the last proxy says of each that it is not to be reached."""
     last: ReplyError | None = None
     for target in targets:
@@ -346,7 +346,7 @@ async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address], use
     raise last
 
 
-async def _reached(way: Way, asked: Asked, target: Address, use: Use[T]) -> T:
+async def _reached(way: Way, asked: Asked, target: Address, use: Use[_T]) -> _T:
     """One way after another, while none has been asked for the target."""
     last: NotThrough | None = None
     for path in way.order(asked.access, target):
