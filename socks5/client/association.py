@@ -1,5 +1,5 @@
 """One UDP association: a control connection to each hop, one by way of the other, and one socket, from which datagrams
-go to the first hop's relay, with a header for each hop.
+go to the first hop's relay, with a header for each hop, and in tokens for one that is logged in to so.
 
 It has one receiver at a time. Its end is the end of any of its control connections.
 """
@@ -31,9 +31,10 @@ from socks5.client.lookup import Lookup
 from socks5.client.transport import tunnel_of
 from socks5.client.tunnel import Step, exception_of
 from socks5.client.whereabouts import near_end, own_address, relay_at
+from socks5.net.protected import Envelope
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.datagram import MAX_UDP_PAYLOAD, Datagram
-from socks5.protocol.errors import RemoteProtocolError
+from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.messages import Command
 
 Announce = Literal["nothing", "port", "address"]
@@ -51,12 +52,19 @@ class Associating(Attempt):
     def __init__(self, way: Way, factory: Factory, announce: Callable[[Any], Address]) -> None:
         super().__init__(way, UNSPECIFIED, factory, Command.UDP_ASSOCIATE)
         self._announce = announce
+        self._before: Envelope | None = None
 
     @override
     def announced(self, step: Step, transport: Any) -> Address:
         if step.command == Command.UDP_ASSOCIATE:
+            self._before = transport.envelope
             return self._announce(transport)
         return super().announced(step, transport)
+
+    def envelope_of(self, transport: Any) -> Envelope | None:
+        """What the last hop's datagrams travel in: the envelope of its login, and not one of a hop before."""
+        found: Envelope | None = transport.envelope
+        return None if found is self._before else found
 
 
 class _Control(Protocol):
@@ -134,7 +142,8 @@ class Association:
         self._own: str | bytes = ""  # where that is
         self._controls: list[Any] = []
         self._relays: list[Address] = [UNSPECIFIED] * len(way.hops)
-        self._prefix = b""
+        self._asked: list[Associating] = []
+        self._envelopes: list[Envelope | None] = [None] * len(way.hops)
         self._opening: Deferred[Any] = succeed(None)
         self._is_open = False
         self._is_over = False
@@ -152,11 +161,11 @@ class Association:
 
     async def _open(self) -> None:
         hops, announces = self._way.hops, [self._announced, *(_nothing for _ in self._way.hops[1:])]
-        asked = [
+        self._asked = [
             Associating(replace(self._way, hops=hops[:count]), _Controls(self, count), announce)
             for count, announce in enumerate(announces, 1)
         ]
-        replies = [each.start() for each in asked]
+        replies = [each.start() for each in self._asked]
         try:
             await gatherResults(replies, consumeErrors=True)
             await self._find_relay()
@@ -171,7 +180,6 @@ class Association:
             raise (
                 exception_of(error.subFailure) if isinstance(error, FirstError) else error
             ) from None
-        self._prefix = b"".join(Datagram(each, b"").encode() for each in self._relays[1:])
         self._is_open = True
 
     def _announced(self, transport: Any) -> Address:
@@ -197,6 +205,7 @@ class Association:
             if self._udp_address is not None:
                 relay = Address(self._udp_address, relay.port)
         self._relays[count - 1] = relay
+        self._envelopes[count - 1] = self._asked[count - 1].envelope_of(transport)
 
     async def _find_relay(self) -> None:
         """The first hop's relay has an address, whatever name it goes by."""
@@ -238,9 +247,18 @@ class Association:
     def send(self, datagram: bytes) -> None:
         """Send a datagram, which has its header.
 
-        :raises twisted.internet.error.MessageLengthError: with the headers for other hops it is too long.
+        :raises twisted.internet.error.MessageLengthError: with the headers for other hops, and in what their logins
+            have agreed on, it is too long.
         """
-        whole = self._prefix + datagram
+        whole = datagram
+        for at in reversed(range(len(self._relays))):
+            envelope = self._envelopes[at]
+            try:
+                whole = whole if envelope is None else envelope.wrap(whole)
+            except LocalProtocolError as error:
+                raise MessageLengthError(str(error)) from None
+            if at:
+                whole = Datagram(self._relays[at], whole).encode()
         if len(whole) > MAX_UDP_PAYLOAD:
             raise MessageLengthError(f"{len(whole)} octets with all headers")
         relay = self._relays[0]
@@ -254,20 +272,21 @@ class Association:
         if not self._is_open or addr[:2] != (relay.host, relay.port):
             self._dropped["stranger"] += 1
             return
-        try:
-            for hop in self._relays[1:]:
-                outer = Datagram.decode(data)
-                if outer.fragment or not _is_from(hop, outer.address):
-                    self._dropped["fragment" if outer.fragment else "stranger"] += 1
-                    return
-                data = outer.payload
-            datagram = Datagram.decode(data)
-        except RemoteProtocolError:
-            self._dropped["malformed"] += 1
-            return
-        if datagram.fragment:
-            self._dropped["fragment"] += 1
-        elif self.receiver is None:
+        beyond = [*self._relays[1:], None]
+        for envelope, hop in zip(self._envelopes, beyond, strict=True):
+            try:
+                datagram = Datagram.decode(data if envelope is None else envelope.unwrap(data))
+            except RemoteProtocolError:
+                self._dropped["malformed"] += 1
+                return
+            if datagram.fragment:
+                self._dropped["fragment"] += 1
+                return
+            if hop is not None and not _is_from(hop, datagram.address):
+                self._dropped["stranger"] += 1
+                return
+            data = datagram.payload
+        if self.receiver is None:
             self._dropped["late"] += 1
         else:
             self.receiver(datagram)

@@ -41,8 +41,8 @@ class UDP:
     :param ports: associations at most.
     :ivar dropped: how many datagrams got no further, by reason: ``waiting`` (nowhere to wait, or in vain),
         ``unsendable`` (the system took none), and of those that came ``stranger`` (not from a relay, or from another
-        peer than the port is connected to), ``malformed``, ``fragment``, ``long`` (longer than ``maxPacketSize``, or on
-        its way than UDP has it), ``late`` (the port is gone).
+        peer than the port is connected to), ``malformed`` (or not protected as agreed), ``fragment``, ``long`` (longer
+        than ``maxPacketSize``, or on its way than UDP has it), ``late`` (the port is gone).
     """
 
     _log = Logger()
@@ -245,8 +245,6 @@ def udp_by(
         hop.check_command(Command.UDP_ASSOCIATE)
         if hop.tls is not None and not plain_udp:
             raise ValueError(f"{hop}: datagrams to it are not in its TLS: see plain_udp")
-        if hop.gssapi is not None:
-            raise ValueError(f"{hop}: datagrams are not protected by GSSAPI yet, so they do not go")
     if ports < 1:
         raise ValueError(f"ports {ports!r}: expected 1 at least")
     if announce not in get_args(Announce):

@@ -85,6 +85,9 @@ class TunnelTransport(ProtocolWrapper):
     socks5_tunnel: Tunnel | None = None
     """See :func:`tunnel_of`."""
 
+    envelope: Envelope | None = None
+    """The innermost one: of the last hop that has protected what travels to it, if one has."""
+
     _is_hiding = False
     """Whether it is over a TLS of the proxy's."""
     _has_half_close = True
@@ -164,6 +167,7 @@ class TunnelTransport(ProtocolWrapper):
 
     def protect(self, envelope: Envelope) -> None:
         """What travels from now on is in tokens, both ways; within others, where a hop before has the like."""
+        self.envelope = envelope
         face = _Face(self)
         protected = envelope.over(self.transport, face)
         if self._face is None:

@@ -14,7 +14,8 @@ from twisted.internet.interfaces import (
 from zope.interface.verify import verifyObject
 
 from socks5.client import Proxy, ProxyClosed, ProxyUnreachable
-from tests.support.contexts import Initiating
+from socks5.protocol.gssapi import Message, MessageType, token_of
+from tests.support.contexts import ClientContext, Half, Initiating
 from tests.support.datagrams import RELAY, TARGET, Associated, datagram, reply
 from tests.support.deferreds import told
 from tests.support.reactor import FakeReactor
@@ -614,7 +615,82 @@ def test_over_tls_datagrams_are_plain_if_the_program_says_so() -> None:
     Proxy.from_url(FakeReactor(), "socks5s://proxy.example").associate(plain_udp=True)
 
 
-def test_a_login_by_a_context_would_need_protected_datagrams() -> None:
-    proxy = Proxy.from_url(FakeReactor(), PROXY, gssapi=Initiating())
-    with pytest.raises(ValueError, match="protected by GSSAPI"):
-        proxy.associate()
+# ---------------------------------------------------------------- in tokens
+
+
+class Protected(Associated):
+    """Through a proxy with a login by a security context, and then through one without."""
+
+    def __init__(self, *beyond: str, **options: Any) -> None:
+        reactor = FakeReactor()
+        first = Proxy.from_url(reactor, PROXY, gssapi=Initiating())
+        super().__init__(Proxy.chain(reactor, [first, *beyond]), reactor, **options)
+        self.halves: list[Half] = []
+        self.outcome = told(self.udp.open())
+        for heard in ((OK,), (OK, METHOD, reply(*SECOND_RELAY)))[: 1 + len(beyond)]:
+            self.accept_protected(*heard)
+
+    def accept_protected(self, *heard: bytes) -> None:
+        connector = next(each for each in self.reactor.connectors if each.state == "connecting")
+        transport = connector.succeed()
+        half = Half(b"the key.", b"server")
+        level = half.wrap(b"\2", False)
+        for each in (
+            b"\5\1",
+            Message(MessageType.CONTEXT, b"the key.").encode(),
+            Message(MessageType.PROTECTION, level).encode(),
+            *(self.wrap(half, each) for each in heard),
+        ):
+            transport.deliver(each)
+            self.reactor.turn()
+        self.controls.append(transport)
+        self.halves.append(half)
+
+    @staticmethod
+    def wrap(half: Half, data: bytes) -> bytes:
+        return Message(MessageType.ENCAPSULATED, half.wrap(data, True)).encode()
+
+    def unwrap(self, data: bytes) -> bytes:
+        """A datagram as the first proxy reads it."""
+        return self.halves[0].unwrap(token_of(data))[0]
+
+
+SECOND_RELAY = ("203.0.113.99", 9)
+
+
+def test_datagrams_are_in_tokens_where_that_was_agreed() -> None:
+    program = Protected()
+    assert program.outcome == [program.udp]
+    port, protocol = program.listen()
+    port.write(b"ping", TARGET)
+    [(sent, to)] = program.socket.written
+    assert (program.unwrap(sent), to) == (datagram(b"ping"), RELAY)
+    program.socket.receive(program.wrap(program.halves[0], datagram()), RELAY)
+    program.socket.receive(datagram(), RELAY)
+    assert protocol.notes == ["started", (b"pong", TARGET)]
+    assert program.udp.dropped == {"malformed": 1}
+    with pytest.raises(error.MessageLengthError):
+        port.write(bytes(65507 - 10), TARGET)
+    assert program.leaves_nothing()
+
+
+def test_a_datagram_that_no_token_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClientContext, "size_limit", lambda self, is_confidential: 100)
+    program = Protected()
+    port, _ = program.listen()
+    port.write(bytes(90), TARGET)
+    with pytest.raises(error.MessageLengthError, match="a message takes 100"):
+        port.write(bytes(91), TARGET)
+
+
+def test_each_hop_has_its_own_tokens_or_none() -> None:
+    program = Protected(SECOND)
+    assert program.outcome == [program.udp]
+    port, protocol = program.listen()
+    port.write(b"ping", TARGET)
+    [(sent, _)] = program.socket.written
+    assert program.unwrap(sent) == datagram(datagram(b"ping"), SECOND_RELAY)
+    answer = datagram(datagram(), SECOND_RELAY)
+    program.socket.receive(program.wrap(program.halves[0], answer), RELAY)
+    assert protocol.notes == ["started", (b"pong", TARGET)]
+    assert program.leaves_nothing()

@@ -22,6 +22,7 @@ from twisted.protocols.ftp import FTPFactory, FTPRealm
 from socks5.client import Proxy
 from tests.sockets.wires import until
 from tests.sockets.world import World
+from tests.support.contexts import FakeAcceptor, Initiating
 from tests.support.datagrams import Noting
 from tests.support.readme import blocks
 
@@ -172,6 +173,16 @@ async def test_datagrams_of_every_size(world: World, is_tls: bool, announce: Any
             port.write(bytes(largest + 1), to)
     assert protocol.notes[-1] == "stopped"
     await echo.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_names_in_the_tokens_of_a_login(world: World, names: NameServer) -> None:
+    proxy = await world.proxy(acceptor=FakeAcceptor(), gssapi=Initiating())
+    async with proxy.associate() as udp:
+        resolver = resolver_of(names, udp)
+        for name in ("example.org", "example.net"):
+            assert address_in(await resolver.lookupAddress(name)) == names.address
+        assert +udp.dropped == {}
 
 
 @pytest_twisted.ensureDeferred
