@@ -6,7 +6,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import BaseRequestHandler, StreamRequestHandler, ThreadingTCPServer, UDPServer
 
@@ -31,14 +31,29 @@ def text(address: tuple[str, int]) -> str:
 
 @contextmanager
 def serving(server: "ThreadingTCPServer | UDPServer") -> Iterator[None]:
-    """Run a server, which somebody else closes, in a thread for as long as the block lasts."""
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    """Run a server, which somebody else closes, in a thread for as long as the block lasts. It does not look around
+    now and then: each look would ask for the interpreter's lock.
+    """
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": None})
     thread.start()
     try:
         yield
     finally:
-        server.shutdown()
-        thread.join()
+        ending = threading.Thread(target=server.shutdown)
+        ending.start()
+        while thread.is_alive():
+            _wake(server)
+            thread.join(0.02)
+        ending.join()
+
+
+def _wake(server: "ThreadingTCPServer | UDPServer") -> None:
+    if server.socket_type == socket.SOCK_DGRAM:
+        with socket.socket(server.address_family, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"", server.server_address)
+    else:
+        with suppress(OSError):  # the second time
+            server.socket.shutdown(socket.SHUT_RDWR)
 
 
 class _WebHandler(BaseHTTPRequestHandler):
