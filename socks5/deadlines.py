@@ -10,14 +10,17 @@ them. :func:`clock_of` is the clock of everything that has a length.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import islice, takewhile
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python import runtime
+
+_T = TypeVar("_T")
 
 A_TURN = 100
 """Waits of one length that end before others get their turn: thousands may have begun at one moment, and to end a
@@ -116,6 +119,38 @@ class Deadlines:
             self._reactor.callLater(max(0.0, when - self._now()), self._expire, line)
         elif self._lines.get(line.seconds) is line:
             del self._lines[line.seconds]
+
+
+async def in_time(
+    deadlines: Deadlines,
+    key: object,
+    seconds: float,
+    coroutine: Coroutine[Any, Any, _T],
+    late: Callable[[], Exception],
+) -> _T:
+    """What a coroutine returns, unless its time is over before: then it is cancelled.
+
+    :param key: of its deadline, which may be cleared meanwhile.
+    :param seconds: 0 or less: its time is never over.
+    :param late: makes what is raised then.
+    """
+    is_late = False
+
+    def end() -> None:
+        nonlocal is_late
+        is_late = True
+        going.cancel()
+
+    deadlines.set(key, seconds, end)
+    going = Deferred.fromCoroutine(coroutine)
+    try:
+        return await going
+    except CancelledError:
+        if not is_late:
+            raise
+        raise late() from None
+    finally:
+        deadlines.clear(key)
 
 
 class Line:

@@ -38,7 +38,7 @@ from socks5.client.errors import ClientError, ReplyError
 from socks5.client.hops import Hop
 from socks5.client.names import literal, twisted_address
 from socks5.client.transport import Tunnel, TunnelTransport
-from socks5.client.tunnel import Handshake, Standing, Step, exception_of
+from socks5.client.tunnel import Handshake, Standing, Step, exception_of, steps_to
 from socks5.protocol.address import Address
 from socks5.protocol.errors import SOCKSError
 from socks5.protocol.messages import Command, Reply
@@ -327,9 +327,7 @@ def layer_to(
     :param target: what it is asked for.
     :param shown: what protocols are told of that.
     """
-    addresses = [*(hop.address for hop in hops[1:]), target]
-    steps = [Step(at, hop, to) for at, (hop, to) in enumerate(zip(hops, addresses, strict=True), 1)]
-    steps[-1] = Step(len(hops), hops[-1], target, command)
+    steps = steps_to(hops, target, command)
     text = ", ".join(map(str, hops))
     below: Any = first
     begun = 0
@@ -337,7 +335,7 @@ def layer_to(
         if hop.tls is None:
             continue
         if at > begun:
-            shown_hop = twisted_address(addresses[at - 1])
+            shown_hop = twisted_address(steps[at - 1].target)
             below = Layer(reactor, standing, below, steps[begun:at], shown_hop, text)
             begun = at
         below = OverTLS(below, hop.tls, reactor)

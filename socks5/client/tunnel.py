@@ -117,6 +117,17 @@ class Step:
         return error
 
 
+def steps_to(hops: Sequence[Hop], target: Address, command: int) -> list[Step]:
+    """What each hop is asked for: the next one, and the last for the target.
+
+    :param command: the CMD octet for the last hop.
+    """
+    addresses = [*(hop.address for hop in hops[1:]), target]
+    steps = [Step(at, hop, to) for at, (hop, to) in enumerate(zip(hops, addresses, strict=True), 1)]
+    steps[-1] = Step(len(hops), hops[-1], target, command)
+    return steps
+
+
 @implementer(IStreamReceiver)
 class Handshake:
     """Asks hops, each behind the one before, on one connection, whose events it is given. It tells its outcome once,

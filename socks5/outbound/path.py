@@ -29,7 +29,7 @@ from socks5.client.hops import Hop
 from socks5.client.names import literal
 from socks5.client.tunnel import Standing, Step
 from socks5.client.whereabouts import LOOPBACK
-from socks5.deadlines import clock_of
+from socks5.deadlines import clock_of, in_time
 from socks5.interfaces import Judge
 from socks5.net.connection import far_host
 from socks5.outbound.attempts import Streams
@@ -65,11 +65,11 @@ class Asked:
     path: Path | None = None
     standing: Standing = field(default_factory=Standing)
 
-    def late(self, seconds: float) -> ClientError:
+    def late(self) -> ClientError:
         """What it is if the time of the dial is over: the target's silence, if it is the target that was waited for."""
         path, standing = self.path, self.standing
         assert path is not None
-        text = f"no answer within {seconds:g} s"
+        text = f"no answer within {self.settings.connect_timeout:g} s"
         has_asked = path.is_asking(standing)
         kind = TTLExpired if has_asked else ProxyTimeout
         return path.counted(kind(text, stage=standing.stage, hop=standing.hop))
@@ -316,28 +316,17 @@ class Path:
         """Within the time of the proxies. A proxy that is asked for the target has the time of the whole dial."""
         deadlines = asked.direct.deadlines
         seconds = sum(leg.terms.timeout for leg in self.legs)
-        is_late = False
-
-        def too_late() -> None:
-            nonlocal is_late
-            is_late = True
-            going.cancel()
 
         def look() -> None:
             if self.is_asking(standing):
                 deadlines.clear(standing)
 
-        deadlines.set(standing, seconds, too_late)
-        going = Deferred.fromCoroutine(self._go(asked, target, standing, places, look, listens))
-        try:
-            return await going
-        except CancelledError:
-            if not is_late:
-                raise
+        def late() -> ClientError:
             text = f"{self._hops[standing.hop - 1]}: no answer within {seconds:g} s"
-            raise ProxyTimeout(text, stage=standing.stage, hop=standing.hop) from None
-        finally:
-            deadlines.clear(standing)
+            return ProxyTimeout(text, stage=standing.stage, hop=standing.hop)
+
+        going = self._go(asked, target, standing, places, look, listens)
+        return await in_time(deadlines, standing, seconds, going, late)
 
     async def _go(
         self,

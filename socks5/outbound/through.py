@@ -7,7 +7,6 @@ Twisted's, over that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,7 +19,7 @@ from zope.interface import implementer
 
 from socks5.client.errors import ProxyProtocolError
 from socks5.client.hops import Hop
-from socks5.client.tunnel import Handshake, Standing, Step
+from socks5.client.tunnel import Handshake, Standing, Step, steps_to
 from socks5.outbound.attempts import Stream
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.messages import Reply
@@ -152,9 +151,7 @@ async def led(
     :returns: the stream to the target, the last reply, and what has come behind that.
     :raises ClientError: it does not come through.
     """
-    addresses = [*(hop.address for hop in hops[1:]), target]
-    steps = [Step(at, hop, to) for at, (hop, to) in enumerate(zip(hops, addresses, strict=True), 1)]
-    steps[-1] = replace(steps[-1], command=command)
+    steps = steps_to(hops, target, command)
     begun = 0
     for at, step in enumerate(steps):
         if step.hop.tls is None:

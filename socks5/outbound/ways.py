@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.access import Access, Verdict
 from socks5.client.endpoint import Proxy
 from socks5.counters import UpstreamCounters
-from socks5.deadlines import Line
+from socks5.deadlines import Line, in_time
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, Judge
 from socks5.loglimit import Sparing
 from socks5.names import hostname
@@ -240,25 +240,9 @@ class Upstreams:
                 each.start()
         if asked.access.command not in way.commands:
             raise CommandNotSupported("this command is not for that upstream")
+        going = _first_reached(way, asked, targets, use)
         seconds = asked.settings.connect_timeout
-        key, deadlines = object(), asked.direct.deadlines
-        is_late = False
-
-        def too_late() -> None:
-            nonlocal is_late
-            is_late = True
-            going.cancel()
-
-        deadlines.set(key, seconds, too_late)
-        going = Deferred.fromCoroutine(_first_reached(way, asked, targets, use))
-        try:
-            return await going
-        except CancelledError:
-            if not is_late:
-                raise
-            raise asked.late(seconds) from None
-        finally:
-            deadlines.clear(key)
+        return await in_time(asked.direct.deadlines, object(), seconds, going, asked.late)
 
     # RESOLVE and RESOLVE_PTR
 
