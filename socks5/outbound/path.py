@@ -1,6 +1,4 @@
-"""One way through proxies: a single one, or several behind one another, with its health; and what each outcome says of
-that, and of whether another way may be tried.
-"""
+"""One way through proxies: a single one, or several behind one another, with its health."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
@@ -18,14 +16,11 @@ from socks5.access import NO_SOURCE, Access
 from socks5.client.endpoint import Proxy
 from socks5.client.errors import (
     ClientError,
-    ProxyAuthError,
     ProxyProtocolError,
     ProxyTimeout,
     ProxyUnreachable,
-    ReplyError,
     TTLExpired,
 )
-from socks5.client.hops import Hop
 from socks5.client.names import literal
 from socks5.client.tunnel import Standing, Step
 from socks5.client.whereabouts import LOOPBACK
@@ -36,6 +31,7 @@ from socks5.outbound.attempts import Streams
 from socks5.outbound.awaiting import ThroughPort
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.health import Health
+from socks5.outbound.lessons import NotThrough, lesson
 from socks5.outbound.terms import Terms
 from socks5.outbound.through import Listens, Through, led, plain
 from socks5.outbound.upstream import Places, Upstream
@@ -73,53 +69,6 @@ class Asked:
         has_asked = path.is_asking(standing)
         kind = TTLExpired if has_asked else ProxyTimeout
         return path.counted(kind(text, stage=standing.stage, hop=standing.hop))
-
-
-class NotThrough(Exception):
-    """A way did not lead to the target.
-
-    :param error: why.
-    :param may_go_on: whether another one may be tried: this one's last proxy has not been asked for the target.
-    """
-
-    def __init__(self, error: ClientError, may_go_on: bool) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.may_go_on = may_go_on
-
-
-class Lesson(NamedTuple):
-    """What a failure teaches.
-
-    :param is_failure: whether it is one of the way's.
-    :param is_final: whether the way is of no use, and that is no chance.
-    :param is_success: whether it shows that the way is in order.
-    :param may_go_on: see :class:`NotThrough`.
-    """
-
-    is_failure: bool = False
-    is_final: bool = False
-    is_success: bool = False
-    may_go_on: bool = False
-
-
-def lesson(error: ClientError, hops: Sequence[Hop]) -> Lesson:
-    """What a failure on the way through *hops* teaches."""
-    last = hops[-1]
-    if isinstance(error, ReplyError):  # the last one's, for another one's is about the next hop
-        return Lesson(is_success=True)
-    is_last = error.hop == len(hops)
-    has_asked = is_last and error.stage == "reply"
-    is_written = has_asked or (is_last and last.is_pipelined and error.stage in ("method", "login"))
-    if isinstance(error, ProxyAuthError):  # the request is refused with it
-        return Lesson(
-            is_failure=True, is_final=True, may_go_on=not last.is_pipelined or not is_last
-        )
-    if isinstance(error, ProxyProtocolError) and (not has_asked or last.is_http):
-        return Lesson(is_failure=True, is_final=True, may_go_on=not is_written)
-    if has_asked:
-        return Lesson()
-    return Lesson(is_failure=True, may_go_on=not is_written)
 
 
 class Path:

@@ -22,7 +22,8 @@ from socks5.loglimit import Sparing
 from socks5.names import hostname
 from socks5.outbound.direct import MOST_ADDRESSES, DirectDialer, interleaved
 from socks5.outbound.judging import Allowed, allowed, known, refusal
-from socks5.outbound.path import Asked, NotThrough, Path, path_to
+from socks5.outbound.lessons import NotThrough
+from socks5.outbound.path import Asked, Path, path_to
 from socks5.outbound.pool import Pool
 from socks5.outbound.probing import Probe
 from socks5.outbound.through import Through
