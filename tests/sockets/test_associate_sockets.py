@@ -241,6 +241,7 @@ async def test_who_is_not_there_ends_nothing(serve: Any) -> None:
     proxy = await serve()
     _, client = await proxy.associate()
     target, gone = proxy.datagrams(), proxy.datagrams()
+    await exchange(client, target)  # before: else the proxy's own socket may get the port
     gone.socket.close()
     for _ in range(3):
         client.ask(gone.host)
