@@ -125,11 +125,12 @@ class Upstreams:
                 if len(path.legs) == 1 and (probe := path.legs[0].terms.probe) is not None
             ]
             self._settings = settings
+            self._has_looked = False
         return {path.name: path.health.counters for path in paths.values()}
 
     def end(self) -> None:
-        """Look at nothing any more. Whoever uses it still goes on."""
-        probes, self._probes = self._probes, []
+        """Look at nothing any more, until it serves again. Whoever uses it still goes on."""
+        probes, self._probes = self._probes, None
         for each in probes or ():
             each.stop()
 

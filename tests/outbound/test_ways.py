@@ -893,6 +893,18 @@ def test_who_is_not_asked_for_anything_is_asked_for_its_probe() -> None:
     world.assert_nothing_is_left()
 
 
+def test_one_that_serves_again_looks_again() -> None:
+    world = World(**PROBED)
+    world.dialer.end()
+    world.dial().deferred.cancel()
+    world.reactor.advance(100)
+    assert len(world.reactor.connectors) == 1
+    world.dialer.begin(world.direct, Settings())
+    probing(world)
+    assert len(world.reactor.connectors) == 3
+    world.dialer.end()
+
+
 def test_a_probe_puts_it_out_and_in() -> None:
     world = World(**PROBED)
     world.dial().deferred.cancel()

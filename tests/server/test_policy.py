@@ -7,6 +7,13 @@ from twisted.internet.defer import Deferred
 
 from socks5 import ListenerPolicy, Policy, ServerFactory, Settings, Verdict
 from socks5.access import ALLOWED, DENIED
+from socks5.client.hops import Hop
+from socks5.client.urls import read
+from socks5.outbound.path import Path
+from socks5.outbound.terms import Terms
+from socks5.outbound.upstream import Upstream
+from socks5.outbound.ways import Upstreams
+from socks5.policy.ruleset import Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.messages import Command, Method
@@ -14,6 +21,7 @@ from socks5.server.rejudging import A_TURN, BUSY
 from tests.support.failures import Failures
 from tests.support.providers import Allow, FakeDialer, Logins
 from tests.support.reactor import FakeReactor
+from tests.support.rules import allow
 from tests.support.sessions import (
     ASSOCIATE,
     BIND,
@@ -123,6 +131,21 @@ def test_those_that_stay_have_the_new_rules_from_then_on(server: Server) -> None
     assert early.received() == NO_AUTHENTICATION + refusal(2)
     assert client.is_connected
     assert replace(server, rules=first_only) == [1]
+
+
+def test_upstreams_of_an_old_policy_are_looked_at_no_more(server: Server) -> None:
+    terms = Terms(probe=Address(b"probe.example", 443), probe_every=30.0)
+    legs = [Upstream("up", Hop(read("socks5://203.0.113.1")[0]), terms)]
+    upstreams = Upstreams(server.reactor, {"up": Path("up", legs, server.reactor)})
+    replace(server, rules=Ruleset([allow("far", via="up")]), dialer=upstreams)
+    client = server.client(GREETING, CONNECT)
+    dialled = len(server.reactor.connectors)
+    assert [*server.factory.counters.upstreams] == ["up"]
+    replace(server)
+    assert server.factory.counters.upstreams == {}
+    client.reset()
+    server.reactor.advance(100)
+    assert len(server.reactor.connectors) == dialled == 1
 
 
 def test_without_judging_they_keep_the_old_rules(server: Server) -> None:
