@@ -127,8 +127,6 @@ class Health:
             self.counters.seconds_out += now - self._seen
             self._seen = now
 
-    def go_on(self, before: Health) -> None:
-        """Take the place of another one of the same upstream, with what that has seen."""
-        self.counters = before.counters
-        self._fails, self._wait, self.due = before._fails, before._wait, before.due
-        self._seen, self._is_tried = before._seen, False
+    def bear(self, fails: int, retry_after: float) -> None:
+        """Other numbers hold from now on; see the class."""
+        self._most, self._retry_after = fails, retry_after

@@ -94,17 +94,21 @@ class Path:
         self.now = clock_of(reactor)
         self.used = -math.inf
         """When it was tried last."""
-        self.health = Health(
-            name,
-            min(leg.terms.fails for leg in self.legs),
-            min(leg.terms.retry_after for leg in self.legs),
-            self.now,
-        )
+        fails = min(leg.terms.fails for leg in self.legs)
+        self._bears = fails, min(leg.terms.retry_after for leg in self.legs)
+        self.health = Health(name, *self._bears, self.now)
 
     @property
     def key(self) -> object:
         """What it is equal to another one by, over a reload."""
         return self.name, tuple((hop.place, hop.login) for hop in self._hops)
+
+    def go_on(self, before: Path) -> None:
+        """Take the place of another one through the same proxies, by its terms: whoever is still on his way there
+        learns for both.
+        """
+        self.health = before.health
+        self.health.bear(*self._bears)
 
     def order(self, access: Access, target: Address) -> Iterable[Path]:
         """See :meth:`socks5.outbound.pool.Pool.order`: there is no other."""

@@ -354,7 +354,7 @@ def _go_on(paths: Mapping[object, Path], before: Mapping[object, Path]) -> None:
             legs[leg.key] = leg
     for key, path in paths.items():
         if key in before:
-            path.health.go_on(before[key].health)
+            path.go_on(before[key])
         for leg in path.legs:
             if leg.key in legs:
                 leg.go_on(legs[leg.key])

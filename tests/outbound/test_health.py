@@ -103,14 +103,14 @@ def test_the_time_that_it_is_out_is_counted() -> None:
     assert (world.health.is_usable, counters.is_out, counters.seconds_out) == (True, False, 7)
 
 
-def test_another_one_goes_on_where_it_stands() -> None:
+def test_it_may_bear_less_from_now_on() -> None:
     world = World()
-    world.fail()
-    world.clock.advance(10)
+    world.fail(1)
+    world.health.bear(2, 60.0)
+    world.fail(1)
+    assert world.health.is_out
+    world.clock.advance(60)
     assert world.health.enter()
-    other = Health("office", 3, 10.0, world.clock.seconds, lambda: 0.5)
-    other.go_on(world.health)
-    assert (other.is_out, other.counters) == (True, world.health.counters)
-    assert other.enter()  # whoever tries the old one tells that
-    other.failed("refused", is_trial=True)
-    assert other.due == world.clock.seconds() + 20
+    world.health.succeeded(is_trial=True)
+    world.fail(2)
+    assert world.health.due == world.clock.seconds() + 60

@@ -851,6 +851,31 @@ def test_upstreams_that_stay_keep_their_health_and_their_connections() -> None:
     assert after.begin(after, Settings()) == counters
 
 
+def test_what_becomes_of_a_dial_that_is_under_way_holds_for_both() -> None:
+    world = World(fails=1)
+    first, second = world.dial(), world.dial()
+    after = Upstreams(world.reactor, {"up": Path("up", [upstream(fails=2)], world.reactor)})
+    after.over(world.direct)
+    counters = after.begin(world.dialer, Settings())["up"]
+    world.dialer.end()
+    refuse(world)
+    assert (first.code, counters.is_out) == (1, False)  # by the terms that hold now
+    transport = world.greeted()
+    world.answer(transport, reply())
+    assert (second.stream.upstream, counters.open) == ("up", 1)
+    transport.deliver_reset()
+    for is_out in (False, True):
+        failing = Dialling(begin_dial(after, TARGET, world.judge))
+        world.reactor.connectors[-1].fail(ConnectionRefusedError())
+        assert (failing.code, counters.is_out) == (1, is_out)
+    world.reactor.advance(30)
+    trying = Dialling(begin_dial(after, TARGET, world.judge))
+    again = Upstreams(world.reactor, {"up": Path("up", [upstream()], world.reactor)}, world.direct)
+    again.begin(after, Settings())
+    world.answer(world.greeted(), reply())
+    assert (trying.stream.upstream, counters.is_out, counters.seconds_out) == ("up", False, 30)
+
+
 def test_one_at_another_place_begins_anew() -> None:
     world = World(fails=1)
     world.ways["up"].health.failed("x", is_final=True)
