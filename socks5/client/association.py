@@ -28,13 +28,13 @@ from typing_extensions import override
 from socks5.client.attempt import Attempt, Way
 from socks5.client.errors import ProxyClosed
 from socks5.client.lookup import Lookup
+from socks5.client.nesting import Nesting
 from socks5.client.transport import tunnel_of
 from socks5.client.tunnel import Step, exception_of
 from socks5.client.whereabouts import near_end, own_address, relay_at
 from socks5.net.protected import Envelope
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.datagram import MAX_UDP_PAYLOAD, Datagram
-from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.messages import Command
 
 Announce = Literal["nothing", "port", "address"]
@@ -144,6 +144,7 @@ class Association:
         self._relays: list[Address] = [UNSPECIFIED] * len(way.hops)
         self._asked: list[Associating] = []
         self._envelopes: list[Envelope | None] = [None] * len(way.hops)
+        self._nesting: Nesting
         self._opening: Deferred[Any] = succeed(None)
         self._is_open = False
         self._is_over = False
@@ -169,6 +170,7 @@ class Association:
         try:
             await gatherResults(replies, consumeErrors=True)
             await self._find_relay()
+            self._nesting = Nesting(self._relays, self._envelopes)
             if self._is_over:
                 text = f"{hops[0]}: it closed the connection of an association"
                 raise ProxyClosed(text, stage="reply", hop=1)
@@ -250,15 +252,7 @@ class Association:
         :raises twisted.internet.error.MessageLengthError: with the headers for other hops, and in what their logins
             have agreed on, it is too long.
         """
-        whole = datagram
-        for at in reversed(range(len(self._relays))):
-            envelope = self._envelopes[at]
-            try:
-                whole = whole if envelope is None else envelope.wrap(whole)
-            except LocalProtocolError as error:
-                raise MessageLengthError(str(error)) from None
-            if at:
-                whole = Datagram(self._relays[at], whole).encode()
+        whole = self._nesting.wrap(datagram)
         if len(whole) > MAX_UDP_PAYLOAD:
             raise MessageLengthError(f"{len(whole)} octets with all headers")
         relay = self._relays[0]
@@ -272,20 +266,10 @@ class Association:
         if not self._is_open or addr[:2] != (relay.host, relay.port):
             self._dropped["stranger"] += 1
             return
-        beyond = [*self._relays[1:], None]
-        for envelope, hop in zip(self._envelopes, beyond, strict=True):
-            try:
-                datagram = Datagram.decode(data if envelope is None else envelope.unwrap(data))
-            except RemoteProtocolError:
-                self._dropped["malformed"] += 1
-                return
-            if datagram.fragment:
-                self._dropped["fragment"] += 1
-                return
-            if hop is not None and not _is_from(hop, datagram.address):
-                self._dropped["stranger"] += 1
-                return
-            data = datagram.payload
+        datagram = self._nesting.unwrap(data)
+        if isinstance(datagram, str):
+            self._dropped[datagram] += 1
+            return
         if self.receiver is None:
             self._dropped["late"] += 1
         else:
@@ -320,8 +304,3 @@ class Association:
 
 def _nothing(transport: Any) -> Address:
     return UNSPECIFIED
-
-
-def _is_from(relay: Address, sender: Address) -> bool:
-    """Whether an answer is that of a hop's relay, as the hop before says; of a name it knows the address alone."""
-    return relay.port == sender.port and (relay.is_name or relay == sender)
