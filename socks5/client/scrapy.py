@@ -8,6 +8,7 @@ itself is imported when a handler is made.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from contextvars import ContextVar
 from functools import lru_cache
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import scrapy.http
 
 _LOGIN = b"Proxy-Authorization"
+
+_PORT = re.compile(r":[0-9]+/?$")
 
 
 class LoginRefused(SOCKSError):
@@ -135,6 +138,11 @@ def _hop_of(url: str, login: bytes | None) -> Hop:
     place, userinfo = read(url)
     if place.path:
         raise ValueError(f"{place.path}: a UNIX socket has no IP address, and Scrapy wants one")
+    if place.host == "localhost" and not _PORT.search(url):
+        raise ValueError(
+            "socks5://localhost: write its port, such as localhost:1080; if this was a UNIX socket, Scrapy has dropped "
+            "its path, and cannot use one, for it has no IP address"
+        )
     found = userinfo if login is None else _basic(login)
     return Hop(place, None if found is None else Credentials(*found))
 

@@ -244,6 +244,15 @@ async def test_a_proxy_that_means_nothing(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("login", ["", ALICE])
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_does_not_become_another_proxy(crawl: Crawl, login: str) -> None:
+    """Scrapy's middleware drops its path: what is left would be whatever listens on the default port."""
+    request = crawl.request("http://www.example.org/", proxy=f"socks5://{login}localhost/run/socks")
+    with pytest.raises(ValueError, match="if this was a UNIX socket, Scrapy has dropped its path"):
+        await crawl.fetch(request)
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_login_in_the_url_where_nobody_has_moved_it(crawl: Crawl) -> None:
     from scrapy import Request
