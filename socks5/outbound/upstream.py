@@ -13,6 +13,14 @@ CLIENTS = 4
 """Among so many clients the connections to one upstream are shared out."""
 
 
+class _Taken:
+    """Places that are taken: how many, and how many by each client."""
+
+    def __init__(self) -> None:
+        self.all = 0
+        self.by: Counter[bytes] = Counter()
+
+
 class Upstream:
     """A proxy.
 
@@ -25,7 +33,7 @@ class Upstream:
         self.name = name
         self.hop = hop
         self.terms = terms
-        self._taken: Counter[bytes] = Counter()
+        self._taken = _Taken()
         self._share = max(1, terms.max_connections // CLIENTS)
 
     @property
@@ -39,16 +47,20 @@ class Upstream:
         :param client: whose; see :func:`~socks5.protocol.networks.subscriber`.
         :returns: whether there is one.
         """
-        if self._taken.total() >= self.terms.max_connections or self._taken[client] >= self._share:
+        taken = self._taken
+        if taken.all >= self.terms.max_connections or taken.by[client] >= self._share:
             return False
-        self._taken[client] += 1
+        taken.all += 1
+        taken.by[client] += 1
         return True
 
     def give_back(self, client: bytes) -> None:
         """That connection is gone."""
-        self._taken[client] -= 1
-        if not self._taken[client]:
-            del self._taken[client]
+        taken = self._taken
+        taken.all -= 1
+        taken.by[client] -= 1
+        if not taken.by[client]:
+            del taken.by[client]
 
     def go_on(self, before: Upstream) -> None:
         """Take the place of another one that is the same proxy: its connections count on."""
