@@ -39,7 +39,10 @@ _NAME = re.compile(rb"[A-Za-z0-9_.-]+")
 _BEGINNING = b"HTTP/1."
 _STATUS = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: .*)?", re.DOTALL)
 
-_SWITCHING, _LOGIN_WANTED = 101, 407
+_SWITCHING = 101
+
+_LOGIN_WANTED = (401, 407)
+"""No server behind the proxy can have answered. Tinyproxy says 401 to a wrong password, 407 to none."""
 
 _BY_STATUS = {
     403: ReplyCode.NOT_ALLOWED,
@@ -72,8 +75,8 @@ _ERROR = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\Z)|;[ \t]*error=([a-z_]+)', re.DOTA
 class HTTPConnect(Machine):
     """One CONNECT. ``take_output`` holds the request at once; events are those of
     :class:`~socks5.protocol.client_negotiation.ClientNegotiation`. A status of 2xx is a reply of success without an
-    address; others are the :exc:`~socks5.protocol.errors.ReplyError` that fits, 407 is
-    :exc:`~socks5.protocol.errors.AuthenticationFailed`.
+    address; others are the :exc:`~socks5.protocol.errors.ReplyError` that fits, 407 and 401
+    are :exc:`~socks5.protocol.errors.AuthenticationFailed`.
 
     Behind the empty line of a success the next octet is the target's, whatever the header says of a body.
 
@@ -154,7 +157,7 @@ class HTTPConnect(Machine):
         if 200 <= status < 300:
             self._enter(Stage.ESTABLISHED)
             return ReplyReceived(Reply(ReplyCode.SUCCEEDED, UNSPECIFIED))
-        if status == _LOGIN_WANTED:
+        if status in _LOGIN_WANTED:
             return self._close(
                 AuthenticationFailed(f"user name and password not accepted (status {status})")
             )

@@ -167,8 +167,9 @@ def test_an_error_of_an_interim_answer_is_not_that_of_the_last() -> None:
     assert error.code == 2
 
 
-def test_a_login_that_is_asked_for_is_one_that_was_refused() -> None:
-    flow = Flow(answer("407 No", "Proxy-Status: a; error=dns_error", body=b"<html>"), None)
+@pytest.mark.parametrize("status", [401, 407])
+def test_a_login_that_is_asked_for_is_one_that_was_refused(status: int) -> None:
+    flow = Flow(answer(f"{status} No", "Proxy-Status: a; error=dns_error", body=b"<html>"), None)
     assert flow.run(said.glued).events == [AuthenticationFailed]
 
 
