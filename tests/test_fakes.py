@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+import twisted.python.log
 from twisted.internet.error import (
     CannotListenError,
     ConnectionRefusedError,
@@ -26,12 +27,14 @@ from twisted.internet.interfaces import (
     IReactorUDP,
 )
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface.verify import verifyObject
 
 from socks5.interfaces import IAccessLog, ICommand, IDialer, IResolver, IRules
 from tests.sockets.wires import until
+from tests.support.failures import Failures
 from tests.support.providers import (
     Allow,
     FakeCommand,
@@ -263,3 +266,16 @@ async def test_datagrams_go_to_literals_of_the_port_s_family_as_long_as_it_is_op
 def test_a_fake_provides_what_it_stands_for(contract: Any, fake: object) -> None:
     """How that behaves, the tests of its users on sockets show."""
     assert verifyObject(contract, fake)
+
+
+# ---------------------------------------------------------------- the guard over the log
+
+
+def test_a_failure_is_noted_whichever_way_it_is_logged(failures: Failures) -> None:
+    """Twisted's reactors log by the older way what a protocol raises."""
+    for log in (Logger().failure, twisted.python.log.err):
+        try:
+            raise ZeroDivisionError(log.__name__)
+        except ZeroDivisionError:
+            log(None)  # type: ignore[operator]
+    assert failures.take(ZeroDivisionError) == ["failure", "err"]

@@ -14,8 +14,10 @@ class Failures:
         self.logged: list[Failure] = []
 
     def __call__(self, event: LogEvent) -> None:
-        if "log_failure" in event:
-            self.logged.append(event["log_failure"])
+        """Note it. ``log.err``, by which Twisted's reactors log what a protocol raises, has its own word for it."""
+        failure = event.get("log_failure", event.get("failure"))
+        if failure is not None:
+            self.logged.append(failure)
 
     def take(self, kind: type[BaseException]) -> list[str]:
         """Forget the failures of *kind*, and return what they say."""
