@@ -199,7 +199,7 @@ class TunnelTransport(ProtocolWrapper):
             self._handshake.readConnectionLost()
             return
         self._deliver_before_end()
-        if IHalfCloseableProtocol.providedBy(protocol):
+        if _knows_half_close(protocol):
             protocol.readConnectionLost()
             return
         if self._producer is not None:
@@ -209,7 +209,7 @@ class TunnelTransport(ProtocolWrapper):
 
     def writeConnectionLost(self) -> None:
         """See :meth:`twisted.internet.interfaces.IHalfCloseableProtocol.writeConnectionLost`."""
-        if IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
+        if _knows_half_close(self.wrappedProtocol):
             self.wrappedProtocol.writeConnectionLost()
 
     @override
@@ -371,6 +371,12 @@ class _Face:
         elif self._tunnel.connected:
             TunnelTransport.connectionLost(self._tunnel, reason)
             self._tunnel.end_below(reason)
+
+
+def _knows_half_close(protocol: Any) -> bool:
+    """Whether it does, itself: one of Twisted's wrappers, such as TLS, provides whatever its transport does."""
+    is_its_own = hasattr(type(protocol), "readConnectionLost")
+    return is_its_own and bool(IHalfCloseableProtocol.providedBy(protocol))
 
 
 def _is_about_tls(interface: Any) -> bool:

@@ -1,7 +1,6 @@
 """A connection through proxies, in memory: what is asked, in which order a program is told, and how it can fail."""
 
 import dataclasses
-import gc
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -21,7 +20,6 @@ from socks5.client import (
     GeneralFailure,
     Proxy,
     ProxyAuthError,
-    ProxyClosed,
     ProxyProtocolError,
     ProxyTimeout,
     ProxyUnreachable,
@@ -29,13 +27,11 @@ from socks5.client import (
     Tunnel,
     tunnel_of,
 )
-from socks5.client.transport import TunnelTransport
-from socks5.client.tunnel import Standing
 from socks5.protocol.address import Address
 from tests.support.deferreds import told
 from tests.support.reactor import FakeReactor
 from tests.support.through import LOGIN, METHOD, OK, PROXY, Asked, Program, proxies
-from tests.support.transports import FakeTLSTransport, FakeTransport
+from tests.support.transports import FakeTransport
 
 NAMED = b"\5\1\0\3\x0fwww.example.org\1\xbb"
 USER = "socks5://alice:secret@192.0.2.9"
@@ -129,14 +125,6 @@ def test_what_a_proxy_is_told(
     end = {True: LOGIN + b"\1\0", False: METHOD}["require_login" in options]
     transport.deliver((end if "pipelined" in options else b"") + OK)
     assert asked.program.notes == ["made"]
-
-
-def test_octet_by_octet_is_as_good() -> None:
-    asked = Asked()
-    transport = asked.accept()
-    for octet in METHOD + OK + b"hi":
-        transport.deliver(bytes((octet,)))
-    assert asked.program.notes == ["made", b"h", b"i"]
 
 
 @pytest.mark.parametrize("bound", ["03 00 0000", "04 " + "00" * 16 + "0000", "03 01 61 0001"])
@@ -240,115 +228,15 @@ def test_http_that_wants_a_login() -> None:
     assert asked.leaves_nothing()
 
 
-HEARD: dict[str, list[bytes]] = {"method": [], "login": [LOGIN], "reply": [LOGIN, b"\1\0"]}
-"""What a proxy says before it does something else than it should at a stage."""
-
-
-@implementer(IStreamClientEndpoint)
-class Secured:
-    """An endpoint over TLS."""
-
-    def __init__(self, reactor: FakeReactor) -> None:
-        self.transport = FakeTLSTransport(reactor)
-
-    def connect(self, protocolFactory: Any) -> Deferred[Any]:
-        protocol = protocolFactory.buildProtocol(None)
-        self.transport.wrappedProtocol = protocol  # type: ignore[attr-defined]
-        self.transport.connect(protocol)
-        protocol.handshakeCompleted()
-        return succeed(protocol)
-
-
-def at(stage: str, over: str, **options: Any) -> tuple[Asked, FakeTransport]:
-    """A request that stands at a stage of the last hop: over TCP, over TLS, or the second one."""
-    reactor = FakeReactor()
-    if over == "TLS":
-        way = Secured(reactor)
-        proxy = Proxy.over(reactor, way, "alice", "secret", **options)
-        asked = Asked(proxy, reactor=reactor)
-        transport: FakeTransport = way.transport
-    else:
-        hops = [PROXY, USER] if over == "two hops" else [USER]
-        asked = Asked(proxies(reactor, *hops, **options), reactor=reactor)
-        transport = asked.accept()
-        for data in [METHOD, OK][: len(hops) * 2 - 2]:
-            transport.deliver(data)
-            reactor.turn()
-    for data in HEARD[stage]:
-        transport.deliver(data)
-        reactor.turn()
-    return asked, transport
-
-
-DOES: dict[str, Callable[[Asked, FakeTransport], object]] = {
-    "end": lambda asked, transport: transport.deliver_end(),
-    "reset": lambda asked, transport: transport.deliver_reset(),
-    "silence": lambda asked, transport: asked.reactor.advance(30),
-    "cancelled": lambda asked, transport: (asked.deferred.cancel(), asked.deferred.cancel()),
-    "garbage": lambda asked, transport: transport.deliver(b"\xff" * 4096),
-    "garbage in octets": lambda asked, transport: [transport.deliver(b"\x7f") for _ in range(300)],
-}
-TWICE = {"method": LOGIN * 2, "login": b"\1\0" * 2, "reply": refused(2) * 2}
-KINDS = {"silence": ProxyTimeout, "end": ProxyClosed, "reset": ProxyClosed}
-
-
-@pytest.mark.parametrize("over", ["TCP", "TLS", "two hops"])
-@pytest.mark.parametrize("way", [*DOES, "twice what is due"])
-@pytest.mark.parametrize("stage", HEARD)
-def test_each_stage_can_be_the_last(stage: str, way: str, over: str) -> None:
-    asked, transport = at(stage, over)
-    if way in DOES:
-        DOES[way](asked, transport)
-    else:
-        transport.deliver(TWICE[stage])
-    found, hop = asked.error, 1 + (over == "two hops")
-    if way == "cancelled":
-        assert type(found) is error.ConnectingCancelledError
-        assert found.address == TARGET
-    elif way not in DOES and stage == "reply":
-        assert (found.code, found.stage, found.hop) == (2, "reply", hop)
-    else:
-        assert type(found) is KINDS.get(way, ProxyProtocolError)
-        assert (found.stage, found.hop) == (stage, hop)
-    assert asked.program.targets == []
-    assert asked.leaves_nothing()
-    assert not transport.connected
-    transport.deliver(OK)
-
-
-@pytest.mark.parametrize("over", ["TCP", "TLS", "two hops"])
-def test_all_can_come_octet_by_octet(over: str) -> None:
-    asked, transport = at("method", over)
-    for octet in LOGIN + b"\1\0" + OK + b"hi":
-        transport.deliver(bytes((octet,)))
-        asked.reactor.turn()
-    assert asked.program.notes == ["made", b"h", b"i"]
-
-
-def kept() -> int:
-    """How many requests and connections there are, whosever."""
-    gc.collect()
-    return sum(isinstance(each, Standing | TunnelTransport) for each in gc.get_objects())
-
-
-def test_nothing_is_kept_of_what_has_failed() -> None:
-    before = kept()
-    for _ in range(20):
-        asked, transport = at("reply", "two hops")
-        transport.deliver(refused(5))
-        assert asked.leaves_nothing()
-    del asked, transport
-    assert kept() <= before
-
-
 def test_a_reset_is_told_as_the_reason_of_an_end() -> None:
-    asked, transport = at("method", "TCP")
-    transport.deliver_reset()
+    asked = Asked()
+    asked.accept().deliver_reset()
     assert isinstance(asked.error.__cause__, error.ConnectionLost)
 
 
 def test_without_a_time_out_nothing_ends_it() -> None:
-    asked, _ = at("reply", "TCP", timeout=None)
+    asked = Asked(timeout=None)
+    asked.accept().deliver(METHOD)
     asked.reactor.advance(10**6)
     assert asked.outcome == []
     assert asked.reactor.getDelayedCalls() == []

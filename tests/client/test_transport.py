@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
     ISystemHandle,
     ITCPTransport,
 )
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -25,7 +26,7 @@ from zope.interface.verify import verifyObject
 from socks5.client import Proxy, ProxyUnreachable, tunnel_of
 from socks5.client.transport import TunnelTransport
 from tests.support.reactor import FakeReactor
-from tests.support.through import METHOD, OK, Asked, HalfCloseable, Program
+from tests.support.through import METHOD, OK, Asked, HalfCloseable, Program, Recording
 from tests.support.transports import FakeTLSTransport, FakeTransport
 
 
@@ -171,6 +172,21 @@ def test_whose_own_end_is_sent_is_not_told_who_knows_no_half_close() -> None:
     transport.loseWriteConnection()
     asked.reactor.turn()
     assert asked.program.notes == ["made"]
+
+
+@pytest.mark.parametrize("kind", [Recording, HalfCloseable])
+def test_a_wrapper_of_twisteds_knows_no_half_close_though_it_says_so(kind: Any) -> None:
+    """It provides what its transport does: that would be told of the end again, by itself, without end."""
+    wrapping = WrappingFactory(program := Program(kind=kind))
+    asked = Asked(program=Program(builds=wrapping.buildProtocol))
+    below = asked.opened()
+    assert IHalfCloseableProtocol.providedBy(asked.outcome[0])
+    asked.outcome[0].transport.loseWriteConnection()
+    asked.reactor.turn()
+    below.deliver_end()
+    asked.reactor.turn()
+    assert program.notes == ["made", error.ConnectionDone]
+    assert asked.leaves_nothing()
 
 
 class Producer:

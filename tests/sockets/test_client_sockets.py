@@ -321,6 +321,25 @@ async def test_a_target_that_goes_directly_may_be_over_tls(world: World) -> None
     await exchange(client)
 
 
+class Rude(Protocol):
+    """Ends the connection under its TLS once it is asked to."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.transport.loseConnection()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("hops", ["0", "1", "01"])
+@pytest_twisted.ensureDeferred
+async def test_a_targets_tls_that_just_ends(world: World, hops: str) -> None:
+    proxy = Proxy.chain(world.reactor, [await world.proxy(digit == "1") for digit in hops])
+    endpoint = proxy.endpoint("127.0.0.1", world.target(Rude, is_tls=True), world.verifying())
+    client = await endpoint.connect(client_factory())
+    assert client.transport is not None
+    client.transport.write(b"end")
+    await until(lambda: client.lost)
+    assert type(client.lost) is error.ConnectionLost
+
+
 class Mail(Protocol):
     """Greets as a mail server does, and hears no password."""
 
