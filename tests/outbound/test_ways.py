@@ -6,146 +6,39 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionRefusedError
-from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from socks5.access import ALLOWED, DENIED, Verdict
 from socks5.client import Proxy
 from socks5.client.hops import Hop, Same
-from socks5.client.urls import read
 from socks5.interfaces import IDialer, IPeerPort
 from socks5.outbound.direct import DirectDialer
-from socks5.outbound.failures import reply_for
 from socks5.outbound.path import Path
 from socks5.outbound.pool import Pool
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
 from socks5.outbound.ways import Upstreams, Way
 from socks5.protocol.address import Address
-from socks5.protocol.messages import Command, Credentials, Reply, Request
+from socks5.protocol.messages import Command, Request
 from socks5.settings import OutgoingFamily, PerFamily, Settings
 from tests.support.providers import ASKER, FakeResolver, begin_dial
 from tests.support.reactor import FakeReactor
 from tests.support.sessions import GREETING, NO_AUTHENTICATION, octets
 from tests.support.transports import FakeTransport
-
-HOST, NAME = "192.0.2.80", b"www.example.org"
-TARGET = Address(HOST, 80)
-UP = "203.0.113.1"
-VIA = Verdict(True, "far", via="up")
-LOGIN = Credentials(b"relay", b"secret")
-BOUND = Address("198.51.100.9", 999)
-
-
-def upstream(name: str = "up", url: str = f"socks5://{UP}", **options: Any) -> Upstream:
-    terms = {key: options.pop(key) for key in tuple(options) if key in Terms.__dataclass_fields__}
-    return Upstream(name, Hop(read(url)[0], **options), Terms(**terms))
-
-
-class World:
-    """Upstreams over Twisted's transports in memory.
-
-    :param ways: makes them.
-    :param verdicts: says of an address, or of None, what the rules say; else they send everything to ``up``.
-    """
-
-    def __init__(
-        self,
-        ways: Callable[[Any], dict[str, Way]] | None = None,
-        verdicts: Callable[[str | None], Any] = lambda _: VIA,
-        hosts: dict[bytes, Any] | None = None,
-        **terms: Any,
-    ) -> None:
-        self.reactor = FakeReactor()
-        self.resolver = FakeResolver(hosts)
-        self.direct = DirectDialer(self.reactor, self.resolver)
-        one = upstream(**terms)
-        made = {"up": Path("up", [one], self.reactor)} if ways is None else ways(self.reactor)
-        self.ways: dict[str, Any] = dict(made)
-        self.dialer = Upstreams(self.reactor, made, self.direct)
-        self.counters = self.dialer.begin(self.direct, Settings())
-        self.asked: list[str | None] = []
-        self._verdicts = verdicts
-
-    def judge(self, host: str | None) -> Any:
-        self.asked.append(host)
-        return self._verdicts(host)
-
-    def dial(self, target: Address = TARGET, **options: Any) -> "Dialling":
-        return Dialling(begin_dial(self.dialer, target, self.judge, **options))
-
-    def bind(self, expected: Address = TARGET, **settings: Any) -> "Dialling":
-        access = ASKER._replace(command=Command.BIND, target=expected)
-        asked: Any = {"settings": Settings(**settings), "near": "::1"}
-        return Dialling(self.dialer.await_peer(access, expected, self.judge, **asked))
-
-    @property
-    def connecting(self) -> list[tuple[str, int]]:
-        return [
-            (each.host, each.port) for each in self.reactor.connectors if each.state == "connecting"
-        ]
-
-    def accept(self) -> FakeTransport:
-        """Whoever was dialled last accepts."""
-        return self.reactor.connectors[-1].succeed()
-
-    def greeted(self, *before: bytes) -> FakeTransport:
-        """It does, and has lets us ask."""
-        transport = self.accept()
-        for answer in (*before, NO_AUTHENTICATION):
-            self.answer(transport, answer)
-        return transport
-
-    def answer(self, transport: FakeTransport, data: bytes) -> None:
-        self.reactor.turn()
-        transport.deliver(data)
-        self.reactor.turn()
-
-    def sent(self, transport: FakeTransport) -> bytes:
-        self.reactor.turn()
-        data = transport.value()
-        transport.clear()
-        return data
-
-    def assert_nothing_is_left(self) -> None:
-        self.reactor.turn()
-        assert self.connecting == []
-        assert len(self.direct.deadlines) == 0
-        self.reactor.advance(400)
-        assert self.reactor.getDelayedCalls() == []
-
-
-class Dialling:
-    """What has come of a dial."""
-
-    def __init__(self, dialling: Deferred[Any]) -> None:
-        self.deferred = dialling
-        self.given: list[Any] = []
-        dialling.addBoth(self.given.append)
-
-    @property
-    def failure(self) -> Failure:
-        [failure] = self.given
-        assert isinstance(failure, Failure), failure
-        return failure
-
-    @property
-    def code(self) -> int:
-        return reply_for(self.failure)
-
-    @property
-    def stream(self) -> Any:
-        [stream] = self.given
-        assert not isinstance(stream, Failure), stream
-        return stream
-
-
-def request(host: str | bytes = HOST, port: int = 80) -> bytes:
-    return Request(Command.CONNECT, Address(host, port)).encode()
-
-
-def reply(code: int = 0, bound: Address = BOUND) -> bytes:
-    return Reply(code, bound).encode()
+from tests.support.upstreams import (
+    BOUND,
+    HOST,
+    LOGIN,
+    NAME,
+    TARGET,
+    UP,
+    VIA,
+    Dialling,
+    World,
+    reply,
+    request,
+    upstream,
+)
 
 
 def test_it_is_a_way_of_its_own() -> None:
