@@ -3,19 +3,26 @@
 import os
 import pwd
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
+import pytest_twisted
 from twisted.names import dns
 
+from tests.interop import front as fronts
+from tests.interop.others import Start
 from tests.interop.processes import poll, run, running
 from tests.interop.programs import require_program
 from tests.interop.proxy import Proxy, Since, has_ipv6, running_proxy
 from tests.interop.servers import Echo, Web, free_port, serving
+from tests.sockets import clients
 
 StartProxy = Callable[..., Proxy]
+Front = Callable[[str], Awaitable[clients.Proxy]]
+Others = Callable[[Start], int]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,6 +52,29 @@ def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 def proxy(shared_proxy: Proxy) -> Proxy:
     """The same, with the sessions of this test."""
     return Since(shared_proxy)
+
+
+@pytest_twisted.async_yield_fixture
+async def front(tmp_path: Path) -> AsyncIterator[Front]:
+    """Starts our server in this process, with the upstreams that it is told; see :mod:`tests.interop.front`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(upstreams: str) -> clients.Proxy:
+            return await stack.enter_async_context(fronts.serving(tmp_path, upstreams))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
+    """Starts a proxy of somebody else's, the first time that it is asked for; gives its port."""
+    with ExitStack() as stack:
+
+        @cache
+        def port(start: Start) -> int:
+            return stack.enter_context(start(tmp_path_factory.mktemp("other")))
+
+        yield port
 
 
 @pytest.fixture

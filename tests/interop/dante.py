@@ -2,13 +2,13 @@
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.interop.processes import poll, running
+from tests.interop.processes import listening
 from tests.interop.programs import require_program
-from tests.interop.servers import free_port, is_served
+from tests.interop.servers import free_port
 
 CONFIGURATION = """\
 logoutput: stderr
@@ -27,18 +27,16 @@ socks pass {{
 
 
 @contextmanager
-def running_dante(directory: Path) -> Iterator[int]:
+def running_dante(directory: Path, env: Mapping[str, str] | None = None) -> Iterator[int]:
     """One on 127.0.0.1.
 
+    :param directory: where it may write.
     :returns: its port.
     """
     program = require_program("danted", "sockd")
-    directory.mkdir()
     port = free_port()
     configuration = directory / "danted.conf"
     user = pwd.getpwuid(os.getuid()).pw_name
     configuration.write_text(CONFIGURATION.format(port=port, user=user))
-    with running(program, "-f", configuration, log=directory / "log") as process:
-        poll(lambda: process.poll() is not None or is_served(port), "dante listens")
-        assert process.poll() is None, (directory / "log").read_text()
+    with listening(program, "-f", configuration, port=port, log=directory / "log", env=env):
         yield port

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.servers import is_served
 from tests.process.program import poll
 
-__all__ = ["environment", "kill", "poll", "run", "running", "succeed"]
+__all__ = ["environment", "kill", "listening", "poll", "run", "running", "succeed"]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -94,3 +95,14 @@ def running(
             yield process
         finally:
             kill(process)
+
+
+@contextmanager
+def listening(
+    *command: str | Path, port: int, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """The same, once it listens on a port of 127.0.0.1, as it must."""
+    with running(*command, log=log, env=env) as process:
+        poll(lambda: process.poll() is not None or is_served(port), f"{command[0]} listens")
+        assert process.poll() is None, log.read_text()
+        yield process

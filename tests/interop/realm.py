@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.interop.processes import poll, running, succeed
+from tests.interop.processes import listening, succeed
 from tests.interop.programs import require_program
-from tests.interop.servers import free_port, is_served
+from tests.interop.servers import free_port
 from tests.support.kerberos import REALM
 
 PASSWORD = "correct horse"
@@ -91,9 +91,7 @@ class Realm:
         port, log = free_port(), self.directory / f"{prefix}output"
         env = self._configured(port, prefix)
         command = (require_program("krb5kdc"), "-n", "-P", self.directory / f"{prefix}pid")
-        process = self._processes.enter_context(running(*command, *options, log=log, env=env))
-        poll(lambda: process.poll() is not None or is_served(port), "the KDC listens")
-        assert process.poll() is None, log.read_text()
+        self._processes.enter_context(listening(*command, *options, port=port, log=log, env=env))
         return env
 
     def _admin(self, *command: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""The client through Dante's server, alone and in chains with ours: UDP and BIND."""
+"""The client through Dante's server in chains with ours: UDP and BIND."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,29 +9,32 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 
 from socks5.client import Proxy, tunnel_of
-from tests.interop.dante import running_dante
+from tests.interop.conftest import Others
+from tests.interop.others import dante
 from tests.interop.programs import needs
+from tests.interop.proxy import Proxy as OurProxy
 from tests.interop.proxy import running_proxy
 from tests.interop.servers import Echo, payload
+from tests.sockets.clients import Told
 from tests.sockets.wires import until
 from tests.support.datagrams import Noting
 
 
 @pytest.fixture
-def chain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
+def chain(
+    request: pytest.FixtureRequest, tmp_path: Path, others: Others, proxy: OurProxy
+) -> Iterator[Proxy]:
     """Through the proxies that the test names, each a process of its own, for none sends datagrams to itself."""
     with ExitStack() as running:
+        ports = {"dante": others(dante), "ours": proxy.port}
+        if request.param.count("ours") > 1:
+            ports["more"] = running.enter_context(running_proxy(tmp_path)).port
         urls = []
-        for number, kind in enumerate(request.param):
-            directory = tmp_path / str(number)
-            if kind == "dante":
-                port = running.enter_context(running_dante(directory))
-            else:
-                directory.mkdir()
-                port = running.enter_context(running_proxy(directory)).port
+        for kind in request.param:
+            port = ports.pop(kind) if kind in ports else ports["more"]
             urls.append(f"socks5://127.0.0.1:{port}")
         yield Proxy.chain(reactor, urls, timeout=10)
 
@@ -42,7 +45,7 @@ def through(*chains: str) -> Any:
 
 
 @needs("danted", "sockd")
-@through("dante", "ours dante", "ours ours")
+@through("ours dante", "ours ours")
 @pytest_twisted.ensureDeferred
 async def test_datagrams_come_back(chain: Proxy, echo: Echo) -> None:
     to = echo.server_address
@@ -53,19 +56,6 @@ async def test_datagrams_come_back(chain: Proxy, echo: Echo) -> None:
             port.write(payload(size), to)
             await until(lambda: len(protocol.notes) > 1)
             assert protocol.notes.pop() == (payload(size), to)
-
-
-class Told(Protocol):
-    """Gathers what it gets."""
-
-    received = b""
-    is_lost = False
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.is_lost = True
 
 
 @needs("danted", "sockd")

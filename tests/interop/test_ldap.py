@@ -15,7 +15,7 @@ from socks5.auth import Known, LoginNotJudged
 from socks5.auth.directory import Directory
 from socks5.auth.ldap import LDAPChecker
 from tests.interop.conftest import StartProxy, page
-from tests.interop.processes import poll, running, succeed
+from tests.interop.processes import listening, poll, succeed
 from tests.interop.programs import require_program
 from tests.interop.servers import Web, free_port, is_served
 from tests.support.certificates import self_signed
@@ -107,9 +107,8 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     plain, tls = free_port(), free_port()
     addresses = f"ldap://127.0.0.1:{plain} ldaps://127.0.0.1:{tls} ldaps://127.0.0.2:{tls}"
     command = (program, "-f", configuration, "-h", addresses, "-d", "0")
-    with running(*command, log=directory / "log"):
-        for port in (plain, tls):
-            poll(lambda port=port: is_served(port), "slapd listens")
+    with listening(*command, port=plain, log=directory / "log"):
+        poll(lambda: is_served(tls), "slapd listens for TLS")
         uris = (f"ldaps://{host}:{tls}" for host in ("localhost", "127.0.0.1", "127.0.0.2"))
         yield Slapd(f"ldap://localhost:{plain}", *uris, certificate)
 

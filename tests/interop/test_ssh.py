@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.interop.conftest import StartProxy
-from tests.interop.processes import poll, running, succeed
+from tests.interop.processes import listening, succeed
 from tests.interop.programs import needs, require_program
 from tests.interop.proxy import Proxy
-from tests.interop.servers import free_port, is_served, payload
+from tests.interop.servers import free_port, payload
 
 SIZE = 5_000_000
 Through = Callable[[Proxy], str]
@@ -64,9 +64,7 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
             line += ["-o", f"{name}={value}"]
         return [*line, f"{USER}@{host}", words]
 
-    with running(program, "-D", "-e", "-f", configuration, log=log) as process:
-        poll(lambda: process.poll() is not None or is_served(port), "sshd answers")
-        assert process.poll() is None, log.read_text()
+    with listening(program, "-D", "-e", "-f", configuration, port=port, log=log):
         yield command
 
 

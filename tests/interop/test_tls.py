@@ -13,10 +13,10 @@ from cryptography import x509
 
 from tests.interop.association import Association
 from tests.interop.conftest import StartProxy
-from tests.interop.processes import poll, run, running, succeed
+from tests.interop.processes import listening, poll, run, running, succeed
 from tests.interop.programs import needs, require_program
 from tests.interop.proxy import SOURCES, Proxy, has_ipv6
-from tests.interop.servers import Echo, Web, free_port, is_served, payload, sha256, text
+from tests.interop.servers import Echo, Web, free_port, payload, sha256, text
 from tests.support.certificates import Authority, shake_hands
 from tests.support.readme import named
 
@@ -75,9 +75,7 @@ class TLS:
         """Start a program that speaks TLS for a client, with anna's certificate; returns where it listens."""
         port, log = free_port(), self._directory / "tunnel.log"
         command = self._command(port, proxy, self.authority, self.anna)
-        process = self._tunnels.enter_context(running(*command, log=log))
-        poll(lambda: process.poll() is not None or is_served(port), "the tunnel listens")
-        assert process.poll() is None, log.read_text()
+        self._tunnels.enter_context(listening(*command, port=port, log=log))
         return "127.0.0.1", port
 
 
@@ -185,10 +183,9 @@ def test_the_recipe_of_the_readme(
     log, env = tmp_path / "proxy.log", {"PYTHONPATH": str(SOURCES)}
     with (
         running(*serve, log=log, env=env),
-        running(*shlex.split(tunnelling), log=tmp_path / "socat.log"),
+        listening(*shlex.split(tunnelling), port=tunnel, log=tmp_path / "socat.log"),
     ):
         poll(lambda: "listens on" in log.read_text(), "the proxy listens")
-        poll(lambda: is_served(tunnel), "socat listens")
         assert succeed(*curl, *shlex.split(asking)) == b"a page"
         records = tmp_path / "access.log"
         poll(lambda: '"user": "alice"' in records.read_text(), "the user is in the access log")

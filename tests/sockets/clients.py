@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Protocol
 from typing_extensions import override
 
 from socks5.access import SessionInfo
@@ -60,6 +61,19 @@ class Far(FarEnd):
         """Where this end is, for whoever it connected to."""
         name = self.socket.getsockname()
         return name[0], name[1]
+
+
+class Told(Protocol):
+    """A program's, through proxies: gathers what it gets."""
+
+    received = b""
+    is_lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.is_lost = True
 
 
 class Datagrams:

@@ -15,11 +15,12 @@ from twisted.cred.portal import Portal
 from twisted.internet import error
 from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.names import client, dns
 from twisted.protocols.ftp import FTPFactory, FTPRealm
 
 from socks5.client import Proxy
+from tests.sockets.clients import Told
 from tests.sockets.wires import until
 from tests.sockets.world import World
 from tests.support.contexts import FakeAcceptor, Initiating
@@ -197,19 +198,6 @@ async def test_a_proxy_that_ends_an_association_is_noticed(world: World) -> None
 
 
 # ---------------------------------------------------------------- BIND
-
-
-class Told(Protocol):
-    """Gathers what it gets."""
-
-    received = b""
-    is_lost = False
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.is_lost = True
 
 
 @pytest.mark.parametrize("hops", ["0", "1", "00", "01", "10", "010"])

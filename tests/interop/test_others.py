@@ -1,0 +1,266 @@
+"""Proxies of other hands, through which our client goes, and our server by ``via``: what each says to what it can do,
+and to what it cannot.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import pytest
+import pytest_twisted
+from twisted.internet.protocol import Factory
+
+from socks5.client import (
+    ClientError,
+    CommandNotSupported,
+    ConnectionRefused,
+    GeneralFailure,
+    HostUnreachable,
+    ProxyAuthError,
+    ProxyClosed,
+    tunnel_of,
+)
+from tests.interop import others as programs
+from tests.interop.conftest import Front, Others
+from tests.interop.others import NOWHERE, Other, Start
+from tests.interop.programs import needs
+from tests.interop.servers import Echo, payload
+from tests.sockets.clients import Network, Told, packed
+from tests.sockets.wires import until
+from tests.support.datagrams import Noting
+
+CONNECTED = 0
+CLOSES = -1
+"""Not a word, but the end, where a reply is due."""
+
+NO_LOGIN = -2
+"""The login is refused."""
+
+ERRORS: dict[int, type[ClientError]] = {
+    CLOSES: ProxyClosed,
+    NO_LOGIN: ProxyAuthError,
+    1: GeneralFailure,
+    4: HostUnreachable,
+    5: ConnectionRefused,
+    7: CommandNotSupported,
+}
+
+
+class Kind(NamedTuple):
+    """What a program does. Numbers are REP, or what HTTP's status comes to.
+
+    :ivar bound: what it says of where it connects from: ``source``, which is true; ``nothing``, where the ``proxy``
+        itself is, or the ``target``.
+    :ivar refused: of a target that refuses; :data:`CONNECTED`: it says so before it tries.
+    :ivar unknown: of a name that there is not; None: likewise.
+    :ivar bind: of BIND.
+    :ivar resolve: of RESOLVE and RESOLVE_PTR.
+    :ivar datagrams: how large they may be through it.
+    :ivar udp: of UDP ASSOCIATE where there are none.
+    :ivar wrong: of a wrong password.
+    """
+
+    start: Start
+    scheme: str = "socks5"
+    has_login: bool = False
+    bound: str = "source"
+    refused: int = 5
+    unknown: int | None = 4
+    bind: int = 7
+    resolve: int = 7
+    datagrams: int = 0
+    udp: int = 7
+    wrong: int = NO_LOGIN
+
+
+KINDS = {
+    "dante": Kind(programs.dante, bind=CONNECTED, resolve=CLOSES, datagrams=60000),
+    "microsocks": Kind(programs.microsocks, has_login=True, bound="nothing", unknown=1),
+}
+MARKS = {"dante": needs("danted", "sockd"), "microsocks": needs("microsocks")}
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def other(kind: Kind, others: Others) -> Other:
+    return Other(others(kind.start), kind.scheme, kind.has_login)
+
+
+def of_those(wanted: Callable[[Kind], object]) -> pytest.MarkDecorator:
+    """With each program of which that is true."""
+    found = [
+        pytest.param(name, marks=MARKS[name], id=name)
+        for name, kind in KINDS.items()
+        if wanted(kind)
+    ]
+    return pytest.mark.parametrize("kind", found, indirect=True)
+
+
+def is_socks(kind: Kind) -> bool:
+    return kind.scheme == "socks5"
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with ExitStack() as stack:
+        yield Network(stack)
+
+
+# ---------------------------------------------------------------- CONNECT
+
+
+@of_those(bool)
+@pytest_twisted.ensureDeferred
+async def test_an_endpoint_leads_to_a_target(kind: Kind, other: Other, network: Network) -> None:
+    """By address and by name."""
+    target = network.listen()
+    port = target.host[1]
+    for host in ("127.0.0.1", "localhost"):
+        endpoint = other.proxy().endpoint(host, port)
+        near = await endpoint.connect(Factory.forProtocol(Told))
+        assert near.transport is not None
+        near.transport.write(b"a question")
+        far, source = await target.accept()
+        bounds = {"nothing": ("0.0.0.0", 0), "source": source, "proxy": ("127.0.0.1", other.port)}
+        tunnel = tunnel_of(near.transport)
+        assert tunnel is not None
+        assert (tunnel.bound.text, tunnel.bound.port) == bounds.get(kind.bound, (host, port))
+        assert await far.receive(10) == b"a question"
+        far.send(b"an answer")
+        await until(lambda near=near: near.received == b"an answer")
+        near.transport.loseConnection()
+        await until(lambda near=near: near.is_lost)
+
+
+@of_those(bool)
+@pytest_twisted.ensureDeferred
+async def test_an_upstream_leads_to_a_target(other: Other, front: Front) -> None:
+    server = await front(other.upstream())
+    target = server.listen()
+    client = await server.client(1, packed(b"localhost", target.host[1]))
+    code, bound = await client.reply()
+    assert code == 0
+    client.send(b"a question")
+    far, _ = await target.accept()
+    assert await far.receive(10) == b"a question"
+    far.send(b"an answer")
+    assert await client.receive(9) == b"an answer"
+    for end in (client, far):
+        end.close()
+    await server.gone()
+    [record] = server.records
+    assert (record.upstream, record.reply, record.bytes_up, record.bytes_down) == ("up", 0, 10, 9)
+    assert record.bound == f"{bound[0]}:{bound[1]}"
+    assert bound[1] != 0
+
+
+def unreachable(kind: Kind, closed_port: int) -> list[tuple[str, int, int]]:
+    """Targets that are none, and what is said of them."""
+    found = [("127.0.0.1", closed_port, kind.refused)]
+    return found if kind.unknown is None else [*found, (NOWHERE, 80, kind.unknown)]
+
+
+async def ended(doing: Awaitable[Any], code: int) -> Any:
+    """Whatever comes of it, for it must end so."""
+    if code == CONNECTED:
+        return await doing
+    with pytest.raises(ERRORS[code]) as caught:
+        await doing
+    assert caught.value.stage == "reply" or code == NO_LOGIN
+    return None
+
+
+@of_those(bool)
+@pytest_twisted.ensureDeferred
+async def test_an_endpoint_tells_why_there_is_no_connection(
+    kind: Kind, other: Other, closed_port: int
+) -> None:
+    for host, port, code in unreachable(kind, closed_port):
+        connecting = other.proxy().endpoint(host, port).connect(Factory.forProtocol(Told))
+        near = await ended(connecting, code)
+        if near is not None:
+            near.transport.abortConnection()
+            await until(lambda near=near: near.is_lost)
+
+
+def said(code: int) -> int:
+    """What our server says to it."""
+    return 1 if code < 0 else code
+
+
+@of_those(bool)
+@pytest_twisted.ensureDeferred
+async def test_an_upstream_tells_why_there_is_no_connection(
+    kind: Kind, other: Other, front: Front, closed_port: int
+) -> None:
+    """By the same octet."""
+    server = await front(other.upstream())
+    for number, (host, port, code) in enumerate(unreachable(kind, closed_port)):
+        client = await server.client(1, packed(host.encode() if host == NOWHERE else host, port))
+        assert (await client.reply())[0] == said(code)
+        client.close()
+        await server.gone(number + 1)
+        record = server.records[-1]
+        assert (record.upstream, record.reply) == ("up", said(code))
+
+
+@of_those(lambda kind: kind.has_login)
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_password(kind: Kind, other: Other, front: Front) -> None:
+    await ended(other.proxy("wrong").endpoint("127.0.0.1", 9).connect(Factory()), kind.wrong)
+    server = await front(other.upstream("wrong"))
+    client = await server.client(1, packed("127.0.0.1", 9))
+    assert (await client.reply())[0] == said(kind.wrong)
+    client.close()
+    await server.gone()
+    assert server.counters.upstreams["up"].is_out == (kind.wrong == NO_LOGIN)
+
+
+# ---------------------------------------------------------------- other commands
+
+
+@of_those(is_socks)
+@pytest_twisted.ensureDeferred
+async def test_our_client_asks_for_more_than_a_connection(kind: Kind, other: Other) -> None:
+    proxy = other.proxy()
+    port = await ended(proxy.bind(Factory.forProtocol(Told), peer="127.0.0.1"), kind.bind)
+    if port is not None:
+        assert port.getHost().host == "127.0.0.1"
+        await port.stopListening()
+    await ended(proxy.resolve("localhost"), kind.resolve)
+    await ended(proxy.resolve_ptr("127.0.0.1"), kind.resolve)
+    if not kind.datagrams:
+        await ended(proxy.associate().open(), kind.udp)
+
+
+@of_those(bool)
+@pytest_twisted.ensureDeferred
+async def test_our_server_asks_for_more_than_a_connection(
+    kind: Kind, other: Other, front: Front
+) -> None:
+    server = await front(other.upstream(commands=["connect", "bind", "resolve"]))
+    asked: list[Any] = [(2, "127.0.0.1", kind.bind)]
+    if is_socks(kind):
+        asked += [(0xF0, b"localhost", kind.resolve), (0xF1, "127.0.0.1", kind.resolve)]
+    for number, (command, host, code) in enumerate(asked):
+        client = await server.client(command, packed(host, 0))
+        assert (await client.reply())[0] == said(code)
+        client.close()
+        await server.gone(number + 1)
+
+
+@of_those(lambda kind: kind.datagrams)
+@pytest_twisted.ensureDeferred
+async def test_datagrams_come_back(kind: Kind, other: Other, echo: Echo) -> None:
+    to = echo.server_address
+    async with other.proxy().associate() as udp:
+        protocol = Noting()
+        port = udp.listenUDP(0, protocol, maxPacketSize=65535)
+        for size in (1, 100, kind.datagrams):
+            port.write(payload(size), to)
+            await until(lambda: len(protocol.notes) > 1)
+            assert protocol.notes.pop() == (payload(size), to)
