@@ -18,6 +18,8 @@ from socks5.client import (
     HostUnreachable,
     ProxyAuthError,
     ProxyClosed,
+    ProxyProtocolError,
+    ProxyTimeout,
     tunnel_of,
 )
 from tests.interop import others as programs
@@ -28,6 +30,7 @@ from tests.interop.servers import Echo, payload
 from tests.sockets.clients import Network, Told, packed
 from tests.sockets.wires import until
 from tests.support.datagrams import Noting
+from tests.support.skips import needs_asyncio_socks, needs_pproxy
 
 CONNECTED = 0
 CLOSES = -1
@@ -36,9 +39,13 @@ CLOSES = -1
 NO_LOGIN = -2
 """The login is refused."""
 
+LIES = -3
+"""The reply is none to what was asked for."""
+
 ERRORS: dict[int, type[ClientError]] = {
     CLOSES: ProxyClosed,
     NO_LOGIN: ProxyAuthError,
+    LIES: ProxyProtocolError,
     1: GeneralFailure,
     4: HostUnreachable,
     5: ConnectionRefused,
@@ -73,11 +80,54 @@ class Kind(NamedTuple):
     wrong: int = NO_LOGIN
 
 
+HTTP = Kind(programs.tinyproxy, "http", has_login=True, bound="nothing")
 KINDS = {
     "dante": Kind(programs.dante, bind=CONNECTED, resolve=CLOSES, datagrams=60000),
     "microsocks": Kind(programs.microsocks, has_login=True, bound="nothing", unknown=1),
+    "ssh": Kind(
+        programs.ssh,
+        bound="nothing",
+        refused=CLOSES,
+        unknown=CLOSES,
+        bind=CLOSES,
+        resolve=CLOSES,
+        udp=CLOSES,
+    ),
+    "v2ray": Kind(
+        programs.v2ray,
+        bound="proxy",
+        refused=CONNECTED,
+        unknown=None,
+        resolve=LIES,
+        datagrams=2038,
+    ),
+    "shadowsocks": Kind(
+        programs.shadowsocks, bound="nothing", refused=CONNECTED, unknown=None, datagrams=1472
+    ),
+    "tinyproxy": HTTP._replace(refused=1, unknown=1),
+    "squid": HTTP._replace(start=programs.squid, refused=4, unknown=1),
+    "pproxy": Kind(
+        programs.pproxy,
+        has_login=True,
+        bound="target",
+        refused=CONNECTED,
+        unknown=None,
+        bind=CLOSES,
+        resolve=CLOSES,
+        udp=CLOSES,
+        wrong=CLOSES,
+    ),
+    "pproxy-http": HTTP._replace(start=programs.pproxy, refused=CLOSES, unknown=CLOSES),
+    "asyncio-socks": Kind(programs.asyncio_socks, has_login=True, datagrams=60000),
 }
-MARKS = {"dante": needs("danted", "sockd"), "microsocks": needs("microsocks")}
+MARKS = {
+    "dante": needs("danted", "sockd"),
+    "ssh": needs("sshd"),
+    "shadowsocks": needs("ss-server"),
+    "pproxy": needs_pproxy,
+    "pproxy-http": needs_pproxy,
+    "asyncio-socks": needs_asyncio_socks,
+}
 
 
 @pytest.fixture
@@ -93,7 +143,7 @@ def other(kind: Kind, others: Others) -> Other:
 def of_those(wanted: Callable[[Kind], object]) -> pytest.MarkDecorator:
     """With each program of which that is true."""
     found = [
-        pytest.param(name, marks=MARKS[name], id=name)
+        pytest.param(name, marks=MARKS.get(name, needs(name)), id=name)
         for name, kind in KINDS.items()
         if wanted(kind)
     ]
@@ -164,13 +214,13 @@ def unreachable(kind: Kind, closed_port: int) -> list[tuple[str, int, int]]:
     return found if kind.unknown is None else [*found, (NOWHERE, 80, kind.unknown)]
 
 
-async def ended(doing: Awaitable[Any], code: int) -> Any:
+async def ended(doing: Awaitable[Any], code: int, *stages: str) -> Any:
     """Whatever comes of it, for it must end so."""
     if code == CONNECTED:
         return await doing
     with pytest.raises(ERRORS[code]) as caught:
         await doing
-    assert caught.value.stage == "reply" or code == NO_LOGIN
+    assert caught.value.stage in (stages or ("reply",))
     return None
 
 
@@ -202,7 +252,7 @@ async def test_an_upstream_tells_why_there_is_no_connection(
     for number, (host, port, code) in enumerate(unreachable(kind, closed_port)):
         client = await server.client(1, packed(host.encode() if host == NOWHERE else host, port))
         assert (await client.reply())[0] == said(code)
-        client.close()
+        client.reset()
         await server.gone(number + 1)
         record = server.records[-1]
         assert (record.upstream, record.reply) == ("up", said(code))
@@ -211,7 +261,8 @@ async def test_an_upstream_tells_why_there_is_no_connection(
 @of_those(lambda kind: kind.has_login)
 @pytest_twisted.ensureDeferred
 async def test_a_wrong_password(kind: Kind, other: Other, front: Front) -> None:
-    await ended(other.proxy("wrong").endpoint("127.0.0.1", 9).connect(Factory()), kind.wrong)
+    endpoint = other.proxy("wrong").endpoint("127.0.0.1", 9)
+    await ended(endpoint.connect(Factory()), kind.wrong, "login" if is_socks(kind) else "reply")
     server = await front(other.upstream("wrong"))
     client = await server.client(1, packed("127.0.0.1", 9))
     assert (await client.reply())[0] == said(kind.wrong)
@@ -242,10 +293,12 @@ async def test_our_client_asks_for_more_than_a_connection(kind: Kind, other: Oth
 async def test_our_server_asks_for_more_than_a_connection(
     kind: Kind, other: Other, front: Front
 ) -> None:
-    server = await front(other.upstream(commands=["connect", "bind", "resolve"]))
+    keys = {}
     asked: list[Any] = [(2, "127.0.0.1", kind.bind)]
     if is_socks(kind):
+        keys["commands"] = ["connect", "bind", "resolve"]
         asked += [(0xF0, b"localhost", kind.resolve), (0xF1, "127.0.0.1", kind.resolve)]
+    server = await front(other.upstream(**keys))
     for number, (command, host, code) in enumerate(asked):
         client = await server.client(command, packed(host, 0))
         assert (await client.reply())[0] == said(code)
@@ -264,3 +317,50 @@ async def test_datagrams_come_back(kind: Kind, other: Other, echo: Echo) -> None
             port.write(payload(size), to)
             await until(lambda: len(protocol.notes) > 1)
             assert protocol.notes.pop() == (payload(size), to)
+
+
+# ---------------------------------------------------------------- what only one does
+
+
+@needs("v2ray")
+@pytest_twisted.ensureDeferred
+async def test_v2ray_answers_by_names_and_cuts(others: Others, echo: Echo) -> None:
+    """At 2048 octets with its header, whose names it does not resolve."""
+    async with Other(others(programs.v2ray)).proxy().associate() as udp:
+        protocol = Noting()
+        port = udp.listenUDP(0, protocol, maxPacketSize=65535)
+        to = ("localhost", echo.server_address[1])
+        port.write(payload(9000), to)
+        await until(lambda: len(protocol.notes) > 1)
+        assert protocol.notes.pop() == (payload(9000)[: 2048 - 16], to)
+
+
+@needs("ss-server")
+@pytest_twisted.ensureDeferred
+async def test_shadowsocks_has_no_large_datagrams(others: Others, echo: Echo) -> None:
+    async with Other(others(programs.shadowsocks)).proxy().associate() as udp:
+        protocol = Noting()
+        port = udp.listenUDP(0, protocol, maxPacketSize=65535)
+        port.write(payload(9000), echo.server_address)
+        port.write(payload(100), ("localhost", echo.server_address[1]))
+        await until(lambda: len(protocol.notes) > 1)
+        assert protocol.notes == ["started", (payload(100), echo.server_address)]
+
+
+@needs("tinyproxy")
+@needs("squid")
+@pytest_twisted.ensureDeferred
+async def test_http_proxies_are_silent_to_a_greeting_of_socks(others: Others, front: Front) -> None:
+    """Who asks is not told by them that this is the wrong scheme."""
+    both = [Other(others(start)) for start in (programs.tinyproxy, programs.squid)]
+    asking = [each.proxy(timeout=0.2).endpoint("192.0.2.1", 80).connect(Factory()) for each in both]
+    server = await front(both[0].upstream(timeout="200ms"))
+    client = await server.client(1, packed("192.0.2.1", 80))
+    for failing in asking:
+        with pytest.raises(ProxyTimeout) as caught:
+            await failing
+        assert caught.value.stage == "method"
+    assert (await client.reply())[0] == 1
+    client.close()
+    await server.gone()
+    assert server.counters.upstreams["up"].failures == {"method": 1}

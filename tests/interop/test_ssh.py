@@ -1,71 +1,28 @@
 """ssh, with nc or ncat to take it through the proxy, to an sshd of the test's own."""
 
-import os
-import pwd
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.interop.conftest import StartProxy
-from tests.interop.processes import listening, succeed
+from tests.interop.processes import succeed
 from tests.interop.programs import needs, require_program
 from tests.interop.proxy import Proxy
-from tests.interop.servers import free_port, payload
+from tests.interop.servers import payload
+from tests.interop.sshd import running_sshd
 
 SIZE = 5_000_000
 Through = Callable[[Proxy], str]
-USER = pwd.getpwuid(os.getuid()).pw_name
-
-
-CONFIGURATION = """\
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {host_key}
-AuthorizedKeysFile {key}.pub
-AuthenticationMethods publickey
-PidFile none
-# The directory is whoever's:
-StrictModes no
-UsePAM no
-"""
-
 
 Command = Callable[[str, str, str], list[str | Path]]
 
 
 @pytest.fixture(scope="module")
 def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """The ssh command line, with a ``ProxyCommand``, for a command on a host; with an sshd on 127.0.0.1 that lets this
-    user in with one key.
-    """
-    program, directory, port = require_program("sshd"), tmp_path_factory.mktemp("sshd"), free_port()
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where its unprivileged part lives
-    key, host_key, log = directory / "user_key", directory / "host_key", directory / "log"
-    for file in (key, host_key):
-        succeed(require_program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", file)
-    known_hosts, configuration = directory / "known_hosts", directory / "sshd_config"
-    public = host_key.with_suffix(".pub").read_text()
-    known_hosts.write_text(f"[127.0.0.1]:{port},[localhost]:{port} {public}")
-    configuration.write_text(CONFIGURATION.format(port=port, host_key=host_key, key=key))
-
-    def command(through: str, host: str, words: str) -> list[str | Path]:
-        options = {
-            "ProxyCommand": through,
-            "UserKnownHostsFile": known_hosts,
-            "GlobalKnownHostsFile": "none",
-            "IdentitiesOnly": "yes",
-            "BatchMode": "yes",
-            "LogLevel": "ERROR",
-        }
-        line = [require_program("ssh"), "-F", "none", "-i", key, "-p", str(port)]
-        for name, value in options.items():
-            line += ["-o", f"{name}={value}"]
-        return [*line, f"{USER}@{host}", words]
-
-    with listening(program, "-D", "-e", "-f", configuration, port=port, log=log):
-        yield command
+    """The ssh command line, with a ``ProxyCommand``, for a command on a host."""
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as line:
+        yield lambda through, host, words: [*line(host, ProxyCommand=through), words]
 
 
 def _nc(proxy: Proxy) -> str:

@@ -16,7 +16,10 @@ def _needs(package: str, extra: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(find_spec(package) is None, reason=reason)
 
 
+needs_asyncio_socks = _needs("asyncio_socks_server", "ci")
 needs_gssapi = _needs("gssapi", "gssapi")
+needs_httpx = _needs("httpx", "ci")
+needs_pproxy = _needs("pproxy", "ci")
 needs_scrapy = _needs("scrapy", "scrapy")
 needs_treq = _needs("treq", "test")
 
