@@ -52,19 +52,12 @@ class Associating(Attempt):
     def __init__(self, way: Way, factory: Factory, announce: Callable[[Any], Address]) -> None:
         super().__init__(way, UNSPECIFIED, factory, Command.UDP_ASSOCIATE)
         self._announce = announce
-        self._before: Envelope | None = None
 
     @override
     def announced(self, step: Step, transport: Any) -> Address:
         if step.command == Command.UDP_ASSOCIATE:
-            self._before = transport.envelope
             return self._announce(transport)
         return super().announced(step, transport)
-
-    def envelope_of(self, transport: Any) -> Envelope | None:
-        """What the last hop's datagrams travel in: the envelope of its login, and not one of a hop before."""
-        found: Envelope | None = transport.envelope
-        return None if found is self._before else found
 
 
 class _Control(Protocol):
@@ -142,7 +135,6 @@ class Association:
         self._own: str | bytes = ""  # where that is
         self._controls: list[Any] = []
         self._relays: list[Address] = [UNSPECIFIED] * len(way.hops)
-        self._asked: list[Associating] = []
         self._envelopes: list[Envelope | None] = [None] * len(way.hops)
         self._nesting: Nesting
         self._opening: Deferred[Any] = succeed(None)
@@ -162,11 +154,11 @@ class Association:
 
     async def _open(self) -> None:
         hops, announces = self._way.hops, [self._announced, *(_nothing for _ in self._way.hops[1:])]
-        self._asked = [
+        asked = [
             Associating(replace(self._way, hops=hops[:count]), _Controls(self, count), announce)
             for count, announce in enumerate(announces, 1)
         ]
-        replies = [each.start() for each in self._asked]
+        replies = [each.start() for each in asked]
         try:
             await gatherResults(replies, consumeErrors=True)
             await self._find_relay()
@@ -207,7 +199,7 @@ class Association:
             if self._udp_address is not None:
                 relay = Address(self._udp_address, relay.port)
         self._relays[count - 1] = relay
-        self._envelopes[count - 1] = self._asked[count - 1].envelope_of(transport)
+        self._envelopes[count - 1] = transport.envelope
 
     async def _find_relay(self) -> None:
         """The first hop's relay has an address, whatever name it goes by."""

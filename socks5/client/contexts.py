@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -18,6 +18,7 @@ from socks5.protocol.errors import (
 )
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.stages import ProtectionReceived, TokenReceived
+from socks5.streams import IStream
 
 _AGREED = (Protection.NONE, Protection.INTEGRITY, Protection.CONFIDENTIALITY)
 """What a proxy may answer, each stronger than the one before."""
@@ -53,34 +54,52 @@ class IInitiator(Protocol):
     def host(self) -> str | None:
         """The name of the proxy, if not that by which it is reached."""
 
-    def initiate(self, host: str) -> IContext:
-        """A context with a proxy of that name."""
+    def initiate(self, host: str, client: str = "") -> IContext:
+        """A context with a proxy of that name.
+
+        :param client: whom that is for: the IP literal of a server's client, or "". Steps of theirs may be taken in
+            turn.
+        """
+
+
+class Asker(Protocol):
+    """Who logs in to a proxy, and asks it for something then."""
+
+    @property
+    def stream(self) -> IStream:
+        """Leads to the proxy."""
+
+    def protect(self, envelope: Envelope) -> None:
+        """What travels from now on is in an envelope."""
+
+    def go_on(self, events: Sequence[ClientEvent]) -> None:
+        """The machine has made this of an answer of ours."""
+
+    def refused(self, error: SOCKSError) -> None:
+        """There is no login."""
 
 
 class ContextLogin:
     """One login, between a machine and a context.
 
-    :param transport: is not read while a step is under way; its ``protect`` puts what travels from then on into an
-        envelope.
-    :param go_on: is told what the machine has made of an answer.
-    :param failed: is told why there is no login.
+    :param initiator: says what is wanted of what travels.
+    :param context: a new one of its.
+    :param asker: its stream is not read while a step is under way.
     """
 
     def __init__(
         self,
         initiator: IInitiator,
-        host: str,
+        context: IContext,
         machine: ClientNegotiation,
-        transport: Any,
-        go_on: Callable[[Sequence[ClientEvent]], None],
-        failed: Callable[[SOCKSError], None],
+        asker: Asker,
     ) -> None:
         self._initiator = initiator
-        self._context = initiator.initiate(host)
+        self._context = context
         self._machine = machine
-        self._go_on = go_on
-        self._failed = failed
-        self._transport = transport
+        self._asker = asker
+        self._transport: Any = asker.stream.transport
+        self._stepping: Deferred[bytes] | None = None
 
     def take(self, event: TokenReceived | ProtectionReceived) -> None:
         """The proxy wants an answer."""
@@ -88,34 +107,39 @@ class ContextLogin:
             try:
                 self._agree(event)
             except SOCKSError as error:
-                self._failed(error)
+                self._asker.refused(error)
                 return
-            self._go_on(self._machine.accept_protection())
+            self._asker.go_on(self._machine.accept_protection())
         elif self._context.is_complete:
             self._require()
         else:
             self._transport.pauseProducing()
-            stepping = maybeDeferred(self._context.step, event.token)
+            self._stepping = stepping = maybeDeferred(self._context.step, event.token)
             stepping.addCallbacks(self._stepped, self._refused)
 
     def _stepped(self, answer: bytes) -> None:
         self._transport.resumeProducing()
         if answer:
-            self._go_on(self._machine.send_token(answer))
+            self._asker.go_on(self._machine.send_token(answer))
         elif self._context.is_complete:
             self._require()
         else:
-            self._failed(AuthenticationFailed("the security context does not go on"))
+            self._asker.refused(AuthenticationFailed("the security context does not go on"))
 
     def _refused(self, failure: Failure) -> None:
         words = str(failure.value) or type(failure.value).__name__
-        self._failed(AuthenticationFailed(f"no security context: {words}"))
+        self._asker.refused(AuthenticationFailed(f"no security context: {words}"))
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        if self._stepping is not None:
+            self._stepping.cancel()
 
     def _require(self) -> None:
         """Tell the level that is wanted."""
         level = bytes((self._initiator.level,))
         token = level if self._initiator.is_bare else self._context.wrap(level, False)
-        self._go_on(self._machine.require_protection(token))
+        self._asker.go_on(self._machine.require_protection(token))
 
     def _agree(self, event: ProtectionReceived) -> None:
         """:raises SOCKSError: the level that the proxy answers will not do, or is none."""
@@ -128,4 +152,4 @@ class ContextLogin:
         if level < self._initiator.level:
             raise NoAcceptableProtection(self._initiator.level, (level,))
         if level is not Protection.NONE:
-            self._transport.protect(Envelope(self._context, level))
+            self._asker.protect(Envelope(self._context, level))

@@ -57,11 +57,8 @@ class Initiator:
         self.library: Any = gssapi
         self.service = service
 
-    def initiate(self, host: str) -> Context:
-        """A context with a proxy.
-
-        :param host: its name.
-        """
+    def initiate(self, host: str, client: str = "") -> Context:
+        """See :meth:`socks5.client.contexts.IInitiator.initiate`."""
         return Context(self, host)
 
 

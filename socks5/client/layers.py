@@ -17,7 +17,6 @@ from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
     UNIXClientEndpoint,
 )
-from twisted.internet.error import NoProtocol
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
@@ -34,14 +33,11 @@ from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.client.errors import ClientError, ReplyError
 from socks5.client.hops import Hop
 from socks5.client.names import literal, twisted_address
-from socks5.client.transport import Tunnel, TunnelTransport
-from socks5.client.tunnel import Handshake, Standing, Step, exception_of, steps_to
+from socks5.client.opening import Opening
+from socks5.client.tunnel import Standing, Step, steps_to
 from socks5.protocol.address import Address
-from socks5.protocol.errors import SOCKSError
-from socks5.protocol.messages import Command, Reply
 
 Bind = str | tuple[str, int] | None
 """A local address, with a port or without."""
@@ -161,118 +157,6 @@ class OverTLS:
         factory = TLSFactory(self._options, True, protocolFactory, self._clock)
         connecting: Deferred[Any] = self._below.connect(factory)
         return connecting.addCallback(lambda tls: tls.wrappedProtocol)
-
-
-class Opening(ClientFactory[TunnelTransport]):
-    """One connection of a layer, from its beginning to the protocol's: see :class:`socks5.client.transport.Owner`.
-
-    :param lost: is called when the connection is gone that a protocol had.
-    """
-
-    noisy = False
-
-    def __init__(
-        self, layer: Layer, factory: IProtocolFactory, lost: Callable[[Failure], object]
-    ) -> None:
-        self.clock = layer.clock
-        self._lost = lost
-        self.handshake = Handshake(
-            layer.steps, layer.standing, self._done, self._failed, self._listens
-        )
-        self.outcome: Deferred[Any] = Deferred(self._cancelled)
-        self._layer = layer
-        self._factory = factory
-        self._give_up_connecting: Callable[[], object]
-        self._transport: Any = None
-
-    def start(self, below: IStreamClientEndpoint | TCP) -> None:
-        """Connect."""
-        standing = self._layer.standing
-        standing.hop, standing.stage = self._layer.steps[0].number, "connect"
-        try:
-            connecting = below.connect(self)
-        except Exception:
-            self._unreachable(Failure())
-            return
-        if isinstance(connecting, Deferred):
-            connecting.addErrback(self._unreachable)
-            self._give_up_connecting = connecting.cancel
-        else:
-            self._give_up_connecting = connecting.stopConnecting
-
-    @override
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self._unreachable(reason)
-
-    @override
-    def buildProtocol(self, addr: Any) -> TunnelTransport | None:
-        return None if self._layer.standing.is_over else TunnelTransport(self)
-
-    def connected(self, transport: TunnelTransport, is_tls: bool) -> None:
-        """See :meth:`socks5.client.transport.Owner.connected`."""
-        self._transport = transport
-        if is_tls:
-            self._layer.standing.hop = self._layer.steps[0].number
-            self._layer.standing.stage = "tls"
-        else:
-            self.handshake.begin(transport)
-
-    def secured(self) -> None:
-        """See :meth:`socks5.client.transport.Owner.secured`."""
-        self.handshake.begin(self._transport)
-
-    def lost(self, reason: Failure) -> None:
-        """See :meth:`socks5.client.transport.Owner.lost`."""
-        self._lost(reason)
-
-    def _unreachable(self, failure: Failure) -> None:
-        """There is no connection. What the layers below say of other hops than this one stays."""
-        if not self.outcome.called:
-            is_told = failure.check(SOCKSError) and not failure.check(ReplyError)
-            first = self._layer.steps[0]
-            self.outcome.errback(failure if is_told else first.unreachable(exception_of(failure)))
-
-    def _failed(self, error: ClientError) -> None:
-        self._give_up(Failure(error))
-
-    def _give_up(self, failure: Failure) -> None:
-        self._abort()
-        if not self.outcome.called:
-            self.outcome.errback(failure)
-
-    def _abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abortConnection()
-
-    def _cancelled(self, outcome: object) -> None:
-        if self._transport is None:
-            self._give_up_connecting()
-        self._abort()
-
-    def _listens(self, reply: Reply) -> None:
-        self._layer.standing.listens(reply, self._layer.steps[-1], self._transport)
-
-    def _done(self, reply: Reply, trailing: bytes) -> None:
-        layer, transport = self._layer, self._transport
-        try:
-            last = layer.steps[-1]
-            ends = layer.standing.ends(reply, last) if last.command == Command.BIND else None
-            target = layer.target if ends is None else ends[0]
-            protocol = self._factory.buildProtocol(target)
-            if protocol is None:
-                raise NoProtocol
-            if not layer.standing.is_over:
-                tunnel = Tunnel(target, reply.address, layer.text)
-                transport.hand_over(protocol, tunnel, trailing, ends)
-                protocol.makeConnection(transport)
-        except Exception:
-            self._give_up(Failure())
-            return
-        if layer.standing.is_over:
-            self._abort()
-        else:
-            self.outcome.callback(protocol)
-            transport.deliver()
 
 
 class Layer:

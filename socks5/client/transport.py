@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
-from typing import Protocol as TypingProtocol
 
-from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -23,11 +22,11 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import alsoProvides, directlyProvides, implementer, providedBy
+from zope.interface import directlyProvides, implementer, providedBy
 
 from socks5.net.protected import Envelope
 from socks5.protocol.address import Address
-from socks5.streams import IStreamReceiver
+from socks5.streams import IStream, IStreamReceiver
 
 _OF_THE_PROXY = frozenset({"getPeerCertificate", "negotiatedProtocol", "getHandle"})
 """What a TLS to the proxy says of itself, and the target's protocol would take for the target's."""
@@ -56,97 +55,55 @@ def tunnel_of(transport: object) -> Tunnel | None:
     return found if isinstance(found, Tunnel) else None
 
 
-class Owner(TypingProtocol):
-    """Who opens a tunnel."""
-
-    clock: Any
-    handshake: Any
-
-    def connected(self, transport: TunnelTransport, is_tls: bool) -> None:
-        """The connection is there; over TLS that tells of its handshake, :meth:`secured` follows."""
-
-    def secured(self) -> None:
-        """And so is its TLS."""
-
-    def lost(self, reason: Failure) -> None:
-        """It is gone, once it had a protocol."""
-
-
-@implementer(IHalfCloseableProtocol)
+@implementer(IStreamReceiver)
 class TunnelTransport(ProtocolWrapper):
-    """First the protocol of the handshake, then the transport of the program's.
+    """The transport of a program's protocol, over a stream, whose events it takes.
 
     It provides the interfaces of the transport below. Over TLS not those of TLS, for they are about the proxy, until
-    :meth:`startTLS`. Octets that came behind the reply wait while reading is paused.
+    :meth:`startTLS`. Octets that came behind the reply wait for :meth:`deliver`, and while reading is paused.
 
-    :param owner: opens it.
+    :param stream: leads to the target.
+    :param lost: is called when it is gone.
+    :param held: what came behind the reply.
+    :param ends: peer and host; None: those of the connection to the first hop.
     """
 
-    socks5_tunnel: Tunnel | None = None
+    socks5_tunnel: Tunnel
     """See :func:`tunnel_of`."""
 
     envelope: Envelope | None = None
-    """The innermost one: of the last hop that has protected what travels to it, if one has."""
-
-    _is_hiding = False
-    """Whether it is over a TLS of the proxy's."""
-    _has_half_close = True
-    _face: _Face | None = None
-    """Takes what comes out of tokens, where what travels is protected."""
-    _ends: tuple[IAddress, IAddress] | None = None
+    """What the last hop's datagrams travel in, if it is logged in to so."""
 
     transport: Any
     wrappedProtocol: Any
 
-    def __init__(self, owner: Owner) -> None:
-        super().__init__(cast(Any, owner), cast(Any, None))
-        self._owner = owner
-        self._handshake: IStreamReceiver = owner.handshake
-        self._held = b""
+    def __init__(
+        self,
+        stream: IStream,
+        protocol: IProtocol,
+        tunnel: Tunnel,
+        clock: Any,
+        lost: Callable[[Failure], object],
+        held: bytes = b"",
+        ends: tuple[IAddress, IAddress] | None = None,
+    ) -> None:
+        super().__init__(cast(Any, None), cast(Any, protocol))
+        self.socks5_tunnel = tunnel
+        self.connected = 1
+        self.transport = self._below = below = stream.transport
+        stream.receiver = cast(IStreamReceiver, self)
+        self._clock = clock
+        self._lost = lost
+        self._held = held
+        self._ends = ends
         self._is_paused = False
         self._soon: IDelayedCall | None = None
         self._producer: tuple[Any, bool] | None = None
-
-    # The connection, until there is a tunnel
-
-    @override
-    def makeConnection(self, transport: Any) -> None:
-        self.connected = 1
-        self.transport = self._below = transport
-        # Twisted's endpoints pass on the ends of a reader or handshakes, whichever they look for last, and not both.
-        above = getattr(transport, "wrappedProtocol", None)
-        is_tls = above is self and INegotiated.providedBy(transport)
-        if is_tls:
-            alsoProvides(self, IHandshakeListener)
-        self._owner.connected(self, is_tls)
-
-    def handshakeCompleted(self) -> None:
-        """See :meth:`twisted.internet.interfaces.IHandshakeListener.handshakeCompleted`. It comes as well where the
-        certificate has another name.
-        """
-        if not self._below.disconnecting:
-            self._owner.secured()
-
-    def hand_over(
-        self,
-        protocol: IProtocol,
-        tunnel: Tunnel,
-        trailing: bytes,
-        ends: tuple[IAddress, IAddress] | None = None,
-    ) -> None:
-        """There is a tunnel: everything is the protocol's now, which is still to be connected.
-
-        :param trailing: what came behind the reply; waits for :meth:`deliver`.
-        :param ends: peer and host; None: those of the connection to the first hop.
-        """
-        self._ends = ends
-        self.wrappedProtocol = protocol
-        self.socks5_tunnel = tunnel
-        self._held = trailing
-        below = self._below
-        provided = providedBy(self.transport)
-        if INegotiated.providedBy(below) or ISSLTransport.providedBy(below):
-            self._is_hiding, self._has_half_close = True, False
+        provided = providedBy(below)
+        self._is_hiding = _is_over_tls(below)
+        """Whether it is over a TLS of the proxy's."""
+        self._has_half_close = not self._is_hiding
+        if self._is_hiding:
             provided = [each for each in provided if not _is_about_tls(each)]
         directlyProvides(self, provided)
 
@@ -165,41 +122,22 @@ class TunnelTransport(ProtocolWrapper):
         if not self._is_paused and self.connected:
             self.transport.resumeProducing()
 
-    def protect(self, envelope: Envelope) -> None:
-        """What travels from now on is in tokens, both ways; within others, where a hop before has the like."""
-        self.envelope = envelope
-        face = _Face(self)
-        protected = envelope.over(self.transport, face)
-        if self._face is None:
-            self.dataReceived = protected.dataReceived  # type: ignore[method-assign]
-            self.readConnectionLost = protected.readConnectionLost  # type: ignore[method-assign]
-            self.connectionLost = protected.connectionLost  # type: ignore[method-assign, assignment]
-        else:
-            self._face.receiver = protected
-        self.transport, self._face = protected, face
-
     # Events of the transport
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        protocol = self.wrappedProtocol
-        if protocol is None:
-            self._handshake.dataReceived(data)
-        elif self._held:
+        if self._held:
             self._held += data  # TLS does not stop at once
         else:
-            protocol.dataReceived(data)
+            self.wrappedProtocol.dataReceived(data)
 
     def readConnectionLost(self) -> None:
-        """See :meth:`twisted.internet.interfaces.IHalfCloseableProtocol.readConnectionLost`. A protocol that knows no
-        half-close loses its connection, as it does without a proxy.
+        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`. A protocol that knows no half-close loses its
+        connection, as it does without a proxy.
         """
         protocol = self.wrappedProtocol
-        if protocol is None:
-            self._handshake.readConnectionLost()
-            return
         self._deliver_before_end()
-        if _knows_half_close(protocol):
+        if IHalfCloseableProtocol.providedBy(protocol):
             protocol.readConnectionLost()
             return
         if self._producer is not None:
@@ -209,22 +147,18 @@ class TunnelTransport(ProtocolWrapper):
 
     def writeConnectionLost(self) -> None:
         """See :meth:`twisted.internet.interfaces.IHalfCloseableProtocol.writeConnectionLost`."""
-        if _knows_half_close(self.wrappedProtocol):
+        if IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
             self.wrappedProtocol.writeConnectionLost()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0
-        protocol = self.wrappedProtocol
-        if protocol is None:
-            self._handshake.connectionLost(reason)
-            return
         try:
             self._deliver_before_end()
-            protocol.connectionLost(reason)
+            self.wrappedProtocol.connectionLost(reason)
         finally:
             self.wrappedProtocol = None
-            self._owner.lost(reason)
+            self._lost(reason)
 
     def _deliver_before_end(self) -> None:
         """What has waited comes before an end, whoever reads."""
@@ -232,11 +166,6 @@ class TunnelTransport(ProtocolWrapper):
             self._soon.cancel()
         self._is_paused = False
         self.deliver()
-
-    def end_below(self, reason: Failure) -> None:
-        """The connection is over for the protocol: for the reason that it has, or one that it does not know of."""
-        if not isinstance(reason.value, ConnectionClosed):
-            self._below.abortConnection()
 
     # What the protocol may do
 
@@ -254,7 +183,7 @@ class TunnelTransport(ProtocolWrapper):
             self._is_paused = False
             self.transport.resumeProducing()
         elif self._soon is None:
-            self._soon = self._owner.clock.callLater(0, self._deliver_late)
+            self._soon = self._clock.callLater(0, self._deliver_late)
 
     def stopProducing(self) -> None:
         """See :meth:`twisted.internet.interfaces.IProducer.stopProducing`."""
@@ -296,7 +225,7 @@ class TunnelTransport(ProtocolWrapper):
         proxy.
         """
         factory = TLSMemoryBIOFactory(
-            contextFactory, normal, _Connected(self.wrappedProtocol), self._owner.clock
+            contextFactory, normal, _Connected(self.wrappedProtocol), self._clock
         )
         tls: Any = factory.buildProtocol(None)
         producer = self._producer
@@ -337,46 +266,9 @@ class TunnelTransport(ProtocolWrapper):
         return getattr(self.transport, name)
 
 
-@implementer(IStreamReceiver)
-class _Face:
-    """Who takes what comes out of tokens: a tunnel, as if there were none, or the tokens above.
-
-    :param tunnel: whose connection it is.
-    """
-
-    def __init__(self, tunnel: TunnelTransport) -> None:
-        self._tunnel = tunnel
-        self.receiver: IStreamReceiver | None = None
-
-    def dataReceived(self, data: bytes) -> None:
-        """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
-        if self.receiver is None:
-            TunnelTransport.dataReceived(self._tunnel, data)
-        else:
-            self.receiver.dataReceived(data)
-
-    def readConnectionLost(self) -> None:
-        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`."""
-        if self.receiver is None:
-            TunnelTransport.readConnectionLost(self._tunnel)
-        else:
-            self.receiver.readConnectionLost()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """See :meth:`socks5.streams.IStreamReceiver.connectionLost`. It comes as well for something that is no token,
-        and then the connection is still there.
-        """
-        if self.receiver is not None:
-            self.receiver.connectionLost(reason)
-        elif self._tunnel.connected:
-            TunnelTransport.connectionLost(self._tunnel, reason)
-            self._tunnel.end_below(reason)
-
-
-def _knows_half_close(protocol: Any) -> bool:
-    """Whether it does, itself: one of Twisted's wrappers, such as TLS, provides whatever its transport does."""
-    is_its_own = hasattr(type(protocol), "readConnectionLost")
-    return is_its_own and bool(IHalfCloseableProtocol.providedBy(protocol))
+def _is_over_tls(transport: Any) -> bool:
+    is_tls = INegotiated.providedBy(transport) or ISSLTransport.providedBy(transport)
+    return is_tls or bool(getattr(transport, "TLS", False))
 
 
 def _is_about_tls(interface: Any) -> bool:

@@ -1,7 +1,7 @@
 """The way through proxies, once there is a connection to the first: what drives their machines, one after another.
 
-It knows neither how the connection came to be nor who gets it: a transport of Twisted's and an
-:class:`~socks5.streams.IStream` will both do. Time is its owner's: :class:`Standing` tells how far it is.
+It knows neither how the connection came to be nor who gets it: any stream will do (:class:`~socks5.streams.IStream`), a
+program's as a server's. Time is its owner's: :class:`Standing` tells how far it is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.client.contexts import ContextLogin
+from socks5.client.contexts import ContextLogin, IInitiator
 from socks5.client.errors import (
     ClientError,
     ProxyClosed,
@@ -25,12 +25,13 @@ from socks5.client.errors import (
     error_for,
 )
 from socks5.client.hops import Hop, Negotiation
+from socks5.net.protected import Envelope, ProtectedStream
 from socks5.protocol.address import Address
 from socks5.protocol.client_negotiation import ClientEvent, ClientNegotiation, ReplyReceived
 from socks5.protocol.errors import SOCKSError
 from socks5.protocol.messages import Command, Reply
 from socks5.protocol.stages import Rejected, Stage
-from socks5.streams import IStreamReceiver
+from socks5.streams import IStream, IStreamReceiver
 
 _STAGES = {
     Stage.METHOD: "method",
@@ -63,10 +64,16 @@ class Standing:
 
     __slots__ = ("hop", "is_over", "stage")
 
+    client = ""
+    """Whom it is for: the IP literal of a server's client; "" for a program's own."""
+
     def __init__(self) -> None:
         self.hop = 1
         self.stage = "connect"
         self.is_over = False
+
+    def moved(self) -> None:
+        """A hop awaits something else now, or another one is asked."""
 
     def announced(self, step: Step, transport: Any) -> Address:
         """What a hop is asked for.
@@ -134,14 +141,13 @@ class Handshake:
     and what comes afterwards is not looked at; closing the connection is its owner's.
 
     :param steps: one at least.
-    :param done: is told the last reply, and the octets that came behind it.
+    :param done: is told the last reply, and the octets that came behind it; :attr:`stream` is where others come.
     :param failed: is told what went wrong.
-    :param listens: is told the first reply of two.
     """
 
     __slots__ = (
-        *("_at", "_done", "_failed", "_is_over", "_listens", "_machine", "_standing", "_steps"),
-        *("_login", "_transport"),
+        *("_at", "_done", "_failed", "_is_over", "_login", "_machine", "_standing", "_steps"),
+        *("envelope", "stream"),
     )
 
     def __init__(
@@ -150,26 +156,24 @@ class Handshake:
         standing: Standing,
         done: Callable[[Reply, bytes], None],
         failed: Callable[[ClientError], None],
-        listens: Callable[[Reply], object] = bool,
     ) -> None:
         self._steps = steps
         self._standing = standing
         self._done = done
         self._failed = failed
-        self._listens = listens
         self._at = 0
         self._is_over = False
         self._machine: Negotiation | None = None
-        self._transport: Any
-        self._login: ContextLogin
+        self._login: ContextLogin | None = None
+        self.stream: IStream
+        """Leads to the hop that is asked: the connection, or what is inside the protections of hops."""
+        self.envelope: Envelope | None = None
+        """What the messages of that hop travel in, and its datagrams."""
 
-    def begin(self, transport: Any) -> None:
-        """The connection is there, and so is its TLS, if it has one.
-
-        :param transport: for a login by a security context it has a method ``protect`` that puts what travels into an
-            :class:`~socks5.net.protected.Envelope`.
-        """
-        self._transport = transport
+    def begin(self, stream: IStream) -> None:
+        """The connection is there, and so is its TLS, if it has one."""
+        self.stream = stream
+        stream.receiver = self
         self._ask()
 
     @property
@@ -179,22 +183,29 @@ class Handshake:
     def _ask(self) -> None:
         step = self._step
         self._standing.hop = step.number
-        target = self._standing.announced(step, self._transport)
+        target = self._standing.announced(step, self.stream.transport)
         self._machine = machine = step.hop.ask(step.command, target)
+        self._login = self.envelope = None
         if step.hop.gssapi is not None:
             assert isinstance(machine, ClientNegotiation)
-            self._login = ContextLogin(
-                *(step.hop.gssapi.value, step.hop.context_host, machine),
-                *(self._transport, self._take_all, self._rejected),
-            )
-        self._go_on(machine)
+            initiator: IInitiator = step.hop.gssapi.value
+            context = initiator.initiate(step.hop.context_host, self._standing.client)
+            self._login = ContextLogin(initiator, context, machine, self)
+        self._send(machine)
 
-    def _go_on(self, machine: Negotiation) -> None:
+    def _send(self, machine: Negotiation) -> None:
         """Send what there is to send, and know what is awaited then."""
         self._standing.stage = _STAGES.get(machine.stage, self._standing.stage)
         output = machine.take_output()
         if output:
-            self._transport.write(output)
+            self.stream.transport.write(output)
+        self._standing.moved()
+
+    def protect(self, envelope: Envelope) -> None:
+        """See :meth:`socks5.client.contexts.Asker.protect`. It is within those of the hops before."""
+        self.envelope = envelope
+        self.stream = ProtectedStream(self.stream, envelope)
+        self.stream.receiver = self
 
     def dataReceived(self, data: bytes) -> None:
         """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
@@ -202,29 +213,29 @@ class Handshake:
             return
         machine = self._machine
         assert machine is not None
-        self._take_all(machine.receive(data))
+        self.go_on(machine.receive(data))
 
-    def _take_all(self, events: Sequence[ClientEvent]) -> None:
-        """What the machine has made of what came, or of an answer of ours."""
+    def go_on(self, events: Sequence[ClientEvent]) -> None:
+        """See :meth:`socks5.client.contexts.Asker.go_on`; or it has made this of what came."""
         machine = self._machine
         assert machine is not None
-        if self._is_over:
-            return  # an answer of ours came late
-        self._go_on(machine)
+        self._send(machine)
         for event in events:
             if self._standing.is_over:
                 return  # who was told of the first reply has given up
             is_first = event is not events[-1] or machine.stage is Stage.SECOND_REPLY
             if isinstance(event, ReplyReceived) and is_first:
-                self._listens(event.reply)
+                self._standing.listens(event.reply, self._step, self.stream.transport)
             elif isinstance(event, ReplyReceived):
                 self._replied(event.reply, machine.take_trailing())
             elif isinstance(event, Rejected):
-                self._rejected(event.error, _STAGES.get(event.stage or Stage.COMMAND, "reply"))
+                self.refused(event.error, _STAGES.get(event.stage or Stage.COMMAND, "reply"))
             else:
+                assert self._login is not None
                 self._login.take(event)
 
-    def _rejected(self, error: SOCKSError, stage: str = "login") -> None:
+    def refused(self, error: SOCKSError, stage: str = "login") -> None:
+        """See :meth:`socks5.client.contexts.Asker.refused`; or a hop has said no, or what it should not."""
         if not self._is_over:
             step = self._step
             self._fail(error_for(error, step.text, stage, step.number))
@@ -251,7 +262,7 @@ class Handshake:
             return
         step, stage, machine = self._step, self._standing.stage, self._machine
         if isinstance(reason.value, SOCKSError):
-            self._rejected(reason.value, stage)
+            self.refused(reason.value, stage)
             return
         if machine is None or not isinstance(reason.value, ConnectionClosed):
             self._fail(step.unreachable(exception_of(reason), stage))
@@ -264,6 +275,8 @@ class Handshake:
     def _fail(self, error: ClientError) -> None:
         """The refusal of a hop before the last is about the next hop, and never about the target."""
         self._is_over = True
+        if self._login is not None:
+            self._login.cancel()
         if isinstance(error, ReplyError) and self._at + 1 < len(self._steps):
             error = self._steps[self._at + 1].unreachable(error)
         self._failed(error)

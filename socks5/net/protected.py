@@ -1,9 +1,9 @@
-"""What stands between a client's transport and its session once a level of protection is agreed: octets go
+"""What stands between a transport and whoever uses it once a level of protection is agreed: octets go
 out in tokens of the security context, and come in so (RFC 1961 section 5).
 
 :class:`Envelope` is the context at its level, for a stream as for datagrams. :class:`ProtectedTransport` is
-the transport that the session, and a relay behind it, see from then on: back pressure, half-close and reset are
-the transport's below. It knows no SOCKS.
+the transport that a session, a request through a proxy and a relay behind them see from then on: back pressure,
+half-close and reset are the transport's below. :class:`ProtectedStream` is the stream that has it. They know no SOCKS.
 
 Wrapping and unwrapping happen in the reactor's thread: a token of 64 KiB costs a fraction of a millisecond.
 """
@@ -20,9 +20,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socks5.logins import IProtection
+from socks5.protocol.address import Address
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.gssapi import ABORT, Message, MessageType, Protection, Tokens, token_of
-from socks5.streams import IStreamReceiver
+from socks5.streams import IStream, IStreamReceiver
 
 _log = Logger()
 
@@ -285,3 +286,48 @@ class ProtectedTransport:
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.setTcpKeepAlive`."""
         self.below.setTcpKeepAlive(enabled)
+
+
+@implementer(IStream, IStreamReceiver)
+class ProtectedStream:
+    """What is inside a protection, as a stream, which takes the events of the one outside. If something is not in the
+    protection, the connection is aborted.
+
+    :param outside: the stream of the tokens.
+    """
+
+    __slots__ = ("outside", "receiver", "transport")
+
+    def __init__(self, outside: IStream, protection: IProtection) -> None:
+        self.outside = outside
+        self.receiver: Any = None
+        """Takes what is inside: somebody, before anything comes."""
+        self.transport: Any = protection.over(outside.transport, self)
+        outside.receiver = self.transport
+
+    @property
+    def bound(self) -> Address:
+        """See :class:`socks5.streams.IStream`."""
+        return self.outside.bound
+
+    @property
+    def far(self) -> Address | None:
+        """See :class:`socks5.streams.IStream`."""
+        return self.outside.far
+
+    def dataReceived(self, data: bytes) -> None:
+        """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
+        self.receiver.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`."""
+        self.receiver.readConnectionLost()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See :meth:`socks5.streams.IStreamReceiver.connectionLost`."""
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.connectionLost(reason)
+        if isinstance(reason.value, RemoteProtocolError):
+            transport: Any = self.outside.transport
+            transport.abortConnection()

@@ -20,21 +20,19 @@ from typing import Any, Protocol
 from twisted.internet import protocol
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import getConnectError
-from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import implementer
 
 from socks5.deadlines import Line
 from socks5.net.addresses import address_from
-from socks5.net.connection import Connection, far_end, near_end
+from socks5.net.connection import Connection
 from socks5.net.poller import HUNG_UP, WRITABLE, Poller
 from socks5.net.tcp_options import prepare, prepare_transport
-from socks5.protocol.address import UNSPECIFIED, Address
+from socks5.net.transport_stream import TransportStream
 from socks5.protocol.errors import TTLExpired
 from socks5.protocol.networks import socket_name
-from socks5.streams import IStream, IStreamReceiver
+from socks5.streams import IStream
 
 _IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: choose the source port when connecting, so that one port serves many destinations
@@ -63,50 +61,14 @@ class Attempt(Protocol):
         """Give up; *done* is not called any more."""
 
 
-@implementer(IStream, IHalfCloseableProtocol)
-class Stream(protocol.Protocol):
-    """A connected transport whose events go to a receiver that can be changed; without one it has
-    none to lose.
-    """
-
-    receiver: IStreamReceiver | None = None
-
-    @property
-    def bound(self) -> Address:
-        """See :class:`socks5.streams.IStream`."""
-        return near_end(self.transport)
-
-    @property
-    def far(self) -> Address | None:
-        """See :class:`socks5.streams.IStream`. A UNIX socket, for example, has no address."""
-        far = far_end(self.transport)
-        return None if far is UNSPECIFIED else far
+class Stream(TransportStream):
+    """The stream of a transport of Twisted's: octets are passed on as they come."""
 
     @override
     def makeConnection(self, transport: Any) -> None:
         """The peer is there."""
         prepare_transport(transport)
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
-
-    @override
-    def dataReceived(self, data: bytes) -> None:
-        """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
-        if self.receiver is not None:
-            self.receiver.dataReceived(data)
-
-    def readConnectionLost(self) -> None:
-        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`."""
-        if self.receiver is not None:
-            self.receiver.readConnectionLost()
-
-    def writeConnectionLost(self) -> None:
-        """Our own end was sent; nothing depends on it."""
-
-    @override
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        receiver, self.receiver = self.receiver, None
-        if receiver is not None:
-            receiver.connectionLost(reason)
 
 
 class Streams(protocol.Factory):

@@ -22,9 +22,9 @@ from socks5.client.errors import (
     TTLExpired,
 )
 from socks5.client.names import literal
-from socks5.client.tunnel import Standing, Step
+from socks5.client.tunnel import Step
 from socks5.client.whereabouts import LOOPBACK
-from socks5.deadlines import clock_of, in_time
+from socks5.deadlines import Deadlines, clock_of, in_time
 from socks5.interfaces import Judge
 from socks5.net.connection import far_host
 from socks5.outbound.attempts import Streams
@@ -33,7 +33,7 @@ from socks5.outbound.direct import DirectDialer
 from socks5.outbound.health import Health
 from socks5.outbound.lessons import NotThrough, lesson
 from socks5.outbound.terms import Terms
-from socks5.outbound.through import Listens, Through, led, plain
+from socks5.outbound.through import Going, Through, led, plain
 from socks5.outbound.upstream import Places, Upstream
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Reply
@@ -59,7 +59,7 @@ class Asked:
     near: str
     direct: DirectDialer
     path: Path | None = None
-    standing: Standing = field(default_factory=Standing)
+    standing: Going = field(default_factory=Going)
 
     def late(self) -> ClientError:
         """What it is if the time of the dial is over: the target's silence, if it is the target that was waited for."""
@@ -143,7 +143,7 @@ class Path:
         self,
         asked: Asked,
         target: Address,
-        reach: Callable[[Asked, Address, Standing, Places], Awaitable[T]],
+        reach: Callable[[Asked, Address, Going, Places], Awaitable[T]],
     ) -> T:
         """Learn from what becomes of it.
 
@@ -160,7 +160,7 @@ class Path:
         self.used = self.now()
         is_trial = self.health.enter()
         asked.path = self
-        asked.standing = standing = Standing()
+        asked.standing = standing = Going(access.client)
         try:
             found_way = await reach(asked, target, standing, places)
         except ClientError as error:
@@ -180,7 +180,7 @@ class Path:
         self.health.succeeded(is_trial)
         return found_way
 
-    def is_asking(self, standing: Standing) -> bool:
+    def is_asking(self, standing: Going) -> bool:
         """Whether the last proxy has been asked for the target, and nobody but the target is waited for."""
         return standing.stage == "reply" and standing.hop == len(self.legs)
 
@@ -193,7 +193,7 @@ class Path:
         return error
 
     async def _look_up(
-        self, asked: Asked, target: Address, standing: Standing, places: Places
+        self, asked: Asked, target: Address, standing: Going, places: Places
     ) -> Address:
         through = await self._dial(asked, target, standing, places)
         transport: Any = through.transport
@@ -209,15 +209,14 @@ class Path:
         via: str,
         asked: Asked,
         target: Address,
-        standing: Standing,
+        standing: Going,
         places: Places,
     ) -> ThroughPort:
         """Until the first reply; the port has the time of a BIND then."""
         first: Deferred[tuple[Reply, Any]] = Deferred()
         port: ThroughPort | None = None
 
-        def listens(reply: Reply, transport: Any) -> None:
-            first.callback((reply, transport))
+        standing.tell = lambda *said: first.callback(said)
 
         def ended(outcome: Any) -> None:
             if port is not None:
@@ -229,7 +228,7 @@ class Path:
             elif not first.called:
                 first.errback(outcome)
 
-        going = Deferred.fromCoroutine(self._dial(asked, target, standing, places, listens))
+        going = Deferred.fromCoroutine(self._dial(asked, target, standing, places))
 
         def give_up() -> None:
             standing.is_over = True
@@ -262,48 +261,44 @@ class Path:
         self,
         asked: Asked,
         target: Address,
-        standing: Standing,
+        standing: Going,
         places: Places,
-        listens: Listens = lambda *_: None,
     ) -> Through:
         """Within the time of the proxies. A proxy that is asked for the target has the time of the whole dial."""
         deadlines = asked.direct.deadlines
         seconds = sum(leg.terms.timeout for leg in self.legs)
 
-        def look() -> None:
-            if self.is_asking(standing):
-                deadlines.clear(standing)
-
         def late() -> ClientError:
             text = f"{self._hops[standing.hop - 1]}: no answer within {seconds:g} s"
             return ProxyTimeout(text, stage=standing.stage, hop=standing.hop)
 
-        going = self._go(asked, target, standing, places, look, listens)
+        standing.look = partial(self._look, deadlines)
+        going = self._go(asked, target, standing, places)
         return await in_time(deadlines, standing, seconds, going, late)
+
+    def _look(self, deadlines: Deadlines, going: Going) -> None:
+        if self.is_asking(going):
+            deadlines.clear(going)
 
     async def _go(
         self,
         asked: Asked,
         target: Address,
-        standing: Standing,
+        standing: Going,
         places: Places,
-        look: Callable[[], object],
-        listens: Listens,
     ) -> Through:
         command = asked.access.command
         stream: Any = await self._connected(asked, target)
         try:
-            found, reply, waiting = await led(
-                stream, self._hops, target, command, standing, look, listens, self._reactor
-            )
+            found = await led(stream, self._hops, target, command, standing, self._reactor)
         except BaseException:
             stream.transport.abortConnection()
             raise
         self.health.counters.open += 1
         gone = partial(self._gone, places)
         if command == Command.BIND:
-            target = reply.address
-        return Through(found, reply, waiting, plain(target) or target, self.name, asked.near, gone)
+            target = found.reply.address
+        return Through(found, plain(target) or target, self.name, asked.near, gone)
 
     def _gone(self, places: Places) -> None:
         places.give_back()

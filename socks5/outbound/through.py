@@ -7,7 +7,7 @@ Twisted's, over that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener
@@ -20,6 +20,7 @@ from zope.interface import implementer
 from socks5.client.errors import ProxyProtocolError
 from socks5.client.hops import Hop
 from socks5.client.tunnel import Handshake, Standing, Step, steps_to
+from socks5.net.protected import Envelope
 from socks5.outbound.attempts import Stream
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.messages import Reply
@@ -90,49 +91,55 @@ async def secured(stream: IStream, options: Any, clock: Any) -> IStream:
     return within
 
 
-@implementer(IStreamReceiver)
-class _Watched:
-    """Tells as soon as nobody but the target is waited for."""
+class Going(Standing):
+    """How far a way is gone that leads through proxies.
 
-    def __init__(self, handshake: Handshake, look: Callable[[], object]) -> None:
-        self._handshake = handshake
-        self._look = look
-        self.readConnectionLost = handshake.readConnectionLost
-        self.connectionLost = handshake.connectionLost
-
-    def dataReceived(self, data: bytes) -> None:
-        self._handshake.dataReceived(data)
-        self._look()
-
-
-Listens = Callable[[Reply, Any], object]
-"""Is told the first reply to a BIND, and by what transport the proxy was asked."""
-
-
-async def asked(
-    stream: IStream,
-    steps: Sequence[Step],
-    standing: Standing,
-    look: Callable[[], object],
-    listens: Listens = lambda *_: None,
-) -> tuple[Reply, bytes]:
-    """Ask hops, each behind the one before.
-
-    :param look: called when *standing* may have changed.
-    :returns: the last reply, and what came behind it.
+    :param client: for whom.
     """
+
+    __slots__ = ("client", "look", "tell")
+
+    def __init__(self, client: str = "") -> None:
+        super().__init__()
+        self.client = client
+        self.look: Callable[[Going], object] = bool
+        """Called with this when that has changed."""
+        self.tell: Callable[[Reply, Any], object] = lambda *_: None
+        """Is told the first reply to a BIND, and by what transport the proxy was asked."""
+
+    @override
+    def moved(self) -> None:
+        self.look(self)
+
+    @override
+    def listens(self, reply: Reply, step: Step, transport: Any) -> None:
+        self.tell(reply, transport)
+
+
+class Led(NamedTuple):
+    """Where a connection leads that has been led through proxies.
+
+    :param stream: leads to what the last was asked for.
+    :param reply: its last one.
+    :param waiting: what has come behind that.
+    :param envelope: what datagrams travel in that it is sent; None: in nothing.
+    """
+
+    stream: IStream
+    reply: Reply
+    waiting: bytes
+    envelope: Envelope | None
+
+
+async def asked(stream: IStream, steps: Sequence[Step], standing: Standing) -> Led:
+    """Ask hops, each behind the one before."""
     outcome: Deferred[tuple[Reply, bytes]] = Deferred()
     handshake = Handshake(
-        steps,
-        standing,
-        lambda *answer: outcome.callback(answer),
-        outcome.errback,
-        lambda reply: listens(reply, stream.transport),
+        steps, standing, lambda *answer: outcome.callback(answer), outcome.errback
     )
-    stream.receiver = _Watched(handshake, look)
-    handshake.begin(stream.transport)
-    look()
-    return await outcome
+    handshake.begin(stream)
+    answer = await outcome
+    return Led(handshake.stream, *answer, handshake.envelope)
 
 
 async def led(
@@ -141,14 +148,11 @@ async def led(
     target: Address,
     command: int,
     standing: Standing,
-    look: Callable[[], object],
-    listens: Listens,
     clock: Any,
-) -> tuple[IStream, Reply, bytes]:
+) -> Led:
     """Lead a connection with the first hop through all of them.
 
     :param command: what the last one is asked for.
-    :returns: the stream to the target, the last reply, and what has come behind that.
     :raises ClientError: it does not come through.
     """
     steps = steps_to(hops, target, command)
@@ -157,7 +161,7 @@ async def led(
         if step.hop.tls is None:
             continue
         if at > begun:
-            _, early = await asked(stream, steps[begun:at], standing, look)
+            stream, _, early, _ = await asked(stream, steps[begun:at], standing)
             if early:
                 text = f"{step.text}: octets came before they were asked for"
                 raise ProxyProtocolError(text, stage="tls", hop=step.number)
@@ -169,15 +173,13 @@ async def led(
             raise
         except Exception as error:
             raise step.unreachable(error, "tls") from error
-    return stream, *await asked(stream, steps[begun:], standing, look, listens)
+    return await asked(stream, steps[begun:], standing)
 
 
 class Through(Stream):
     """A stream through an upstream: what a relay gets.
 
-    :param stream: of the connection.
-    :param reply: the last proxy's.
-    :param waiting: octets of the target's that have come behind it.
+    :param found: where the connection leads.
     :param target: what it leads to, as the rules have seen it.
     :param upstream: the upstream's name.
     :param near: our end of the client's connection, where nothing better can be told.
@@ -186,15 +188,13 @@ class Through(Stream):
 
     def __init__(
         self,
-        stream: IStream,
-        reply: Reply,
-        waiting: bytes,
+        found: Led,
         target: Address,
         upstream: str,
         near: str,
         gone: Callable[[], object],
     ) -> None:
-        self.waiting = waiting
+        stream, reply, self.waiting, self.envelope = found
         self.upstream = upstream
         self.said = reply.address
         """What the reply says, whatever it is worth."""

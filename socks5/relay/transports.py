@@ -88,7 +88,7 @@ class TransportSide(Side):
         what TLS has not encrypted yet.
         """
         transport = self.transport
-        if isinstance(transport, ProtectedTransport):
+        while isinstance(transport, ProtectedTransport):
             transport = transport.below
         if isinstance(transport, Connection):
             return transport.unsent

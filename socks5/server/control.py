@@ -12,11 +12,13 @@ from typing import Any
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.deadlines import Deadlines
 from socks5.logins import IProtection
 from socks5.net.connection import far_end, near_end
+from socks5.net.protected import ProtectedStream
 from socks5.net.tcp_options import keep_transport_alive, prepare_transport
 from socks5.net.tcp_socket import TCPSocket
 from socks5.protocol.address import Address
@@ -135,7 +137,6 @@ class ControlConnection:
     def protect(self, protection: IProtection) -> None:
         """From now on octets, both ways, are inside *protection*."""
         self._inside = ProtectedControl(self, protection)
-        self.receiver = self._inside.outside
 
     def unprotect(self) -> None:
         """Nothing that comes is understood any more, and what is sent goes out plain."""
@@ -213,44 +214,31 @@ class _Ignore:
         """The close that was waited for."""
 
 
-@implementer(IStream, IStreamReceiver)
-class ProtectedControl:
+class ProtectedControl(ProtectedStream):
     """The control connection as it is inside a protection; events that nobody takes are the session's."""
 
-    __slots__ = ("_control", "outside", "protection", "receiver", "transport")
+    __slots__ = ("_control", "protection")
 
     def __init__(self, control: ControlConnection, protection: IProtection) -> None:
         self._control = control
         self.protection = protection
-        self.receiver: IStreamReceiver | None = None
-        self.transport: Any = protection.over(control.transport, self)
-        self.outside: IStreamReceiver = self.transport
-        """Takes what comes over the connection itself."""
+        super().__init__(control, protection)
 
-    @property
-    def bound(self) -> Address:
-        """See :class:`socks5.streams.IStream`."""
-        return self._control.bound
-
-    @property
-    def far(self) -> Address:
-        """See :class:`socks5.streams.IStream`."""
-        return self._control.far
-
+    @override
     def dataReceived(self, data: bytes) -> None:
-        """See :meth:`socks5.streams.IStreamReceiver.dataReceived`."""
         if self.receiver is None:
             self._control.received(data)
         else:
             self.receiver.dataReceived(data)
 
+    @override
     def readConnectionLost(self) -> None:
-        """See :meth:`socks5.streams.IStreamReceiver.readConnectionLost`."""
         if self.receiver is None:
             self._control.ended()
         else:
             self.receiver.readConnectionLost()
 
+    @override
     def connectionLost(self, reason: Failure) -> None:
         """See :meth:`socks5.streams.IStreamReceiver.connectionLost`; or what came was not understood."""
         control, receiver = self._control, self.receiver

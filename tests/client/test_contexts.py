@@ -78,7 +78,7 @@ def test_what_is_said_and_that_it_is_in_tokens_then() -> None:
     assert login.half.unwrap(request[4:]) == (b"\5\1\0\3\x0fwww.example.org\1\xbb", True)
     login.hear(login.wrap(OK + b"hello"), login.wrap(b"world"))
     assert login.asked.program.notes == ["made", b"hello", b"world"]
-    assert login.initiating.hosts == ["192.0.2.9"]
+    assert (login.initiating.hosts, login.initiating.clients) == (["192.0.2.9"], [""])
 
 
 def test_more_than_was_asked_for_will_do() -> None:
@@ -226,7 +226,7 @@ class OneLeg(Initiating):
 
     is_complete = False
 
-    def initiate(self, host: str) -> Any:
+    def initiate(self, host: str, client: str = "") -> Any:
         return self
 
     def step(self, token: bytes) -> Any:

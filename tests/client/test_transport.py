@@ -24,7 +24,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5.client import Proxy, ProxyUnreachable, tunnel_of
-from socks5.client.transport import TunnelTransport
+from socks5.client.opening import Reached
 from tests.support.reactor import FakeReactor
 from tests.support.through import METHOD, OK, Asked, HalfCloseable, Program, Recording
 from tests.support.transports import FakeTLSTransport, FakeTransport
@@ -175,12 +175,12 @@ def test_whose_own_end_is_sent_is_not_told_who_knows_no_half_close() -> None:
 
 
 @pytest.mark.parametrize("kind", [Recording, HalfCloseable])
-def test_a_wrapper_of_twisteds_knows_no_half_close_though_it_says_so(kind: Any) -> None:
-    """It provides what its transport does: that would be told of the end again, by itself, without end."""
+def test_a_wrapper_of_twisteds_knows_no_half_close(kind: Any) -> None:
+    """It provides what its transport does, and hands on what it does not know to that."""
     wrapping = WrappingFactory(program := Program(kind=kind))
     asked = Asked(program=Program(builds=wrapping.buildProtocol))
     below = asked.opened()
-    assert IHalfCloseableProtocol.providedBy(asked.outcome[0])
+    assert not IHalfCloseableProtocol.providedBy(asked.outcome[0])
     asked.outcome[0].transport.loseWriteConnection()
     asked.reactor.turn()
     below.deliver_end()
@@ -234,8 +234,8 @@ def test_it_is_what_the_transport_below_is() -> None:
     _, below, transport = opened()
     for interface in (ITCPTransport, IConsumer, IPushProducer):
         assert verifyObject(interface, transport)
-    for interface in (IHalfCloseableProtocol, ILoggingContext):
-        assert interface.implementedBy(type(transport))
+    assert ILoggingContext.providedBy(transport)
+    assert IHalfCloseableProtocol.providedBy(below.protocol)
     assert transport.getPeer() == below.getPeer()
     assert transport.getHost() == below.getHost()
     transport.setTcpNoDelay(True)
@@ -294,7 +294,7 @@ class OverTLS:
 
 def asked_over_tls(
     program: Program | None = None, tells: bool = True
-) -> tuple[Asked, Any, TunnelTransport]:
+) -> tuple[Asked, Any, Reached]:
     """The TCP connection is there."""
     reactor = FakeReactor()
     way = OverTLS(reactor, tells)
@@ -304,25 +304,25 @@ def asked_over_tls(
 
 
 def opened_over_tls(**options: Any) -> tuple[Asked, Any, Any]:
-    asked, below, tunnel = asked_over_tls(Program(**options))
-    tunnel.handshakeCompleted()
+    asked, below, reached = asked_over_tls(Program(**options))
+    reached.handshakeCompleted()
     below.deliver(METHOD)
     below.deliver(OK)
     return asked, below, asked.outcome[0].transport
 
 
 def test_nothing_is_said_before_tls_is_there() -> None:
-    asked, below, tunnel = asked_over_tls()
-    assert IHandshakeListener.providedBy(tunnel)
+    asked, below, reached = asked_over_tls()
+    assert IHandshakeListener.providedBy(reached)
     assert below.value() == b""
-    tunnel.handshakeCompleted()
+    reached.handshakeCompleted()
     asked.reactor.turn()
     assert below.value() == b"\5\1\0"
 
 
 def test_a_tls_that_does_not_tell_is_not_awaited() -> None:
-    _, below, tunnel = asked_over_tls(tells=False)
-    assert not IHandshakeListener.providedBy(tunnel)
+    _, below, reached = asked_over_tls(tells=False)
+    assert not IHandshakeListener.providedBy(reached)
     assert below.value() == b"\5\1\0"
 
 
@@ -348,10 +348,10 @@ def test_over_tls_half_a_close_is_a_whole_one() -> None:
 
 def test_nothing_is_said_over_a_tls_that_has_failed() -> None:
     """Twisted tells of a handshake that is complete even if the certificate has another name."""
-    asked, below, tunnel = asked_over_tls()
+    asked, below, reached = asked_over_tls()
     below.disconnecting = True
-    tunnel.handshakeCompleted()
-    tunnel.connectionLost(Failure(ValueError("another name")))
+    reached.handshakeCompleted()
+    reached.connectionLost(Failure(ValueError("another name")))
     assert below.value() == b""
     assert (asked.error.stage, str(asked.error.__cause__)) == ("tls", "another name")
     assert type(asked.error) is ProxyUnreachable

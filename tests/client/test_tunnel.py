@@ -1,7 +1,10 @@
 """What drives the machines of hops, without a connection of its own."""
 
+from typing import Any
+
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5.client.errors import ClientError, ProxyClosed, ProxyUnreachable
@@ -10,17 +13,23 @@ from socks5.client.tunnel import Handshake, Standing, Step
 from socks5.client.urls import read
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Reply
-from socks5.streams import IStreamReceiver
+from socks5.streams import IStream, IStreamReceiver
 from tests.support.through import METHOD, OK
 
 TARGET = Address(b"www.example.org", 443)
 
 
+@implementer(IStream)
 class Driven:
-    """One, and what it tells."""
+    """One, the stream that it has, and what it tells."""
+
+    bound: Any = None
+    far: Any = None
+    receiver: Any = None
 
     def __init__(self) -> None:
         self.sent = b""
+        self.transport: Any = self
         self.told: list[tuple[Reply, bytes] | ClientError] = []
         self.standing = Standing()
         step = Step(1, Hop(read("socks5://192.0.2.9")[0]), TARGET)
@@ -37,8 +46,10 @@ class Driven:
 
 def test_it_tells_its_outcome_once() -> None:
     driven = Driven()
+    assert verifyObject(IStream, driven)
     assert verifyObject(IStreamReceiver, driven.handshake)
     driven.handshake.begin(driven)
+    assert driven.receiver is driven.handshake
     assert (driven.sent, driven.standing.stage) == (b"\5\1\0", "method")
     driven.handshake.dataReceived(METHOD)
     assert driven.standing.stage == "reply"

@@ -23,12 +23,15 @@ from socks5.outbound.ways import Upstreams
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
+from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Credentials, Reply
 from socks5.relay import joining
 from socks5.relay.sockets import SocketSide
 from tests.sockets.clients import Far, Proxy, packed
+from tests.sockets.streams import MUCH
 from tests.sockets.wires import until
 from tests.support.certificates import Authority
+from tests.support.contexts import FakeAcceptor, Initiating
 from tests.support.limited import FakeQuotas
 from tests.support.providers import Allow, FakeResolver
 from tests.support.rules import allow, deny
@@ -163,6 +166,56 @@ async def test_through_tls_and_tls_within_that(serve: Any, certified: Certified)
     assert [each.user for each in first.records] == ["anna"]
     [record] = front.records
     assert (record.reason, record.bytes_down) == ("target closed", 9)
+
+
+ALL_LEVELS = tuple(Protection)[:3]
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5s"])
+@pytest_twisted.ensureDeferred
+async def test_through_tokens_and_tls_and_tokens_within_them(
+    serve: Any, certified: Certified, scheme: str
+) -> None:
+    """Whatever is in whatever, more than buffers hold comes through both ways; and a half-close without TLS."""
+    plain = "tcp:0:interface=127.0.0.1"
+    how = {"endpoint": certified.endpoint if scheme == "socks5s" else plain, "rules": Allow()}
+    tls = {"options": certified.options()} if scheme == "socks5s" else {}
+    proxies = [
+        await serve(gssapi=FakeAcceptor(ALL_LEVELS, legs=2), **how),
+        await serve(gssapi=FakeAcceptor(ALL_LEVELS), **how),
+        await serve(**how),
+    ]
+    initiating = [Same(Initiating(level)) for level in (Protection.INTEGRITY, *ALL_LEVELS[2:])]
+    hops = [
+        at(proxy, scheme, gssapi=each, **tls)
+        for proxy, each in zip(proxies, [*initiating, None], strict=True)
+    ]
+    front = await serve(rules=far_off(), dialer=to(*hops))
+    target = front.listen()
+    client = await front.client(1, packed(*target.host))
+    far, _ = await target.accept()
+    assert (await client.reply())[0] == 0
+    for source, sink in ((client, far), (far, client)):
+        left = bytearray(MUCH)
+
+        def is_through(source: Far = source, sink: Far = sink, left: bytearray = left) -> bool:
+            del left[: source.push(left[:65536])]
+            sink.look()
+            return not left and sink.value().endswith(MUCH[-100:])
+
+        await until(is_through)
+        assert sink.value().endswith(MUCH)
+        if scheme == "socks5":
+            source.end()
+            await until(sink.sees_now)
+            assert sink.sees == "end"
+    client.close()
+    far.close()
+    for each in (front, *reversed(proxies)):
+        await each.gone()
+    assert [each.user for each in proxies[0].records + proxies[1].records] == ["alice"] * 2
+    [record] = front.records
+    assert (record.bytes_up, record.bytes_down) == (len(MUCH), len(MUCH))
 
 
 @pytest.mark.parametrize("name", ["other.example", "plain", "client", "late"])

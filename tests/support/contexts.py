@@ -228,10 +228,12 @@ class Initiating:
         self._is_slow = is_slow
         self._secret = secret
         self.hosts: list[str] = []
+        self.clients: list[str] = []
         self.contexts: list[ClientContext] = []
 
-    def initiate(self, host: str) -> ClientContext:
+    def initiate(self, host: str, client: str = "") -> ClientContext:
         self.hosts.append(host)
+        self.clients.append(client)
         self.contexts.append(ClientContext(FakeInitiator(secret=self._secret), self._is_slow))
         return self.contexts[-1]
 
