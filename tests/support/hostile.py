@@ -34,6 +34,9 @@ MOST_KEPT = 20_000
 """Octets that may be kept of what a proxy says: an HTTP header is the longest, 16 KiB."""
 
 
+HOSTS = ("192.0.2.1:1080", "192.0.2.2:1080")
+
+
 @dataclass(frozen=True)
 class Over:
     """Hops, and which of them is hostile."""
@@ -60,11 +63,11 @@ class Over:
         stages = ["method", "login", "reply"]
         return ["tls"] * (self.scheme == "socks5s") + stages + ["peer"] * self.is_last
 
-    @property
-    def urls(self) -> list[str]:
+    def urls(self, *where: str) -> list[str]:
+        """Of the hops, the hostile one with a login. *where* they are: host and port."""
         return [
-            f"{scheme}://{'alice:secret@' if at == self.at else ''}192.0.2.{at + 1}:1080"
-            for at, scheme in enumerate(self.schemes)
+            f"{scheme}://{'alice:secret@' if at == self.at else ''}{host}"
+            for at, (scheme, host) in enumerate(zip(self.schemes, where or HOSTS, strict=False))
         ]
 
     def due(self, stage: str, is_bind: bool) -> list[bytes]:
@@ -142,6 +145,17 @@ class Cell:
             return Fate("wrong", stage, hop)
         return Fate("through") if over.is_last else Fate("wrong", "method", 2)
 
+    @property
+    def has_asked(self) -> bool:
+        """Whether its end came when the last proxy had been asked for the target."""
+        return self.over.is_last and self.fate.stage in ("reply", "peer")
+
+    @property
+    def code(self) -> int:
+        """The REP octet for the client of a server that has no other upstream."""
+        kind = self.fate.kind
+        return 2 if kind == "refused" else 6 if kind == "silent" and self.has_asked else 1
+
 
 def _cells() -> Iterator[tuple[str, Cell]]:
     for name, over in OVERS.items():
@@ -167,13 +181,14 @@ def certified() -> tuple[ssl.SSLContext, Any]:
         return context, client_ssl.optionsForClientTLS("localhost", roots)
 
 
-def proxies_of(reactor: Any, over: Over, **options: Any) -> Proxy:
+def proxies_of(reactor: Any, over: Over, *where: str) -> Proxy:
     """A client's way through such hops."""
     trusting = {True: certified()[1], False: None}
     ways = [
-        Proxy.from_url(reactor, url, tls=trusting[url.startswith("socks5s:")]) for url in over.urls
+        Proxy.from_url(reactor, url, tls=trusting[url.startswith("socks5s:")])
+        for url in over.urls(*where)
     ]
-    return Proxy.chain(reactor, ways, **options)
+    return Proxy.chain(reactor, ways)
 
 
 class Hostile:
