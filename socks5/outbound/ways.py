@@ -84,6 +84,7 @@ class Upstreams:
         self._probes: list[Probe] | None = None
         self._has_looked = False
         self._settings = Settings()
+        self._after: Upstreams | None = None
 
     @property
     def direct(self) -> DirectDialer:
@@ -114,7 +115,9 @@ class Upstreams:
         :returns: what becomes of each.
         """
         paths = self._paths
+        self._after = None
         if isinstance(before, Upstreams) and before is not self:
+            before._after = self
             _go_on(paths, before._paths)
         if self._probes is None:
             self._probes = [
@@ -215,13 +218,15 @@ class Upstreams:
     # Through
 
     def _way(self, name: str) -> Way:
-        """The upstream of that name.
+        """The upstream of that name; maybe of who serves by now, for sessions that have begun are judged by new rules.
 
         :raises GeneralFailure: there is none, which nobody should have allowed.
         """
         way = self._ways.get(name)
         if way is not None:
             return way
+        if self._after is not None:
+            return self._after._way(name)
         left_out = self._missing.next()
         if left_out is not None:
             _log.error(

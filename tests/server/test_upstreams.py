@@ -1,0 +1,105 @@
+"""A server with upstreams, in memory, whose policy is replaced while sessions are on their way there."""
+
+from typing import Any
+
+import pytest
+
+from socks5 import Policy
+from socks5.client.hops import Hop
+from socks5.client.urls import read
+from socks5.outbound.path import Path
+from socks5.outbound.terms import Terms
+from socks5.outbound.upstream import Upstream
+from socks5.outbound.ways import Upstreams
+from socks5.policy.ruleset import Ruleset
+from socks5.protocol.address import Address
+from socks5.protocol.messages import Reply
+from tests.support.rules import allow, deny
+from tests.support.sessions import CONNECT, GREETING, NO_AUTHENTICATION, Server, refusal
+from tests.support.transports import FakeTransport
+
+ONE, OTHER = "203.0.113.1", "203.0.113.2"
+SUCCESS = Reply(0, Address("198.51.100.9", 999)).encode()
+
+
+def sends(server: Server, name: str = "up", host: str = ONE, *before: Any) -> None:
+    """From now on it sends everything there, through one connection at most, but for what rules before say."""
+    hop = Hop(read(f"socks5://{host}")[0])
+    legs = [Upstream(name, hop, Terms(max_connections=1))]
+    dialer = Upstreams(server.reactor, {name: Path(name, legs, server.reactor)})
+    rules = Ruleset([*before, allow("far", via=name)])
+    server.factory.replace(Policy(server.factory.settings, rules, dialer=dialer))
+    server.reactor.turn()
+
+
+def connecting(server: Server) -> list[str]:
+    return [each.host for each in server.reactor.connectors if each.state == "connecting"]
+
+
+def accept(server: Server) -> FakeTransport:
+    """The upstream does, and lets us ask."""
+    transport = server.reactor.connectors[-1].succeed()
+    transport.deliver(NO_AUTHENTICATION)
+    server.reactor.turn()
+    return transport
+
+
+def test_a_reload_while_dialling_leaves_those_who_may_go_there() -> None:
+    server = Server()
+    sends(server)
+    client = server.client(GREETING, CONNECT)
+    transport = accept(server)
+    sends(server)
+    transport.deliver(SUCCESS + b"hi")
+    assert client.received() == NO_AUTHENTICATION + SUCCESS + b"hi"
+    assert server.counters.upstreams["up"].open == 1
+    second = server.client(GREETING, CONNECT)
+    assert second.received() == NO_AUTHENTICATION + refusal(1)  # there is no other place
+    client.reset()
+    transport.deliver_reset()
+    assert server.counters.upstreams["up"].open == 0
+
+
+def test_a_reload_while_dialling_ends_those_who_may_not() -> None:
+    server = Server()
+    sends(server)
+    client = server.client(GREETING, CONNECT)
+    transport = accept(server)
+    sends(server, "up", ONE, deny("not now", ports=[80]))
+    assert (client.received(), client.sees) == (NO_AUTHENTICATION, "end")
+    assert not transport.connected
+    assert dict(server.counters.upstreams["up"].failures) == {}
+    sends(server)
+    server.client(GREETING, CONNECT)
+    assert connecting(server) == [ONE]  # the place is free
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_asks_behind_a_reload_goes_by_the_upstreams_that_its_rules_name(times: int) -> None:
+    server = Server()
+    sends(server)
+    client = server.client(GREETING)
+    for number in range(times):
+        sends(server, f"office {number}", OTHER)
+    client.send(CONNECT)
+    assert connecting(server) == [OTHER]
+    accept(server).deliver(SUCCESS)
+    assert client.received() == NO_AUTHENTICATION + SUCCESS
+    assert server.counters.upstreams[f"office {times - 1}"].open == 1
+
+
+def test_one_who_serves_again_has_nobody_after_him(log: list[str]) -> None:
+    """And where rules name nobody whom there is, nobody is asked."""
+    server = Server()
+    sends(server)
+    one: Any = server.factory.policy
+    sends(server, "office", OTHER)
+    server.factory.replace(Policy(one.settings, one.rules, dialer=one.dialer))
+    server.factory.replace(
+        Policy(one.settings, Ruleset([allow("far", via="office")]), dialer=one.dialer)
+    )
+    assert server.client(GREETING, CONNECT).received() == NO_AUTHENTICATION + refusal(1)
+    assert (connecting(server), len([line for line in log if "no upstream office" in line])) == (
+        [],
+        1,
+    )
