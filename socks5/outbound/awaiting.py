@@ -26,6 +26,7 @@ class ThroughPort:
     :param expected: who may come: an IP literal; None: whoever the proxy lets in.
     :param judge: is asked about who has come.
     :param via: the name by which rules send him here; by another one nobody comes in.
+    :param upstream: the proxy's own name.
     :param give_up: called if nobody is waited for any more.
     """
 
@@ -35,9 +36,11 @@ class ThroughPort:
         expected: str | None,
         judge: Judge,
         via: str,
+        upstream: str,
         give_up: Callable[[], object],
     ) -> None:
         self.bound = bound
+        self.upstream = upstream
         self.peer: Deferred[IStream] = Deferred(lambda _: self.close())
         self._expected = expected
         self._judge = judge

@@ -132,8 +132,8 @@ class Path:
         """
         return await self._use(asked, target, partial(self._listen, judge, via))
 
-    async def look_up(self, asked: Asked, target: Address) -> Address:
-        """Ask the last proxy for the address of a name, or the name of an address.
+    async def look_up(self, asked: Asked, target: Address) -> Through:
+        """Ask the last proxy for the address of a name, or the name of an address, which the stream has ``said``.
 
         :raises NotThrough: as :meth:`dial`.
         """
@@ -194,14 +194,14 @@ class Path:
 
     async def _look_up(
         self, asked: Asked, target: Address, standing: Going, places: Places
-    ) -> Address:
+    ) -> Through:
         through = await self._dial(asked, target, standing, places)
         transport: Any = through.transport
         transport.loseConnection()
         if through.said.port != 0:
             text = f"{self._hops[-1]}: it does not know the command, for the answer has a port"
             raise ProxyProtocolError(text, stage="reply", hop=len(self.legs))
-        return through.said
+        return through
 
     async def _listen(
         self,
@@ -243,7 +243,7 @@ class Path:
             raise
         expected = plain(target)
         host = None if expected is None else expected.text
-        port = ThroughPort(bound, host, judge, via, give_up)
+        port = ThroughPort(bound, host, judge, via, self.name, give_up)
         return port.wait(self._reactor, asked.settings.bind_timeout)
 
     def _listens_at(self, address: Address, transport: Any) -> Address:

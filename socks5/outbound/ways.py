@@ -255,15 +255,15 @@ class Upstreams:
 
     def look_up(
         self, access: Access, via: str, target: Address, *, settings: Settings, near: str
-    ) -> Deferred[Address]:
+    ) -> Deferred[Through]:
         """Have an upstream say the address of a name, or the name of an address, of whose verdict that is the ``via``.
 
-        :returns: fires with what it says, judged by nobody; or fails as :meth:`dial` does.
+        :returns: fires with a closed stream that has ``said`` it, which nobody has judged; or fails as :meth:`dial`.
         """
         asked = Asked(access, settings, near, self.direct)
         return Deferred.fromCoroutine(self._look_up(asked, via, target))
 
-    async def _look_up(self, asked: Asked, via: str, target: Address) -> Address:
+    async def _look_up(self, asked: Asked, via: str, target: Address) -> Through:
         host = target.host
         if isinstance(host, bytes):
             target = Address(hostname(host).removesuffix(".").encode(), target.port)

@@ -32,6 +32,7 @@ class Bind(StreamCommand):
 
     def _listening(self, port: IPeerPort) -> None:
         self.waiting, self._port = None, port
+        self.upstream = getattr(port, "upstream", "")
         port.peer.addCallbacks(self.came, self.failed)
         self.session.reply(ReplyCode.SUCCEEDED, port.bound)
 

@@ -35,7 +35,7 @@ from socks5.protocol.messages import Command, ReplyCode
 class Resolve:
     """One RESOLVE or RESOLVE_PTR."""
 
-    __slots__ = ("_has_new_rules", "_is_stopped", "_waiting", "session")
+    __slots__ = ("_has_new_rules", "_is_stopped", "_waiting", "session", "upstream")
 
     bytes_up = bytes_down = dropped = 0
     drops: Mapping[str, int] = {}
@@ -43,6 +43,8 @@ class Resolve:
 
     def __init__(self, session: ISession) -> None:
         self.session = session
+        self.upstream = ""
+        """The name of the upstream that was asked, or was tried last."""
         self._waiting: Deferred[None] | None = None
         self._has_new_rules = False
         self._is_stopped = False
@@ -102,10 +104,11 @@ class Resolve:
         dialer: Any = session.dialer
         if not isinstance(dialer, Upstreams):
             raise CommandNotSupported("nobody here asks upstreams")
-        answer: Address = await dialer.look_up(
+        through = await dialer.look_up(
             session.access, via, target, settings=session.settings, near=session.near
         )
-        return answer
+        self.upstream = through.upstream
+        return through.said
 
     def _literal(self) -> str:
         """The request's address.
@@ -135,6 +138,7 @@ class Resolve:
         return found.hosts[0], found.via
 
     def _failed(self, failure: Failure) -> None:
+        self.upstream = getattr(failure.value, "upstream", self.upstream)
         if not self._is_stopped:
             self.session.fail(failure)
 

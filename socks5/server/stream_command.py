@@ -83,16 +83,15 @@ class StreamCommand:
     def came(self, stream: IStream) -> None:
         """The stream is there. If the rules were replaced meanwhile, those of now are asked once more."""
         self.waiting, self._stream = None, stream
+        through: Any = stream
+        self.upstream = getattr(through, "upstream", "")
         session = self.session
         try:
             if self._has_new_rules:
                 self._judge_again(stream)
                 return
             relay = self._join(stream)
-            through: Any = stream if hasattr(stream, "upstream") else None
-            waiting = b""
-            if through is not None:
-                self.upstream, waiting = through.upstream, through.waiting
+            waiting: bytes = through.waiting if self.upstream else b""
             session.reply(ReplyCode.SUCCEEDED, stream.bound)
             self._relay = relay
             self._stream = None
@@ -123,7 +122,7 @@ class StreamCommand:
 
     def failed(self, failure: Failure) -> None:
         """There will be none."""
-        self.upstream = getattr(failure.value, "upstream", "")
+        self.upstream = getattr(failure.value, "upstream", self.upstream)
         if not self._is_stopped:
             self.session.fail(failure)
 

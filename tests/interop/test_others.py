@@ -304,6 +304,7 @@ async def test_our_server_asks_for_more_than_a_connection(
         assert (await client.reply())[0] == said(code)
         client.close()
         await server.gone(number + 1)
+        assert server.records[-1].upstream == ("up" if is_socks(kind) else None)
 
 
 @of_those(lambda kind: kind.datagrams)

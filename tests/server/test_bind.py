@@ -11,10 +11,12 @@ from twisted.internet.error import DNSLookupError
 
 from socks5 import Settings
 from socks5.outbound import peers
+from socks5.policy.ruleset import Ruleset
 from socks5.relay.relay import RESET_DELAYS
 from tests.support.failures import Failures
 from tests.support.providers import Allow
 from tests.support.reactor import FakeTCPPort
+from tests.support.rules import allow
 from tests.support.sessions import (
     BIND,
     GREETING,
@@ -26,6 +28,7 @@ from tests.support.sessions import (
     refusal,
 )
 from tests.support.transports import address
+from tests.support.upstreams import give_upstream
 
 ANYONE = octets("01 00000000 0000")
 NAME = octets("03 0b 6578616d706c652e6f7267 0050")  # example.org:80
@@ -97,6 +100,25 @@ def test_wait_is_bounded() -> None:
     [record] = server.records
     assert (record.reply, record.detail) == (6, "TTLExpired: no peer connected in time")
     assert (record.bytes_up, record.bytes_down, record.dropped) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("code", [0, 5])
+def test_the_record_has_the_upstream_that_listened(code: int) -> None:
+    """Also if the client leaves before a peer comes."""
+    server = Server(rules=Ruleset([allow("far", via="up")]))
+    give_upstream(server)
+    client = server.client(GREETING, BIND + TARGET)
+    proxy = server.reactor.connectors[-1].succeed()
+    for data in (NO_AUTHENTICATION, LISTENING):
+        server.reactor.turn()
+        proxy.deliver(data)
+    assert client.received() == NO_AUTHENTICATION + LISTENING
+    if code:
+        proxy.deliver(refusal(code))
+    else:
+        client.reset()
+    [record] = server.records
+    assert (record.upstream, record.reply) == ("up", code)
 
 
 # ---------------------------------------------------------------- bugs

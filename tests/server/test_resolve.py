@@ -8,12 +8,6 @@ from twisted.internet.error import DNSLookupError
 
 from socks5 import Policy
 from socks5.access import ALLOWED, DENIED, Reason
-from socks5.client.hops import Hop
-from socks5.client.urls import read
-from socks5.outbound.path import Path
-from socks5.outbound.terms import Terms
-from socks5.outbound.upstream import Upstream
-from socks5.outbound.ways import Upstreams
 from socks5.policy.ruleset import Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Reply, Request
@@ -23,6 +17,7 @@ from tests.support.providers import Allow
 from tests.support.rules import allow, deny
 from tests.support.sessions import GREETING, NO_AUTHENTICATION, Client, Server
 from tests.support.transports import CLIENT
+from tests.support.upstreams import give_upstream
 
 NAME, HOST = b"www.example.org", "192.0.2.80"
 PTR = Command.RESOLVE_PTR
@@ -114,13 +109,7 @@ def test_only_addresses_of_families_that_are_reached_are_told() -> None:
 def sending(rules: Any = None, **terms: Any) -> Server:
     """A server that has an upstream, and rules that send there whatever they allow."""
     server = serving(Ruleset([allow("far", via="up")]) if rules is None else rules)
-    commands = COMMANDS["resolve"]
-    hop = Hop(read("socks5://203.0.113.1")[0])
-    legs = [Upstream("up", hop, Terms(**{"commands": commands, **terms}))]
-    dialer = Upstreams(server.reactor, {"up": Path("up", legs, server.reactor)})
-    server.factory.replace(
-        Policy(server.factory.settings, server.factory.policy.rules, dialer=dialer)
-    )
+    give_upstream(server, **{"commands": COMMANDS["resolve"], **terms})
     return server
 
 
@@ -152,6 +141,7 @@ def test_an_upstream_says_an_address_and_nobody_here_is_asked(said: Address, ans
     asked = answered(server, Reply(0, said))
     assert asked == Request(Command.RESOLVE, Address(NAME, 80)).encode()
     assert (told(client), server.resolver.asked) == (answer, [])
+    assert [record.upstream for record in server.records] == ["up"]
 
 
 def test_what_it_says_is_judged() -> None:
@@ -160,6 +150,7 @@ def test_what_it_says_is_judged() -> None:
     client = asking(server, NAME)
     answered(server, Reply(0, Address("127.0.0.1", 0)))
     assert told(client) == 2
+    assert [record.upstream for record in server.records] == ["up"]
 
 
 def test_an_upstream_says_a_name() -> None:
@@ -168,6 +159,7 @@ def test_an_upstream_says_a_name() -> None:
     asked = answered(server, Reply(0, Address(NAME, 0)))
     assert asked == Request(Command.RESOLVE_PTR, Address(HOST, 0)).encode()
     assert (told(client), server.resolver.asked) == (NAME, [])
+    assert [record.upstream for record in server.records] == ["up"]
 
 
 @pytest.mark.parametrize("said", [Address(HOST, 0), Address("0.0.0.0", 0)])
@@ -183,6 +175,7 @@ def test_its_refusal_is_the_client_s() -> None:
     client = asking(server, NAME)
     answered(server, Reply(4))
     assert told(client) == 4
+    assert [record.upstream for record in server.records] == ["up"]
 
 
 @pytest.mark.parametrize("host", [NAME, HOST])

@@ -118,6 +118,17 @@ def test_a_stream_that_is_false_is_judged_as_any_other(monkeypatch: pytest.Monke
     assert begun.answered() == 2
 
 
+def test_the_record_of_what_is_refused_then_has_the_upstream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Stream, "upstream", "up", raising=False)
+    begun = Dialled()
+    begun.command.rejudge()
+    begun.verdict = DENIED
+    begun.come()
+    assert [(each.reply, each.upstream) for each in begun.server.records] == [(2, "up")]
+
+
 def test_a_peer_that_was_let_in_before_is_judged_anew_too() -> None:
     begun = Awaited()
     begun.verdict = first = Deferred()

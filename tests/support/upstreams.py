@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from socks5 import Policy
 from socks5.access import Verdict
 from socks5.client.hops import Hop
 from socks5.client.urls import read
@@ -20,7 +21,7 @@ from socks5.protocol.messages import Command, Credentials, Reply, Request
 from socks5.settings import Settings
 from tests.support.providers import ASKER, FakeResolver, begin_dial
 from tests.support.reactor import FakeReactor
-from tests.support.sessions import NO_AUTHENTICATION
+from tests.support.sessions import NO_AUTHENTICATION, Server
 from tests.support.transports import FakeTransport
 
 HOST, NAME = "192.0.2.80", b"www.example.org"
@@ -34,6 +35,15 @@ BOUND = Address("198.51.100.9", 999)
 def upstream(name: str = "up", url: str = f"socks5://{UP}", **options: Any) -> Upstream:
     terms = {key: options.pop(key) for key in tuple(options) if key in Terms.__dataclass_fields__}
     return Upstream(name, Hop(read(url)[0], **options), Terms(**terms))
+
+
+def give_upstream(server: Server, **terms: Any) -> None:
+    """Have a server's rules find ``up``."""
+    ways = {"up": Path("up", [upstream(**terms)], server.reactor)}
+    before = server.factory.policy
+    server.factory.replace(
+        Policy(before.settings, before.rules, dialer=Upstreams(server.reactor, ways))
+    )
 
 
 class World:
