@@ -19,22 +19,9 @@ from socks5.net.openers import IPortOpener, PortOpener
 from socks5.net.places import TCP
 from socks5.settings import ListenerPolicy, Settings
 from tests.sockets.clients import Factory, Proxy
-from tests.sockets.wires import open_sockets, until
+from tests.sockets.wires import OnClock, open_sockets, until
 from tests.sockets.world import World
 from tests.support.providers import FakeResolver, Records
-
-
-class OnClock:
-    """The reactor with a clock that a test turns."""
-
-    def __init__(self, clock: Clock) -> None:
-        from twisted.internet import reactor
-
-        self.wrapped = reactor
-        self.seconds, self.callLater = clock.seconds, clock.callLater
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.wrapped, name)
 
 
 @implementer(IPortOpener)

@@ -41,6 +41,19 @@ class Unwatched(Clock):
         pass
 
 
+class OnClock:
+    """The reactor with a clock that a test turns."""
+
+    def __init__(self, clock: Clock) -> None:
+        from twisted.internet import reactor
+
+        self.wrapped = reactor
+        self.seconds, self.callLater = clock.seconds, clock.callLater
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.wrapped, name)
+
+
 class WithoutPoller:
     """A reactor, as it is where sockets cannot be our own."""
 
