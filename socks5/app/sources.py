@@ -193,6 +193,21 @@ def _work_for(source: str, threads: int, share: int | None = None) -> Work:
     return Work(_reactor, threads, share)
 
 
+TICKETS_AT_ONCE = 4
+"""Steps of logins to one upstream: one may have to ask a KDC, which may be silent."""
+
+UNBOUNDED = 1 << 30
+
+
+@cache
+def proxy_work(upstream: str) -> Work:
+    """The threads of this process that log in to an upstream by tickets, of any policy. No client has more than half
+    of them. Whoever waits for one has a place at the upstream, of which there are only so many.
+    """
+    share = TICKETS_AT_ONCE // 2
+    return Work(_reactor, TICKETS_AT_ONCE, share, waiting=UNBOUNDED, waiting_of_one=UNBOUNDED)
+
+
 @cache
 def tickets_work() -> Work:
     """The threads of this process that look at tickets."""

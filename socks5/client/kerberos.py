@@ -1,11 +1,12 @@
 """Security contexts that we begin, by the system's GSS-API: Kerberos. Needs the library ``gssapi`` (the extra of that
 name).
 
-A step may ask the KDC, so it is taken in a thread of the reactor's. Messages are wrapped where they are sent.
+A step may ask the KDC, so it is taken in a thread. Messages are wrapped where they are sent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
@@ -31,6 +32,8 @@ class Initiator:
         less than that a proxy is refused.
     :param nec: whether the level is told bare, as NEC's reference implementation does, and some servers want it.
     :param host: the proxy's name in its key, where the way to it has none, or another.
+    :param run: calls a function in a thread, where a server takes steps in turn: with the IP literal of the client whom
+        that is for, the function, and its arguments. None: in a thread of the reactor's.
     :raises ValueError: the library is not installed, or there is no such level; says what to do.
     """
 
@@ -41,6 +44,7 @@ class Initiator:
         protection: Literal["confidentiality", "integrity", "none"] = "confidentiality",
         nec: bool = False,
         host: str | None = None,
+        run: Callable[..., Deferred[Any]] | None = None,
     ) -> None:
         try:
             import gssapi
@@ -50,7 +54,8 @@ class Initiator:
             ) from None
         if protection not in _LEVELS:
             raise ValueError(f"protection={protection!r}: expected one of {', '.join(_LEVELS)}")
-        self.reactor = reactor
+        self._reactor = reactor
+        self.run = self._aside if run is None else run
         self.level = _LEVELS[protection]
         self.is_bare = nec
         self.host = host
@@ -59,20 +64,24 @@ class Initiator:
 
     def initiate(self, host: str, client: str = "") -> Context:
         """See :meth:`socks5.client.contexts.IInitiator.initiate`."""
-        return Context(self, host)
+        return Context(self, host, client)
+
+    def _aside(self, client: str, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return aside(self._reactor, call, *arguments)
 
 
 class Context:
     """One context. See :class:`socks5.client.contexts.IContext`."""
 
-    def __init__(self, initiator: Initiator, host: str) -> None:
+    def __init__(self, initiator: Initiator, host: str, client: str) -> None:
         self._initiator = initiator
         self._host = host
+        self._client = client
         self._context: Any = None
 
     def step(self, token: bytes) -> Deferred[bytes]:
         """See :meth:`socks5.client.contexts.IContext.step`."""
-        return aside(self._initiator.reactor, self._step, token)
+        return self._initiator.run(self._client, self._step, token)
 
     def _step(self, token: bytes) -> bytes:
         """Called in a thread."""

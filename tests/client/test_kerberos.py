@@ -115,6 +115,17 @@ def test_a_context(library: Library) -> None:
         context.unwrap(b"another")
 
 
+def test_steps_may_be_taken_in_turn(library: Library) -> None:
+    taken: list[str] = []
+
+    def run(client: str, call: Any, *arguments: Any) -> Deferred[Any]:
+        taken.append(client)
+        return at_once(None, call, *arguments)
+
+    context = Initiator(None, run=run).initiate("proxy.example", "192.0.2.7")
+    assert (outcome_of(context.step(b"")), taken) == (b"ours", ["192.0.2.7"])
+
+
 def test_no_ticket(library: Library) -> None:
     library.answers = [GSSError()]
     found = outcome_of(Initiator(object()).initiate("proxy.example").step(b""))

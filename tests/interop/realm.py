@@ -107,9 +107,9 @@ class Realm:
         for name in names:
             self._admin("addprinc", "-randkey", name)
 
-    def keytab(self, *names: str) -> None:
+    def keytab(self, *names: str, file: str = "keytab") -> None:
         """Make a file with these principals' keys."""
-        self._admin("ktadd", "-k", self.directory / "keytab", "-norandkey", *names)
+        self._admin("ktadd", "-k", self.directory / file, "-norandkey", *names)
 
     def log_in(self, name: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
         """Get a ticket.

@@ -180,6 +180,34 @@ async def test_our_client_without_a_ticket(proxy: Proxy, web: Web) -> None:
         await way.endpoint("127.0.0.1", 1).connect(Factory.forProtocol(Page))
 
 
+UPSTREAM = """\
+log.access = "access.log"
+listener.here = { address = "127.0.0.1", port = 0 }
+upstream.far = { url = "socks5://localhost:PORT", gssapi = true }
+rule = [{ name = "far", action = "allow", commands = "connect", unguarded = true, networks = "127.0.0.1", via = "far" }]
+"""
+
+
+def test_our_server_logs_in_to_an_upstream_with_a_key_of_its_own(
+    realm: Realm, proxy: Proxy, web: Web, tmp_path: Path
+) -> None:
+    realm.keytab("alice", file="client.keytab")
+    text = UPSTREAM.replace("PORT", str(proxy.port))
+    (tmp_path / "s.toml").write_text(text)
+    kerberos = {
+        "KRB5_CLIENT_KTNAME": f"FILE:{realm.directory / 'client.keytab'}",
+        "KRB5CCNAME": f"FILE:{tmp_path / 'tickets'}",
+    }
+    command = [*MODULE, "--config", "s.toml"]
+    with start(tmp_path, command, environment=kerberos) as program:
+        by = ("--no-progress-meter", "--socks5-hostname", f"127.0.0.1:{program.port}")
+        for _ in range(2):
+            assert succeed(require_program("curl"), *by, f"http://{web.address}/") == b"a page"
+        program.terminate()
+    assert [each.user for each in proxy.sessions(2)] == [ALICE] * 2
+    assert [each["upstream"] for each in program.records] == ["far"] * 2
+
+
 # ---------------------------------------------------------------- a client for every level
 
 LEVEL = pytest.mark.parametrize("level", [NONE, INTEGRITY, CONFIDENTIALITY])

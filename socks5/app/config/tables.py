@@ -127,6 +127,22 @@ class Table(Kind):
         }
 
 
+class Switch(Table):
+    """A table in which nothing has to stand, so that ``true`` will do for it; ``false`` stands for none."""
+
+    words = "true, false or a table"
+
+    @override
+    def read(self, value: object) -> Any:
+        if isinstance(value, bool):
+            return self.cls() if value else None
+        return super().read(value)
+
+    @override
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": "boolean"}, super().schema()]}
+
+
 class Typed(Kind):
     """A table, and nothing else, whose other keys depend on the one named ``type``.
 

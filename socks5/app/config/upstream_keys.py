@@ -9,7 +9,7 @@ from typing_extensions import override
 from socks5.app.config.files import FilePath, From, SecretFrom
 from socks5.app.config.policy_keys import name_of, refuse
 from socks5.app.config.quantities import Time
-from socks5.app.config.tables import Table, optional
+from socks5.app.config.tables import Switch, Table, optional
 from socks5.app.config.values import (
     Choice,
     Count,
@@ -111,6 +111,26 @@ class UpstreamTLS:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpstreamGSSAPI:
+    """``gssapi`` of an upstream."""
+
+    service: str = optional(
+        Text("the name of a service", r"[A-Za-z0-9_.-]+", "rcmd"), "Of its key.", "rcmd"
+    )
+    host: str | None = optional(
+        Text("the name of a host", r"[A-Za-z0-9_.:-]+", "proxy.example"),
+        "Of its key.",
+        default="the host of the URL",
+    )
+    protection: str = optional(
+        Choice(("confidentiality", "integrity", "none")),
+        "Of all that travels there; with less it is refused.",
+        "confidentiality",
+    )
+    nec: bool = optional(Flag(), "Tell the level as NEC's implementation does.", False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Upstream:
     """``[upstream.NAME]``: a proxy, several behind one another, or several to choose from."""
 
@@ -121,6 +141,11 @@ class Upstream:
     password: From | None = optional(SecretFrom(), "The password there.", default="none")
     require_login: bool = optional(
         Flag(), "A proxy that asks nobody for a login will not do.", False
+    )
+    gssapi: UpstreamGSSAPI | None = optional(
+        Switch(UpstreamGSSAPI),
+        "Log in there by a Kerberos ticket, and by nothing else.",
+        default="false",
     )
     tls: UpstreamTLS | None = optional(
         Table(UpstreamTLS), "Certificates, for a proxy over TLS.", default="the usual ones"
@@ -187,7 +212,7 @@ class Upstream:
 
     def check(self) -> None:
         """Refuse what does not go together."""
-        refuse([*self._of_url(), *self._of_login(), *self._of_pool()])
+        refuse([*self._of_url(), *self._of_login(), *self._of_gssapi(), *self._of_pool()])
 
     def _of_url(self) -> list[Wrong]:
         place = self.url
@@ -225,6 +250,28 @@ class Upstream:
             problems.append(Wrong(f"expected {other} as well", (said,)))
         if self.require_login and self.user is None:
             problems.append(Wrong("expected user and password as well", ("require_login",)))
+        return problems
+
+    def _of_gssapi(self) -> list[Wrong]:
+        said, place = self.gssapi, self.url
+        if said is None:
+            return []
+        problems: list[Wrong] = []
+        if self.user is not None:
+            problems.append(
+                Wrong("does not go with gssapi, beside which nothing is offered", ("user",), True)
+            )
+        if place is not None and place.is_http:
+            problems.append(Wrong("is for a proxy of SOCKS5, not of HTTP", ("gssapi",), True))
+        if place is not None and place.path and said.host is None:
+            problems.append(
+                Wrong(
+                    'expected the host of its key, which a UNIX socket has not: gssapi = { host = "proxy.example" }',
+                    ("gssapi",),
+                )
+            )
+        if self.pipelined:
+            problems.append(Wrong("expected false, for gssapi awaits answers", ("pipelined",)))
         return problems
 
     def _of_pool(self) -> list[Wrong]:

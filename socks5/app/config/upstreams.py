@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from ipaddress import ip_address
 from typing import Any
 
@@ -16,7 +17,9 @@ from socks5.app.config.upstream_keys import Upstream as Section
 from socks5.app.config.upstream_keys import commands_of
 from socks5.app.config.upstream_references import roots
 from socks5.app.config.values import as_key, as_toml, either
+from socks5.app.sources import proxy_work
 from socks5.client.hops import Hop, Same
+from socks5.client.kerberos import Initiator
 from socks5.net.certificate_files import Unusable
 from socks5.net.client_tls import client_options
 from socks5.net.resolver import LOCALHOST
@@ -76,10 +79,12 @@ class _Making:
         where: Where = ("upstream", name)
         login = self._login(where, section)
         options = self._tls(where, section)
+        initiator = self._initiator(where, section)
         hop = Hop(
             place,
             login,
             options=None if options is None else Same(options),
+            gssapi=None if initiator is None else Same(initiator),
             require_login=section.require_login and login is not None,
             is_pipelined=section.pipelined and (section.user is None or login is not None),
         )
@@ -97,6 +102,17 @@ class _Making:
             self._building.wrong((*where, "password"), "expected 255 octets at the most")
             return None
         return Credentials(section.user.encode(), password)
+
+    def _initiator(self, where: Where, section: Section) -> Initiator | None:
+        said = section.gssapi
+        if said is None:
+            return None
+        run = proxy_work(str(where[-1])).run
+        try:
+            return Initiator(self._reactor, **asdict(said), run=run)
+        except ValueError as error:
+            self._building.wrong((*where, "gssapi"), str(error))
+            return None
 
     def _tls(self, where: Where, section: Section) -> Any:
         place, tls = section.url, section.tls

@@ -196,6 +196,19 @@ cert = "me.pem"
 key = "me.key"
 name = "other.example"
 
+[upstream.near]
+url = "socks5://proxy.example"
+gssapi = true
+
+[upstream.other]
+url = "socks5://localhost/run/socks"
+
+[upstream.other.gssapi]
+service = "socks"
+host = "proxy.example"
+protection = "integrity"
+nec = true
+
 [upstream.behind]
 chain = ["far", "far"]
 

@@ -1,25 +1,30 @@
 """``[upstream.NAME]``: what is read, what is made of it, what is wrong with it, and what is hardly meant."""
 
+import sys
 from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 
+from socks5.app.config import upstreams
 from socks5.app.config.explain import Explanation, Question
 from socks5.app.config.show import show
 from socks5.app.configured import Configured
+from socks5.auth.work import Work
 from socks5.client.urls import Place
 from socks5.outbound.path import Path
 from socks5.outbound.pool import Hashed, Pool, RoundRobin
 from socks5.outbound.terms import Terms
 from socks5.outbound.ways import Upstreams
 from socks5.protocol.address import Address
+from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Command, Credentials
 from socks5.settings import COMMANDS, PerFamily
 from tests.app.config.test_build import Files, a_folder  # noqa: F401
 from tests.app.config.test_check import found
 from tests.app.config.test_read import problems
 from tests.support.certificates import Authority
+from tests.support.contexts import Initiating
 
 A = '[upstream.a]\nurl = "socks5://x"\n'
 RULE = '[[rule]]\nname = "r"\naction = "allow"\nvia = "a"\n'
@@ -98,6 +103,81 @@ def test_what_is_said_is_made(files: Files) -> None:
     assert (type(ways["any"]), kinds) == (Pool, [RoundRobin, Hashed])
 
 
+class Made:
+    """Notes what is made of a login by tickets, without their library."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.by: list[dict[str, Any]] = []
+        monkeypatch.setattr(upstreams, "Initiator", self._make)
+
+    def _make(self, reactor: Any, **options: Any) -> Any:
+        options.pop("run")
+        self.by.append(options)
+        return Initiating(Protection[options["protection"].upper()])
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("false", None),
+        ("true", {"service": "rcmd", "protection": "confidentiality", "nec": False}),
+        ("{}", {"service": "rcmd", "protection": "confidentiality", "nec": False}),
+        (
+            '{ service = "socks", host = "b.example", protection = "none", nec = true }',
+            {"service": "socks", "host": "b.example", "protection": "none", "nec": True},
+        ),
+    ],
+)
+def test_a_login_by_tickets(
+    files: Files, monkeypatch: pytest.MonkeyPatch, said: str, means: Any
+) -> None:
+    made = Made(monkeypatch)
+    ways: dict[str, Any] = dict(files.make(f"{A}gssapi = {said}").ways)
+    gssapi = ways["a"].legs[0].hop.gssapi
+    if means is None:
+        assert (gssapi, made.by) == (None, [])
+        return
+    assert made.by == [{"host": None, **means}]
+    assert gssapi.value.level is Protection[means["protection"].upper()]
+
+
+def test_steps_of_logins_are_taken_in_threads_of_their_upstream(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it is made anew; nobody waits for another's KDC."""
+    taken: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(upstreams, "Initiator", lambda reactor, run, **_: Running(run))
+    monkeypatch.setattr(Work, "run", lambda *arguments: taken.append(arguments))
+    text = f"{A}gssapi = true\n" + A.replace("[upstream.a]", "[upstream.b]") + "gssapi = true\n"
+    for _ in range(2):
+        ways: dict[str, Any] = dict(files.make(text).ways)
+        for name in ("a", "b"):
+            ways[name].legs[0].hop.gssapi.value.run("192.0.2.7", name)
+    works = [work for work, *_ in taken]
+    assert [rest for _, *rest in taken] == [["192.0.2.7", "a"], ["192.0.2.7", "b"]] * 2
+    assert works[:2] == works[2:]
+    assert works[0] is not works[1]
+
+
+class Running(Initiating):
+    """Knows how steps are taken."""
+
+    def __init__(self, run: Any) -> None:
+        super().__init__()
+        self.run = run
+
+
+def test_without_their_library_there_is_no_login_by_tickets(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+    [said] = files.problems(f"{A}gssapi = true")
+    wanted = (
+        "s.toml:3:10: upstream.a.gssapi: needs the library gssapi: pip install 'txsocks5[gssapi]'"
+    )
+    assert said.startswith(wanted)
+
+
 def test_a_policy_of_sessions_dials_by_them(files: Files) -> None:
     files.write("s.toml", A)
     clock = Clock()
@@ -158,6 +238,35 @@ def test_a_policy_of_sessions_dials_by_them(files: Files) -> None:
         (
             '[upstream.a]\nurl = "http://x:1"\nuser = "a:b"\npassword = { env = "X" }',
             "3:8: upstream.a.user: expected a name without a colon, for HTTP",
+        ),
+        (
+            A + "gssapi = true\nuser = 'x'\npassword = { env = 'X' }",
+            "4:1: upstream.a.user: does not go with gssapi, beside which nothing is offered",
+        ),
+        (
+            '[upstream.a]\nurl = "http://x:1"\ngssapi = true',
+            "3:1: upstream.a.gssapi: is for a proxy of SOCKS5, not of HTTP",
+        ),
+        (
+            '[upstream.a]\nurl = "socks5://localhost/s"\ngssapi = { nec = true }',
+            (
+                "3:10: upstream.a.gssapi: expected the host of its key, which a UNIX socket has not: gssapi = { host = "
+                '"proxy.example" }'
+            ),
+        ),
+        (
+            A + "gssapi = true\npipelined = true",
+            "4:13: upstream.a.pipelined: expected false, for gssapi awaits answers",
+        ),
+        (
+            A + 'gssapi = "yes"',
+            '3:10: upstream.a.gssapi: expected true, false or a table, got "yes"',
+        ),
+        (
+            A + 'gssapi = { protection = "all" }',
+            (
+                '3:25: upstream.a.gssapi.protection: expected "confidentiality", "integrity" or "none", got "all"'
+            ),
         ),
         (A + 'choose = "first"', "3:1: upstream.a.choose: does not go with url"),
         (
