@@ -127,13 +127,42 @@ def test_what_a_proxy_is_told(
     assert asked.program.notes == ["made"]
 
 
-@pytest.mark.parametrize("bound", ["03 00 0000", "04 " + "00" * 16 + "0000", "03 01 61 0001"])
+@pytest.mark.parametrize(
+    "bound",
+    [
+        *("03 00 0000", "03 01 61 0001", "01 00000000 0000", "04 " + "00" * 16 + "0000"),
+        *("04 20010db8000000000000000000000005 1f90", "04 00000000000000000000ffffcb007105 1f90"),
+    ],
+)
 def test_whatever_address_a_reply_has(bound: str) -> None:
     asked = Asked()
     transport = asked.accept()
     transport.deliver(METHOD)
     transport.deliver(b"\5\0\0" + bytes.fromhex(bound))
     assert asked.program.notes == ["made"]
+
+
+def test_the_target_may_say_all_at_once_and_end() -> None:
+    asked = Asked()
+    transport = asked.accept()
+    transport.deliver(METHOD)
+    transport.deliver(OK + b"hello")
+    transport.deliver_end()
+    asked.reactor.turn()
+    assert asked.program.notes == ["made", b"hello", error.ConnectionDone]
+    assert asked.leaves_nothing()
+
+
+@pytest.mark.parametrize("octets", [1, 127, 128, 255])
+def test_a_login_of_any_length(octets: int) -> None:
+    reactor = FakeReactor()
+    way, name = AtOnce(), bytes((octets,)) * octets
+    asked = Asked(Proxy.over(reactor, way, name, name), reactor=reactor)
+    way.transport.deliver(LOGIN)
+    way.transport.reactor.turn()
+    length = bytes((octets,))
+    assert way.transport.value() == b"\5\2\0\2" + b"\1" + (length + name) * 2
+    assert asked.outcome == []
 
 
 def test_http() -> None:
@@ -172,26 +201,45 @@ def test_a_chain_asks_hop_after_hop() -> None:
 # ---------------------------------------------------------------- one that fails
 
 FAILURES: dict[str, tuple[list[bytes], type[Exception], str]] = {
-    "refused": ([METHOD, refused(5)], ConnectionRefused, "reply"),
-    "refused, at length": ([METHOD, refused(5) + OK[2:] + b"x"], ConnectionRefused, "reply"),
+    **{
+        f"refused in {count} octets": (
+            [METHOD, b"\5\5\0\x09abcdef"[:count]],
+            ConnectionRefused,
+            "reply",
+        )
+        for count in (2, 3, 4, 10)
+    },
+    "refused, and more": ([METHOD, refused(5) + OK[2:] + b"x"], ConnectionRefused, "reply"),
     "an unassigned reply": ([METHOD, refused(99)], ReplyError, "reply"),
     "no method": ([b"\5\xff"], ProxyAuthError, "method"),
     "a method that was not offered": ([b"\5\1"], ProxyProtocolError, "method"),
     "HTTP": ([b"HTTP/1.1 400 Bad\r\n"], ProxyProtocolError, "method"),
+    "a banner": ([b"220 mail.example ESMTP\r\n"], ProxyProtocolError, "method"),
+    "SSH": ([b"SSH-2.0-x\r\n"], ProxyProtocolError, "method"),
     "a reply behind the method": ([METHOD + OK], ProxyProtocolError, "method"),
+    "a reply behind the status": ([LOGIN, b"\1\0" + OK], ProxyProtocolError, "login"),
+    "a status of version 0": ([LOGIN, b"\0\0"], ProxyProtocolError, "login"),
+    "a status of version 2": ([LOGIN, b"\2\0"], ProxyProtocolError, "login"),
+    "status 2": ([LOGIN, b"\1\2"], ProxyAuthError, "login"),
+    "status 255, of version 5": ([LOGIN, b"\5\xff"], ProxyAuthError, "login"),
     "another version": ([METHOD, b"\4\x5a"], ProxyProtocolError, "reply"),
-    "no address": ([METHOD, b"\5\0\0\x09" + bytes(300)], ProxyProtocolError, "reply"),
+    "ATYP 0": ([METHOD, b"\5\0\0\0" + bytes(6)], ProxyProtocolError, "reply"),
+    "ATYP 9": ([METHOD, b"\5\0\0\x09" + bytes(300)], ProxyProtocolError, "reply"),
 }
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
 @pytest.mark.parametrize(("proxy", "kind", "stage"), FAILURES.values(), ids=FAILURES)
 def test_a_failure_has_its_class_and_says_where(
-    proxy: list[bytes], kind: type[Exception], stage: str
+    proxy: list[bytes], kind: type[Exception], stage: str, is_closed: bool
 ) -> None:
-    asked = Asked()
+    """Whether the proxy then closes or waits."""
+    asked = Asked(USER)
     transport = asked.accept()
     for data in proxy:
         transport.deliver(data)
+    if is_closed:
+        transport.deliver_end()
     found = asked.error
     assert type(found) is kind
     assert (found.stage, found.hop) == (stage, 1)
@@ -200,6 +248,23 @@ def test_a_failure_has_its_class_and_says_where(
     transport.deliver(OK)
     assert asked.leaves_nothing()
     assert not transport.connected
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_every_reply_of_the_last_hop_is_the_targets(hops: int) -> None:
+    reactor = FakeReactor()
+    proxy, told = proxies(reactor, *[PROXY] * hops), {}
+    for code in range(1, 256):
+        asked = Asked(proxy, reactor=reactor)
+        transport = asked.accept()
+        for data in [METHOD, OK] * (hops - 1) + [METHOD, refused(code)]:
+            transport.deliver(data)
+            reactor.turn()
+        told[code] = asked.error.code
+        assert isinstance(asked.error, ReplyError)
+        assert (asked.error.stage, asked.error.hop) == ("reply", hops)
+    assert told == {code: code for code in range(1, 256)}
+    assert asked.leaves_nothing()
 
 
 def test_a_wrong_login_says_nothing_of_it(log: list[str]) -> None:
@@ -514,6 +579,37 @@ def test_a_unix_socket() -> None:
 def test_a_name_of_a_proxy_is_looked_up_here() -> None:
     asked = Asked("socks5://proxy.example:9")
     assert [client[:2] for client in asked.reactor.tcpClients] == [("127.0.0.1", 9)]
+
+
+def proxy_by_name() -> tuple[Asked, Resolver]:
+    """The proxy's name is being looked up."""
+    reactor = FakeReactor()
+    resolver = Resolver()
+    reactor.nameResolver = cast(Any, resolver)
+    return Asked("socks5://proxy.example", reactor=reactor), resolver
+
+
+def test_a_proxy_that_nobody_knows() -> None:
+    asked, resolver = proxy_by_name()
+    resolver.answer()
+    assert type(asked.error) is ProxyUnreachable
+    assert (asked.error.stage, asked.error.hop) == ("connect", 1)
+    assert isinstance(asked.error.__cause__, error.DNSLookupError)
+    assert not isinstance(asked.error, error.DNSLookupError)
+    assert asked.leaves_nothing()
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_proxy_whose_first_address_is_dead(is_silent: bool) -> None:
+    asked, resolver = proxy_by_name()
+    resolver.answer("192.0.2.7", "192.0.2.8")
+    if not is_silent:
+        asked.connector.fail(error.ConnectionRefusedError())
+    asked.reactor.advance(1)
+    assert asked.connector.host == "192.0.2.8"
+    asked.opened().deliver_reset()
+    assert asked.program.notes[0] == "made"
+    assert asked.leaves_nothing()
 
 
 @pytest.mark.parametrize("name", ["my_proxy", "_a.example", "xn--ls8h.la"])
