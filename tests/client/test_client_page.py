@@ -22,7 +22,7 @@ OPTIONAL = ("import treq", "import scrapy", "from socks5.client.kerberos")
 """How those begin that need what may not be installed."""
 
 ON_SOCKETS = ("from twisted.internet.endpoints import connectProtocol", "from twisted.names")
-"""How those begin that are run in ``tests/sockets/test_datagrams_sockets.py``, with real servers."""
+"""How those begin that are run in ``tests/sockets/recipes.py``, with real servers."""
 
 ALL = [block for block in blocks(PAGE) if block.language == "python"]
 PYTHON = [block for block in ALL if not block.text.startswith((*OPTIONAL, *ON_SOCKETS))]

@@ -1,4 +1,4 @@
-"""The client through Dante's server in chains with ours: UDP and BIND."""
+"""The client through Dante's server: UDP and BIND in chains with ours, twisted.names, FTP in active mode."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,14 +12,16 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory
 
 from socks5.client import Proxy, tunnel_of
-from tests.interop.conftest import Others
-from tests.interop.others import dante
+from tests.interop.conftest import NameServer, Others
+from tests.interop.others import Other, dante
 from tests.interop.programs import needs
 from tests.interop.proxy import Proxy as OurProxy
 from tests.interop.proxy import running_proxy
 from tests.interop.servers import Echo, payload
 from tests.sockets.clients import Told
+from tests.sockets.recipes import fetch_by_ftp, look_up
 from tests.sockets.wires import until
+from tests.sockets.world import World
 from tests.support.datagrams import Noting
 
 
@@ -74,3 +76,29 @@ async def test_a_peer_comes(chain: Proxy) -> None:
     await until(lambda: peer.received == b"pong")
     accepted.transport.loseConnection()
     await until(lambda: peer.is_lost and accepted.is_lost)
+
+
+# ---------------------------------------------------------------- the recipes of docs/client.rst
+
+
+@pytest.fixture
+def alone(others: Others) -> Proxy:
+    return Other(others(dante)).proxy()
+
+
+@needs("danted", "sockd")
+@needs("dnsmasq")
+@pytest_twisted.ensureDeferred
+async def test_twisted_names_asks_through_it(alone: Proxy, name_server: NameServer) -> None:
+    """Over TCP, if an answer was cut."""
+    for name, hosts in (("a.test", {name_server.address}), ("many.test", {*name_server.many})):
+        answers = await look_up(alone, name_server.port, name)
+        assert {each.payload.dottedQuad() for each in answers} == hosts
+
+
+@needs("danted", "sockd")
+@pytest_twisted.ensureDeferred
+async def test_ftp_in_active_mode(alone: Proxy, tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await fetch_by_ftp(alone, world, tmp_path)
+    await world.close()

@@ -1,43 +1,27 @@
 """UDP and BIND on real sockets, through our own proxies: twisted.names, FTP in active mode, and chains of them.
 
-The recipes for these of docs/client.rst run here.
+Recipes of docs/client.rst among them.
 """
 
-import ast
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.cred.checkers import AllowAnonymousAccess
-from twisted.cred.portal import Portal
 from twisted.internet import error
 from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.names import client, dns
-from twisted.protocols.ftp import FTPFactory, FTPRealm
 
 from socks5.client import Proxy
 from tests.sockets.clients import Told
+from tests.sockets.recipes import fetch_by_ftp, look_up
 from tests.sockets.wires import until
 from tests.sockets.world import World
 from tests.support.contexts import FakeAcceptor, Initiating
 from tests.support.datagrams import Noting
-from tests.support.readme import blocks
-
-PAGE = (Path(__file__).resolve().parents[2] / "docs/client.rst").read_text()
-
-
-def recipe(beginning: str, **replaced: str) -> Any:
-    """The block of the page that begins so, as code for a coroutine."""
-    [text] = (block.text for block in blocks(PAGE) if block.text.startswith(beginning))
-    for old, new in replaced.items():
-        assert old in text
-        text = text.replace(old, new)
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    return compile(text, "client.rst", "exec", flags=flags, dont_inherit=True)
 
 
 class NameServer:
@@ -109,10 +93,8 @@ def address_in(found: Any) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_the_recipe_for_names(world: World, names: NameServer) -> None:
-    code = recipe("from twisted.names", **{'("192.0.2.53", 53)': f'("127.0.0.1", {names.port})'})
-    scope = {"proxy": await world.proxy()}
-    await eval(code, scope)
-    assert address_in([scope["answers"]]) == names.address
+    answers = await look_up(await world.proxy(), names.port)
+    assert address_in([answers]) == names.address
 
 
 @pytest_twisted.ensureDeferred
@@ -240,21 +222,4 @@ async def test_a_port_that_is_stopped_is_closed_at_the_proxy(world: World) -> No
 
 @pytest_twisted.ensureDeferred
 async def test_the_recipe_for_ftp(world: World, tmp_path: Path) -> None:
-    """In active mode, with Twisted's client and server."""
-    (tmp_path / "README").write_bytes(b"content" * 1000)
-    realm = FTPRealm(str(tmp_path))
-    server: Any = FTPFactory(Portal(realm, [AllowAnonymousAccess()]))
-    server.noisy = False
-    port = world.serve(server)
-    code = recipe(
-        "from twisted.internet.endpoints import connectProtocol",
-        **{
-            '"192.0.2.7", 21': f'"127.0.0.1", {port}',
-            '"192.0.2.7", "README"': '"127.0.0.1", "README"',
-        },
-    )
-    scope: dict[str, Any] = {"proxy": await world.proxy()}
-    await eval(code, scope)
-    assert scope["file"].content == b"content" * 1000
-    scope["ftp"].transport.loseConnection()
-    await until(lambda: not scope["ftp"].transport.connected)
+    await fetch_by_ftp(await world.proxy(), world, tmp_path)
