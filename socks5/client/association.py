@@ -193,12 +193,10 @@ class Association:
         tunnel = tunnel_of(transport)
         assert tunnel is not None
         own = own_address(self._way.hops[:count], transport)
-        relay = relay_at(tunnel.bound, own)
         if count == 1:
             self._near, self._own = near_end(transport), own
-            if self._udp_address is not None:
-                relay = Address(self._udp_address, relay.port)
-        self._relays[count - 1] = relay
+        known = self._udp_address if count == 1 else None
+        self._relays[count - 1] = relay_at(tunnel.bound, own, known)
         self._envelopes[count - 1] = transport.envelope
 
     async def _find_relay(self) -> None:

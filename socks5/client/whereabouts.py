@@ -57,13 +57,16 @@ def _is_elsewhere(host: str | bytes, own: str | bytes) -> bool:
     return host in _INNER and own not in _INNER
 
 
-def relay_at(said: Address, own: str | bytes) -> Address:
+def relay_at(said: Address, own: str | bytes, known: str | None = None) -> Address:
     """Where a proxy takes the datagrams of an association.
 
     :param said: BND.ADDR and BND.PORT of its reply.
     :param own: its own address, which it is if that cannot be right: it is unspecified, a loopback that the proxy is
         not reached by, or an inner address while the proxy has a public one.
+    :param known: an IP literal, of who knows better than it.
     """
+    if known is not None:
+        return Address(known, said.port)
     said = spelt(said)
     if said.is_unspecified or _is_elsewhere(said.host, own):
         return Address(own, said.port)

@@ -23,10 +23,9 @@ from socks5.client.errors import (
 )
 from socks5.client.names import literal
 from socks5.client.tunnel import Step
-from socks5.client.whereabouts import LOOPBACK
+from socks5.client.whereabouts import own_address, relay_at
 from socks5.deadlines import Deadlines, clock_of, in_time
 from socks5.interfaces import Judge
-from socks5.net.connection import far_host
 from socks5.outbound.attempts import Streams
 from socks5.outbound.awaiting import ThroughPort
 from socks5.outbound.direct import DirectDialer
@@ -246,16 +245,19 @@ class Path:
         port = ThroughPort(bound, host, judge, via, self.name, give_up)
         return port.wait(self._reactor, asked.settings.bind_timeout)
 
-    def _listens_at(self, address: Address, transport: Any) -> Address:
-        """Where the last proxy listens; one that does not know its address listens where it is."""
-        here = plain(address)
-        if here is None and len(self.legs) == 1:
-            far = far_host(transport)
-            here = Address(far or LOOPBACK, address.port)
-        if here is None:
+    def _listens_at(self, said: Address, transport: Any) -> Address:
+        """Where the last proxy listens: that is known as its relay's address is.
+
+        :raises ProxyProtocolError: nobody knows an address.
+        """
+        own = own_address(self._hops, transport)
+        at = relay_at(said, own, self.legs[-1].terms.udp_address)
+        if at.is_name:
+            at = Address(own, at.port)
+        if at.is_name:
             text = f"{self._hops[-1]}: it does not say where it listens"
             raise ProxyProtocolError(text, stage="reply", hop=len(self.legs))
-        return here
+        return at
 
     async def _dial(
         self,

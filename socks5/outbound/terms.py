@@ -17,6 +17,7 @@ class Terms:
     :param commands: CMD octets that it is asked for, if it is of a kind that knows them.
     :param resolves: whether names of targets go there as they are; else they are resolved here.
     :param timeout: seconds from the connection to the end of the login.
+    :param udp_address: an IP literal: where it takes datagrams and awaits peers, instead of the host that it says.
     :param source: addresses that it is reached from; none: as targets are.
     :param max_connections: at a time, a quarter of them for one client.
     :param fails: failures in a row that put it out.
@@ -28,6 +29,7 @@ class Terms:
     commands: frozenset[int] = frozenset((Command.CONNECT, Command.BIND))
     resolves: bool = True
     timeout: float = 10.0
+    udp_address: str | None = None
     source: PerFamily = NO_SOURCE
     max_connections: int = 1000
     fails: int = 3

@@ -565,19 +565,39 @@ def test_whom_no_rule_sends_there_is_awaited_here(expected: Address) -> None:
     assert (len(world.reactor.tcp_ports), world.connecting) == (1, [])
 
 
-def test_a_proxy_that_does_not_say_where_it_listens_listens_where_it_is() -> None:
-    listening = Listening(World(), at=Address("0.0.0.0", 4000))
-    assert listening.port.bound == AT
+@pytest.mark.parametrize(
+    ("said", "options", "told"),
+    [
+        ("198.51.100.9", {}, "198.51.100.9"),
+        ("::ffff:198.51.100.9", {}, "198.51.100.9"),
+        ("0.0.0.0", {}, UP),
+        ("127.0.0.1", {}, UP),
+        ("10.0.0.1", {}, UP),
+        (b"proxy.example", {}, UP),
+        ("127.0.0.1", {"udp_address": "198.51.100.7"}, "198.51.100.7"),
+        ("198.51.100.9", {"udp_address": "198.51.100.7"}, "198.51.100.7"),
+    ],
+)
+def test_where_a_proxy_listens(said: Any, options: Any, told: str) -> None:
+    """As it says, or where it is, if it says nothing or what cannot be; unless it is known better."""
+    listening = Listening(World(**options), at=Address(said, 4000))
+    assert listening.port.bound == Address(told, 4000)
 
 
-@pytest.mark.parametrize("said", [Address("::", 4000), Address(b"proxy.example", 4000)])
-def test_behind_others_nobody_knows_where_that_is(said: Address) -> None:
-    world = World(lambda reactor: chained(reactor, f"socks5://{UP}", "socks5://203.0.113.2"))
+@pytest.mark.parametrize("said", ["::", b"proxy.example"])
+@pytest.mark.parametrize("host", ["203.0.113.2", "second.example"])
+def test_behind_others_it_is_where_it_is_reached_if_that_is_an_address(
+    said: Any, host: str
+) -> None:
+    world = World(lambda reactor: chained(reactor, f"socks5://{UP}", f"socks5://{host}"))
     bound = world.bind()
     transport = world.greeted()
     world.answer(transport, reply())
     world.answer(transport, NO_AUTHENTICATION)
-    world.answer(transport, reply(0, said))
+    world.answer(transport, reply(0, Address(said, 4000)))
+    if host == "203.0.113.2":
+        assert bound.stream.bound == Address(host, 4000)
+        return
     assert bound.code == 1
     assert "does not say where it listens" in bound.failure.getErrorMessage()
     assert transport.far_sees == "reset"

@@ -167,6 +167,11 @@ class Upstream:
     timeout: float = optional(
         Time(0.1), "From the connection to the end of the login.", _DEFAULTS.timeout
     )
+    udp_address: str | None = optional(
+        IPAddress("an IP address", is_of_a_host=True),
+        "Where it takes datagrams and awaits peers.",
+        default="where it says, or where it is if that cannot be right",
+    )
     source: tuple[str, ...] = optional(
         Listed(IPAddress("an IP address of this host", is_of_a_host=True)),
         "Addresses that it is reached from, one a family.",
@@ -229,6 +234,10 @@ class Upstream:
                 Wrong(f"expected connect alone, for HTTP has no {each}", ("commands",))
                 for each in beyond[:1]
             ]
+            if self.udp_address is not None:
+                problems.append(
+                    Wrong("is for a proxy of SOCKS5, not of HTTP", ("udp_address",), True)
+                )
             if self.pipelined:
                 problems.append(
                     Wrong("an HTTP proxy is told everything at once anyway", ("pipelined",))

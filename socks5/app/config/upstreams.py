@@ -138,6 +138,7 @@ def _terms(section: Section) -> Terms:
         commands=frozenset[int]().union(*(COMMANDS[each] for each in commands_of(section))),
         resolves=section.names == "there",
         timeout=section.timeout,
+        udp_address=section.udp_address,
         source=PerFamily(
             next((each for each in section.source if ":" not in each), None),
             next((each for each in section.source if ":" in each), None),

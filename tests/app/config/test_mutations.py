@@ -183,6 +183,7 @@ commands = ["connect", "resolve"]
 pipelined = true
 names = "here"
 timeout = "5s"
+udp_address = "203.0.113.7"
 source = "192.0.2.7"
 max_connections = 100
 fails = 5

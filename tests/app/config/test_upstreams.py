@@ -40,6 +40,7 @@ tls = { ca = "an authority.pem", cert = "client.pem", name = "other.example" }
 names = "here"
 timeout = "5s"
 commands = ["connect", "resolve"]
+udp_address = "203.0.113.7"
 source = ["192.0.2.7", "2001:db8::7"]
 max_connections = 8
 fails = 1
@@ -78,6 +79,7 @@ def test_what_is_said_is_made(files: Files) -> None:
         commands=COMMANDS["connect"] | COMMANDS["resolve"],
         resolves=False,
         timeout=5.0,
+        udp_address="203.0.113.7",
         source=PerFamily("192.0.2.7", "2001:db8::7"),
         max_connections=8,
         fails=1,
@@ -292,6 +294,14 @@ def test_a_policy_of_sessions_dials_by_them(files: Files) -> None:
         (
             f'{A}commands = "bind"\n[upstream.b]\nchain = ["a", "c"]\n[upstream.c]\nurl = "socks5://y"',
             "5:10: upstream.b.chain[0]: expected one that serves connect, for others are behind it",
+        ),
+        (
+            '[upstream.a]\nurl = "http://x:1"\nudp_address = "192.0.2.7"',
+            "3:1: upstream.a.udp_address: is for a proxy of SOCKS5, not of HTTP",
+        ),
+        (
+            A + 'udp_address = "::"',
+            '3:15: upstream.a.udp_address: expected an IP address, got "::"',
         ),
         (A + 'probe_every = "1m"', "3:15: upstream.a.probe_every: expected probe as well"),
         (A + 'probe = "x"', '3:9: upstream.a.probe: expected HOST:PORT, got "x"'),
