@@ -170,13 +170,13 @@ class Other(NamedTuple):
     scheme: str = "socks5"
     has_login: bool = False
 
-    def proxy(self, password: str = PASSWORD, timeout: float = 10) -> Proxy:
+    def proxy(self, password: str = PASSWORD, timeout: float = 10, **options: bool) -> Proxy:
         """Ours, as its client."""
         from twisted.internet import reactor
 
         login = f"{USER}:{password}@" if self.has_login else ""
         url = f"{self.scheme}://{login}127.0.0.1:{self.port}"
-        return Proxy.from_url(reactor, url, timeout=timeout)
+        return Proxy.from_url(reactor, url, timeout=timeout, **options)
 
     def upstream(self, password: str = PASSWORD, name: str = "up", **keys: object) -> str:
         """The table of a file that makes it an upstream."""

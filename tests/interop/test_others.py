@@ -323,6 +323,21 @@ async def test_datagrams_come_back(kind: Kind, other: Other, echo: Echo) -> None
 # ---------------------------------------------------------------- what only one does
 
 
+@needs("sshd")
+@pytest_twisted.ensureDeferred
+async def test_ssh_takes_no_login(others: Others, network: Network) -> None:
+    """So one is offered beside none; where it has to be taken, it closes."""
+    port, target = others(programs.ssh), network.listen()
+    ssh = Other(port, has_login=True)
+    near = await ssh.proxy().endpoint(*target.host).connect(Factory.forProtocol(Told))
+    assert near.transport is not None
+    near.transport.abortConnection()
+    await until(lambda: near.is_lost)
+    with pytest.raises(ProxyClosed) as caught:
+        await ssh.proxy(require_login=True).endpoint(*target.host).connect(Factory())
+    assert caught.value.stage == "method"
+
+
 @needs("v2ray")
 @pytest_twisted.ensureDeferred
 async def test_v2ray_answers_by_names_and_cuts(others: Others, echo: Echo) -> None:
