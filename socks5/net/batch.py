@@ -64,6 +64,7 @@ class BatchPort(DatagramPort):
 
     :param routes: the owner's, looked up for every datagram.
     :ivar lane: what passes between the client and this socket's address family.
+    :ivar whole_lanes: what passes with its header, by the octets of that.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class BatchPort(DatagramPort):
         "_singles",
         "lane",
         "routes",
+        "whole_lanes",
     )
 
     def __init__(
@@ -99,6 +101,7 @@ class BatchPort(DatagramPort):
         slots, is_ipv6 = _the_slots(), ":" in interface
         self._incoming = slots.incoming[is_ipv6]
         self.lane = slots.lanes[is_ipv6]
+        self.whole_lanes = slots.whole_lanes
         self._at_once = 1
         self._singles = 0
         self._changes: memoryview | None = None

@@ -53,16 +53,18 @@ class Route:
 
     :param port: the :class:`~socks5.net.batch.BatchPort` that sends them.
     :param name: the :func:`sockaddr` they are sent to.
-    :param sender: the :func:`sender_key` of the client's port that they come from (up).
+    :param sender: the :func:`sender_key` of the port that they come from, where it is not the key.
     :param header: what is put before the payload (down).
-    :ivar lane: the port's; on the way up, what is sent by it.
+    :param lane: what leaves by it, where it comes with a header; None: the port's.
     """
 
     __slots__ = ("header", "lane", "name", "port", "sender")
 
-    def __init__(self, port: Any, name: bytes, sender: Key = 0, header: bytes = b"") -> None:
+    def __init__(
+        self, port: Any, name: bytes, sender: Key = 0, header: bytes = b"", lane: Any = None
+    ) -> None:
         self.port = port
-        self.lane = port.lane
+        self.lane = lane or port.lane
         self.name = name
         self.sender = sender
         self.header = header

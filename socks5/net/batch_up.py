@@ -1,4 +1,6 @@
-"""The client's side of what moves in batches: payloads leave without the headers that they came with."""
+"""What moves in batches and comes with headers: that of a client, whose payloads leave without them, or whole to an
+upstream, and that of an upstream.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,13 @@ def _beginnings(segment: int, header: int) -> struct.Struct:
 
 
 class UpPort(BatchPort):
-    """A client's socket; its routes are looked up by :func:`~socks5.net.batch_keys.header_key`."""
+    """A socket for a client, or for an upstream; routes are looked up by :func:`~socks5.net.batch_keys.header_key`."""
 
     __slots__ = ()
 
     @override
     def _pass_one(self, incoming: Incoming) -> bool:
-        """Send a payload to where its header says."""
+        """Send a datagram to where its header says."""
         size = incoming.lengths[0]
         if size < HEADER or incoming.control_lengths[0]:
             return False
@@ -51,9 +53,9 @@ class UpPort(BatchPort):
         if lane.up_routes[0] is not route:
             lane.up_routes[0] = route
             lane.up_names[:NAME_LENGTH] = route.name
-        octets = lane.up_lengths[0] = size - lane.header
+        lane.up_lengths[0] = size - lane.cut
         if sendmmsg(route.port.fd, lane.up_at[0], 1, 0) == 1:
-            self._owner.moved(True, 1, octets)
+            self._owner.moved(self._is_up, 1, size - lane.header)
         else:
             self._send_rest(route.port, lane.up_at, 0, 1, [size], lane.header, 0)
         return True
@@ -67,10 +69,10 @@ class UpPort(BatchPort):
 
     @override
     def _pass(self, incoming: Incoming, sizes: list[int], aggregated: list[int]) -> None:
-        """Send payloads to where their headers say."""
+        """Send datagrams to where their headers say."""
         routes, lane = self.routes, self.lane
         senders, headers, ports = incoming.senders, incoming.headers, incoming.header_ports
-        known, lengths, header = lane.up_routes, lane.up_lengths, lane.header
+        known, lengths, header, cut = lane.up_routes, lane.up_lengths, lane.header, lane.cut
         target: BatchPort | None = None
         start = 0
         for i, size in enumerate(sizes):
@@ -79,7 +81,7 @@ class UpPort(BatchPort):
                 route = self._ipv6_route(incoming, i, size)
             elif route.sender != senders[i]:
                 route = None
-            if route is None or aggregated[i] or route.port is not target:
+            if route is None or aggregated[i] or route.port is not target or route.lane is not lane:
                 self._send(target, lane.up_at, start, i, sizes, header)
                 start, target = i, None
                 if route is None or aggregated[i]:
@@ -89,18 +91,19 @@ class UpPort(BatchPort):
                 target = route.port
                 if route.lane is not lane:
                     lane = route.lane
-                    known, lengths, header = lane.up_routes, lane.up_lengths, lane.header
+                    known, lengths = lane.up_routes, lane.up_lengths
+                    header, cut = lane.header, lane.cut
             if known[i] is not route:
                 known[i] = route
                 lane.up_names[i * NAME : i * NAME + NAME_LENGTH] = route.name
-            lengths[i] = size - header
+            lengths[i] = size - cut
         self._send(target, lane.up_at, start, len(sizes), sizes, header)
 
     @override
     def _pass_segments(self, at: int, size: int, segment: int, route: Route) -> bool:
         """Send an aggregate to one target, if all its segments are for that one."""
         lane: Lane = route.lane
-        header, data = lane.header, lane.data
+        header, cut, data = lane.header, lane.cut, lane.data
         count = -(-size // segment)
         end = at + (count - 1) * segment  # where the last one begins, which may be shorter
         if segment <= header or count > MAX_SEGMENTS or at + size - end <= header:
@@ -112,4 +115,4 @@ class UpPort(BatchPort):
         if len(headers) > 1:
             return False
         pieces, octets = lane.pieces_up(at, size, segment), size - count * header
-        return self._send_segments(route, pieces, segment - header, count, octets)
+        return self._send_segments(route, pieces, segment - cut, count, octets)

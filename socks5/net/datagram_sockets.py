@@ -47,25 +47,27 @@ class _Ordinary(DatagramProtocol):
 class DatagramSockets:
     """Opens them.
 
-    :param own: where their ports are known to be ours.
+    :param own: where their ports are known to be ours; None: they need not be.
     :param is_up: whether they face the client.
     :param owner: decides about their datagrams.
     :param share: the client's, what their work is counted against.
     :param buffer: octets of receive buffer; the kernel's memory for datagrams is everybody's, so those of a client
         with many associations are smaller.
     :param hold_back: says whether datagrams are dropped for now; None: never.
+    :param has_headers: whether what comes has a header; None: it has one from a client.
     :ivar is_batched: whether they move batches, by ``routes``, where that is possible.
     """
 
     def __init__(
         self,
         reactor: Any,
-        own: OwnPorts,
+        own: OwnPorts | None,
         is_up: bool,
         owner: DatagramOwner,
         share: Share,
         buffer: int,
         hold_back: HoldBack | None = None,
+        has_headers: bool | None = None,
     ) -> None:
         self._reactor = reactor
         self._own = own
@@ -74,6 +76,7 @@ class DatagramSockets:
         self._share = share
         self._buffer = buffer
         self._hold_back = hold_back
+        self._has_headers = is_up if has_headers is None else has_headers
         self._open: list[Any] = []
         self.routes: dict[Key, Route] = {}
         if hold_back is not None:
@@ -86,8 +89,9 @@ class DatagramSockets:
         :raises twisted.internet.error.CannotListenError: the port is taken, or this host has no such address.
         """
         opened = self._listen(interface, port)
-        bound = opened.getHost()
-        self._own.add(bound.host, bound.port)
+        if self._own is not None:
+            bound = opened.getHost()
+            self._own.add(bound.host, bound.port)
         self._open.append(opened)
         return opened
 
@@ -100,8 +104,8 @@ class DatagramSockets:
         at = (poller, interface, port, self._is_up, self._owner, self._share, buffer)
         if self.is_batched and is_available():
             if self._hold_back is None:
-                return (UpPort if self._is_up else DownPort)(*at, self.routes)
-            held = (HeldUpPort if self._is_up else HeldDownPort)(*at, self.routes)
+                return (UpPort if self._has_headers else DownPort)(*at, self.routes)
+            held = (HeldUpPort if self._has_headers else HeldDownPort)(*at, self.routes)
             held.hold_back = self._hold_back
             return held
         return SinglePort(*at)
@@ -116,6 +120,7 @@ class DatagramSockets:
         """Close them all; may be called twice."""
         while self._open:
             each = self._open.pop()
-            bound = each.getHost()
-            self._own.discard(bound.host, bound.port)
+            if self._own is not None:
+                bound = each.getHost()
+                self._own.discard(bound.host, bound.port)
             each.stopListening()

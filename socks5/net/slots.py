@@ -5,9 +5,11 @@
     slot:  | 32 octets of room | up to 65536 octets received |
     up:    received at 32: [header][payload]  sent from behind the header: [payload]      to a target
     down:  received at 32: [payload]          sent from before 32: [header][payload]      to the client
+    whole: received at 32: [header][payload]  sent as it is: [header][payload]            to an upstream, or from it
 
 A header has 10 octets or 22, by the address family of the target (RFC 1928 section 7), whatever the client's. So there
-is a :class:`Lane` for each family of targets, and an :class:`Incoming` for each family of sockets that receive.
+is a :class:`Lane` for each family of targets, one more for each for what keeps its header, and an :class:`Incoming` for
+each family of sockets that receive.
 
 Every structure is written once; for each datagram only lengths, and names and headers that are not those of the
 datagram before, are written anew (recvmmsg(2), sendmmsg(2), readv(2), cmsg(3)).
@@ -92,6 +94,8 @@ class Slots:
         """For sockets of IPv4, and of IPv6."""
         self.lanes = Lane(self, HEADER), Lane(self, IPV6_HEADER)
         """For targets of IPv4, and of IPv6."""
+        self.whole_lanes = {size: Lane(self, size, cut=0) for size in (HEADER, IPV6_HEADER)}
+        """For what keeps its header, by the octets of that."""
 
     def _describe_one(self) -> None:
         """The message that the kernel cuts."""
@@ -181,10 +185,12 @@ class Lane:
     """What leaves between the client and targets of one address family.
 
     :param header: octets of a header with such an address.
+    :param cut: how many of them do not leave on the way up; None: all.
     """
 
-    def __init__(self, slots: Slots, header: int) -> None:
+    def __init__(self, slots: Slots, header: int, cut: int | None = None) -> None:
         self.header = header
+        self.cut = header if cut is None else cut
         self.slots = slots
         self.data, self.client_name = slots.data, slots.client_name
         self.down_headers = slots.down_headers
@@ -195,7 +201,7 @@ class Lane:
         down, down_at = slots.memory(SLOTS * _MESSAGE)
         for i in range(SLOTS):
             at = slots.base + i * STRIDE + ROOM
-            struct.pack_into("QQ", up_vector, i * PIECE, at + header, 0)
+            struct.pack_into("QQ", up_vector, i * PIECE, at + self.cut, 0)
             struct.pack_into("QQ", down_vector, i * PIECE, at - header, 0)
             _message(up, i, (names_at + i * NAME, NAME_LENGTH), up_vector_at + i * PIECE)
             _message(down, i, (slots.client_at, NAME_LENGTH), down_vector_at + i * PIECE)
@@ -208,13 +214,11 @@ class Lane:
         self._described: dict[tuple[str | int, ...], bytes] = {}
 
     def pieces_up(self, at: int, size: int, segment: int) -> bytes:
-        """Where the payloads of an aggregate are: each segment without its header."""
-        header, starts = self.header, range(0, size, segment)
+        """Where what leaves of an aggregate is: each segment without what is cut."""
+        cut, starts = self.cut, range(0, size, segment)
         return self._pieces(
             ("up", at, size, segment),
-            lambda: [
-                (at + start + header, min(segment, size - start) - header) for start in starts
-            ],
+            lambda: [(at + start + cut, min(segment, size - start) - cut) for start in starts],
         )
 
     def pieces_down(self, at: int, first: int, octets: int, segment: int) -> bytes:

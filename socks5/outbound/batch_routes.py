@@ -27,6 +27,7 @@ class Routes:
 
     def __init__(self, down: dict[Key, Route], ourselves: Ourselves) -> None:
         self._down = down
+        self._downs = [down]
         self._up: dict[Key, Route] = {}
         self._near: BatchPort | None = None
         self._ourselves = ourselves
@@ -36,6 +37,15 @@ class Routes:
         """The client's datagrams come from *port*."""
         if isinstance(port, BatchPort):
             self._near, self._up = port, port.routes
+
+    def also(self, down: dict[Key, Route]) -> None:
+        """There are more: of a socket for an upstream, by header."""
+        self._downs.append(down)
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether anything can go by them."""
+        return self._near is not None
 
     def add_up(self, target: Address, host: str, client: Any, far: Any) -> None:
         """Let the client's further datagrams for a target that was just approved go in batches.
@@ -51,6 +61,37 @@ class Routes:
             route = Route(far, sockaddr(host, target.port), sender_key(*client))
             self._up[header_key(header)] = route
             self._watch(near, (host, target.port))
+
+    def add_whole_up(self, target: Address, client: Any, far: Any, relay: Peer) -> None:
+        """Let the client's further datagrams for a target that was just approved go on, as they are.
+
+        :param far: the socket that sends them to an upstream's *relay*.
+        """
+        near = self._near
+        if near is None or not isinstance(far, BatchPort) or target.is_name or "%" in relay[0]:
+            return
+        header = Datagram(target, b"").encode()
+        lane = far.whole_lanes[len(header)]
+        self._up[header_key(header)] = Route(far, sockaddr(*relay), sender_key(*client), lane=lane)
+        self._watch(near, relay)
+
+    def add_whole_down(
+        self, down: dict[Key, Route], sender: Address, client: Any, far: Any, relay: Peer
+    ) -> None:
+        """Let further datagrams of a sender that was just let through go on, as an upstream's *relay* sends them.
+
+        :param down: see :meth:`also`.
+        :param far: the socket that they come to.
+        """
+        near = self._near
+        if near is None or not isinstance(far, BatchPort) or sender.is_name or "%" in relay[0]:
+            return
+        if len(down) >= MOST_SENDERS:
+            down.clear()
+        header = Datagram(sender, b"").encode()
+        lane = near.whole_lanes[len(header)]
+        down[header_key(header)] = Route(near, sockaddr(*client), sender_key(*relay), lane=lane)
+        self._watch(far, client)
 
     def add_down(self, sender: Peer, client: Any, far: Any) -> None:
         """Let further datagrams of a sender that was just let through go in batches."""
@@ -78,5 +119,6 @@ class Routes:
     def forget(self) -> None:
         """Whatever comes next is looked at."""
         self._up.clear()
-        self._down.clear()
+        for down in self._downs:
+            down.clear()
         self._local_ports.clear()

@@ -13,22 +13,22 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import MessageLengthError
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socks5.access import Access, Verdict
+from socks5.access import NO_SOURCE, Access, Verdict
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IResolver, Judge
 from socks5.names import without_false_name
 from socks5.net.datagram_ports import DatagramPort
 from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
 from socks5.net.datagram_turns import LOOKUP, turns_of
 from socks5.outbound.batch_routes import Routes
-from socks5.outbound.departure import Departure
+from socks5.outbound.departure import NOT_ALLOWED, Departure
 from socks5.outbound.judging import source_of
 from socks5.outbound.ourselves import Ourselves
 from socks5.outbound.targets import Peer, Target, Targets, Terms, looks_in
+from socks5.outbound.waiting import Waiting
 from socks5.protocol.address import Address, unmap
 from socks5.settings import Settings, UDPFiltering
 
@@ -65,6 +65,7 @@ class DirectDatagrams:
         settings: Settings,
         near: str,
     ) -> None:
+        self._reactor = reactor
         self._resolver = resolver
         self._deadlines = deadlines
         self._access = access
@@ -91,8 +92,8 @@ class DirectDatagrams:
         self._times_rejudged = 0
         self._routes = Routes(self._sockets.routes, self._ourselves)
         self._latest: Any = None
-        self._names: set[Deferred[Any]] = set()
-        self._verdicts: set[Deferred[Any]] = set()
+        self._waiting = Waiting(self._budget, settings, receiver.crashed)
+        self.await_verdict = self._waiting.for_verdict
         self._has_choice = False
         self._is_closed = False
         self._lets_strangers_in = settings.udp_filtering is UDPFiltering.ENDPOINT_INDEPENDENT
@@ -116,15 +117,44 @@ class DirectDatagrams:
         host = self._targets.host_of(target)
         if host is not None:
             terms = self._targets.terms_of(target) if self._has_terms else None
-            why = self.send_to(target, host, payload, client, terms)
+            why = self._send_to(target, host, payload, client, terms)
             if why:
                 self._not_sent(target, payload, client, why)
-        elif target.is_name:
+        else:
+            self._send_anew(target, payload, client)
+
+    def _send_anew(self, target: Address, payload: bytes, client: Hashable) -> None:
+        """Send to a target that has to be judged."""
+        if target.is_name:
             self._ask_by_name(target, payload, client)
-        elif not self._family.allows(unmap(target.text)):
-            self.drop("address family")
         else:
             Departure(self, target, (None, unmap(target.text)), payload, client).go_on()
+
+    def send_as(
+        self,
+        verdict: Verdict,
+        target: Address,
+        host: str | None,
+        payload: bytes,
+        client: Hashable,
+    ) -> str | None:
+        """Send a datagram as the verdict, which allows it, wants.
+
+        :param host: the address that this is about; None: it is about the target alone.
+        :returns: why not; "" if it was sent; None: an address is wanted first.
+        """
+        if verdict.via is not None:  # by which nobody here goes
+            return NOT_ALLOWED
+        if host is None:
+            return None
+        terms = None
+        if verdict.source is not NO_SOURCE or verdict.limits:
+            terms = self._terms_for(verdict, host)
+        if not self._family.allows(host) or (terms is not None and terms.source == ""):
+            return "address family"
+        if not self._targets.has_room_for(target):
+            return "too many targets"
+        return self._send_to(target, host, payload, client, terms)
 
     def _not_sent(self, target: Address, payload: bytes, client: Hashable, why: str) -> None:
         """Where the last datagram for this target went, none can be sent any more. A name has other addresses."""
@@ -133,7 +163,7 @@ class DirectDatagrams:
         else:
             self.drop(why)
 
-    def send_to(
+    def _send_to(
         self,
         target: Address,
         host: str,
@@ -197,77 +227,25 @@ class DirectDatagrams:
             port = None if found is None else self._socket_for[found]
         return port
 
-    def terms_for(self, verdict: Verdict, host: str) -> Terms | None:
-        """What a verdict wants of datagrams for *host* besides.
-
-        :returns: None: to leave over a family of which it has no source.
+    def _terms_for(self, verdict: Verdict, host: str) -> Terms:
+        """What a verdict wants of datagrams for *host* besides; a source of "": to leave over a family of which it has
+        none.
         """
         sources = source_of(verdict, self._access)
-        source = None if sources is None else sources.like(host)
-        if sources is not None and source is None:
-            return None
+        source = None if sources is None else sources.like(host) or ""
         return Terms(source, self._receiver.meter_of(verdict))
-
-    def has_room_for(self, target: Address) -> bool:
-        """Whether there may be a datagram for *target*: its client has only so many targets."""
-        return self._targets.has_room_for(target)
 
     def _forget(self, target: Address) -> None:
         """Nobody may answer for that target any more."""
         if self._targets.forget(target):
             self._routes.forget()
 
-    # What a datagram waits for
-
-    def wait(
-        self,
-        wait: Deferred[Any],
-        size: int,
-        kind: set[Deferred[Any]],
-        done: Callable[[Any], None],
-    ) -> None:
-        """Tell *done* what comes of *wait*, unless the association is over by then.
-
-        :param size: octets that wait meanwhile.
-        """
-        self._budget.octets_waiting += size
-        kind.add(wait)
-
-        def over(outcome: Any) -> None:
-            self._budget.octets_waiting -= size
-            kind.discard(wait)
-            if not self._is_closed:
-                done(outcome)
-
-        wait.addBoth(over).addErrback(self._receiver.crashed)
-
-    def _has_room_to_wait(self, size: int) -> bool:
-        """Whether one more datagram may."""
-        settings = self._settings
-        return (
-            len(self._names) + len(self._verdicts) < settings.udp_names_waiting
-            and self._budget.octets_waiting + size <= settings.udp_octets_waiting
-        )
-
-    def await_verdict(self, verdict: Deferred[Any], size: int, done: Callable[[Any], None]) -> bool:
-        """Have a datagram wait for its verdict.
-
-        :returns: whether there is room for that; if not, nobody waits for it.
-        """
-        if self._has_room_to_wait(size):
-            self.wait(verdict, size, self._verdicts, done)
-            return True
-        verdict.addErrback(lambda _: None)
-        verdict.cancel()
-        return False
-
     def rejudge(self) -> None:
         """See :meth:`socks5.interfaces.IDatagrams.rejudge`. Nobody answers before he is sent to again."""
         self._times_rejudged += 1
         self._targets.clear()
         self._routes.forget()
-        for verdict in tuple(self._verdicts):
-            verdict.cancel()
+        self._waiting.give_up_verdicts()
 
     # Names
 
@@ -278,7 +256,7 @@ class DirectDatagrams:
 
     def _resolve(self, target: Address, payload: bytes, client: Hashable) -> None:
         """Send once the name is resolved; until then the datagram waits, and only so many may."""
-        if not self._has_room_to_wait(len(payload)):
+        if not self._waiting.has_room_for(len(payload)):
             self.drop("too many names")
             return
         self._share.left -= LOOKUP
@@ -288,7 +266,7 @@ class DirectDatagrams:
     def _look_up(self, name: Address, size: int, done: Callable[[Any], None]) -> None:
         """Tell *done* a name's addresses, or why there are none."""
         host = cast("bytes", name.host)
-        self.wait(self._resolver.resolve(host, self._client), size, self._names, done)
+        self._waiting.for_name(self._resolver.resolve(host, self._client), size, done)
 
     def _resolved(
         self,
@@ -324,7 +302,7 @@ class DirectDatagrams:
         """Look up anew the names that datagrams go to while none comes back. Meanwhile they go where they went, and
         also from then on if that is still an address of the name's: not everybody answers.
         """
-        for target in self._targets.unheard(self._settings.udp_names_waiting - len(self._names)):
+        for target in self._targets.unheard(self._waiting.room_for_names):
             self._look_up(target.name, 0, partial(self._looked_up, target))
 
     def _looked_up(self, target: Target, hosts: Sequence[str] | Failure) -> None:
@@ -390,8 +368,7 @@ class DirectDatagrams:
         """See :meth:`socks5.interfaces.IDatagrams.close`; may be called twice."""
         self._is_closed = True
         self._deadlines.clear(self)
-        for wait in (*self._names, *self._verdicts):
-            wait.cancel()
+        self._waiting.close()
         self._targets.clear()
         self._count_lost()
         self._sockets.close()

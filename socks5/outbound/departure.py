@@ -9,9 +9,8 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from socks5.access import DENIED, NO_SOURCE, Verdict
+from socks5.access import DENIED, Verdict
 from socks5.interfaces import Judge
-from socks5.outbound.targets import Terms
 from socks5.protocol.address import Address
 
 MOST_TRIES = 8
@@ -27,21 +26,23 @@ class Way(Protocol):
     def await_verdict(self, verdict: Deferred[Any], size: int, done: Callable[[Any], None]) -> bool:
         """Tell *done* the verdict; False: there is no room to wait for it."""
 
-    def has_room_for(self, target: Address) -> bool:
-        """Whether there may be a datagram for *target*."""
-
-    def send_to(
+    def send_as(
         self,
+        verdict: Verdict,
         target: Address,
-        host: str,
+        host: str | None,
         payload: bytes,
         client: Hashable,
-        terms: Terms | None = None,
-    ) -> str:
-        """Send it; why not, or ""."""
+    ) -> str | None:
+        """Send it as the verdict, which allows it, wants.
 
-    def terms_for(self, verdict: Verdict, host: str) -> Terms | None:
-        """What the verdict wants besides; None: what cannot be, for it has no source of that family."""
+        :param host: the address that this is about; None: it is about the target alone.
+        :returns: why not, or ""; None: an address is wanted first.
+        """
+
+
+NOT_ALLOWED = "not allowed"
+"""Why a datagram is dropped that a rule forbids."""
 
 
 class Departure:
@@ -67,7 +68,7 @@ class Departure:
         self._payload = payload
         self._client = client
         self._tries = MOST_TRIES
-        self._why = "not allowed"
+        self._why = NOT_ALLOWED
 
     def go_on(self, done: Callable[[], None] | None = None) -> None:
         """Try one address after the other, until there is a verdict to wait for.
@@ -94,28 +95,21 @@ class Departure:
             self.go_on(done)
 
     def _is_over(self, host: str | None, verdict: Verdict) -> bool:
-        """Send to *host*, if that is allowed; None: go on with the first address.
+        """Send to *host*, if that is allowed; None: to the target, or go on with its first address.
 
         :returns: whether nothing is left to be done.
         """
-        is_allowed = verdict.is_allowed is True and verdict.via is None
-        if host is None or not is_allowed:
-            if not is_allowed:
-                self._rule = verdict.rule
-            return self._drop_if(host is None and not is_allowed)
-        way = self._way
-        if not way.has_room_for(self._target):
-            self._why = "too many targets"
-            return self._drop_if(True)
-        terms = None
-        if verdict.source is not NO_SOURCE or verdict.limits:
-            terms = way.terms_for(verdict, host)
-            if terms is None:
-                self._why = "address family"
-                return False
-        self._why = way.send_to(self._target, host, self._payload, self._client, terms)
-        self._tries -= 1
-        return not self._why or self._drop_if(not self._tries)
+        why: str | None = NOT_ALLOWED
+        if verdict.is_allowed is True:
+            why = self._way.send_as(verdict, self._target, host, self._payload, self._client)
+            self._tries -= 1
+        if why is None:
+            return False
+        if why == NOT_ALLOWED:
+            self._rule = verdict.rule
+        else:
+            self._why = why
+        return not why or self._drop_if(host is None or not self._tries)
 
     def _drop_if(self, is_over: bool) -> bool:
         if is_over:
@@ -123,7 +117,7 @@ class Departure:
         return is_over
 
     def _drop(self) -> None:
-        if self._rule and self._why == "not allowed":
-            self._way.drop(self._why, 1, self._rule)
+        if self._rule and self._why == NOT_ALLOWED:
+            self._way.drop(NOT_ALLOWED, 1, self._rule)
         else:
             self._way.drop(self._why)

@@ -6,35 +6,37 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.python.failure import Failure
 
 from socks5.access import NO_SOURCE, Access
 from socks5.client.endpoint import Proxy
 from socks5.client.errors import (
     ClientError,
+    ProxyClosed,
     ProxyProtocolError,
     ProxyTimeout,
     ProxyUnreachable,
+    ReplyError,
     TTLExpired,
 )
-from socks5.client.names import literal
+from socks5.client.hops import Hop
 from socks5.client.tunnel import Step
 from socks5.client.whereabouts import own_address, relay_at
 from socks5.deadlines import Deadlines, clock_of, in_time
 from socks5.interfaces import Judge
-from socks5.outbound.attempts import Streams
+from socks5.outbound.associating import UpstreamAssociation
 from socks5.outbound.awaiting import ThroughPort
+from socks5.outbound.connecting import connected
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.health import Health
 from socks5.outbound.lessons import NotThrough, lesson
 from socks5.outbound.terms import Terms
 from socks5.outbound.through import Going, Through, led, plain
 from socks5.outbound.upstream import Places, Upstream
-from socks5.protocol.address import Address
+from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.messages import Command, Reply
 from socks5.settings import PerFamily, Settings
 from socks5.streams import IStream
@@ -87,6 +89,8 @@ class Path:
         self.commands = last.commands
         if self._hops[-1].is_http:
             self.commands = last.commands & {Command.CONNECT}
+        if not all(leg.has_udp for leg in self.legs):
+            self.commands -= {Command.UDP_ASSOCIATE}  # each hop has an association
         self.resolves = last.resolves
         """Whether names of targets are resolved at its end."""
         self._reactor = reactor
@@ -96,6 +100,11 @@ class Path:
         fails = min(leg.terms.fails for leg in self.legs)
         self._bears = fails, min(leg.terms.retry_after for leg in self.legs)
         self.health = Health(name, *self._bears, self.now)
+
+    @property
+    def has_hope(self) -> bool:
+        """Whether it may be used, be it for a trial."""
+        return self.health.is_usable
 
     @property
     def key(self) -> object:
@@ -130,6 +139,13 @@ class Path:
         :raises NotThrough: as :meth:`dial`.
         """
         return await self._use(asked, target, partial(self._listen, judge, via))
+
+    async def associate(self, asked: Asked) -> UpstreamAssociation:
+        """Have an association at each proxy.
+
+        :raises NotThrough: as :meth:`dial`.
+        """
+        return await self._use(asked, UNSPECIFIED, self._associate)
 
     async def look_up(self, asked: Asked, target: Address) -> Through:
         """Ask the last proxy for the address of a name, or the name of an address, which the stream has ``said``.
@@ -202,6 +218,31 @@ class Path:
             raise ProxyProtocolError(text, stage="reply", hop=len(self.legs))
         return through
 
+    async def _associate(
+        self, asked: Asked, target: Address, standing: Going, places: Places
+    ) -> UpstreamAssociation:
+        """One proxy after another, each by way of those before it."""
+        made = UpstreamAssociation(self.name)
+        try:
+            for count, leg in enumerate(self.legs, 1):
+                hops = self._hops[:count]
+                asked.standing = standing = Going(standing.client)
+                try:
+                    control = await self._dial(asked, target, standing, places, hops)
+                except ReplyError as error:
+                    if count < len(self.legs):
+                        raise Step(count, leg.hop, target).unreachable(error, "reply") from error
+                    raise
+                made.add(hops, control, leg.terms.udp_address)
+            await made.find_relay(asked.direct.resolver, asked.access.client)
+            if made.is_over:
+                text = f"{self._hops[0]}: it closed the connection of an association"
+                raise ProxyClosed(text, stage="reply", hop=1)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
     async def _listen(
         self,
         judge: Judge,
@@ -265,8 +306,12 @@ class Path:
         target: Address,
         standing: Going,
         places: Places,
+        hops: Sequence[Hop] | None = None,
     ) -> Through:
-        """Within the time of the proxies. A proxy that is asked for the target has the time of the whole dial."""
+        """Within the time of the proxies. A proxy that is asked for the target has the time of the whole dial.
+
+        :param hops: those up to the one that is asked for it; None: all.
+        """
         deadlines = asked.direct.deadlines
         seconds = sum(leg.terms.timeout for leg in self.legs)
 
@@ -275,7 +320,7 @@ class Path:
             return ProxyTimeout(text, stage=standing.stage, hop=standing.hop)
 
         standing.look = partial(self._look, deadlines)
-        going = self._go(asked, target, standing, places)
+        going = self._go(asked, hops or self._hops, target, standing, places)
         return await in_time(deadlines, standing, seconds, going, late)
 
     def _look(self, deadlines: Deadlines, going: Going) -> None:
@@ -285,6 +330,7 @@ class Path:
     async def _go(
         self,
         asked: Asked,
+        hops: Sequence[Hop],
         target: Address,
         standing: Going,
         places: Places,
@@ -292,7 +338,7 @@ class Path:
         command = asked.access.command
         stream: Any = await self._connected(asked, target)
         try:
-            found = await led(stream, self._hops, target, command, standing, self._reactor)
+            found = await led(stream, hops, target, command, standing, self._reactor)
         except BaseException:
             stream.transport.abortConnection()
             raise
@@ -313,7 +359,9 @@ class Path:
         """
         leg = self.legs[0]
         try:
-            return await connected(leg, asked, self._reactor, self._has_tls)
+            return await connected(
+                leg, asked.access, asked.settings, asked.direct, self._reactor, self._has_tls
+            )
         except CancelledError:
             raise
         except Exception as error:
@@ -332,36 +380,9 @@ def path_to(name: str, proxy: Proxy, reactor: Any) -> Path:
     if host is not None:
         source = PerFamily(ipv6=host) if ":" in host else PerFamily(ipv4=host)
     terms = Terms(resolves=proxy.rdns, source=source)
-    legs = [Upstream(f"{name} {number}", hop, terms) for number, hop in enumerate(proxy.hops, 1)]
+    in_tls = replace(terms, commands=terms.commands - {Command.UDP_ASSOCIATE})  # datagrams are not
+    legs = [
+        Upstream(f"{name} {number}", hop, terms if hop.tls is None else in_tls)
+        for number, hop in enumerate(proxy.hops, 1)
+    ]
     return Path(name, legs, reactor)
-
-
-class LeadsToUs(Exception):
-    """An upstream is this proxy itself."""
-
-
-async def connected(leg: Upstream, asked: Asked, reactor: Any, has_tls: bool) -> IStream:
-    """A connection to a proxy, whose address is its operator's: nobody is asked about it."""
-    hop, seconds = leg.hop, leg.terms.timeout
-    if hop.endpoint is not None:
-        given: IStream = await hop.endpoint.value.connect(Streams())
-        return given
-    place = hop.place
-    assert place is not None
-    if place.path:
-        local: Any = await UNIXClientEndpoint(reactor, place.path, seconds).connect(Streams())
-        return cast("IStream", local)
-    access, direct = asked.access, asked.direct
-    hosts: Sequence[str] = (place.host,)
-    if literal(place.host.partition("%")[0]) is None:
-        hosts = await direct.resolver.resolve(place.host.encode(), access.client)
-    others = [host for host in hosts if (host, place.port) not in access.listeners]
-    if not others:
-        raise LeadsToUs("it leads to this proxy itself")
-    source = leg.terms.source
-    settings = asked.settings
-    if source == NO_SOURCE:
-        settings = replace(settings, connect_timeout=seconds)
-    else:
-        settings = replace(settings, connect_timeout=seconds, outgoing=source, outgoing_family=None)
-    return await direct.reach(access.client, others, place.port, settings, has_tls)

@@ -98,6 +98,11 @@ class Pool:
         self.resolves = all(path.resolves for path in paths)
         """Whether names of targets are resolved at the end of all of them."""
 
+    @property
+    def has_hope(self) -> bool:
+        """Whether one of them may be used, be it for a trial."""
+        return any(path.has_hope for path in self.paths)
+
     def order(self, access: Access, target: Address) -> Sequence[Path]:
         """Those that are in order, or due to be tried, one after the other; if none is, the one that is due first."""
         serving = [path for path in self.paths if access.command in path.commands]

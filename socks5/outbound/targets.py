@@ -45,6 +45,9 @@ class Terms(NamedTuple):
     meter: IDatagramMeter | None = None
     """Is asked whether they may pass, and told that they have: they take no route."""
 
+    far: Address | None = None
+    """What an upstream is to send them to; None: they go directly."""
+
 
 class Target:
     """One target.

@@ -26,7 +26,7 @@ class Terms:
     :param probe_every: seconds between such looks.
     """
 
-    commands: frozenset[int] = frozenset((Command.CONNECT, Command.BIND))
+    commands: frozenset[int] = frozenset((Command.CONNECT, Command.BIND, Command.UDP_ASSOCIATE))
     resolves: bool = True
     timeout: float = 10.0
     udp_address: str | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from socks5.client.hops import Hop
 from socks5.outbound.terms import Terms
+from socks5.protocol.messages import Command
 from socks5.protocol.networks import subscriber
 
 CLIENTS = 4
@@ -40,6 +41,11 @@ class Upstream:
     def key(self) -> object:
         """What it is equal to another one by, over a reload."""
         return self.name, self.hop.place, self.hop.login
+
+    @property
+    def has_udp(self) -> bool:
+        """Whether it is asked for associations."""
+        return Command.UDP_ASSOCIATE in self.terms.commands and not self.hop.is_http
 
     def take(self, client: bytes) -> bool:
         """Take a place for one more connection.

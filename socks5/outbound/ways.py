@@ -20,6 +20,8 @@ from socks5.deadlines import Line, in_time
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, Judge
 from socks5.loglimit import Sparing
 from socks5.names import hostname
+from socks5.outbound.associating import UpstreamAssociation
+from socks5.outbound.datagrams_through import DatagramsThrough
 from socks5.outbound.direct import MOST_ADDRESSES, DirectDialer, interleaved
 from socks5.outbound.judging import Allowed, allowed, known, refusal
 from socks5.outbound.lessons import NotThrough
@@ -308,7 +310,7 @@ class Upstreams:
         found = await self._allowed(asked, host, judge)
         return found.via, [Address(each, expected.port) for each in found.hosts]
 
-    # Datagrams, directly: those that a verdict sends elsewhere are dropped
+    # UDP ASSOCIATE
 
     def open_datagrams(
         self,
@@ -320,7 +322,15 @@ class Upstreams:
         near: str,
     ) -> IDatagrams:
         """See :meth:`socks5.interfaces.IDialer.open_datagrams`."""
-        return self.direct.open_datagrams(access, judge, receiver, settings=settings, near=near)
+        direct = self.direct
+
+        def open_(way: Way, target: Address) -> Deferred[UpstreamAssociation]:
+            asked = Asked(access, settings, near, direct)
+            opening = self._used(way, asked, [target], lambda path, _: path.associate(asked))
+            return Deferred.fromCoroutine(opening)
+
+        shared = (direct.reactor, direct.resolver, direct.deadlines)
+        return DatagramsThrough(self._way, open_, *shared, access, judge, receiver, settings, near)
 
 
 async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address], use: Use[_T]) -> _T:

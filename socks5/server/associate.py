@@ -67,6 +67,8 @@ class Associate:
             else MeteredDatagrams(session, share, meter)
         )
         self._targets: IDatagrams | None = None
+        self.upstream = ""
+        """The names of the upstreams that datagrams went through, once it is over."""
         self._idle: IdleTimer | None = None
 
     @property
@@ -150,6 +152,7 @@ class Associate:
         self._client.close()
         targets, self._targets = self._targets, None
         if targets is not None:
+            self.upstream = getattr(targets, "upstream", "")
             targets.close()
             self._end_count()
         if self._idle is not None:

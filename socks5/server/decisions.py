@@ -30,8 +30,10 @@ class Decisions:
             self._count(verdict)
 
     def of_datagram(self, verdict: Verdict, address: str | None) -> None:
-        """Said of a datagram's target. If that is allowed, the last word is the one about the address."""
-        if address is not None or not verdict.is_allowed:
+        """Said of a datagram's target. If that is allowed, the last word is the one about the address, or the one that
+        says which upstream.
+        """
+        if address is not None or not verdict.is_allowed or verdict.via is not None:
             self._count(verdict)
             new = [rule for rule in verdict.would if rule not in self._would]
             self._would = (*self._would, *new)[:MOST_RULES]

@@ -87,7 +87,8 @@ class JudgedConnection(ControlConnection):
         entered = self.entered
         if is_datagram:
             self._decisions.of_datagram(verdict, address)
-            if entered is not None and address is not None and verdict.is_allowed:
+            is_last = address is not None or verdict.via is not None  # where a name goes unresolved
+            if entered is not None and is_last and verdict.is_allowed:
                 return self.under_rules().judged_datagram(verdict)
             return verdict
         self._decisions.of_request(verdict, address)

@@ -91,7 +91,7 @@ def test_only_who_serves_a_command_is_asked() -> None:
     paths = [path("a", commands=frozenset((Command.BIND,))), path("b")]
     pool = Pool(paths)
     assert order(pool) == "b"
-    assert pool.commands == {Command.BIND, Command.CONNECT}
+    assert pool.commands == {Command.BIND, Command.CONNECT, Command.UDP_ASSOCIATE}
 
 
 def test_names_are_resolved_there_if_all_do_that() -> None:

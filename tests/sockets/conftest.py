@@ -24,6 +24,15 @@ from tests.sockets.world import World
 from tests.support.providers import FakeResolver, Records
 
 
+class Elsewhere:
+    """The reactor of another process: its ports are not those of this one."""
+
+    def __getattr__(self, name: str) -> Any:
+        from twisted.internet import reactor
+
+        return getattr(reactor, name)
+
+
 @implementer(IPortOpener)
 class TwistedOpener:
     """Opens Twisted's ports, as a program may that embeds a factory."""
@@ -44,7 +53,8 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
     """Start a server: on Twisted's ports, as in a program that embeds it, and on our own.
 
     Parameters of the function: ``settings``; ``endpoint``, where it listens, or what makes that
-    for a reactor; ``clock``, whose time it has; ``policy``, what stands before it; those of ServerFactory.
+    for a reactor; ``clock``, whose time it has; ``is_elsewhere``, in another process as far as ports go;
+    ``policy``, what stands before it; those of ServerFactory.
     """
     from twisted.internet import reactor
 
@@ -56,12 +66,14 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., A
             settings: Settings | None = None,
             endpoint: str | Callable[[Any], Any] = "tcp:0:interface=127.0.0.1",
             clock: Clock | None = None,
+            is_elsewhere: bool = False,
             policy: ListenerPolicy | None = None,
             **parameters: Any,
         ) -> Proxy:
             parameters.setdefault("access_log", Records())
             parameters.setdefault("resolver", FakeResolver({b"localhost": ["127.0.0.1", "::1"]}))
-            timed = reactor if clock is None else OnClock(clock)
+            timed: Any = reactor if clock is None else OnClock(clock)
+            timed = Elsewhere() if is_elsewhere else timed
             factory = Factory(timed, settings=settings, **parameters)
             opener: Any = TwistedOpener()
             if request.param == "own":

@@ -23,6 +23,7 @@ from socks5.outbound.ways import Upstreams
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
+from socks5.protocol.address import Address
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Credentials, Reply
 from socks5.relay import joining
@@ -53,8 +54,7 @@ def to(*hops: Hop) -> Upstreams:
 
 
 def at(proxy: Proxy, scheme: str = "socks5", **options: Any) -> Hop:
-    host, port = proxy.address
-    return Hop(read(f"{scheme}://{host}:{port}")[0], **options)
+    return Hop(read(f"{scheme}://{Address(*proxy.address)}")[0], **options)
 
 
 class Certified:

@@ -47,8 +47,13 @@ class Ends(list[str]):
 class Server:
     """A factory on fakes; the parameters are :class:`~socks5.server.factory.ServerFactory`'s."""
 
-    def __init__(self, settings: Settings | None = None, **parameters: Any) -> None:
-        self.reactor = FakeReactor()
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        reactor: FakeReactor | None = None,
+        **parameters: Any,
+    ) -> None:
+        self.reactor = reactor or FakeReactor()
         self.resolver = parameters.setdefault("resolver", FakeResolver())
         self.dialer = parameters.setdefault("dialer", FakeDialer(self.reactor, self.resolver))
         self.log = parameters.setdefault("access_log", Records())

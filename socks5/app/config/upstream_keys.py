@@ -28,8 +28,10 @@ from socks5.protocol.address import Address
 
 _DEFAULTS = Terms()
 
-SERVED = ("connect", "bind")
-"""What is asked of a proxy of SOCKS5, if nothing else is said; one of HTTP knows the first alone."""
+SERVED = ("connect", "bind", "udp")
+"""What is asked of a proxy of SOCKS5, if nothing else is said; one of HTTP knows the first alone. Over TLS the last has
+to be said, for datagrams are not in it.
+"""
 
 KINDS = ("url", "chain", "pool")
 """Keys of which there is one."""
@@ -159,7 +161,7 @@ class Upstream:
         Listed(Choice((*SERVED, "resolve"))),
         "What it is asked for.",
         (),
-        default="connect, and of SOCKS5 bind",
+        default="connect, of SOCKS5 bind and udp; over TLS udp has to be said, for datagrams travel outside of it",
     )
     names: str = optional(
         Choice(("there", "here")), "Where names of targets are resolved.", "there"
@@ -294,4 +296,5 @@ class Upstream:
 def commands_of(section: Upstream) -> tuple[str, ...]:
     """What a proxy with a URL is asked for."""
     assert section.url is not None
-    return section.commands or (SERVED[:1] if section.url.is_http else SERVED)
+    url = section.url
+    return section.commands or SERVED[: 1 if url.is_http else 2 if url.is_tls else 3]

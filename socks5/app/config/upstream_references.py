@@ -83,7 +83,7 @@ def _link(at: Path, name: str, said: _Said, number: int, is_last: bool) -> Itera
     if number and place is not None and place.path:
         yield Finding(at, "a UNIX socket can only be the nearest, for it is on this host")
     commands = {text for _, text in texts(said.keys, (), "commands")}
-    if not is_last and commands and commands <= {"bind", "resolve"}:
+    if not is_last and commands and commands <= {"bind", "udp", "resolve"}:
         yield Finding(at, "expected one that serves connect, for others are behind it")
 
 

@@ -159,7 +159,9 @@ def words_of(sections: Mapping[str, Section], name: str) -> Sequence[str]:
     if section.url is not None:
         return commands_of(section)
     if section.chain:
-        return words_of(sections, section.chain[-1])
+        are_all_for_udp = all("udp" in words_of(sections, member) for member in section.chain)
+        last = words_of(sections, section.chain[-1])
+        return [word for word in last if word != "udp" or are_all_for_udp]
     served = {word for member in section.pool for word in words_of(sections, member)}
     return [word for word in COMMANDS if word in served]
 
@@ -267,9 +269,10 @@ def _about_via(configuration: Configuration, rule: Rule, asks_for_addresses: str
     words = words_of(configuration.upstream, via)
     beyond = [word for word in _asked(configuration, rule) if word not in words]
     if beyond:
+        fate = "dropped" if beyond == ["udp"] else "refused"
         yield (
             f"[upstream.{as_key(via)}] does not serve {either(beyond)}, which this rule lets through and which is "
-            "refused then"
+            f"{fate} then"
         )
     section = configuration.upstream.get(via)
     if rule.networks or (section is not None and section.names == "here"):

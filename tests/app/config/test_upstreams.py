@@ -410,8 +410,8 @@ def test_what_is_of_another_kind_is_passed_over_for_it_is_said_elsewhere() -> No
             )
         ),
         (
-            f'{RULE}{PUBLIC}commands = "udp"\n{A}',
-            's.toml:6:12: rule "r": commands: expected "connect" or "bind", got "udp", which [upstream.a] does not',
+            f'{RULE}{PUBLIC}commands = "udp"\n[upstream.a]\nurl = "http://x:1"',
+            's.toml:6:12: rule "r": commands: expected "connect", got "udp", which [upstream.a] does not',
         ),
     ],
 )
@@ -458,14 +458,29 @@ def test_only_who_is_connected_to_from_here_can_be_ourselves(files: Files) -> No
             + f'{PUBLIC}commands = "connect"\n[upstream.p]\npool = ["c"]\n[upstream.c]\nchain = "a"\n{A}',
             [],
         ),
-        (
-            f"{RULE}{PUBLIC}{A}",
-            [
+        (f"{RULE}{PUBLIC}{A}", []),
+        *(
+            (
+                f"{RULE}{PUBLIC}{upstream}",
+                [
+                    (
+                        f's.toml:4:7: rule "r": via: [upstream.a] does not serve {words}, which this rule lets through '
+                        f"and which is {fate} then"
+                    )
+                ],
+            )
+            for upstream, words, fate in (
+                ('[upstream.a]\nurl = "http://x:1"', '"bind" or "udp"', "refused"),
+                ('[upstream.a]\nurl = "socks5s://x"', '"udp"', "dropped"),
                 (
-                    's.toml:4:7: rule "r": via: [upstream.a] does not serve "udp", which this rule lets '
-                    "through and which is refused then"
-                )
-            ],
+                    (
+                        '[upstream.b]\nurl = "socks5s://x"\n[upstream.c]\nurl = "socks5://x"\n'
+                        '[upstream.a]\nchain = ["b", "c"]'
+                    ),
+                    '"udp"',
+                    "dropped",
+                ),
+            )
         ),
         (
             f'{RULE}commands = "connect"\n{A}',

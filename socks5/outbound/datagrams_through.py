@@ -1,0 +1,132 @@
+"""The targets' side of an association, of who has upstreams: some datagrams go directly, others through one of them, as
+the verdict on their target says. Where a verdict sends them, they go, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import DNSLookupError
+from typing_extensions import override
+
+from socks5.access import Verdict
+from socks5.names import hostname
+from socks5.outbound.associating import UpstreamAssociation
+from socks5.outbound.datagrams import DirectDatagrams
+from socks5.outbound.link import NO_UPSTREAM, Link, Side
+from socks5.outbound.targets import Terms, looks_in
+from socks5.protocol.address import Address
+from socks5.protocol.errors import ReplyError
+from socks5.protocol.messages import Command
+
+
+class LinkWay(Protocol):
+    """An upstream, as far as datagrams know it: :data:`socks5.outbound.ways.Way`."""
+
+    commands: frozenset[int]
+    resolves: bool
+
+    @property
+    def has_hope(self) -> bool:
+        """Whether it may be used, be it for a trial."""
+
+
+class DatagramsThrough(DirectDatagrams):
+    """See the module.
+
+    :param way: gives an upstream by its name.
+    :param open_: has one open an association, for a target.
+    :param shared: what :class:`~socks5.outbound.datagrams.DirectDatagrams` is made with.
+    """
+
+    def __init__(
+        self,
+        way: Callable[[str], LinkWay],
+        open_: Callable[[Any, Address], Deferred[UpstreamAssociation]],
+        *shared: Any,
+    ) -> None:
+        super().__init__(*shared)
+        self._way = way
+        self._open = open_
+        self._links: dict[str, Link] = {}
+        looks = looks_in(self._settings.udp_idle_timeout)
+        self._side = Side(
+            *(self._reactor, self._settings, self._receiver, self._share, self._routes),
+            *(self._waiting, self.send, looks),
+        )
+
+    @property
+    def upstream(self) -> str:
+        """The names of the ways that datagrams have gone; "" if they went directly."""
+        names = {name for link in self._links.values() for name in link.upstreams}
+        return ", ".join(sorted(names))
+
+    @override
+    def _send_anew(self, target: Address, payload: bytes, client: Hashable) -> None:
+        for link in self._links.values():
+            if link.knows(target):
+                why = link.send_again(target, payload, client)
+                if why:
+                    self.drop(why)
+                return
+        super()._send_anew(target, payload, client)
+
+    @override
+    def send_as(
+        self,
+        verdict: Verdict,
+        target: Address,
+        host: str | None,
+        payload: bytes,
+        client: Hashable,
+    ) -> str | None:
+        """See :meth:`socks5.outbound.datagrams.DirectDatagrams.send_as`."""
+        if verdict.via is None:
+            return super().send_as(verdict, target, host, payload, client)
+        try:
+            way = self._way(verdict.via)
+        except ReplyError:  # there is none of that name
+            return NO_UPSTREAM
+        if Command.UDP_ASSOCIATE not in way.commands:
+            return NO_UPSTREAM
+        far: str | bytes | None = host
+        if host is None and isinstance(target.host, bytes) and way.resolves:
+            try:
+                far = hostname(target.host).removesuffix(".").encode()
+            except DNSLookupError:
+                return "unknown name"
+        if far is None:
+            return None
+        meter = self._receiver.meter_of(verdict) if verdict.limits else None
+        terms = Terms(None, meter, Address(far, target.port))
+        return self._link(verdict.via, way).send(target, payload, client, terms)
+
+    def _link(self, via: str, way: LinkWay) -> Link:
+        link = self._links.get(via)
+        if link is None:
+            link = self._links[via] = Link(
+                self._side, lambda target: self._open(way, target), lambda: way.has_hope
+            )
+        return link
+
+    @override
+    def rejudge(self) -> None:
+        """See :meth:`socks5.interfaces.IDatagrams.rejudge`."""
+        super().rejudge()
+        for link in tuple(self._links.values()):
+            link.rejudge()
+
+    @override
+    def _look(self) -> None:
+        super()._look()
+        for link in self._links.values():
+            link.look()
+
+    @override
+    def close(self) -> None:
+        """See :meth:`socks5.interfaces.IDatagrams.close`."""
+        super().close()
+        for link in self._links.values():
+            link.close()
