@@ -5,6 +5,7 @@ counterpart, Twisted's over the loopback or our own. Transports in memory run th
 
 import errno
 import gc
+import socket
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -247,6 +248,17 @@ async def test_datagrams_go_to_literals_of_the_port_s_family_as_long_as_it_is_op
     await world.stopped(ports[0])
     assert len(other.received) == 1
     assert one.events == other.events == ["started", "stopped"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_socket_becomes_a_port_of_datagrams(world: World) -> None:
+    protocol = Datagrams()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
+        bound.bind(("::1", 0))
+        port = world.reactor.adoptDatagramPort(bound.fileno(), bound.family, protocol, 4)
+    assert (port.getHost().type, port.getHost().host) == ("UDP", "::1")
+    await world.stopped(port)
+    assert protocol.events == ["started", "stopped"]
 
 
 # ---------------------------------------------------------------- the others

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from socket import AF_INET6, SOCK_DGRAM, socket
 from typing import Any, Literal
 
 from twisted.internet.defer import (
@@ -31,7 +32,7 @@ from socks5.client.lookup import Lookup
 from socks5.client.nesting import Nesting
 from socks5.client.transport import tunnel_of
 from socks5.client.tunnel import Step, exception_of
-from socks5.client.whereabouts import near_end, own_address, relay_at
+from socks5.client.whereabouts import near_end, own_address, relay_at, zone_of
 from socks5.net.protected import Envelope
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.datagram import MAX_UDP_PAYLOAD, Datagram
@@ -132,6 +133,7 @@ class Association:
         self._dropped = dropped
         self._socket: Any = None
         self._near = ""  # our end of the connection to the first hop
+        self._zone = 0  # and its zone
         self._own: str | bytes = ""  # where that is
         self._controls: list[Any] = []
         self._relays: list[Address] = [UNSPECIFIED] * len(way.hops)
@@ -181,7 +183,7 @@ class Association:
         if self._announce == "nothing":
             return UNSPECIFIED
         try:
-            self._open_socket(near_end(transport))
+            self._open_socket(near_end(transport), zone_of(transport))
         except CannotListenError:
             return UNSPECIFIED
         at = self.host
@@ -194,7 +196,7 @@ class Association:
         assert tunnel is not None
         own = own_address(self._way.hops[:count], transport)
         if count == 1:
-            self._near, self._own = near_end(transport), own
+            self._near, self._zone, self._own = near_end(transport), zone_of(transport), own
         known = self._udp_address if count == 1 else None
         self._relays[count - 1] = relay_at(tunnel.bound, own, known)
         self._envelopes[count - 1] = transport.envelope
@@ -221,13 +223,25 @@ class Association:
             self._socket.stopListening()
             self._socket = None
         if self._socket is None:
-            is_alike = (":" in self._near) is is_ipv6
-            self._open_socket(self._near if is_alike else "::" if is_ipv6 else "")
+            if (":" in self._near) is is_ipv6:
+                self._open_socket(self._near, self._zone)
+            else:
+                self._open_socket("::" if is_ipv6 else "", 0)
 
-    def _open_socket(self, interface: str) -> None:
-        self._socket = self._way.reactor.listenUDP(
-            0, _Answers(self._received), interface, _MAX_READ
-        )
+    def _open_socket(self, interface: str, zone: int) -> None:
+        reactor, answers = self._way.reactor, _Answers(self._received)
+        if not zone:
+            self._socket = reactor.listenUDP(0, answers, interface, _MAX_READ)
+            return
+        try:  # a port of Twisted's own would lose the zone
+            with socket(AF_INET6, SOCK_DGRAM) as made:
+                made.setblocking(False)
+                made.bind((interface, 0, 0, zone))
+                self._socket = reactor.adoptDatagramPort(
+                    made.fileno(), AF_INET6, answers, _MAX_READ
+                )
+        except OSError as error:
+            raise CannotListenError(interface, 0, error) from None
 
     @property
     def host(self) -> Any:
@@ -246,8 +260,11 @@ class Association:
         if len(whole) > MAX_UDP_PAYLOAD:
             raise MessageLengthError(f"{len(whole)} octets with all headers")
         relay = self._relays[0]
+        where: Any = relay.host, relay.port
+        if self._zone and ":" in relay.text:
+            where += 0, self._zone
         try:
-            self._socket.write(whole, (relay.host, relay.port))
+            self._socket.write(whole, where)
         except OSError:  # the system's buffer is full, or there is no route: lost, as datagrams are
             self._dropped["unsendable"] += 1
 
@@ -288,8 +305,8 @@ class Association:
     def _release(self) -> Deferred[Any]:
         for transport in self._controls:
             transport.abortConnection()
-        socket, self._socket = self._socket, None
-        return succeed(None) if socket is None else maybeDeferred(socket.stopListening)
+        port, self._socket = self._socket, None
+        return succeed(None) if port is None else maybeDeferred(port.stopListening)
 
 
 def _nothing(transport: Any) -> Address:

@@ -18,10 +18,22 @@ _INNER = Networks.parse(
 )
 """Networks that are not reached from elsewhere (RFC 1918, 6598, 3927, 4193, 4291)."""
 
+_OF_A_LINK = Networks.parse("fe80::/10")
+
+
+def _literal_of(end: Any) -> str | None:
+    """The IP literal of one of a connection's ends, without its zone; None of one that has none."""
+    return literal((getattr(end, "host", None) or "").partition("%")[0])
+
 
 def near_end(transport: Any) -> str:
-    """The IP literal of our end of a connection; "" of one that has none, or has one of a zone."""
-    return literal(getattr(transport.getHost(), "host", None) or "") or ""
+    """The IP literal of our end of a connection; "" of one that has none."""
+    return _literal_of(transport.getHost()) or ""
+
+
+def zone_of(transport: Any) -> int:
+    """The zone of a connection's ends, IPv6 addresses of one link, as the system numbers it; 0: they have none."""
+    return int(getattr(transport.getHost(), "scopeID", 0))
 
 
 def own_address(hops: Sequence[Hop], transport: Any) -> str | bytes:
@@ -32,8 +44,7 @@ def own_address(hops: Sequence[Hop], transport: Any) -> str | bytes:
     """
     if len(hops) > 1:
         return hops[-1].address.host
-    host = getattr(transport.getPeer(), "host", None) or ""
-    return literal(host.partition("%")[0]) or LOOPBACK
+    return _literal_of(transport.getPeer()) or LOOPBACK
 
 
 def spelt(address: Address) -> Address:
@@ -54,7 +65,7 @@ def _is_elsewhere(host: str | bytes, own: str | bytes) -> bool:
         return True
     if isinstance(host, bytes) or isinstance(own, bytes):
         return False
-    return host in _INNER and own not in _INNER
+    return (host in _INNER and own not in _INNER) or (host in _OF_A_LINK and own not in _OF_A_LINK)
 
 
 def relay_at(said: Address, own: str | bytes, known: str | None = None) -> Address:
@@ -62,7 +73,7 @@ def relay_at(said: Address, own: str | bytes, known: str | None = None) -> Addre
 
     :param said: BND.ADDR and BND.PORT of its reply.
     :param own: its own address, which it is if that cannot be right: it is unspecified, a loopback that the proxy is
-        not reached by, or an inner address while the proxy has a public one.
+        not reached by, an inner address while the proxy has a public one, or one of a link by which it is not reached.
     :param known: an IP literal, of who knows better than it.
     """
     if known is not None:

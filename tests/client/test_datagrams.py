@@ -4,13 +4,16 @@ from typing import Any
 
 import pytest
 from twisted.internet import error
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import succeed
 from twisted.internet.interfaces import (
     IListeningPort,
     IReactorTime,
     IReactorUDP,
+    IStreamClientEndpoint,
     IUDPTransport,
 )
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5.client import Proxy, ProxyClosed, ProxyUnreachable
@@ -20,6 +23,7 @@ from tests.support.datagrams import RELAY, TARGET, Associated, datagram, reply
 from tests.support.deferreds import told
 from tests.support.reactor import FakeReactor
 from tests.support.through import METHOD, OK, PROXY, proxies
+from tests.support.transports import FakeTransport
 
 OTHER = ("198.51.100.54", 53)
 SECOND = "socks5://second.example"
@@ -412,6 +416,7 @@ def test_a_relay_of_the_other_family_needs_another_socket() -> None:
         ("10.1.2.3", "198.51.100.9", "198.51.100.9"),
         ("127.0.0.1", "127.0.0.2", "127.0.0.2"),
         ("127.0.0.1", "10.1.2.3", "10.1.2.3"),
+        ("[fd00::9]", "fe80::5", "fd00::9"),
     ],
 )
 def test_where_the_relay_is(proxy: str, said: str, relay: str) -> None:
@@ -420,6 +425,55 @@ def test_where_the_relay_is(proxy: str, said: str, relay: str) -> None:
     port, _ = program.listen()
     port.write(b"", TARGET)
     assert program.socket.written[0][1] == (relay, 8080)
+
+
+@implementer(IStreamClientEndpoint)
+class OfALink:
+    """Leads to a proxy by addresses of one link, which are of no use without its zone."""
+
+    def __init__(self, reactor: FakeReactor, near: str) -> None:
+        host = IPv6Address("TCP", f"{near}%lo", 51234, 0, 99)
+        peer = IPv6Address("TCP", "fe80::9%lo", 1080, 0, 99)
+        self.transport = FakeTransport(reactor, host, peer)
+
+    def connect(self, protocolFactory: Any) -> Any:
+        protocol = protocolFactory.buildProtocol(None)
+        self.transport.connect(protocol)
+        return succeed(protocol)
+
+
+@pytest.mark.parametrize("said", ["::", "fe80::9", "2001:db8::9"])
+def test_a_proxy_of_a_link_is_sent_datagrams_with_its_zone(said: str) -> None:
+    """From our end of the connection: the loopback's address, for the system has no such link."""
+    reactor = FakeReactor()
+    way = OfALink(reactor, "::1")
+    program = Associated(Proxy.over(reactor, way), reactor)
+    outcome = told(program.udp.open())
+    for answer in (METHOD, reply(said)):
+        reactor.turn()
+        way.transport.deliver(answer)
+    assert outcome == [program.udp]
+    assert program.socket.getHost().host == "::1"
+    port, protocol = program.listen()
+    port.write(b"", TARGET)
+    relay = said if said.startswith("2") else "fe80::9"
+    assert program.socket.written[0][1] == (relay, 8080, 0, 99)
+    program.socket.receive(datagram(), (relay, 8080))
+    assert protocol.notes == ["started", (b"pong", TARGET)]
+    assert program.leaves_nothing()
+
+
+def test_our_end_may_be_gone_from_the_link() -> None:
+    reactor = FakeReactor()
+    way = OfALink(reactor, "fe80::ffff:1")
+    program = Associated(Proxy.over(reactor, way), reactor)
+    outcome = told(program.udp.open())
+    for answer in (METHOD, reply("::")):
+        reactor.turn()
+        way.transport.deliver(answer)
+    [failure] = outcome
+    assert failure.check(error.CannotListenError)  # type: ignore[union-attr]
+    assert program.leaves_nothing()
 
 
 def test_a_relay_that_the_program_knows_better() -> None:

@@ -5,6 +5,7 @@ Recipes of docs/client.rst among them.
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from socket import if_nametoindex
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.names import client, dns
 
-from socks5.client import Proxy
+from socks5.client import Proxy, association
 from tests.sockets.clients import Told
 from tests.sockets.recipes import fetch_by_ftp, look_up
 from tests.sockets.wires import until
@@ -155,6 +156,23 @@ async def test_datagrams_of_every_size(world: World, is_tls: bool, announce: Any
         with pytest.raises(error.MessageLengthError):
             port.write(bytes(largest + 1), to)
     assert protocol.notes[-1] == "stopped"
+    await echo.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_datagrams_of_a_link(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loopback stands for one, whose zone the system does not mind."""
+    monkeypatch.setattr(association, "zone_of", lambda _: if_nametoindex("lo"))
+    _, number = await world.start(interface=r"\:\:1")
+    proxy = Proxy.from_url(world.reactor, f"socks5://[::1]:{number}")
+    echo = world.reactor.listenUDP(0, Echo(), "127.0.0.1")
+    to = "127.0.0.1", echo.getHost().port
+    async with proxy.associate(announce="address") as udp:
+        protocol = Noting()
+        port = udp.listenUDP(0, protocol)
+        port.write(b"ping", to)
+        await until(lambda: protocol.notes[-1] == (b"ping", to))
+        assert port.getHost().host == "::1"
     await echo.stopListening()
 
 

@@ -69,14 +69,16 @@ class World:
     def certificates(self) -> Certificates:
         return Certificates(one_file(self.pem), self.reactor)
 
-    async def start(self, kind: str = "tcp:0", **parameters: Any) -> tuple[ServerFactory, int]:
+    async def start(
+        self, kind: str = "tcp:0", interface: str = "127.0.0.1", **parameters: Any
+    ) -> tuple[ServerFactory, int]:
         """Start a server with parameters of its factory.
 
         :returns: the factory, and the port.
         """
         factory = ServerFactory(self.reactor, **parameters)
         self._factories.append(factory)
-        port = await listen(self.reactor, f"{kind}:interface=127.0.0.1", factory)
+        port = await listen(self.reactor, f"{kind}:interface={interface}", factory)
         self._ports.append(port)
         return factory, port.getHost().port
 

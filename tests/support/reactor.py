@@ -6,6 +6,7 @@ stop listening) happens here at the next :meth:`FakeReactor.turn`. Time passes b
 
 import errno
 import os
+import socket
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -34,6 +35,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python import runtime
 from twisted.python.failure import Failure
+from typing_extensions import override
 from zope.interface import implementer
 
 from tests.support.transports import CLIENT, FakeTransport, address
@@ -149,6 +151,14 @@ class FakeReactor(MemoryReactorClock):
         self.udp_ports.append(FakeUDPPort(self, protocol, host, maxPacketSize))
         protocol.makeConnection(self.udp_ports[-1])
         return self.udp_ports[-1]
+
+    @override
+    def adoptDatagramPort(
+        self, fileno: int, addressFamily: int, protocol: Any, maxPacketSize: int = 8192
+    ) -> "FakeUDPPort":
+        with socket.socket(fileno=os.dup(fileno)) as given:
+            interface = given.getsockname()[0]
+        return self.listenUDP(0, protocol, interface, maxPacketSize)
 
     def connectTCP(
         self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
