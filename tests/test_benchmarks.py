@@ -181,6 +181,16 @@ def test_a_connection_of_a_client_is_compared_with_one_by_hand() -> None:
     assert re.fullmatch(r"by hand \d+ µs, ours \d+ µs, \d+\.\d\d\n", done.stdout)
 
 
+@linux
+def test_nothing_is_left_of_hundreds_of_failures() -> None:
+    words = [sys.executable, "-m", "benchmarks.failing", "--rounds", "300"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    lines = done.stdout.splitlines()
+    for line, name in zip(lines, ("client", "upstream"), strict=True):
+        pattern = rf"{name}: 300 failures in \d+\.\d s, \+0 files, [+-]\d+ blocks of memory"
+        assert re.fullmatch(pattern, line)
+
+
 # ---------------------------------------------------------------- neighbours
 
 

@@ -1,7 +1,5 @@
 """Whatever a proxy does, at whatever stage: how a client's connection ends, and that it leaves nothing."""
 
-from typing import Any
-
 import pytest
 from twisted.internet import error
 
@@ -13,7 +11,8 @@ from socks5.client import (
     ProxyUnreachable,
 )
 from tests.support.deferreds import told
-from tests.support.hostile import BEHIND, CELLS, Cell, Hostile, proxies_of
+from tests.support.hostile import BEHIND, CELLS, ROUNDS, Cell, Hostile, proxies_of
+from tests.support.memory import stays_flat
 from tests.support.reactor import FakeReactor
 from tests.support.through import Asked, Program
 
@@ -30,8 +29,8 @@ KINDS = {
 class Going(Asked):
     """Through a hostile proxy, to a target, or to a peer that is awaited."""
 
-    def __init__(self, cell: Cell) -> None:
-        self.reactor = FakeReactor()
+    def __init__(self, cell: Cell, reactor: FakeReactor | None = None) -> None:
+        self.reactor = reactor or FakeReactor()
         self.program = Program()
         proxy = proxies_of(self.reactor, cell.over)
         if cell.stage == "peer":
@@ -45,27 +44,24 @@ class Going(Asked):
             self.deferred = self.port.when_accepted()
             self.outcome = told(self.deferred)
 
-
-def give_up(going: Any) -> None:
-    for _ in range(2):
-        if going.proxy.cell.stage == "peer":
-            going.port.stopListening()
-        else:
-            going.deferred.cancel()
+    def come_to_its_end(self) -> None:
+        self.proxy.do()
+        cell = self.proxy.cell
+        if cell.fate.kind == "silent":
+            self.reactor.advance(30)
+        elif cell.fate.kind == "given up":
+            for _ in range(2):
+                self.port.stopListening() if cell.stage == "peer" else self.deferred.cancel()
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 def test_each_stage_can_be_the_last(cell: Cell) -> None:
     going, fate = Going(cell), cell.fate
     proxy = going.proxy
-    proxy.do()
-    if fate.kind == "silent":
-        going.reactor.advance(30)
-        if cell.stage == "peer":
-            assert (going.outcome, going.reactor.getDelayedCalls()) == ([], [])
-            return
-    elif fate.kind == "given up":
-        give_up(going)
+    going.come_to_its_end()
+    if fate.kind == "silent" and cell.stage == "peer":
+        assert (going.outcome, going.reactor.getDelayedCalls()) == ([], [])
+        return
     if fate.kind == "through":
         again = [b"".join(proxy.due[:1])] if cell.does == "twice what is due" else [BEHIND]
         assert going.program.notes[0] == "made"
@@ -79,3 +75,19 @@ def test_each_stage_can_be_the_last(cell: Cell) -> None:
     assert going.leaves_nothing()
     assert proxy.has_gone
     assert proxy.keeps_little(going.outcome)
+
+
+def test_a_thousand_failures_leave_nothing() -> None:
+    """``python -m benchmarks.failing`` has thousands, on real sockets."""
+    reactor = FakeReactor()
+
+    def fail(number: int) -> None:
+        going = Going(ROUNDS[number % len(ROUNDS)], reactor)
+        going.come_to_its_end()
+        going.proxy.transport.deliver_reset()
+        reactor.turn()
+        reactor.connectors.clear()
+        reactor.tcpClients.clear()
+
+    assert stays_flat(fail, 1000)
+    assert reactor.getDelayedCalls() == []

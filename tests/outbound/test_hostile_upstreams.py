@@ -9,7 +9,9 @@ from socks5.outbound.path import Path
 from socks5.outbound.pool import Pool
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
-from tests.support.hostile import BEHIND, CELLS, Cell, Hostile, proxies_of
+from socks5.outbound.ways import Way
+from tests.support.hostile import BEHIND, CELLS, OVERS, ROUNDS, Cell, Hostile, Over, proxies_of
+from tests.support.memory import stays_flat
 from tests.support.upstreams import TARGET, Dialling, World, reply, upstream
 
 SECONDS = 4.0
@@ -20,22 +22,14 @@ OUT = 3
 
 
 class Going:
-    """Through a hostile upstream, which has failed once and is the first of two."""
+    """Through a hostile upstream."""
 
-    def __init__(self, cell: Cell) -> None:
-        self.world = world = World(lambda reactor: {"up": self._pool(reactor, cell)})
-        self.one.health.failed("once before")
+    def __init__(self, cell: Cell, world: World) -> None:
+        self.world = world
         self.dialling = world.bind() if cell.stage == "peer" else world.dial()
         self.proxy = Hostile(cell, world.reactor, world.accept())
         if cell.stage == "peer":
             self.dialling = Dialling(self.dialling.stream.peer)
-
-    def _pool(self, reactor: object, cell: Cell) -> Pool:
-        terms = Terms(timeout=SECONDS, fails=OUT)
-        hops = proxies_of(reactor, cell.over).hops
-        legs = [Upstream(f"hop{number}", hop, terms) for number, hop in enumerate(hops)]
-        self.one, two = Path("one", legs, reactor), Path("two", [upstream("two")], reactor)
-        return Pool([self.one, two])
 
     def come_to_its_end(self) -> None:
         self.proxy.do()
@@ -46,17 +40,35 @@ class Going:
             seconds = {"peer": 60.0, "reply": 20.0 if cell.over.is_last else 2 * SECONDS}
             reactor.advance(seconds.get(cell.stage, SECONDS * len(cell.over.schemes)))
 
-    @property
-    def health(self) -> str:
-        """What was learnt of the upstream: how many more failures put it out says it."""
-        health, more = self.one.health, 0
-        while not health.is_out:
-            more += 1
-            health.failed("once more")
-        return ("out at once", "a failure", "nothing", "a success")[more]
+
+def path_of(reactor: object, over: Over, name: str = "up") -> Path:
+    terms = Terms(timeout=SECONDS, fails=OUT)
+    hops = proxies_of(reactor, over).hops
+    legs = [Upstream(f"hop{number}", hop, terms) for number, hop in enumerate(hops)]
+    return Path(name, legs, reactor)
 
 
-def health_of(cell: Cell) -> str:
+def two(over: Over) -> World:
+    """A pool of two, of which the first is hostile, and has failed once."""
+
+    def make(reactor: object) -> dict[str, Way]:
+        one, other = path_of(reactor, over, "one"), Path("two", [upstream("two")], reactor)
+        one.health.failed("once before")
+        return {"up": Pool([one, other])}
+
+    return World(make)
+
+
+def learnt(world: World) -> str:
+    """What was learnt of the first: how many more failures put it out says it."""
+    health, more = world.ways["up"].paths[0].health, 0
+    while not health.is_out:
+        more += 1
+        health.failed("once more")
+    return ("out at once", "a failure", "nothing", "a success")[more]
+
+
+def to_learn(cell: Cell) -> str:
     """What there is to learn."""
     fate, over = cell.fate, cell.over
     if cell.stage == "peer" or fate.kind in ("through", "refused"):
@@ -72,8 +84,9 @@ def health_of(cell: Cell) -> str:
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 def test_each_stage_can_be_the_last(cell: Cell) -> None:
-    going, fate = Going(cell), cell.fate
-    world, proxy, dialling = going.world, going.proxy, going.dialling
+    world, fate = two(cell.over), cell.fate
+    going = Going(cell, world)
+    proxy, dialling = going.proxy, going.dialling
     counters = world.counters["one"]
     going.come_to_its_end()
     if fate.kind == "through":
@@ -97,4 +110,25 @@ def test_each_stage_can_be_the_last(cell: Cell) -> None:
     assert proxy.has_gone
     assert proxy.keeps_little(dialling.given)
     world.assert_nothing_is_left()
-    assert going.health == health_of(cell)
+    assert learnt(world) == to_learn(cell)
+
+
+def test_a_thousand_failures_leave_nothing() -> None:
+    worlds = {
+        over: World(lambda reactor, over=over: {"up": path_of(reactor, over)})
+        for over in OVERS.values()
+    }  # type: ignore[misc]
+
+    def fail(number: int) -> None:
+        cell = ROUNDS[number % len(ROUNDS)]
+        world = worlds[cell.over]
+        going = Going(cell, world)
+        going.come_to_its_end()
+        world.reactor.turn()
+        world.reactor.connectors.clear()
+        world.reactor.tcpClients.clear()
+        world.asked.clear()
+
+    assert stays_flat(fail, 1000)
+    for world in worlds.values():
+        world.assert_nothing_is_left()

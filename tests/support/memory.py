@@ -1,7 +1,8 @@
 """What an object keeps alive."""
 
 import gc
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
 
 
@@ -29,3 +30,21 @@ def holds(root: object, octets: bytes) -> bool:
 def octets_held_by(root: object) -> int:
     """How many are kept."""
     return sum(len(each) for each in held_by(root) if isinstance(each, bytes | bytearray))
+
+
+def _blocks() -> int:
+    """How many blocks of memory objects have, without those that nobody uses."""
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
+def stays_flat(play: Callable[[int], object], rounds: int) -> bool:
+    """Whether so many rounds leave nothing behind, once the first tenth of them has filled what is kept once. Not even
+    one small object each; some are in what is logged.
+    """
+    for number in range(rounds // 10):
+        play(number)
+    before = _blocks()
+    for number in range(rounds // 10, rounds):
+        play(number)
+    return _blocks() - before < rounds // 2
