@@ -59,7 +59,7 @@ class DatagramsThrough(DirectDatagrams):
 
     @property
     def upstream(self) -> str:
-        """The names of the ways that datagrams have gone; "" if they went directly."""
+        """The names of the ways that datagrams have gone, or that were tried for them; "" if they went directly."""
         names = {name for link in self._links.values() for name in link.upstreams}
         return ", ".join(sorted(names))
 

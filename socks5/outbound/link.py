@@ -102,7 +102,7 @@ class Link:
         self._latest: Any = None
         self._signs = self._seen = self._silent = 0
         self.upstreams: set[str] = set()
-        """The names of those ways that datagrams have gone."""
+        """The names of those ways that datagrams have gone, or that were tried for them in vain."""
 
     # To a target
 
@@ -183,6 +183,7 @@ class Link:
 
     def _opened(self, association: UpstreamAssociation) -> None:
         self._opening = None
+        self.upstreams.add(association.upstream)
         try:
             self._port = self._sockets.open(_interface(association), 0)
         except CannotListenError:
@@ -193,7 +194,6 @@ class Link:
         self._association = association
         self._has_failed = False
         self._silent = 0
-        self.upstreams.add(association.upstream)
         for each in self._take_queue():
             why = self._send(*each)
             if why:
@@ -203,6 +203,7 @@ class Link:
         """There is none, which the upstream's health and counters tell."""
         self._opening = None
         failure.trap(SOCKSError, CancelledError)
+        self.upstreams |= {getattr(failure.value, "upstream", "")} - {""}
         self._give_up()
 
     def _give_up(self) -> None:

@@ -68,7 +68,7 @@ class Associate:
         )
         self._targets: IDatagrams | None = None
         self.upstream = ""
-        """The names of the upstreams that datagrams went through, once it is over."""
+        """The names of the upstreams that datagrams went through, or that were tried for them, once it is over."""
         self._idle: IdleTimer | None = None
 
     @property

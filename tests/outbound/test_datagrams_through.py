@@ -283,9 +283,22 @@ def has_no_socket(world: Through) -> None:
     world.reactor.listen_error = None
 
 
-@pytest.mark.parametrize(
+WITHOUT = pytest.mark.parametrize(
     "how", [fails, is_refused, is_silent, closes_behind_the_reply, has_no_socket]
 )
+
+
+@WITHOUT
+def test_the_record_has_the_upstream_that_was_tried(how: Callable[[Through], None]) -> None:
+    world = Through()
+    world.ask()
+    how(world)
+    world.udp.client.end()
+    [record] = world.server.records
+    assert (record.upstream, record.drops) == ("up", {"upstream": 1})
+
+
+@WITHOUT
 def test_without_an_association_there_everything_is_dropped(
     how: Callable[[Through], None],
 ) -> None:
