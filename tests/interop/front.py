@@ -19,7 +19,6 @@ commands = ["connect", "bind", "udp", "resolve"]
 [[rule]]
 name = "far"
 action = "allow"
-commands = ["connect", "bind", "resolve"]
 via = "up"
 """
 

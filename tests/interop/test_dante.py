@@ -1,7 +1,7 @@
 """The client through Dante's server: UDP and BIND in chains with ours, twisted.names, FTP in active mode."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory
 
 from socks5.client import Proxy, tunnel_of
-from tests.interop.conftest import NameServer, Others
+from tests.interop.conftest import Front, NameServer, Others
 from tests.interop.others import Other, dante
 from tests.interop.programs import needs
 from tests.interop.proxy import Proxy as OurProxy
@@ -25,25 +25,28 @@ from tests.sockets.world import World
 from tests.support.datagrams import Noting
 
 
+@contextmanager
+def another(directory: Path) -> Iterator[int]:
+    """One more of ours."""
+    with running_proxy(directory) as proxy:
+        yield proxy.port
+
+
 @pytest.fixture
-def chain(
-    request: pytest.FixtureRequest, tmp_path: Path, others: Others, proxy: OurProxy
-) -> Iterator[Proxy]:
-    """Through the proxies that the test names, each a process of its own, for none sends datagrams to itself."""
-    with ExitStack() as running:
-        ports = {"dante": others(dante), "ours": proxy.port}
-        if request.param.count("ours") > 1:
-            ports["more"] = running.enter_context(running_proxy(tmp_path)).port
-        urls = []
-        for kind in request.param:
-            port = ports.pop(kind) if kind in ports else ports["more"]
-            urls.append(f"socks5://127.0.0.1:{port}")
-        yield Proxy.chain(reactor, urls, timeout=10)
+def hops(request: pytest.FixtureRequest, others: Others, proxy: OurProxy) -> list[Other]:
+    """The proxies that the test names, each a process of its own, for none sends datagrams to itself."""
+    ports = {"dante": others(dante), "ours": proxy.port}
+    return [Other(ports.pop(kind) if kind in ports else others(another)) for kind in request.param]
+
+
+@pytest.fixture
+def chain(hops: list[Other]) -> Proxy:
+    return Proxy.chain(reactor, [hop.proxy() for hop in hops], timeout=10)
 
 
 def through(*chains: str) -> Any:
     ways = [way.split() for way in chains]
-    return pytest.mark.parametrize("chain", ways, indirect=True, ids=chains)
+    return pytest.mark.parametrize("hops", ways, indirect=True, ids=chains)
 
 
 @needs("danted", "sockd")
@@ -58,6 +61,22 @@ async def test_datagrams_come_back(chain: Proxy, echo: Echo) -> None:
             port.write(payload(size), to)
             await until(lambda: len(protocol.notes) > 1)
             assert protocol.notes.pop() == (payload(size), to)
+
+
+@needs("danted", "sockd")
+@through("ours", "ours dante", "ours ours")
+@pytest_twisted.ensureDeferred
+async def test_datagrams_come_back_to_a_client_of_our_server(
+    hops: list[Other], front: Front, echo: Echo
+) -> None:
+    tables = [hop.upstream(name=f"hop{number}") for number, hop in enumerate(hops)]
+    names = [f"hop{number}" for number in range(len(hops))]
+    server = await front("".join([*tables, f"[upstream.up]\nchain = {names}\n"]))
+    _, client = await server.associate()
+    for size in (1, 1472, 9000, 60000):
+        for host in (b"localhost", "127.0.0.1"):
+            client.ask((host, echo.server_address[1]), payload(size))
+            assert await client.answer() == (payload(size), echo.server_address)
 
 
 @needs("danted", "sockd")

@@ -320,6 +320,39 @@ async def test_datagrams_come_back(kind: Kind, other: Other, echo: Echo) -> None
             assert protocol.notes.pop() == (payload(size), to)
 
 
+@of_those(lambda kind: kind.datagrams)
+@pytest_twisted.ensureDeferred
+async def test_datagrams_come_back_to_a_client_of_our_server(
+    kind: Kind, other: Other, front: Front, echo: Echo
+) -> None:
+    server = await front(other.upstream())
+    control, client = await server.associate()
+    sizes = (1, 100, kind.datagrams)
+    for size in sizes:
+        client.ask(echo.server_address, payload(size))
+        assert await client.answer() == (payload(size), echo.server_address)
+    control.close()
+    await server.gone()
+    [record] = server.records
+    assert (record.upstream, record.bytes_up, record.bytes_down) == ("up", sum(sizes), sum(sizes))
+    assert record.dropped == 0
+
+
+@of_those(lambda kind: is_socks(kind) and not kind.datagrams)
+@pytest_twisted.ensureDeferred
+async def test_datagrams_are_dropped_where_our_server_cannot_send_them(
+    other: Other, front: Front
+) -> None:
+    server = await front(other.upstream())
+    control, client = await server.associate()
+    client.ask(("192.0.2.1", 53))
+    await until(lambda: server.counters.dropped == {"upstream": 1})
+    control.close()
+    await server.gone()
+    [record] = server.records
+    assert (record.upstream, record.drops) == ("up", {"upstream": 1})
+
+
 # ---------------------------------------------------------------- what only one does
 
 
@@ -340,15 +373,19 @@ async def test_ssh_takes_no_login(others: Others, network: Network) -> None:
 
 @needs("v2ray")
 @pytest_twisted.ensureDeferred
-async def test_v2ray_answers_by_names_and_cuts(others: Others, echo: Echo) -> None:
-    """At 2048 octets with its header, whose names it does not resolve."""
+async def test_v2ray_answers_by_names_and_cuts(others: Others, front: Front, echo: Echo) -> None:
+    """At 2048 octets with its header, whose names it does not resolve; so our server's client hears of them, too."""
+    to = ("localhost", echo.server_address[1])
     async with Other(others(programs.v2ray)).proxy().associate() as udp:
         protocol = Noting()
         port = udp.listenUDP(0, protocol, maxPacketSize=65535)
-        to = ("localhost", echo.server_address[1])
         port.write(payload(9000), to)
         await until(lambda: len(protocol.notes) > 1)
         assert protocol.notes.pop() == (payload(9000)[: 2048 - 16], to)
+    server = await front(Other(others(programs.v2ray)).upstream())
+    _, client = await server.associate()
+    client.ask((b"localhost", to[1]), payload(9000))
+    assert await client.answer() == (payload(9000)[: 2048 - 16], to)
 
 
 @needs("ss-server")
