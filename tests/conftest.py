@@ -3,6 +3,7 @@
 pytest-twisted is found by pytest itself; ``--reactor asyncio`` chooses the other reactor.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 failures = guard.failures
 pytest_runtest_makereport = skips.pytest_runtest_makereport
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector pass over what the tests are made of: that stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -245,7 +245,7 @@ async def test_a_reset_is_passed_on_at_once_where_everything_has_arrived(
 async def test_a_reset_waits_for_octets_that_are_still_on_their_way(serve: Any, one: str) -> None:
     ordinary = await Ordinary(await serve()).join()
     sender, reader = ordinary.sides(one)
-    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
     info = ordinary.session.info
     sent = b""
     for number in range(8):
@@ -617,6 +617,7 @@ async def test_a_bug_is_answered_and_closes_the_target(
     dialling = await Ordinary(await serve()).dial()
     dialling.end.target.crashed(Failure(ZeroDivisionError("a bug")))
     assert await dialling.client.rest() == refusal(1)
+    dialling.client.close()
     await dialling.over(Reason.CRASHED)
     monkeypatch.setattr(ordinary, "success_from", raising(ZeroDivisionError("a bug")))
     proxy = await serve()
@@ -626,6 +627,7 @@ async def test_a_bug_is_answered_and_closes_the_target(
     target, _ = await listening.accept()
     assert await session.client.rest() == refusal(1)
     await until(target.sees_now)
+    session.client.close()
     await session.over(Reason.CRASHED)
     assert failures.take(ZeroDivisionError) == ["a bug"] * 2
 

@@ -361,7 +361,7 @@ def test_one_that_cannot_be_sent_to_is_a_reset(wire: Any) -> None:
 
 def test_octets_that_wait_for_the_kernel_when_the_relay_begins_go_first(wire: Any) -> None:
     """Then it is the transport of its streams, and closes when all has been taken; or at once."""
-    wired = wire(window=1 << 13, start=False)
+    wired = wire(window=1 << 15, start=False)
     wired.near.write(NUMBERED[: 1 << 18])
     wired.start()
     assert wired.up.transport is wired.up
