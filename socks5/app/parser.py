@@ -10,7 +10,6 @@ import difflib
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from twisted import copyright as twisted_copyright
@@ -57,6 +56,8 @@ class _Shown(argparse.Action):
 
 def version_line() -> str:
     """The version of this package, and of what it runs on."""
+    from importlib.metadata import PackageNotFoundError, version  # who serves needs no such thing
+
     try:
         own = version("txsocks5")
     except PackageNotFoundError:

@@ -1,11 +1,13 @@
 """The program ``socks5``: its commands, what ``run`` starts, in which order, and how it refuses."""
 
+import gc
 import importlib
 import os
 import runpy
 import socket
 import sys
 import tempfile
+from types import ModuleType
 from typing import IO, Any
 
 import pytest
@@ -194,3 +196,14 @@ def test_the_package_is_a_program(
 
 def test_importing_the_module_that_runs_it_runs_nothing() -> None:
     assert importlib.import_module("socks5.__main__").main is program.main
+
+
+def test_it_is_imported_without_a_look_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = ModuleType("a program")
+    monkeypatch.setitem(sys.modules, "socks5.app.console", imported)
+    monkeypatch.delitem(sys.modules, "socks5.__main__", raising=False)
+    monkeypatch.setattr(imported, "__getattr__", lambda name: gc.isenabled(), raising=False)
+    assert gc.isenabled()
+    assert importlib.import_module("socks5.__main__").main is False
+    monkeypatch.delitem(sys.modules, "socks5.__main__")
+    assert gc.isenabled()

@@ -1,13 +1,12 @@
 """Command lines: what is an option, what is said about what is none, and the help."""
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError
+from importlib import metadata
 from typing import Any
 
 import pytest
 from twisted.python.usage import UsageError
 
-from socks5.app import parser as module
 from socks5.app.parser import Parser
 from socks5.app.rows import Group, OptionRow
 
@@ -111,10 +110,10 @@ def test_the_version_says_what_it_runs_on(
     def version(name: str) -> Any:
         assert name == "txsocks5"
         if not is_installed:
-            raise PackageNotFoundError
+            raise metadata.PackageNotFoundError
         return "1.2.3"
 
-    monkeypatch.setattr(module, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
     line = shown(capsys, "-V")
     assert line.startswith("txsocks5 1.2.3, Twisted " if is_installed else "txsocks5 that is not")
     assert ", Python 3." in line
