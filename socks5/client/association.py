@@ -32,11 +32,12 @@ from socks5.client.lookup import Lookup
 from socks5.client.nesting import Nesting
 from socks5.client.transport import tunnel_of
 from socks5.client.tunnel import Step, exception_of
-from socks5.client.whereabouts import near_end, own_address, relay_at, zone_of
+from socks5.client.whereabouts import beside, near_end, own_address, relay_at
 from socks5.net.protected import Envelope
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.datagram import MAX_UDP_PAYLOAD, Datagram
 from socks5.protocol.messages import Command
+from socks5.protocol.networks import socket_name
 
 Announce = Literal["nothing", "port", "address"]
 """What a proxy is told of where datagrams will come from."""
@@ -133,7 +134,7 @@ class Association:
         self._dropped = dropped
         self._socket: Any = None
         self._near = ""  # our end of the connection to the first hop
-        self._zone = 0  # and its zone
+        self._where: Any = None  # the first relay, as sockets take it
         self._own: str | bytes = ""  # where that is
         self._controls: list[Any] = []
         self._relays: list[Address] = [UNSPECIFIED] * len(way.hops)
@@ -183,7 +184,7 @@ class Association:
         if self._announce == "nothing":
             return UNSPECIFIED
         try:
-            self._open_socket(near_end(transport), zone_of(transport))
+            self._open_socket(near_end(transport))
         except CannotListenError:
             return UNSPECIFIED
         at = self.host
@@ -196,7 +197,7 @@ class Association:
         assert tunnel is not None
         own = own_address(self._way.hops[:count], transport)
         if count == 1:
-            self._near, self._zone, self._own = near_end(transport), zone_of(transport), own
+            self._near, self._own = near_end(transport), own
         known = self._udp_address if count == 1 else None
         self._relays[count - 1] = relay_at(tunnel.bound, own, known)
         self._envelopes[count - 1] = transport.envelope
@@ -218,25 +219,25 @@ class Association:
 
     def _listen(self) -> None:
         """Have a socket that can reach the relay: at the control connection's address, by which proxies know us."""
-        is_ipv6 = ":" in self._relays[0].text
+        relay = self._relays[0]
+        is_ipv6 = ":" in relay.text
         if self._socket is not None and (":" in self.host.host) is not is_ipv6:
             self._socket.stopListening()
             self._socket = None
         if self._socket is None:
-            if (":" in self._near) is is_ipv6:
-                self._open_socket(self._near, self._zone)
-            else:
-                self._open_socket("::" if is_ipv6 else "", 0)
+            is_alike = (":" in self._near) is is_ipv6
+            self._open_socket(self._near if is_alike else "::" if is_ipv6 else "")
+        self._where = socket_name(beside(self._near, relay.text), relay.port)
 
-    def _open_socket(self, interface: str, zone: int) -> None:
+    def _open_socket(self, interface: str) -> None:
         reactor, answers = self._way.reactor, _Answers(self._received)
-        if not zone:
+        if "%" not in interface:
             self._socket = reactor.listenUDP(0, answers, interface, _MAX_READ)
             return
         try:  # a port of Twisted's own would lose the zone
             with socket(AF_INET6, SOCK_DGRAM) as made:
                 made.setblocking(False)
-                made.bind((interface, 0, 0, zone))
+                made.bind(socket_name(interface, 0))
                 self._socket = reactor.adoptDatagramPort(
                     made.fileno(), AF_INET6, answers, _MAX_READ
                 )
@@ -259,12 +260,8 @@ class Association:
         whole = self._nesting.wrap(datagram)
         if len(whole) > MAX_UDP_PAYLOAD:
             raise MessageLengthError(f"{len(whole)} octets with all headers")
-        relay = self._relays[0]
-        where: Any = relay.host, relay.port
-        if self._zone and ":" in relay.text:
-            where += 0, self._zone
         try:
-            self._socket.write(whole, where)
+            self._socket.write(whole, self._where)
         except OSError:  # the system's buffer is full, or there is no route: lost, as datagrams are
             self._dropped["unsendable"] += 1
 

@@ -21,19 +21,22 @@ _INNER = Networks.parse(
 _OF_A_LINK = Networks.parse("fe80::/10")
 
 
-def _literal_of(end: Any) -> str | None:
-    """The IP literal of one of a connection's ends, without its zone; None of one that has none."""
-    return literal((getattr(end, "host", None) or "").partition("%")[0])
+def _parts(end: Any) -> tuple[str | None, str]:
+    """The IP literal of one of a connection's ends, None of one that has none; and its zone, with its %."""
+    host, *zone = (getattr(end, "host", None) or "").partition("%")
+    return literal(host), "".join(zone)
 
 
 def near_end(transport: Any) -> str:
-    """The IP literal of our end of a connection; "" of one that has none."""
-    return _literal_of(transport.getHost()) or ""
+    """The IP literal of our end of a connection, with its zone if it has one; "" of one that has none."""
+    found, zone = _parts(transport.getHost())
+    return "" if found is None else found + zone
 
 
-def zone_of(transport: Any) -> int:
-    """The zone of a connection's ends, IPv6 addresses of one link, as the system numbers it; 0: they have none."""
-    return int(getattr(transport.getHost(), "scopeID", 0))
+def beside(near: str, host: str) -> str:
+    """An IP literal for a socket that is bound to *near*: with the zone of that, if it has one."""
+    zone = near.partition("%")[2]
+    return f"{host}%{zone}" if zone and ":" in host else host
 
 
 def own_address(hops: Sequence[Hop], transport: Any) -> str | bytes:
@@ -44,7 +47,7 @@ def own_address(hops: Sequence[Hop], transport: Any) -> str | bytes:
     """
     if len(hops) > 1:
         return hops[-1].address.host
-    return _literal_of(transport.getPeer()) or LOOPBACK
+    return _parts(transport.getPeer())[0] or LOOPBACK
 
 
 def spelt(address: Address) -> Address:

@@ -11,9 +11,8 @@ from zope.interface import implementer
 
 from socks5.client.hops import Hop
 from socks5.client.nesting import Nesting
-from socks5.client.whereabouts import own_address, relay_at
+from socks5.client.whereabouts import beside, near_end, own_address, relay_at
 from socks5.interfaces import IResolver
-from socks5.net.connection import near_end
 from socks5.outbound.through import Through
 from socks5.protocol.address import Address
 from socks5.streams import IStreamReceiver
@@ -87,13 +86,13 @@ class UpstreamAssociation:
             alike = [each for each in found if (":" in each) == (":" in self.near)]
             first = relay_at(Address((alike or found)[0], first.port), own)
         self._relays[0] = first
-        self.relay = first.text, first.port
+        self.relay = beside(self.near, first.text), first.port
         self.nesting = Nesting(self._relays, [each.envelope for each in self._controls])
 
     @property
     def near(self) -> str:
         """Our end of the connection to the first hop, by which that knows us."""
-        return near_end(self._controls[0].transport).text
+        return near_end(self._controls[0].transport) or "0.0.0.0"
 
     def _lost(self) -> None:
         if not self.is_over:

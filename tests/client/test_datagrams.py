@@ -1,5 +1,6 @@
 """UDP through proxies, in memory: associations, ports, what is sent and what is taken."""
 
+from socket import if_nametoindex
 from typing import Any
 
 import pytest
@@ -432,8 +433,8 @@ class OfALink:
     """Leads to a proxy by addresses of one link, which are of no use without its zone."""
 
     def __init__(self, reactor: FakeReactor, near: str) -> None:
-        host = IPv6Address("TCP", f"{near}%lo", 51234, 0, 99)
-        peer = IPv6Address("TCP", "fe80::9%lo", 1080, 0, 99)
+        host = IPv6Address("TCP", f"{near}%lo", 51234)
+        peer = IPv6Address("TCP", "fe80::9%lo", 1080)
         self.transport = FakeTransport(reactor, host, peer)
 
     def connect(self, protocolFactory: Any) -> Any:
@@ -457,7 +458,7 @@ def test_a_proxy_of_a_link_is_sent_datagrams_with_its_zone(said: str) -> None:
     port, protocol = program.listen()
     port.write(b"", TARGET)
     relay = said if said.startswith("2") else "fe80::9"
-    assert program.socket.written[0][1] == (relay, 8080, 0, 99)
+    assert program.socket.written[0][1] == (relay, 8080, 0, if_nametoindex("lo"))
     program.socket.receive(datagram(), (relay, 8080))
     assert protocol.notes == ["started", (b"pong", TARGET)]
     assert program.leaves_nothing()

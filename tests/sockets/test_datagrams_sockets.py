@@ -5,7 +5,6 @@ Recipes of docs/client.rst among them.
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from socket import if_nametoindex
 from typing import Any
 
 import pytest
@@ -162,7 +161,7 @@ async def test_datagrams_of_every_size(world: World, is_tls: bool, announce: Any
 @pytest_twisted.ensureDeferred
 async def test_datagrams_of_a_link(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loopback stands for one, whose zone the system does not mind."""
-    monkeypatch.setattr(association, "zone_of", lambda _: if_nametoindex("lo"))
+    monkeypatch.setattr(association, "near_end", lambda _: "::1%lo")
     _, number = await world.start(interface=r"\:\:1")
     proxy = Proxy.from_url(world.reactor, f"socks5://[::1]:{number}")
     echo = world.reactor.listenUDP(0, Echo(), "127.0.0.1")

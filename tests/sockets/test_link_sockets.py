@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from socks5.outbound import batch_routes
+from socks5.client.hops import Same
+from socks5.outbound import associating, batch_routes
 from socks5.outbound.datagrams_through import DatagramsThrough
 from socks5.outbound.link import Link
 from socks5.protocol.address import Address
@@ -17,17 +18,23 @@ from tests.sockets.test_associate_sockets import ENDPOINTS, exchange, is_batched
 from tests.sockets.test_batch_sockets import UDP_SEGMENT, segmenting
 from tests.sockets.test_upstreams_sockets import at, far_off, to
 from tests.sockets.wires import until
+from tests.support.contexts import FakeAcceptor, Initiating
 from tests.support.providers import Allow, FakeResolver
 
 HERE = "127.0.0.1"
 
 
-async def through(serve: Any, count: int = 1, there: str = HERE) -> tuple[Proxy, list[Proxy]]:
-    """A server whose datagrams go through others."""
+async def through(
+    serve: Any, count: int = 1, there: str = HERE, has_contexts: bool = False
+) -> tuple[Proxy, list[Proxy]]:
+    """A server whose datagrams go through others, which may be logged in to by security contexts."""
     options: Any = {"endpoint": ENDPOINTS[there], "rules": Allow(), "is_elsewhere": True}
     options["resolver"] = FakeResolver({b"localhost": [HERE]})
+    if has_contexts:
+        options["gssapi"] = FakeAcceptor()
     hops = [await serve(**options) for _ in range(count)]
-    return await serve(rules=far_off(), dialer=to(*map(at, hops))), hops
+    ways = [at(hop, gssapi=Same(Initiating()) if has_contexts else None) for hop in hops]
+    return await serve(rules=far_off(), dialer=to(*ways)), hops
 
 
 @pytest.mark.parametrize("there", [HERE, "::1"])
@@ -55,6 +62,39 @@ async def test_datagrams_and_answers_of_both_families_pass(
     assert record.dropped == 0
     [beyond] = hops[-1].records
     assert (beyond.bytes_up, beyond.bytes_down) == (40, 40)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_datagrams_travel_in_the_tokens_of_a_login(serve: Any, count: int) -> None:
+    front, hops = await through(serve, count, has_contexts=True)
+    control, client = await front.associate()
+    targets = [front.datagrams(host) for host in (HERE, "::1")]
+    for target in targets * 3:
+        await exchange(client, target)
+    client.ask((HERE, 9), bytes(65507 - 10))
+    await until(lambda: front.counters.dropped == {"unsendable": 1})
+    control.close()
+    for each in (front, *hops):
+        await each.gone()
+    [beyond] = hops[-1].records
+    assert (beyond.user, beyond.bytes_up, beyond.bytes_down) == ("alice", 24, 24)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upstream_of_a_link_is_sent_datagrams_by_it(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loopback stands for one."""
+    monkeypatch.setattr(associating, "near_end", lambda _: "::1%lo")
+    front, _ = await through(serve, there="::1")
+    _, client = await front.associate()
+    target = front.datagrams()
+    await exchange(client, target)
+    await exchange(client, target)
+    [session] = front.factory.sessions
+    [link] = session.command._targets._links.values()  # type: ignore[union-attr]
+    assert link._association.relay[0] == "::1%lo"
 
 
 @pytest_twisted.ensureDeferred
