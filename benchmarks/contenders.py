@@ -35,7 +35,8 @@ class Contender:
     :param program: the program it needs, or
     :param module: the Python module it needs, in the environment that this runs in.
     :param package: what carries its version: a Debian package or a distribution of PyPI.
-    :param config: the text of its configuration file.
+    :param config: the text of its configuration file, in which ``{port}`` is filled in, and ``{beyond}``: the port of
+        another proxy, behind it.
     :param cannot: loads that it does not serve.
     """
 
@@ -74,11 +75,14 @@ class Contender:
         is_ours = self.name == OURS
         return (is_ours or not row.is_ours) and not self.cannot & {row.load, row.name}
 
-    def command(self, port: int, folder: Path) -> list[str]:
-        """The command line for a port; writes the configuration file into *folder*."""
+    def command(self, port: int, folder: Path, beyond: int = 0) -> list[str]:
+        """The command line for a port; writes the configuration file into *folder*.
+
+        :param beyond: the port of the proxy behind it.
+        """
         config = folder / f"{self.name}.conf"
         if self.config:
-            config.write_text(self.config.format(port=port))
+            config.write_text(self.config.format(port=port, beyond=beyond))
         words = [word.format(port=port, config=config, folder=folder) for word in self.words]
         if self.program:
             return [self._path or self.program, *words]

@@ -1,4 +1,4 @@
-"""``python -m benchmarks extras``: what logs, logins, rules, limits and TLS add to the cost of our proxy.
+"""``python -m benchmarks extras``: what logs, logins, rules, limits, TLS and an upstream add to the cost of our proxy.
 
 Each extra is measured beside the proxy without it, in the same round and with a fresh process each, and the order
 changes from round to round. What counts is the difference within a round.
@@ -56,10 +56,32 @@ def _program(*words: str) -> Contender:
     return Contender("embedded", ("{port}", *words), module="benchmarks.embedded")
 
 
+_RULED = """\
+[listener.here]
+address = "127.0.0.1"
+port = {port}
+[[rule]]
+name = "here"
+action = "allow"
+networks = "127.0.0.0/8"
+unguarded = true
+"""
+_UPSTREAM = """\
+via = "beyond"
+[upstream.beyond]
+url = "socks5://127.0.0.1:{beyond}"
+"""
+
+
+def _from_file(config: str) -> Contender:
+    return Contender(OURS, ("--config", "{config}"), module="socks5", config=config)
+
+
 _TLS = _ours("--listen", "tls:{port}:interface=127.0.0.1:cert={folder}/tls.pem")
 _ALL = ("connrate", "ping1", "down1")
 _METERED = ("connrate", "down1", "down8", "ping64", "udp50")
-_ROWS = tuple(dict.fromkeys((*_ALL, *_METERED)))
+_THROUGH = ("connrate", "ping64", "down1", "down8", "udp1", "udp50")
+_ROWS = tuple(dict.fromkeys((*_ALL, *_METERED, *_THROUGH)))
 
 EXTRAS = {
     each.name: each
@@ -78,6 +100,8 @@ EXTRAS = {
         Extra("sessions", "limits of sessions, not reached", _program("sessions"), "program"),
         Extra("rates", "limits of rates, not reached", _program("rates"), "program", rows=_METERED),
         Extra("tls", "TLS 1.3", _TLS, "plain", tls=True, rows=_ALL),
+        Extra("file", "nothing, by a file with a rule", _from_file(_RULED), rows=_THROUGH),
+        Extra("upstream", "an upstream", _from_file(_RULED + _UPSTREAM), "file", rows=_THROUGH),
     )
 }
 """Every one by its name, in the order of the table."""
@@ -126,11 +150,11 @@ def measure(
 ) -> Results:
     """All runs, in turns."""
     results: Results = {}
-    with runs.target() as aim:
+    with runs.target() as aim, runs.proxy(_ours(), folder) as (beyond, _):
         for turn in range(rounds):
             for row, each in tasks(rows, extras, turn):
                 more = {"login": each.login, "tls": each.tls}
-                run = runs.one(row, each.contender, seconds, folder, aim, **more)
+                run = runs.one(row, each.contender, seconds, folder, aim, beyond, **more)
                 if run.get("faults"):
                     run = {"failed": f"{run['faults']} faults, {run['done']} done"}
                 results.setdefault(row.name, {}).setdefault(each.name, []).append(run)

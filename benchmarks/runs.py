@@ -52,15 +52,16 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def proxy(contender: Contender, folder: Path) -> Iterator[tuple[int, int]]:
+def proxy(contender: Contender, folder: Path, beyond: int = 0) -> Iterator[tuple[int, int]]:
     """A proxy for the length of the block: its port and its process.
 
+    :param beyond: the port of the proxy behind it, if it has one.
     :raises RunFailed: it does not listen.
     """
     port = free_port()
     with (folder / f"{contender.name}.log").open("wb") as log:
         process = subprocess.Popen(
-            contender.command(port, folder),
+            contender.command(port, folder, beyond),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -132,15 +133,24 @@ def priced(row: Row, counted: Run) -> Run:
     return counted | {"cost": spent * row.per / counted["done"], "rate": rate}
 
 
-def one(row: Row, contender: Contender, seconds: float, folder: Path, aim: Any, **more: Any) -> Run:
+def one(
+    row: Row,
+    contender: Contender,
+    seconds: float,
+    folder: Path,
+    aim: Any,
+    beyond: int = 0,
+    **more: Any,
+) -> Run:
     """One run, on a fresh process of the proxy. A failure is a result too.
 
+    :param beyond: the port of the proxy behind it, if it has one.
     :param more: what else an order says.
     """
     ports, target_pid = aim
     order = {"row": row.name, "seconds": seconds, "target": ports, "target_pid": target_pid} | more
     try:
-        with proxy(contender, folder) as (port, pid):
+        with proxy(contender, folder, beyond) as (port, pid):
             return priced(row, generate(order | {"proxy": port, "proxy_pid": pid}))
     except RunFailed as failure:
         return {"failed": str(failure)}

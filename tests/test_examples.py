@@ -192,6 +192,45 @@ def test_a_crawl_goes_through_two_proxies(tmp_path: Path) -> None:
     assert {record["user"] for record in first.records} == {"alice"}
 
 
+def test_some_names_are_reached_through_a_chain(tmp_path: Path, echo: tuple[str, int]) -> None:
+    directories = [tmp_path / "first", tmp_path / "second"]
+    for directory in directories:
+        directory.mkdir()
+    with (
+        running_proxy(directories[0]) as first,
+        running_proxy(directories[1], "--auth", "memory:alice:secret") as second,
+    ):
+        hops = (
+            f"socks5://127.0.0.1:{first.port}",
+            f"socks5://alice:secret@127.0.0.1:{second.port}",
+        )
+        with example("chained_server.py", 0, "localhost", *hops, directory=tmp_path) as program:
+            proxy = port_of(program)
+            for host in ("localhost", echo[0]):
+                with connected(proxy, (host, echo[1])) as client:
+                    assert echoes(client)
+                a_datagram_passes(proxy, host)
+            lines = [
+                f"connect localhost:{echo[1]} through the chain 5 octets up, 5 down",
+                "udp 0.0.0.0:0 through the chain 5 octets up, 0 down",
+                f"connect {echo[0]}:{echo[1]} directly 5 octets up, 5 down",
+                "udp 0.0.0.0:0 directly 5 octets up, 0 down",
+            ]
+            poll(lambda: program.output.count(" down") == 4, "the log")
+            assert program.output.splitlines()[1:] == lines
+    assert sorted(each["command"] for each in first.records) == ["connect"] * 2 + ["udp"]
+    assert [each["user"] for each in second.records] == ["alice"] * 2
+
+
+def a_datagram_passes(proxy: tuple[str, int], host: str) -> None:
+    with client_of(proxy) as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+        far.settimeout(PATIENCE)
+        request(client, ASSOCIATE)
+        far.sendto(bytes(3) + target(host, far.getsockname()[1]) + b"hello", reply(client)[1])
+        assert far.recv(100) == b"hello"
+
+
 def its_datagrams_go_to_others(proxy: tuple[str, int]) -> None:
     with client_of(proxy) as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
         far.bind(("127.0.0.1", 0))
