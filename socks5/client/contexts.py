@@ -54,9 +54,10 @@ class IInitiator(Protocol):
     def host(self) -> str | None:
         """The name of the proxy, if not that by which it is reached."""
 
-    def initiate(self, host: str, client: str = "") -> IContext:
+    def initiate(self, host: str, client: str = "", for_datagrams: bool = False) -> IContext:
         """A context with a proxy of that name.
 
+        :param for_datagrams: whether its messages may be lost or overtake each other (RFC 1961 section 3.2).
         :param client: whom that is for: the IP literal of a server's client, or "". Steps of theirs may be taken in
             turn.
         """

@@ -62,9 +62,9 @@ class Initiator:
         self.library: Any = gssapi
         self.service = service
 
-    def initiate(self, host: str, client: str = "") -> Context:
+    def initiate(self, host: str, client: str = "", for_datagrams: bool = False) -> Context:
         """See :meth:`socks5.client.contexts.IInitiator.initiate`."""
-        return Context(self, host, client)
+        return Context(self, host, client, for_datagrams)
 
     def _aside(self, client: str, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return aside(self._reactor, call, *arguments)
@@ -73,10 +73,11 @@ class Initiator:
 class Context:
     """One context. See :class:`socks5.client.contexts.IContext`."""
 
-    def __init__(self, initiator: Initiator, host: str, client: str) -> None:
+    def __init__(self, initiator: Initiator, host: str, client: str, for_datagrams: bool) -> None:
         self._initiator = initiator
         self._host = host
         self._client = client
+        self._for_datagrams = for_datagrams
         self._context: Any = None
 
     def step(self, token: bytes) -> Deferred[bytes]:
@@ -88,6 +89,8 @@ class Context:
         library = self._initiator.library
         if self._context is None:
             flag = library.RequirementFlag
+            # With that one lost datagram would be the loss of the next one, too.
+            order = () if self._for_datagrams else (flag.out_of_sequence_detection,)
             name = f"{self._initiator.service}@{self._host}"
             self._context = library.SecurityContext(
                 name=library.Name(name, library.NameType.hostbased_service),
@@ -95,7 +98,7 @@ class Context:
                 usage="initiate",
                 flags=(
                     *(flag.mutual_authentication, flag.replay_detection),
-                    *(flag.out_of_sequence_detection, flag.integrity, flag.confidentiality),
+                    *(*order, flag.integrity, flag.confidentiality),
                 ),
             )
         try:

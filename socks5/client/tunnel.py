@@ -189,7 +189,10 @@ class Handshake:
         if step.hop.gssapi is not None:
             assert isinstance(machine, ClientNegotiation)
             initiator: IInitiator = step.hop.gssapi.value
-            context = initiator.initiate(step.hop.context_host, self._standing.client)
+            context = initiator.initiate(
+                *(step.hop.context_host, self._standing.client),
+                for_datagrams=step.command == Command.UDP_ASSOCIATE,
+            )
             self._login = ContextLogin(initiator, context, machine, self)
         self._send(machine)
 

@@ -226,7 +226,7 @@ class OneLeg(Initiating):
 
     is_complete = False
 
-    def initiate(self, host: str, client: str = "") -> Any:
+    def initiate(self, host: str, client: str = "", for_datagrams: bool = False) -> Any:
         return self
 
     def step(self, token: bytes) -> Any:

@@ -678,7 +678,8 @@ class Protected(Associated):
 
     def __init__(self, *beyond: str, **options: Any) -> None:
         reactor = FakeReactor()
-        first = Proxy.from_url(reactor, PROXY, gssapi=Initiating())
+        self.initiating = Initiating()
+        first = Proxy.from_url(reactor, PROXY, gssapi=self.initiating)
         super().__init__(Proxy.chain(reactor, [first, *beyond]), reactor, **options)
         self.halves: list[Half] = []
         self.outcome = told(self.udp.open())
@@ -748,4 +749,5 @@ def test_each_hop_has_its_own_tokens_or_none() -> None:
     answer = datagram(datagram(), SECOND_RELAY)
     program.socket.receive(program.wrap(program.halves[0], answer), RELAY)
     assert protocol.notes == ["started", (b"pong", TARGET)]
+    assert program.initiating.kinds == ["datagrams", "octets"]
     assert program.leaves_nothing()

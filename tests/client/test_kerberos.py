@@ -115,6 +115,12 @@ def test_a_context(library: Library) -> None:
         context.unwrap(b"another")
 
 
+def test_messages_that_are_datagrams_may_come_in_any_order(library: Library) -> None:
+    outcome_of(Initiator(None).initiate("proxy.example", for_datagrams=True).step(b""))
+    [options] = library.made
+    assert set(Flag) - set(options["flags"]) == {Flag.out_of_sequence_detection}
+
+
 def test_steps_may_be_taken_in_turn(library: Library) -> None:
     taken: list[str] = []
 

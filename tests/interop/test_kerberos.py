@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import succeed as succeeded
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from socks5 import client
 from socks5.client.kerberos import Initiator
+from socks5.protocol.errors import RemoteProtocolError
 from tests.interop.association import address
 from tests.interop.conftest import StartProxy
 from tests.interop.processes import poll, run, running, succeed
@@ -42,6 +44,7 @@ from tests.process.conftest import Echo as EchoingStreams
 from tests.process.conftest import Echoing
 from tests.process.program import MODULE, Program, until_end
 from tests.process.program import running as start
+from tests.support.deferreds import told
 from tests.support.kerberos import REALM
 from tests.support.readme import named
 from tests.support.skips import needs_gssapi
@@ -178,6 +181,33 @@ async def test_our_client_without_a_ticket(proxy: Proxy, web: Web) -> None:
     )
     with pytest.raises(client.ProxyAuthError, match="no security context"):
         await way.endpoint("127.0.0.1", 1).connect(Factory.forProtocol(Page))
+
+
+def in_this_thread(client: str, call: Any, *arguments: Any) -> Deferred[Any]:
+    return succeeded(call(*arguments))
+
+
+@pytest.mark.parametrize("is_lossy", [True, False])
+def test_datagrams_of_ours_may_be_lost_and_overtake_each_other_but_come_once(
+    is_lossy: bool, realm: Realm, alice: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Octets come in their order: where one message is missing, what follows is none."""
+    import gssapi
+
+    monkeypatch.setenv("KRB5CCNAME", alice["KRB5CCNAME"])
+    ours = Initiator(None, run=in_this_thread).initiate("localhost", for_datagrams=is_lossy)
+    keytab = {"keytab": str(realm.directory / "keytab")}
+    theirs = gssapi.SecurityContext(
+        creds=gssapi.Credentials(usage="accept", store=keytab), usage="accept"
+    )
+    ours.step(theirs.step(told(ours.step(b""))[0]))
+    assert ours.is_complete
+    heard: list[bytes] = []
+    messages = [theirs.wrap(b"%d" % number, True).message for number in range(5)]
+    for number in (0, 2, 1, 1, 4):
+        with suppress(RemoteProtocolError):
+            heard.append(ours.unwrap(messages[number])[0])
+    assert heard == ([b"0", b"2", b"1", b"4"] if is_lossy else [b"0"])
 
 
 UPSTREAM = """\

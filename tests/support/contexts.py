@@ -229,10 +229,12 @@ class Initiating:
         self._secret = secret
         self.hosts: list[str] = []
         self.clients: list[str] = []
+        self.kinds: list[str] = []
         self.contexts: list[ClientContext] = []
 
-    def initiate(self, host: str, client: str = "") -> ClientContext:
+    def initiate(self, host: str, client: str = "", for_datagrams: bool = False) -> ClientContext:
         self.hosts.append(host)
+        self.kinds.append("datagrams" if for_datagrams else "octets")
         self.clients.append(client)
         self.contexts.append(ClientContext(FakeInitiator(secret=self._secret), self._is_slow))
         return self.contexts[-1]
