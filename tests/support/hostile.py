@@ -30,9 +30,6 @@ BEHIND = b"hi"
 """What the target, or the peer, says first."""
 
 FLOOD = [b"\xff" * 4096] * 64
-MOST_KEPT = 20_000
-"""Octets that may be kept of what a proxy says: an HTTP header is the longest, 16 KiB."""
-
 
 HOSTS = ("192.0.2.1:1080", "192.0.2.2:1080")
 
@@ -309,9 +306,13 @@ class Hostile:
         self.reactor.turn()
         return not self.transport.connected
 
-    def keeps_little(self, *of: Any) -> bool:
-        """Whether of all that it has said hardly anything is kept, by the connection or by others."""
-        return octets_held_by([self.transport.protocol, *of]) < MOST_KEPT
+    def keeps_little(self, outcome: Any) -> bool:
+        """Whether of all that it has said hardly anything is kept: by the connection not even what has come together,
+        unless that was within TLS, and in the traceback of an outcome little more than that.
+        """
+        connection, piece = self.transport.protocol, len(FLOOD[0])
+        at_once = self._tls is not None or octets_held_by(connection) < piece
+        return at_once and octets_held_by([connection, outcome]) < 4 * piece
 
 
 def _whole(data: bytes) -> Sequence[bytes]:
