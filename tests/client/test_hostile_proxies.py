@@ -1,5 +1,7 @@
 """Whatever a proxy does, at whatever stage: how a client's connection ends, and that it leaves nothing."""
 
+from typing import Any
+
 import pytest
 from twisted.internet import error
 
@@ -11,7 +13,7 @@ from socks5.client import (
     ProxyUnreachable,
 )
 from tests.support.deferreds import told
-from tests.support.hostile import BEHIND, CELLS, ROUNDS, Cell, Hostile, proxies_of
+from tests.support.hostile import BEHIND, CELLS, OVERS, ROUNDS, Cell, Hostile, proxies_of
 from tests.support.memory import stays_flat
 from tests.support.reactor import FakeReactor
 from tests.support.through import Asked, Program
@@ -75,6 +77,34 @@ def test_each_stage_can_be_the_last(cell: Cell) -> None:
     assert going.leaves_nothing()
     assert proxy.has_gone
     assert proxy.keeps_little(going.outcome)
+
+
+ASSOCIATING = {
+    name: cell for name, cell in CELLS.items() if cell.over == OVERS["TCP"] and cell.stage != "peer"
+}
+
+
+@pytest.mark.parametrize("announce", ["nothing", "port"])
+@pytest.mark.parametrize("cell", ASSOCIATING.values(), ids=ASSOCIATING)
+def test_an_association_that_cannot_be_opened_has_no_socket(cell: Cell, announce: Any) -> None:
+    reactor, fate = FakeReactor(), cell.fate
+    udp = proxies_of(reactor, cell.over).associate(announce=announce)
+    opening = udp.open()
+    outcome = told(opening)
+    proxy = Hostile(cell, reactor, reactor.connectors[0].succeed())
+    proxy.do()
+    if fate.kind == "silent":
+        reactor.advance(30)
+    elif fate.kind == "given up":
+        opening.cancel()
+    if fate.kind == "through":
+        assert outcome == [udp]
+        udp.close()
+    else:
+        assert type(outcome[0].value) is KINDS[fate.kind]
+    assert proxy.has_gone
+    assert not any(port.is_listening for port in reactor.udp_ports)
+    assert reactor.getDelayedCalls() == []
 
 
 def test_a_thousand_failures_leave_nothing() -> None:

@@ -12,6 +12,8 @@ from socks5.client import Proxy
 from socks5.outbound import link
 from socks5.outbound.path import Path
 from socks5.outbound.pool import Pool
+from socks5.outbound.terms import Terms
+from socks5.outbound.upstream import Upstream
 from socks5.outbound.ways import Way
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
@@ -22,6 +24,7 @@ from socks5.protocol.messages import Command, Request
 from socks5.settings import Settings, UDPFiltering
 from tests.support.associations import FROM, MOVED, NAME, OTHER, TARGET, TARGET6, Association, to
 from tests.support.failures import Failures
+from tests.support.hostile import CELLS, OVERS, Cell, Hostile, proxies_of
 from tests.support.limited import FakeQuotas
 from tests.support.providers import Allow
 from tests.support.rules import allow
@@ -31,6 +34,10 @@ from tests.support.upstreams import UP, World, reply, upstream
 
 RELAY = ("198.51.100.9", 999)
 """Where the upstream's first reply says that its relay is."""
+
+ASSOCIATING = {
+    name: cell for name, cell in CELLS.items() if cell.over == OVERS["TCP"] and cell.stage != "peer"
+}
 
 ELSEWHERE = ("203.0.113.77", 53)
 """Nobody that anybody sends to."""
@@ -317,6 +324,31 @@ def test_without_an_association_there_everything_is_dropped(
     world.open()
     assert len(world.sent_there) == 1
     world.is_left_alone()
+
+
+@pytest.mark.parametrize("cell", ASSOCIATING.values(), ids=ASSOCIATING)
+def test_each_stage_can_be_the_last(cell: Cell) -> None:
+    """What is sent meanwhile is dropped then; the client's association lives on."""
+
+    def ways(reactor: Any) -> dict[str, Way]:
+        [hop] = proxies_of(reactor, cell.over).hops
+        return {"up": Path("up", [Upstream("up", hop, Terms(timeout=4))], reactor)}
+
+    world, fate = Through(ways=ways), cell.fate
+    world.ask()
+    proxy = Hostile(cell, world.reactor, world.accept())
+    proxy.do()
+    if fate.kind == "silent":
+        world.reactor.advance(20 if cell.has_asked else 4)
+    if fate.kind == "through":
+        assert len(world.link.written) == 1
+    elif fate.kind != "given up":
+        assert (world.udp.sent, world.udp.dropped) == ([], {"upstream": 1})
+        assert world.counters["up"].failures == {fate.stage: 1}
+        assert proxy.has_gone
+    assert world.udp.is_alive
+    world.is_left_alone()
+    assert proxy.has_gone
 
 
 def test_one_that_is_lost_is_opened_anew_as_health_allows() -> None:
