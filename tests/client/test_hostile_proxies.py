@@ -13,7 +13,7 @@ from socks5.client import (
     ProxyUnreachable,
 )
 from tests.support.deferreds import told
-from tests.support.hostile import BEHIND, CELLS, OVERS, ROUNDS, Cell, Hostile, proxies_of
+from tests.support.hostile import ASSOCIATING, BEHIND, CELLS, ROUNDS, Cell, Hostile, proxies_of
 from tests.support.memory import stays_flat
 from tests.support.reactor import FakeReactor
 from tests.support.through import Asked, Program
@@ -77,11 +77,6 @@ def test_each_stage_can_be_the_last(cell: Cell) -> None:
     assert going.leaves_nothing()
     assert proxy.has_gone
     assert proxy.keeps_little(going.outcome)
-
-
-ASSOCIATING = {
-    name: cell for name, cell in CELLS.items() if cell.over == OVERS["TCP"] and cell.stage != "peer"
-}
 
 
 @pytest.mark.parametrize("announce", ["nothing", "port"])

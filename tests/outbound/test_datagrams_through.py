@@ -24,7 +24,7 @@ from socks5.protocol.messages import Command, Request
 from socks5.settings import Settings, UDPFiltering
 from tests.support.associations import FROM, MOVED, NAME, OTHER, TARGET, TARGET6, Association, to
 from tests.support.failures import Failures
-from tests.support.hostile import CELLS, OVERS, Cell, Hostile, proxies_of
+from tests.support.hostile import ASSOCIATING, Cell, Hostile, proxies_of
 from tests.support.limited import FakeQuotas
 from tests.support.providers import Allow
 from tests.support.rules import allow
@@ -34,10 +34,6 @@ from tests.support.upstreams import UP, World, reply, upstream
 
 RELAY = ("198.51.100.9", 999)
 """Where the upstream's first reply says that its relay is."""
-
-ASSOCIATING = {
-    name: cell for name, cell in CELLS.items() if cell.over == OVERS["TCP"] and cell.stage != "peer"
-}
 
 ELSEWHERE = ("203.0.113.77", 53)
 """Nobody that anybody sends to."""

@@ -166,6 +166,11 @@ def _cells() -> Iterator[tuple[str, Cell]]:
 CELLS = dict(_cells())
 
 
+ASSOCIATING = {
+    name: cell for name, cell in CELLS.items() if cell.over == OVERS["TCP"] and cell.stage != "peer"
+}
+"""What may become of UDP ASSOCIATE."""
+
 ROUNDS = [
     cell
     for cell in CELLS.values()
