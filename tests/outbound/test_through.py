@@ -9,11 +9,13 @@ from twisted.internet.defer import CancelledError
 
 from socks5.client.hops import Same
 from socks5.outbound.path import Path
+from socks5.outbound.terms import Terms
 from socks5.outbound.ways import Way
 from socks5.protocol.address import Address
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.gssapi import Message, MessageType, Protection
 from socks5.protocol.messages import Command, Request
+from socks5.settings import Settings
 from tests.support.contexts import SECRET, Half, Initiating
 from tests.support.providers import ASKER
 from tests.support.sessions import NO_AUTHENTICATION
@@ -21,6 +23,7 @@ from tests.support.transports import FakeTransport
 from tests.support.upstreams import (
     BOUND,
     HOST,
+    NAME,
     TARGET,
     UP,
     Dialling,
@@ -104,10 +107,12 @@ class Upstream:
         return self.hear()
 
 
-def by_context(**options: Any) -> tuple[World, Initiating]:
+def by_context(
+    commands: frozenset[int] = Terms().commands, **options: Any
+) -> tuple[World, Initiating]:
     """One upstream; its initiator is given these options."""
     initiating = Initiating(**options)
-    return World(gssapi=Same(initiating)), initiating
+    return World(gssapi=Same(initiating), commands=commands), initiating
 
 
 def begun(world: World, number: int = 1) -> Upstream:
@@ -280,3 +285,15 @@ def test_a_proxy_may_listen_within_its_tokens() -> None:
     far.say(reply(0, PEER) + b"first")
     peer = Dialling(port.peer).stream
     assert (peer.bound, peer.waiting, world.asked) == (PEER, b"first", [HOST, HOST])
+
+
+def test_a_name_may_be_asked_for_within_them() -> None:
+    world, _ = by_context(commands=frozenset({Command.RESOLVE}))
+    access = ASKER._replace(command=Command.RESOLVE, target=Address(NAME, 0))
+    asked: Any = {"settings": Settings(), "near": "::1"}
+    looking = Dialling(world.dialer.look_up(access, "up", Address(NAME, 0), **asked))
+    far = begun(world)
+    assert far.logged_in() == Request(Command.RESOLVE, Address(NAME, 0)).encode()
+    far.say(reply(0, Address(HOST, 0)))
+    assert looking.stream.said == Address(HOST, 0)
+    world.assert_nothing_is_left()
