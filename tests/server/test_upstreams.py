@@ -44,6 +44,32 @@ def accept(server: Server) -> FakeTransport:
     return transport
 
 
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        (b"192.0.2.80", Address("192.0.2.80", 80)),
+        (b"192.0.2.80.", Address("192.0.2.80", 80)),
+        (b"::ffff:192.0.2.80", Address("192.0.2.80", 80)),
+        (b"[2001:DB8::1]", Address("2001:db8::1", 80)),
+        (b"_DMARC.example.", Address(b"_dmarc.example", 80)),
+    ],
+)
+def test_what_a_name_means_is_what_the_upstream_is_asked_for(name: bytes, sent: Address) -> None:
+    server = Server()
+    sends(server)
+    server.client(GREETING, b"\5\1\0" + Address(name, 80).encode())
+    transport = accept(server)
+    assert transport.value() == GREETING + b"\5\1\0" + sent.encode()
+
+
+@pytest.mark.parametrize("name", [b"127.1", b"0x7f.1", b"2130706433", b"127.0.0.1", b"::1"])
+def test_what_means_an_address_of_ours_goes_nowhere(name: bytes) -> None:
+    server = Server()
+    sends(server)
+    client = server.client(GREETING, b"\5\1\0" + Address(name, 80).encode())
+    assert (client.received(), connecting(server)) == (NO_AUTHENTICATION + refusal(2), [])
+
+
 def test_a_reload_while_dialling_leaves_those_who_may_go_there() -> None:
     server = Server()
     sends(server)
