@@ -44,6 +44,7 @@ class UpstreamAssociation:
     """See the module. It ends with any of its control connections.
 
     :param upstream: the name of the way.
+    :param key: see :attr:`socks5.outbound.path.Path.key`.
     """
 
     relay: Peer
@@ -52,8 +53,9 @@ class UpstreamAssociation:
     nesting: Nesting
     """What they look like there."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, key: object) -> None:
         self.upstream = upstream
+        self.key = key
         self.ended: Callable[[], object] = bool
         """Called if it ends by itself; set by whoever has it."""
         self._controls: list[Through] = []

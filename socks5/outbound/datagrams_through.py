@@ -5,7 +5,7 @@ the verdict on their target says. Where a verdict sends them, they go, and nowhe
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import DNSLookupError
@@ -15,35 +15,23 @@ from socks5.access import Verdict
 from socks5.names import hostname
 from socks5.outbound.associating import UpstreamAssociation
 from socks5.outbound.datagrams import DirectDatagrams
-from socks5.outbound.link import NO_UPSTREAM, Link, Side
+from socks5.outbound.link import NO_UPSTREAM, Link, LinkWay, Side
 from socks5.outbound.targets import Terms, looks_in
 from socks5.protocol.address import Address
-from socks5.protocol.errors import ReplyError
 from socks5.protocol.messages import Command
-
-
-class LinkWay(Protocol):
-    """An upstream, as far as datagrams know it: :data:`socks5.outbound.ways.Way`."""
-
-    commands: frozenset[int]
-    resolves: bool
-
-    @property
-    def has_hope(self) -> bool:
-        """Whether it may be used, be it for a trial."""
 
 
 class DatagramsThrough(DirectDatagrams):
     """See the module.
 
-    :param way: gives an upstream by its name.
+    :param way: gives an upstream by its name, the one of now; None: there is none.
     :param open_: has one open an association, for a target.
     :param shared: what :class:`~socks5.outbound.datagrams.DirectDatagrams` is made with.
     """
 
     def __init__(
         self,
-        way: Callable[[str], LinkWay],
+        way: Callable[[str], LinkWay | None],
         open_: Callable[[Any, Address], Deferred[UpstreamAssociation]],
         *shared: Any,
     ) -> None:
@@ -85,9 +73,8 @@ class DatagramsThrough(DirectDatagrams):
         """See :meth:`socks5.outbound.datagrams.DirectDatagrams.send_as`."""
         if verdict.via is None:
             return super().send_as(verdict, target, host, payload, client)
-        try:
-            way = self._way(verdict.via)
-        except ReplyError:  # there is none of that name
+        way = self._way(verdict.via)
+        if way is None:
             return NO_UPSTREAM
         if Command.UDP_ASSOCIATE not in way.commands:
             return NO_UPSTREAM
@@ -106,17 +93,15 @@ class DatagramsThrough(DirectDatagrams):
     def _link(self, via: str, way: LinkWay) -> Link:
         link = self._links.get(via)
         if link is None:
-            link = self._links[via] = Link(
-                self._side, lambda target: self._open(way, target), lambda: way.has_hope
-            )
+            link = self._links[via] = Link(self._side, way, self._open)
         return link
 
     @override
     def rejudge(self) -> None:
         """See :meth:`socks5.interfaces.IDatagrams.rejudge`."""
         super().rejudge()
-        for link in tuple(self._links.values()):
-            link.rejudge()
+        for via, link in tuple(self._links.items()):
+            link.rejudge(self._way(via))
 
     @override
     def _look(self) -> None:

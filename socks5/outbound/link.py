@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
@@ -33,6 +33,21 @@ PAUSE = 1.0
 
 NO_UPSTREAM = "upstream"
 """Why a datagram is dropped for which its upstream has no association, or not soon enough."""
+
+
+class LinkWay(Protocol):
+    """An upstream, as far as datagrams know it: :data:`socks5.outbound.ways.Way`."""
+
+    commands: frozenset[int]
+    resolves: bool
+
+    @property
+    def keys(self) -> frozenset[object]:
+        """Of the paths that it may be; over a reload those of the same key are the same."""
+
+    @property
+    def has_hope(self) -> bool:
+        """Whether it may be used, be it for a trial."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +80,19 @@ class _Departing(NamedTuple):
 class Link:
     """See the module.
 
-    :param open_: has the upstream open an association, for that target.
-    :param has_hope: says whether it may be tried again after a failure.
+    :param way: the upstream.
+    :param open_: has it open an association, for a target.
     """
 
     def __init__(
         self,
         side: Side,
-        open_: Callable[[Address], Deferred[UpstreamAssociation]],
-        has_hope: Callable[[], bool],
+        way: LinkWay,
+        open_: Callable[[Any, Address], Deferred[UpstreamAssociation]],
     ) -> None:
         self._side = side
+        self._way = way
         self._open = open_
-        self._has_hope = has_hope
         self._receiver = receiver = side.receiver
         self._drop = receiver.dropped
         settings, share = side.settings, side.share
@@ -165,20 +180,32 @@ class Link:
         self._side.waiting.took(-len(waiting), -sum(len(each.payload) for each in waiting))
         return waiting
 
-    def rejudge(self) -> None:
-        """The rules are others now: whatever goes here is judged anew, also what waits."""
+    def rejudge(self, way: LinkWay | None) -> None:
+        """The rules are others now: whatever goes here is judged anew, also what waits.
+
+        :param way: the upstream of that name now, which may be another one; None: there is none.
+        """
+        keys = frozenset[object]() if way is None else way.keys
+        waiting = self._take_queue()
         self._targets.clear()
         self._names_client = None
-        for each in self._take_queue():
+        if self._association is not None and self._association.key not in keys:
+            self._end()
+        if self._opening is not None and not keys & self._way.keys:
+            self._opening.cancel()
+            self._has_failed, self._due = False, self._now()
+        if way is not None:
+            self._way = way
+        for each in waiting:
             self._side.send(each.target, each.payload, each.client)
 
     # The association
 
     def _begin(self, target: Address) -> None:
-        if self._now() < self._due or (self._has_failed and not self._has_hope()):
+        if self._now() < self._due or (self._has_failed and not self._way.has_hope):
             return
         self._due = self._now() + PAUSE
-        self._opening = opening = self._open(target)
+        self._opening = opening = self._open(self._way, target)
         opening.addCallbacks(self._opened, self._failed).addErrback(self._receiver.crashed)
 
     def _opened(self, association: UpstreamAssociation) -> None:

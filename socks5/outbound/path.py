@@ -102,6 +102,11 @@ class Path:
         self.health = Health(name, *self._bears, self.now)
 
     @property
+    def keys(self) -> frozenset[object]:
+        """See :attr:`socks5.outbound.link.LinkWay.keys`."""
+        return frozenset((self.key,))
+
+    @property
     def has_hope(self) -> bool:
         """Whether it may be used, be it for a trial."""
         return self.health.is_usable
@@ -222,7 +227,7 @@ class Path:
         self, asked: Asked, target: Address, standing: Going, places: Places
     ) -> UpstreamAssociation:
         """One proxy after another, each by way of those before it."""
-        made = UpstreamAssociation(self.name)
+        made = UpstreamAssociation(self.name, self.key)
         try:
             for count, leg in enumerate(self.legs, 1):
                 hops = self._hops[:count]

@@ -99,6 +99,11 @@ class Pool:
         """Whether names of targets are resolved at the end of all of them."""
 
     @property
+    def keys(self) -> frozenset[object]:
+        """See :attr:`socks5.outbound.link.LinkWay.keys`."""
+        return frozenset(path.key for path in self.paths)
+
+    @property
     def has_hope(self) -> bool:
         """Whether one of them may be used, be it for a trial."""
         return any(path.has_hope for path in self.paths)

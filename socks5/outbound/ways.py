@@ -219,16 +219,21 @@ class Upstreams:
 
     # Through
 
+    def _known(self, name: str) -> Way | None:
+        """The upstream of that name, of those that serve now: whoever began with others has the rules of now, too."""
+        latest = self
+        while latest._after is not None:
+            latest = latest._after
+        return latest._ways.get(name) or self._ways.get(name)
+
     def _way(self, name: str) -> Way:
-        """The upstream of that name; maybe of who serves by now, for sessions that have begun are judged by new rules.
+        """The same.
 
         :raises GeneralFailure: there is none, which nobody should have allowed.
         """
-        way = self._ways.get(name)
+        way = self._known(name)
         if way is not None:
             return way
-        if self._after is not None:
-            return self._after._way(name)
         left_out = self._missing.next()
         if left_out is not None:
             _log.error(
@@ -330,7 +335,14 @@ class Upstreams:
             return Deferred.fromCoroutine(opening)
 
         shared = (direct.reactor, direct.resolver, direct.deadlines)
-        return DatagramsThrough(self._way, open_, *shared, access, judge, receiver, settings, near)
+
+        def way(name: str) -> Way | None:
+            try:
+                return self._way(name)
+            except GeneralFailure:
+                return None
+
+        return DatagramsThrough(way, open_, *shared, access, judge, receiver, settings, near)
 
 
 async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address], use: Use[_T]) -> _T:

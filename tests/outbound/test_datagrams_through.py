@@ -1,5 +1,6 @@
 """Datagrams through upstreams, in memory: which way they go, what waits, who may answer, what is left at the end."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from socks5.outbound.path import Path
 from socks5.outbound.pool import Pool
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
-from socks5.outbound.ways import Way
+from socks5.outbound.ways import Upstreams, Way
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
@@ -643,3 +644,45 @@ def test_a_bug_ends_the_clients_association(
     assert not world.udp.is_alive
     assert len(failures.take(ZeroDivisionError)) == 1
     world.link.protocol.datagramReceived(b"late", RELAY)  # of the same reading
+
+
+def test_after_a_reload_they_go_to_the_upstreams_of_then() -> None:
+    """To what is called so now, and in the same association if that is the same."""
+    world = Through()
+    rules = Ruleset([allow("far", via="up")])
+
+    def reload(**urls: str) -> None:
+        ways = {
+            name: Path(name, [upstream(name, url)], world.reactor) for name, url in urls.items()
+        }
+        world.server.factory.replace(
+            dataclasses.replace(
+                world.server.factory.policy,
+                rules=rules,
+                dialer=Upstreams(world.reactor, ways, world.direct),
+            )
+        )
+        world.reactor.turn()
+
+    world.ask()
+    reload(up=f"socks5://{UP}", other="socks5://203.0.113.9")
+    control = world.open()
+    assert len(world.sent_there) == 1
+    reload(up=f"socks5://{UP}")
+    world.ask()
+    assert len(world.sent_there) == 2
+    reload(up="socks5://203.0.113.9")
+    assert not control.connected
+    world.reactor.advance(link.PAUSE)
+    world.ask()
+    assert world.connecting == [("203.0.113.9", 1080)]
+    reload(up="socks5://203.0.113.10")
+    assert world.connecting == [("203.0.113.10", 1080)]
+    world.open()
+    assert len(world.sent_there) == 1
+    rules = Ruleset([allow("far", via="new")])
+    reload(new="socks5://203.0.113.11")
+    world.ask()
+    assert world.connecting == [("203.0.113.11", 1080)]
+    world.open()
+    assert world.udp.dropped == {}
