@@ -1,7 +1,7 @@
 """Whether what leads to targets is in order, as far as its use has shown.
 
 So many failures in a row put it out, for a time that doubles with each trial that fails; then one connection tries it,
-while others pass it by. What works once is in. A change is a line in the log.
+while others pass it by. What works once is in. A change is a line in the log, unless there are too many of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from socks5.counters import UpstreamCounters
+from socks5.loglimit import Sparing
 
 LONGEST = 300.0
 """Seconds that something is out at the most until it is tried."""
@@ -49,6 +50,8 @@ class Health:
         self._wait = retry_after
         self._seen: float | None = None  # while it is out: until when that has been counted
         self._is_tried = False
+        self._lines = Sparing()
+        self._is_told = False
         self.due = 0.0
         """From when on it may be tried, if it is out."""
         self.counters = UpstreamCounters()
@@ -88,7 +91,8 @@ class Health:
         if self._seen is not None:
             self._seen = None
             self.counters.is_out = False
-            _log.info("upstream {name} is in again", name=self._name)
+            if self._is_told:
+                _log.info("upstream {name} is in again", name=self._name)
 
     def failed(self, why: str, is_trial: bool = False, is_final: bool = False) -> None:
         """It does not.
@@ -108,13 +112,17 @@ class Health:
         self._seen = self._now()
         self.counters.is_out = True
         self._put_out(self._retry_after)
-        say = _log.error if is_final else _log.warn
-        say(
-            "upstream {name} is out, and tried again in {seconds:.0f} s: {why}",
-            name=self._name,
-            seconds=self.due - self._now(),
-            why=why,
-        )
+        left_out = self._lines.next()
+        self._is_told = left_out is not None
+        if self._is_told:
+            say = _log.error if is_final else _log.warn
+            say(
+                "upstream {name} is out, and tried again in {seconds:.0f} s: {why}{more}",
+                name=self._name,
+                seconds=self.due - self._now(),
+                why=why,
+                more=f" ({left_out} such changes more had no line)" if left_out else "",
+            )
 
     def _put_out(self, seconds: float) -> None:
         self._wait = seconds

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
+from socks5.loglimit import Monotonic
 from socks5.outbound.health import LONGEST, Health
 
 
@@ -37,6 +38,24 @@ def test_failures_in_a_row_put_it_out_for_a_time(log: list[str]) -> None:
     world.clock.advance(0.1)
     assert health.is_usable
     assert len(log) == 1
+
+
+def test_what_goes_in_and_out_all_the_time_does_not_fill_the_log(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a name does behind which one of several proxies refuses the login."""
+    now = 0.0
+    monkeypatch.setattr(Monotonic, "seconds", lambda: now)
+    health = World().health
+    for _ in range(30):
+        health.failed("refused", is_final=True)
+        health.succeeded()
+    assert len(log) == 20
+    now = 61.0
+    health.failed("refused", is_final=True)
+    assert log[20:] == [
+        "upstream office is out, and tried again in 10 s: refused (20 such changes more had no line)"
+    ]
 
 
 def test_one_tries_it_while_others_pass_it_by(log: list[str]) -> None:
