@@ -41,8 +41,8 @@ class DatagramsThrough(DirectDatagrams):
         self._links: dict[str, Link] = {}
         looks = looks_in(self._settings.udp_idle_timeout)
         self._side = Side(
-            *(self._reactor, self._settings, self._receiver, self._share, self._routes),
-            *(self._waiting, self.send, looks),
+            *(self._reactor, self._settings, self._receiver, self._share, self._ourselves),
+            *(self._routes, self._waiting, self.send, looks),
         )
 
     @property

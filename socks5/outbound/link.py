@@ -21,6 +21,7 @@ from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
 from socks5.net.datagram_turns import Share
 from socks5.outbound.associating import UpstreamAssociation
 from socks5.outbound.batch_routes import Routes
+from socks5.outbound.ourselves import Ourselves
 from socks5.outbound.targets import Peer, Targets, Terms
 from socks5.outbound.waiting import Waiting
 from socks5.protocol.address import Address, unmap
@@ -62,6 +63,7 @@ class Side:
     settings: Settings
     receiver: IDatagramReceiver
     share: Share
+    ourselves: Ourselves
     routes: Routes
     waiting: Waiting
     send: Callable[[Address, bytes, Hashable], None]
@@ -155,6 +157,8 @@ class Link:
         assert association is not None
         if meter is not None and meter.holds():
             return ""
+        if self._side.ourselves.has(association.relay):  # it would come back, and go there again
+            return "ourselves"
         try:
             whole = association.nesting.wrap(Datagram(far, payload).encode())
             self._port.write(whole, association.relay)

@@ -22,7 +22,7 @@ from socks5.policy.ruleset import Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.messages import Command, Request
-from socks5.settings import Settings, UDPFiltering
+from socks5.settings import PerFamily, Settings, UDPFiltering
 from tests.support.associations import FROM, MOVED, NAME, OTHER, TARGET, TARGET6, Association, to
 from tests.support.failures import Failures
 from tests.support.hostile import ASSOCIATING, Cell, Hostile, proxies_of
@@ -553,6 +553,15 @@ def test_datagrams_leave_from_our_end_of_the_control_connection() -> None:
     world.ask()
     world.open(at=("2001:db8::9", 99))
     assert world.link.getHost().host == "::"
+
+
+def test_nothing_is_sent_to_a_relay_that_is_a_socket_of_ours() -> None:
+    """A client of this machine would be taken for its sender, and the datagram go round for ever."""
+    world = Through(advertise=PerFamily(ipv4=RELAY[0]))
+    world.ask()
+    world.open(at=(RELAY[0], world.udp.near.getHost().port))
+    assert (world.link.written, world.udp.dropped) == ([], {"ourselves": 1})
+    world.is_left_alone()
 
 
 def test_what_cannot_be_sent_is_dropped() -> None:
