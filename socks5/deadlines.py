@@ -82,6 +82,12 @@ class Deadlines:
         self._where[key] = line, callback
         line.set(key)
 
+    def prolong(self, key: object, seconds: float) -> None:
+        """Have *key*, if it is set, wait anew, and so long."""
+        found = self._where.get(key)
+        if found is not None:
+            self.set(key, seconds, found[1])
+
     def clear(self, key: object) -> None:
         """Forget *key*; nothing happens if it is not set."""
         found = self._where.pop(key, None)
@@ -130,7 +136,7 @@ async def in_time(
 ) -> _T:
     """What a coroutine returns, unless its time is over before: then it is cancelled.
 
-    :param key: of its deadline, which may be cleared meanwhile.
+    :param key: of its deadline, which may be prolonged or cleared meanwhile.
     :param seconds: 0 or less: its time is never over.
     :param late: makes what is raised then.
     """

@@ -126,6 +126,16 @@ def test_setting_again_moves_behind_those_set_since(line: Line) -> None:
     assert [line.after(LENGTH - 1), line.after(1)] == [["two"], ["one"]]
 
 
+def test_a_wait_may_begin_anew_with_another_length(line: Line) -> None:
+    line.set("wait")
+    line.after(9)
+    line.deadlines.prolong("wait", 2)
+    line.deadlines.prolong("nobody", 2)
+    assert line.after(1.9) == []
+    assert line.after(0.1) == ["wait"]
+    assert line.is_over
+
+
 def test_waits_of_several_lengths_run_out_each_in_its_time(line: Line) -> None:
     for length in (3, 1, 2):
         line.set(str(length), length=length)

@@ -313,24 +313,31 @@ class Path:
         places: Places,
         hops: Sequence[Hop] | None = None,
     ) -> Through:
-        """Within the time of the proxies. A proxy that is asked for the target has the time of the whole dial.
+        """Within the time of each proxy. One that is asked for the target has the time of the whole dial.
 
         :param hops: those up to the one that is asked for it; None: all.
         """
         deadlines = asked.direct.deadlines
-        seconds = sum(leg.terms.timeout for leg in self.legs)
 
         def late() -> ClientError:
-            text = f"{self._hops[standing.hop - 1]}: no answer within {seconds:g} s"
+            text = f"{self._hops[standing.hop - 1]}: no answer within {self._seconds(standing):g} s"
             return ProxyTimeout(text, stage=standing.stage, hop=standing.hop)
 
         standing.look = partial(self._look, deadlines)
         going = self._go(asked, hops or self._hops, target, standing, places)
-        return await in_time(deadlines, standing, seconds, going, late)
+        return await in_time(deadlines, standing, self._seconds(standing), going, late)
+
+    def _seconds(self, going: Going) -> float:
+        """How long the proxy that has its time now may take."""
+        return self.legs[going.awaited - 1].terms.timeout
 
     def _look(self, deadlines: Deadlines, going: Going) -> None:
-        if self.is_asking(going):
+        """Another one may have its time now."""
+        before, going.awaited = going.awaited, going.hop + (going.stage == "reply")
+        if going.awaited > len(self.legs):
             deadlines.clear(going)
+        elif going.awaited > before:
+            deadlines.prolong(going, self._seconds(going))
 
     async def _go(
         self,

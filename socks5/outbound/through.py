@@ -97,11 +97,13 @@ class Going(Standing):
     :param client: for whom.
     """
 
-    __slots__ = ("client", "look", "tell")
+    __slots__ = ("awaited", "client", "look", "tell")
 
     def __init__(self, client: str = "") -> None:
         super().__init__()
         self.client = client
+        self.awaited = 1
+        """Which proxy's time it is: the one before it has been asked for it, and it has not been asked yet."""
         self.look: Callable[[Going], object] = bool
         """Called with this when that has changed."""
         self.tell: Callable[[Reply, Any], object] = lambda *_: None

@@ -37,8 +37,8 @@ class Going:
         if cell.fate.kind == "given up":
             self.dialling.deferred.cancel()
         elif cell.fate.kind == "silent":
-            seconds = {"peer": 60.0, "reply": 20.0 if cell.over.is_last else 2 * SECONDS}
-            reactor.advance(seconds.get(cell.stage, SECONDS * len(cell.over.schemes)))
+            seconds = {"peer": 60.0, "reply": 20.0 if cell.over.is_last else SECONDS}
+            reactor.advance(seconds.get(cell.stage, SECONDS))
 
 
 def path_of(reactor: object, over: Over, name: str = "up") -> Path:

@@ -90,6 +90,35 @@ def test_the_first_of_two_dies_is_tried_by_one_and_comes_back() -> None:
     assert asked(world) == ["one", "one"]
 
 
+@pytest.mark.parametrize(
+    ("answers", "end"), [((), 10), ((NO_AUTHENTICATION,), 12), ((NO_AUTHENTICATION, reply()), 12)]
+)
+def test_a_chain_with_a_silent_proxy_leaves_time_for_the_next_of_the_pool(
+    answers: Sequence[bytes], end: float
+) -> None:
+    """Each proxy has its own, from when the one before it is asked for it."""
+
+    def ways(reactor: Any) -> dict[str, Way]:
+        chain = Path("one", [upstream("near", fails=1), upstream("far")], reactor)
+        return {"up": Pool([chain, Path("two", [upstream(url="socks5://203.0.113.2")], reactor)])}
+
+    world = World(ways)
+    dialling, clock = world.dial(), world.reactor
+    begun = clock.seconds()
+    clock.advance(1)
+    transport = world.accept()
+    for each in answers:
+        clock.advance(1)
+        world.answer(transport, each)
+    clock.advance(begun + end - 0.1 - clock.seconds())
+    assert asked(world) == []
+    clock.advance(0.2)
+    assert asked(world) == ["two"]
+    assert world.counters["one"].is_out
+    answer(world)
+    assert dialling.stream.upstream == "two"
+
+
 def test_a_trial_that_a_client_gives_up_says_nothing() -> None:
     world = World(two(fails=1))
     world.dial()
