@@ -46,6 +46,7 @@ class ThroughPort:
         self._judge = judge
         self._via = via
         self._give_up: Callable[[], object] | None = give_up
+        self._is_closed = False
         self._timer: Any = None
 
     def wait(self, clock: Any, seconds: float) -> ThroughPort:
@@ -74,10 +75,17 @@ class ThroughPort:
             self._refuse(stream, Failure(GeneralFailure(f"another peer came, {peer}")))
         else:
             verdict = only_via(self._judge(peer.text), self._via)
-            judged(stream, verdict, self.peer.callback, self._refused)
+            if isinstance(verdict, Deferred):
+                self._give_up = verdict.cancel
+            judged(stream, verdict, self._take, self._refused)
+
+    def _take(self, stream: IStream) -> None:
+        self._give_up = None
+        self.peer.callback(stream)
 
     def _refused(self, verdict: Verdict) -> None:
-        self.peer.errback(Failure(refusal(verdict, "the rules forbid the peer")))
+        if not self._is_closed:
+            self.peer.errback(Failure(refusal(verdict, "the rules forbid the peer")))
 
     def _refuse(self, stream: Through, failure: Failure) -> None:
         transport: Any = stream.transport
@@ -99,6 +107,7 @@ class ThroughPort:
 
     def close(self) -> None:
         """See :meth:`socks5.interfaces.IPeerPort.close`."""
+        self._is_closed = True
         give_up = self._leave()
         if give_up is not None:
             give_up()

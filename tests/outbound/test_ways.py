@@ -675,6 +675,29 @@ def test_a_port_can_be_closed_and_nobody_comes_any_more() -> None:
     world.assert_nothing_is_left()
 
 
+@pytest.mark.parametrize("ends", ["closed", "cancelled", "lost"])
+def test_whoever_waits_for_a_verdict_goes_with_the_port(ends: str) -> None:
+    later: Deferred[Verdict] = Deferred()
+    verdicts: list[Any] = [VIA, later]
+    world = World(verdicts=lambda _: verdicts.pop(0))
+    listening = Listening(world)
+    listening.answer(0)
+    assert (listening.peer.given, listening.transport.connected) == ([], True)
+    if ends == "lost":
+        listening.transport.deliver_reset()
+        assert listening.peer.code == 2
+    elif ends == "closed":
+        listening.port.close()
+        assert listening.peer.given == []
+    else:
+        listening.port.peer.cancel()
+        assert listening.peer.failure.check(CancelledError)
+    assert later.called
+    world.reactor.turn()
+    assert not listening.transport.connected
+    world.assert_nothing_is_left()
+
+
 def test_both_replies_may_come_together() -> None:
     world = World()
     bound = world.bind()
