@@ -14,17 +14,16 @@ from typing_extensions import override
 
 from socks5.client.errors import HostUnreachable, NameNotFound, ProxyProtocolError
 from socks5.client.transport import tunnel_of
+from socks5.net.transport_stream import close
 from socks5.protocol.messages import Command
 
 
 class _Answered(Protocol):
     """Has its answer, and needs the connection no more."""
 
-    transport: Any
-
     @override
     def connectionMade(self) -> None:
-        self.transport.loseConnection()
+        close(self.transport)
 
 
 class Asking(Factory):

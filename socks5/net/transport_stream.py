@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -52,3 +54,13 @@ class TransportStream(Protocol):
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.connectionLost(reason)
+
+
+def close(transport: Any) -> None:
+    """Close a connection of which nobody awaits anything: in order, but over TLS the far end's goodbye, which it may
+    owe for ever, is not waited for (RFC 8446 section 6.1).
+    """
+    while transport is not None:
+        below = getattr(transport, "below", None) or getattr(transport, "transport", None)
+        transport.loseConnection()
+        transport = below

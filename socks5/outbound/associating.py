@@ -13,6 +13,7 @@ from socks5.client.hops import Hop
 from socks5.client.nesting import Nesting
 from socks5.client.whereabouts import beside, near_end, own_address, relay_at
 from socks5.interfaces import IResolver
+from socks5.net.transport_stream import close
 from socks5.outbound.through import Through
 from socks5.protocol.address import Address
 from socks5.streams import IStreamReceiver
@@ -105,5 +106,4 @@ class UpstreamAssociation:
         """End it; may be called twice."""
         self.is_over = True
         for control in self._controls:
-            transport: Any = control.transport
-            transport.loseConnection()
+            close(control.transport)

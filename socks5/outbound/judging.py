@@ -15,6 +15,7 @@ from zope.interface import implementer
 from socks5.access import ALLOWED, DENIED, NO_NAME, NO_SOURCE, Access, Verdict
 from socks5.interfaces import Judge
 from socks5.net.connection import Connection
+from socks5.net.transport_stream import close
 from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed, ReplyError
 from socks5.protocol.messages import ReplyCode
 from socks5.settings import PerFamily, Settings
@@ -180,8 +181,7 @@ def judged(
     elif verdict.is_allowed is True:
         taken(stream)
     else:
-        transport: Any = stream.transport
-        transport.loseConnection()
+        close(stream.transport)
         refused(verdict)
 
 

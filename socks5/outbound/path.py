@@ -27,6 +27,7 @@ from socks5.client.tunnel import Step
 from socks5.client.whereabouts import own_address, relay_at
 from socks5.deadlines import Deadlines, clock_of, in_time
 from socks5.interfaces import Judge
+from socks5.net.transport_stream import close
 from socks5.outbound.associating import UpstreamAssociation
 from socks5.outbound.awaiting import ThroughPort
 from socks5.outbound.connecting import connected
@@ -216,8 +217,7 @@ class Path:
         self, asked: Asked, target: Address, standing: Going, places: Places
     ) -> Through:
         through = await self._dial(asked, target, standing, places)
-        transport: Any = through.transport
-        transport.loseConnection()
+        close(through.transport)
         if through.said.port != 0:
             text = f"{self._hops[-1]}: it does not know the command, for the answer has a port"
             raise ProxyProtocolError(text, stage="reply", hop=len(self.legs))

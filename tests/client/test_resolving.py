@@ -14,6 +14,7 @@ from socks5.client import (
     ProxyUnreachable,
 )
 from tests.support.deferreds import told
+from tests.support.hostile import OVERS, Cell, Hostile, proxies_of
 from tests.support.reactor import FakeReactor
 from tests.support.through import METHOD, OK, PROXY, proxies
 
@@ -105,6 +106,16 @@ def test_a_hop_that_is_not_found_is_not_the_name() -> None:
     transport.deliver(METHOD)
     transport.deliver(b"\5\4")
     assert type(outcome[0].value) is ProxyUnreachable
+
+
+def test_no_goodbye_is_waited_for() -> None:
+    """Over TLS a proxy may owe it for ever."""
+    reactor, over = FakeReactor(), OVERS["TLS"]
+    outcome = told(name_of_it(proxies_of(reactor, over)))
+    proxy = Hostile(Cell(over, "reply", "silence"), reactor, reactor.connectors[0].succeed())
+    proxy.say(b"\5\0\0\1\xc0\0\2\1\0\0")
+    assert outcome == ["192.0.2.1"]
+    assert proxy.has_gone
 
 
 def test_it_ends_in_time() -> None:

@@ -2,16 +2,34 @@
 next of its pool is asked, and that nothing is left.
 """
 
-import pytest
-from twisted.internet.defer import CancelledError
+from collections.abc import Callable
+from typing import Any
 
-from socks5.outbound.path import Path
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from socks5.access import DENIED
+from socks5.outbound.path import Asked, Path
 from socks5.outbound.pool import Pool
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
 from socks5.outbound.ways import Way
-from tests.support.hostile import BEHIND, CELLS, OVERS, ROUNDS, Cell, Hostile, Over, proxies_of
+from socks5.protocol.messages import Command
+from socks5.settings import Settings
+from tests.support.hostile import (
+    BEHIND,
+    CAME,
+    CELLS,
+    OVERS,
+    ROUNDS,
+    Cell,
+    Hostile,
+    Over,
+    proxies_of,
+)
 from tests.support.memory import stays_flat
+from tests.support.providers import ASKER
+from tests.support.through import OK
 from tests.support.upstreams import TARGET, Dialling, World, reply, upstream
 
 SECONDS = 4.0
@@ -111,6 +129,40 @@ def test_each_stage_can_be_the_last(cell: Cell) -> None:
     assert proxy.keeps_little(dialling.given)
     world.assert_nothing_is_left()
     assert learnt(world) == to_learn(cell)
+
+
+async def associate(path: Path, asked: Asked) -> None:
+    (await path.associate(asked)).close()
+
+
+async def refuse_the_peer(path: Path, asked: Asked) -> None:
+    await (await path.listen(asked, TARGET, lambda _: DENIED, "up")).peer
+
+
+async def look_up(path: Path, asked: Asked) -> None:
+    await path.look_up(asked, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("use", "command"),
+    [
+        (associate, Command.UDP_ASSOCIATE),
+        (refuse_the_peer, Command.BIND),
+        (look_up, Command.RESOLVE),
+    ],
+)
+def test_no_goodbye_is_waited_for(use: Callable[[Path, Asked], Any], command: Command) -> None:
+    """Who is closed behind his reply, over TLS, need not say one."""
+    over = OVERS["TLS"]
+    world = World(lambda reactor: {"up": path_of(reactor, over)})
+    asked = Asked(ASKER._replace(command=command), Settings(), "::1", world.direct)
+    used = Dialling(Deferred.fromCoroutine(use(world.ways["up"], asked)))
+    proxy = Hostile(Cell(over, "reply", "silence"), world.reactor, world.accept())
+    proxy.say(OK, CAME) if command == Command.BIND else proxy.say(OK)
+    assert used.given
+    assert proxy.has_gone
+    assert world.counters["up"].open == 0
+    world.assert_nothing_is_left()
 
 
 def test_a_thousand_failures_leave_nothing() -> None:
