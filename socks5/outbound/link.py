@@ -37,7 +37,9 @@ NO_UPSTREAM = "upstream"
 
 
 class LinkWay(Protocol):
-    """An upstream, as far as datagrams know it: :data:`socks5.outbound.ways.Way`."""
+    """An upstream, as far as datagrams know it: a :class:`~socks5.outbound.path.Path`, or a
+    :class:`~socks5.outbound.pool.Pool`.
+    """
 
     commands: frozenset[int]
     resolves: bool
