@@ -31,7 +31,7 @@ from socks5.outbound.attempts import (
 )
 from socks5.outbound.datagrams import DirectDatagrams
 from socks5.outbound.judging import Allowed, allowed, is_plain
-from socks5.outbound.peers import await_peer
+from socks5.outbound.peers import allowed_peers, listen_for
 from socks5.outbound.race import Race, Shares
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, HostUnreachable, NotAllowed
@@ -297,5 +297,10 @@ class DirectDialer:
         self, access: Access, expected: Address, judge: Judge, *, settings: Settings, near: str
     ) -> Deferred[IPeerPort]:
         """See :meth:`socks5.interfaces.IDialer.await_peer`."""
-        asking = (access, expected, judge, settings, near)
-        return Deferred.fromCoroutine(await_peer(self.reactor, self.resolver, *asking))
+        return Deferred.fromCoroutine(self._await_peer(access, expected, judge, settings, near))
+
+    async def _await_peer(
+        self, access: Access, expected: Address, judge: Judge, settings: Settings, near: str
+    ) -> IPeerPort:
+        found = await allowed_peers(self.resolver, access, expected, judge, settings)
+        return listen_for(self.reactor, found, expected.port, judge, settings, near)

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -29,7 +29,7 @@ from socks5.net.peer_port import PeerPort
 from socks5.net.poller import poller_of
 from socks5.net.quiet_ports import listen_tcp_quietly
 from socks5.outbound.attempts import Stream
-from socks5.outbound.judging import Allowed, allowed, judged, only_via
+from socks5.outbound.judging import Allowed, allowed, judged, known, only_via
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.errors import AddressTypeNotSupported, TTLExpired
 from socks5.protocol.networks import socket_name
@@ -90,37 +90,54 @@ def interface_for(expected: Sequence[str], settings: Settings, near: str) -> str
     return other
 
 
-async def await_peer(
-    reactor: Any,
+async def allowed_peers(
     resolver: IResolver,
     access: Access,
     expected: Address,
     judge: Judge,
     settings: Settings,
-    near: str,
-) -> IPeerPort:
-    """See :meth:`socks5.interfaces.IDialer.await_peer`."""
-    hosts: Sequence[str] = ()
-    if expected.is_name and not expected.is_unspecified:
-        hosts = await resolver.resolve(cast("bytes", expected.host), access.client)
-    elif not expected.is_unspecified:
-        hosts = (unmap(expected.text),)
-    reachable = settings.family.in_order(hosts)
-    if hosts and not reachable:
-        raise AddressTypeNotSupported("peers of this family are not awaited")
-    found = allowed(reachable, judge, len(reachable), Allowed(access))
-    if isinstance(found, Deferred):
-        found = await found
-    if not hosts and access.rule:  # a rule allows whoever comes, and may say where he is awaited
-        verdict = judge(None)
-        found.add("", await verdict if isinstance(verdict, Deferred) else verdict)
-        found.hosts = ()
-    if hosts and not found.hosts:
+    takes_via: bool = False,
+) -> Allowed:
+    """Who may come: those addresses of an expected peer; none of them: whoever comes is judged then.
+
+    :param takes_via: see :class:`~socks5.outbound.judging.Allowed`.
+    :raises socks5.protocol.errors.ReplyError: a peer is expected that may not come.
+    """
+    found = Allowed(access, takes_via)
+    if expected.is_unspecified:
+        if access.rule or takes_via:  # a rule allows whoever comes, and may say where he is awaited
+            found.add("", await known(judge(None)))
+            found.hosts = ()
+        return found
+    hosts: Sequence[str] = (unmap(expected.text),)
+    if isinstance(expected.host, bytes):
+        hosts = settings.family.in_order(await resolver.resolve(expected.host, access.client))
+        if not hosts:
+            raise _not_awaited()
+    asking = allowed(hosts, judge, len(hosts), found)
+    found = await asking if isinstance(asking, Deferred) else asking
+    if not found.hosts:
         raise found.refusal("the rules forbid the expected peer")
+    return found
+
+
+def _not_awaited() -> AddressTypeNotSupported:
+    return AddressTypeNotSupported("peers of this family are not awaited")
+
+
+def listen_for(
+    reactor: Any, found: Allowed, port: int, judge: Judge, settings: Settings, near: str
+) -> IPeerPort:
+    """Await whom :func:`allowed_peers` has found.
+
+    :param port: the one that the client would like, if anybody may come.
+    """
+    hosts = found.hosts
+    if hosts and not settings.family.in_order(hosts):
+        raise _not_awaited()
     settings = found.under(settings)
-    interface = interface_for(found.hosts, settings, near)
-    port = 0 if hosts else expected.port
-    return DirectPeerPort(reactor, judge, settings, found.hosts, interface, port)
+    interface = interface_for(hosts, settings, near)
+    return DirectPeerPort(reactor, judge, settings, hosts, interface, 0 if hosts else port)
 
 
 @implementer(IPeerPort)

@@ -26,6 +26,7 @@ from socks5.outbound.direct import MOST_ADDRESSES, DirectDialer, interleaved
 from socks5.outbound.judging import Allowed, allowed, known, refusal
 from socks5.outbound.lessons import NotThrough
 from socks5.outbound.path import Asked, Path, path_to
+from socks5.outbound.peers import allowed_peers, listen_for
 from socks5.outbound.pool import Pool
 from socks5.outbound.probing import Probe
 from socks5.outbound.through import Through
@@ -289,31 +290,26 @@ class Upstreams:
     async def _await_peer(self, asked: Asked, expected: Address, judge: Judge) -> IPeerPort:
         """The request, or the first address that is allowed, says which way."""
         access, direct, settings = asked.access, asked.direct, asked.settings
-        via, targets = await self._expected(asked, expected, judge)
-        if via is None:
-            return await direct.await_peer(
-                access, expected, judge, settings=settings, near=asked.near
-            )
+        host, port = expected.host, expected.port
+        if isinstance(host, bytes) and not expected.is_unspecified:
+            via = (await known(judge(None))).via
+            if via is not None and self._way(via).resolves:
+                name = hostname(host).removesuffix(".").encode()
+                return await self._listen(asked, via, [Address(name, port)], judge)
+        found = await allowed_peers(
+            direct.resolver, access, expected, judge, settings, takes_via=True
+        )
+        if found.via is None:
+            return listen_for(direct.reactor, found, port, judge, settings, asked.near)
+        targets = [Address(each, port) for each in found.hosts[:MOST_TARGETS]]
+        return await self._listen(asked, found.via, targets or [UNSPECIFIED], judge)
+
+    async def _listen(
+        self, asked: Asked, via: str, targets: Sequence[Address], judge: Judge
+    ) -> IPeerPort:
         return await self._used(
             self._way(via), asked, targets, lambda path, to: path.listen(asked, to, judge, via)
         )
-
-    async def _expected(
-        self, asked: Asked, expected: Address, judge: Judge
-    ) -> tuple[str | None, Sequence[Address]]:
-        """Which upstream is to await a peer, if one is, and which."""
-        host = expected.host
-        if expected.is_unspecified:
-            return (await known(judge(None))).via, [UNSPECIFIED]
-        if isinstance(host, str):
-            literal = unmap(host)
-            return (await known(judge(literal))).via, [Address(literal, expected.port)]
-        via = (await known(judge(None))).via
-        if via is not None and self._way(via).resolves:
-            name = hostname(host).removesuffix(".").encode()
-            return via, [Address(name, expected.port)]
-        found = await self._allowed(asked, host, judge)
-        return found.via, [Address(each, expected.port) for each in found.hosts]
 
     # UDP ASSOCIATE
 

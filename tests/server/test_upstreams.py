@@ -70,6 +70,16 @@ def test_what_means_an_address_of_ours_goes_nowhere(name: bytes) -> None:
     assert (client.received(), connecting(server)) == (NO_AUTHENTICATION + refusal(2), [])
 
 
+def test_a_bind_s_peer_is_looked_up_and_judged_once_whatever_the_way() -> None:
+    server = Server()
+    server.resolver.answers[b"www.example.org"] = ["192.0.2.80"]
+    sends(server, "up", ONE, deny("them", networks=["192.0.2.80"]), allow("here"))
+    peer = Address(b"www.example.org", 80).encode()
+    assert server.client(GREETING, b"\5\2\0" + peer).received()[2:] == refusal(2)
+    assert server.resolver.asked == [b"www.example.org"]
+    assert server.counters.rules == {"them": 1}
+
+
 def test_a_reload_while_dialling_leaves_those_who_may_go_there() -> None:
     server = Server()
     sends(server)
