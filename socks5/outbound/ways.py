@@ -244,6 +244,13 @@ class Upstreams:
             )
         raise GeneralFailure(f"there is no upstream {name}")
 
+    def wants_addresses(self, name: str) -> bool:
+        """Whether names are resolved here before anything goes to the upstream of that name, and the rules are asked
+        about their addresses.
+        """
+        way = self._known(name)
+        return way is not None and not way.resolves
+
     async def _through(self, way: Way, asked: Asked, targets: Sequence[Address]) -> Through:
         return await self._used(way, asked, targets, lambda path, to: path.dial(asked, to))
 

@@ -29,14 +29,11 @@ class Decisions:
         if not verdict.is_allowed:
             self._count(verdict)
 
-    def of_datagram(self, verdict: Verdict, address: str | None) -> None:
-        """Said of a datagram's target. If that is allowed, the last word is the one about the address, or the one that
-        says which upstream.
-        """
-        if address is not None or not verdict.is_allowed or verdict.via is not None:
-            self._count(verdict)
-            new = [rule for rule in verdict.would if rule not in self._would]
-            self._would = (*self._would, *new)[:MOST_RULES]
+    def of_datagram(self, verdict: Verdict) -> None:
+        """The last word on a datagram's target."""
+        self._count(verdict)
+        new = [rule for rule in verdict.would if rule not in self._would]
+        self._would = (*self._would, *new)[:MOST_RULES]
 
     def _count(self, verdict: Verdict) -> None:
         for rule in {verdict.rule, *verdict.would, *verdict.agreed} - {""}:

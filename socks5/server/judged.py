@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from socks5.access import ALLOWED, NOBODY, Access, IUser, Reason, Verdict
 from socks5.interfaces import ICommand, ILease, IRules
+from socks5.outbound.ways import Upstreams
 from socks5.protocol.address import Address
 from socks5.server.admission import Admission
 from socks5.server.control import ControlConnection
@@ -86,9 +87,10 @@ class JudgedConnection(ControlConnection):
             self._decisions = Decisions(self.shared.counters.rules)
         entered = self.entered
         if is_datagram:
-            self._decisions.of_datagram(verdict, address)
-            is_last = address is not None or verdict.via is not None  # where a name goes unresolved
-            if entered is not None and is_last and verdict.is_allowed:
+            if not self._is_last_word(verdict, address):
+                return verdict
+            self._decisions.of_datagram(verdict)
+            if entered is not None and verdict.is_allowed:
                 return self.under_rules().judged_datagram(verdict)
             return verdict
         self._decisions.of_request(verdict, address)
@@ -97,6 +99,17 @@ class JudgedConnection(ControlConnection):
         if entered is not None and address is not None and verdict.is_allowed:
             return self.under_rules().judged(verdict)
         return verdict
+
+    def _is_last_word(self, verdict: Verdict, address: str | None) -> bool:
+        """Whether nothing more is asked about a datagram's target: of a name that is allowed its addresses are, unless
+        an upstream resolves it.
+        """
+        if address is not None or not verdict.is_allowed:
+            return True
+        via, dialer = verdict.via, self.policy.dialer
+        return via is not None and not (
+            isinstance(dialer, Upstreams) and dialer.wants_addresses(via)
+        )
 
     def under_rules(self) -> Entered:
         """What it has of limits, and may have of those of rules: it has entered."""

@@ -198,6 +198,7 @@ def test_a_name_may_be_resolved_here(by: str) -> None:
     assert world.answered((address.host, 53)) == [(address.host, 53)]
     assert world.answered(ELSEWHERE) == [(address.host, 53)]
     assert world.udp.dropped == {"unasked": 1}
+    assert world.server.counters.rules["far"] == 1
 
 
 @pytest.mark.parametrize(
