@@ -45,8 +45,11 @@ class Connector:
             self._is_started = True
             self._factory.doStart()
         self._attempt = _Connecting(self, self._way, self._target)
-        self._attempt.start().addErrback(self.failed)
-        self._factory.startedConnecting(self)
+        outcome = self._attempt.start()
+        try:
+            self._factory.startedConnecting(self)
+        finally:
+            outcome.addErrback(self.failed)  # which may be the case already
 
     def stopConnecting(self) -> None:
         """See :meth:`twisted.internet.interfaces.IConnector.stopConnecting`."""
@@ -81,9 +84,10 @@ class Connector:
             failure = Failure(UserError())
         self._over(self._factory.clientConnectionFailed, failure)
 
-    def lost(self, reason: Failure) -> None:
-        """It is gone."""
-        self._over(self._factory.clientConnectionLost, reason)
+    def lost(self, attempt: Attempt, reason: Failure) -> None:
+        """It is gone. One of which the protocol has failed at once was none."""
+        if attempt is self._attempt and self.state == "connected":
+            self._over(self._factory.clientConnectionLost, reason)
 
     def _over(self, tell: Any, reason: Failure) -> None:
         """Tell the factory, which may connect again then."""
@@ -104,7 +108,7 @@ class _Connecting(Attempt):
     @override
     def lost(self, reason: Failure) -> None:
         super().lost(reason)
-        self._connector.lost(reason)
+        self._connector.lost(self, reason)
 
 
 class _Building(Factory):

@@ -1,16 +1,21 @@
 """``connectTCP`` through proxies: what a ClientFactory is told."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from twisted.internet import error
 from twisted.internet.address import HostnameAddress
+from twisted.internet.defer import fail
 from twisted.internet.interfaces import IConnector
 from twisted.internet.protocol import ClientFactory, Protocol
 from zope.interface.verify import verifyObject
 
-from socks5.client import ConnectionRefused
+from socks5.client import ConnectionRefused, Proxy, ProxyUnreachable
+from socks5.client.connector import Connector
+from socks5.protocol.address import Address
 from tests.support.datagrams import Associated
+from tests.support.reactor import FakeReactor
 from tests.support.through import METHOD, OK
 from tests.support.transports import FakeTransport
 
@@ -115,6 +120,29 @@ def test_a_factory_that_builds_none() -> None:
     made.accept()
     assert made.notes[2:] == [error.NoProtocol, "stop"]
     assert made.connector.state == "disconnected"
+
+
+@pytest.mark.parametrize("again", [0, 1])
+def test_a_protocol_that_raises_when_it_is_connected_is_told_of_once(again: int) -> None:
+    made = Connecting()
+    made.factory.again = again
+
+    class Raising(Protocol):
+        def connectionMade(self) -> None:
+            raise RuntimeError("a bug")
+
+    made.factory.protocol = Raising
+    made.accept()
+    assert made.notes[2:] == [RuntimeError, "connecting" if again else "stop"]
+    assert made.connector.state == ("connecting" if again else "disconnected")
+
+
+def test_what_fails_at_once_has_been_begun() -> None:
+    refusing: Any = Mock(connect=lambda factory: fail(error.ConnectionRefusedError()))
+    factory = Noting()
+    way = Proxy.over(FakeReactor(), refusing)
+    Connector(way, Address(b"www.example.org", 53), factory).connect()
+    assert factory.notes == ["start", "connecting", ProxyUnreachable, "stop"]
 
 
 def test_its_time_and_its_address() -> None:
