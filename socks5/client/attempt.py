@@ -6,7 +6,7 @@ timer and no look-up whose answer anybody takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from typing import Protocol as TypingProtocol
 
@@ -20,6 +20,7 @@ from socks5.client.hops import Hop
 from socks5.client.layers import TCP, Bind, first_connection, layer_to
 from socks5.client.lookup import Lookup
 from socks5.client.names import twisted_address
+from socks5.client.opening import Opening
 from socks5.client.tunnel import Standing
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, ReplyCode
@@ -98,7 +99,7 @@ class Attempt(Standing):
         self._command = command
         self._first = first or first_of(way)
         self._timer: Any = None
-        self._under_way: Deferred[Any]
+        self._under_way: Deferred[Any] | Opening
         self._left: list[Address] = []
         self._has_stopped = False
 
@@ -119,16 +120,12 @@ class Attempt(Standing):
         is_for_the_proxy = way.rdns or self._command == Command.RESOLVE
         if self._target.is_name and not is_for_the_proxy:
             self.stage = "resolve"
-            self._await(Lookup(way.reactor, self._target).start(), self._resolved)
+            self._under_way = looking = Lookup(way.reactor, self._target).start()
+            looking.addCallbacks(self._resolved, self._failed)
         else:
             self._left = [self._target]
             self._next()
         return self.outcome
-
-    def _await(self, deferred: Deferred[Any], done: Callable[[Any], None]) -> None:
-        """It is cancelled if it is over before."""
-        self._under_way = deferred
-        deferred.addCallbacks(done, self._failed)
 
     def _resolved(self, addresses: list[Address]) -> None:
         self._left = addresses[:MAX_ADDRESSES]
@@ -140,7 +137,9 @@ class Attempt(Standing):
         layer = layer_to(
             way.reactor, way.hops, self._first, self, self._command, address, self._shown
         )
-        self._await(layer.connect(self._factory, self.lost), self._succeed)
+        opening = Opening(layer, self._factory, self._succeed, self._failed, self.lost)
+        self._under_way = opening
+        opening.start(layer.below)
 
     def _succeed(self, protocol: Any) -> None:
         self._end()

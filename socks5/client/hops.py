@@ -59,8 +59,14 @@ class Hop:
     is_pipelined: bool = False
     tls: Any = field(init=False, compare=False)
     """What makes its TLS; None where there is none."""
+    text: str = field(init=False, compare=False)
+    """As texts name it: without a login."""
+    methods: tuple[int, ...] = field(init=False, compare=False)
+    """METHOD octets that it is offered."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "text", self._named())
+        object.__setattr__(self, "methods", self._offered())
         if self.require_login and self.login is None:
             raise ValueError("require_login: there is no login")
         if self.gssapi is not None:
@@ -101,15 +107,17 @@ class Hop:
         """Whether it is asked by CONNECT of HTTP."""
         return self.place is not None and self.place.is_http
 
-    @override
-    def __str__(self) -> str:
-        """As texts name it: without a login."""
+    def _named(self) -> str:
         place = self.place
         if place is None:
             return "the proxy"
         if place.path:
             return place.path
         return f"[{place.host}]:{place.port}" if ":" in place.host else f"{place.host}:{place.port}"
+
+    @override
+    def __str__(self) -> str:
+        return self.text
 
     @override
     def __repr__(self) -> str:
@@ -126,8 +134,7 @@ class Hop:
             raise ValueError(f"{self}: this can only be the first hop")
         return target_of(place.host, place.port)
 
-    @property
-    def _methods(self) -> tuple[int, ...]:
+    def _offered(self) -> tuple[int, ...]:
         if self.gssapi is not None:
             return (Method.GSSAPI,)
         if self.login is None:
@@ -146,7 +153,7 @@ class Hop:
         if self.is_http:
             return HTTPConnect(target, self.login)
         request = Request(command, target)
-        return ClientNegotiation(request, self._methods, self.login, is_pipelined=self.is_pipelined)
+        return ClientNegotiation(request, self.methods, self.login, is_pipelined=self.is_pipelined)
 
     def check_command(self, command: Command) -> None:
         """:raises ValueError: it is of no kind that knows this command."""

@@ -6,7 +6,7 @@ in the other, made for one request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,6 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import ClientFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
-from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
@@ -182,17 +181,14 @@ class Layer:
         self.target = target
         self.text = text
 
-    def connect(
-        self, protocolFactory: IProtocolFactory, lost: Callable[[Failure], object] = bool
-    ) -> Deferred[Any]:
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """See :meth:`twisted.internet.interfaces.IStreamClientEndpoint.connect`; but ``doStart`` and ``doStop`` of the
         factory are its caller's.
-
-        :param lost: is called when the connection is gone that the protocol had.
         """
-        opening = Opening(self, protocolFactory, lost)
+        outcome: Deferred[Any] = Deferred(lambda _: opening.cancel())
+        opening = Opening(self, protocolFactory, outcome.callback, outcome.errback, bool)
         opening.start(self.below)
-        return opening.outcome
+        return outcome
 
 
 def layer_to(
@@ -212,7 +208,7 @@ def layer_to(
     :param shown: what protocols are told of that.
     """
     steps = steps_to(hops, target, command)
-    text = ", ".join(map(str, hops))
+    text = ", ".join([hop.text for hop in hops])
     below: Any = first
     begun = 0
     for at, hop in enumerate(hops):

@@ -7,6 +7,7 @@ and never a reason to look it up.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
@@ -82,6 +83,7 @@ def _name(host: str) -> bytes:
         raise ValueError(f"{host!r} is not the name of a host") from None
 
 
+@lru_cache(maxsize=256)
 def twisted_address(target: Address) -> IPv4Address | IPv6Address | HostnameAddress:
     """The same for Twisted."""
     if isinstance(target.host, bytes):

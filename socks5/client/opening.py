@@ -72,19 +72,28 @@ class Asked(TypingProtocol):
 
 
 class Opening(ClientFactory[Reached]):
-    """See the module.
+    """See the module. Its outcome is told once, unless it is cancelled before.
 
+    :param done: is told the protocol.
+    :param failed: is told what went wrong.
     :param lost: is called when the connection is gone that a protocol had.
     """
 
     noisy = False
 
     def __init__(
-        self, layer: Asked, factory: IProtocolFactory, lost: Callable[[Failure], object]
+        self,
+        layer: Asked,
+        factory: IProtocolFactory,
+        done: Callable[[Any], object],
+        failed: Callable[[Failure], object],
+        lost: Callable[[Failure], object],
     ) -> None:
+        self._tell = done
+        self._tell_failure = failed
         self._lost = lost
+        self._is_told = False
         self.handshake = Handshake(layer.steps, layer.standing, self._done, self._failed)
-        self.outcome: Deferred[Any] = Deferred(self._cancelled)
         self._layer = layer
         self._factory = factory
         self._give_up_connecting: Callable[[], object]
@@ -136,18 +145,21 @@ class Opening(ClientFactory[Reached]):
 
     def _unreachable(self, failure: Failure) -> None:
         """There is no connection. What the layers below say of other hops than this one stays."""
-        if not self.outcome.called:
-            is_told = failure.check(SOCKSError) and not failure.check(ReplyError)
-            first = self._layer.steps[0]
-            self.outcome.errback(failure if is_told else first.unreachable(exception_of(failure)))
+        if self._is_told:
+            return
+        if not failure.check(SOCKSError) or failure.check(ReplyError):
+            failure = Failure(self._layer.steps[0].unreachable(exception_of(failure)))
+        self._is_told = True
+        self._tell_failure(failure)
 
     def _failed(self, error: ClientError) -> None:
         self._give_up(Failure(error))
 
     def _give_up(self, failure: Failure) -> None:
         self._abort()
-        if not self.outcome.called:
-            self.outcome.errback(failure)
+        if not self._is_told:
+            self._is_told = True
+            self._tell_failure(failure)
 
     def _abort(self) -> None:
         if self._tunnel is not None:
@@ -155,7 +167,9 @@ class Opening(ClientFactory[Reached]):
         elif self._stream is not None and self._stream.connected:
             self._stream.transport.abortConnection()
 
-    def _cancelled(self, outcome: object) -> None:
+    def cancel(self) -> None:
+        """Nobody waits any more."""
+        self._is_told = True
         if self._stream is None:
             self._give_up_connecting()
         self._abort()
@@ -184,5 +198,7 @@ class Opening(ClientFactory[Reached]):
         if layer.standing.is_over:
             self._abort()
         else:
-            self.outcome.callback(protocol)
-            transport.deliver()
+            self._is_told = True
+            self._tell(protocol)
+            if trailing:
+                transport.deliver()

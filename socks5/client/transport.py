@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from twisted.internet.interfaces import (
@@ -23,6 +24,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import directlyProvides, implementer, providedBy
+from zope.interface.declarations import Provides
 
 from socks5.net.protected import Envelope
 from socks5.protocol.address import Address
@@ -103,9 +105,7 @@ class TunnelTransport(ProtocolWrapper):
         self._is_hiding = _is_over_tls(below)
         """Whether it is over a TLS of the proxy's."""
         self._has_half_close = not self._is_hiding
-        if self._is_hiding:
-            provided = [each for each in provided if not _is_about_tls(each)]
-        directlyProvides(self, provided)
+        self.__provides__ = _provided(provided, self._is_hiding)
 
     def deliver(self) -> None:
         """Give the protocol what has waited, unless it does not read."""
@@ -264,6 +264,17 @@ class TunnelTransport(ProtocolWrapper):
         if self._is_hiding and name in _OF_THE_PROXY:
             raise AttributeError(name)
         return getattr(self.transport, name)
+
+
+@lru_cache(maxsize=64)
+def _provided(below: Any, is_hiding: bool) -> Any:
+    """What a tunnel's transport provides of what the one below does: the same over all of a kind.
+
+    :param is_hiding: whether not what is about TLS.
+    """
+    return Provides(
+        TunnelTransport, *(each for each in below if not (is_hiding and _is_about_tls(each)))
+    )
 
 
 def _is_over_tls(transport: Any) -> bool:

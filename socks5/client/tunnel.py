@@ -129,9 +129,9 @@ def steps_to(hops: Sequence[Hop], target: Address, command: int) -> list[Step]:
 
     :param command: the CMD octet for the last hop.
     """
-    addresses = [*(hop.address for hop in hops[1:]), target]
-    steps = [Step(at, hop, to) for at, (hop, to) in enumerate(zip(hops, addresses, strict=True), 1)]
-    steps[-1] = Step(len(hops), hops[-1], target, command)
+    count = len(hops)
+    steps = [Step(at, hops[at - 1], hops[at].address) for at in range(1, count)]
+    steps.append(Step(count, hops[-1], target, command))
     return steps
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from socks5.protocol.errors import (
@@ -50,6 +51,11 @@ _PIPELINED = ((Method.NO_AUTHENTICATION,), (Method.USERNAME_PASSWORD,))
 """All that can be offered where nobody waits for the answer."""
 
 
+@lru_cache(maxsize=64)
+def _greeting(methods: tuple[int, ...]) -> bytes:
+    return Greeting(methods).encode()
+
+
 class ClientNegotiation(Machine):
     """The client's half (RFC 1928 sections 3-6, RFC 1929, RFC 1961). ``take_output`` holds the greeting
     at once.
@@ -90,7 +96,7 @@ class ClientNegotiation(Machine):
         self._methods = tuple(methods)
         self._is_pipelined = is_pipelined
         self._tokens = 0
-        self._output = Greeting(self._methods).encode()
+        self._output = _greeting(self._methods)
         if is_pipelined:
             self._output += self._credentials + self._request
 
