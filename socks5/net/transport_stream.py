@@ -63,4 +63,4 @@ def close(transport: Any) -> None:
     while transport is not None:
         below = getattr(transport, "below", None) or getattr(transport, "transport", None)
         transport.loseConnection()
-        transport = below
+        transport = None if below is transport else below  # a connection of ours is its own

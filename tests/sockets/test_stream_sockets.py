@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IConsumer, INegotiated, IPushProducer, I
 from zope.interface.verify import verifyObject
 
 from socks5.net import connection
+from socks5.net.transport_stream import close
 from socks5.relay.transports import can_half_close
 from socks5.streams import IStream
 from tests.sockets.streams import (
@@ -258,6 +259,13 @@ async def test_closing_waits_for_the_octets(wire: Wire, octets: int) -> None:
     await wire.lost()
     assert wire.receiver.events == ["lost"]
     assert wire.receiver.was_lost(ConnectionDone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_may_be_closed_without_a_goodbye(wire: Wire) -> None:
+    close(wire.transport)
+    await wire.lost()
+    assert wire.receiver.events == ["lost"]
 
 
 @on(TCP)
