@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 from typing import Protocol as TypingProtocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import NoProtocol
 from twisted.internet.interfaces import (
     IAddress,
@@ -112,11 +111,11 @@ class Opening(ClientFactory[Reached]):
         except Exception:
             self._unreachable(Failure())
             return
-        if isinstance(connecting, Deferred):
+        if IConnector.providedBy(connecting):
+            self._give_up_connecting = connecting.stopConnecting
+        else:
             connecting.addErrback(self._unreachable)
             self._give_up_connecting = connecting.cancel
-        else:
-            self._give_up_connecting = connecting.stopConnecting
 
     @override
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:

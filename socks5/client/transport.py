@@ -102,7 +102,7 @@ class TunnelTransport(ProtocolWrapper):
         self._soon: IDelayedCall | None = None
         self._producer: tuple[Any, bool] | None = None
         provided = providedBy(below)
-        self._is_hiding = _is_over_tls(below)
+        self._is_hiding = _are_of_tls(provided) or bool(getattr(below, "TLS", False))
         """Whether it is over a TLS of the proxy's."""
         self._has_half_close = not self._is_hiding
         self.__provides__ = _provided(provided, self._is_hiding)
@@ -277,9 +277,10 @@ def _provided(below: Any, is_hiding: bool) -> Any:
     )
 
 
-def _is_over_tls(transport: Any) -> bool:
-    is_tls = INegotiated.providedBy(transport) or ISSLTransport.providedBy(transport)
-    return is_tls or bool(getattr(transport, "TLS", False))
+@lru_cache(maxsize=64)
+def _are_of_tls(provided: Any) -> bool:
+    """Whether a transport that provides that is one of TLS."""
+    return any(each.isOrExtends(kind) for each in provided for kind in (INegotiated, ISSLTransport))
 
 
 def _is_about_tls(interface: Any) -> bool:
