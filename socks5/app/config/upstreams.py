@@ -166,6 +166,14 @@ def words_of(sections: Mapping[str, Section], name: str) -> Sequence[str]:
     return [word for word in COMMANDS if word in served]
 
 
+def _is_resolved_for(sections: Mapping[str, Section], name: str) -> bool:
+    """Whether names of targets are resolved here before anything goes to an upstream."""
+    section = sections[name]
+    if section.url is not None:
+        return section.names == "here"
+    return any(_is_resolved_for(sections, each) for each in section.chain[-1:] or section.pool)
+
+
 def text_of(sections: Mapping[str, Section], name: str, urls: Mapping[str, Any]) -> str:
     """What an upstream is, for a reader.
 
@@ -274,8 +282,7 @@ def _about_via(configuration: Configuration, rule: Rule, asks_for_addresses: str
             f"[upstream.{as_key(via)}] does not serve {either(beyond)}, which this rule lets through and which is "
             f"{fate} then"
         )
-    section = configuration.upstream.get(via)
-    if rule.networks or (section is not None and section.names == "here"):
+    if rule.networks or _is_resolved_for(configuration.upstream, via):
         return
     if asks_for_addresses:
         yield (

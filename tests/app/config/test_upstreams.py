@@ -492,6 +492,16 @@ def test_only_who_is_connected_to_from_here_can_be_ourselves(files: Files) -> No
             ],
         ),
         (f'{RULE}commands = "connect"\n{A}names = "here"', []),
+        *(
+            (
+                (
+                    '[upstream.b]\nurl = "socks5://y"\nnames = "here"\n[upstream.c]\nurl = "socks5://x"\n'
+                    f'{RULE}commands = "connect"\n[upstream.a]\n{members}'
+                ),
+                [],
+            )
+            for members in ('chain = ["c", "b"]', 'pool = ["c", "b"]')
+        ),
         (
             f'[[rule]]\nname = "d"\naction = "deny"\nnetworks = "192.0.2.0/24"\n{RULE}commands = "connect"\n{A}',
             [
