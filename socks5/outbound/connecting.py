@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 from twisted.internet.endpoints import UNIXClientEndpoint
 
-from socks5.access import NO_SOURCE, Access
+from socks5.access import Access
 from socks5.client.names import literal
 from socks5.outbound.attempts import Streams
 from socks5.outbound.direct import DirectDialer
@@ -50,9 +49,5 @@ async def connected(
     others = [host for host in hosts if (host, place.port) not in access.listeners]
     if not others:
         raise LeadsToUs("it leads to this proxy itself")
-    source = leg.terms.source
-    if source == NO_SOURCE:
-        settings = replace(settings, connect_timeout=seconds)
-    else:
-        settings = replace(settings, connect_timeout=seconds, outgoing=source, outgoing_family=None)
-    return await direct.reach(access.client, others, place.port, settings, has_tls)
+    under = leg.under(settings)
+    return await direct.reach(access.client, others, place.port, under, has_tls)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
+from socks5.access import NO_SOURCE
 from socks5.client.hops import Hop
 from socks5.outbound.terms import Terms
 from socks5.protocol.messages import Command
 from socks5.protocol.networks import subscriber
+from socks5.settings import Settings
 
 CLIENTS = 4
 """Among so many clients the connections to one upstream are shared out."""
@@ -36,6 +40,7 @@ class Upstream:
         self.terms = terms
         self._taken = _Taken()
         self._share = max(1, terms.max_connections // CLIENTS)
+        self._under: tuple[Settings, Settings] | None = None
 
     @property
     def key(self) -> object:
@@ -46,6 +51,16 @@ class Upstream:
     def has_udp(self) -> bool:
         """Whether it is asked for associations."""
         return Command.UDP_ASSOCIATE in self.terms.commands and not self.hop.is_http
+
+    def under(self, settings: Settings) -> Settings:
+        """A session's settings, with the source and the time that connections to it have."""
+        if self._under is None or self._under[0] is not settings:
+            terms = self.terms
+            changed: dict[str, Any] = {"connect_timeout": terms.timeout}
+            if terms.source != NO_SOURCE:
+                changed |= {"outgoing": terms.source, "outgoing_family": None}
+            self._under = settings, replace(settings, **changed)
+        return self._under[1]
 
     def take(self, client: bytes) -> bool:
         """Take a place for one more connection.
