@@ -106,6 +106,16 @@ def hostname(name: bytes) -> str:
     return text
 
 
+def as_judged(target: Address) -> Address:
+    """A target as the rules have seen it: its name by :func:`hostname`, without a dot at its end.
+
+    :raises twisted.internet.error.DNSLookupError: see there.
+    """
+    if not isinstance(target.host, bytes):
+        return target
+    return Address(hostname(target.host).removesuffix(".").encode(), target.port)
+
+
 @lru_cache(MOST_CONVERTED)
 def _converted(name: bytes) -> str:
     """A name that is not ASCII in IDNA form; what has none becomes "", which is no name."""

@@ -23,20 +23,10 @@ from socks5.client.names import twisted_address
 from socks5.client.opening import Opening
 from socks5.client.tunnel import Standing
 from socks5.protocol.address import Address
-from socks5.protocol.messages import Command, ReplyCode
+from socks5.protocol.messages import OF_ONE_ADDRESS, Command
 
 MAX_ADDRESSES = 4
 """How many addresses of a name the proxy is asked for, where names are resolved here."""
-
-_GO_ON = frozenset(
-    {
-        ReplyCode.NETWORK_UNREACHABLE,
-        ReplyCode.HOST_UNREACHABLE,
-        ReplyCode.CONNECTION_REFUSED,
-        ReplyCode.TTL_EXPIRED,
-    }
-)
-"""REP octets that say something of one address, and nothing of the next."""
 
 
 class Way(TypingProtocol):
@@ -150,7 +140,7 @@ class Attempt(Standing):
         value = failure.value
         if self.is_over:
             return
-        if self._left and isinstance(value, ReplyError) and value.code in _GO_ON:
+        if self._left and isinstance(value, ReplyError) and value.code in OF_ONE_ADDRESS:
             self._next()
         else:
             self._fail(failure)

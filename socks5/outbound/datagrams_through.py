@@ -12,7 +12,7 @@ from twisted.internet.error import DNSLookupError
 from typing_extensions import override
 
 from socks5.access import Verdict
-from socks5.names import hostname
+from socks5.names import as_judged
 from socks5.outbound.associating import UpstreamAssociation
 from socks5.outbound.datagrams import DirectDatagrams
 from socks5.outbound.link import NO_UPSTREAM, Link, LinkWay, Side
@@ -79,9 +79,9 @@ class DatagramsThrough(DirectDatagrams):
         if Command.UDP_ASSOCIATE not in way.commands:
             return NO_UPSTREAM
         far: str | bytes | None = host
-        if host is None and isinstance(target.host, bytes) and way.resolves:
+        if host is None and target.is_name and way.resolves:
             try:
-                far = hostname(target.host).removesuffix(".").encode()
+                far = as_judged(target).host
             except DNSLookupError:
                 return "unknown name"
         if far is None:

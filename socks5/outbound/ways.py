@@ -19,7 +19,7 @@ from socks5.counters import UpstreamCounters
 from socks5.deadlines import Line, in_time
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, Judge
 from socks5.loglimit import Sparing
-from socks5.names import hostname
+from socks5.names import as_judged
 from socks5.outbound.associating import UpstreamAssociation
 from socks5.outbound.datagrams_through import DatagramsThrough
 from socks5.outbound.direct import MOST_ADDRESSES, DirectDialer, interleaved
@@ -38,22 +38,12 @@ from socks5.protocol.errors import (
     HostUnreachable,
     ReplyError,
 )
-from socks5.protocol.messages import Command, ReplyCode
+from socks5.protocol.messages import OF_ONE_ADDRESS, Command
 from socks5.settings import Settings
 from socks5.streams import IStream
 
 MOST_TARGETS = 4
 """Addresses of one name that an upstream is asked for."""
-
-_NEXT_ADDRESS = frozenset(
-    {
-        ReplyCode.NETWORK_UNREACHABLE,
-        ReplyCode.HOST_UNREACHABLE,
-        ReplyCode.CONNECTION_REFUSED,
-        ReplyCode.TTL_EXPIRED,
-    }
-)
-"""Replies about one address of several."""
 
 Way = Path | Pool
 
@@ -175,14 +165,14 @@ class Upstreams:
         if isinstance(host, str):
             literal = unmap(host)
             return await self._dial_judged(asked, judge(literal), literal, target.port)
-        name = hostname(host).removesuffix(".").encode()
+        said = as_judged(target)
         verdict = await known(judge(None))
         if verdict.is_allowed is not True:
             raise refusal(verdict, "the target is not allowed")
         if verdict.via is not None:
             way = self._way(verdict.via)
             if way.resolves:
-                return await self._through(way, asked, [Address(name, target.port)])
+                return await self._through(way, asked, [said])
         return await self._dial_resolved(asked, host, target.port, judge)
 
     async def _dial_judged(
@@ -279,11 +269,8 @@ class Upstreams:
         return Deferred.fromCoroutine(self._look_up(asked, via, target))
 
     async def _look_up(self, asked: Asked, via: str, target: Address) -> Through:
-        host = target.host
-        if isinstance(host, bytes):
-            target = Address(hostname(host).removesuffix(".").encode(), target.port)
-        way = self._way(via)
-        return await self._used(way, asked, [target], lambda path, to: path.look_up(asked, to))
+        said, way = as_judged(target), self._way(via)
+        return await self._used(way, asked, [said], lambda path, to: path.look_up(asked, to))
 
     # BIND
 
@@ -297,12 +284,11 @@ class Upstreams:
     async def _await_peer(self, asked: Asked, expected: Address, judge: Judge) -> IPeerPort:
         """The request, or the first address that is allowed, says which way."""
         access, direct, settings = asked.access, asked.direct, asked.settings
-        host, port = expected.host, expected.port
-        if isinstance(host, bytes) and not expected.is_unspecified:
+        port = expected.port
+        if expected.is_name and not expected.is_unspecified:
             via = (await known(judge(None))).via
             if via is not None and self._way(via).resolves:
-                name = hostname(host).removesuffix(".").encode()
-                return await self._listen(asked, via, [Address(name, port)], judge)
+                return await self._listen(asked, via, [as_judged(expected)], judge)
         found = await allowed_peers(
             direct.resolver, access, expected, judge, settings, takes_via=True
         )
@@ -355,7 +341,7 @@ async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address], use
         try:
             return await _reached(way, asked, target, use)
         except ReplyError as error:
-            if error.code not in _NEXT_ADDRESS:
+            if error.code not in OF_ONE_ADDRESS:
                 raise
             last = error
     assert last is not None

@@ -82,6 +82,17 @@ class ReplyCode(IntEnum):
     ADDRESS_TYPE_NOT_SUPPORTED = 0x08
 
 
+OF_ONE_ADDRESS = frozenset(
+    {
+        ReplyCode.NETWORK_UNREACHABLE,
+        ReplyCode.HOST_UNREACHABLE,
+        ReplyCode.CONNECTION_REFUSED,
+        ReplyCode.TTL_EXPIRED,
+    }
+)
+"""Those that say something of one address of a name, and nothing of the next."""
+
+
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """The client's first message (RFC 1928 section 3).

@@ -78,16 +78,17 @@ class JudgedConnection(ControlConnection):
         if verdict is ALLOWED and self._decisions is None:
             return verdict
         if isinstance(verdict, Verdict):
-            return self._note(verdict, address, access.is_datagram)
+            return self._note(verdict, address, target)
         later = cast("Deferred[Verdict]", verdict)
-        return later.addCallback(self._note, address, access.is_datagram)
+        return later.addCallback(self._note, address, target)
 
-    def _note(self, verdict: Verdict, address: str | None, is_datagram: bool) -> Verdict:
+    def _note(self, verdict: Verdict, address: str | None, target: Address | None) -> Verdict:
+        """Said of an address, or of None; of a datagram's target, or of the request."""
         if self._decisions is None:
             self._decisions = Decisions(self.shared.counters.rules)
         entered = self.entered
-        if is_datagram:
-            if not self._is_last_word(verdict, address):
+        if target is not None:
+            if not self._is_last_word(verdict, address, target):
                 return verdict
             self._decisions.of_datagram(verdict)
             if entered is not None and verdict.is_allowed:
@@ -100,16 +101,16 @@ class JudgedConnection(ControlConnection):
             return self.under_rules().judged(verdict)
         return verdict
 
-    def _is_last_word(self, verdict: Verdict, address: str | None) -> bool:
-        """Whether nothing more is asked about a datagram's target: of a name that is allowed its addresses are, unless
-        an upstream resolves it.
+    def _is_last_word(self, verdict: Verdict, address: str | None, target: Address) -> bool:
+        """Whether nothing more is asked about a datagram's target: if it is allowed, its address is, unless it is a
+        name that an upstream resolves.
         """
         if address is not None or not verdict.is_allowed:
             return True
         via, dialer = verdict.via, self.policy.dialer
-        return via is not None and not (
-            isinstance(dialer, Upstreams) and dialer.wants_addresses(via)
-        )
+        if via is None or not target.is_name:
+            return False
+        return not (isinstance(dialer, Upstreams) and dialer.wants_addresses(via))
 
     def under_rules(self) -> Entered:
         """What it has of limits, and may have of those of rules: it has entered."""

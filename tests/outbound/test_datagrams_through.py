@@ -31,7 +31,7 @@ from tests.support.providers import Allow
 from tests.support.rules import allow
 from tests.support.sessions import NO_AUTHENTICATION, Server
 from tests.support.transports import FakeTransport
-from tests.support.upstreams import UP, World, reply, upstream
+from tests.support.upstreams import UP, VIA, World, reply, upstream
 
 RELAY = ("198.51.100.9", 999)
 """Where the upstream's first reply says that its relay is."""
@@ -199,6 +199,17 @@ def test_a_name_may_be_resolved_here(by: str) -> None:
     assert world.answered(ELSEWHERE) == [(address.host, 53)]
     assert world.udp.dropped == {"unasked": 1}
     assert world.server.counters.rules["far"] == 1
+
+
+def test_the_address_of_a_literal_is_judged_whatever_rules_have_said_before() -> None:
+    """And the rule is counted once for it, beside the request."""
+    rules = Allow(lambda *_: VIA)
+    world = Through(rules)
+    world.ask(("::ffff:" + TARGET[0], 53))
+    world.open()
+    assert world.sent_there == [(Address(*TARGET), b"ping")]
+    assert [address for _, address in rules.asked[1:]] == [None, TARGET[0]]
+    assert world.server.counters.rules == {"far": 2}
 
 
 @pytest.mark.parametrize(
