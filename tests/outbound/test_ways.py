@@ -11,15 +11,13 @@ from zope.interface.verify import verifyObject
 from socks5.access import ALLOWED, DENIED, Verdict
 from socks5.client import Proxy
 from socks5.client.hops import Hop, Same
-from socks5.interfaces import IDialer, IPeerPort
+from socks5.interfaces import IDialer
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.path import Path
-from socks5.outbound.pool import Pool
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
 from socks5.outbound.ways import Upstreams, Way
 from socks5.protocol.address import Address
-from socks5.protocol.messages import Command, Request
 from socks5.settings import OutgoingFamily, PerFamily, Settings
 from tests.support.providers import ASKER, FakeResolver, begin_dial
 from tests.support.reactor import FakeReactor
@@ -35,8 +33,10 @@ from tests.support.upstreams import (
     VIA,
     Dialling,
     World,
+    chained,
     reply,
     request,
+    two,
     upstream,
 )
 
@@ -297,13 +297,6 @@ def test_who_leads_to_this_proxy_itself_is_not_asked() -> None:
 # ---------------------------------------------------------------- what happens: health, the next, the reply
 
 
-def two(reactor: Any, **options: Any) -> dict[str, Way]:
-    """A pool of two, the first with options; out after one failure."""
-    first = upstream("one", fails=1, **options)
-    second = upstream("two", "socks5://203.0.113.2")
-    return {"up": Pool([Path(each.name, [each], reactor) for each in (first, second)])}
-
-
 def refuse(world: World) -> None:
     world.reactor.connectors[0].fail(ConnectionRefusedError())
 
@@ -468,11 +461,6 @@ def test_a_bug_is_no_failure_of_an_upstream() -> None:
 # ---------------------------------------------------------------- chains
 
 
-def chained(reactor: Any, *urls: str, **terms: Any) -> dict[str, Way]:
-    legs = [upstream(f"hop{number}", url, **terms) for number, url in enumerate(urls)]
-    return {"up": Path("up", legs, reactor)}
-
-
 def test_hops_are_asked_one_behind_the_other() -> None:
     world = World(lambda reactor: chained(reactor, f"socks5://{UP}", "socks5://second.example:99"))
     dialling = world.dial()
@@ -485,244 +473,6 @@ def test_hops_are_asked_one_behind_the_other() -> None:
     world.answer(transport, reply(0, Address("198.51.100.77", 7)))
     assert dialling.stream.bound == Address("198.51.100.77", 7)
     assert list(world.counters) == ["up"]
-
-
-# ---------------------------------------------------------------- BIND
-
-
-AT = Address("203.0.113.1", 4000)
-PEER = Address(HOST, 20)
-
-
-class Listening:
-    """A BIND that a proxy serves, and what comes of it."""
-
-    def __init__(
-        self, world: World, expected: Address = TARGET, at: Address = AT, **more: Any
-    ) -> None:
-        self.world = world
-        bound = world.bind(expected, **more)
-        self.transport = world.greeted()
-        world.sent(self.transport)
-        world.answer(self.transport, reply(0, at))
-        self.port = bound.stream
-        self.peer = Dialling(self.port.peer)
-
-    def answer(self, code: int, peer: Address = PEER, more: bytes = b"") -> None:
-        self.world.answer(self.transport, reply(code, peer) + more)
-
-
-def test_a_proxy_listens_and_who_has_come_is_judged() -> None:
-    world = World()
-    listening = Listening(world)
-    assert verifyObject(IPeerPort, listening.port)
-    assert (listening.port.bound, world.asked) == (AT, [HOST])
-    listening.answer(0, Address(f"::ffff:{HOST}", 20), b"first")
-    stream = listening.peer.stream
-    assert (stream.bound, stream.far, stream.waiting, stream.upstream) == (
-        PEER,
-        PEER,
-        b"first",
-        "up",
-    )
-    assert world.asked == [HOST, HOST]
-    listening.transport.deliver_reset()
-    assert world.counters["up"].open == 0
-    world.assert_nothing_is_left()
-
-
-@pytest.mark.parametrize(
-    ("expected", "verdicts", "asks_for", "asked"),
-    [
-        (Address("0.0.0.0", 7), {None: VIA}, Address("0.0.0.0", 0), [None]),
-        (Address(b"", 7), {None: VIA}, Address("0.0.0.0", 0), [None]),
-        (Address(b"WWW.example.org.", 7), {None: VIA}, Address(NAME, 7), [None]),
-        (Address(NAME, 7), {None: ALLOWED, HOST: VIA}, Address(HOST, 7), [None, HOST]),
-        (Address(f"::ffff:{HOST}", 7), {HOST: VIA}, Address(HOST, 7), [HOST]),
-    ],
-)
-def test_the_peer_that_is_expected_is_said_as_the_rules_have_seen_it(
-    expected: Address, verdicts: Any, asks_for: Address, asked: Any
-) -> None:
-    world = World(verdicts=verdicts.get, hosts={NAME: [HOST]})
-    world.bind(expected)
-    transport = world.greeted()
-    assert world.sent(transport)[3:] == Request(Command.BIND, asks_for).encode()
-    assert world.asked == asked
-
-
-def test_one_that_is_to_be_resolved_here_is() -> None:
-    world = World(hosts={NAME: [HOST]}, resolves=False)
-    world.bind(Address(NAME, 7))
-    transport = world.greeted()
-    assert world.sent(transport)[3:] == Request(Command.BIND, Address(HOST, 7)).encode()
-
-
-@pytest.mark.parametrize("expected", [TARGET, Address("0.0.0.0", 0), Address(NAME, 7)])
-def test_whom_no_rule_sends_there_is_awaited_here(expected: Address) -> None:
-    world = World(verdicts=lambda _: ALLOWED, hosts={NAME: [HOST]})
-    world.bind(expected, outgoing=PerFamily("127.0.0.1")).stream.close()
-    assert (len(world.reactor.tcp_ports), world.connecting) == (1, [])
-
-
-@pytest.mark.parametrize(
-    ("said", "options", "told"),
-    [
-        ("198.51.100.9", {}, "198.51.100.9"),
-        ("::ffff:198.51.100.9", {}, "198.51.100.9"),
-        ("0.0.0.0", {}, UP),
-        ("127.0.0.1", {}, UP),
-        ("10.0.0.1", {}, UP),
-        (b"proxy.example", {}, UP),
-        ("127.0.0.1", {"udp_address": "198.51.100.7"}, "198.51.100.7"),
-        ("198.51.100.9", {"udp_address": "198.51.100.7"}, "198.51.100.7"),
-    ],
-)
-def test_where_a_proxy_listens(said: Any, options: Any, told: str) -> None:
-    """As it says, or where it is, if it says nothing or what cannot be; unless it is known better."""
-    listening = Listening(World(**options), at=Address(said, 4000))
-    assert listening.port.bound == Address(told, 4000)
-
-
-@pytest.mark.parametrize("said", ["::", b"proxy.example"])
-@pytest.mark.parametrize("host", ["203.0.113.2", "second.example"])
-def test_behind_others_it_is_where_it_is_reached_if_that_is_an_address(
-    said: Any, host: str
-) -> None:
-    world = World(lambda reactor: chained(reactor, f"socks5://{UP}", f"socks5://{host}"))
-    bound = world.bind()
-    transport = world.greeted()
-    world.answer(transport, reply())
-    world.answer(transport, NO_AUTHENTICATION)
-    world.answer(transport, reply(0, Address(said, 4000)))
-    if host == "203.0.113.2":
-        assert bound.stream.bound == Address(host, 4000)
-        return
-    assert bound.code == 1
-    assert "does not say where it listens" in bound.failure.getErrorMessage()
-    assert transport.far_sees == "reset"
-    world.assert_nothing_is_left()
-
-
-@pytest.mark.parametrize(
-    ("peer", "verdict", "code"),
-    [
-        (Address("192.0.2.81", 20), VIA, 1),
-        (Address("0.0.0.0", 0), VIA, 1),
-        (Address(b"peer.example", 20), VIA, 1),
-        (PEER, DENIED, 2),
-        (PEER, ALLOWED, 2),
-        (PEER, Verdict(True, "far", via="other"), 2),
-    ],
-)
-@pytest.mark.parametrize("is_late", [False, True])
-def test_who_may_not_come_is_closed(
-    peer: Address, verdict: Verdict, code: int, is_late: bool
-) -> None:
-    verdicts: list[Any] = [VIA, succeed(verdict) if is_late else verdict]
-    world = World(verdicts=lambda _: verdicts.pop(0))
-    listening = Listening(world)
-    listening.answer(0, peer)
-    assert listening.peer.code == code
-    world.reactor.turn()
-    assert not listening.transport.connected
-    assert world.counters["up"].open == 0
-    world.assert_nothing_is_left()
-
-
-def test_rules_that_fail_let_nobody_in() -> None:
-    def judge(host: str | None) -> Any:
-        if len(world.asked) > 1:
-            raise RuntimeError("a bug")
-        return VIA
-
-    world = World(verdicts=judge)
-    listening = Listening(world)
-    listening.answer(0)
-    assert listening.peer.failure.check(RuntimeError)
-    world.assert_nothing_is_left()
-
-
-@pytest.mark.parametrize(
-    ("play", "code"),
-    [
-        (lambda listening: listening.answer(0x91), 0x91),
-        (lambda listening: listening.transport.deliver_end(), 1),
-        (lambda listening: listening.world.reactor.advance(60), 6),
-    ],
-)
-def test_no_peer_comes(play: Any, code: int) -> None:
-    world = World(max_connections=1)
-    listening = Listening(world)
-    play(listening)
-    assert listening.peer.code == code
-    listening.port.close()
-    world.reactor.turn()
-    assert not listening.transport.connected
-    world.assert_nothing_is_left()
-    world.bind()
-    assert len(world.connecting) == 1
-
-
-def test_a_port_can_be_closed_and_nobody_comes_any_more() -> None:
-    world = World()
-    listening = Listening(world)
-    listening.port.peer.cancel()
-    for _ in range(2):
-        listening.port.close()
-    assert listening.peer.failure.check(CancelledError)
-    assert world.counters["up"].open == 0
-    world.assert_nothing_is_left()
-
-
-@pytest.mark.parametrize("ends", ["closed", "cancelled", "lost"])
-def test_whoever_waits_for_a_verdict_goes_with_the_port(ends: str) -> None:
-    later: Deferred[Verdict] = Deferred()
-    verdicts: list[Any] = [VIA, later]
-    world = World(verdicts=lambda _: verdicts.pop(0))
-    listening = Listening(world)
-    listening.answer(0)
-    assert (listening.peer.given, listening.transport.connected) == ([], True)
-    if ends == "lost":
-        listening.transport.deliver_reset()
-        assert listening.peer.code == 2
-    elif ends == "closed":
-        listening.port.close()
-        assert listening.peer.given == []
-    else:
-        listening.port.peer.cancel()
-        assert listening.peer.failure.check(CancelledError)
-    assert later.called
-    world.reactor.turn()
-    assert not listening.transport.connected
-    world.assert_nothing_is_left()
-
-
-def test_both_replies_may_come_together() -> None:
-    world = World()
-    bound = world.bind()
-    transport = world.greeted()
-    world.answer(transport, reply(0, AT) + reply(0, PEER) + b"first")
-    assert Dialling(bound.stream.peer).stream.waiting == b"first"
-
-
-@pytest.mark.parametrize("has_asked", [False, True])
-def test_a_client_that_leaves_is_not_listened_for(has_asked: bool) -> None:
-    world = World()
-    bound = world.bind()
-    if has_asked:
-        world.greeted()
-    bound.deferred.cancel()
-    assert bound.failure.check(CancelledError)
-    world.assert_nothing_is_left()
-
-
-def test_another_one_listens_if_the_first_is_not_there() -> None:
-    world = World(two)
-    bound = world.bind()
-    refuse(world)
-    world.answer(world.greeted(), reply(0, AT))
-    assert bound.stream.bound == AT
 
 
 # ---------------------------------------------------------------- a client's proxies
@@ -803,74 +553,3 @@ def test_one_at_another_place_begins_anew() -> None:
         world.reactor, {"up": Path("up", [upstream(url="socks5://x")], world.reactor)}, world.direct
     )
     assert not other.begin(world.dialer, Settings())["up"].is_out
-
-
-# ---------------------------------------------------------------- probes
-
-
-PROBED = {"probe": Address(b"probe.example", 443), "probe_every": 30.0, "fails": 1}
-
-
-def probing(world: World) -> FakeTransport:
-    """Somebody has asked, and left; then nobody asks."""
-    world.dial().deferred.cancel()
-    world.reactor.advance(30)
-    return world.accept()
-
-
-def test_who_is_not_asked_for_anything_is_asked_for_its_probe() -> None:
-    world = World(**PROBED)
-    world.reactor.advance(100)
-    assert world.reactor.connectors == []  # nobody has asked for anything yet
-    transport = probing(world)
-    world.answer(transport, NO_AUTHENTICATION)
-    assert world.sent(transport)[3:] == request(b"probe.example", 443)
-    world.answer(transport, reply())
-    assert (transport.far_sees, world.counters["up"].open) == ("reset", 0)
-    world.reactor.advance(29)
-    dialling = world.dial()
-    world.reactor.advance(1)
-    assert len(world.reactor.connectors) == 3  # for somebody has asked
-    dialling.deferred.cancel()
-    world.reactor.advance(30)
-    assert len(world.reactor.connectors) == 4
-    world.dialer.end()
-    world.assert_nothing_is_left()
-
-
-def test_one_that_serves_again_looks_again() -> None:
-    world = World(**PROBED)
-    world.dialer.end()
-    world.dial().deferred.cancel()
-    world.reactor.advance(100)
-    assert len(world.reactor.connectors) == 1
-    world.dialer.begin(world.direct, Settings())
-    probing(world)
-    assert len(world.reactor.connectors) == 3
-    world.dialer.end()
-
-
-def test_a_probe_puts_it_out_and_in() -> None:
-    world = World(**PROBED)
-    world.dial().deferred.cancel()
-    world.reactor.advance(30)
-    world.reactor.connectors[-1].fail(ConnectionRefusedError())
-    assert world.counters["up"].is_out
-    world.reactor.advance(30)
-    world.answer(world.greeted(), reply(5))
-    assert not world.counters["up"].is_out
-    world.dialer.end()
-    world.dial().deferred.cancel()
-    world.assert_nothing_is_left()
-
-
-def test_a_bug_in_a_probe_is_logged_and_the_next_comes(failures: Any) -> None:
-    world = World(url="socks5://proxy.example", hosts={}, **PROBED)
-    world.dial().deferred.cancel()
-    world.ways["up"].dial = None
-    world.reactor.advance(30)
-    assert len(failures.take(TypeError)) == 1
-    world.reactor.advance(30)
-    assert len(failures.take(TypeError)) == 1
-    world.dialer.end()
-    world.assert_nothing_is_left()

@@ -13,6 +13,7 @@ from socks5.client.urls import read
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.failures import reply_for
 from socks5.outbound.path import Path
+from socks5.outbound.pool import Pool
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
 from socks5.outbound.ways import Upstreams, Way
@@ -35,6 +36,19 @@ BOUND = Address("198.51.100.9", 999)
 def upstream(name: str = "up", url: str = f"socks5://{UP}", **options: Any) -> Upstream:
     terms = {key: options.pop(key) for key in tuple(options) if key in Terms.__dataclass_fields__}
     return Upstream(name, Hop(read(url)[0], **options), Terms(**terms))
+
+
+def two(reactor: Any, **options: Any) -> dict[str, Way]:
+    """A pool of two, the first with options; out after one failure."""
+    first = upstream("one", fails=1, **options)
+    second = upstream("two", "socks5://203.0.113.2")
+    return {"up": Pool([Path(each.name, [each], reactor) for each in (first, second)])}
+
+
+def chained(reactor: Any, *urls: str, **terms: Any) -> dict[str, Way]:
+    """Several behind one another, the nearest first."""
+    legs = [upstream(f"hop{number}", url, **terms) for number, url in enumerate(urls)]
+    return {"up": Path("up", legs, reactor)}
 
 
 def give_upstream(server: Server, **terms: Any) -> None:
