@@ -2,17 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from twisted.internet import error
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socks5.client import (
@@ -30,18 +28,23 @@ from socks5.client import (
 from socks5.protocol.address import Address
 from tests.support.deferreds import told
 from tests.support.reactor import FakeReactor
-from tests.support.through import LOGIN, METHOD, OK, PROXY, Asked, Program, proxies
-from tests.support.transports import FakeTransport
+from tests.support.through import (
+    LOGIN,
+    METHOD,
+    OK,
+    PROXY,
+    Asked,
+    AtOnce,
+    Program,
+    proxies,
+    refused,
+)
 
 NAMED = b"\5\1\0\3\x0fwww.example.org\1\xbb"
 USER = "socks5://alice:secret@192.0.2.9"
 CREDENTIALS = b"\1\5alice\6secret"
 
 TARGET = HostnameAddress(b"www.example.org", 443)
-
-
-def refused(code: int) -> bytes:
-    return bytes((5, code))
 
 
 # ---------------------------------------------------------------- one that succeeds
@@ -440,273 +443,6 @@ def test_a_connection_that_is_lost_ends_it_for_the_factory_once() -> None:
     transport.deliver_reset()
     assert asked.program.notes == ["made", error.ConnectionLost]
     assert asked.leaves_nothing()
-
-
-# ---------------------------------------------------------------- names that are resolved here
-
-
-class Resolver:
-    """Answers when a test says so."""
-
-    def __init__(self, knows_cancel: bool = True) -> None:
-        self.receiver: Any = None
-        self.asked: list[tuple[str, int]] = []
-        self.cancels = 0
-        self._knows_cancel = knows_cancel
-
-    def resolveHostName(self, receiver: Any, name: str, portNumber: int = 0) -> None:
-        self.receiver = receiver
-        self.asked.append((name, portNumber))
-        receiver.resolutionBegan(self)
-
-    def cancel(self) -> None:
-        if not self._knows_cancel:
-            raise NotImplementedError
-        self.cancels += 1
-
-    def answer(self, *hosts: str) -> None:
-        for host in hosts:
-            kind: Any = IPv6Address if ":" in host else IPv4Address
-            self.receiver.addressResolved(kind("TCP", host, 443))
-        self.receiver.resolutionComplete()
-
-
-def resolving(
-    host: str | bytes = "www.Example.org", knows_cancel: bool = True
-) -> tuple[Asked, Resolver]:
-    reactor = FakeReactor()
-    resolver = Resolver(knows_cancel)
-    reactor.nameResolver = cast(Any, resolver)
-    return Asked(host=host, reactor=reactor, rdns=False), resolver
-
-
-def test_a_name_is_resolved_here_and_the_proxy_is_asked_for_an_address() -> None:
-    asked, resolver = resolving()
-    assert resolver.asked == [("www.example.org", 443)]
-    assert asked.reactor.connectors == []
-    resolver.answer("fe80::1%eth0", "192.0.2.80")
-    transport = asked.accept()
-    transport.deliver(METHOD)
-    asked.reactor.turn()
-    assert transport.value() == b"\5\1\0\5\1\0\1\xc0\0\2\x50\1\xbb"
-    transport.deliver(OK)
-    assert asked.program.targets == [HostnameAddress(b"www.Example.org", 443)]
-
-
-def test_an_address_is_not_looked_up() -> None:
-    asked, resolver = resolving("192.0.2.80")
-    assert resolver.asked == []
-    assert len(asked.reactor.connectors) == 1
-
-
-@pytest.mark.parametrize("code", [3, 4, 5, 6])
-def test_the_next_address_is_tried_after_some_replies(code: int) -> None:
-    asked, resolver = resolving()
-    resolver.answer(*(f"192.0.2.{number}" for number in range(1, 7)))
-    for number in range(1, 5):
-        assert asked.outcome == []
-        assert len(asked.reactor.connectors) == number
-        transport = asked.accept()
-        transport.deliver(METHOD)
-        asked.reactor.turn()
-        assert transport.value()[-6:] == bytes((192, 0, 2, number, 1, 0xBB))
-        transport.deliver(refused(code))
-    assert asked.error.code == code
-    assert asked.leaves_nothing()
-
-
-@pytest.mark.parametrize("data", [refused(1), refused(2), b"\4"])
-def test_another_answer_is_about_all_addresses(data: bytes) -> None:
-    asked, resolver = resolving()
-    resolver.answer("192.0.2.1", "192.0.2.2")
-    transport = asked.accept()
-    transport.deliver(METHOD)
-    transport.deliver(data)
-    assert len(asked.reactor.connectors) == 1
-    assert asked.leaves_nothing()
-
-
-def test_one_deadline_is_over_all_addresses() -> None:
-    asked, resolver = resolving()
-    asked.reactor.advance(10)
-    resolver.answer("192.0.2.1", "192.0.2.2")
-    transport = asked.accept()
-    transport.deliver(METHOD)
-    asked.reactor.advance(10)
-    transport.deliver(refused(5))
-    asked.accept()
-    asked.reactor.advance(9)
-    assert asked.outcome == []
-    asked.reactor.advance(1)
-    assert (type(asked.error), asked.error.stage) == (ProxyTimeout, "method")
-    assert asked.leaves_nothing()
-
-
-@pytest.mark.parametrize("host", ["www.example.org", b"\xff", b"a..b"])
-def test_a_name_that_has_no_address_here(host: str | bytes) -> None:
-    asked, resolver = resolving(host)
-    if resolver.asked:
-        resolver.answer()
-    assert type(asked.error) is error.DNSLookupError
-    assert asked.leaves_nothing()
-
-
-@pytest.mark.parametrize("knows_cancel", [True, False])
-@pytest.mark.parametrize("way", ["silence", "cancelled"])
-def test_a_look_up_is_given_up(way: str, knows_cancel: bool) -> None:
-    asked, resolver = resolving(knows_cancel=knows_cancel)
-    if way == "silence":
-        asked.reactor.advance(30)
-        assert (type(asked.error), asked.error.stage) == (ProxyTimeout, "resolve")
-    else:
-        asked.deferred.cancel()
-        assert type(asked.error) is error.ConnectingCancelledError
-    assert resolver.cancels == knows_cancel
-    resolver.answer("192.0.2.1")
-    assert asked.reactor.connectors == []
-    assert asked.leaves_nothing()
-
-
-# ---------------------------------------------------------------- ways to the first proxy
-
-
-def test_a_unix_socket() -> None:
-    asked = Asked("socks5://localhost/run/tor/socks")
-    [(path, _, timeout, *_)] = asked.reactor.unixClients
-    assert (path, timeout) == ("/run/tor/socks", None)
-
-
-def test_a_name_of_a_proxy_is_looked_up_here() -> None:
-    asked = Asked("socks5://proxy.example:9")
-    assert [client[:2] for client in asked.reactor.tcpClients] == [("127.0.0.1", 9)]
-
-
-def proxy_by_name() -> tuple[Asked, Resolver]:
-    """The proxy's name is being looked up."""
-    reactor = FakeReactor()
-    resolver = Resolver()
-    reactor.nameResolver = cast(Any, resolver)
-    return Asked("socks5://proxy.example", reactor=reactor), resolver
-
-
-def test_a_proxy_that_nobody_knows() -> None:
-    asked, resolver = proxy_by_name()
-    resolver.answer()
-    assert type(asked.error) is ProxyUnreachable
-    assert (asked.error.stage, asked.error.hop) == ("connect", 1)
-    assert isinstance(asked.error.__cause__, error.DNSLookupError)
-    assert not isinstance(asked.error, error.DNSLookupError)
-    assert asked.leaves_nothing()
-
-
-@pytest.mark.parametrize("is_silent", [False, True])
-def test_a_proxy_whose_first_address_is_dead(is_silent: bool) -> None:
-    asked, resolver = proxy_by_name()
-    resolver.answer("192.0.2.7", "192.0.2.8")
-    if not is_silent:
-        asked.connector.fail(error.ConnectionRefusedError())
-    asked.reactor.advance(1)
-    assert asked.connector.host == "192.0.2.8"
-    asked.opened().deliver_reset()
-    assert asked.program.notes[0] == "made"
-    assert asked.leaves_nothing()
-
-
-@pytest.mark.parametrize("name", ["my_proxy", "_a.example", "xn--ls8h.la"])
-def test_a_name_that_twisteds_endpoint_refuses(name: str) -> None:
-    reactor = FakeReactor()
-    resolver = Resolver()
-    reactor.nameResolver = cast(Any, resolver)
-    asked = Asked(f"socks5://{name}:9", reactor=reactor)
-    assert resolver.asked == [(name, 9)]
-    resolver.receiver.addressResolved(IPv4Address("TCP", "192.0.2.9", 9))
-    resolver.receiver.resolutionComplete()
-    asked.opened()
-    assert asked.program.notes == ["made"]
-
-
-@pytest.mark.parametrize("bind", ["192.0.2.2", ("192.0.2.2", 0)])
-def test_an_address_of_ours(bind: Any) -> None:
-    asked = Asked(bind_address=bind)
-    assert asked.connector.bind_address == ("192.0.2.2", 0)
-
-
-def test_ipv6_and_a_zone() -> None:
-    asked = Asked("socks5://[fe80::1%25eth0]")
-    assert asked.connector.host == "fe80::1%eth0"
-
-
-@implementer(IStreamClientEndpoint)
-class AtOnce:
-    """An endpoint that is connected at once, whatever it then tells."""
-
-    def __init__(self, tells: Exception | None = None) -> None:
-        self.transport: Any = None
-        self._tells = tells
-
-    def connect(self, protocolFactory: Any) -> Deferred[Any]:
-        protocol = protocolFactory.buildProtocol(None)
-        self.transport = FakeTransport(FakeReactor())
-        self.transport.connect(protocol)
-        if self._tells is None:
-            return succeed(protocol)
-        self.transport.deliver(b"\4")
-        return fail(self._tells)
-
-
-def test_any_endpoint() -> None:
-    reactor = FakeReactor()
-    way = AtOnce()
-    asked = Asked(Proxy.over(reactor, way, "ü", b"\xff"), reactor=reactor)
-    way.transport.deliver(LOGIN)
-    way.transport.reactor.advance(0)
-    assert way.transport.value() == b"\5\2\0\2" + b"\1\2\xc3\xbc\1\xff"
-    way.transport.deliver(b"\1\0")
-    way.transport.deliver(OK)
-    assert asked.program.notes == ["made"]
-
-
-def test_an_endpoint_that_fails_when_it_has_connected() -> None:
-    reactor = FakeReactor()
-    way = AtOnce(error.ConnectionRefusedError())
-    asked = Asked(Proxy.over(reactor, way), reactor=reactor)
-    assert type(asked.error) is ProxyProtocolError
-
-
-@implementer(IStreamClientEndpoint)
-class Raising:
-    """An endpoint that raises what it should tell."""
-
-    def connect(self, protocolFactory: Any) -> Deferred[Any]:
-        raise RuntimeError("what it raises")
-
-
-def test_an_endpoint_that_raises() -> None:
-    reactor = FakeReactor()
-    asked = Asked(Proxy.over(reactor, Raising()), reactor=reactor)
-    assert (type(asked.error), asked.error.stage) == (ProxyUnreachable, "connect")
-    assert "what it raises" in str(asked.error)
-    assert asked.leaves_nothing()
-
-
-def test_a_refusal_by_what_an_endpoint_leads_through_is_not_the_targets() -> None:
-    reactor = FakeReactor()
-    first = Proxy.from_url(reactor, PROXY)
-    asked = Asked(Proxy.over(reactor, first.endpoint("second.example", 1080)), reactor=reactor)
-    transport = asked.accept()
-    transport.deliver(METHOD)
-    transport.deliver(refused(5))
-    assert type(asked.error) is ProxyUnreachable
-    assert type(asked.error.__cause__) is ConnectionRefused
-
-
-def test_another_error_of_it_stays() -> None:
-    reactor = FakeReactor()
-    first = Proxy.from_url(reactor, PROXY)
-    asked = Asked(Proxy.over(reactor, first.endpoint("second.example", 1080)), reactor=reactor)
-    transport = asked.accept()
-    transport.deliver(b"\5\xff")
-    assert type(asked.error) is ProxyAuthError
 
 
 # ---------------------------------------------------------------- what can be wrong with arguments

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -78,6 +79,55 @@ class Program(Factory):
         assert addr is not None
         self.targets.append(addr)
         return self._kind(self.notes, self.then) if self._builds is None else self._builds(addr)
+
+
+def refused(code: int) -> bytes:
+    """A reply of failure, as far as it says something."""
+    return bytes((5, code))
+
+
+class Resolver:
+    """Answers when a test says so."""
+
+    def __init__(self, knows_cancel: bool = True) -> None:
+        self.receiver: Any = None
+        self.asked: list[tuple[str, int]] = []
+        self.cancels = 0
+        self._knows_cancel = knows_cancel
+
+    def resolveHostName(self, receiver: Any, name: str, portNumber: int = 0) -> None:
+        self.receiver = receiver
+        self.asked.append((name, portNumber))
+        receiver.resolutionBegan(self)
+
+    def cancel(self) -> None:
+        if not self._knows_cancel:
+            raise NotImplementedError
+        self.cancels += 1
+
+    def answer(self, *hosts: str) -> None:
+        for host in hosts:
+            kind: Any = IPv6Address if ":" in host else IPv4Address
+            self.receiver.addressResolved(kind("TCP", host, 443))
+        self.receiver.resolutionComplete()
+
+
+@implementer(IStreamClientEndpoint)
+class AtOnce:
+    """An endpoint that is connected at once, whatever it then tells."""
+
+    def __init__(self, tells: Exception | None = None) -> None:
+        self.transport: Any = None
+        self._tells = tells
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        protocol = protocolFactory.buildProtocol(None)
+        self.transport = FakeTransport(FakeReactor())
+        self.transport.connect(protocol)
+        if self._tells is None:
+            return succeed(protocol)
+        self.transport.deliver(b"\4")
+        return fail(self._tells)
 
 
 class Asked:
