@@ -13,9 +13,9 @@ from socks5.outbound.datagrams_through import DatagramsThrough
 from socks5.outbound.link import Link
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
+from tests.sockets.batch.world import UDP_SEGMENT, segmenting
 from tests.sockets.clients import Datagrams, Proxy, UDPClient
 from tests.sockets.test_associate_sockets import ENDPOINTS, exchange, is_batched  # noqa: F401
-from tests.sockets.test_batch_sockets import UDP_SEGMENT, segmenting
 from tests.sockets.test_upstreams_sockets import at, far_off, to
 from tests.sockets.wires import until
 from tests.support.contexts import FakeAcceptor, Initiating
