@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -32,12 +32,15 @@ class _Secured(Stream):
     """What is within TLS."""
 
     def __init__(self) -> None:
-        self.up: Deferred[None] | None = Deferred()
+        self.up: Deferred[BaseException | None] | None = Deferred()
+        """Fires with what the connection was lost for, which must not be raised: it may be the one that Twisted has for
+        all, and would keep the traceback of each time.
+        """
 
-    def _is_up(self, failure: Failure | None = None) -> None:
+    def _is_up(self, lost_for: BaseException | None = None) -> None:
         up, self.up = self.up, None
         if up is not None:
-            up.callback(failure)  # a failure goes to the errbacks
+            up.callback(lost_for)
 
     def handshakeCompleted(self) -> None:
         """See :meth:`twisted.internet.interfaces.IHandshakeListener.handshakeCompleted`. It comes as well where the
@@ -49,7 +52,7 @@ class _Secured(Stream):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._is_up(reason)
+        self._is_up(reason.value)
         super().connectionLost(reason)
 
 
@@ -74,20 +77,26 @@ class _Below:
         self.readConnectionLost = transport.loseConnection
 
 
-async def secured(stream: IStream, options: Any, clock: Any) -> IStream:
-    """The stream within TLS over another one.
+async def secured(stream: IStream, step: Step, clock: Any) -> IStream:
+    """The stream within TLS over another one, which leads to the proxy of a step.
 
-    :param options: IOpenSSLClientConnectionCreator.
-    :raises Exception: what the connection was lost for; OpenSSL's errors among them.
+    :raises ProxyUnreachable: there is no TLS with it.
     """
     within = _Secured()
     up = within.up
     assert up is not None
     transport: Any = stream.transport
-    tls: Any = TLSMemoryBIOFactory(options, True, _Within(within), clock).buildProtocol(None)
-    tls.makeConnection(transport)  # which may fail, and then is told nothing more
+    try:
+        tls: Any = TLSMemoryBIOFactory(step.hop.tls, True, _Within(within), clock).buildProtocol(
+            None
+        )
+        tls.makeConnection(transport)  # which may fail, and then is told nothing more
+    except Exception as error:
+        raise step.unreachable(error, "tls") from error
     stream.receiver = _Below(tls, transport)
-    await up
+    lost_for = await up
+    if lost_for is not None:
+        raise step.unreachable(lost_for, "tls")
     return within
 
 
@@ -169,12 +178,7 @@ async def led(
                 raise ProxyProtocolError(text, stage="tls", hop=step.number)
             begun = at
         standing.hop, standing.stage = step.number, "tls"
-        try:
-            stream = await secured(stream, step.hop.tls, clock)
-        except CancelledError:
-            raise
-        except Exception as error:
-            raise step.unreachable(error, "tls") from error
+        stream = await secured(stream, step, clock)
     return await asked(stream, steps[begun:], standing)
 
 

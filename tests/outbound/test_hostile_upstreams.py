@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.main import CONNECTION_LOST
 
 from socks5.access import DENIED
 from socks5.outbound.path import Asked, Path
@@ -163,6 +164,17 @@ def test_no_goodbye_is_waited_for(use: Callable[[Path, Asked], Any], command: Co
     assert proxy.has_gone
     assert world.counters["up"].open == 0
     world.assert_nothing_is_left()
+
+
+def test_the_exception_that_twisted_has_for_all_gathers_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CONNECTION_LOST, "__traceback__", None)
+    cell = CELLS["TLS, tls, reset"]
+    going = Going(cell, two(cell.over))
+    going.come_to_its_end()
+    going.world.answer(going.world.greeted(), reply(5))
+    assert CONNECTION_LOST.__traceback__ is None
 
 
 def test_a_thousand_failures_leave_nothing() -> None:
