@@ -86,6 +86,7 @@ class Old:
             sock.close()
         if self.reactor.started:
             self.reactor.channel.close()
+            self.reactor.read()
 
 
 @pytest.fixture
@@ -337,7 +338,8 @@ async def test_a_command_line_takes_over_and_hands_over(before: Before, log: lis
 async def test_a_command_line_that_is_left_alone_does_not_start(
     before: Before, log: list[str]
 ) -> None:
-    proxy: Any = makeService(parse("--listen", LISTEN), reactor, hands_over=True)
+    options = parse("--listen", LISTEN)
+    proxy: Any = makeService(options, reactor, hands_over=True)
     before.stream.close()
     await until(lambda: before.stops)
     assert log == [
@@ -345,3 +347,4 @@ async def test_a_command_line_that_is_left_alone_does_not_start(
     ]
     assert refusal_of(proxy) is not None
     assert proxy.ports == []
+    options.estate.close()  # as the end of the process does

@@ -160,11 +160,11 @@ class World:
         self.reactor.advance(0)
 
     def close(self) -> None:
+        if self.port.connected and not self.port.disconnecting:
+            self.port.stopListening()
         for session in [each for factory in self._factories for each in factory.sessions]:
             if session.transport is not None and session.transport.connected:
                 session.transport.abortConnection()
-        if self.port.connected and not self.port.disconnecting:
-            self.port.stopListening()
         self.reactor.advance(0)
         if self.reactor.poller is not None:
             self.reactor.poller.close()
