@@ -16,13 +16,33 @@ LOWEST = TWISTED.replace(">=", "==") + ".*"
 LOWEST_SCRAPY = PROJECT["optional-dependencies"]["scrapy"][0].replace(">=", "==") + ".*"
 
 
+WITHOUT_TWISTED = (
+    "tests/protocol",
+    "tests/test_benchmarks.py",
+    "tests/test_benchmarks_growth.py",
+    "tests/test_docs.py",
+)
+"""What another version of it cannot change."""
+
+MEETS_A_REACTOR = (
+    "tests/app",
+    "tests/auth",
+    "tests/net",
+    "tests/policy/test_quotas.py",
+    "tests/sockets",
+    "tests/test_fakes.py",
+)
+"""The tests with a true one. Those that start the proxy as a process choose its reactor themselves."""
+
+
 @nox.session
 @nox.parametrize("twisted", [nox.param(LOWEST, id="lowest"), nox.param(TWISTED, id="latest")])
 def tests(session: nox.Session, twisted: str) -> None:
-    """Run the tests; on the latest Twisted and Scrapy, in random order, and require that they reach every branch."""
+    """Run the tests in random order; on the latest Twisted and Scrapy all of them, which have to reach every branch."""
     if twisted == LOWEST:
-        session.install("--upgrade", "-e", ".[test]", twisted, LOWEST_SCRAPY)
-        session.run("pytest", "-n", "auto", "--ignore=tests/interop", *session.posargs)
+        session.install("--upgrade", "-e", ".[ci]", twisted, LOWEST_SCRAPY)
+        ignored = [f"--ignore={each}" for each in ("tests/interop", *WITHOUT_TWISTED)]
+        session.run("pytest", "-n", "auto", *ignored, *session.posargs)
         return
     session.install("--upgrade", "-e", ".[ci]", twisted)
     session.run("pytest", "-n", "auto", "--cov=socks5", *session.posargs)
@@ -30,16 +50,12 @@ def tests(session: nox.Session, twisted: str) -> None:
 
 @nox.session
 def tests_asyncio(session: nox.Session) -> None:
-    """Run the tests on the asyncio reactor: a process has one reactor, so this is its own run. Tests that
-    start the proxy as a process choose its reactor themselves.
-    """
+    """Run the tests that meet a reactor on asyncio's: a process has one reactor, so this is its own run."""
     session.install("-e", ".[test]")
-    elsewhere = (
-        "--ignore=tests/interop",
-        "--ignore=tests/process",
-        "--ignore-glob=tests/test_benchmarks*.py",
+    others = "--ignore=tests/app/config"
+    session.run(
+        "pytest", "-n", "auto", "--reactor", "asyncio", others, *MEETS_A_REACTOR, *session.posargs
     )
-    session.run("pytest", "-n", "auto", "--reactor", "asyncio", *elsewhere, *session.posargs)
 
 
 @nox.session

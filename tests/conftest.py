@@ -27,6 +27,12 @@ failures = guard.failures
 pytest_runtest_makereport = skips.pytest_runtest_makereport
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """With ``-n auto`` two a processor, of which one waits for a program that it has started; see pyproject.toml."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_collection_finish() -> None:
     """Let the collector pass over what the tests are made of: that stays until the end."""
     gc.collect()

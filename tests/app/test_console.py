@@ -205,5 +205,5 @@ def test_it_is_imported_without_a_look_for_garbage(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(imported, "__getattr__", lambda name: gc.isenabled(), raising=False)
     assert gc.isenabled()
     assert importlib.import_module("socks5.__main__").main is False
-    monkeypatch.delitem(sys.modules, "socks5.__main__")
+    del sys.modules["socks5.__main__"]
     assert gc.isenabled()

@@ -242,6 +242,8 @@ SETS: dict[str, Any] = {
     "own": lambda host, unknown: host == "10.0.0.1",
     "now": lambda: 1764489600.0,
 }
+
+
 def a_rule(random: Random) -> dict[str, Any]:
     """One with any number of conditions, rather few: those decide more often."""
     count = min(random.randint(0, len(ENTRIES)) for _ in range(2))
