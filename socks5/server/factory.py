@@ -55,6 +55,7 @@ from socks5.server.draining import drained
 from socks5.server.ends import ClientEnd
 from socks5.server.handshake import ServerProtocol
 from socks5.server.in_force import InForce
+from socks5.server.listener_factory import ListenerFactory
 from socks5.server.registry import Sessions
 from socks5.server.rejudging import Edges, given, rejudge_all
 from socks5.server.verdicts import StrictBans
@@ -374,43 +375,3 @@ class ServerFactory(Factory):
         :returns: fires with None when all are gone.
         """
         return self.sessions.close(reason, grace)
-
-
-class ListenerFactory(Factory):
-    """The factory of one listener: another's sessions, under a listener policy.
-
-    :param server: whose sessions.
-    :param policy: what to let in.
-    """
-
-    noisy = False
-    connection_type = ClientEnd
-    """See :attr:`ServerFactory.connection_type`."""
-
-    def __init__(self, server: ServerFactory, policy: ListenerPolicy) -> None:
-        self.policy = policy
-        self._server = server
-        self._admission = server.admission_of(policy)
-
-    @property
-    def settings(self) -> Settings:
-        """Those of new sessions."""
-        return self._server.settings
-
-    def succeed(self, before: ServerFactory | ListenerFactory) -> None:
-        """Serve in the place of another one: the connections of each client are counted on, and whoever negotiates
-        there does so under our policy now.
-        """
-        if isinstance(before, ListenerFactory):
-            before.become(self.policy)
-            self._admission = before._admission
-
-    def become(self, policy: ListenerPolicy) -> None:
-        """Let another policy hold, also for whoever negotiates."""
-        self.policy = policy
-        self._admission.become(policy)
-
-    @override
-    def buildProtocol(self, addr: Any) -> ServerProtocol | None:  # type: ignore[override]
-        """A session for a new client, or None over the session limit."""
-        return self._server.buildProtocol(addr, self._admission)
