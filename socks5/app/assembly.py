@@ -21,7 +21,7 @@ from socks5.app.counting import CountingParent, CountingWorker
 from socks5.app.handover import HandOver, Heir, Leaver, refuse
 from socks5.app.heartbeat import Heart
 from socks5.app.home import HomePorts
-from socks5.app.inherit import InheritedPorts, obey
+from socks5.app.inherit import InheritedPorts, Worker, obey
 from socks5.app.listeners import certificates_of
 from socks5.app.options import Options
 from socks5.app.reload import Changing, Reload
@@ -56,53 +56,65 @@ def makeService(options: Options, reactor: Any = None, hands_over: bool = False)
         reactor = this_reactor()
     raise_descriptor_limit()
     asked = _asked(options, reactor)
-    worker = options.worker
-    if worker is None:
-        asked.warn()
-    if worker is None and asked.workers > 1:
-        return _parent(asked, options, reactor, hands_over)
+    if options.worker is not None:
+        return _worker(asked, options.worker, reactor)
+    asked.warn()
+    make = _parent if asked.workers > 1 else _alone
+    return make(asked, options, reactor, hands_over)
+
+
+def _alone(asked: Configured, options: Options, reactor: Any, hands_over: bool) -> IService:
+    """The service of a process without workers."""
+    access_log = asked.access_log(reactor, None)
+    factory = _factory(asked, reactor, access_log=access_log)
+    home = HomePorts(reactor, factory.limit, options.estate)
+    succession = _Succession(asked, options, reactor, home, hands_over)
+    announcer = succession.announcer
+    others = {"drain": asked.drain, "hand_over": succession.hand_over}
+    service, become = _serving(asked, factory, home, access_log, announcer, **others)
+    succession.service = service
+    if asked.file:
+        _reload(asked, succession, announcer, home, become)
+    return service
+
+
+def _worker(asked: Configured, worker: Worker, reactor: Any) -> IService:
+    """The service of a worker, whose parent has opened the listeners."""
     access_log = asked.access_log(reactor, worker)
-    number = None if worker is None else worker.number
-    factory = _factory(asked, reactor, access_log=access_log, worker=number)
-    succession = sharing = None
-    if worker is None:
-        opener: IPortOpener
-        opener = home = HomePorts(reactor, factory.limit, options.estate)
-        succession = _Succession(asked, options, reactor, home, hands_over)
-        announcer: Announcer = succession.announcer
-    else:
-        share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
-        opener = InheritedPorts(reactor, factory.limit, worker.sockets)
-        channel = worker.channel_to_parent(reactor)
-        announcer = Heart(reactor, channel, lambda: factory.counters.open_connections)
-        sharing = CountingWorker(reactor, channel)
+    factory = _factory(asked, reactor, access_log=access_log, worker=worker.number)
+    share_ports(reactor, OwnPorts.inherited(worker.ports, worker.number - 1))
+    opener = InheritedPorts(reactor, factory.limit, worker.sockets)
+    channel = worker.channel_to_parent(reactor)
+    heart = Heart(reactor, channel, lambda: factory.counters.open_connections)
+    others = {"drain": None, "sharing": CountingWorker(reactor, channel)}
+    service, become = _serving(asked, factory, opener, access_log, heart, **others)
+    if asked.file:
+        _follow(asked, channel, service, become)
+    obey(channel, reactor, lambda: service.end(inf))
+    return service
+
+
+def _serving(
+    asked: Configured,
+    factory: ServerFactory,
+    opener: IPortOpener,
+    access_log: Any,
+    announcer: Announcer,
+    **others: Any,
+) -> tuple[ProxyService, Callable[[Sequence[Source]], object]]:
+    """The service of a process that serves clients, and what has it read other sources again than before."""
+    reactor = factory.reactor
     listeners = asked.listeners(reactor)
     sources = [*asked.sources, *certificates_of(listeners)]
     rereading = Rereading(reactor, sources, access_log, announcer)
     if sources or asked.file:
         reactor.callWhenRunning(rereading.watch)
     service = ProxyService(
-        reactor,
-        factory,
-        opener,
-        listeners,
-        access_log,
-        announcer,
-        rereading.begin,
-        drain=asked.drain if worker is None else None,
-        hand_over=None if succession is None else succession.hand_over,
-        sharing=sharing,
+        *(reactor, factory, opener, listeners, access_log, announcer, rereading.begin),
         wrong=asked.made.document.problem,
+        **others,
     )
-    if succession is not None:
-        succession.service = service
-        if asked.file:
-            _reload(asked, succession, announcer, opener, rereading.become)
-    if worker is not None:
-        if asked.file:
-            _follow(asked, channel, service, rereading.become)
-        obey(channel, reactor, lambda: service.end(inf))
-    return service
+    return service, rereading.become
 
 
 def _reload(

@@ -97,28 +97,13 @@ def build(
     is_wrong = bool(building.problems)
     clock = Clock() if reactor is None else reactor
     found = logins(configuration, building, reactor)
-    entrances = Entrances(
-        configuration,
-        building,
-        found,
-        reactor,
-        None if worker is None else worker.sockets,
-        is_only_looking,
-    )
+    sockets = None if worker is None else worker.sockets
+    entrances = Entrances(configuration, building, found, reactor, sockets, is_only_looking)
     listeners = entrances.listeners()
-    exempt = entrances.networks(("bans", "exempt"), configuration.bans.exempt)
-    settings = _values(
-        Settings,
-        configuration,
-        commands=frozenset().union(*configuration.server.commands),
-        outgoing=_per_family(configuration.server.outgoing),
-        advertise=_per_family(configuration.server.advertise),
-        ban_exempt=exempt,
-    )
     made = Made(
         document,
         configuration,
-        settings,
+        _settings(configuration, entrances),
         _values(Capacity, configuration),
         found,
         listeners,
@@ -144,6 +129,18 @@ def _read(building: Building) -> Configuration:
         building.problems += problems
         look_into_lists(building)
     return configuration
+
+
+def _settings(configuration: Configuration, entrances: Entrances) -> Settings:
+    server = configuration.server
+    return _values(
+        Settings,
+        configuration,
+        commands=frozenset().union(*server.commands),
+        outgoing=_per_family(server.outgoing),
+        advertise=_per_family(server.advertise),
+        ban_exempt=entrances.networks(("bans", "exempt"), configuration.bans.exempt),
+    )
 
 
 def _values(cls: type[Values], configuration: Configuration, **others: Any) -> Values:
