@@ -18,25 +18,29 @@ from socks5.outbound.datagrams import DirectDatagrams
 from socks5.outbound.link import NO_UPSTREAM, Link, LinkWay, Side
 from socks5.outbound.targets import Terms, looks_in
 from socks5.protocol.address import Address
+from socks5.protocol.errors import ReplyError
 from socks5.protocol.messages import Command
 
 
 class DatagramsThrough(DirectDatagrams):
     """See the module.
 
-    :param way: gives an upstream by its name, the one of now; None: there is none.
+    :param way: gives the upstream that a verdict names.
+    :param find: gives the one that has such a name now; None: there is none any more.
     :param open_: has one open an association, for a target.
     :param shared: what :class:`~socks5.outbound.datagrams.DirectDatagrams` is made with.
     """
 
     def __init__(
         self,
-        way: Callable[[str], LinkWay | None],
+        way: Callable[[str], LinkWay],
+        find: Callable[[str], LinkWay | None],
         open_: Callable[[Any, Address], Deferred[UpstreamAssociation]],
         *shared: Any,
     ) -> None:
         super().__init__(*shared)
         self._way = way
+        self._find = find
         self._open = open_
         self._links: dict[str, Link] = {}
         looks = looks_in(self._settings.udp_idle_timeout)
@@ -73,8 +77,9 @@ class DatagramsThrough(DirectDatagrams):
         """See :meth:`socks5.outbound.datagrams.DirectDatagrams.send_as`."""
         if verdict.via is None:
             return super().send_as(verdict, target, host, payload, client)
-        way = self._way(verdict.via)
-        if way is None:
+        try:
+            way = self._way(verdict.via)
+        except ReplyError:  # there is none of that name
             return NO_UPSTREAM
         if Command.UDP_ASSOCIATE not in way.commands:
             return NO_UPSTREAM
@@ -101,7 +106,7 @@ class DatagramsThrough(DirectDatagrams):
         """See :meth:`socks5.interfaces.IDatagrams.rejudge`."""
         super().rejudge()
         for via, link in tuple(self._links.items()):
-            link.rejudge(self._way(via))
+            link.rejudge(self._find(via))
 
     @override
     def _look(self) -> None:

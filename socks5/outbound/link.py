@@ -197,7 +197,7 @@ class Link:
         self._names_client = None
         if self._association is not None and self._association.key not in keys:
             self._end()
-        if self._opening is not None and not keys & self._way.keys:
+        if self._opening is not None and not keys >= self._way.keys:
             self._opening.cancel()
             self._has_failed, self._due = False, self._now()
         if way is not None:

@@ -77,7 +77,8 @@ class Upstreams:
         self._probes: list[Probe] | None = None
         self._has_looked = False
         self._settings = Settings()
-        self._after: Upstreams | None = None
+        self._servers = 0
+        self._after: IDialer | None = None
 
     @property
     def direct(self) -> DirectDialer:
@@ -108,9 +109,8 @@ class Upstreams:
         :returns: what becomes of each.
         """
         paths = self._paths
-        self._after = None
+        self._servers += before is not self
         if isinstance(before, Upstreams) and before is not self:
-            before._after = self
             _go_on(paths, before._paths)
         if self._probes is None:
             self._probes = [
@@ -125,10 +125,19 @@ class Upstreams:
         return {path.name: path.health.counters for path in paths.values()}
 
     def end(self) -> None:
-        """Look at nothing any more, until it serves again. Whoever uses it still goes on."""
+        """Serve one server no more. If there is no other, nothing is looked at any more, until it serves again. Whoever
+        uses it still goes on.
+        """
+        self._servers -= 1
+        if self._servers > 0:
+            return
         probes, self._probes = self._probes, None
         for each in probes or ():
             each.stop()
+
+    def go_on_as(self, after: IDialer) -> None:
+        """Whoever still uses it is judged by new rules, and *after* has the upstreams that these name."""
+        self._after = after
 
     def _look(self, path: Path, target: Address) -> Deferred[Through]:
         access = Access("", "", None, Command.CONNECT, target)
@@ -210,19 +219,17 @@ class Upstreams:
 
     # Through
 
-    def _known(self, name: str) -> Way | None:
+    def _find(self, name: str) -> Way | None:
         """The upstream of that name, of those that serve now: whoever began with others has the rules of now, too."""
-        latest = self
-        while latest._after is not None:
-            latest = latest._after
-        return latest._ways.get(name) or self._ways.get(name)
+        now = self if self._servers > 0 or self._after is None else self._after
+        return now._ways.get(name) if isinstance(now, Upstreams) else None
 
     def _way(self, name: str) -> Way:
-        """The same.
+        """The same, for a verdict: it may be one of the rules of before, which knew upstreams of then.
 
         :raises GeneralFailure: there is none, which nobody should have allowed.
         """
-        way = self._known(name)
+        way = self._find(name) or self._ways.get(name)
         if way is not None:
             return way
         left_out = self._missing.next()
@@ -238,7 +245,7 @@ class Upstreams:
         """Whether names are resolved here before anything goes to the upstream of that name, and the rules are asked
         about their addresses.
         """
-        way = self._known(name)
+        way = self._find(name)
         return way is not None and not way.resolves
 
     async def _through(self, way: Way, asked: Asked, targets: Sequence[Address]) -> Through:
@@ -325,13 +332,10 @@ class Upstreams:
 
         shared = (direct.reactor, direct.resolver, direct.deadlines)
 
-        def way(name: str) -> Way | None:
-            try:
-                return self._way(name)
-            except GeneralFailure:
-                return None
-
-        return DatagramsThrough(way, open_, *shared, access, judge, receiver, settings, near)
+        return DatagramsThrough(
+            *(self._way, self._find, open_, *shared),
+            *(access, judge, receiver, settings, near),
+        )
 
 
 async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address], use: Use[_T]) -> _T:

@@ -21,7 +21,9 @@ from socks5.access import Reason
 from socks5.deadlines import IdleTimer
 from socks5.interfaces import ICommand, IDatagrams, ISession
 from socks5.net.datagram_turns import turns_of
+from socks5.outbound.datagrams import DirectDatagrams
 from socks5.outbound.targets import looks_in
+from socks5.outbound.ways import Upstreams
 from socks5.protocol.errors import NotAllowed
 from socks5.protocol.messages import ReplyCode
 from socks5.server.client_datagrams import ClientDatagrams
@@ -114,12 +116,16 @@ class Associate:
         if session.has_client_ended:
             session.end(Reason.CLIENT_CLOSED)
 
-    def _begin(self) -> None:
+    def _open(self) -> None:
         session, client = self._session, self._client
         self._targets = session.dialer.open_datagrams(
             session.access, session.judge, client, settings=session.settings, near=session.near
         )
         client.join(self._targets)
+
+    def _begin(self) -> None:
+        session = self._session
+        self._open()
         session.counters.open_associations[session.client_host] += 1
         self._budget.associations += 1
         seconds = session.settings.udp_idle_timeout
@@ -143,8 +149,12 @@ class Associate:
 
     def rejudge(self) -> bool:
         """See :meth:`socks5.interfaces.ICommand.rejudge`. The next datagram is judged anew."""
-        if self._targets is not None:
-            self._targets.rejudge()
+        targets = self._targets
+        if targets is not None:
+            targets.rejudge()
+            if type(targets) is DirectDatagrams and isinstance(self._session.dialer, Upstreams):
+                targets.close()  # to whom there were no upstreams
+                self._open()
         return True
 
     def stop(self, reason: Reason, within: float) -> None:

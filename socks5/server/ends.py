@@ -182,7 +182,9 @@ class ClientEnd(TCPSocket, PassingEnd):
         :returns: whether it is our business. If not, nothing has happened.
         """
         policy, target = session.policy, session.access.target
-        host = None if policy.dials is None else literal_of(target, policy.family)
+        if policy.dials is None or session.rules is not policy.rules:  # whose dialer may be another
+            return False
+        host = literal_of(target, policy.family)
         if host is None:
             return False
         verdict, settings = session.judge(host), policy.settings

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
+from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort
@@ -137,6 +138,7 @@ class ServerFactory(Factory):
         """What holds for new sessions; see :meth:`replace`."""
         self.in_force = self._fill(self.policy)
         self._limit(self.in_force.limits, None)
+        self._replaced: WeakSet[Upstreams] = WeakSet()  # whom sessions have that began with them
         self._dial_by(self.in_force.dialer, self._direct)
         self._judge = self.in_force.rules
         """By them the sessions that had begun were judged last."""
@@ -277,6 +279,7 @@ class ServerFactory(Factory):
             self.counters.upstreams = dialer.begin(before, self.settings)
         if isinstance(before, Upstreams) and before is not dialer:
             before.end()
+            self._replaced.add(before)
 
     def _settings(self) -> Settings:
         return self.in_force.settings
@@ -288,7 +291,8 @@ class ServerFactory(Factory):
 
         :param rejudge: whether they are judged by the new rules, a few at a time: those that are no longer allowed
             end, in order (:attr:`Reason.NOT_ALLOWED <socks5.access.Reason.NOT_ALLOWED>`); the others have the new
-            rules from then on, also for what they have not asked yet. If not, they keep the old ones.
+            rules, and the new upstreams that those name, from then on, also for what they have not asked yet. If not,
+            they keep the old ones.
         :returns: fires with how many sessions ended, when all are judged, or the next policy's rules judge them.
         :raises TypeError: the rules are none, and everything stays as it was.
         :raises ValueError: so is a method.
@@ -310,6 +314,8 @@ class ServerFactory(Factory):
         :returns: see :meth:`replace`.
         """
         self._judge = rules = self.in_force.rules
+        for upstreams in self._replaced:
+            upstreams.go_on_as(self.in_force.dialer)
         sessions = takewhile(lambda _: self._judge is rules, self.sessions)  # else newer ones
         return rejudge_all(self.reactor, sessions, rules, is_renewing=True)
 

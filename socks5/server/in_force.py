@@ -52,8 +52,9 @@ class InForce:
         self.limits: ILimits | None = policy.limits
         self.dialer: IDialer = direct if policy.dialer is None else policy.dialer
         dialer: Any = self.dialer
-        goes_there = type(dialer) in (DirectDialer, Upstreams)
-        is_short = goes_there and self.settings.idle_timeout <= 0
+        self.has_usual_dialer = type(dialer) in (DirectDialer, Upstreams)
+        """Whether it is no program's own."""
+        is_short = self.has_usual_dialer and self.settings.idle_timeout <= 0
         self.dials: Line | None = dialer.line(self.settings) if is_short else None
         """Of :mod:`socks5.server.ends`; None: nobody goes that way."""
         self.family = self.settings.family

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from typing_extensions import override
 
 from socks5.access import ALLOWED, NOBODY, Access, IUser, Reason, Verdict
-from socks5.interfaces import ICommand, ILease, IRules
+from socks5.interfaces import ICommand, IDialer, ILease, IRules
 from socks5.outbound.ways import Upstreams
 from socks5.protocol.address import Address
 from socks5.server.admission import Admission
@@ -18,6 +18,7 @@ from socks5.server.decisions import Decisions
 from socks5.server.in_force import InForce
 from socks5.server.limited import Entered, of_rules
 from socks5.server.reconsidering import Reconsidering, renewed
+from socks5.server.rejudging import given
 from socks5.server.shared import Shared
 from socks5.settings import Settings
 
@@ -55,6 +56,13 @@ class JudgedConnection(ControlConnection):
     def settings(self) -> Settings:
         """See :class:`socks5.interfaces.ISession`."""
         return self.policy.settings
+
+    @property
+    def dialer(self) -> IDialer:
+        """See :class:`socks5.interfaces.ISession`. The upstreams are those of the rules by which this is judged."""
+        began, now = self.policy, self.shared.in_force
+        follows = began.has_usual_dialer and now.has_usual_dialer
+        return now.dialer if follows and given(self.rules) is now.rules else began.dialer
 
     @property
     @abstractmethod
@@ -107,7 +115,7 @@ class JudgedConnection(ControlConnection):
         """
         if address is not None or not verdict.is_allowed:
             return True
-        via, dialer = verdict.via, self.policy.dialer
+        via, dialer = verdict.via, self.dialer
         if via is None or not target.is_name:
             return False
         return not (isinstance(dialer, Upstreams) and dialer.wants_addresses(via))

@@ -23,7 +23,7 @@ from zope.interface import implementer
 from socks5.access import NOBODY, Reason, SessionInfo
 from socks5.counters import Counters
 from socks5.deadlines import IdleTimers
-from socks5.interfaces import IDialer, ILease, IManagedSession, IResolver, ISession
+from socks5.interfaces import ILease, IManagedSession, IResolver, ISession
 from socks5.net.addresses import text_of
 from socks5.net.connection import far_text
 from socks5.outbound.failures import reply_for
@@ -108,11 +108,6 @@ class Session(JudgedConnection):
     @abstractmethod
     def is_stranger(self) -> bool:
         """Whether the client has not greeted, or speaks something else: that is no session to be told of."""
-
-    @property
-    def dialer(self) -> IDialer:
-        """See :class:`socks5.interfaces.ISession`."""
-        return self.policy.dialer
 
     @property
     def resolver(self) -> IResolver:

@@ -67,6 +67,7 @@ class Through(World):
             dialer=self.dialer,
             limits=limits and limits(self.reactor),
         )
+        self.dialer.end()  # whom this one alone has
         self.udp = Association(server=self.server)
         self.accepted: list[FakeTransport] = []
 
@@ -665,6 +666,27 @@ def test_a_bug_ends_the_clients_association(
     assert not world.udp.is_alive
     assert len(failures.take(ZeroDivisionError)) == 1
     world.link.protocol.datagramReceived(b"late", RELAY)  # of the same reading
+
+
+def test_an_association_with_one_that_has_left_its_pool_is_not_waited_for() -> None:
+    def pool(*hosts: str) -> Callable[[Any], dict[str, Way]]:
+        return lambda reactor: {
+            "up": Pool(
+                [Path(host, [upstream(host, f"socks5://{host}")], reactor) for host in hosts]
+            )
+        }
+
+    world = Through(ways=pool("192.0.2.1", "192.0.2.2"))
+    world.ask()
+    assert world.connecting == [("192.0.2.1", 1080)]
+    ways = pool("192.0.2.2", "192.0.2.3")(world.reactor)
+    policy = world.server.factory.policy
+    after = Upstreams(world.reactor, ways, world.direct)
+    world.server.factory.replace(dataclasses.replace(policy, dialer=after))
+    world.reactor.turn()
+    assert world.connecting == [("192.0.2.2", 1080)]
+    world.open()
+    assert (len(world.sent_there), world.udp.dropped) == (1, {})
 
 
 def test_after_a_reload_they_go_to_the_upstreams_of_then() -> None:

@@ -14,6 +14,7 @@ from socks5.outbound.ways import Upstreams
 from socks5.policy.ruleset import Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Reply
+from tests.support.associations import TARGET, Association
 from tests.support.rules import allow, deny
 from tests.support.sessions import CONNECT, GREETING, NO_AUTHENTICATION, Server, refusal
 from tests.support.transports import FakeTransport
@@ -22,13 +23,15 @@ ONE, OTHER = "203.0.113.1", "203.0.113.2"
 SUCCESS = Reply(0, Address("198.51.100.9", 999)).encode()
 
 
-def sends(server: Server, name: str = "up", host: str = ONE, *before: Any) -> None:
+def sends(
+    server: Server, name: str = "up", host: str = ONE, *before: Any, rejudge: bool = True
+) -> None:
     """From now on it sends everything there, through one connection at most, but for what rules before say."""
     hop = Hop(read(f"socks5://{host}")[0])
     legs = [Upstream(name, hop, Terms(max_connections=1))]
     dialer = Upstreams(server.reactor, {name: Path(name, legs, server.reactor)})
     rules = Ruleset([*before, allow("far", via=name)])
-    server.factory.replace(Policy(server.factory.settings, rules, dialer=dialer))
+    server.factory.replace(Policy(server.factory.settings, rules, dialer=dialer), rejudge)
     server.reactor.turn()
 
 
@@ -122,6 +125,54 @@ def test_who_asks_behind_a_reload_goes_by_the_upstreams_that_its_rules_name(time
     accept(server).deliver(SUCCESS)
     assert client.received() == NO_AUTHENTICATION + SUCCESS
     assert server.counters.upstreams[f"office {times - 1}"].open == 1
+
+
+def test_who_asks_behind_a_reload_goes_by_what_a_name_means_then() -> None:
+    """Also if it meant another upstream before; but not if he keeps the old rules."""
+    server = Server()
+    sends(server)
+    client, another = server.client(GREETING), server.client(GREETING)
+    sends(server, "up", OTHER)
+    client.send(CONNECT)
+    assert connecting(server) == [OTHER]
+    client.reset()
+    sends(server, "up", ONE, rejudge=False)
+    another.send(CONNECT)
+    assert connecting(server) == [OTHER]
+
+
+def test_upstreams_come_and_go_for_those_who_have_begun() -> None:
+    """A server without any has another dialer, with which associations begin anew when there are some."""
+    server = Server(dialer=None)
+    client, associated = server.client(GREETING), Association(server=server)
+    associated.ask()
+    sends(server)
+    client.send(CONNECT)
+    assert connecting(server) == [ONE]
+    client.reset()
+    assert not associated.far[0].is_listening
+    associated.ask()
+    assert connecting(server) == [ONE]
+    other, accepted = server.client(GREETING), accept(server)
+    server.factory.replace(Policy(server.factory.settings, Ruleset([allow("all")])))
+    server.reactor.turn()
+    assert not accepted.connected
+    other.send(CONNECT)
+    associated.ask()
+    assert connecting(server) == ["192.0.2.80"]
+    assert associated.reached == [TARGET] * 3  # also the one that waited
+    assert associated.dropped == {}
+
+
+def test_upstreams_of_two_servers_stay_while_one_has_them() -> None:
+    one, other = Server(), Server()
+    sends(one)
+    policy = one.factory.policy
+    other.factory.replace(policy)
+    client = other.client(GREETING)
+    sends(one, "up", OTHER)
+    client.send(CONNECT)
+    assert connecting(one) == [ONE]
 
 
 def test_one_who_serves_again_has_nobody_after_him(log: list[str]) -> None:

@@ -350,6 +350,21 @@ async def test_sessions_are_judged_again_by_what_was_asked_for(serve: Any, is_na
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_began_before_there_were_upstreams_goes_through_them(serve: Any) -> None:
+    far = await serve(rules=Allow())
+    front = await serve()
+    client = front.connect(front.address)
+    client.send(GREETING)
+    assert await client.receive(2) == NO_AUTHENTICATION
+    await front.factory.replace(Policy(front.factory.settings, far_off(), dialer=to(at(far))))
+    target = front.listen()
+    client.send(b"\5\1\0" + packed(*target.host))
+    await target.accept()
+    assert (await client.reply())[0] == 0
+    assert len(far.factory.sessions) == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_two_servers_that_lead_to_each_other_end_in_a_refusal(serve: Any) -> None:
     """Each connection on the way is a session, of which there may be so many."""
     capacity = Capacity(max_sessions=8, max_sessions_wait=0.1)
