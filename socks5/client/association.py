@@ -75,7 +75,7 @@ class _Control(Protocol):
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._association.control_lost()
+        self._association.control_lost(self._at)
 
 
 class _Controls(Factory):
@@ -143,6 +143,7 @@ class Association:
         self._opening: Deferred[Any] = succeed(None)
         self._is_open = False
         self._is_over = False
+        self._ended_by = 0  # a hop, from 1
 
     # Its beginning
 
@@ -166,9 +167,9 @@ class Association:
             await gatherResults(replies, consumeErrors=True)
             await self._find_relay()
             self._nesting = Nesting(self._relays, self._envelopes)
-            if self._is_over:
-                text = f"{hops[0]}: it closed the connection of an association"
-                raise ProxyClosed(text, stage="reply", hop=1)
+            if self._ended_by:
+                text = f"{hops[self._ended_by - 1]}: it closed the connection of an association"
+                raise ProxyClosed(text, stage="reply", hop=self._ended_by)
             self._listen()
         except BaseException as error:
             for reply in replies:
@@ -281,11 +282,11 @@ class Association:
 
     # Its end
 
-    def control_lost(self) -> None:
-        """One of its control connections is gone, and with it this."""
+    def control_lost(self, hop: int) -> None:
+        """Its control connection to a hop is gone, and with it this."""
         if self._is_over:
             return
-        self._is_over = True  # an opening one is, too, which finds it out
+        self._is_over, self._ended_by = True, hop  # an opening one is, too, which finds it out
         if self._is_open:
             self._release()
             self._lost(self)

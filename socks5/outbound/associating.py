@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.error import DNSLookupError
@@ -61,8 +62,9 @@ class UpstreamAssociation:
         """Called if it ends by itself; set by whoever has it."""
         self._controls: list[Through] = []
         self._relays: list[Address] = []
-        self.is_over = False
-        """Whether it has ended."""
+        self._is_over = False
+        self.ended_by = 0
+        """Which hop has ended it, from 1; 0: none has."""
 
     def add(self, hops: Sequence[Hop], control: Through, address: str | None) -> None:
         """The last of these hops has opened its association.
@@ -72,7 +74,7 @@ class UpstreamAssociation:
         own = own_address(hops, control.transport)
         self._relays.append(relay_at(control.said, own, address))
         self._controls.append(control)
-        receiver: Any = _Control(self._lost)
+        receiver: Any = _Control(partial(self._lost, len(self._controls)))
         control.receiver = receiver
 
     async def find_relay(self, resolver: IResolver, client: str) -> None:
@@ -97,13 +99,14 @@ class UpstreamAssociation:
         """Our end of the connection to the first hop, by which that knows us."""
         return near_end(self._controls[0].transport) or "0.0.0.0"
 
-    def _lost(self) -> None:
-        if not self.is_over:
+    def _lost(self, hop: int) -> None:
+        if not self._is_over:
+            self.ended_by = hop
             self.close()
             self.ended()
 
     def close(self) -> None:
         """End it; may be called twice."""
-        self.is_over = True
+        self._is_over = True
         for control in self._controls:
             close(control.transport)

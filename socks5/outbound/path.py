@@ -240,9 +240,11 @@ class Path:
                     raise
                 made.add(hops, control, leg.terms.udp_address)
             await made.find_relay(asked.direct.resolver, asked.access.client)
-            if made.is_over:
-                text = f"{self._hops[0]}: it closed the connection of an association"
-                raise ProxyClosed(text, stage="reply", hop=1)
+            if made.ended_by:
+                text = (
+                    f"{self._hops[made.ended_by - 1]}: it closed the connection of an association"
+                )
+                raise ProxyClosed(text, stage="reply", hop=made.ended_by)
         except BaseException:
             made.close()
             raise

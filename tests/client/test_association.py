@@ -214,17 +214,22 @@ def test_a_look_up_that_does_not_end(way: str) -> None:
     assert program.leaves_nothing()
 
 
-def test_an_association_may_be_lost_while_its_relay_is_looked_for() -> None:
+@pytest.mark.parametrize("hop", [1, 2])
+def test_an_association_may_be_lost_while_its_relay_is_looked_for(hop: int) -> None:
+    """Who has ended it is named."""
     reactor = FakeReactor()
     names = Names(None)
     reactor.installNameResolver(names)
-    program = Associated(reactor=reactor)
+    program = Associated(proxies(reactor, PROXY, SECOND), reactor)
     outcome = told(program.udp.open())
-    program.accept(b"\5\0\0\3\5relay\x1f\x90").deliver_end()
+    controls = [program.accept(b"\5\0\0\3\5relay\x1f\x90"), program.accept(OK, (METHOD, OK))]
+    controls[hop - 1].deliver_end()
     reactor.turn()
     assert outcome == []
     names.answer("203.0.113.7")
     assert outcome[0].check(ProxyClosed)
+    assert outcome[0].value.hop == hop
+    assert str(outcome[0].value).startswith(("192.0.2.9:1080: ", "second.example:1080: ")[hop - 1])
     assert program.leaves_nothing()
 
 

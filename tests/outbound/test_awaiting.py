@@ -125,7 +125,7 @@ def test_where_a_proxy_listens(said: Any, options: Any, told: str) -> None:
 def test_behind_others_it_is_where_it_is_reached_if_that_is_an_address(
     said: Any, host: str
 ) -> None:
-    world = World(lambda reactor: chained(reactor, f"socks5://{UP}", f"socks5://{host}"))
+    world = World(chained(f"socks5://{UP}", f"socks5://{host}"))
     bound = world.bind()
     transport = world.greeted()
     world.answer(transport, reply())

@@ -31,7 +31,7 @@ from tests.support.providers import Allow
 from tests.support.rules import allow
 from tests.support.sessions import NO_AUTHENTICATION, Server
 from tests.support.transports import FakeTransport
-from tests.support.upstreams import UP, VIA, World, reply, upstream
+from tests.support.upstreams import UP, VIA, World, chained, reply, upstream
 
 RELAY = ("198.51.100.9", 999)
 """Where the upstream's first reply says that its relay is."""
@@ -434,16 +434,8 @@ def test_what_is_judged_anew_is_judged_where_it_waits_too() -> None:
     assert world.udp.dropped == {}
 
 
-def chain(*urls: str) -> Callable[[Any], dict[str, Way]]:
-    def ways(reactor: Any) -> dict[str, Way]:
-        legs = [upstream(f"hop{number}", url) for number, url in enumerate(urls)]
-        return {"up": Path("up", legs, reactor)}
-
-    return ways
-
-
 def test_each_hop_has_an_association_and_headers_are_nested() -> None:
-    world = Through(ways=chain(f"socks5://{UP}", "socks5://second.example"))
+    world = Through(ways=chained(f"socks5://{UP}", "socks5://second.example"))
     world.ask()
     world.open()
     second = world.greeted()
@@ -463,8 +455,26 @@ def test_each_hop_has_an_association_and_headers_are_nested() -> None:
     world.is_left_alone()
 
 
+@pytest.mark.parametrize(("closes", "is_a_failure"), [(1, True), (2, False)])
+def test_who_ends_an_association_as_soon_as_it_is_there_is_named(
+    closes: int, is_a_failure: bool
+) -> None:
+    world = Through(ways=chained(f"socks5://{UP}", "socks5://203.0.113.2", fails=1))
+    world.ask()
+    first = world.open(at=(b"relay.example", 9))
+    second = world.greeted()
+    for answer in (reply(), NO_AUTHENTICATION, reply()):
+        world.answer(second, answer)
+    (first, second)[closes - 1].deliver_end()
+    world.reactor.turn()
+    world.resolver.answer(b"relay.example", RELAY[0])
+    assert world.udp.dropped == {"upstream": 1}
+    assert world.counters["up"].is_out is is_a_failure
+    world.is_left_alone()
+
+
 def test_a_hop_before_the_last_that_refuses_is_a_failure_of_the_chain() -> None:
-    world = Through(ways=chain(f"socks5://{UP}", "socks5://second.example"))
+    world = Through(ways=chained(f"socks5://{UP}", "socks5://second.example"))
     world.ask()
     world.open(7)
     assert len(world.reactor.connectors) == 1
@@ -513,8 +523,8 @@ def test_all_of_a_pool_may_be_out() -> None:
 @pytest.mark.parametrize(
     "ways",
     [
-        chain("http://203.0.113.5:3128"),
-        chain("http://203.0.113.5:3128", f"socks5://{UP}"),
+        chained("http://203.0.113.5:3128"),
+        chained("http://203.0.113.5:3128", f"socks5://{UP}"),
         lambda reactor: {"up": Proxy.from_url(reactor, "socks5s://proxy.example")},
     ],
 )

@@ -462,7 +462,7 @@ def test_a_bug_is_no_failure_of_an_upstream() -> None:
 
 
 def test_hops_are_asked_one_behind_the_other() -> None:
-    world = World(lambda reactor: chained(reactor, f"socks5://{UP}", "socks5://second.example:99"))
+    world = World(chained(f"socks5://{UP}", "socks5://second.example:99"))
     dialling = world.dial()
     transport = world.greeted()
     assert world.sent(transport)[3:] == request(b"second.example", 99)

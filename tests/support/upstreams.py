@@ -45,10 +45,14 @@ def two(reactor: Any, **options: Any) -> dict[str, Way]:
     return {"up": Pool([Path(each.name, [each], reactor) for each in (first, second)])}
 
 
-def chained(reactor: Any, *urls: str, **terms: Any) -> dict[str, Way]:
+def chained(*urls: str, **terms: Any) -> Callable[[Any], dict[str, Way]]:
     """Several behind one another, the nearest first."""
-    legs = [upstream(f"hop{number}", url, **terms) for number, url in enumerate(urls)]
-    return {"up": Path("up", legs, reactor)}
+
+    def ways(reactor: Any) -> dict[str, Way]:
+        legs = [upstream(f"hop{number}", url, **terms) for number, url in enumerate(urls)]
+        return {"up": Path("up", legs, reactor)}
+
+    return ways
 
 
 def give_upstream(server: Server, **terms: Any) -> None:
