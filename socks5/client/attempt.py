@@ -152,12 +152,11 @@ class Attempt(Standing):
 
     def _timed_out(self) -> None:
         self._timer = None
-        where = (
-            "the target's name"
-            if self.stage == "resolve"
-            else f"{self._way.hops[self.hop - 1]} (hop {self.hop})"
-        )
-        text = f"{where}: not in {self._way.timeout:g} s, at stage {self.stage}"
+        target = self._target.text
+        where = f"{self._way.hops[self.hop - 1]} (hop {self.hop}), on the way to {target}"
+        if self.stage == "resolve":
+            where = f"{target}, to be resolved here"
+        text = f"{where}: not within {self._way.timeout:g} s, at stage {self.stage}"
         error = ProxyTimeout(text, stage=self.stage, hop=self.hop)
         self._give_up()
         self._fail(Failure(error))

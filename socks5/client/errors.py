@@ -33,6 +33,7 @@ from typing_extensions import override
 
 from socks5.protocol import errors
 from socks5.protocol.errors import SOCKSError
+from socks5.protocol.messages import Method
 
 
 class ClientError(SOCKSError, error.ConnectError):
@@ -164,6 +165,10 @@ def error_for(found: SOCKSError, text: str, stage: str, hop: int) -> ClientError
     :param text: what comes before its words.
     """
     text = f"{text}: {found}"
+    if isinstance(found, errors.NoAcceptableMethod) and found.offered == (
+        Method.NO_AUTHENTICATION,
+    ):
+        text += ": it wants a login"
     if isinstance(found, errors.ReplyError):
         return _BY_CODE.get(found.code, ReplyError)(text, found.code, stage=stage, hop=hop)
     is_login = isinstance(found, errors.NegotiationError)

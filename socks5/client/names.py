@@ -71,9 +71,9 @@ def address_of(host: str | bytes, port: int = 0) -> Address:
 def _name(host: str) -> bytes:
     """:raises ValueError: it is no name."""
     if ":" in host:
-        what = (
-            "an address with a zone means nothing to a proxy" if "%" in host else "no IPv6 address"
-        )
+        what = "expected a name or an address alone, without scheme and port"
+        if "%" in host:
+            what = "an address with a zone means nothing to a proxy"
         raise ValueError(f"{host!r}: {what}")
     if host.isascii():
         return host.encode()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from OpenSSL import SSL
+from service_identity.exceptions import VerificationError
 from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
@@ -46,11 +48,27 @@ _STAGES = {
 """The words of :class:`~socks5.client.errors.ClientError` for what a machine awaits."""
 
 
-_ASKED: dict[int, str] = {
-    Command.BIND: "a port for a peer",
-    Command.UDP_ASSOCIATE: "an association for UDP",
+_ASKED: dict[int, Callable[[Address], str]] = {
+    Command.BIND: lambda peer: f"a port for {'a peer' if peer.is_unspecified else peer.text}",
+    Command.UDP_ASSOCIATE: lambda _: "an association for UDP",
+    Command.RESOLVE: lambda name: f"an address of {name.text}",
+    Command.RESOLVE_PTR: lambda address: f"the name of {address.text}",
 }
-"""What a hop is asked for where no target says it."""
+"""What a hop is asked for where it is not the target itself."""
+
+_BROKEN = {"connect": "no connection to it: ", "tls": "no TLS with it: "}
+"""What there is none of, by stage."""
+
+
+def _words_of(cause: BaseException) -> str:
+    """What an exception says; OpenSSL's without its functions, and of a certificate for whom it is not."""
+    if isinstance(cause, VerificationError):
+        wanted: list[Any] = [each.mismatched_id for each in cause.errors]
+        names = (str(each.ip) if hasattr(each, "ip") else each.hostname.decode() for each in wanted)
+        return f"its certificate is not for {', '.join(names)}"
+    if isinstance(cause, SSL.Error) and cause.args and cause.args[0]:
+        return "; ".join(reason for *_, reason in cause.args[0])
+    return str(cause) or type(cause).__name__
 
 
 def exception_of(failure: Failure) -> BaseException:
@@ -113,13 +131,13 @@ class Step:
     @property
     def text(self) -> str:
         """As texts name it: without a login."""
-        what = _ASKED.get(self.command) if self.target.is_unspecified else None
-        return f"{self.hop} (hop {self.number}), asked for {what or self.target}"
+        what = _ASKED.get(self.command, str)(self.target)
+        return f"{self.hop} (hop {self.number}), asked for {what}"
 
     def unreachable(self, cause: BaseException, stage: str = "connect") -> ProxyUnreachable:
         """There is no connection to the hop, or no TLS over it."""
-        words = str(cause) or type(cause).__name__
-        error = ProxyUnreachable(f"{self.text}: {words}", stage=stage, hop=self.number)
+        text = f"{self.text}: {_BROKEN.get(stage, '')}{_words_of(cause)}"
+        error = ProxyUnreachable(text, stage=stage, hop=self.number)
         error.__cause__ = cause
         return error
 

@@ -64,7 +64,7 @@ def read(url: str) -> tuple[Place, tuple[bytes, bytes] | None]:
     found = _FORM.fullmatch(authority)
     if found is None:
         raise ValueError(
-            f"{scheme}://: expected {scheme}://USER:PASSWORD@HOST:PORT; in a login, / is %2F"
+            f"{scheme}://: expected {scheme}://USER:PASSWORD@HOST:PORT; IPv6 stands in [], and in a login / is %2F"
         )
     login = None if found["userinfo"] is None else _login(scheme, found["userinfo"][:-1])
     if path:

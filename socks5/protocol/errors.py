@@ -132,6 +132,19 @@ class NoAcceptableProtection(NegotiationError):
         return f"protection level {self.required} required, permitted {permitted}"
 
 
+_REPLIES = {
+    1: "general failure",
+    2: "not allowed",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "connection refused",
+    6: "TTL expired",
+    7: "command not supported",
+    8: "address type not supported",
+}
+"""What a REP octet says, in the words of RFC 1928 section 6."""
+
+
 class ReplyError(SOCKSError):
     """A command failed with a REP code other than 0 (RFC 1928 section 6).
 
@@ -145,7 +158,7 @@ class ReplyError(SOCKSError):
 
     def __init__(self, message: str = "", code: int | None = None) -> None:
         self.code = code if code is not None else (self._own_code or 1)
-        super().__init__(message or f"{type(self).__name__} (REP {self.code})")
+        super().__init__(message or f"{_REPLIES.get(self.code, 'unassigned')} (REP {self.code})")
 
     @override
     def __init_subclass__(cls, code: int | None = None) -> None:

@@ -87,7 +87,7 @@ class HTTPConnect(Machine):
     :raises LocalProtocolError: the target cannot be encoded, or there is a colon in the user name.
     """
 
-    __slots__ = ("_code", "_interim", "_lines", "_octets", "_status")
+    __slots__ = ("_code", "_has_login", "_interim", "_lines", "_octets", "_status")
 
     _next = CLIENT_NEXT
 
@@ -96,6 +96,7 @@ class HTTPConnect(Machine):
         target.encode()  # raises, if it is none
         if isinstance(target.host, bytes) and not _NAME.fullmatch(target.host):
             raise HostUnreachable("a name that an HTTP proxy cannot be asked for")
+        self._has_login = credentials is not None
         self._octets = self._lines = self._interim = 0
         self._status: int | None = None  # until the first line is there
         self._code: ReplyCode | None = None
@@ -158,9 +159,8 @@ class HTTPConnect(Machine):
             self._enter(Stage.ESTABLISHED)
             return ReplyReceived(Reply(ReplyCode.SUCCEEDED, UNSPECIFIED))
         if status in _LOGIN_WANTED:
-            return self._close(
-                AuthenticationFailed(f"user name and password not accepted (status {status})")
-            )
+            words = "user name and password not accepted" if self._has_login else "it wants a login"
+            return self._close(AuthenticationFailed(f"{words} (status {status})"))
         code = self._code or _BY_STATUS.get(status, ReplyCode.GENERAL_FAILURE)
         return self._close(ReplyError.for_code(code, f"the proxy answered with status {status}"))
 

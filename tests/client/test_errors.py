@@ -51,7 +51,7 @@ def test_the_tree_of_the_server_keeps_its_own() -> None:
 @pytest.mark.parametrize(
     ("found", "kind"),
     [
-        (protocol.NoAcceptableMethod((0,), ()), errors.ProxyAuthError),
+        (protocol.NoAcceptableMethod((2,), ()), errors.ProxyAuthError),
         (protocol.AuthenticationFailed("no"), errors.ProxyAuthError),
         (protocol.RemoteProtocolError("no"), errors.ProxyProtocolError),
     ],
@@ -75,3 +75,8 @@ def test_a_time_out_is_one_of_twisteds() -> None:
     made = errors.ProxyTimeout("words", stage="tls", hop=3)
     assert isinstance(made, error.TimeoutError)
     assert (made.osError, made.stage, made.hop, str(made)) == (errno.ETIMEDOUT, "tls", 3, "words")
+
+
+def test_a_proxy_that_takes_nobody_without_a_login_is_said_to_want_one() -> None:
+    made = errors.error_for(protocol.NoAcceptableMethod((0,), ()), "a proxy", "method", 1)
+    assert str(made) == "a proxy: offered methods none, accepted nothing: it wants a login"

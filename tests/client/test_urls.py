@@ -72,7 +72,7 @@ WRONG = {
     "socks5://alice:secret@proxy.example:99999999": "65535",
     "socks5://alice:secret@proxy.example:": "HOST:PORT",
     "socks5://alice:secret@proxy.example:http": "HOST:PORT",
-    "socks5://alice:secret@2001:db8::1": "HOST:PORT",
+    "socks5://alice:secret@2001:db8::1": "IPv6 stands in []",
     "socks5://alice:secret@[2001:db8::1": "HOST:PORT",
     "socks5://alice:secret@[2001:db8::zz]": "address",
     "socks5://alice:secret@[2001:db8::1%25eth0]": "address",

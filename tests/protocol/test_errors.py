@@ -27,7 +27,8 @@ def test_each_assigned_code_has_its_error(code: int, kind: type[errors.ReplyErro
 
 def test_what_is_not_said_of_an_error_has_a_default() -> None:
     assert errors.ReplyError("what failed").code == 1
-    assert str(errors.ConnectionRefused()) == "ConnectionRefused (REP 5)"
+    assert str(errors.ConnectionRefused()) == "connection refused (REP 5)"
+    assert str(errors.ReplyError(code=9)) == "unassigned (REP 9)"
     assert errors.RemoteProtocolError("what was wrong").reply is None
     for code in range(9, 256):
         error = errors.ReplyError.for_code(code)

@@ -173,6 +173,19 @@ def test_a_login_that_is_asked_for_is_one_that_was_refused(status: int) -> None:
     assert flow.run(said.glued).events == [AuthenticationFailed]
 
 
+@pytest.mark.parametrize(
+    ("login", "words"),
+    [(Credentials(b"a", b"b"), "user name and password not accepted"), (None, "it wants a login")],
+)
+def test_a_login_that_is_asked_for_was_perhaps_not_given(
+    login: Credentials | None, words: str
+) -> None:
+    machine = HTTPConnect(TARGET, login)
+    [rejected] = machine.receive(answer("407 No"))
+    assert isinstance(rejected, Rejected)
+    assert str(rejected.error) == f"{words} (status 407)"
+
+
 # ---------------------------------------------------------------- the request
 
 

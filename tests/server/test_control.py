@@ -101,7 +101,7 @@ def test_a_failure_reply_is_protected_too(level: Protection, server: Server) -> 
     client = Connected(server, level)
     server.dialer.fail(OSError())
     client.pump()
-    assert str(client.side.error) == "GeneralFailure (REP 1)"
+    assert str(client.side.error) == "general failure (REP 1)"
     assert client.wire.sees == "end"
 
 

@@ -240,7 +240,7 @@ async def failure(world: World, proxy: Proxy) -> Any:
     ("verifies", "words"),
     [
         (lambda world: None, "certificate verify failed"),
-        (lambda world: world.verifying("example.org"), "DNSMismatch"),
+        (lambda world: world.verifying("example.org"), "its certificate is not for example.org"),
     ],
     ids=["another authority", "another name"],
 )
@@ -251,7 +251,7 @@ async def test_a_certificate_that_will_not_do(world: World, verifies: Any, words
     found = await failure(world, proxy)
     assert (type(found), found.stage) == (ProxyUnreachable, "tls")
     assert words in str(found)
-    assert words in repr(found.__cause__)
+    assert found.__cause__ is not None
 
 
 @pytest_twisted.ensureDeferred
