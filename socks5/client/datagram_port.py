@@ -131,7 +131,7 @@ class DatagramPort:
     def refused(self) -> None:
         """There is none, or none any more; the next datagram asks for another."""
         self._association = None
-        self._udp.dropped["waiting"] += len(self._waits_no_more())
+        self._udp.dropped += Counter(waiting=len(self._waits_no_more()))
         self.protocol.connectionRefused()
 
     def _received(self, datagram: Datagram) -> None:
@@ -206,7 +206,7 @@ class DatagramPort:
         """See :meth:`twisted.internet.interfaces.IUDPTransport.stopListening`. The association goes to other ports."""
         if self._stopped is None:
             self._stopped = Deferred()
-            self._udp.dropped["waiting"] += len(self._waits_no_more())
+            self._udp.dropped += Counter(waiting=len(self._waits_no_more()))
             association, self._association = self._association, None
             self._udp.give_back(self, association)
             self._udp.callLater(0, self._stop)

@@ -30,7 +30,7 @@ from socks5.client.contexts import IInitiator
 from socks5.client.datagrams import UDP, udp_by
 from socks5.client.environment import NoProxy, proxy_url
 from socks5.client.hops import Hop, Same
-from socks5.client.layers import Bind, TLSFactory, tcp_endpoint
+from socks5.client.layers import Bind, TLSFactory, check_bind, tcp_endpoint
 from socks5.client.listener import Binding, BindPort
 from socks5.client.names import address_of, target_of
 from socks5.client.resolving import Asking, answer
@@ -90,8 +90,10 @@ class Proxy:
         for before, after in zip(self.hops, self.hops[1:], strict=False):
             before.check(after.address)
         first = self.hops[0].place
-        if self.bind_address is not None and (first is None or first.path):
-            raise ValueError("bind_address: there is no TCP connection of ours to bind")
+        if self.bind_address is not None:
+            if first is None or first.path:
+                raise ValueError("bind_address: there is no TCP connection of ours to bind")
+            check_bind(self.bind_address)
 
     @classmethod
     def from_url(
@@ -173,6 +175,8 @@ class Proxy:
             hops of a chain among them are hops of this one.
         :raises ValueError: see :meth:`from_url`; or one can only be the first.
         """
+        if isinstance(hops, str):
+            raise ValueError("a chain is a list of proxies, even of one")
         ways = [cls.from_url(reactor, hop) if isinstance(hop, str) else hop for hop in hops]
         together = tuple(hop for way in ways for hop in way.hops)
         return cls(reactor, together, timeout, rdns, bind_address)

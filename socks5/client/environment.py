@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from socks5.client.names import target_of
+from socks5.client.urls import read
 from socks5.protocol.address import Address
 from socks5.protocol.networks import Networks
 
@@ -22,9 +23,24 @@ _ENTRY = re.compile(
 _PORT = re.compile(r"(?P<what>.+):(?P<port>[0-9]{1,5})")
 
 
+def _variable(environ: Mapping[str, str], name: str) -> tuple[str, str]:
+    """The one of a name that holds: that in small letters, unless it is empty. What it is, and what it says."""
+    text = environ.get(name)
+    return (name, text) if text else (name.upper(), environ.get(name.upper(), ""))
+
+
 def proxy_url(environ: Mapping[str, str]) -> str | None:
-    """The proxy for everything, if there is one."""
-    return environ.get("all_proxy") or environ.get("ALL_PROXY") or None
+    """The proxy for everything, if there is one.
+
+    :raises ValueError: there is something else.
+    """
+    name, url = _variable(environ, "all_proxy")
+    try:
+        if url:
+            read(url)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return url or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +77,26 @@ class NoProxy:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> NoProxy:
         """:raises ValueError: an entry cannot be read."""
-        text = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-        return cls(tuple(_read(entry) for entry in re.split(r"[,\s]+", text) if entry))
+        name, text = _variable(environ, "no_proxy")
+        return cls(tuple(_read(name, entry) for entry in re.split(r"[,\s]+", text) if entry))
 
     def holds(self, target: Address) -> bool:
         """Whether it is reached directly."""
         return any(each.holds(target) for each in self.exceptions)
 
 
-def _read(entry: str) -> _Exception:
+def _read(variable: str, entry: str) -> _Exception:
+    wrong = f"{variable}: {entry!r} is neither a name nor a network"
     try:
         return _meaning(entry, None)
     except ValueError:
         found = _PORT.fullmatch(entry)
         if found is None:
-            raise ValueError(f"no_proxy: {entry!r} is neither a name nor a network") from None
+            raise ValueError(wrong) from None
     try:
         return _meaning(found["what"], int(found["port"]))
     except ValueError:
-        raise ValueError(f"no_proxy: {entry!r} is neither a name nor a network") from None
+        raise ValueError(wrong) from None
 
 
 def _meaning(text: str, port: int | None) -> _Exception:

@@ -42,6 +42,13 @@ Bind = str | tuple[str, int] | None
 """A local address, with a port or without."""
 
 
+def check_bind(bind: str | tuple[str, int]) -> None:
+    """:raises ValueError: its host is neither an IP address nor "", which is any."""
+    host = bind if isinstance(bind, str) else bind[0]
+    if host and literal(host.partition("%")[0]) is None:
+        raise ValueError(f"bind_address {host!r}: expected an IP address of this host")
+
+
 def tcp_endpoint(
     reactor: Any, host: str, port: int, timeout: float | None, bind: Bind
 ) -> IStreamClientEndpoint:

@@ -11,10 +11,10 @@ from socks5.client.names import target_of
     [
         ({}, None),
         ({"all_proxy": "", "ALL_PROXY": ""}, None),
-        ({"all_proxy": "a", "ALL_PROXY": "b"}, "a"),
-        ({"ALL_PROXY": "b"}, "b"),
-        ({"all_proxy": "", "ALL_PROXY": "b"}, "b"),
-        ({"http_proxy": "a"}, None),
+        ({"all_proxy": "socks5://a", "ALL_PROXY": "socks5://b"}, "socks5://a"),
+        ({"ALL_PROXY": "socks5://b"}, "socks5://b"),
+        ({"all_proxy": "", "ALL_PROXY": "socks5://b"}, "socks5://b"),
+        ({"http_proxy": "socks5://a"}, None),
     ],
 )
 def test_which_proxy(environ: dict[str, str], url: str | None) -> None:
@@ -61,8 +61,15 @@ def test_a_port_of_it(text: str, host: str) -> None:
     ["10.0.0.0/33", "10.0.0.1/8", "a/8", "[::zz]", "a:b", "a:443:1", "[a", "a*", "1.2.3.400"],
 )
 def test_what_cannot_be_read_does_not_mean_nothing(text: str) -> None:
-    with pytest.raises(ValueError, match="no_proxy: "):
-        NoProxy.from_environment({"no_proxy": f"a,{text}"})
+    for name in ("no_proxy", "NO_PROXY"):
+        with pytest.raises(ValueError, match=f"{name}: "):
+            NoProxy.from_environment({name: f"a,{text}"})
+
+
+@pytest.mark.parametrize("name", ["all_proxy", "ALL_PROXY"])
+def test_a_variable_that_names_no_proxy_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: the URL of a proxy has no scheme"):
+        proxy_url({name: "proxy.example:1080"})
 
 
 def test_the_small_letters_go_first() -> None:

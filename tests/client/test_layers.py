@@ -75,10 +75,18 @@ def test_a_name_that_twisteds_endpoint_refuses(name: str) -> None:
     assert asked.program.notes == ["made"]
 
 
-@pytest.mark.parametrize("bind", ["192.0.2.2", ("192.0.2.2", 0)])
-def test_an_address_of_ours(bind: Any) -> None:
+@pytest.mark.parametrize(
+    ("bind", "host"),
+    [
+        ("192.0.2.2", "192.0.2.2"),
+        (("192.0.2.2", 0), "192.0.2.2"),
+        (("", 0), ""),
+        ("fe80::1%a",) * 2,
+    ],
+)
+def test_an_address_of_ours(bind: Any, host: str) -> None:
     asked = Asked(bind_address=bind)
-    assert asked.connector.bind_address == ("192.0.2.2", 0)
+    assert asked.connector.bind_address == (host, 0)
 
 
 def test_ipv6_and_a_zone() -> None:
