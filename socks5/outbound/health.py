@@ -52,6 +52,7 @@ class Health:
         self._is_tried = False
         self._lines = Sparing()
         self._is_told = False
+        self._is_final = False  # while it is out: whether that is no chance
         self.due = 0.0
         """From when on it may be tried, if it is out."""
         self.counters = UpstreamCounters()
@@ -105,6 +106,8 @@ class Health:
         if self._seen is not None:
             if is_trial:
                 self._put_out(min(self._wait * 2, LONGEST))
+            if is_final and not self._is_final:
+                self._say("still out", why, is_final)
             return
         self._fails += 1
         if self._fails < self._most and not is_final:
@@ -112,13 +115,19 @@ class Health:
         self._seen = self._now()
         self.counters.is_out = True
         self._put_out(self._retry_after)
+        self._is_told = False
+        self._say("out", why, is_final)
+
+    def _say(self, what: str, why: str, is_final: bool) -> None:
+        self._is_final = is_final
         left_out = self._lines.next()
-        self._is_told = left_out is not None
-        if self._is_told:
+        if left_out is not None:
+            self._is_told = True
             say = _log.error if is_final else _log.warn
             say(
-                "upstream {name} is out, and tried again in {seconds:.0f} s: {why}{more}",
+                "upstream {name} is {what}, and tried again in {seconds:.0f} s: {why}{more}",
                 name=self._name,
+                what=what,
                 seconds=self.due - self._now(),
                 why=why,
                 more=f" ({left_out} such changes more had no line)" if left_out else "",

@@ -107,6 +107,21 @@ def test_what_is_no_chance_puts_it_out_at_once(log: list[str]) -> None:
     assert log == ["upstream office is out, and tried again in 10 s: login refused"]
 
 
+def test_who_is_out_is_told_of_once_more_if_that_is_no_chance_any_more(log: list[str]) -> None:
+    """Somebody has started the proxy again, and its users are others now."""
+    world = World()
+    world.fail()
+    world.clock.advance(10)
+    assert world.health.enter()
+    for is_trial in (True, False):
+        world.health.failed("login refused", is_trial, is_final=True)
+    assert log[1:] == ["upstream office is still out, and tried again in 20 s: login refused"]
+    world.health.succeeded()
+    world.fail()
+    world.health.failed("login refused", is_final=True)
+    assert log[4:] == ["upstream office is still out, and tried again in 10 s: login refused"]
+
+
 def test_the_time_that_it_is_out_is_counted() -> None:
     world = World()
     counters: Any = world.health.counters
