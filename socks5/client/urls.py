@@ -53,7 +53,7 @@ def read(url: str) -> tuple[Place, tuple[bytes, bytes] | None]:
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or not _SCHEME.fullmatch(scheme):
-        raise ValueError(f"the URL of a proxy has no scheme: expected one of {KINDS}")
+        raise ValueError(f"the URL has no scheme: expected one of {KINDS}")
     if scheme not in _SOCKS | _OVER_TLS | _HTTP:
         raise ValueError(f"{scheme}:// is no proxy that can be used here: expected one of {KINDS}")
     if "?" in rest or "#" in rest:

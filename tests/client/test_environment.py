@@ -68,7 +68,7 @@ def test_what_cannot_be_read_does_not_mean_nothing(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["all_proxy", "ALL_PROXY"])
 def test_a_variable_that_names_no_proxy_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: the URL of a proxy has no scheme"):
+    with pytest.raises(ValueError, match=f"{name}: the URL has no scheme"):
         proxy_url({name: "proxy.example:1080"})
 
 

@@ -240,27 +240,33 @@ class Explanation:
         if not verdict.is_allowed:
             words = {number: word for word, number in REPLIES.items()}
             return False, f"denied{by}: {words[verdict.reply]}{would}"
-        if verdict.via is not None:
-            return self._through(verdict.via, f"allowed{by}", would)
+        if verdict.via is not None and not self._is_served(verdict.via):
+            name = COMMAND_NAMES[self._question.command]
+            return False, f"allowed{by}, but upstream {verdict.via} does not serve {name}{would}"
         source = verdict.source
         if source not in (ACCEPTED, NO_SOURCE) and address and not source.like(address):
             return False, f"allowed{by}, but not dialled: it has no source of that address's family"
-        parts = [f"allowed{by}", *self._sources(verdict, address)]
+        if verdict.via is not None:
+            parts = [f"allowed{by}", self._through(verdict.via, address)]
+        else:
+            parts = [f"allowed{by}", *self._sources(verdict, address)]
         limits = [self._limit(name) for name in self._limits(verdict)]
         if limits:
             parts.append(f"limits: {', '.join(limits)}")
         return True, "; ".join(parts) + would
 
-    def _through(self, via: str, words: str, would: str) -> tuple[bool, str]:
-        """Whether an upstream serves it, and which that is."""
+    def _is_served(self, via: str) -> bool:
+        """Whether an upstream serves the command."""
+        words = words_of(self._made.configuration.upstream, via)
+        return any(self._question.command in COMMANDS[word] for word in words)
+
+    def _through(self, via: str, address: str) -> str:
+        """Which upstream that is, and whether it gets a name."""
         made = self._made
-        sections = made.configuration.upstream
-        command = self._question.command
-        name = COMMAND_NAMES[command]
-        if not any(command in COMMANDS[word] for word in words_of(sections, via)):
-            return False, f"{words}, but upstream {via} does not serve {name}{would}"
-        text = text_of(sections, via, made.document.tree["upstream"])
-        return True, f"{words}; through upstream {via} ({text}){would}"
+        text = text_of(made.configuration.upstream, via, made.document.tree["upstream"])
+        is_name = isinstance(self._question.target.host, bytes) and not address
+        who = ", which resolves the name" if is_name else ""
+        return f"through upstream {via} ({text}){who}"
 
     def _sources(self, verdict: Verdict, address: str) -> Iterator[str]:
         if verdict.source is ACCEPTED:

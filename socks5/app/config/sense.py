@@ -13,7 +13,7 @@ from socks5.app.config.places import Path
 from socks5.app.config.policy_keys import Rule
 from socks5.app.config.ruling import default_of
 from socks5.app.config.shadows import shadows
-from socks5.app.config.upstreams import warn_of_upstreams
+from socks5.app.config.upstreams import goes_by_name, warn_of_upstreams
 from socks5.app.config.values import as_key, as_toml
 from socks5.protocol.messages import Method
 from socks5.protocol.networks import network_of
@@ -73,7 +73,7 @@ def _unused(configuration: Configuration, building: Building) -> None:
 
 def _names(configuration: Configuration, building: Building) -> None:
     for number, rule in enumerate(configuration.rule):
-        if not rule.names or rule.networks:
+        if not rule.names or rule.networks or goes_by_name(configuration, rule):
             continue
         path: Path = ("rule", number, "names")
         if rule.action == "allow":

@@ -174,6 +174,12 @@ def _is_resolved_for(sections: Mapping[str, Section], name: str) -> bool:
     return any(_is_resolved_for(sections, each) for each in section.chain[-1:] or section.pool)
 
 
+def goes_by_name(configuration: Configuration, rule: Rule) -> bool:
+    """Whether a name goes unresolved to where a rule sends it, unless another rule before it has it resolved."""
+    sections, via = configuration.upstream, rule.via or ""
+    return via in sections and not rule.networks and not _is_resolved_for(sections, via)
+
+
 def text_of(sections: Mapping[str, Section], name: str, urls: Mapping[str, Any]) -> str:
     """What an upstream is, for a reader.
 
@@ -236,11 +242,23 @@ def _served(configuration: Configuration, building: Building) -> None:
     for number, rule in enumerate(configuration.rule):
         words = () if rule.via is None else words_of(configuration.upstream, rule.via)
         if words and rule.commands and not {*rule.commands} & {*words}:
+            name = f"[upstream.{as_key(str(rule.via))}]"
             building.wrong(
                 ("rule", number, "commands"),
-                f"expected {either(words)}, got {either(rule.commands)}, which [upstream.{as_key(str(rule.via))}] does "
-                "not serve",
+                f"expected {either(words)}, got {either(rule.commands)}, which {name} does not serve"
+                f"{_or_does(configuration, rule, name)}",
             )
+
+
+def _or_does(configuration: Configuration, rule: Rule, name: str) -> str:
+    """What to do if a proxy serves what a rule sends there."""
+    place = configuration.upstream[str(rule.via)].url
+    if place is None or place.is_http:
+        return ""
+    said = ", ".join(
+        map(as_toml, [*words_of(configuration.upstream, str(rule.via)), *rule.commands])
+    )
+    return f"; if it does, write commands = [{said}] in {name}"
 
 
 # ---------------------------------------------------------------- what is hardly meant
@@ -255,6 +273,8 @@ def warn_of_upstreams(configuration: Configuration, building: Building) -> None:
     for name, section in sections.items():
         if name not in used:
             building.warn(("upstream", name), "nothing uses it", is_about_key=True)
+        if len({*section.chain}) < len(section.chain):
+            building.warn(("upstream", name, "chain"), "the same proxy more than once")
         if section.probe is not None and "connect" not in words_of(sections, name):
             building.warn(
                 ("upstream", name, "probe"), "asked by connect, which this does not serve"
@@ -282,7 +302,7 @@ def _about_via(configuration: Configuration, rule: Rule, asks_for_addresses: str
             f"[upstream.{as_key(via)}] does not serve {either(beyond)}, which this rule lets through and which is "
             f"{fate} then"
         )
-    if rule.networks or _is_resolved_for(configuration.upstream, via):
+    if not goes_by_name(configuration, rule):
         return
     if asks_for_addresses:
         yield (

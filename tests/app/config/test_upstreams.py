@@ -411,7 +411,18 @@ def test_what_is_of_another_kind_is_passed_over_for_it_is_said_elsewhere() -> No
         ),
         (
             f'{RULE}{PUBLIC}commands = "udp"\n[upstream.a]\nurl = "http://x:1"',
-            's.toml:6:12: rule "r": commands: expected "connect", got "udp", which [upstream.a] does not',
+            's.toml:6:12: rule "r": commands: expected "connect", got "udp", which [upstream.a] does not serve',
+        ),
+        (
+            f'{RULE}{PUBLIC}commands = "udp"\n[upstream.a]\nurl = "socks5s://x"',
+            (
+                's.toml:6:12: rule "r": commands: expected "connect" or "bind", got "udp", which [upstream.a] does not '
+                'serve; if it does, write commands = ["connect", "bind", "udp"] in [upstream.a]'
+            ),
+        ),
+        (
+            f'{RULE}{PUBLIC}commands = "udp"\n[upstream.b]\nurl = "http://x:1"\n[upstream.a]\npool = "b"',
+            's.toml:6:12: rule "r": commands: expected "connect", got "udp", which [upstream.a] does not serve',
         ),
     ],
 )
@@ -491,7 +502,30 @@ def test_only_who_is_connected_to_from_here_can_be_ourselves(files: Files) -> No
                 )
             ],
         ),
+        (
+            f'{RULE}commands = "connect"\nnames = "www.example"\n{A}',
+            [
+                (
+                    's.toml:4:7: rule "r": via: names go there as they are, so that only the upstream can keep them '
+                    'from leading to @special addresses; networks = "@public" would have them resolved here'
+                )
+            ],
+        ),
         (f'{RULE}commands = "connect"\n{A}names = "here"', []),
+        (
+            f'{RULE}commands = "connect"\nnames = "www.example"\n{A}names = "here"',
+            [
+                (
+                    's.toml:6:9: rule "r": names: allowed by name alone: who has the name chooses the address, and '
+                    'only special ones are kept from it; networks = "@public" would say more'
+                )
+            ],
+        ),
+        (
+            RULE.replace('"a"', '"c"')
+            + f'{PUBLIC}commands = "connect"\n{A}[upstream.c]\nchain = ["a", "a"]',
+            ["s.toml:10:9: upstream.c.chain: the same proxy more than once"],
+        ),
         *(
             (
                 (
@@ -569,6 +603,18 @@ def test_it_is_explained_where_somebody_goes(
     assert answer.is_allowed is (words is not None)
     refused = f"allowed by r, but upstream {via} does not serve bind"
     assert answer.lines[-1] == (f"allowed by r; {words}" if words else refused)
+
+
+def test_it_is_explained_who_resolves_a_name_and_under_which_limits(files: Files) -> None:
+    write_secrets(files)
+    made = files.make(
+        f'{ALL}[limit.few]\nsessions = 3\n[[rule]]\nname = "r"\naction = "allow"\nvia = "tor"\nlimits = "few"'
+    )
+    asked = Question(client="192.0.2.9", target=Address(b"www.example.org", 80), at=0)
+    assert Explanation(made, asked).answer().lines[-1] == (
+        "allowed by r; through upstream tor (socks5://localhost/run/tor/socks), which resolves the name; "
+        "limits: few (3 sessions)"
+    )
 
 
 @pytest.mark.parametrize(("via", "is_open"), [("tor", False), ("office", True), ("any", True)])
