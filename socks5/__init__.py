@@ -17,8 +17,6 @@ if TYPE_CHECKING:
         IDatagramReceiver,
         IDatagrams,
         IDialer,
-        ILease,
-        ILimits,
         IManagedSession,
         IPeerPort,
         IResolver,
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
         Judge,
         Policy,
     )
+    from socks5.limits import ILease, ILimits
     from socks5.logins import (
         IAcceptor,
         IAuthenticator,
@@ -158,8 +157,9 @@ _HOMES = {
         "socks5.auth": "Known NoAuthentication PasswordAuthentication User",
         "socks5.auth.kerberos": "Acceptor",
         "socks5.auth.work": "Remembered Threaded Work",
-        "socks5.interfaces": "IAccessLog IDatagramMeter IDatagramReceiver IDatagrams IDialer ILease ILimits "
+        "socks5.interfaces": "IAccessLog IDatagramMeter IDatagramReceiver IDatagrams IDialer "
         "IManagedSession IPeerPort IResolver IRules ISessions Judge Policy",
+        "socks5.limits": "ILease ILimits",
         "socks5.logins": "IAcceptor IAuthenticator IBans ILogin ILoginSession IMethod IProtection",
         "socks5.net.listening": "listen listen_from",
         "socks5.net.openers": "IOpenPort IServedPort",

@@ -18,7 +18,7 @@ from socks5.app.exchange import Exchange, NotExchanged
 from socks5.app.listeners import certificates_of
 from socks5.app.reread import Source
 from socks5.app.service import ProxyService, not_opened
-from socks5.interfaces import ILimits
+from socks5.limits import ILimits
 from socks5.net.openers import IPortOpener
 from socks5.observe.accesslog import AccessLog
 from socks5.settings import Capacity

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 from socks5.app.channel import Channel, Message
 from socks5.app.lives import Life
 from socks5.deadlines import clock_of
-from socks5.interfaces import ILimits
+from socks5.limits import ILimits
 from socks5.policy.limits import Limits
 from socks5.policy.shared import Entry, SharedTable
 from socks5.policy.summed import Sum

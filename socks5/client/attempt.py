@@ -89,7 +89,7 @@ class Attempt(Standing):
         self._command = command
         self._first = first or first_of(way)
         self._timer: Any = None
-        self._under_way: Deferred[Any] | Opening
+        self._under_way: Any  # what is cancelled if it is over before
         self._left: list[Address] = []
         self._has_stopped = False
 

@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.policy.buckets import LEAST_ROOM, MOST_GRAIN, MOST_ROOM, Flow
 from socks5.policy.counters import Counter
 
@@ -29,19 +29,19 @@ class Unlimited:
     ended: Callable[[], object] | None = None
 
     def room(self, is_up: bool) -> int:
-        """See :meth:`socks5.interfaces.ILease.room`."""
+        """See :meth:`socks5.limits.ILease.room`."""
         return MOST_ROOM
 
     def grain(self, is_up: bool) -> int:
-        """See :meth:`socks5.interfaces.ILease.grain`."""
+        """See :meth:`socks5.limits.ILease.grain`."""
         return MOST_GRAIN
 
     def moved(self, up: int, down: int) -> float:
-        """See :meth:`socks5.interfaces.ILease.moved`."""
+        """See :meth:`socks5.limits.ILease.moved`."""
         return 0.0
 
     def leave(self, up: int = 0, down: int = 0, has_begun: bool = True) -> None:
-        """See :meth:`socks5.interfaces.ILease.leave`."""
+        """See :meth:`socks5.limits.ILease.leave`."""
 
 
 class MeteredLease(Unlimited):
@@ -100,13 +100,13 @@ class MeteredLease(Unlimited):
 
     @override
     def room(self, is_up: bool) -> int:
-        """See :meth:`socks5.interfaces.ILease.room`."""
+        """See :meth:`socks5.limits.ILease.room`."""
         flows = self._flows or self._begin()
         return flows[is_up].room(self._party.table.now())
 
     @override
     def grain(self, is_up: bool) -> int:
-        """See :meth:`socks5.interfaces.ILease.grain`."""
+        """See :meth:`socks5.limits.ILease.grain`."""
         flows = self._flows or self._begin()
         grain = flows[is_up].grain(self._party.table.now())
         for counter in self._quotas:
@@ -115,7 +115,7 @@ class MeteredLease(Unlimited):
 
     @override
     def moved(self, up: int, down: int) -> float:
-        """See :meth:`socks5.interfaces.ILease.moved`."""
+        """See :meth:`socks5.limits.ILease.moved`."""
         party, flows = self._party, self._flows
         if not flows:
             if self not in party.leases:
@@ -162,7 +162,7 @@ class MeteredLease(Unlimited):
 
     @override
     def leave(self, up: int = 0, down: int = 0, has_begun: bool = True) -> None:
-        """See :meth:`socks5.interfaces.ILease.leave`."""
+        """See :meth:`socks5.limits.ILease.leave`."""
         party = self._party
         del party.leases[self]
         self.ended = None
@@ -188,22 +188,22 @@ class Together:
 
     @property
     def is_metered(self) -> bool:
-        """See :class:`socks5.interfaces.ILease`."""
+        """See :class:`socks5.limits.ILease`."""
         return any(each.is_metered for each in self._leases)
 
     @property
     def slowed(self) -> float:
-        """See :class:`socks5.interfaces.ILease`. All are told together, so the longest wait holds the others."""
+        """See :class:`socks5.limits.ILease`. All are told together, so the longest wait holds the others."""
         return max((each.slowed for each in self._leases), default=0.0)
 
     @property
     def why(self) -> str:
-        """See :class:`socks5.interfaces.ILease`."""
+        """See :class:`socks5.limits.ILease`."""
         return next((each.why for each in self._leases if each.why), "")
 
     @property
     def ended(self) -> Callable[[], object] | None:
-        """See :class:`socks5.interfaces.ILease`."""
+        """See :class:`socks5.limits.ILease`."""
         return next((each.ended for each in self._leases), None)
 
     @ended.setter
@@ -212,21 +212,21 @@ class Together:
             each.ended = ended
 
     def room(self, is_up: bool) -> int:
-        """See :meth:`socks5.interfaces.ILease.room`."""
+        """See :meth:`socks5.limits.ILease.room`."""
         return min((each.room(is_up) for each in self._leases), default=MOST_ROOM)
 
     def grain(self, is_up: bool) -> int:
-        """See :meth:`socks5.interfaces.ILease.grain`."""
+        """See :meth:`socks5.limits.ILease.grain`."""
         return min((each.grain(is_up) for each in self._leases), default=MOST_GRAIN)
 
     def moved(self, up: int, down: int) -> float:
-        """See :meth:`socks5.interfaces.ILease.moved`."""
+        """See :meth:`socks5.limits.ILease.moved`."""
         leases = self._leases
         if len(leases) == 1:
             return leases[0].moved(up, down)
         return max([each.moved(up, down) for each in leases], default=0.0)
 
     def leave(self, up: int = 0, down: int = 0, has_begun: bool = True) -> None:
-        """See :meth:`socks5.interfaces.ILease.leave`."""
+        """See :meth:`socks5.limits.ILease.leave`."""
         for each in self._leases:
             each.leave(up, down, has_begun)

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from socks5.access import Access, IUser
-from socks5.interfaces import ILease, ILimits
+from socks5.limits import ILease, ILimits
 from socks5.loglimit import Monotonic
 from socks5.policy.counters import Quotas
 from socks5.policy.leases import Unlimited
@@ -92,17 +92,17 @@ class Limits:
         return len(self._table)
 
     def open(self) -> None:
-        """See :meth:`socks5.interfaces.ILimits.open`."""
+        """See :meth:`socks5.limits.ILimits.open`."""
         if self._table.quotas is not None:
             self._table.quotas.open()
         self._is_open = True
 
     def close(self) -> Deferred[None]:
-        """See :meth:`socks5.interfaces.ILimits.close`."""
+        """See :meth:`socks5.limits.ILimits.close`."""
         return succeed(None) if self._table.quotas is None else self._table.quotas.close()
 
     def begin(self, before: ILimits | None, reached: MutableMapping[str, int]) -> None:
-        """See :meth:`socks5.interfaces.ILimits.begin`."""
+        """See :meth:`socks5.limits.ILimits.begin`."""
         others: Any = before
         if isinstance(others, Limits):
             new, kept = self._table.quotas, others._table.quotas
@@ -120,11 +120,11 @@ class Limits:
             self._table.quotas.watch(self._table.check)
 
     def end(self) -> None:
-        """See :meth:`socks5.interfaces.ILimits.end`."""
+        """See :meth:`socks5.limits.ILimits.end`."""
         self._table.become({})
 
     def enter(self, access: Access) -> ILease | None:
-        """See :meth:`socks5.interfaces.ILimits.enter`."""
+        """See :meth:`socks5.limits.ILimits.enter`."""
         if access.user is None and not access.rule:  # as names() does, without a call
             names = self._listeners.get(access.listener, self._server)
             try:
@@ -138,11 +138,11 @@ class Limits:
         return self._table.party(names, access).enter() if names else _UNLIMITED
 
     def why(self, access: Access) -> str:
-        """See :meth:`socks5.interfaces.ILimits.why`."""
+        """See :meth:`socks5.limits.ILimits.why`."""
         return self._table.why
 
     def names(self, access: Access) -> tuple[str, ...]:
-        """The limits that a session is under; see :meth:`socks5.interfaces.ILimits.enter`."""
+        """The limits that a session is under; see :meth:`socks5.limits.ILimits.enter`."""
         base = self._listeners.get(access.listener, self._server)
         if self._groups and access.user is not None:
             base = _once(base, *self._of_groups(access.user))

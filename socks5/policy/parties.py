@@ -11,7 +11,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.policy.buckets import LEAST_ROOM, Bucket
 from socks5.policy.counters import Counter
 from socks5.policy.leases import MeteredLease, Unlimited
@@ -189,7 +189,7 @@ class Party(Unlimited):
 
     @override
     def leave(self, up: int = 0, down: int = 0, has_begun: bool = True) -> None:
-        """See :meth:`socks5.interfaces.ILease.leave`."""
+        """See :meth:`socks5.limits.ILease.leave`."""
         self.sessions -= 1
         if self._counted:
             if self._keeps:

@@ -7,7 +7,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.policy.counters import Counter
 from socks5.policy.leases import MeteredLease
 from socks5.policy.parties import MeteredParty, Party
@@ -55,7 +55,7 @@ class SharedLease(MeteredLease):
 
     @override
     def moved(self, up: int, down: int) -> float:
-        """See :meth:`socks5.interfaces.ILease.moved`."""
+        """See :meth:`socks5.limits.ILease.moved`."""
         self._party.tell(up, down)
         return super().moved(up, down)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from socks5.deadlines import IdleTimers
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.net.connection import Connection
 from socks5.relay.meter import MeteredRelay, MeteredTransportSide
 from socks5.relay.metered_sockets import MeteredSocketSide

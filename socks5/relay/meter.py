@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from socks5.access import Reason
 from socks5.deadlines import IdleTimers, clock_of
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.relay.relay import Owner, Relay, Side
 from socks5.relay.transports import TransportSide
 from socks5.settings import Settings

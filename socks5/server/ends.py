@@ -24,7 +24,8 @@ from zope.interface import implementer
 
 from socks5.access import ALLOWED, Reason
 from socks5.deadlines import IdleTimer, Line
-from socks5.interfaces import ICommand, ILease
+from socks5.interfaces import ICommand
+from socks5.limits import ILease
 from socks5.net.addresses import address_from
 from socks5.net.connection import ABORTED, Connection
 from socks5.net.poller import ARRIVALS, HUNG_UP, WRITABLE, Poller

@@ -30,13 +30,13 @@ from socks5.interfaces import (
     IAccessLog,
     ICommand,
     IDialer,
-    ILimits,
     IManagedSession,
     IResolver,
     IRules,
     ISession,
     Policy,
 )
+from socks5.limits import ILimits
 from socks5.logins import IAcceptor, IAuthenticator, IBans, IMethod
 from socks5.loglimit import Sparing
 from socks5.net.addresses import address_of
@@ -229,7 +229,7 @@ class ServerFactory(Factory):
         return Admission(policy, self.asking, self.is_ours, self._connections)
 
     def succeed(self, before: ServerFactory | ListenerFactory) -> None:
-        """See :meth:`ListenerFactory.succeed`."""
+        """See :meth:`socks5.server.listener_factory.ListenerFactory.succeed`."""
         if isinstance(before, ListenerFactory):
             before.become(ListenerPolicy())
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from socks5.auth import NoAuthentication
 from socks5.deadlines import Deadlines, Line
-from socks5.interfaces import IDialer, ILimits, IRules, Policy
+from socks5.interfaces import IDialer, IRules, Policy
+from socks5.limits import ILimits
 from socks5.logins import IAuthenticator, IBans, IMethod
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.ways import Upstreams

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred, succeed
 from typing_extensions import override
 
 from socks5.access import ALLOWED, NOBODY, Access, IUser, Reason, Verdict
-from socks5.interfaces import ICommand, IDialer, ILease, IRules
+from socks5.interfaces import ICommand, IDialer, IRules
+from socks5.limits import ILease
 from socks5.outbound.ways import Upstreams
 from socks5.protocol.address import Address
 from socks5.server.admission import Admission
@@ -71,7 +72,7 @@ class JudgedConnection(ControlConnection):
 
     @abstractmethod
     def used_up(self) -> None:
-        """See :attr:`socks5.interfaces.ILease.ended`."""
+        """See :attr:`socks5.limits.ILease.ended`."""
 
     @abstractmethod
     def close(self, reason: Reason = Reason.KICKED, within: float = 2.0, text: str = "") -> None:

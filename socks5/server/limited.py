@@ -12,7 +12,7 @@ from typing import Protocol
 from typing_extensions import override
 
 from socks5.access import Access, Verdict
-from socks5.interfaces import ILease, ILimits
+from socks5.limits import ILease, ILimits
 from socks5.policy.leases import Together
 
 _DENIED = Verdict(False)
@@ -164,5 +164,5 @@ class Entered(Together):
 
     @override
     def leave(self, up: int = 0, down: int = 0, has_begun: bool = True) -> None:
-        """See :meth:`socks5.interfaces.ILease.leave`."""
+        """See :meth:`socks5.limits.ILease.leave`."""
         super().leave(up, down, has_begun and not self._is_turned_away)

@@ -16,7 +16,8 @@ from zope.interface import implementer
 
 from socks5.access import Reason, Verdict
 from socks5.deadlines import clock_of
-from socks5.interfaces import IDatagramMeter, ILease, ISession
+from socks5.interfaces import IDatagramMeter, ISession
+from socks5.limits import ILease
 from socks5.net.datagram_turns import Share
 from socks5.outbound.targets import Peer
 from socks5.protocol.address import Address

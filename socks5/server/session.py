@@ -23,7 +23,8 @@ from zope.interface import implementer
 from socks5.access import NOBODY, Reason, SessionInfo
 from socks5.counters import Counters
 from socks5.deadlines import IdleTimers
-from socks5.interfaces import ILease, IManagedSession, IResolver, ISession
+from socks5.interfaces import IManagedSession, IResolver, ISession
+from socks5.limits import ILease
 from socks5.net.addresses import text_of
 from socks5.net.connection import far_text
 from socks5.outbound.failures import reply_for
@@ -130,7 +131,7 @@ class Session(JudgedConnection):
 
     @override
     def used_up(self) -> None:
-        """See :attr:`socks5.interfaces.ILease.ended`."""
+        """See :attr:`socks5.limits.ILease.ended`."""
         self.close(Reason.LIMIT)
 
     @property

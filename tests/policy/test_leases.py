@@ -5,7 +5,7 @@ from math import inf
 import pytest
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.policy.buckets import LEAST_BURST, LEAST_ROOM, MOST_GRAIN, MOST_ROOM
 from socks5.policy.leases import MOST_SHARING, Together
 from socks5.policy.limit import Limit

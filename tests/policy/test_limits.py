@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import ILease, ILimits
+from socks5.limits import ILease, ILimits
 from socks5.policy.buckets import MOST_ROOM
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits

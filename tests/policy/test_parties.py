@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from socks5.access import Access
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.policy.buckets import LEAST_BURST, LEAST_ROOM
 from socks5.policy.limit import Limit, Per
 from socks5.policy.table import MOST_ASLEEP

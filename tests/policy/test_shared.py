@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.policy.buckets import LEAST_BURST, LEAST_ROOM
 from socks5.policy.limit import Limit
 from socks5.policy.shared import read, written

@@ -9,7 +9,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from socks5.interfaces import ILimits
+from socks5.limits import ILimits
 from socks5.policy.ledger import Ledger, Spent
 from socks5.policy.limit import Limit
 from socks5.policy.quotas import INTERVAL, LOOK, Quotas

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from socks5.access import Access, IUser
 from socks5.auth import User
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.policy.buckets import LEAST_ROOM
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits

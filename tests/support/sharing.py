@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from socks5.app.counting import CountingParent, CountingWorker
-from socks5.interfaces import ILease
+from socks5.limits import ILease
 from socks5.policy.counters import Quotas
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits

@@ -29,7 +29,8 @@ from socks5.app.config.uncollected import uncollected
 from socks5.app.config.upstreams import upstreams
 from socks5.app.inherit import Worker
 from socks5.app.listeners import Listener
-from socks5.interfaces import ILimits, IRules
+from socks5.interfaces import IRules
+from socks5.limits import ILimits
 from socks5.net.own import is_own_address
 from socks5.net.resolvconf import sources_beside_dns
 from socks5.observe.accesslog import STANDARD_OUTPUT

@@ -18,7 +18,8 @@ from socks5.app.config.policy_keys import Rule as Section
 from socks5.app.config.tree import named, table, texts
 from socks5.app.config.tree import rules as raw_rules
 from socks5.app.inherit import Worker
-from socks5.interfaces import ILimits, IRules
+from socks5.interfaces import IRules
+from socks5.limits import ILimits
 from socks5.net.own import is_own_address
 from socks5.policy.counters import Quotas
 from socks5.policy.hours import check_zone
