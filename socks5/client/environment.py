@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from socks5.client.names import target_of
@@ -86,17 +87,13 @@ class NoProxy:
 
 
 def _read(variable: str, entry: str) -> _Exception:
-    wrong = f"{variable}: {entry!r} is neither a name nor a network"
-    try:
-        return _meaning(entry, None)
-    except ValueError:
-        found = _PORT.fullmatch(entry)
-        if found is None:
-            raise ValueError(wrong) from None
-    try:
-        return _meaning(found["what"], int(found["port"]))
-    except ValueError:
-        raise ValueError(wrong) from None
+    found = _PORT.fullmatch(entry)
+    ported = [(found["what"], int(found["port"]))] if found else []
+    for text, port in ((entry, None), *ported):
+        with suppress(ValueError):
+            return _meaning(text, port)
+    shown = "an entry with an @" if "@" in entry else repr(entry)  # before it may be a login
+    raise ValueError(f"{variable}: {shown} is neither a name nor a network")
 
 
 def _meaning(text: str, port: int | None) -> _Exception:

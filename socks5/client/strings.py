@@ -44,7 +44,7 @@ def parse(reactor: Any, words: tuple[str, ...], options: dict[str, str]) -> Prox
 def _proxy(reactor: Any, options: dict[str, str], timeout: float, rdns: bool) -> Proxy:
     login = _login(options)
     if "endpoint" not in options:
-        host = host_of(options.get("proxy", "127.0.0.1"))
+        host = _host(options.get("proxy", "127.0.0.1"))
         port = port_of(_number("proxyPort", options.get("proxyPort", str(DEFAULT_PORT)), int))
         return Proxy(reactor, (Hop(Place(False, False, host, port), login),), timeout, rdns)
     if options.keys() & {"proxy", "proxyPort"}:
@@ -52,6 +52,13 @@ def _proxy(reactor: Any, options: dict[str, str], timeout: float, rdns: bool) ->
     way = clientFromString(reactor, options["endpoint"])
     name, password = (None, None) if login is None else (login.username, login.password)
     return Proxy.over(reactor, way, name, password, timeout=timeout, rdns=rdns)
+
+
+def _host(text: str) -> str:
+    try:
+        return host_of(text)
+    except ValueError as error:
+        raise ValueError(f"proxy=: {error}") from None
 
 
 def _login(options: dict[str, str]) -> Credentials | None:
@@ -82,5 +89,5 @@ def _is_yes(name: str, options: dict[str, str], otherwise: bool) -> bool:
 def _number(name: str, text: str, kind: Any) -> Any:
     try:
         return kind(text)
-    except ValueError:
-        raise ValueError(f"{name}: {text!r} is no number") from None
+    except ValueError:  # it is not shown: whoever writes a URL here has a password in it
+        raise ValueError(f"{name}: expected a number") from None

@@ -99,18 +99,18 @@ def _port(scheme: str, text: str | None) -> int:
 
 
 def _host(scheme: str, text: str) -> str:
-    """:raises ValueError: it is none; its text is not shown, for it may be a login's."""
+    """:raises ValueError: it is none."""
     try:
         return host_of(text.replace("%25", "%", 1) if ":" in text else unquote(text))
-    except ValueError:
-        raise ValueError(f"{scheme}://: the host is neither a name nor an address") from None
+    except ValueError as error:
+        raise ValueError(f"{scheme}://: {error}") from None
 
 
 def host_of(text: str) -> str:
     """The host of a proxy: a name in ASCII, or an IP literal in its canonical text.
 
     :param text: IPv6 may stand in brackets, and have a zone.
-    :raises ValueError: it is neither.
+    :raises ValueError: it is neither; it is not shown, for it may be a login's.
     """
     zoned = _ZONED.fullmatch(text.removeprefix("[").removesuffix("]"))
     if zoned is not None and (found := literal(zoned["address"])) is not None:
@@ -121,4 +121,4 @@ def host_of(text: str) -> str:
     try:
         return hostname(text.encode())
     except (DNSLookupError, UnicodeError):
-        raise ValueError(f"{text!r} is neither a name nor an address") from None
+        raise ValueError("the host is neither a name nor an address") from None

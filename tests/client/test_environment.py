@@ -72,6 +72,11 @@ def test_a_variable_that_names_no_proxy_is_named(name: str) -> None:
         proxy_url({name: "proxy.example:1080"})
 
 
+def test_an_error_repeats_no_login() -> None:
+    with pytest.raises(ValueError, match="no_proxy: an entry with an @ is neither"):
+        NoProxy.from_environment({"no_proxy": "socks5://alice:secret@proxy.example"})
+
+
 def test_the_small_letters_go_first() -> None:
     found = NoProxy.from_environment({"no_proxy": "a", "NO_PROXY": "b"})
     assert found.holds(target_of("a", 80))

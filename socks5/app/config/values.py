@@ -19,6 +19,9 @@ from typing_extensions import override
 
 from socks5.app.config.places import Path
 
+_LOGIN = re.compile(r'(?<=")([A-Za-z0-9+.-]+://)?[^":]*:[^"]*@')
+"""What stands before the host in a URL, where somebody has one that is not wanted there."""
+
 SHOWN = 60
 """Characters of a value that a sentence quotes."""
 
@@ -76,12 +79,12 @@ def _escape(character: str) -> str:
 
 
 def quoted(value: object) -> str:
-    """A value for a sentence. What is in a table is not told, for it may be a secret."""
+    """A value for a sentence. What is in a table is not told, for it may be a secret, nor what may be a login."""
     if isinstance(value, Mapping):
         return "a table"
     if isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
         return "a list of tables"
-    text = as_toml(value)
+    text = _LOGIN.sub(r"\1…@", as_toml(value))
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 

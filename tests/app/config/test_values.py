@@ -120,6 +120,7 @@ def test_a_list_of_secrets_is_secret() -> None:
         ([1, {}], "a list of tables"),
         (datetime.date(2026, 11, 29), "2026-11-29"),
         ("x" * 70, '"' + "x" * 58 + "…"),
+        (["socks5://a:s/e@c@[::1]", "a:s@x:1", "b@C"], '["socks5://…@[::1]", "…@x:1", "b@C"]'),
     ],
 )
 def test_a_sentence_quotes_a_value_as_the_file_has_it(value: Any, text: str) -> None:
