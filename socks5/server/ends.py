@@ -1,4 +1,5 @@
-"""The two ends of an ordinary session: plain TCP both ways, and small messages.
+"""The two ends of an ordinary session: plain TCP both ways, and small messages. The client's is here, the target's in
+:mod:`socks5.server.target_end`.
 
 Most sessions are of one kind: CONNECT to an address that is allowed at once, messages of some octets. Such a session
 has one object for each of its sockets, and its octets go a short way: the poller tells the one end, which sends on the
@@ -13,25 +14,19 @@ place of the command.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from typing_extensions import override
-from zope.interface import implementer
 
 from socks5.access import ALLOWED, Reason
-from socks5.deadlines import IdleTimer, Line
-from socks5.interfaces import ICommand
+from socks5.deadlines import IdleTimer
 from socks5.limits import ILease
-from socks5.net.addresses import address_from
 from socks5.net.connection import ABORTED, Connection
-from socks5.net.poller import ARRIVALS, HUNG_UP, WRITABLE, Poller
+from socks5.net.poller import ARRIVALS, HUNG_UP, Poller
 from socks5.net.tcp_options import keep_alive
 from socks5.net.tcp_socket import TCPSocket, reset_on_close, unacknowledged
-from socks5.outbound.attempts import Single
 from socks5.outbound.direct import literal_of, waited_for
 from socks5.outbound.judging import is_plain
 from socks5.protocol.address import Address
@@ -39,10 +34,9 @@ from socks5.relay.meter import BLOCK
 from socks5.relay.metered_passing import MeteredPassing
 from socks5.relay.passing import PassingEnd
 from socks5.server.connect import Connect
-from socks5.server.stream_command import is_allowed
+from socks5.server.target_end import MeteredTargetEnd, TargetEnd
 
-_CLIENT_END = Reason.CLIENT_CLOSED, Reason.CLIENT_RESET
-_TARGET_END = Reason.TARGET_CLOSED, Reason.TARGET_RESET
+_ENDS = Reason.CLIENT_CLOSED, Reason.CLIENT_RESET
 """Of an end that is a reset or not. A member of an Enum is found slowly by its name."""
 
 READ_SIZE = 448
@@ -279,7 +273,7 @@ class ClientEnd(TCPSocket, PassingEnd):
 
     @override
     def close_both(self, is_reset: bool = False) -> None:
-        self.over(_CLIENT_END[is_reset])
+        self.over(_ENDS[is_reset])
 
     def over(self, reason: Reason) -> None:
         """Close both sockets; whoever is woken by that is woken together with others."""
@@ -319,111 +313,6 @@ class _Judged(Connect):
         self.waiting = waited_for(self._dialling, self)
 
 
-@implementer(ICommand)
-class TargetEnd(PassingEnd, Single):
-    """The target's, and the session's command: first the attempt at it, see there."""
-
-    __slots__ = ("fd", "has_ended", "octets", "peer")
-
-    dropped = 0
-    drops: Mapping[str, int] = {}
-
-    def __init__(
-        self, poller: Poller, host: str, port: int, source: str | None, line: Line, waiter: Any
-    ) -> None:
-        # As of Single, which is not asked, for that takes half as long as the rest.
-        self._poller, self._far, self._source = poller, (host, port), source
-        self._line, self.waiter = line, waiter
-        self.fd, self.octets, self.has_ended = -1, 0, False
-        self.socket = self.peer = None
-
-    peer: ClientEnd | None
-    ready_alone = Single.ready
-
-    @override
-    def connected(self, sock: Any, name: Any, events: int) -> None:
-        """See :meth:`socks5.outbound.attempts.Connecting.connected`. No connection is made for a client's end."""
-        waiter = self.waiter
-        if type(waiter) is not ClientEnd:
-            super().connected(sock, name, events)
-            return
-        self.fd, self._far = sock.fileno(), ()  # the socket says it, too
-        self._line.clear(self)
-        self.waiter = None
-        waiter.join(self, name)
-        if events != WRITABLE and self.peer is waiter:
-            self._poller.again(self.fd)
-
-    @override
-    def crashed(self, failure: Failure) -> None:
-        """See :class:`socks5.net.poller.Owner`."""
-        if self.peer is None:
-            super().crashed(failure)
-        else:
-            self.peer.crashed(failure)
-
-    # The command
-
-    def start(self) -> None:
-        """See :meth:`socks5.interfaces.ICommand.start`."""
-        self._line.set(self)
-        self.connect()
-
-    @property
-    def bytes_up(self) -> int:
-        """See :class:`socks5.interfaces.ICommand`."""
-        return 0 if self.peer is None else self.peer.octets
-
-    @property
-    def bytes_down(self) -> int:
-        """See :class:`socks5.interfaces.ICommand`."""
-        return self.octets
-
-    @property
-    def far(self) -> Address | None:
-        """See :class:`socks5.interfaces.ICommand`."""
-        sock = self.socket
-        try:
-            return None if sock is None else address_from(sock.getpeername())
-        except OSError:  # it is not connected, or no more
-            return None
-
-    def client_ended(self) -> bool:
-        """See :meth:`socks5.interfaces.ICommand.client_ended`. Never asked: an end hands over first."""
-        return False
-
-    def rejudge(self) -> bool | Deferred[bool]:
-        """See :meth:`socks5.interfaces.ICommand.rejudge`."""
-        if self.peer is not None:
-            whom = self.far
-            return whom is None or is_allowed(self.peer.receiver.judge(whom.text))
-        stays: bool | Deferred[bool] = self.waiter.general_command().rejudge()
-        return stays
-
-    def stop(self, reason: Reason, within: float) -> None:
-        """See :meth:`socks5.interfaces.ICommand.stop`. What is over already, nobody waits for."""
-        client = self.peer or self.waiter
-        if client is not None and client.receiver is not None:
-            client.general_command().stop(reason, within)
-
-    # The end
-
-    @override
-    def general(self) -> Any:
-        assert self.peer is not None
-        return self.peer.general().peer
-
-    @override
-    def watch(self) -> None:
-        assert self.peer is not None
-        self.peer.watch()
-
-    @override
-    def close_both(self, is_reset: bool = False) -> None:
-        assert self.peer is not None
-        self.peer.over(_TARGET_END[is_reset])
-
-
 class MeteredClientEnd(MeteredPassing, ClientEnd):
     """The client's, of a session whose octets are counted."""
 
@@ -433,15 +322,3 @@ class MeteredClientEnd(MeteredPassing, ClientEnd):
     def charge(self) -> float:
         meter: ILease = self.receiver.meter
         return meter.moved(BLOCK, 0)
-
-
-class MeteredTargetEnd(MeteredPassing, TargetEnd):
-    """The target's."""
-
-    __slots__ = ()
-
-    @override
-    def charge(self) -> float:
-        assert self.peer is not None
-        meter: ILease = self.peer.receiver.meter
-        return meter.moved(0, BLOCK)
