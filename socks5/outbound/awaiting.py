@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,55 +12,89 @@ from zope.interface import implementer
 from socks5.access import Verdict
 from socks5.interfaces import IPeerPort, Judge
 from socks5.outbound.judging import judged, only_via, refusal
-from socks5.outbound.through import Through
+from socks5.outbound.through import Going, Through
 from socks5.protocol.address import Address
 from socks5.protocol.errors import GeneralFailure, TTLExpired
+from socks5.protocol.messages import Reply
 from socks5.streams import IStream
 
 
 @implementer(IPeerPort)
 class ThroughPort:
-    """A port of a proxy's, between its two replies.
+    """A port of a proxy's, which says by its first reply where it is, and by its second who has come.
 
-    :param bound: where that is.
-    :param expected: who may come: an IP literal; None: whoever the proxy lets in.
+    :param expected: who may come; None: whoever the proxy lets in.
     :param judge: is asked about who has come.
     :param via: the name by which rules send him here; by another one nobody comes in.
     :param upstream: the proxy's own name.
-    :param give_up: called if nobody is waited for any more.
+    :param failed: called if there was a port, and there is no second reply of success.
     """
+
+    bound: Address
 
     def __init__(
         self,
-        bound: Address,
-        expected: str | None,
+        expected: Address | None,
         judge: Judge,
         via: str,
         upstream: str,
-        give_up: Callable[[], object],
+        failed: Callable[[Failure], object],
     ) -> None:
-        self.bound = bound
         self.upstream = upstream
         self.peer: Deferred[IStream] = Deferred(lambda _: self.close())
+        self._first: Deferred[tuple[Reply, Any]] = Deferred()
         self._expected = expected
         self._judge = judge
         self._via = via
-        self._give_up: Callable[[], object] | None = give_up
+        self._failed = failed
+        self._give_up: Callable[[], object] | None = None
         self._is_closed = False
         self._timer: Any = None
 
+    async def open(
+        self,
+        standing: Going,
+        dialling: Coroutine[Any, Any, Through],
+        where: Callable[[Address, Any], Address],
+    ) -> None:
+        """Await the first reply.
+
+        :param dialling: the request, which returns with the second one.
+        :param where: says where it is, by what the first one says and the transport that it came by.
+        :raises Exception: there is no port.
+        """
+        standing.tell = lambda *said: self._first.callback(said)
+        going = Deferred.fromCoroutine(dialling)
+
+        def give_up() -> None:
+            standing.is_over = True
+            going.cancel()
+
+        going.addBoth(self._ended)
+        try:
+            reply, transport = await self._first
+            self.bound = where(reply.address, transport)
+        except BaseException:
+            give_up()
+            raise
+        self._give_up = give_up
+
     def wait(self, clock: Any, seconds: float) -> ThroughPort:
-        """Wait so long, and no longer."""
+        """Wait so long for the second, and no longer."""
         self._timer = clock.callLater(seconds, self._too_long)
         return self
 
-    def ended(self, outcome: Through | Failure) -> None:
-        """The second reply is there: the peer's stream, or why there is none."""
-        if not self._is_open():
+    def _ended(self, outcome: Through | Failure) -> None:
+        """The second reply is there: the peer's stream, or why there is none. Or it is why there is no first one."""
+        if not self._first.called:
+            assert isinstance(outcome, Failure)
+            self._first.errback(outcome)
             return
-        self._leave()
+        is_awaited = self._leave() is not None
         if isinstance(outcome, Failure):
-            self.peer.errback(outcome)
+            self._failed(outcome)
+            if is_awaited:
+                self.peer.errback(outcome)
             return
         try:
             self._look_at(outcome)
@@ -71,7 +105,7 @@ class ThroughPort:
         peer = stream.far
         if peer is None or peer.is_unspecified:
             self._refuse(stream, Failure(GeneralFailure("nobody says who has come")))
-        elif self._expected is not None and peer.host != self._expected:
+        elif self._expected is not None and peer.host != self._expected.host:
             self._refuse(stream, Failure(GeneralFailure(f"another peer came, {peer}")))
         else:
             verdict = only_via(self._judge(peer.text), self._via)
@@ -91,9 +125,6 @@ class ThroughPort:
         transport: Any = stream.transport
         transport.abortConnection()
         self.peer.errback(failure)
-
-    def _is_open(self) -> bool:
-        return self._give_up is not None
 
     def _leave(self) -> Callable[[], object] | None:
         give_up, self._give_up = self._give_up, None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from socks5.access import NO_SOURCE, Access
@@ -38,7 +38,7 @@ from socks5.outbound.terms import Terms
 from socks5.outbound.through import Going, Through, led, plain
 from socks5.outbound.upstream import Places, Upstream
 from socks5.protocol.address import UNSPECIFIED, Address
-from socks5.protocol.messages import Command, Reply
+from socks5.protocol.messages import Command
 from socks5.settings import PerFamily, Settings
 from socks5.streams import IStream
 
@@ -260,37 +260,14 @@ class Path:
         places: Places,
     ) -> ThroughPort:
         """Until the first reply; the port has the time of a BIND then."""
-        first: Deferred[tuple[Reply, Any]] = Deferred()
-        port: ThroughPort | None = None
 
-        standing.tell = lambda *said: first.callback(said)
+        def failed(failure: Failure) -> None:
+            places.give_back()
+            if isinstance(failure.value, ClientError):
+                self.counted(failure.value)
 
-        def ended(outcome: Any) -> None:
-            if port is not None:
-                if isinstance(outcome, Failure):
-                    places.give_back()
-                    if isinstance(outcome.value, ClientError):
-                        self.counted(outcome.value)
-                port.ended(outcome)
-            elif not first.called:
-                first.errback(outcome)
-
-        going = Deferred.fromCoroutine(self._dial(asked, target, standing, places))
-
-        def give_up() -> None:
-            standing.is_over = True
-            going.cancel()
-
-        going.addBoth(ended)
-        try:
-            reply, transport = await first
-            bound = self._listens_at(reply.address, transport)
-        except BaseException:
-            give_up()
-            raise
-        expected = plain(target)
-        host = None if expected is None else expected.text
-        port = ThroughPort(bound, host, judge, via, self.name, give_up)
+        port = ThroughPort(plain(target), judge, via, self.name, failed)
+        await port.open(standing, self._dial(asked, target, standing, places), self._listens_at)
         return port.wait(self._reactor, asked.settings.bind_timeout)
 
     def _listens_at(self, said: Address, transport: Any) -> Address:
