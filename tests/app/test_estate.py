@@ -10,6 +10,7 @@ from twisted.python.systemd import ListenFDs
 
 from socks5.app.estate import VARIABLE, Estate, Left, systemds
 from socks5.net.places import TCP, UNIX, Inherited
+from tests.support.descriptors import numbered
 
 
 def test_an_estate_is_told_of_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,11 +39,8 @@ def test_what_systemd_has_handed_to_this_process(
 def descriptors() -> Iterator[list[int]]:
     """Those of sockets that were left, four in a row."""
     with socket.socket() as own:
-        first = max(map(int, os.listdir("/proc/self/fd"))) + 10
-        numbers = [*range(first, first + 4)]
-        for number in numbers:
-            os.dup2(own.fileno(), number, inheritable=True)
-        yield numbers
+        first = numbered([own] * 4)
+        yield [*range(first, first + 4)]
 
 
 def is_open(number: int) -> bool:

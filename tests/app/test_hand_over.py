@@ -23,6 +23,7 @@ from socks5.app.handover import HandOver, Heir
 from socks5.app.inherit import FIRST_DESCRIPTOR
 from socks5.app.service import refusal_of
 from tests.sockets.wires import until
+from tests.support.descriptors import numbered
 from tests.support.options import parse
 
 
@@ -269,9 +270,8 @@ class Before:
         wanted, unwanted = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
         self.wanted, self.unwanted = wanted.getsockname(), unwanted.getsockname()
         self.stream, theirs = socket.socketpair()
-        first = max(map(int, os.listdir("/proc/self/fd"))) + 10
-        for number, sock in enumerate((wanted, unwanted, theirs), first):
-            os.dup2(sock.fileno(), number)
+        first = numbered((wanted, unwanted, theirs))
+        for sock in wanted, unwanted, theirs:
             sock.close()
         left = Left(first, [("[127.0.0.1]:0", 1), ("[192.0.2.1]:1080", 1)], first + 2)
         monkeypatch.setenv(VARIABLE, left.environment)

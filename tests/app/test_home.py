@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from socks5.app.sharing import PortsForWorkers
 from socks5.net.openers import IOpenPort, Ports, Where
 from socks5.net.places import TCP, UNIX, Inherited
 from tests.sockets.wires import until
+from tests.support.descriptors import numbered
 from tests.support.sessions import session_limit
 
 HERE = TCP(0, "127.0.0.1")
@@ -38,17 +39,6 @@ class Noted(Factory):
     def buildProtocol(self, addr: Any) -> Protocol | None:
         self.clients += 1
         return None
-
-
-def numbered(sockets: Sequence[socket.socket]) -> int:
-    """Copies of the sockets in a row.
-
-    :returns: the first one's number.
-    """
-    first = max(map(int, os.listdir("/proc/self/fd"))) + 10
-    for number, sock in enumerate(sockets, first):
-        os.dup2(sock.fileno(), number)
-    return first
 
 
 def left_by(opener: Any) -> Estate:

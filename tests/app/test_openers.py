@@ -26,6 +26,7 @@ from socks5.app.sharing import PortsForWorkers
 from socks5.net.openers import IPortOpener, PortOpener, Where
 from socks5.net.places import TCP, UNIX, Inherited, name_of
 from tests.sockets.wires import open_sockets, turn, until
+from tests.support.descriptors import numbered
 from tests.support.sessions import session_limit
 
 HERE = TCP(0, "127.0.0.1")
@@ -46,9 +47,7 @@ class Noted(Factory):
 
 def handed_over(sockets: list[socket.socket], names: list[str]) -> InheritedPorts:
     """A worker's opener, which inherits these sockets."""
-    first = os.dup(sockets[0].fileno()) if sockets else 1000
-    for number, sock in enumerate(sockets, first):
-        os.dup2(sock.fileno(), number)
+    first = numbered(sockets)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inherit, "FIRST_DESCRIPTOR", first)
         return InheritedPorts(reactor, session_limit(10), names)
