@@ -58,7 +58,7 @@ class UDP:
         self._idle: list[Association] = []
         self._used: dict[Association, DatagramPort] = {}
         self._waiting: list[DatagramPort] = []
-        self._ports: set[DatagramPort] = set()
+        self._ports: dict[DatagramPort, None] = {}
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
@@ -122,7 +122,7 @@ class UDP:
         :param port: is not looked at, as *interface* is not: what others see is a port of the proxy's.
         """
         made = DatagramPort(self, self._way, protocol, maxPacketSize)
-        self._ports.add(made)
+        self._ports[made] = None
         self.await_turn(made)
         protocol.makeConnection(made)
         return made
@@ -180,7 +180,7 @@ class UDP:
 
     def give_back(self, port: DatagramPort, association: Association | None) -> None:
         """It is gone, and leaves its association, if it has one."""
-        self._ports.discard(port)
+        self._ports.pop(port, None)
         self.give_up(port)
         if association is not None:
             del self._used[association]
@@ -189,7 +189,7 @@ class UDP:
             self._serve()
 
     def _serve(self) -> None:
-        while self._waiting and self._idle:
+        while self._waiting and self._idle and not self._is_closed:
             port, association = self._waiting.pop(0), self._idle.pop()
             self._used[association] = port
             port.served(association)

@@ -352,6 +352,18 @@ def test_a_socket_that_cannot_be_had() -> None:
     assert program.leaves_nothing()
 
 
+def test_what_waits_for_its_turn_is_not_sent_while_all_is_closed() -> None:
+    program = Associated(ports=1)
+    program.opened()
+    program.listen()
+    waiting, _ = program.listen()
+    waiting.write(b"", TARGET)
+    socket = program.socket
+    program.udp.close()
+    assert (socket.written, program.udp.dropped) == ([], {"waiting": 1})
+    assert program.leaves_nothing()
+
+
 # ---------------------------------------------------------------- arguments
 
 
