@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from socks5.client.errors import ClientError, ProxyAuthError, ProxyProtocolError, ReplyError
 from socks5.client.hops import Hop
+
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class NotThrough(Exception):
@@ -51,6 +54,12 @@ def lesson(error: ClientError, hops: Sequence[Hop]) -> Lesson:
         )
     if isinstance(error, ProxyProtocolError) and (not has_asked or last.is_http):
         return Lesson(is_failure=True, is_final=True, may_go_on=not is_written)
-    if has_asked:
-        return Lesson()
+    if has_asked or _is_ours(error.__cause__):
+        return Lesson(may_go_on=not has_asked)
     return Lesson(is_failure=True, may_go_on=not is_written)
+
+
+def _is_ours(cause: BaseException | None) -> bool:
+    """Whether nothing was opened, for this host has no more, which one client may have used up: no way is to blame."""
+    number = getattr(cause, "osError", None) or getattr(cause, "errno", None)
+    return number in _OUT_OF_RESOURCES

@@ -1,10 +1,11 @@
 """Which of several upstreams is asked, as they die and come back, are full and empty, and what each reply leads to."""
 
+import errno
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from twisted.internet.error import ConnectionRefusedError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
 
 from socks5.outbound.path import Path
 from socks5.outbound.pool import Pool
@@ -117,6 +118,16 @@ def test_a_chain_with_a_silent_proxy_leaves_time_for_the_next_of_the_pool(
     assert world.counters["one"].is_out
     answer(world)
     assert dialling.stream.upstream == "two"
+
+
+def test_a_want_of_descriptors_is_no_upstream_s_fault() -> None:
+    world = World(two(fails=1))
+    dialling = world.dial()
+    for name in HOSTS:
+        assert asked(world) == [name]
+        world.reactor.connectors[-1].fail(ConnectError(errno.EMFILE, "Too many open files"))
+    assert dialling.code == 1
+    assert not any(each.is_out for each in world.counters.values())
 
 
 def test_a_trial_that_a_client_gives_up_says_nothing() -> None:
