@@ -11,7 +11,7 @@ from socks5.app.config.document import Refused, load
 from socks5.app.config.read import in_order, read_text
 from socks5.app.config.sense import warn
 from socks5.protocol.messages import Method
-from tests.app.config.test_build import Files, a_folder  # noqa: F401
+from tests.app.config.files import Files
 from tests.app.config.test_mutations import FULL
 from tests.app.config.test_read import TOML
 from tests.support.certificates import Authority

@@ -20,7 +20,7 @@ from socks5.protocol.address import Address
 from socks5.protocol.gssapi import Protection
 from socks5.protocol.messages import Command, Credentials
 from socks5.settings import COMMANDS, PerFamily
-from tests.app.config.test_build import Files, a_folder  # noqa: F401
+from tests.app.config.files import Files
 from tests.app.config.test_check import found
 from tests.app.config.test_read import problems
 from tests.support.certificates import Authority
