@@ -21,7 +21,7 @@ from socks5.client.layers import TCP, Bind, first_connection, layer_to
 from socks5.client.lookup import Lookup
 from socks5.client.names import twisted_address
 from socks5.client.opening import Opening
-from socks5.client.tunnel import Standing
+from socks5.client.tunnel import Standing, steps_to
 from socks5.protocol.address import Address
 from socks5.protocol.messages import OF_ONE_ADDRESS, Command
 
@@ -152,10 +152,10 @@ class Attempt(Standing):
 
     def _timed_out(self) -> None:
         self._timer = None
-        target = self._target.text
-        where = f"{self._way.hops[self.hop - 1]} (hop {self.hop}), on the way to {target}"
+        steps = steps_to(self._way.hops, self._target, self._command)
+        where = steps[self.hop - 1].text
         if self.stage == "resolve":
-            where = f"{target}, to be resolved here"
+            where = f"{self._target.text}, to be resolved here"
         text = f"{where}: not within {self._way.timeout:g} s, at stage {self.stage}"
         error = ProxyTimeout(text, stage=self.stage, hop=self.hop)
         self._give_up()

@@ -320,7 +320,7 @@ def test_a_time_out_names_hop_and_stage() -> None:
     reactor.advance(5)
     assert (asked.error.stage, asked.error.hop) == ("method", 2)
     assert str(asked.error) == (
-        "second.example:1080 (hop 2), on the way to www.example.org: not within 5 s, at stage method"
+        "second.example:1080 (hop 2), asked for www.example.org:443: not within 5 s, at stage method"
     )
 
 
