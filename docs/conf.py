@@ -52,9 +52,11 @@ _ELSEWHERE = {
 }
 nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(map(re.escape, sorted(_ELSEWHERE)))})(\..*)?"),
-    (r"py:class", r"Interface"),  # zope's, in annotations of attributes
+    (r"py:class", r"Interface|Deferred"),  # zope's and Twisted's, in annotations of attributes
     (r"py:(class|obj)", r"socks5(\.\w+)+\._\w+"),  # what is private has no page to refer to
 ]
+
+smartquotes_action = "qe"  # options begin with two hyphens
 
 html_theme = "alabaster"
 html_theme_options = {

@@ -63,11 +63,16 @@ class Keys(SphinxDirective):
         for name, text, words, default in rows(self.arguments[0]):
             body += _row(
                 [nodes.literal("", name)],
-                [nodes.Text(f"{text} "), *_spoken(f"{words[:1].upper()}{words[1:]}.")],
+                [nodes.Text(f"{text} "), *_spoken(f"{_begun(words)}.")],
                 list(_spoken(default)),
             )
         group += [nodes.thead("", head), body]
         return [nodes.table("", group)]
+
+
+def _begun(words: str) -> str:
+    """As a sentence begins, but for a URL."""
+    return words if "://" in words.partition(" ")[0] else words[:1].upper() + words[1:]
 
 
 def _spoken(text: str) -> Iterator[nodes.Node]:

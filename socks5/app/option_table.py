@@ -25,7 +25,7 @@ def _key(name: str, metavar: str, words: str, key: str, unsaid: str = "", **more
 
 _FILE = Group(
     "From a file",
-    (OptionRow("config", "FILE", "settings, rules and limits, TOML", unsaid="none"),),
+    (OptionRow("config", "FILE", "settings, rules, limits, proxies; TOML", unsaid="none"),),
     ("It goes with no other option.",),
 )
 

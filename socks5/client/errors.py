@@ -3,7 +3,7 @@
 .. code-block:: text
 
     ClientError                     SOCKSError and ConnectError; has stage and hop
-      ReplyError                    the proxy, or the last one, says no; code is REP, 9-255 have no class of their own
+      ReplyError                    the last proxy says no; code is REP, 9-255 have no class
         GeneralFailure            1
         NotAllowed                2
         NetworkUnreachable        3   + NoRouteError
@@ -13,7 +13,7 @@
         TTLExpired                6   + TimeoutError
         CommandNotSupported       7
         AddressTypeNotSupported   8
-      ProxyUnreachable              no connection to a proxy, no such name, no TLS; __cause__ is what was in the way
+      ProxyUnreachable              no connection to a proxy, or no TLS; __cause__ says why
       ProxyTimeout                  + TimeoutError: not in time, at that stage
       ProxyAuthError                no method in common, or the login was refused
       ProxyProtocolError            other octets than those of the RFC

@@ -80,6 +80,7 @@ def run(block: Block, names: dict[str, Any], reactor: Agreeable) -> None:
 def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ca.pem").write_bytes(Authority(tmp_path).path.read_bytes())
+    (tmp_path / "authorities").mkdir()
     reactor = Agreeable()
     monkeypatch.setattr("twisted.internet.reactor", reactor)
     for name in ("all_proxy", "no_proxy", "NO_PROXY"):

@@ -170,7 +170,7 @@ class Rule:
         default="as [server] says",
     )
     via: str | None = optional(
-        name_of("an upstream"), "Proxy that it goes through, or not at all.", default="none"
+        name_of("an upstream"), "Upstream that it goes through, and never directly.", default="none"
     )
     unguarded: bool = optional(Flag(), "Holds for special addresses, too.", False)
 

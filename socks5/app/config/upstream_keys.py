@@ -117,11 +117,13 @@ class UpstreamGSSAPI:
     """``gssapi`` of an upstream."""
 
     service: str = optional(
-        Text("the name of a service", r"[A-Za-z0-9_.-]+", "rcmd"), "Of its key.", "rcmd"
+        Text("the name of a service", r"[A-Za-z0-9_.-]+", "rcmd"),
+        "The service that the ticket is for.",
+        "rcmd",
     )
     host: str | None = optional(
         Text("the name of a host", r"[A-Za-z0-9_.:-]+", "proxy.example"),
-        "Of its key.",
+        "The host that the ticket is for.",
         default="the host of the URL",
     )
     protection: str = optional(
