@@ -27,6 +27,7 @@ from socks5.client.tunnel import Step
 from socks5.client.whereabouts import own_address, relay_at
 from socks5.deadlines import Deadlines, clock_of, in_time
 from socks5.interfaces import Judge
+from socks5.net.tcp_options import keep_transport_alive
 from socks5.net.transport_stream import close
 from socks5.outbound.associating import UpstreamAssociation
 from socks5.outbound.awaiting import ThroughPort
@@ -238,6 +239,7 @@ class Path:
                     if count < len(self.legs):
                         raise Step(count, leg.hop, target).unreachable(error, "reply") from error
                     raise
+                keep_transport_alive(control.transport, asked.settings.keepalive)
                 made.add(hops, control, leg.terms.udp_address)
             await made.find_relay(asked.direct.resolver, asked.access.client)
             if made.ended_by:

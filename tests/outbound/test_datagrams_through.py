@@ -389,6 +389,14 @@ def test_one_that_is_lost_is_opened_anew_as_health_allows() -> None:
     world.is_left_alone()
 
 
+@pytest.mark.parametrize("seconds", [180, 0])
+def test_an_upstream_that_vanishes_is_noticed(seconds: int) -> None:
+    """By the system, for a control connection is silent: what goes there is no sign of it."""
+    world = Through(keepalive=seconds)
+    world.ask()
+    assert bool(world.open().keepalive) is (seconds > 0)
+
+
 def test_it_ends_after_a_silence_of_its_own() -> None:
     """While others of the same client go directly."""
     rules = Ruleset([allow("far", ports=[53], via="up"), allow("near")])
