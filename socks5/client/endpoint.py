@@ -371,4 +371,5 @@ class ProxyEndpoint:
     @override
     def __repr__(self) -> str:
         tls = " over TLS" if self._options is not None else ""
-        return f"<ProxyEndpoint {self._target}{tls} by {self._proxy!r}>"
+        way = "directly" if self._first is None else f"by {self._proxy!r}"
+        return f"<ProxyEndpoint {self._target}{tls} {way}>"

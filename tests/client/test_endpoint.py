@@ -573,7 +573,9 @@ def test_a_target_that_goes_directly() -> None:
     assert not proxy.goes_direct("a.internal", 81)
     assert not Proxy.from_url(reactor, PROXY).goes_direct("a.internal", 80)
     program = Program()
-    outcome = told(proxy.endpoint("192.0.2.80", 80).connect(program))
+    endpoint = proxy.endpoint("192.0.2.80", 80)
+    assert repr(endpoint) == "<ProxyEndpoint 192.0.2.80:80 directly>"
+    outcome = told(endpoint.connect(program))
     [connector] = reactor.connectors
     assert (connector.host, connector.bind_address) == ("192.0.2.80", ("192.0.2.2", 0))
     connector.succeed()
