@@ -23,7 +23,7 @@ from socks5.client.errors import (
     TTLExpired,
 )
 from socks5.client.hops import Hop
-from socks5.client.tunnel import Step
+from socks5.client.tunnel import steps_to
 from socks5.client.whereabouts import own_address, relay_at
 from socks5.deadlines import Deadlines, clock_of, in_time
 from socks5.interfaces import Judge
@@ -237,7 +237,8 @@ class Path:
                     control = await self._dial(asked, target, standing, places, hops)
                 except ReplyError as error:
                     if count < len(self.legs):
-                        raise Step(count, leg.hop, target).unreachable(error, "reply") from error
+                        step = steps_to(hops, target, asked.access.command)[-1]
+                        raise step.unreachable(error, "reply") from error
                     raise
                 keep_transport_alive(control.transport, asked.settings.keepalive)
                 made.add(hops, control, leg.terms.udp_address)
@@ -298,14 +299,15 @@ class Path:
 
         :param hops: those up to the one that is asked for it; None: all.
         """
-        deadlines = asked.direct.deadlines
+        deadlines, hops = asked.direct.deadlines, hops or self._hops
 
         def late() -> ClientError:
-            text = f"{self._hops[standing.hop - 1]}: no answer within {self._seconds(standing):g} s"
+            step = steps_to(hops, target, asked.access.command)[standing.hop - 1]
+            text = f"{step.text}: no answer within {self._seconds(standing):g} s"
             return ProxyTimeout(text, stage=standing.stage, hop=standing.hop)
 
         standing.look = partial(self._look, deadlines)
-        going = self._go(asked, hops or self._hops, target, standing, places)
+        going = self._go(asked, hops, target, standing, places)
         return await in_time(deadlines, standing, self._seconds(standing), going, late)
 
     def _seconds(self, going: Going) -> float:
@@ -329,7 +331,7 @@ class Path:
         places: Places,
     ) -> Through:
         command = asked.access.command
-        stream: Any = await self._connected(asked, target)
+        stream: Any = await self._connected(asked, hops, target)
         try:
             found = await led(stream, hops, target, command, standing, self._reactor)
         except BaseException:
@@ -345,7 +347,7 @@ class Path:
         places.give_back()
         self.health.counters.open -= 1
 
-    async def _connected(self, asked: Asked, target: Address) -> IStream:
+    async def _connected(self, asked: Asked, hops: Sequence[Hop], target: Address) -> IStream:
         """A connection to the first proxy.
 
         :raises ClientError: there is none.
@@ -358,8 +360,8 @@ class Path:
         except CancelledError:
             raise
         except Exception as error:
-            behind = self._hops[1].address if len(self._hops) > 1 else target
-            raise Step(1, leg.hop, behind).unreachable(error) from error
+            step = steps_to(hops, target, asked.access.command)[0]
+            raise step.unreachable(error) from error
 
 
 def path_to(name: str, proxy: Proxy, reactor: Any) -> Path:

@@ -276,6 +276,16 @@ def fails(world: Through) -> None:
     world.reactor.connectors[-1].fail(ConnectionRefusedError())
 
 
+def test_who_is_not_reached_was_asked_for_an_association(log: list[str]) -> None:
+    world = Through(terms={"fails": 1})
+    world.ask(TARGET)
+    fails(world)
+    world.reactor.turn()
+    [line] = log
+    assert line.startswith("upstream up is out, ")
+    assert "asked for an association for UDP: no connection to it: " in line
+
+
 def is_refused(world: Through) -> None:
     world.open(7)
 
