@@ -105,7 +105,7 @@ class UDP:
         stopping = [port.stopListening() for port in tuple(self._ports)]
         closing = [each.close() for each in (*self._idle, *self._opening)]
         self._idle.clear()
-        return DeferredList([*stopping, *closing]).addCallback(lambda _: None)
+        return DeferredList([*stopping, *closing], consumeErrors=True).addCallback(lambda _: None)
 
     # What it is for
 
