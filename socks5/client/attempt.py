@@ -13,6 +13,7 @@ from typing import Protocol as TypingProtocol
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from socks5.client.errors import ProxyTimeout, ReplyError
@@ -24,6 +25,8 @@ from socks5.client.opening import Opening
 from socks5.client.tunnel import Standing, steps_to
 from socks5.protocol.address import Address
 from socks5.protocol.messages import OF_ONE_ADDRESS, Command
+
+_log = Logger()
 
 MAX_ADDRESSES = 4
 """How many addresses of a name the proxy is asked for, where names are resolved here."""
@@ -187,4 +190,7 @@ class Attempt(Standing):
         """The factory has no connection, or none any more."""
         if not self._has_stopped:
             self._has_stopped = True
-            self._factory.doStop()
+            try:
+                self._factory.doStop()
+            except Exception:  # which keeps nobody from the outcome
+                _log.failure("a factory has failed to stop")

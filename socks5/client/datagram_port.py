@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, InvalidAddressError, MessageLengthError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from socks5.client.association import Association
@@ -73,6 +74,8 @@ class DatagramPort:
 
     :param way: the :class:`~socks5.client.endpoint.Proxy`.
     """
+
+    _log = Logger()
 
     def __init__(
         self, udp: Turns, way: Way, protocol: DatagramProtocol, max_packet_size: int
@@ -132,7 +135,14 @@ class DatagramPort:
         """There is none, or none any more; the next datagram asks for another."""
         self._association = None
         self._udp.dropped += Counter(waiting=len(self._waits_no_more()))
-        self.protocol.connectionRefused()
+        self._tell(self.protocol.connectionRefused)
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        """Call a method of the protocol's. What it raises keeps nobody else from what he waits for."""
+        try:
+            what()
+        except Exception:
+            self._log.failure("the protocol of a UDP port has failed")
 
     def _received(self, datagram: Datagram) -> None:
         addr = datagram.address.text, datagram.address.port
@@ -213,7 +223,7 @@ class DatagramPort:
         return self._stopped
 
     def _stop(self) -> None:
-        self.protocol.doStop()
+        self._tell(self.protocol.doStop)
         assert self._stopped is not None
         self._stopped.callback(None)
 

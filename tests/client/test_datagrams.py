@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from socks5.client import Proxy, ProxyUnreachable
 from tests.support.datagrams import RELAY, TARGET, Associated, datagram
 from tests.support.deferreds import told
+from tests.support.failures import Failures
 from tests.support.reactor import FakeReactor
 from tests.support.through import PROXY, proxies
 
@@ -248,6 +249,22 @@ def test_a_lost_control_connection_is_told_once_and_the_next_datagram_opens_anot
     program.accept()
     assert len(program.socket.written) == 2
     assert program.leaves_nothing()
+
+
+def test_a_protocol_that_fails_keeps_nobody_waiting(failures: Failures) -> None:
+    def fail() -> None:
+        raise RuntimeError
+
+    program = Associated(ports=1)
+    program.opened()
+    for _ in range(2):
+        _, protocol = program.listen()
+        protocol.connectionRefused = protocol.stopProtocol = fail  # type: ignore[method-assign]
+    program.controls[0].deliver_end()
+    program.reactor.turn()
+    assert program.attempts == 1  # for the second
+    assert program.leaves_nothing()
+    assert len(failures.take(RuntimeError)) == 3
 
 
 def test_an_association_that_nobody_has_may_be_lost() -> None:

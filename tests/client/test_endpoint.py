@@ -27,6 +27,7 @@ from socks5.client import (
 )
 from socks5.protocol.address import Address
 from tests.support.deferreds import told
+from tests.support.failures import Failures
 from tests.support.reactor import FakeReactor
 from tests.support.through import (
     LOGIN,
@@ -407,6 +408,18 @@ def test_what_a_program_raises_is_what_it_gets(where: str) -> None:
         assert asked.leaves_nothing()
         assert transport.far_sees == "reset"
     assert (type(asked.error), str(asked.error)) == (RuntimeError, where)
+
+
+def test_a_factory_that_fails_to_stop_keeps_nobody_from_the_outcome(failures: Failures) -> None:
+    def fail() -> None:
+        raise RuntimeError
+
+    program = Program()
+    program.doStop = fail  # type: ignore[method-assign]
+    asked = Asked(program=program)
+    asked.deferred.cancel()
+    assert type(asked.error) is error.ConnectingCancelledError
+    assert len(failures.take(RuntimeError)) == 1
 
 
 @pytest.mark.parametrize("where", ["buildProtocol", "connectionMade"])
