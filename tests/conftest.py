@@ -33,6 +33,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What coverage counts is reached by examples that somebody has thought of, and not by what Hypothesis happens to
+    draw: that takes three times as long when every line is watched.
+    """
+    if hypothesis.is_hypothesis_test(getattr(item, "function", None)):
+        item.add_marker("no_cover")
+
+
 def pytest_collection_finish() -> None:
     """Let the collector pass over what the tests are made of: that stays until the end."""
     gc.collect()

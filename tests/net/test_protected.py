@@ -151,6 +151,11 @@ def test_cuts_never_change_what_is_delivered(sent: list[bytes], cuts: list[int])
     assert wire.got == [each for each in sent if each]
 
 
+def test_a_message_may_be_empty(wire: Wire) -> None:
+    wire.below.deliver(wire.message(b"one") + wire.message(b"") + wire.message(b"two"))
+    assert wire.got == [b"one", b"two"]
+
+
 def test_more_protection_than_agreed_will_do_and_less_will_not(wire: Wire) -> None:
     wire.below.deliver(wire.message(b"one", is_confidential=True))
     assert wire.got == [b"one"]

@@ -210,6 +210,13 @@ def test_a_name_in_unicode_is_the_name_that_is_asked_for() -> None:
             assert said(rules, asks(asked.encode())) == "deny them"
 
 
+def test_a_set_is_one_for_all_rules_that_name_it() -> None:
+    names = {"ours": [".example.com"]}
+    rules = Ruleset([deny("one", names=["@ours", "x"]), deny("two", names=["@ours"])], names=names)
+    assert said(rules, asks(b"a.example.com")) == "deny one"
+    assert said(rules, asks(b"x")) == "deny one"
+
+
 def test_a_suffix_is_the_name_and_all_below_and_nothing_else() -> None:
     """ "trusted.net" let in "untrusted.net", and ".trusted.net" missed the apex (tinyproxy#627)."""
     for pattern, let_in in [

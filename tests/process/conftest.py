@@ -11,6 +11,11 @@ from tests.interop.servers import serving
 from tests.process.manager import Manager
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What is tested runs in other processes, which coverage does not see."""
+    item.add_marker("no_cover")
+
+
 class Echo(ThreadingTCPServer):
     """Sends back what it receives, in a thread for each connection."""
 

@@ -327,6 +327,7 @@ def test_what_else_is_wrong_is_found_besides_and_nothing_that_comes_of_the_mista
         assert len(others) >= len(missing) - 4, "but what the section with the mistake names"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("number", "line"), MUTATIONS)
 def test_a_mistake_in_a_line_is_one_error_at_that_line(number: int, line: str) -> None:
     lines = [*LINES[: number - 1], line, *LINES[number:]]

@@ -171,6 +171,10 @@ SET = 'networks.home = { entries = "10.0.0.0/8" }\n'
             "3:1: listener.a.port: does not go with unix; expected it beside address",
         ),
         (
+            '[listener.a]\nunix = "a\\u0000"',
+            '2:8: listener.a.unix: expected a path, got "a\\u0000"',
+        ),
+        (
             '[listener.a]\nendpoint = "tcp:1"\ntls.cert = "a"',
             "3:1: listener.a.tls: does not go with endpoint; expected it beside address or systemd",
         ),
