@@ -64,7 +64,7 @@ def address_of(host: str | bytes, port: int = 0) -> Address:
     try:
         address.encode()
     except LocalProtocolError as error:
-        raise ValueError(f"{address.text[:80]}: {error}") from None
+        raise ValueError(f"{address.text[:80]!r}: {error}") from None
     return address
 
 
