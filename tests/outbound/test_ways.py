@@ -66,6 +66,16 @@ def test_an_address_goes_where_its_verdict_says() -> None:
     world.assert_nothing_is_left()
 
 
+def test_options_that_make_no_tls_are_told_as_no_tls() -> None:
+    world = World(url=f"socks5s://{UP}", options=Same(object()))
+    dialling = world.dial()
+    transport = world.accept()
+    assert (dialling.code, world.counters["up"].failures) == (1, {"tls": 1})
+    assert "no TLS with it: <object object " in dialling.failure.getErrorMessage()
+    assert not transport.connected
+    world.assert_nothing_is_left()
+
+
 def test_a_name_goes_there_as_the_rules_have_seen_it() -> None:
     world = World()
     dialling = world.dial(Address(b"WWW.Example.ORG.", 80))
