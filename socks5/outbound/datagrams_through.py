@@ -46,7 +46,7 @@ class DatagramsThrough(DirectDatagrams):
         looks = looks_in(self._settings.udp_idle_timeout)
         self._side = Side(
             *(self._reactor, self._settings, self._receiver, self._share, self._ourselves),
-            *(self._routes, self._waiting, self.send, looks),
+            *(self._routes, self._waiting, looks),
         )
 
     @property
@@ -105,8 +105,10 @@ class DatagramsThrough(DirectDatagrams):
     def rejudge(self) -> None:
         """See :meth:`socks5.interfaces.IDatagrams.rejudge`."""
         super().rejudge()
-        for via, link in tuple(self._links.items()):
-            link.rejudge(self._find(via))
+        links = self._links.items()
+        waiting = [each for via, link in links for each in link.rejudge(self._find(via))]
+        for each in waiting:
+            self.send(each.target, each.payload, each.client)
 
     @override
     def _look(self) -> None:

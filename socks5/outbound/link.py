@@ -57,7 +57,6 @@ class LinkWay(Protocol):
 class Side:
     """What the ways of one client's association share.
 
-    :param send: sends a datagram that has to be judged anew.
     :param looks: so many looks without a sign of life make a silence.
     """
 
@@ -68,11 +67,10 @@ class Side:
     ourselves: Ourselves
     routes: Routes
     waiting: Waiting
-    send: Callable[[Address, bytes, Hashable], None]
     looks: int
 
 
-class _Departing(NamedTuple):
+class Departing(NamedTuple):
     """A datagram that waits."""
 
     target: Address
@@ -113,7 +111,7 @@ class Link:
         self._port: Any = None
         self._association: UpstreamAssociation | None = None
         self._opening: Deferred[Any] | None = None
-        self._queue: deque[_Departing] = deque()
+        self._queue: deque[Departing] = deque()
         self._now = clock_of(side.reactor)
         self._due = self._now()  # when it may be opened again
         self._has_failed = False
@@ -150,7 +148,7 @@ class Link:
         if self._opening is None or not self._side.waiting.has_room_for(len(payload)):
             return NO_UPSTREAM
         self._side.waiting.took(1, len(payload))
-        self._queue.append(_Departing(target, payload, client, terms))
+        self._queue.append(Departing(target, payload, client, terms))
         return ""
 
     def _send(self, target: Address, payload: bytes, client: Any, terms: Terms) -> str:
@@ -180,16 +178,17 @@ class Link:
         self._receiver.sent(len(payload))
         return ""
 
-    def _take_queue(self) -> list[_Departing]:
+    def _take_queue(self) -> list[Departing]:
         waiting = [*self._queue]
         self._queue.clear()
         self._side.waiting.took(-len(waiting), -sum(len(each.payload) for each in waiting))
         return waiting
 
-    def rejudge(self, way: LinkWay | None) -> None:
-        """The rules are others now: whatever goes here is judged anew, also what waits.
+    def rejudge(self, way: LinkWay | None) -> list[Departing]:
+        """The rules are others now: whatever goes here is judged anew.
 
         :param way: the upstream of that name now, which may be another one; None: there is none.
+        :returns: what has waited, which is to be judged anew, too: once all links know of the rules.
         """
         keys = frozenset[object]() if way is None else way.keys
         waiting = self._take_queue()
@@ -202,8 +201,7 @@ class Link:
             self._has_failed, self._due = False, self._now()
         if way is not None:
             self._way = way
-        for each in waiting:
-            self._side.send(each.target, each.payload, each.client)
+        return waiting
 
     # The association
 

@@ -717,6 +717,41 @@ def test_an_association_with_one_that_has_left_its_pool_is_not_waited_for() -> N
     assert (len(world.sent_there), world.udp.dropped) == (1, {})
 
 
+def test_what_waits_for_one_goes_to_no_other_as_it_was() -> None:
+    """Under new rules it may be for another upstream, which those may call something else, too."""
+
+    def ways(up: str, other: str) -> dict[str, Way]:
+        urls = {"up": up, "other": other}
+        return {
+            name: Path(name, [upstream(name, f"socks5://{host}")], world.reactor)
+            for name, host in urls.items()
+        }
+
+    def replace(rules: Ruleset, up: str, other: str) -> None:
+        after = Upstreams(world.reactor, ways(up, other), world.direct)
+        policy = world.server.factory.policy
+        world.server.factory.replace(dataclasses.replace(policy, rules=rules, dialer=after))
+        world.reactor.turn()
+
+    world = Through()
+    replace(
+        Ruleset([allow("first", ports=[1], via="up"), allow("rest", via="other")]),
+        UP,
+        "203.0.113.7",
+    )
+    world.ask(("192.0.2.1", 1))  # which waits
+    world.ask(TARGET)
+    before = world.open()
+    assert len(world.sent_there) == 1
+    old = world.link
+    replace(Ruleset([allow("all", via="other")]), UP, "203.0.113.8")
+    assert not before.connected
+    assert len(old.written) == 1
+    world.reactor.advance(link.PAUSE)
+    world.ask(("192.0.2.1", 1))
+    assert world.connecting == [(UP, 1080), ("203.0.113.8", 1080)]
+
+
 def test_after_a_reload_they_go_to_the_upstreams_of_then() -> None:
     """To what is called so now, and in the same association if that is the same."""
     world = Through()
