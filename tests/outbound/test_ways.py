@@ -72,6 +72,7 @@ def test_options_that_make_no_tls_are_told_as_no_tls() -> None:
     transport = world.accept()
     assert (dialling.code, world.counters["up"].failures) == (1, {"tls": 1})
     assert "no TLS with it: <object object " in dialling.failure.getErrorMessage()
+    world.reactor.turn()
     assert not transport.connected
     world.assert_nothing_is_left()
 
