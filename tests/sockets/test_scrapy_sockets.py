@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.internet import _idna, _resolver, _sslverify, endpoints
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Protocol
 from twisted.web.client import BrowserLikePolicyForHTTPS, HTTPConnectionPool
@@ -23,6 +24,14 @@ from tests.support.deferreds import told
 from tests.support.skips import needs_scrapy
 
 pytestmark = needs_scrapy
+
+
+@pytest.fixture(autouse=True)
+def twisted_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scrapy's handlers put functions of their own into Twisted's modules, for the whole process."""
+    for module in (_idna, _resolver, _sslverify, endpoints):
+        for name in {"_idnaBytes", "_idnaText"} & vars(module).keys():
+            monkeypatch.setattr(module, name, getattr(module, name))
 
 
 class Checker(InMemoryUsernamePasswordDatabaseDontUse):
