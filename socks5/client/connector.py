@@ -73,10 +73,11 @@ class Connector:
 
         :returns: the protocol.
         """
-        self._protocol = self._factory.buildProtocol(addr)
-        if self._protocol is not None:
+        attempt, built = self._attempt, self._factory.buildProtocol(addr)
+        if built is not None and not attempt.is_over:  # it may have given up meanwhile
+            self._protocol = built
             self.state = "connected"
-        return self._protocol
+        return built
 
     def failed(self, failure: Failure) -> None:
         """There is none."""

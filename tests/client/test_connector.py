@@ -114,6 +114,24 @@ def test_one_that_is_given_up(way: str) -> None:
     assert made.program.leaves_nothing()
 
 
+@pytest.mark.parametrize("again", [0, 1])
+def test_one_that_is_given_up_while_its_protocol_is_built(again: int) -> None:
+    made = Connecting()
+    made.factory.again = again
+
+    def build(addr: Any) -> Protocol:
+        made.connector.stopConnecting()
+        return Protocol()
+
+    made.factory.buildProtocol = build  # type: ignore[method-assign]
+    transport = made.accept()
+    assert made.notes[2] is error.UserError
+    assert made.connector.state == ("connecting" if again else "disconnected")
+    assert not transport.connected
+    made.connector.disconnect()
+    assert made.notes[-1] == "stop"
+
+
 def test_a_factory_that_builds_none() -> None:
     made = Connecting()
     made.factory.buildProtocol = lambda addr: None  # type: ignore[method-assign,assignment]
