@@ -99,6 +99,8 @@ class Path:
         self.now = clock_of(reactor)
         self.used = -math.inf
         """When it was tried last."""
+        self.is_gone = False
+        """Whether it is an upstream of nobody's any more."""
         fails = min(leg.terms.fails for leg in self.legs)
         self._bears = fails, min(leg.terms.retry_after for leg in self.legs)
         self.health = Health(name, *self._bears, self.now)
@@ -174,10 +176,10 @@ class Path:
         """
         access, hops = asked.access, self._hops
         hops[-1].ask(access.command, target)  # before anything is opened
-        places = Places(self.legs, access.client)
+        places = Places(() if self.is_gone else self.legs, access.client)
         if not places.are_there:
-            text = f"upstream {self.name}: too many connections to it"
-            error = ProxyUnreachable(text, stage="connect")
+            why = "it is one no more" if self.is_gone else "too many connections to it"
+            error = ProxyUnreachable(f"upstream {self.name}: {why}", stage="connect")
             raise NotThrough(self.counted(error), may_go_on=True)
         self.used = self.now()
         is_trial = self.health.enter()

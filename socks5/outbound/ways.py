@@ -109,6 +109,8 @@ class Upstreams:
         :returns: what becomes of each.
         """
         paths = self._paths
+        for path in paths.values():
+            path.is_gone = False
         self._servers += before is not self
         if isinstance(before, Upstreams) and before is not self:
             _go_on(paths, before._paths)
@@ -136,8 +138,14 @@ class Upstreams:
             each.stop()
 
     def go_on_as(self, after: IDialer) -> None:
-        """Whoever still uses it is judged by new rules, and *after* has the upstreams that these name."""
+        """Whoever still uses it is judged by new rules, and *after* has the upstreams that these name: to others nobody
+        is led any more.
+        """
         self._after = after
+        if self._servers <= 0:
+            stays = after._paths if isinstance(after, Upstreams) else {}
+            for key, path in self._paths.items():
+                path.is_gone = key not in stays
 
     def _look(self, path: Path, target: Address) -> Deferred[Through]:
         access = Access("", "", None, Command.CONNECT, target)

@@ -1,13 +1,16 @@
 """A server with upstreams, in memory, whose policy is replaced while sessions are on their way there."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionRefusedError
 
 from socks5 import Policy
 from socks5.client.hops import Hop
 from socks5.client.urls import read
 from socks5.outbound.path import Path
+from socks5.outbound.pool import Pool
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
 from socks5.outbound.ways import Upstreams
@@ -162,6 +165,29 @@ def test_upstreams_come_and_go_for_those_who_have_begun() -> None:
     assert connecting(server) == ["192.0.2.80"]
     assert associated.reached == [TARGET] * 3  # also the one that waited
     assert associated.dropped == {}
+
+
+def test_a_dial_under_way_is_led_to_no_upstream_that_is_gone() -> None:
+    def pool(*hosts: str) -> Upstreams:
+        paths = []
+        for host in hosts:
+            legs = [Upstream(host, Hop(read(f"socks5://{host}")[0]), Terms())]
+            paths.append(Path(host, legs, server.reactor))
+        return Upstreams(server.reactor, {"up": Pool(paths)})
+
+    server = Server()
+    both = Policy(
+        server.factory.settings, Ruleset([allow("far", via="up")]), dialer=pool(ONE, OTHER)
+    )
+    server.factory.replace(both)
+    client = server.client(GREETING, CONNECT)
+    server.factory.replace(replace(both, dialer=pool(ONE)))
+    server.reactor.connectors[0].fail(ConnectionRefusedError())
+    assert (client.received(), connecting(server)) == (NO_AUTHENTICATION + refusal(1), [])
+    server.factory.replace(both)  # which serves again
+    server.client(GREETING, CONNECT)
+    server.reactor.connectors[-1].fail(ConnectionRefusedError())
+    assert connecting(server) == [OTHER]
 
 
 def test_upstreams_of_two_servers_stay_while_one_has_them() -> None:
