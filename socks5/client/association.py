@@ -175,9 +175,10 @@ class Association:
             for reply in replies:
                 reply.cancel()
             self._release()
-            raise (
-                exception_of(error.subFailure) if isinstance(error, FirstError) else error
-            ) from None
+            if not isinstance(error, FirstError):
+                raise
+            first = exception_of(error.subFailure)
+            raise first from first.__cause__
         self._is_open = True
 
     def _announced(self, transport: Any) -> Address:

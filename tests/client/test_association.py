@@ -12,7 +12,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from socks5.client import Proxy, ProxyClosed
+from socks5.client import Proxy, ProxyClosed, ProxyUnreachable
 from socks5.protocol.gssapi import Message, MessageType, token_of
 from tests.support.contexts import ClientContext, Half, Initiating
 from tests.support.datagrams import RELAY, TARGET, Associated, datagram, reply
@@ -230,6 +230,16 @@ def test_an_association_may_be_lost_while_its_relay_is_looked_for(hop: int) -> N
     assert outcome[0].check(ProxyClosed)
     assert outcome[0].value.hop == hop
     assert str(outcome[0].value).startswith(("192.0.2.9:1080: ", "second.example:1080: ")[hop - 1])
+    assert program.leaves_nothing()
+
+
+def test_what_was_in_the_way_to_a_proxy_is_told() -> None:
+    program = Associated()
+    outcome = told(program.udp.open())
+    program.reactor.connectors[-1].fail(error.ConnectionRefusedError())
+    program.reactor.turn()
+    assert outcome[0].check(ProxyUnreachable)
+    assert isinstance(outcome[0].value.__cause__, error.ConnectionRefusedError)
     assert program.leaves_nothing()
 
 
