@@ -218,6 +218,16 @@ def test_at_the_start_a_broken_file_is_a_sentence(
         UserFile(str(path), parse_plain)
 
 
+def test_whoever_looks_reads_the_file_for_all(path: Path, log: list[str]) -> None:
+    file = UserFile(str(path), parse_plain)
+    path.write_text("bob:word\n")
+    assert file.current() is None
+    file.look()
+    assert log == [f"{path} was read again; users: 1"]
+    assert file.known("bob") is not None
+    assert file.known("alice") is None
+
+
 def test_groups_are_read_with_the_users(path: Path, log: list[str]) -> None:
     groups = path.with_name("groups")
     groups.write_text("staff: alice\n")
