@@ -27,7 +27,7 @@ from socks5.outbound.batch_routes import Routes
 from socks5.outbound.departure import NOT_ALLOWED, Departure
 from socks5.outbound.judging import source_of
 from socks5.outbound.ourselves import Ourselves
-from socks5.outbound.targets import Peer, Target, Targets, Terms, looks_in
+from socks5.outbound.targets import DatagramTerms, Peer, Target, Targets, looks_in
 from socks5.outbound.waiting import Waiting
 from socks5.protocol.address import Address, unmap
 from socks5.settings import Settings, UDPFiltering
@@ -169,7 +169,7 @@ class DirectDatagrams:
         host: str,
         payload: bytes,
         client: Hashable,
-        terms: Terms | None = None,
+        terms: DatagramTerms | None = None,
     ) -> str:
         """Send to *host*, which has been judged, and remember it.
 
@@ -203,7 +203,7 @@ class DirectDatagrams:
         self._receiver.sent(len(payload))
         return ""
 
-    def _socket(self, is_ipv6: bool, terms: Terms | None) -> Any:
+    def _socket(self, is_ipv6: bool, terms: DatagramTerms | None) -> Any:
         """The socket of a family, or of a source that a rule wants, opened for its first datagram.
 
         :raises twisted.internet.error.CannotListenError: this host has no such family, or no port left.
@@ -227,13 +227,13 @@ class DirectDatagrams:
             port = None if found is None else self._socket_for[found]
         return port
 
-    def _terms_for(self, verdict: Verdict, host: str) -> Terms:
+    def _terms_for(self, verdict: Verdict, host: str) -> DatagramTerms:
         """What a verdict wants of datagrams for *host* besides; a source of "": to leave over a family of which it has
         none.
         """
         sources = source_of(verdict, self._access)
         source = None if sources is None else sources.like(host) or ""
-        return Terms(source, self._receiver.meter_of(verdict))
+        return DatagramTerms(source, self._receiver.meter_of(verdict))
 
     def _forget(self, target: Address) -> None:
         """Nobody may answer for that target any more."""

@@ -16,7 +16,7 @@ from socks5.names import as_judged
 from socks5.outbound.associating import UpstreamAssociation
 from socks5.outbound.datagrams import DirectDatagrams
 from socks5.outbound.link import NO_UPSTREAM, Link, LinkWay, Side
-from socks5.outbound.targets import Terms, looks_in
+from socks5.outbound.targets import DatagramTerms, looks_in
 from socks5.protocol.address import Address
 from socks5.protocol.errors import ReplyError
 from socks5.protocol.messages import Command
@@ -92,7 +92,7 @@ class DatagramsThrough(DirectDatagrams):
         if far is None:
             return None
         meter = self._receiver.meter_of(verdict) if verdict.limits else None
-        terms = Terms(None, meter, Address(far, target.port))
+        terms = DatagramTerms(None, meter, Address(far, target.port))
         return self._link(verdict.via, way).send(target, payload, client, terms)
 
     def _link(self, via: str, way: LinkWay) -> Link:

@@ -22,7 +22,7 @@ from socks5.net.datagram_turns import Share
 from socks5.outbound.associating import UpstreamAssociation
 from socks5.outbound.batch_routes import Routes
 from socks5.outbound.ourselves import Ourselves
-from socks5.outbound.targets import Peer, Targets, Terms
+from socks5.outbound.targets import DatagramTerms, Peer, Targets
 from socks5.outbound.waiting import Waiting
 from socks5.protocol.address import Address, unmap
 from socks5.protocol.datagram import Datagram
@@ -76,7 +76,7 @@ class Departing(NamedTuple):
     target: Address
     payload: bytes
     client: Hashable
-    terms: Terms
+    terms: DatagramTerms
 
 
 class Link:
@@ -133,7 +133,7 @@ class Link:
         assert terms is not None
         return self.send(target, payload, client, terms)
 
-    def send(self, target: Address, payload: bytes, client: Hashable, terms: Terms) -> str:
+    def send(self, target: Address, payload: bytes, client: Hashable, terms: DatagramTerms) -> str:
         """Send a datagram whose target is allowed, now or when there is an association.
 
         :param terms: they say where it goes.
@@ -151,7 +151,7 @@ class Link:
         self._queue.append(Departing(target, payload, client, terms))
         return ""
 
-    def _send(self, target: Address, payload: bytes, client: Any, terms: Terms) -> str:
+    def _send(self, target: Address, payload: bytes, client: Any, terms: DatagramTerms) -> str:
         far, meter, association = terms.far, terms.meter, self._association
         assert far is not None
         assert association is not None

@@ -36,7 +36,7 @@ def looks_in(seconds: float) -> int:
     return max(4, math.ceil(seconds / LOOK_INTERVAL))
 
 
-class Terms(NamedTuple):
+class DatagramTerms(NamedTuple):
     """What a rule wants of the datagrams of a target besides."""
 
     source: str | None = None
@@ -62,7 +62,7 @@ class Target:
         self.host = host
         self.far = host.partition("%")[0]
         """What its answers come from: the same without a zone, which senders are known without."""
-        self.terms: Terms | None = None
+        self.terms: DatagramTerms | None = None
         """What the rule that allows it wants besides."""
         self.client: Hashable = None
         """The client's port that has last sent there."""
@@ -181,7 +181,7 @@ class Targets:
             return None
         return target.host
 
-    def terms_of(self, name: Address) -> Terms | None:
+    def terms_of(self, name: Address) -> DatagramTerms | None:
         """What was said of a target when it was sent to."""
         return self._targets[name].terms
 
@@ -194,7 +194,9 @@ class Targets:
         self._drop_oldest()
         return True
 
-    def sent(self, name: Address, host: str, client: Hashable, terms: Terms | None = None) -> bool:
+    def sent(
+        self, name: Address, host: str, client: Hashable, terms: DatagramTerms | None = None
+    ) -> bool:
         """A datagram for *name* went to *host*, and came from the client's port *client*.
 
         :returns: whether who may answer, whereto, or on what terms is no longer what it was.

@@ -3,7 +3,7 @@
 import pytest
 
 from socks5.net.datagram_turns import Budget
-from socks5.outbound.targets import Targets, Terms
+from socks5.outbound.targets import DatagramTerms, Targets
 from socks5.protocol.address import Address
 
 CLIENT, MOVED = ("198.51.100.7", 5000), ("198.51.100.7", 5001)
@@ -113,12 +113,12 @@ def test_targets_at_one_address_are_several(gone: int) -> None:
 def test_whose_terms_hold_is_told_when_that_is_another_s() -> None:
     """Routes are of the terms of whoever was sent to last."""
     memory = Memory()
-    terms = Terms("192.0.2.99")
+    terms = DatagramTerms("192.0.2.99")
     literal = numbered(1)
     assert not memory.sent(literal, literal.text, CLIENT)
     for _ in range(2):
         assert memory.sent(NAME, literal.text, CLIENT, terms)
-        assert not memory.sent(NAME, literal.text, CLIENT, Terms("192.0.2.99"))
+        assert not memory.sent(NAME, literal.text, CLIENT, DatagramTerms("192.0.2.99"))
         assert memory.sent(literal, literal.text, CLIENT)
     assert memory.terms_of(NAME) == terms
 
