@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from socks5.deadlines import clock_of
 from socks5.interfaces import IDatagramReceiver
+from socks5.names import without_false_name
 from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
 from socks5.net.datagram_turns import Share
 from socks5.outbound.associating import UpstreamAssociation
@@ -275,8 +276,9 @@ class Link:
         if isinstance(datagram, str):
             self._drop("unasked" if datagram == "stranger" else datagram)
             return
-        found = datagram.address
-        said = Address(found.host.lower(), found.port) if isinstance(found.host, bytes) else found
+        said = without_false_name(datagram.address)
+        if isinstance(said.host, bytes):
+            said = Address(said.host.lower(), said.port)
         peer = (unmap(said.text), said.port)
         client, meter = self._client_of(said.is_name, peer)
         if client is None:
@@ -289,9 +291,9 @@ class Link:
             self._signs += 1
             if meter is not None:
                 meter.moved(0, len(datagram.payload))
-            elif found.host == peer[0] and association.nesting.is_plain:
+            elif datagram.address.host == peer[0] and association.nesting.is_plain:
                 self._side.routes.add_whole_down(
-                    self._sockets.routes, found, client, self._port, association.relay
+                    self._sockets.routes, said, client, self._port, association.relay
                 )
 
     def _client_of(self, is_name: bool, peer: Peer) -> tuple[Any, Any]:

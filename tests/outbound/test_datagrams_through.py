@@ -19,7 +19,7 @@ from socks5.outbound.ways import Upstreams, Way
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
-from socks5.protocol.address import Address
+from socks5.protocol.address import Address, AddressType
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.messages import Command, Request
 from socks5.settings import PerFamily, Settings, UDPFiltering
@@ -225,9 +225,10 @@ def test_only_who_was_asked_answers(filtering: UDPFiltering, passing: list[Any])
     world = Through(udp_filtering=filtering)
     world.ask(TARGET)
     world.open()
-    for sender in (TARGET, (TARGET[0], 99), ELSEWHERE):
+    for sender in (TARGET, (TARGET[0].encode(), 99), ELSEWHERE):  # a literal is no name
         world.answered(sender)
     assert world.answered((b"a.example", 53)) == passing  # a name only if it was sent to
+    assert {data[3] for data, _ in world.udp.near.written} == {AddressType.IPV4}
     assert world.udp.dropped == {"unasked": 4 - len(passing)}
 
 
