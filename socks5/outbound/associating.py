@@ -15,12 +15,10 @@ from socks5.client.nesting import Nesting
 from socks5.client.whereabouts import beside, near_end, own_address, relay_at
 from socks5.interfaces import IResolver
 from socks5.net.transport_stream import close
+from socks5.outbound.targets import Peer
 from socks5.outbound.through import Through
 from socks5.protocol.address import Address
 from socks5.streams import IStreamReceiver
-
-Peer = tuple[str, int]
-"""An IP literal and a port."""
 
 
 @implementer(IStreamReceiver)
