@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import DNSLookupError
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from socks5.access import Access, Verdict
+from socks5.access import ALLOWED, Access, Verdict
 from socks5.client.endpoint import Proxy
 from socks5.counters import UpstreamCounters
 from socks5.deadlines import Line, in_time
@@ -150,7 +151,18 @@ class Upstreams:
     def _look(self, path: Path, target: Address) -> Deferred[Through]:
         access = Access("", "", None, Command.CONNECT, target)
         asked = Asked(access, self._settings, "127.0.0.1", self.direct)
-        return Deferred.fromCoroutine(self._through(path, asked, [target]))
+        return Deferred.fromCoroutine(self._looked(path, asked, target))
+
+    async def _looked(self, path: Path, asked: Asked, target: Address) -> Through:
+        """Reach what a probe asks for, which its operator has named, so that no rule is asked about it."""
+        name, targets = target.host, [target]
+        if isinstance(name, bytes) and not path.resolves:
+            try:
+                found = await self._allowed(asked, name, lambda _: ALLOWED)
+            except DNSLookupError as error:
+                raise HostUnreachable(str(error)) from error
+            targets = [Address(host, target.port) for host in found.hosts]
+        return await self._through(path, asked, targets)
 
     # CONNECT
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 
 from socks5.protocol.address import Address
 from socks5.settings import Settings
 from tests.support.sessions import NO_AUTHENTICATION
 from tests.support.transports import FakeTransport
 from tests.support.upstreams import (
+    TARGET,
     World,
     reply,
     request,
@@ -40,6 +41,23 @@ def test_who_is_not_asked_for_anything_is_asked_for_its_probe() -> None:
     dialling.deferred.cancel()
     world.reactor.advance(30)
     assert len(world.reactor.connectors) == 4
+    world.dialer.end()
+    world.assert_nothing_is_left()
+
+
+def test_a_name_is_resolved_for_an_upstream_that_gets_addresses() -> None:
+    """No rule is asked about them. A name that there is not is no fault of the upstream's."""
+    hosts: dict[bytes, Any] = {b"probe.example": ["10.0.0.1"]}
+    world = World(hosts=hosts, resolves=False, **PROBED)
+    transport = probing(world)
+    assert world.asked == [TARGET.host]  # of whoever has asked
+    world.answer(transport, NO_AUTHENTICATION)
+    assert world.sent(transport)[3:] == request("10.0.0.1", 443)
+    world.answer(transport, reply())
+    world.resolver.answers[b"probe.example"] = DNSLookupError("no such name")
+    world.reactor.advance(30)
+    assert len(world.reactor.connectors) == 2
+    assert (world.counters["up"].is_out, +world.counters["up"].failures) == (False, {})
     world.dialer.end()
     world.assert_nothing_is_left()
 
