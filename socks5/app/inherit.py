@@ -14,12 +14,13 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from zope.interface import implementer
 
 from socks5.app.channel import Channel
@@ -180,7 +181,7 @@ def obey(channel: Channel, reactor: Any, drain: Callable[[], object]) -> None:
         signal.signal(number, signal.SIG_IGN)
 
     def ended() -> None:
-        if reactor.running:
+        with suppress(ReactorNotRunning):  # a signal had it stop, and this is of the same turn
             reactor.stop()
 
     channel.hear(DRAIN, lambda message, descriptors: drain())
