@@ -5,6 +5,7 @@ Where the reactor has a poller they are our own, which move batches where that i
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from twisted.internet.error import CannotListenError, MessageLengthError
@@ -28,6 +29,20 @@ LEAST_BUFFER = 65536
 
 UNSENDABLE = (OSError, MessageLengthError, CannotListenError, LocalProtocolError)
 """Too long, no route, port 0, a full buffer, no socket of that family: the datagram's bad luck."""
+
+_NOT_THE_TARGETS = frozenset(
+    {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EMFILE, errno.ENFILE}
+)
+
+
+def is_about_the_target(error: Exception) -> bool:
+    """Whether what is :data:`UNSENDABLE` may be sent to another address: not if a buffer is full, it is too long, or
+    there is no descriptor for a socket.
+    """
+    if isinstance(error, MessageLengthError):
+        return False
+    error = getattr(error, "socketError", error)  # as the system said it
+    return getattr(error, "errno", None) not in _NOT_THE_TARGETS
 
 
 class _Ordinary(DatagramProtocol):

@@ -1,5 +1,6 @@
 """The targets' side of an association, by sockets of this host's: one for each address family, for all targets, so all
-of them see the same source (RFC 4787: endpoint-independent mapping).
+of them see the same source (RFC 4787: endpoint-independent mapping). What a verdict sends through an upstream is for
+the links (:mod:`socks5.outbound.links`), if the association has any.
 
 A name is resolved, and an address judged, before anything goes there; meanwhile a datagram waits without holding up
 those behind it. Only those answer whom the client has asked (:class:`~socks5.settings.UDPFiltering`). What cannot be
@@ -8,12 +9,10 @@ resolved, allowed or sent is dropped, and the client's side is told so.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, cast
 
-from twisted.internet.error import MessageLengthError
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -21,30 +20,18 @@ from socks5.access import NO_SOURCE, Access, Verdict
 from socks5.interfaces import IDatagramReceiver, IDatagrams, IResolver, Judge
 from socks5.names import without_false_name
 from socks5.net.datagram_ports import DatagramPort
-from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets
+from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets, is_about_the_target
 from socks5.net.datagram_turns import LOOKUP, turns_of
 from socks5.outbound.batch_routes import Routes
 from socks5.outbound.departure import NOT_ALLOWED, Departure
 from socks5.outbound.judging import source_of
+from socks5.outbound.link import Side
+from socks5.outbound.links import Lead, Links
 from socks5.outbound.ourselves import Ourselves
 from socks5.outbound.targets import DatagramTerms, Peer, Target, Targets, looks_in
 from socks5.outbound.waiting import Waiting
 from socks5.protocol.address import Address, unmap
 from socks5.settings import Settings, UDPFiltering
-
-_NOT_THE_TARGETS = frozenset(
-    {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMSGSIZE, errno.EMFILE, errno.ENFILE}
-)
-
-
-def _is_about_the_target(error: Exception) -> bool:
-    """Whether what is :data:`UNSENDABLE` may be sent to another address: not if a buffer is full, it is too long, or
-    there is no descriptor for a socket.
-    """
-    if isinstance(error, MessageLengthError):
-        return False
-    error = getattr(error, "socketError", error)  # as the system said it
-    return getattr(error, "errno", None) not in _NOT_THE_TARGETS
 
 
 @implementer(IDatagrams)
@@ -68,14 +55,15 @@ class DirectDatagrams:
         self._reactor = reactor
         self._resolver = resolver
         self._deadlines = deadlines
-        self._access = access
+        self.access = access
         self._client = access.client
         self._is_ipv6_first = ":" in access.client
         self.judge = judge
         self._receiver = receiver
         self.drop = receiver.dropped
         self.moved = receiver.moved  # as owner of the sockets: nothing is left to do here
-        self._settings = settings
+        self.settings = settings
+        self.near = near
         self._family = settings.family
         self._share = turns_of(reactor).share_of(access.client or "127.0.0.1")
         self._budget = self._share.budget
@@ -98,12 +86,29 @@ class DirectDatagrams:
         self._is_closed = False
         self._lets_strangers_in = settings.udp_filtering is UDPFiltering.ENDPOINT_INDEPENDENT
         self._is_exact = settings.udp_filtering is not UDPFiltering.ADDRESS_DEPENDENT
+        self._links: Links | None = None
         self._set_look()
 
     def join(self, port: Any) -> None:
         """See :meth:`socks5.interfaces.IDatagrams.join`."""
         self._sockets.is_batched = True
         self._routes.join(port)
+
+    def follow(self, lead: Lead) -> None:
+        """Datagrams may go through upstreams, as *lead* has them do from now on."""
+        if self._links is not None:
+            self._links.lead = lead
+            return
+        side = Side(
+            *(self._reactor, self.settings, self._receiver, self._share, self._ourselves),
+            *(self._routes, self._waiting, looks_in(self.settings.udp_idle_timeout)),
+        )
+        self._links = Links(side, lead)
+
+    @property
+    def upstream(self) -> str:
+        """The names of the ways that datagrams have gone, or that were tried for them; "" if they went directly."""
+        return "" if self._links is None else ", ".join(sorted(self._links.upstreams))
 
     # To a target
 
@@ -124,7 +129,13 @@ class DirectDatagrams:
             self._send_anew(target, payload, client)
 
     def _send_anew(self, target: Address, payload: bytes, client: Hashable) -> None:
-        """Send to a target that has to be judged."""
+        """Send to a target that has to be judged, but for those that links know."""
+        if self._links is not None:
+            why = self._links.send_again(target, payload, client)
+            if why is not None:
+                if why:
+                    self.drop(why)
+                return
         if target.is_name:
             self._ask_by_name(target, payload, client)
         else:
@@ -143,8 +154,10 @@ class DirectDatagrams:
         :param host: the address that this is about; None: it is about the target alone.
         :returns: why not; "" if it was sent; None: an address is wanted first.
         """
-        if verdict.via is not None:  # by which nobody here goes
-            return NOT_ALLOWED
+        if verdict.via is not None:
+            if self._links is None:  # so nobody here goes by it
+                return NOT_ALLOWED
+            return self._links.send_as(verdict, target, host, payload, client)
         if host is None:
             return None
         terms = None
@@ -188,7 +201,7 @@ class DirectDatagrams:
                 port.hear_errors()
             port.write(payload, peer)
         except UNSENDABLE as error:
-            if _is_about_the_target(error):
+            if is_about_the_target(error):
                 self.unreachable(peer)
                 self._forget(target)
             return "unsendable"
@@ -213,7 +226,7 @@ class DirectDatagrams:
         port = self._socket_for.get(key)
         if port is None:
             if source is None:
-                outgoing = self._settings.outgoing
+                outgoing = self.settings.outgoing
                 source = (outgoing.ipv6 or "::") if is_ipv6 else (outgoing.ipv4 or "0.0.0.0")
             port = self._socket_for[key] = self._sockets.open(source, 0)
         return port
@@ -231,7 +244,7 @@ class DirectDatagrams:
         """What a verdict wants of datagrams for *host* besides; a source of "": to leave over a family of which it has
         none.
         """
-        sources = source_of(verdict, self._access)
+        sources = source_of(verdict, self.access)
         source = None if sources is None else sources.like(host) or ""
         return DatagramTerms(source, self._receiver.meter_of(verdict))
 
@@ -246,6 +259,8 @@ class DirectDatagrams:
         self._targets.clear()
         self._routes.forget()
         self._waiting.give_up_verdicts()
+        for each in () if self._links is None else self._links.rejudge():
+            self.send(each.target, each.payload, each.client)
 
     # Names
 
@@ -360,6 +375,8 @@ class DirectDatagrams:
         self._targets.next_period()
         self._look_up_unheard()
         self._count_lost()
+        if self._links is not None:
+            self._links.look()
 
     def _count_lost(self) -> None:
         self.drop("receive buffer", self._sockets.take_lost())
@@ -372,3 +389,5 @@ class DirectDatagrams:
         self._targets.clear()
         self._count_lost()
         self._sockets.close()
+        if self._links is not None:
+            self._links.close()

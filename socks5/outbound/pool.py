@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 from socks5.access import Access
-from socks5.outbound.path import Path
+from socks5.outbound.lessons import NotThrough
+from socks5.outbound.path import Asked, Path
 from socks5.protocol.address import Address
+from socks5.protocol.errors import ReplyError
+from socks5.protocol.messages import OF_ONE_ADDRESS
 from socks5.protocol.networks import subscriber
 
 Choose = Callable[[Sequence[Path], Access, Address], Sequence[Path]]
@@ -115,3 +118,38 @@ class Pool:
         if usable:
             return self._choose(usable, access, target)
         return sorted(serving, key=lambda path: path.health.due)[:1]
+
+
+Way = Path | Pool
+
+_T = TypeVar("_T")
+Use = Callable[[Path, Address], Awaitable[_T]]
+"""What is done with a way that is tried."""
+
+
+async def first_reached(way: Way, asked: Asked, targets: Sequence[Address], use: Use[_T]) -> _T:
+    """One address after another, while the last proxy says of each that it is not to be reached."""
+    last: ReplyError | None = None
+    for target in targets:
+        try:
+            return await _reached(way, asked, target, use)
+        except ReplyError as error:
+            if error.code not in OF_ONE_ADDRESS:
+                raise
+            last = error
+    assert last is not None
+    raise last
+
+
+async def _reached(way: Way, asked: Asked, target: Address, use: Use[_T]) -> _T:
+    """One way after another, while none has been asked for the target."""
+    last: NotThrough | None = None
+    for path in way.order(asked.access, target):
+        try:
+            return await use(path, target)
+        except NotThrough as error:
+            last = error
+            if not error.may_go_on:
+                break
+    assert last is not None
+    raise last.error

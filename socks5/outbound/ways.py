@@ -6,7 +6,7 @@ an upstream goes there as the rules have seen it, unless they have to see an add
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -22,13 +22,13 @@ from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort,
 from socks5.loglimit import Sparing
 from socks5.names import as_judged
 from socks5.outbound.associating import UpstreamAssociation
-from socks5.outbound.datagrams_through import DatagramsThrough
+from socks5.outbound.datagrams import DirectDatagrams
 from socks5.outbound.direct import MOST_ADDRESSES, DirectDialer, interleaved
 from socks5.outbound.judging import Allowed, allowed, known, refusal
-from socks5.outbound.lessons import NotThrough
+from socks5.outbound.links import Lead
 from socks5.outbound.path import Asked, Path, path_to
 from socks5.outbound.peers import allowed_peers, listen_for
-from socks5.outbound.pool import Pool
+from socks5.outbound.pool import Use, Way, first_reached
 from socks5.outbound.probing import Probe
 from socks5.outbound.through import Through
 from socks5.outbound.upstream import Upstream
@@ -37,21 +37,15 @@ from socks5.protocol.errors import (
     CommandNotSupported,
     GeneralFailure,
     HostUnreachable,
-    ReplyError,
 )
-from socks5.protocol.messages import OF_ONE_ADDRESS, Command
+from socks5.protocol.messages import Command
 from socks5.settings import Settings
 from socks5.streams import IStream
 
 MOST_TARGETS = 4
 """Addresses of one name that an upstream is asked for."""
 
-Way = Path | Pool
-
 _T = TypeVar("_T")
-Use = Callable[[Path, Address], Awaitable[_T]]
-"""What is done with a way that is tried."""
-
 _log = Logger()
 
 
@@ -279,7 +273,7 @@ class Upstreams:
                 each.start()
         if asked.access.command not in way.commands:
             raise CommandNotSupported("this command is not for that upstream")
-        going = _first_reached(way, asked, targets, use)
+        going = first_reached(way, asked, targets, use)
         seconds = asked.settings.connect_timeout
         return await in_time(asked.direct.deadlines, object(), seconds, going, asked.late)
 
@@ -343,47 +337,22 @@ class Upstreams:
         near: str,
     ) -> IDatagrams:
         """See :meth:`socks5.interfaces.IDialer.open_datagrams`."""
-        direct = self.direct
+        asked = (access, judge, receiver)
+        datagrams = self.direct.open_datagrams(*asked, settings=settings, near=near)
+        self.lead(datagrams)
+        return datagrams
+
+    def lead(self, datagrams: DirectDatagrams) -> None:
+        """Have an association's datagrams go through these upstreams, where verdicts say so: whether it is new, or of
+        before a reload.
+        """
 
         def open_(way: Way, target: Address) -> Deferred[UpstreamAssociation]:
-            asked = Asked(access, settings, near, direct)
+            asked = Asked(datagrams.access, datagrams.settings, datagrams.near, self.direct)
             opening = self._used(way, asked, [target], lambda path, _: path.associate(asked))
             return Deferred.fromCoroutine(opening)
 
-        shared = (direct.reactor, direct.resolver, direct.deadlines)
-
-        return DatagramsThrough(
-            *(self._way, self._find, open_, *shared),
-            *(access, judge, receiver, settings, near),
-        )
-
-
-async def _first_reached(way: Way, asked: Asked, targets: Sequence[Address], use: Use[_T]) -> _T:
-    """One address after another, while the last proxy says of each that it is not to be reached."""
-    last: ReplyError | None = None
-    for target in targets:
-        try:
-            return await _reached(way, asked, target, use)
-        except ReplyError as error:
-            if error.code not in OF_ONE_ADDRESS:
-                raise
-            last = error
-    assert last is not None
-    raise last
-
-
-async def _reached(way: Way, asked: Asked, target: Address, use: Use[_T]) -> _T:
-    """One way after another, while none has been asked for the target."""
-    last: NotThrough | None = None
-    for path in way.order(asked.access, target):
-        try:
-            return await use(path, target)
-        except NotThrough as error:
-            last = error
-            if not error.may_go_on:
-                break
-    assert last is not None
-    raise last.error
+        datagrams.follow(Lead(self._way, self._find, open_))
 
 
 def _go_on(paths: Mapping[object, Path], before: Mapping[object, Path]) -> None:

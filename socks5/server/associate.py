@@ -12,6 +12,7 @@ ends the association.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.python.failure import Failure
@@ -116,16 +117,12 @@ class Associate:
         if session.has_client_ended:
             session.end(Reason.CLIENT_CLOSED)
 
-    def _open(self) -> None:
+    def _begin(self) -> None:
         session, client = self._session, self._client
         self._targets = session.dialer.open_datagrams(
             session.access, session.judge, client, settings=session.settings, near=session.near
         )
         client.join(self._targets)
-
-    def _begin(self) -> None:
-        session = self._session
-        self._open()
         session.counters.open_associations[session.client_host] += 1
         self._budget.associations += 1
         seconds = session.settings.udp_idle_timeout
@@ -149,12 +146,12 @@ class Associate:
 
     def rejudge(self) -> bool:
         """See :meth:`socks5.interfaces.ICommand.rejudge`. The next datagram is judged anew."""
-        targets = self._targets
+        targets: Any = self._targets
+        dialer = self._session.dialer
+        if isinstance(targets, DirectDatagrams) and isinstance(dialer, Upstreams):
+            dialer.lead(targets)
         if targets is not None:
             targets.rejudge()
-            if type(targets) is DirectDatagrams and isinstance(self._session.dialer, Upstreams):
-                targets.close()  # to whom there were no upstreams
-                self._open()
         return True
 
     def stop(self, reason: Reason, within: float) -> None:

@@ -11,10 +11,9 @@ from twisted.internet.main import CONNECTION_LOST
 
 from socks5.access import DENIED
 from socks5.outbound.path import Asked, Path
-from socks5.outbound.pool import Pool
+from socks5.outbound.pool import Pool, Way
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
-from socks5.outbound.ways import Way
 from socks5.protocol.messages import Command
 from socks5.settings import Settings
 from tests.support.hostile import (

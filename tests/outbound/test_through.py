@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError
 
 from socks5.client.hops import Same
 from socks5.outbound.path import Path
+from socks5.outbound.pool import Way
 from socks5.outbound.terms import Terms
-from socks5.outbound.ways import Way
 from socks5.protocol.address import Address
 from socks5.protocol.errors import LocalProtocolError, RemoteProtocolError
 from socks5.protocol.gssapi import Message, MessageType, Protection

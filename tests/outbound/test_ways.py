@@ -14,9 +14,10 @@ from socks5.client.hops import Hop, Same
 from socks5.interfaces import IDialer
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.path import Path
+from socks5.outbound.pool import Way
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
-from socks5.outbound.ways import Upstreams, Way
+from socks5.outbound.ways import Upstreams
 from socks5.protocol.address import Address
 from socks5.settings import OutgoingFamily, PerFamily, Settings
 from tests.support.providers import ASKER, FakeResolver, begin_dial

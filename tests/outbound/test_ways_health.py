@@ -8,8 +8,7 @@ import pytest
 from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
 
 from socks5.outbound.path import Path
-from socks5.outbound.pool import Pool
-from socks5.outbound.ways import Way
+from socks5.outbound.pool import Pool, Way
 from socks5.protocol.messages import Credentials
 from tests.support.providers import ASKER
 from tests.support.sessions import NO_AUTHENTICATION, octets

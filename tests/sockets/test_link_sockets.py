@@ -9,8 +9,6 @@ import pytest_twisted
 
 from socks5.client.hops import Same
 from socks5.outbound import associating, batch_routes
-from socks5.outbound.datagrams_through import DatagramsThrough
-from socks5.outbound.link import Link
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.batch.world import UDP_SEGMENT, segmenting
@@ -93,7 +91,7 @@ async def test_an_upstream_of_a_link_is_sent_datagrams_by_it(
     await exchange(client, target)
     await exchange(client, target)
     [session] = front.factory.sessions
-    [link] = session.command._targets._links.values()  # type: ignore[union-attr]
+    [link] = session.command._targets._links._links.values()  # type: ignore[union-attr]
     assert link._association.relay[0] == "::1%lo"
 
 
@@ -109,11 +107,11 @@ async def test_many_at_once_keep_their_order_and_are_counted(
     targets: list[Datagrams] = [front.datagrams(host) for host in (HERE, "::1", "127.0.0.2")]
     sources = [await exchange(client, target) for target in targets]
     looked_at: list[Any] = []
-    for kind, name in ((DatagramsThrough, "send"), (Link, "_take")):
-        real = getattr(kind, name)
-        monkeypatch.setattr(
-            kind, name, lambda self, *of, real=real: (looked_at.append(of), real(self, *of))
-        )
+    [session] = front.factory.sessions
+    there: Any = session.command._targets  # type: ignore[union-attr]
+    for one, name in ((there, "send"), (there._links._links["up"], "_take")):
+        real = getattr(one, name)
+        monkeypatch.setattr(one, name, lambda *of, real=real: (looked_at.append(of), real(*of)))
     payloads = [b"%d" % number * 100 for number in range(30)]
     for number, payload in enumerate(payloads):
         client.ask(targets[number % 3].host, payload)
@@ -127,7 +125,6 @@ async def test_many_at_once_keep_their_order_and_are_counted(
     counters = front.counters
     assert (counters.datagrams_up, counters.datagrams_down) == (33, 33)
     assert bool(looked_at) is not (is_batched and type(front.port).__name__ == "Port")
-    [session] = front.factory.sessions
     assert (session.command.bytes_up, session.command.bytes_down) == (octets, octets)  # type: ignore[union-attr]
 
 
@@ -156,12 +153,12 @@ async def test_only_the_relay_is_heard_and_only_for_whom_was_asked(serve: Any) -
     await exchange(client, target)
     await exchange(client, target)
     [session] = front.factory.sessions
-    [link] = session.command._targets._links.values()  # type: ignore[union-attr]
+    [link] = session.command._targets._links._links.values()  # type: ignore[union-attr]
     where = link._port.getHost()
     forged = Datagram(Address(*target.host), b"forged").encode()
     other.send(forged, (where.host, where.port))
     await until(lambda: front.counters.dropped == {"unasked": 1})
-    relay = session.command._targets._links["up"]._association.relay  # type: ignore[union-attr]
+    relay = session.command._targets._links._links["up"]._association.relay  # type: ignore[union-attr]
     assert (where.host, relay[0]) == (HERE, HERE)
     await exchange(client, target)
 

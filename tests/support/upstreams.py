@@ -13,10 +13,10 @@ from socks5.client.urls import read
 from socks5.outbound.direct import DirectDialer
 from socks5.outbound.failures import reply_for
 from socks5.outbound.path import Path
-from socks5.outbound.pool import Pool
+from socks5.outbound.pool import Pool, Way
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
-from socks5.outbound.ways import Upstreams, Way
+from socks5.outbound.ways import Upstreams
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Credentials, Reply, Request
 from socks5.settings import Settings

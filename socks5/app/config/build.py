@@ -34,7 +34,7 @@ from socks5.limits import ILimits
 from socks5.net.own import is_own_address
 from socks5.net.resolvconf import sources_beside_dns
 from socks5.observe.accesslog import STANDARD_OUTPUT
-from socks5.outbound.ways import Way
+from socks5.outbound.pool import Way
 from socks5.protocol.messages import Method
 from socks5.settings import Capacity, NameSource, PerFamily, Settings
 

@@ -24,10 +24,9 @@ from socks5.net.certificate_files import Unusable
 from socks5.net.client_tls import client_options
 from socks5.net.resolver import LOCALHOST
 from socks5.outbound.path import Path
-from socks5.outbound.pool import CHOICES, Hashed, Pool
+from socks5.outbound.pool import CHOICES, Hashed, Pool, Way
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
-from socks5.outbound.ways import Way
 from socks5.protocol.messages import Credentials
 from socks5.settings import COMMANDS, PerFamily
 

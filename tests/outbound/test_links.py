@@ -12,10 +12,10 @@ from socks5.access import ALLOWED, Verdict
 from socks5.client import Proxy
 from socks5.outbound import link
 from socks5.outbound.path import Path
-from socks5.outbound.pool import Pool
+from socks5.outbound.pool import Pool, Way
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
-from socks5.outbound.ways import Upstreams, Way
+from socks5.outbound.ways import Upstreams
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
@@ -23,7 +23,17 @@ from socks5.protocol.address import Address, AddressType
 from socks5.protocol.datagram import Datagram
 from socks5.protocol.messages import Command, Request
 from socks5.settings import PerFamily, Settings, UDPFiltering
-from tests.support.associations import FROM, MOVED, NAME, OTHER, TARGET, TARGET6, Association, to
+from tests.support.associations import (
+    FROM,
+    MOVED,
+    NAME,
+    OTHER,
+    SAME_HOST,
+    TARGET,
+    TARGET6,
+    Association,
+    to,
+)
 from tests.support.failures import Failures
 from tests.support.hostile import ASSOCIATING, Cell, Hostile, proxies_of
 from tests.support.limited import FakeQuotas
@@ -793,3 +803,38 @@ def test_after_a_reload_they_go_to_the_upstreams_of_then() -> None:
     assert world.connecting == [("203.0.113.11", 1080)]
     world.open()
     assert world.udp.dropped == {}
+
+
+def test_a_reload_that_brings_upstreams_leaves_direct_flows_alone() -> None:
+    """Targets see the same source as before. Upstreams may come, go, and come again."""
+    server = Server(Settings(ban_after=0), dialer=None)
+    udp = Association(server=server)
+    policy = server.factory.policy
+
+    def reload(*hosts: str) -> None:
+        ways = {
+            host: Path(host, [upstream(host, f"socks5://{host}")], udp.reactor) for host in hosts
+        }
+        rules = Ruleset([*(allow(host, ports=[5353], via=host) for host in hosts), allow("rest")])
+        dialer = Upstreams(udp.reactor, ways) if hosts else None
+        server.factory.replace(dataclasses.replace(policy, rules=rules, dialer=dialer))
+        udp.reactor.turn()
+
+    dialled: list[tuple[str, int]] = []
+    for hosts in [], ["203.0.113.1"], [], ["203.0.113.2"]:
+        reload(*hosts)
+        udp.ask(TARGET, SAME_HOST)
+        udp.answer()
+        for connector in udp.reactor.connectors[len(dialled) :]:
+            dialled.append((connector.host, connector.port))
+            connector.fail(ConnectionRefusedError())
+        udp.reactor.advance(link.PAUSE)
+    assert dialled == [("203.0.113.1", 1080), ("203.0.113.2", 1080)]
+    [far] = udp.far
+    assert udp.reached == [TARGET, SAME_HOST, TARGET, TARGET, SAME_HOST, TARGET]
+    assert [sender for _, sender, _ in udp.received] == [TARGET] * 4
+    assert udp.dropped == {"upstream": 2}
+    udp.client.end()
+    assert not far.is_listening
+    [record] = server.records
+    assert record.upstream == "203.0.113.1, 203.0.113.2"
