@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, get_args
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
     IConnector,
     IDelayedCall,
@@ -29,7 +30,8 @@ from socks5.client.association import Announce, Association
 from socks5.client.attempt import Way
 from socks5.client.connector import Connector
 from socks5.client.datagram_port import DatagramPort
-from socks5.client.names import literal, target_of
+from socks5.client.names import literal, target_of, twisted_address
+from socks5.protocol.address import UNSPECIFIED
 from socks5.protocol.messages import Command
 
 
@@ -57,6 +59,7 @@ class UDP:
         self._opening: set[Association] = set()
         self._idle: list[Association] = []
         self._used: dict[Association, DatagramPort] = {}
+        self._awaiting: list[Deferred[Self]] = []
         self._waiting: list[DatagramPort] = []
         self._ports: dict[DatagramPort, None] = {}
         self._is_closed = False
@@ -80,21 +83,19 @@ class UDP:
         self._is_closed = False
         if self._idle or self._used:
             return succeed(self)
-        association = self._make()
-
-        def cancel(_: object) -> None:
-            association.close()
-
-        opened: Deferred[Self] = Deferred(cancel)
-
-        def done(failure: Failure | None) -> None:
-            if failure is None:
-                opened.callback(self)
-            else:
-                opened.errback(failure)
-
-        self._begin(association, done)
+        opened: Deferred[Self] = Deferred(self._cancelled)
+        self._awaiting.append(opened)
+        if not self._opening:
+            self._begin()
         return opened
+
+    def _cancelled(self, opened: Deferred[Self]) -> None:
+        """Nobody awaits that. What is being opened goes on if somebody else needs it."""
+        if self._awaiting == [opened] and len(self._opening) > len(self._waiting):
+            self._opening.copy().pop().close()  # which says how it ends
+        else:
+            self._awaiting.remove(opened)
+            opened.errback(ConnectingCancelledError(twisted_address(UNSPECIFIED)))
 
     def close(self) -> Deferred[None]:
         """Stop all ports and end all associations, those that are being opened as well.
@@ -194,36 +195,42 @@ class UDP:
             self._used[association] = port
             port.served(association)
         while len(self._waiting) > len(self._opening) and self._has_room:
-            self._begin(self._make(), self._refuse)
+            self._begin()
 
     @property
     def _has_room(self) -> bool:
         there_are = len(self._opening) + len(self._idle) + len(self._used)
         return there_are < self._most and not self._is_closed
 
-    def _begin(self, association: Association, done: Callable[[Failure | None], object]) -> None:
-        """Open an association.
-
-        :param done: is told how it went.
-        """
+    def _begin(self) -> None:
+        """Open an association."""
+        association = self._make()
         self._opening.add(association)
 
         def ended(failure: Failure | None) -> None:
             self._opening.discard(association)
             if failure is None:
                 self._idle.append(association)
-            done(failure)
+                self._tell(lambda opened: opened.callback(self))
+            else:
+                self._failed(failure)
             self._serve()
 
         association.open().addBoth(ended)
 
-    def _refuse(self, failure: Failure | None) -> None:
-        """If there is no association, one port the fewer waits."""
-        if failure is None or self._is_closed:
-            return
-        self._log.info("no UDP association: {error}", error=failure.value)
-        if self._waiting:
+    def _failed(self, failure: Failure) -> None:
+        """There is no association: one port the fewer waits, and whoever awaits one, unless another is being opened."""
+        if self._waiting and not self._is_closed:
+            self._log.info("no UDP association: {error}", error=failure.value)
             self._waiting.pop(0).refuse_soon()
+        if not self._opening:
+            self._tell(lambda opened: opened.errback(failure))
+
+    def _tell(self, how: Callable[[Deferred[Self]], object]) -> None:
+        """Whoever awaits an association hears how it went."""
+        awaiting, self._awaiting = self._awaiting, []
+        for opened in awaiting:
+            how(opened)
 
     def _lost(self, association: Association) -> None:
         port = self._used.pop(association, None)

@@ -360,6 +360,40 @@ def test_an_association_that_is_not_opened(way: str) -> None:
     assert program.leaves_nothing()
 
 
+def test_whoever_opens_at_once_awaits_the_same_association() -> None:
+    program = Associated(ports=1)
+    given_up = program.udp.open()
+    outcomes = [told(given_up), told(program.udp.open()), told(program.udp.open())]
+    given_up.cancel()
+    [failure] = outcomes.pop(0)
+    assert failure.check(error.ConnectingCancelledError)
+    program.accept()
+    assert outcomes == [[program.udp]] * 2
+    assert len(program.reactor.connectors) == 1
+    program.udp.close()
+    assert program.leaves_nothing()
+
+
+def test_who_awaits_an_association_that_a_port_needs_takes_none_from_it() -> None:
+    """Nor does he keep it from being opened when he gives up; and both hear that there is none."""
+    program = Associated(ports=1)
+    _, protocol = program.listen()
+    given_up = program.udp.open()
+    outcomes = [told(given_up)]
+    given_up.cancel()
+    outcomes.append(told(program.udp.open()))
+    [connector] = program.reactor.connectors
+    connector.fail(error.ConnectionRefusedError())
+    program.reactor.turn()
+    assert [failure.type for [failure] in outcomes] == [
+        error.ConnectingCancelledError,
+        ProxyUnreachable,
+    ]
+    assert protocol.notes == ["started", "refused"]
+    assert program.reactor.connectors == [connector]
+    assert program.leaves_nothing()
+
+
 def test_a_socket_that_cannot_be_had() -> None:
     program = Associated()
     program.reactor.listen_error = OSError("no room")
