@@ -1,6 +1,5 @@
 """Datagrams through upstreams, in memory: which way they go, what waits, who may answer, what is left at the end."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,114 +14,29 @@ from socks5.outbound.path import Path
 from socks5.outbound.pool import Pool, Way
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
-from socks5.outbound.ways import Upstreams
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
 from socks5.protocol.address import Address, AddressType
 from socks5.protocol.datagram import Datagram
-from socks5.protocol.messages import Command, Request
-from socks5.settings import PerFamily, Settings, UDPFiltering
+from socks5.settings import PerFamily, UDPFiltering
 from tests.support.associations import (
     FROM,
     MOVED,
     NAME,
     OTHER,
-    SAME_HOST,
     TARGET,
     TARGET6,
-    Association,
     to,
 )
 from tests.support.failures import Failures
 from tests.support.hostile import ASSOCIATING, Cell, Hostile, proxies_of
 from tests.support.limited import FakeQuotas
+from tests.support.linked import ASSOCIATE, ELSEWHERE, RELAY, Through
 from tests.support.providers import Allow
 from tests.support.rules import allow
-from tests.support.sessions import NO_AUTHENTICATION, Server
-from tests.support.transports import FakeTransport
-from tests.support.upstreams import UP, VIA, World, chained, reply, upstream
-
-RELAY = ("198.51.100.9", 999)
-"""Where the upstream's first reply says that its relay is."""
-
-ELSEWHERE = ("203.0.113.77", 53)
-"""Nobody that anybody sends to."""
-
-ASSOCIATE = Request(Command.UDP_ASSOCIATE, Address("0.0.0.0", 0)).encode()
-
-
-class Through(World):
-    """A client with an association, whose datagrams go through upstreams.
-
-    :param rules: what sends them there.
-    :param names: what the resolver knows.
-    """
-
-    def __init__(
-        self,
-        rules: Any = None,
-        ways: Callable[[Any], dict[str, Way]] | None = None,
-        names: dict[bytes, Any] | None = None,
-        limits: Any = None,
-        terms: dict[str, Any] | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(ways, hosts=names, **(terms or {}))
-        self.server = Server(
-            Settings(ban_after=0, **settings),
-            reactor=self.reactor,
-            rules=rules or Ruleset([allow("far", via="up")]),
-            resolver=self.resolver,
-            dialer=self.dialer,
-            limits=limits and limits(self.reactor),
-        )
-        self.dialer.end()  # whom this one alone has
-        self.udp = Association(server=self.server)
-        self.accepted: list[FakeTransport] = []
-
-    def accept(self) -> FakeTransport:
-        self.accepted.append(super().accept())
-        return self.accepted[-1]
-
-    def ask(self, *targets: Any, sender: Any = FROM) -> None:
-        self.udp.ask(*targets, sender=sender)
-        self.reactor.turn()
-
-    def open(self, code: int = 0, at: Any = RELAY) -> FakeTransport:
-        """The upstream that was connected to last replies to the association that it is asked for."""
-        control = self.greeted()
-        assert self.sent(control).endswith(ASSOCIATE)
-        self.answer(control, reply(code, Address(*at)))
-        return control
-
-    @property
-    def link(self) -> Any:
-        """The last socket."""
-        return self.reactor.udp_ports[-1]
-
-    @property
-    def sent_there(self) -> list[tuple[Address, bytes]]:
-        """What went to the relay."""
-        assert {where for _, where in self.link.written} <= {RELAY}
-        found = [Datagram.decode(data) for data, _ in self.link.written]
-        return [(each.address, each.payload) for each in found]
-
-    def answered(
-        self, sender: Any = TARGET, payload: bytes = b"pong", by: Any = RELAY, fragment: int = 0
-    ) -> list[Any]:
-        """What has come to the client by now, after the relay has sent something."""
-        self.link.receive(Datagram(Address(*sender), payload, fragment).encode(), by)
-        return [sender for _, sender, _ in self.udp.received]
-
-    def is_left_alone(self) -> None:
-        """No connection, no socket, no timer."""
-        self.udp.client.end()
-        self.reactor.turn()
-        assert not any(port.is_listening for port in self.reactor.udp_ports)
-        assert not any(each.connected for each in self.accepted)
-        assert self.counters["up"].open == 0
-        self.assert_nothing_is_left()
+from tests.support.sessions import NO_AUTHENTICATION
+from tests.support.upstreams import UP, VIA, chained, reply, upstream
 
 
 def test_the_first_one_opens_an_association_there_and_waits_for_it() -> None:
@@ -449,20 +363,6 @@ def test_a_client_that_leaves_meanwhile_leaves_nothing() -> None:
     world.is_left_alone()
 
 
-def test_what_is_judged_anew_is_judged_where_it_waits_too() -> None:
-    rules = Allow(lambda access, host: Verdict(True, "far", via="up"))
-    world = Through(rules)
-    world.ask(TARGET)
-    world.server.factory.rules = Ruleset([allow("near")])
-    world.udp.client.session.rejudge(world.server.factory.rules)
-    assert world.udp.reached == [TARGET]
-    world.greeted()
-    world.udp.client.session.rejudge(rules)
-    world.ask(OTHER)
-    assert world.udp.reached == [TARGET]
-    assert world.udp.dropped == {}
-
-
 def test_each_hop_has_an_association_and_headers_are_nested() -> None:
     world = Through(ways=chained(f"socks5://{UP}", "socks5://second.example"))
     world.ask()
@@ -705,136 +605,3 @@ def test_a_bug_ends_the_clients_association(
     assert not world.udp.is_alive
     assert len(failures.take(ZeroDivisionError)) == 1
     world.link.protocol.datagramReceived(b"late", RELAY)  # of the same reading
-
-
-def test_an_association_with_one_that_has_left_its_pool_is_not_waited_for() -> None:
-    def pool(*hosts: str) -> Callable[[Any], dict[str, Way]]:
-        return lambda reactor: {
-            "up": Pool(
-                [Path(host, [upstream(host, f"socks5://{host}")], reactor) for host in hosts]
-            )
-        }
-
-    world = Through(ways=pool("192.0.2.1", "192.0.2.2"))
-    world.ask()
-    assert world.connecting == [("192.0.2.1", 1080)]
-    ways = pool("192.0.2.2", "192.0.2.3")(world.reactor)
-    policy = world.server.factory.policy
-    after = Upstreams(world.reactor, ways, world.direct)
-    world.server.factory.replace(dataclasses.replace(policy, dialer=after))
-    world.reactor.turn()
-    assert world.connecting == [("192.0.2.2", 1080)]
-    world.open()
-    assert (len(world.sent_there), world.udp.dropped) == (1, {})
-
-
-def test_what_waits_for_one_goes_to_no_other_as_it_was() -> None:
-    """Under new rules it may be for another upstream, which those may call something else, too."""
-
-    def ways(up: str, other: str) -> dict[str, Way]:
-        urls = {"up": up, "other": other}
-        return {
-            name: Path(name, [upstream(name, f"socks5://{host}")], world.reactor)
-            for name, host in urls.items()
-        }
-
-    def replace(rules: Ruleset, up: str, other: str) -> None:
-        after = Upstreams(world.reactor, ways(up, other), world.direct)
-        policy = world.server.factory.policy
-        world.server.factory.replace(dataclasses.replace(policy, rules=rules, dialer=after))
-        world.reactor.turn()
-
-    world = Through()
-    replace(
-        Ruleset([allow("first", ports=[1], via="up"), allow("rest", via="other")]),
-        UP,
-        "203.0.113.7",
-    )
-    world.ask(("192.0.2.1", 1))  # which waits
-    world.ask(TARGET)
-    before = world.open()
-    assert len(world.sent_there) == 1
-    old = world.link
-    replace(Ruleset([allow("all", via="other")]), UP, "203.0.113.8")
-    assert not before.connected
-    assert len(old.written) == 1
-    world.reactor.advance(link.PAUSE)
-    world.ask(("192.0.2.1", 1))
-    assert world.connecting == [(UP, 1080), ("203.0.113.8", 1080)]
-
-
-def test_after_a_reload_they_go_to_the_upstreams_of_then() -> None:
-    """To what is called so now, and in the same association if that is the same."""
-    world = Through()
-    rules = Ruleset([allow("far", via="up")])
-
-    def reload(**urls: str) -> None:
-        ways = {
-            name: Path(name, [upstream(name, url)], world.reactor) for name, url in urls.items()
-        }
-        world.server.factory.replace(
-            dataclasses.replace(
-                world.server.factory.policy,
-                rules=rules,
-                dialer=Upstreams(world.reactor, ways, world.direct),
-            )
-        )
-        world.reactor.turn()
-
-    world.ask()
-    reload(up=f"socks5://{UP}", other="socks5://203.0.113.9")
-    control = world.open()
-    assert len(world.sent_there) == 1
-    reload(up=f"socks5://{UP}")
-    world.ask()
-    assert len(world.sent_there) == 2
-    reload(up="socks5://203.0.113.9")
-    assert not control.connected
-    world.reactor.advance(link.PAUSE)
-    world.ask()
-    assert world.connecting == [("203.0.113.9", 1080)]
-    reload(up="socks5://203.0.113.10")
-    assert world.connecting == [("203.0.113.10", 1080)]
-    world.open()
-    assert len(world.sent_there) == 1
-    rules = Ruleset([allow("far", via="new")])
-    reload(new="socks5://203.0.113.11")
-    world.ask()
-    assert world.connecting == [("203.0.113.11", 1080)]
-    world.open()
-    assert world.udp.dropped == {}
-
-
-def test_a_reload_that_brings_upstreams_leaves_direct_flows_alone() -> None:
-    """Targets see the same source as before. Upstreams may come, go, and come again."""
-    server = Server(Settings(ban_after=0), dialer=None)
-    udp = Association(server=server)
-    policy = server.factory.policy
-
-    def reload(*hosts: str) -> None:
-        ways = {
-            host: Path(host, [upstream(host, f"socks5://{host}")], udp.reactor) for host in hosts
-        }
-        rules = Ruleset([*(allow(host, ports=[5353], via=host) for host in hosts), allow("rest")])
-        dialer = Upstreams(udp.reactor, ways) if hosts else None
-        server.factory.replace(dataclasses.replace(policy, rules=rules, dialer=dialer))
-        udp.reactor.turn()
-
-    dialled: list[tuple[str, int]] = []
-    for hosts in [], ["203.0.113.1"], [], ["203.0.113.2"]:
-        reload(*hosts)
-        udp.ask(TARGET, SAME_HOST)
-        udp.answer()
-        for connector in udp.reactor.connectors[len(dialled) :]:
-            dialled.append((connector.host, connector.port))
-            connector.fail(ConnectionRefusedError())
-        udp.reactor.advance(link.PAUSE)
-    assert dialled == [("203.0.113.1", 1080), ("203.0.113.2", 1080)]
-    [far] = udp.far
-    assert udp.reached == [TARGET, SAME_HOST, TARGET, TARGET, SAME_HOST, TARGET]
-    assert [sender for _, sender, _ in udp.received] == [TARGET] * 4
-    assert udp.dropped == {"upstream": 2}
-    udp.client.end()
-    assert not far.is_listening
-    [record] = server.records
-    assert record.upstream == "203.0.113.1, 203.0.113.2"
