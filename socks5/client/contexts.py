@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -105,27 +105,28 @@ class ContextLogin:
     def take(self, event: TokenReceived | ProtectionReceived) -> None:
         """The proxy wants an answer."""
         if isinstance(event, ProtectionReceived):
-            try:
-                self._agree(event)
-            except SOCKSError as error:
-                self._asker.refused(error)
-                return
-            self._asker.go_on(self._machine.accept_protection())
+            self._answer(self._agree, event)
         elif self._context.is_complete:
-            self._require()
+            self._answer(self._require)
         else:
             self._transport.pauseProducing()
             self._stepping = stepping = maybeDeferred(self._context.step, event.token)
             stepping.addCallbacks(self._stepped, self._refused)
 
-    def _stepped(self, answer: bytes) -> None:
+    def _stepped(self, token: bytes) -> None:
         self._transport.resumeProducing()
-        if answer:
-            self._asker.go_on(self._machine.send_token(answer))
-        elif self._context.is_complete:
-            self._require()
+        self._answer(self._go_on, token)
+
+    def _answer(self, make: Callable[..., list[ClientEvent]], *arguments: Any) -> None:
+        """Give an answer, or up: a context may fail at whatever it is asked for."""
+        try:
+            events = make(*arguments)
+        except (NoAcceptableProtection, RemoteProtocolError) as error:
+            self._asker.refused(error)
+        except Exception:
+            self._refused(Failure())
         else:
-            self._asker.refused(AuthenticationFailed("the security context does not go on"))
+            self._asker.go_on(events)
 
     def _refused(self, failure: Failure) -> None:
         words = str(failure.value) or type(failure.value).__name__
@@ -136,13 +137,21 @@ class ContextLogin:
         if self._stepping is not None:
             self._stepping.cancel()
 
-    def _require(self) -> None:
+    def _go_on(self, token: bytes) -> list[ClientEvent]:
+        """Send our token, or what is due behind the last one."""
+        if token:
+            return self._machine.send_token(token)
+        if self._context.is_complete:
+            return self._require()
+        raise AuthenticationFailed("it does not go on")
+
+    def _require(self) -> list[ClientEvent]:
         """Tell the level that is wanted."""
         level = bytes((self._initiator.level,))
         token = level if self._initiator.is_bare else self._context.wrap(level, False)
-        self._asker.go_on(self._machine.require_protection(token))
+        return self._machine.require_protection(token)
 
-    def _agree(self, event: ProtectionReceived) -> None:
+    def _agree(self, event: ProtectionReceived) -> list[ClientEvent]:
         """:raises SOCKSError: the level that the proxy answers will not do, or is none."""
         if event.is_bare is not self._initiator.is_bare:
             raise RemoteProtocolError("a level of protection in another form than ours")
@@ -154,3 +163,4 @@ class ContextLogin:
             raise NoAcceptableProtection(self._initiator.level, (level,))
         if level is not Protection.NONE:
             self._asker.protect(Envelope(self._context, level))
+        return self._machine.accept_protection()

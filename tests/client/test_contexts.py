@@ -144,6 +144,7 @@ def test_another_method_would_strip_it_of_its_proof(method: bytes) -> None:
         (lambda token: fail(RuntimeError()), "RuntimeError"),
         (lambda token: succeed(b""), "does not go on"),
         (lambda token: 1 / 0, "division"),
+        (lambda token: succeed(bytes(65536)), "a token of 65536 octets"),
     ],
 )
 def test_a_context_that_cannot_be(step: Callable[[bytes], Any], words: str) -> None:
@@ -152,6 +153,20 @@ def test_a_context_that_cannot_be(step: Callable[[bytes], Any], words: str) -> N
     login.hear(METHOD)
     assert (type(login.asked.error), login.asked.error.stage) == (ProxyAuthError, "login")
     assert words in str(login.asked.error)
+    assert login.asked.leaves_nothing()
+
+
+@pytest.mark.parametrize("how", ["wrap", "unwrap", "size_limit"])
+def test_a_complete_context_that_fails_all_the_same(how: str) -> None:
+    def broken(*arguments: object) -> Any:
+        raise RuntimeError("no more")
+
+    login = Login()
+    setattr(login.initiating.contexts[0], how, broken)
+    login.hear(METHOD, token(KEY))
+    login.agree(b"\2")
+    assert (type(login.asked.error), login.asked.error.stage) == (ProxyAuthError, "login")
+    assert "no security context: no more" in str(login.asked.error)
     assert login.asked.leaves_nothing()
 
 
