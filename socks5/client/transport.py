@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -27,6 +28,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 from zope.interface.declarations import Provides
 
 from socks5.net.protected import Envelope
+from socks5.net.transport_stream import close
 from socks5.protocol.address import Address
 from socks5.streams import IStream, IStreamReceiver
 
@@ -153,6 +155,8 @@ class TunnelTransport(ProtocolWrapper):
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0
+        if self.disconnecting and self._is_hiding and reason.check(ConnectionLost):
+            reason = connectionDone  # the goodbye that was not waited for
         try:
             self._deliver_before_end()
             self.wrappedProtocol.connectionLost(reason)
@@ -198,12 +202,21 @@ class TunnelTransport(ProtocolWrapper):
     def unregisterProducer(self) -> None:
         self._producer = None
         self.transport.unregisterProducer()
+        if self.disconnecting:
+            self._close()
 
     @override
     def loseConnection(self) -> None:
         self._held = b""
         self.disconnecting = 1
-        self.transport.loseConnection()
+        self._close()
+
+    def _close(self) -> None:
+        """A proxy's goodbye is not waited for, which it may owe for ever; a producer is."""
+        if self._is_hiding and self._producer is None:
+            close(self.transport)
+        else:
+            self.transport.loseConnection()
 
     def abortConnection(self) -> None:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.abortConnection`."""
@@ -217,6 +230,9 @@ class TunnelTransport(ProtocolWrapper):
         """
         if self._has_half_close:
             self.transport.loseWriteConnection()
+        elif self._is_hiding:
+            self._held = b""
+            self.transport.loseConnection()
         else:
             self.loseConnection()
 

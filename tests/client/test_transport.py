@@ -281,8 +281,10 @@ class Certified(FakeTLSTransport):
 class OverTLS:
     """An endpoint over TLS; the TLS tells of its handshake, as Twisted's does to what is next to it, or not."""
 
-    def __init__(self, reactor: FakeReactor, tells: bool = True) -> None:
-        self.below = Certified(reactor)
+    def __init__(
+        self, reactor: FakeReactor, tells: bool = True, tls: type[Certified] = Certified
+    ) -> None:
+        self.below = tls(reactor)
         self.tells = tells
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
@@ -292,19 +294,17 @@ class OverTLS:
         return succeed(protocol)
 
 
-def asked_over_tls(
-    program: Program | None = None, tells: bool = True
-) -> tuple[Asked, Any, Reached]:
+def asked_over_tls(program: Program | None = None, **how: Any) -> tuple[Asked, Any, Reached]:
     """The TCP connection is there."""
     reactor = FakeReactor()
-    way = OverTLS(reactor, tells)
+    way = OverTLS(reactor, **how)
     asked = Asked(Proxy.over(reactor, way), reactor=reactor, program=program)
     reactor.turn()
     return asked, way.below, way.below.protocol
 
 
-def opened_over_tls(**options: Any) -> tuple[Asked, Any, Any]:
-    asked, below, reached = asked_over_tls(Program(**options))
+def opened_over_tls(tls: type[Certified] = Certified, **options: Any) -> tuple[Asked, Any, Any]:
+    asked, below, reached = asked_over_tls(Program(**options), tls=tls)
     reached.handshakeCompleted()
     below.deliver(METHOD)
     below.deliver(OK)
@@ -344,6 +344,42 @@ def test_over_tls_half_a_close_is_a_whole_one() -> None:
     asked.reactor.turn()
     assert "loseConnection" in below.calls
     assert asked.program.notes == ["made", error.ConnectionDone]
+
+
+class Deaf(Certified):
+    """Over a TCP connection, to a proxy that never says goodbye."""
+
+    def __init__(self, reactor: FakeReactor) -> None:
+        super().__init__(reactor)
+        self.transport = FakeTransport(reactor)
+
+    def loseConnection(self) -> None:
+        self.calls.append("loseConnection")
+
+
+def test_a_proxys_goodbye_is_not_waited_for() -> None:
+    """It is a close in order all the same, whatever TLS says of the end that it has not heard."""
+    asked, below, transport = opened_over_tls(tls=Deaf)
+    transport.loseConnection()
+    assert below.calls[-1] == below.transport.calls[-1] == "loseConnection"
+    below.deliver_reset()
+    assert asked.program.notes == ["made", error.ConnectionDone]
+
+
+def test_a_producer_is_waited_for_before_tls_is_closed() -> None:
+    _, below, transport = opened_over_tls(tls=Deaf)
+    transport.registerProducer(Recording([], bool), True)
+    transport.loseConnection()
+    assert below.transport.calls == []
+    transport.unregisterProducer()
+    assert below.transport.calls == ["loseConnection"]
+
+
+def test_half_a_close_over_tls_waits_for_the_other_half() -> None:
+    _, below, transport = opened_over_tls(tls=Deaf)
+    transport.loseWriteConnection()
+    assert below.calls[-1] == "loseConnection"
+    assert below.transport.calls == []
 
 
 def test_nothing_is_said_over_a_tls_that_has_failed() -> None:
