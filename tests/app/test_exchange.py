@@ -24,8 +24,9 @@ from socks5.net.openers import PortOpener, adopted_ports
 from socks5.net.places import TCP, UNIX, Foreign, Listen
 from socks5.net.tls import TLSFactory
 from socks5.protocol.messages import Method
-from tests.sockets.wires import free_port, turn
+from tests.sockets.wires import turn
 from tests.support.certificates import self_signed
+from tests.support.ports import free_port
 from tests.support.transports import address
 
 OFFICE = ListenerPolicy(clients=Networks.parse("192.0.2.0/24"))

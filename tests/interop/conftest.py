@@ -17,8 +17,9 @@ from tests.interop.others import Start
 from tests.interop.processes import poll, run, running
 from tests.interop.programs import require_program
 from tests.interop.proxy import Proxy, Since, has_ipv6, running_proxy
-from tests.interop.servers import Echo, Web, free_port, serving
+from tests.interop.servers import Echo, Web, serving
 from tests.sockets import clients
+from tests.support.ports import free_port
 
 StartProxy = Callable[..., Proxy]
 Front = Callable[[str], Awaitable[clients.Proxy]]

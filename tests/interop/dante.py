@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.interop.processes import listening
 from tests.interop.programs import require_program
-from tests.interop.servers import free_port
+from tests.support.ports import free_port
 
 CONFIGURATION = """\
 logoutput: stderr

@@ -13,8 +13,8 @@ from socks5.client import Proxy
 from tests.interop.dante import running_dante
 from tests.interop.processes import listening
 from tests.interop.programs import require_program
-from tests.interop.servers import free_port
 from tests.interop.sshd import running_sshd
+from tests.support.ports import free_port
 
 NOWHERE = "nowhere"
 """A name that cannot be resolved."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.interop.processes import listening, succeed
 from tests.interop.programs import require_program
-from tests.interop.servers import free_port
 from tests.support.kerberos import REALM
+from tests.support.ports import free_port
 
 PASSWORD = "correct horse"
 TWO_DAYS = 2 * 86_400

@@ -1,7 +1,6 @@
 """Servers for the programs to reach through the proxy: threads of this process, loopback only."""
 
 import hashlib
-import os
 import random
 import socket
 import threading
@@ -200,26 +199,6 @@ def fetch(connection: socket.socket, path: str = "/") -> bytes:
     head, _, body = receive_all(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 "), head
     return body
-
-
-_PORTS = list(range(20000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8, 32768, 8))
-"""What this process of the tests draws from: none is given twice, and none to another process of them."""
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1, free for TCP and UDP, for a program that must be told one.
-
-    Below the range that Linux hands out by itself, so that nobody gets it by chance meanwhile.
-    """
-    while True:
-        port = _PORTS.pop(random.randrange(len(_PORTS)))
-        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            try:
-                udp.bind(("127.0.0.1", port))
-                tcp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def is_served(port: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.interop.processes import listening, succeed
 from tests.interop.programs import require_program
-from tests.interop.servers import free_port
+from tests.support.ports import free_port
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 

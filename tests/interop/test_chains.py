@@ -19,11 +19,11 @@ from tests.interop.conftest import Front, Others
 from tests.interop.others import Other
 from tests.interop.processes import listening
 from tests.interop.programs import needs, require_program
-from tests.interop.servers import free_port
 from tests.sockets.clients import Told, packed
 from tests.sockets.wires import until
 from tests.sockets.world import Page, World
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 from tests.support.skips import needs_treq
 
 pytestmark = [needs("stunnel4", "stunnel"), needs("microsocks"), needs("danted", "sockd")]

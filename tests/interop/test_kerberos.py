@@ -25,7 +25,7 @@ from tests.interop.processes import poll, run, running, succeed
 from tests.interop.programs import require_program
 from tests.interop.proxy import SOURCES, Proxy, Since, running_proxy
 from tests.interop.realm import PASSWORD, Realm, running_realm
-from tests.interop.servers import Echo, Web, free_port, payload, serving, sha256, text
+from tests.interop.servers import Echo, Web, payload, serving, sha256, text
 from tests.interop.ticket import (
     ASSOCIATE,
     CONFIDENTIALITY,
@@ -46,6 +46,7 @@ from tests.process.program import MODULE, Program, until_end
 from tests.process.program import running as start
 from tests.support.deferreds import told
 from tests.support.kerberos import REALM
+from tests.support.ports import free_port
 from tests.support.readme import named
 from tests.support.skips import needs_gssapi
 

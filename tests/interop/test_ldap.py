@@ -17,8 +17,9 @@ from socks5.auth.ldap import LDAPChecker
 from tests.interop.conftest import StartProxy, page
 from tests.interop.processes import listening, poll, succeed
 from tests.interop.programs import require_program
-from tests.interop.servers import Web, free_port, is_served
+from tests.interop.servers import Web, is_served
 from tests.support.certificates import self_signed
+from tests.support.ports import free_port
 
 REJECTED = 97
 

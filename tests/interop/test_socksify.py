@@ -14,7 +14,8 @@ from tests.interop.conftest import NameServer, StartProxy
 from tests.interop.processes import poll, running, succeed
 from tests.interop.programs import needs, require_program
 from tests.interop.proxy import Proxy
-from tests.interop.servers import FTP, SECONDS, Web, free_port, payload, serving
+from tests.interop.servers import FTP, SECONDS, Web, payload, serving
+from tests.support.ports import free_port
 
 pytestmark = needs("socksify")
 

@@ -16,8 +16,9 @@ from tests.interop.conftest import StartProxy
 from tests.interop.processes import listening, poll, run, running, succeed
 from tests.interop.programs import needs, require_program
 from tests.interop.proxy import SOURCES, Proxy, has_ipv6
-from tests.interop.servers import Echo, Web, free_port, payload, sha256, text
+from tests.interop.servers import Echo, Web, payload, sha256, text
 from tests.support.certificates import Authority, shake_hands
+from tests.support.ports import free_port
 from tests.support.readme import named
 
 SIZE = 5_000_000

@@ -28,7 +28,7 @@ from tests.process.program import (
 )
 from tests.process.test_drain import is_refused
 from tests.process.test_workers import children, is_running
-from tests.sockets.wires import free_port
+from tests.support.ports import free_port
 
 CHANGING = """\
 import sys

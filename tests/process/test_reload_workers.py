@@ -22,7 +22,7 @@ from tests.process.program import (
 from tests.process.test_drain import is_refused
 from tests.process.test_reload import CLOSED, FILE, reload
 from tests.process.test_workers import children
-from tests.sockets.wires import free_port
+from tests.support.ports import free_port
 
 
 def test_a_successor_of_a_killed_worker_has_what_is_in_force(

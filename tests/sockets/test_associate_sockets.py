@@ -23,8 +23,9 @@ from socks5.policy.ruleset import Ruleset
 from socks5.protocol.address import Address
 from socks5.protocol.datagram import Datagram
 from tests.sockets.clients import Datagrams, Factory, Far, Proxy, UDPClient
-from tests.sockets.wires import free_port, turn, until
+from tests.sockets.wires import turn, until
 from tests.support.limited import FakeQuotas
+from tests.support.ports import free_port
 from tests.support.providers import FakeResolver
 from tests.support.rules import allow
 
@@ -308,7 +309,7 @@ def own_ports() -> OwnPorts:
 @pytest_twisted.ensureDeferred
 async def test_who_becomes_an_association_is_no_target_nor_client_any_more(serve: Any) -> None:
     """Two associations that forward to each other's port would never stop."""
-    port = free_port(kind=socket.SOCK_DGRAM)
+    port = free_port()
     proxy = await serve(Settings(udp_ports=(port, port)))
     other = await serve()
     (_, client), (_, relay) = await other.associate(), await other.associate()
@@ -341,7 +342,7 @@ async def test_another_port_and_the_same_elsewhere_are_anothers(
     monkeypatch.setattr(ourselves, "is_own_address", lambda host, unknown: False)
     proxy = await serve()
     client, target, _ = await in_use(proxy)
-    new = target.host if is_same else ("127.0.0.1", free_port(kind=socket.SOCK_DGRAM))
+    new = target.host if is_same else ("127.0.0.1", free_port())
     own_ports.add(*new)
     await exchange(client, target)
     own_ports.discard(*new)

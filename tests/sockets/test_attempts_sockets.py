@@ -15,8 +15,9 @@ from socks5.outbound import attempts
 from socks5.outbound.attempts import SocketAttempt
 from socks5.outbound.failures import reply_for
 from tests.sockets.streams import Receiver
-from tests.sockets.wires import FarEnd, Unwatched, free_port, open_sockets, raising
+from tests.sockets.wires import FarEnd, Unwatched, open_sockets, raising
 from tests.support.failures import Failures
+from tests.support.ports import free_port
 
 IP_BIND_ADDRESS_NO_PORT = 24
 

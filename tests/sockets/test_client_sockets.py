@@ -18,10 +18,11 @@ from zope.interface import implementer
 
 from socks5.client import Proxy, ProxyClosed, ProxyUnreachable, Tunnel, tunnel_of
 from socks5.protocol.gssapi import Protection
-from tests.sockets.wires import free_port, until
+from tests.sockets.wires import until
 from tests.sockets.world import World
 from tests.support.contexts import FakeAcceptor, Initiating
 from tests.support.deferreds import told
+from tests.support.ports import free_port
 
 
 @implementer(IHalfCloseableProtocol)

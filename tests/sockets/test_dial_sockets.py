@@ -25,7 +25,8 @@ from socks5.protocol.errors import TTLExpired
 from socks5.settings import PerFamily
 from socks5.streams import IStream
 from tests.sockets.streams import Receiver
-from tests.sockets.wires import FarEnd, WithoutPoller, free_port, open_sockets, turn, until
+from tests.sockets.wires import FarEnd, WithoutPoller, open_sockets, turn, until
+from tests.support.ports import free_port
 from tests.support.providers import FakeResolver, begin_dial
 
 NAME = b"example.org"

@@ -18,9 +18,10 @@ from twisted.web.server import Site
 from socks5 import PasswordAuthentication
 from socks5.client.errors import ProxyAuthError
 from socks5.client.scrapy import DownloadHandler, LoginRefused, PassagePool
-from tests.sockets.wires import free_port, until
+from tests.sockets.wires import until
 from tests.sockets.world import Page, World
 from tests.support.deferreds import told
+from tests.support.ports import free_port
 from tests.support.skips import needs_scrapy
 
 pytestmark = needs_scrapy

@@ -83,14 +83,6 @@ def _open() -> Iterator[tuple[str, str]]:
             yield descriptor, os.readlink(f"/proc/self/fd/{descriptor}")
 
 
-def free_port(host: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of the loopback on which nobody listens."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
 class Odd:
     """A socket that counts how often it is read, and of which a method may be another."""
 

@@ -12,14 +12,14 @@ from socks5.net import (
 from socks5.net.batch_calls import is_available
 from tests.sockets.batch.world import Plain, World, host
 from tests.sockets.clients import family_of
-from tests.sockets.wires import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="recvmmsg is Linux's")
 
 
 def closed_port(host: str) -> tuple[str, int]:
     """Where nobody listens."""
-    return host, free_port(host, socket.SOCK_DGRAM)
+    return host, free_port(host)
 
 
 def raw(port: Any) -> socket.socket:
