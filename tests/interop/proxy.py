@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 from tests.interop.processes import poll, running
 from tests.interop.servers import receive_all
+from tests.process.program import whole_lines
 
 SOURCES = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "socks5")
@@ -63,13 +64,12 @@ class Proxy:
     @property
     def log(self) -> str:
         """What it has said on its outputs."""
-        return self._log.read_text()
+        return whole_lines(self._log)
 
     @property
     def access_log(self) -> str:
-        """The access log so far, complete lines only."""
-        text = self._access_log.read_text()
-        return text[: text.rfind("\n") + 1]
+        """The access log so far."""
+        return whole_lines(self._access_log)
 
     @property
     def records(self) -> list[SimpleNamespace]:

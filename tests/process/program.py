@@ -45,6 +45,12 @@ def poll(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> 
     return value
 
 
+def whole_lines(file: Path) -> str:
+    """What is in a file that is being written: a line that crosses a page shows by halves."""
+    text = file.read_text()
+    return text[: text.rfind("\n") + 1]
+
+
 # ---------------------------------------------------------------- the program
 
 
@@ -69,7 +75,7 @@ class Program:
     @property
     def output(self) -> str:
         """What it has said so far."""
-        return self._output.read_text()
+        return whole_lines(self._output)
 
     @property
     def messages(self) -> list[str]:
@@ -101,7 +107,7 @@ class Program:
     def records(self) -> list[dict[str, Any]]:
         """The access log, ``access.log``."""
         return [
-            json.loads(line) for line in (self.directory / "access.log").read_text().splitlines()
+            json.loads(line) for line in whole_lines(self.directory / "access.log").splitlines()
         ]
 
     def signal(self, number: int) -> None:

@@ -22,7 +22,7 @@ def test_a_terminal_shows_readable_lines(tmp_path: Path, echo: tuple[str, int]) 
         return re.search(pattern, shown)
 
     with running(tmp_path, [*MODULE, *LISTEN], stdout=slave, stderr=slave) as program:
-        found = poll(lambda: shows(r"listens on 127\.0\.0\.1:(\d+)"), "it listens")
+        found = poll(lambda: shows(r"listens on 127\.0\.0\.1:(\d+)\s"), "it listens")
         with connected(("127.0.0.1", int(found[1])), echo) as client:
             assert echoes(client)
         line = rf"#1 127\.0\.0\.1:\d+ connect 127\.0\.0\.1:{echo[1]} succeeded up 5 down 5 \S+ s: \w+ closed"
@@ -39,7 +39,7 @@ def test_an_output_that_nobody_reads_holds_nobody_up(tmp_path: Path, echo: tuple
     reading, writing = os.pipe()
     with running(tmp_path, [*command, *LISTEN, "--access-log", "-"], stdout=writing) as program:
         os.close(writing)
-        pattern = re.compile(r"listens on 127\.0\.0\.1:(\d+)")
+        pattern = re.compile(r"listens on 127\.0\.0\.1:(\d+)\s")
         found = poll(lambda: log.exists() and pattern.search(log.read_text()), "it listens")
         address = ("127.0.0.1", int(found[1]))
         for _ in range(500):  # more than a pipe holds
