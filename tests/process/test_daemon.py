@@ -38,8 +38,8 @@ def test_a_daemon_serves_elsewhere_goes_on_in_a_new_log_and_ends_well(
         assert program.wait() == 0  # it is in the background now
         assert program.output == ""
     pid, log = int((directory / "proxy.pid").read_text()), directory / "proxy.log"
-    found = re.search(r"listens on 127\.0\.0\.1:(\d+)", log.read_text())
-    assert found is not None
+    listens = re.compile(r"listens on 127\.0\.0\.1:(\d+)\n")
+    found = poll(lambda: listens.search(log.read_text()), "its reactor runs")
     assert os.readlink(f"/proc/{pid}/cwd") == str(directory / "elsewhere")
     with connected(("127.0.0.1", int(found[1])), echo) as client:
         assert echoes(client)

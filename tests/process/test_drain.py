@@ -119,7 +119,8 @@ def test_who_has_come_is_served_nobody_else_and_the_last_session_ends_the_proxy(
         wait_until_it_drains(program)
         assert [receive(client, 2) for client in waiting] == [b"\5\0"] * 40
         assert all(map(echoes, relayed))
-        assert f"SOCKS5 proxy listens no more on 127.0.0.1:{program.port}" in program.messages
+        line = f"SOCKS5 proxy listens no more on 127.0.0.1:{program.port}"
+        poll(lambda: line in program.messages, "that is said behind it")
         close(waiting)
         close(relayed[1:])
         poll(lambda: len(program.records) >= 43, "their sessions are over")
