@@ -47,6 +47,7 @@ def test_systemd_hears_from_the_main_process_alone_what_it_does(
                 poll(lambda: manager.has_heard("EXTEND_TIMEOUT_USEC="), "it wants time")
                 poll(lambda: manager.has_heard("WATCHDOG=1"), "it lives")
         assert program.wait(STOP_SECONDS) == 0
+        manager.hear_out()
         assert not manager.has_heard("READY")
     assert set(manager.senders) == {program.process.pid}
 
