@@ -1,6 +1,7 @@
 """Tor, in a network namespace without a way out: names that it maps itself, logins that isolate, and silence."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address, ip_network
@@ -57,6 +58,12 @@ def namespace() -> Iterator[list[str]]:
         succeed(ip, "netns", "del", name)
 
 
+def is_listened_to(path: Path) -> bool:
+    """Whether somebody listens there, for there is a socket a little before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 @pytest.fixture(scope="module")
 def tor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A running one; the directory of its sockets, which reach beyond the namespace."""
@@ -66,8 +73,8 @@ def tor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with namespace() as within:
         command = [*within, require_program("tor"), "--defaults-torrc", "/dev/null"]
         with running(*command, "-f", configuration, log=log) as process:
-            listens = (directory / "control").is_socket  # which comes after the other one
-            poll(lambda: process.poll() is not None or listens(), "tor listens")
+            last = directory / "control"  # which comes after the other one
+            poll(lambda: process.poll() is not None or is_listened_to(last), "tor listens")
             assert process.poll() is None, log.read_text()
             yield directory
 

@@ -391,9 +391,16 @@ def test_it_runs_and_stops(reactor: Any, watched: Watched) -> None:
     watched.then = lambda: seen.append("socket")
     reactor.callLater(0, watched.far.send, b"octets")
     reactor.callInThread(seen.append, "thread")
-    reactor.callLater(0.05, reactor.stop)
+
+    def look() -> None:
+        if {"socket", "thread"} <= set(seen):
+            reactor.stop()
+        else:
+            reactor.callLater(0.001, look)
+
+    reactor.callLater(0, look)
     reactor.run(installSignalHandlers=False)
-    assert {"socket", "thread"} <= set(seen)
+    assert watched.took()
 
 
 @pytest.mark.parametrize("how", ["stop", "crash"])

@@ -174,7 +174,7 @@ async def test_a_time_out_is_scrapys(crawl: Crawl) -> None:
 
     silent = crawl.world.target(Protocol)
     request = crawl.request(
-        "http://192.0.2.1/", proxy=f"socks5://127.0.0.1:{silent}", download_timeout=0.01
+        "http://192.0.2.1/", proxy=f"socks5://127.0.0.1:{silent}", download_timeout=0.2
     )
     with pytest.raises(DownloadTimeoutError, match=r"at stage method"):
         await crawl.fetch(request)
