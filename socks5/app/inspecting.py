@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -250,18 +253,28 @@ _EXPLAIN = Parser(
 )
 
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status, as shells have it."""
+
+
 def resolve(made: Made, name: bytes, client: str) -> Found:
-    """What a name leads to, asked of those whom the proxy would ask."""
+    """What a name leads to, asked of those whom the proxy would ask.
+
+    :raises SystemExit: it was interrupted before it knew.
+    """
     reactor = this_reactor()
     resolver = Resolver(reactor, made.settings, made.capacity)
     results: list[Any] = []
 
     def done(result: Any) -> None:
         results.append(result)
-        reactor.stop()
+        with suppress(ReactorNotRunning):  # Ctrl-C, in the same turn
+            reactor.stop()
 
     reactor.callWhenRunning(lambda: resolver.resolve(name, client).addBoth(done))
     reactor.run()
+    if not results:
+        raise SystemExit(INTERRUPTED)
     [result] = results
     if isinstance(result, Failure):
         return (), result.getErrorMessage().rstrip(".")

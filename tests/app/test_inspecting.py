@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import DNSLookupError
-from twisted.internet.testing import MemoryReactorClock
 
 from socks5.app import console, inspecting
 from socks5.app.config.build import build
 from socks5.app.config.document import load
 from socks5.app.config.schema import SHIPPED
 from tests.support.options import asked
+from tests.support.reactor import BeginningReactor
 
 GOOD = """\
 server.outgoing_family = "ipv4"
@@ -331,13 +331,25 @@ def test_a_question_is_read(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-class Clock(MemoryReactorClock):
-    """A reactor that stops at once."""
+def resolved(
+    outcome: Deferred[Sequence[str]], reactor: BeginningReactor, monkeypatch: pytest.MonkeyPatch
+) -> inspecting.Found:
+    """What a name leads to where its lookup has that outcome."""
 
-    is_stopped = False
+    class Resolver:
+        def __init__(self, asking: object, settings: object, capacity: object) -> None:
+            assert asking is reactor
 
-    def stop(self) -> None:
-        self.is_stopped = True
+        def resolve(self, name: bytes, client: str) -> Deferred[Sequence[str]]:
+            assert (name, client) == (b"x.example", "192.0.2.9")
+            return outcome
+
+    monkeypatch.setattr(inspecting, "this_reactor", lambda: reactor)
+    monkeypatch.setattr(inspecting, "Resolver", Resolver)
+    made = build(load("good.toml"), is_only_looking=True)
+    found = inspecting.resolve(made, b"x.example", "192.0.2.9")
+    assert reactor.stops == 1
+    return found
 
 
 @pytest.mark.parametrize(
@@ -352,20 +364,17 @@ def test_a_name_is_resolved_as_the_proxy_would(
     expected: tuple[Sequence[str], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Resolver:
-        def __init__(self, reactor: object, settings: object, capacity: object) -> None:
-            assert reactor is clock
+    assert resolved(outcome, BeginningReactor(), monkeypatch) == expected
 
-        def resolve(self, name: bytes, client: str) -> Deferred[Sequence[str]]:
-            assert (name, client) == (b"x.example", "192.0.2.9")
-            return outcome
 
-    clock = Clock()
-    monkeypatch.setattr(inspecting, "this_reactor", lambda: clock)
-    monkeypatch.setattr(inspecting, "Resolver", Resolver)
-    made = build(load("good.toml"), is_only_looking=True)
-    assert inspecting.resolve(made, b"x.example", "192.0.2.9") == expected
-    assert clock.is_stopped
+def test_who_interrupts_a_lookup_sees_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor in the turn in which it ends: the reactor is stopped by then."""
+    with pytest.raises(SystemExit) as caught:
+        resolved(Deferred(), BeginningReactor(), monkeypatch)
+    assert caught.value.code == 130
+    stopped = BeginningReactor()
+    stopped.stop()
+    assert resolved(succeed(["192.0.2.1"]), stopped, monkeypatch)[0] == ["192.0.2.1"]
 
 
 def test_what_is_resolved_is_judged(
