@@ -3,7 +3,8 @@ the old one accepts nobody any more, and ends with its last session. Nobody is r
 close, and who waits in their queues is served by either.
 
 The two speak over a stream of the system's. The new one says that it serves (``+``, and its number), or why it does not
-start (``!``, and the sentence). The old one ends the stream once it has left everything to the new one. If it ends for
+start (``!``, and the sentence). The old one ends the stream once it has left everything to the new one. Where it leaves
+nothing it says why before that (``!``), for the new one may have said by then that it serves. If the stream ends for
 another reason, neither has the other's part.
 
 The new process is nobody's child, started by one between that ends at once: so whoever supervises the old one, as
@@ -213,11 +214,19 @@ class HandOver:
             late.cancel()
         return stream
 
+    def cancel(self) -> None:
+        """Leave nothing, if nobody has taken over yet: the listeners close, and who shares them would serve nobody."""
+        if self.is_under_way:
+            self._give_up("the proxy listens no more")
+
     def _is_late(self) -> None:
-        self._reason = f"the new process does not serve after {PATIENCE:g} s"
-        assert self._stream is not None
-        self._stream.close()
-        self._failed()
+        self._give_up(f"the new process does not serve after {PATIENCE:g} s")
+
+    def _give_up(self, reason: str) -> None:
+        stream = self._end()
+        stream.say(f"{REFUSES}{reason}")
+        stream.close()
+        self._say_why_not(reason)
 
     def _failed(self) -> None:
         self._end()
@@ -250,9 +259,10 @@ class Heir(Together):
         self._taken = taken
         self._give_up = give_up
         self._is_over = False
+        self._refusal = ""
         end = socket.socket(fileno=channel)
         end.set_inheritable(False)
-        self._stream = _Stream(reactor, end, lambda line: None, self._ended)
+        self._stream = _Stream(reactor, end, self._told, self._ended)
 
     @override
     def begins(self, places: Sequence[str]) -> None:
@@ -268,9 +278,12 @@ class Heir(Together):
         super().refuses(sentence)
         self._stream.say(f"{REFUSES}{sentence}")
 
+    def _told(self, line: str) -> None:
+        self._refusal = f"nothing is handed over: {line[len(REFUSES) :]}"
+
     def _ended(self) -> None:
-        if not self._places:
-            self._give_up("the process that it was to take over from has ended")
+        if self._refusal or not self._places:
+            self._give_up(self._refusal or "the process that it was to take over from has ended")
             return
         self._is_over = True
         self._taken()

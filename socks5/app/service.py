@@ -70,6 +70,9 @@ class Successor(Protocol):
     def begin(self) -> None:
         """Start it."""
 
+    def cancel(self) -> None:
+        """Leave it nothing, if it does not serve yet: our listeners close."""
+
 
 class ProxyService(Service):
     """Listens for clients of one factory.
@@ -373,6 +376,8 @@ class ProxyService(Service):
         self, ports: Iterable[IServedPort], end: Callable[[IServedPort], Any]
     ) -> Deferred[Any]:
         closing = []
+        if self._hand_over is not None:
+            self._hand_over.cancel()
         for port in ports:
             self._closing.add(port)
             place = place_of(port) if self._is_announced else None

@@ -170,7 +170,19 @@ def test_a_new_process_that_takes_too_long_is_given_up(old: Old) -> None:
         "SIGUSR2: a hand-over is under way already",
         "SIGUSR2: nothing is handed over: the new process does not serve after 60 s",
     ]
+    assert old.reactor.channel.recv(100) == b"!the new process does not serve after 60 s\n"
     assert old.reactor.channel.recv(10) == b""
+    assert (old.events, old.reactor.readers, old.reactor.getDelayedCalls()) == ([], [], [])
+
+
+def test_a_process_that_listens_no_more_leaves_nothing_to_one_that_has_just_begun(old: Old) -> None:
+    old.hand_over.cancel()  # nothing is under way
+    old.hand_over.begin()
+    old.reactor.channel.sendall(b"+4321\n")
+    old.hand_over.cancel()
+    reason = "the proxy listens no more"
+    assert old.log == [BEGINS, f"SIGUSR2: nothing is handed over: {reason}"]
+    assert old.reactor.channel.recv(100) == f"!{reason}\n".encode()
     assert (old.events, old.reactor.readers, old.reactor.getDelayedCalls()) == ([], [], [])
 
 
@@ -246,6 +258,19 @@ def test_the_old_process_is_told_first_and_others_once_it_has_left_everything(ne
 def test_the_old_process_is_told_why_the_new_one_does_not_start(new: New) -> None:
     new.heir.refuses("socks5 does not start: that\udcff")
     assert new.old.recv(100) == b"!socks5 does not start: that?\n"
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_to_whom_nothing_is_left_does_not_serve(has_begun: bool, new: New) -> None:
+    """Though it has said that it does: the two may speak at a time."""
+    if has_begun:
+        new.heir.begins(["a"])
+    new.old.sendall(b"!it ends\n")
+    new.old.close()
+    for _ in range(2):
+        new.reactor.read()
+    assert new.events == ["nothing is handed over: it ends"]
+    assert new.reactor.readers == []
 
 
 @pytest.mark.parametrize("is_reset", [False, True])

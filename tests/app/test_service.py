@@ -341,6 +341,21 @@ class FakeSuccessor:
         self.is_under_way = True
         self._begins()
 
+    def cancel(self) -> None:
+        self.is_under_way = False
+
+
+@pytest.mark.parametrize("how", [ProxyService.stopService, lambda proxy: proxy.drain(60)])
+def test_who_closes_listeners_hands_none_over(
+    how: Callable[[ProxyService], object], fake: BeginningReactor
+) -> None:
+    successor = FakeSuccessor(lambda: None)
+    proxy = service_on(fake, listener(1080), hand_over=successor)
+    proxy.startService()
+    successor.begin()
+    how(proxy)
+    assert not successor.is_under_way
+
 
 def test_while_another_process_takes_over_nothing_may_change(fake: BeginningReactor) -> None:
     successor = FakeSuccessor(lambda: None)
