@@ -12,6 +12,7 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TL
 from typing_extensions import override
 from zope.interface import implementer
 
+from socks5.net.certificate_files import steps_of
 from socks5.net.certificate_names import name_in
 from socks5.net.certificates import Certificates
 from socks5.net.tls_strings import tls_from
@@ -22,6 +23,11 @@ _HANDSHAKE = b"\x16"
 _REST_OF_HEADER = bytes(5)
 """Makes OpenSSL refuse what begins otherwise: it would wait for so many octets, and a SOCKS5 greeting has
 fewer."""
+
+MAX_STEPS = 10_000
+"""Steps of TLS's own in one connection. A new key (RFC 8446 section 4.6.3) is up to four, and may ask for an answer,
+which the client need not read; programs change theirs after millions of records.
+"""
 
 
 class TLSProtocol(BufferingTLSTransport):
@@ -36,6 +42,8 @@ class TLSProtocol(BufferingTLSTransport):
             if not data.startswith(_HANDSHAKE):
                 data += _REST_OF_HEADER
         super().dataReceived(data)  # type: ignore[no-untyped-call]
+        if steps_of(self.getHandle()) > MAX_STEPS:
+            self.abortConnection()
 
 
 class TLSFactory(TLSMemoryBIOFactory):

@@ -272,6 +272,20 @@ async def test_a_handshake_that_stops_has_a_deadline(certified: Certified, count
     await proxy.gone()
 
 
+@pytest_twisted.ensureDeferred
+async def test_who_takes_too_many_steps_of_tlss_own_is_cut_off(
+    certified: Certified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with new keys without end, the answers to which nobody takes."""
+    proxy = await certified.serve()
+    client = await certified.connect(proxy, certified.anna)
+    monkeypatch.setattr("socks5.net.tls.MAX_STEPS", 10)
+    client.send(GREETING)
+    await until(client.far.sees_now)
+    assert client.far.sees == "reset"
+    await proxy.gone()
+
+
 # ---------------------------------------------------------------- the end
 
 
