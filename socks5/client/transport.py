@@ -35,6 +35,11 @@ from socks5.streams import IStream, IStreamReceiver
 _OF_THE_PROXY = frozenset({"getPeerCertificate", "negotiatedProtocol", "getHandle"})
 """What a TLS to the proxy says of itself, and the target's protocol would take for the target's."""
 
+FAREWELL = 10.0
+"""Seconds that a proxy has for its goodbye over TLS, once ours is said. Until then it is read, for unread octets would
+turn the close into a reset, which can overtake what was written.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
@@ -102,6 +107,7 @@ class TunnelTransport(ProtocolWrapper):
         self._ends = ends
         self._is_paused = False
         self._soon: IDelayedCall | None = None
+        self._farewell: IDelayedCall | None = None
         self._producer: tuple[Any, bool] | None = None
         provided = providedBy(below)
         self._is_hiding = _are_of_tls(provided) or bool(getattr(below, "TLS", False))
@@ -155,6 +161,9 @@ class TunnelTransport(ProtocolWrapper):
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0
+        farewell, self._farewell = self._farewell, None
+        if farewell is not None and farewell.active():
+            farewell.cancel()
         if self.disconnecting and self._is_hiding and reason.check(ConnectionLost):
             reason = connectionDone  # the goodbye that was not waited for
         try:
@@ -212,11 +221,11 @@ class TunnelTransport(ProtocolWrapper):
         self._close()
 
     def _close(self) -> None:
-        """A proxy's goodbye is not waited for, which it may owe for ever; a producer is."""
-        if self._is_hiding and self._producer is None:
-            close(self.transport)
-        else:
-            self.transport.loseConnection()
+        """A producer is waited for, but not for ever a proxy's goodbye, which it may owe."""
+        self.transport.loseConnection()
+        is_over = self._producer is None and self.connected
+        if self._is_hiding and is_over and self._farewell is None:
+            self._farewell = self._clock.callLater(FAREWELL, close, self.transport)
 
     def abortConnection(self) -> None:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.abortConnection`."""

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
     ISystemHandle,
     ITCPTransport,
 )
+from twisted.internet.protocol import Protocol
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -351,34 +352,51 @@ class Deaf(Certified):
 
     def __init__(self, reactor: FakeReactor) -> None:
         super().__init__(reactor)
-        self.transport = FakeTransport(reactor)
+        self.transport = FakeTransport(reactor).connect(Protocol())
 
     def loseConnection(self) -> None:
         self.calls.append("loseConnection")
 
 
-def test_a_proxys_goodbye_is_not_waited_for() -> None:
+def test_a_proxys_goodbye_is_not_waited_for_for_ever() -> None:
     """It is a close in order all the same, whatever TLS says of the end that it has not heard."""
     asked, below, transport = opened_over_tls(tls=Deaf)
     transport.loseConnection()
-    assert below.calls[-1] == below.transport.calls[-1] == "loseConnection"
+    transport.loseConnection()
+    asked.reactor.advance(9.9)
+    assert below.transport.calls == []
+    asked.reactor.advance(0.1)
+    assert below.transport.calls == ["loseConnection"]
     below.deliver_reset()
     assert asked.program.notes == ["made", error.ConnectionDone]
+    transport.loseConnection()
+    assert asked.leaves_nothing()
 
 
-def test_a_producer_is_waited_for_before_tls_is_closed() -> None:
-    _, below, transport = opened_over_tls(tls=Deaf)
+def test_a_producer_is_waited_for_before_a_goodbye() -> None:
+    asked, below, transport = opened_over_tls(tls=Deaf)
     transport.registerProducer(Recording([], bool), True)
     transport.loseConnection()
+    asked.reactor.advance(10)
     assert below.transport.calls == []
     transport.unregisterProducer()
+    asked.reactor.advance(10)
     assert below.transport.calls == ["loseConnection"]
 
 
+def test_nothing_is_left_of_a_close_over_tls_with_both_goodbyes() -> None:
+    asked, _, transport = opened_over_tls()
+    transport.loseConnection()
+    asked.reactor.turn()
+    assert asked.program.notes == ["made", error.ConnectionDone]
+    assert asked.leaves_nothing()
+
+
 def test_half_a_close_over_tls_waits_for_the_other_half() -> None:
-    _, below, transport = opened_over_tls(tls=Deaf)
+    asked, below, transport = opened_over_tls(tls=Deaf)
     transport.loseWriteConnection()
     assert below.calls[-1] == "loseConnection"
+    asked.reactor.advance(10)
     assert below.transport.calls == []
 
 
