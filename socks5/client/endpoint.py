@@ -29,7 +29,7 @@ from socks5.client.attempt import Attempt, first_of
 from socks5.client.contexts import IInitiator
 from socks5.client.datagrams import UDP, udp_by
 from socks5.client.environment import NoProxy, proxy_url
-from socks5.client.hops import Hop, Same
+from socks5.client.hops import Hop, Same, check_options
 from socks5.client.layers import Bind, TLSFactory, check_bind, tcp_endpoint
 from socks5.client.listener import Binding, BindPort
 from socks5.client.names import address_of, target_of
@@ -93,7 +93,7 @@ class Proxy:
         if self.bind_address is not None:
             if first is None or first.path:
                 raise ValueError("bind_address: there is no TCP connection of ours to bind")
-            check_bind(self.bind_address)
+            check_bind(self.bind_address, first.host)
 
     @classmethod
     def from_url(
@@ -149,6 +149,8 @@ class Proxy:
 
         :param username: str is UTF-8, bytes are as they are; so too *password*.
         """
+        if not hasattr(endpoint, "connect"):
+            raise ValueError(f"{endpoint!r}: expected a client endpoint, which leads to the proxy")
         hop = Hop(
             None,
             _login(username, password),
@@ -231,6 +233,8 @@ class Proxy:
         options: Any = tls
         if isinstance(tls, bool):
             options = optionsForClientTLS(target.text) if tls else None
+        else:
+            check_options(tls)
         return ProxyEndpoint(self, target, options)
 
     def resolve(self, name: str | bytes) -> Deferred[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import optionsForClientTLS
 from typing_extensions import override
 
@@ -18,6 +19,12 @@ from socks5.protocol.messages import Command, Credentials, Method, Request
 
 Negotiation = ClientNegotiation | HTTPConnect
 """The machine of one hop; both have the same shape."""
+
+
+def check_options(options: object) -> None:
+    """:raises ValueError: they are none for TLS, not even of Twisted's older kinds."""
+    if not (IOpenSSLClientConnectionCreator.providedBy(options) or hasattr(options, "getContext")):
+        raise ValueError(f"tls={options!r}: expected options, as optionsForClientTLS() makes them")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +106,7 @@ class Hop:
                 raise ValueError(f"{self}: tls= is for a proxy over TLS, such as socks5s://")
             return None
         if self.options is not None:
+            check_options(self.options.value)
             return self.options.value
         return optionsForClientTLS(self.place.host.partition("%")[0])
 

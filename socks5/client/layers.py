@@ -42,11 +42,17 @@ Bind = str | tuple[str, int] | None
 """A local address, with a port or without."""
 
 
-def check_bind(bind: str | tuple[str, int]) -> None:
-    """:raises ValueError: its host is neither an IP address nor "", which is any."""
-    host = bind if isinstance(bind, str) else bind[0]
+def check_bind(bind: str | tuple[str, int], proxy: str) -> None:
+    """:raises ValueError: its host is neither an IP address nor "", which is any; or of another family than the proxy,
+    a name or an IP literal; or its port is none.
+    """
+    host, port = (bind, 0) if isinstance(bind, str) else bind
     if host and literal(host.partition("%")[0]) is None:
         raise ValueError(f"bind_address {host!r}: expected an IP address of this host")
+    if host and literal(proxy.partition("%")[0]) is not None and (":" in host) != (":" in proxy):
+        raise ValueError(f"bind_address {host!r}: expected one of the proxy's family, {proxy}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"bind_address: port {port!r}: expected a number from 0 to 65535")
 
 
 def tcp_endpoint(

@@ -10,6 +10,7 @@ from twisted.internet.error import DNSLookupError
 
 from socks5.client.names import literal, port_of
 from socks5.names import hostname
+from socks5.net.addresses import LONGEST_PATH, fits
 
 DEFAULT_PORT = 1080
 
@@ -84,6 +85,10 @@ def _unix(scheme: str, host: str, port: str | None, path: str) -> Place:
     if host != "localhost" or port is not None or scheme not in _SOCKS:
         raise ValueError(
             f"{scheme}://: a path is for a UNIX socket, expected socks5://localhost/PATH; in a login, / is %2F"
+        )
+    if not fits(path):
+        raise ValueError(
+            f"{scheme}://: the path of a UNIX socket has at most {LONGEST_PATH} octets"
         )
     return Place(False, False, "", 0, path)
 

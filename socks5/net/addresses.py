@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from typing import Any
@@ -9,6 +10,14 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from socks5.protocol.address import UNSPECIFIED, Address, unmap
+
+LONGEST_PATH = 107
+"""Octets of a UNIX socket's path: Linux has room for 108, with a zero behind it (unix(7))."""
+
+
+def fits(path: str) -> bool:
+    """Whether a UNIX socket can have this path."""
+    return len(os.fsencode(path)) <= LONGEST_PATH
 
 
 def address_from(name: Any) -> Address:

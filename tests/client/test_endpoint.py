@@ -465,6 +465,11 @@ def test_a_connection_that_is_lost_ends_it_for_the_factory_once() -> None:
 TLS = optionsForClientTLS("example.org")
 
 
+def _any(what: object) -> Any:
+    """An argument whose type is wrong."""
+    return what
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -482,6 +487,12 @@ TLS = optionsForClientTLS("example.org")
         lambda reactor: Proxy.from_url(reactor, "socks5://localhost/a", bind_address="::1"),
         lambda reactor: Proxy.from_url(reactor, PROXY, bind_address="eth0"),
         lambda reactor: Proxy.from_url(reactor, PROXY, bind_address=("localhost", 0)),
+        lambda reactor: Proxy.from_url(reactor, PROXY, bind_address="::1"),
+        lambda reactor: Proxy.from_url(reactor, "socks5://[fe80::1%25a]", bind_address="192.0.2.2"),
+        lambda reactor: Proxy.from_url(reactor, PROXY, bind_address=("192.0.2.2", 65536)),
+        lambda reactor: Proxy.from_url(reactor, "socks5s://192.0.2.9", tls=_any(True)),
+        lambda reactor: Proxy.from_url(reactor, PROXY).endpoint("a", 443, _any(None)),
+        lambda reactor: Proxy.over(reactor, _any("tcp:192.0.2.9:1080")),
         lambda reactor: Proxy.over(reactor, AtOnce(), "alice"),
         lambda reactor: Proxy.over(reactor, AtOnce(), password="secret"),
         lambda reactor: Proxy.over(reactor, AtOnce(), "", ""),

@@ -76,16 +76,16 @@ def test_a_name_that_twisteds_endpoint_refuses(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bind", "host"),
+    ("url", "bind", "host"),
     [
-        ("192.0.2.2", "192.0.2.2"),
-        (("192.0.2.2", 0), "192.0.2.2"),
-        (("", 0), ""),
-        ("fe80::1%a",) * 2,
+        (PROXY, "192.0.2.2", "192.0.2.2"),
+        (PROXY, ("192.0.2.2", 0), "192.0.2.2"),
+        (PROXY, ("", 0), ""),
+        ("socks5://[2001:db8::9]", *["fe80::1%a"] * 2),
     ],
 )
-def test_an_address_of_ours(bind: Any, host: str) -> None:
-    asked = Asked(bind_address=bind)
+def test_an_address_of_ours(url: str, bind: Any, host: str) -> None:
+    asked = Asked(url, bind_address=bind)
     assert asked.connector.bind_address == (host, 0)
 
 

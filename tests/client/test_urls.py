@@ -25,6 +25,7 @@ PLACES = {
     "socks5://b%C3%BCcher.example": socks("xn--bcher-kva.example"),
     "socks5://localhost/run/tor/socks": Place(False, False, "", 0, "/run/tor/socks"),
     "socks5h://localhost/run/a%20b": Place(False, False, "", 0, "/run/a b"),
+    f"socks5://localhost/{'a' * 106}": Place(False, False, "", 0, f"/{'a' * 106}"),
 }
 
 
@@ -63,6 +64,7 @@ WRONG = {
     "socks5://alice:secret@proxy.example/path": "UNIX socket",
     "socks5://localhost:1080/path": "UNIX socket",
     "socks5s://localhost/path": "UNIX socket",
+    f"socks5://localhost/{'a' * 107}": "107 octets",
     "http://localhost/path": "UNIX socket",
     "socks5://:secret@proxy.example": "user name",
     "socks5://@proxy.example": "user name",

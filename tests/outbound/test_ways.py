@@ -1,6 +1,7 @@
 """Who goes directly and who through which upstream, in memory: what is sent there, and what each outcome leads to."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -68,11 +69,11 @@ def test_an_address_goes_where_its_verdict_says() -> None:
 
 
 def test_options_that_make_no_tls_are_told_as_no_tls() -> None:
-    world = World(url=f"socks5s://{UP}", options=Same(object()))
+    world = World(url=f"socks5s://{UP}", options=Same(SimpleNamespace(getContext=object)))
     dialling = world.dial()
     transport = world.accept()
     assert (dialling.code, world.counters["up"].failures) == (1, {"tls": 1})
-    assert "no TLS with it: <object object " in dialling.failure.getErrorMessage()
+    assert "no TLS with it: namespace(getContext=" in dialling.failure.getErrorMessage()
     world.reactor.turn()
     assert not transport.connected
     world.assert_nothing_is_left()
@@ -492,9 +493,9 @@ def test_hops_are_asked_one_behind_the_other() -> None:
 
 @pytest.mark.parametrize("bind", [None, "192.0.2.9", ("192.0.2.9", 7), "2001:db8::9"])
 def test_a_client_s_proxy_is_an_upstream(bind: Any) -> None:
-    reactor, urls = FakeReactor(), [f"socks5://{UP}", "socks5://second.example:99"]
+    reactor, urls = FakeReactor(), ["socks5://first.example", "socks5://second.example:99"]
     proxy = Proxy.chain(reactor, urls, bind_address=bind, rdns=False)
-    resolver = FakeResolver({NAME: [HOST]})
+    resolver = FakeResolver({NAME: [HOST], b"first.example": [UP]})
     direct = DirectDialer(reactor, resolver)
     dialer = Upstreams(reactor, {"up": proxy}, direct)
     assert list(dialer.begin(direct, Settings())) == ["up"]

@@ -15,6 +15,7 @@ from socks5.app.config.keys import Configuration
 from socks5.app.config.logins import Logins
 from socks5.app.config.places import Path
 from socks5.app.listeners import LOOPBACK, Listener
+from socks5.net.addresses import LONGEST_PATH, fits
 from socks5.net.certificate_files import Files, Unusable
 from socks5.net.certificate_names import NAMES
 from socks5.net.certificates import Certificates
@@ -161,6 +162,9 @@ class Entrances:
             yield TCP(port, address), f"{address} port {port}"
         if section.unix is not None:
             file = self._building.file((*path, "unix"), section.unix)
+            if not fits(file):
+                sentence = f"expected a path of at most {LONGEST_PATH} octets, got {file}"
+                self._building.wrong((*path, "unix"), sentence)
             yield UNIX(file, int(section.mode or "666", 8)), f"unix:{file}"
         if section.systemd is not None:
             yield from self._of_systemd(path, section.systemd)

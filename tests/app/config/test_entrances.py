@@ -100,7 +100,8 @@ def test_what_everybody_could_use_is_refused(files: Files) -> None:
 
 
 def test_what_cannot_be_listened_on_is_an_error(files: Files) -> None:
-    assert files.problems("""\
+    assert files.problems(
+        """\
 [listener.a]
 unix = "none/proxy.sock"
 [listener.b]
@@ -112,7 +113,10 @@ address = "::1"
 tls = { cert = "none.pem" }
 [listener.e]
 systemd = "none"
-""") == [
+[listener.f]
+unix = "PATH"
+""".replace("PATH", "f" * 107)
+    ) == [
         "s.toml:2:8: listener.a.unix: expected a file in a folder that exists, got none/proxy.sock",
         (
             "s.toml:4:12: listener.b.endpoint: expected an endpoint without haproxy:, which believes the PROXY "
@@ -124,6 +128,7 @@ systemd = "none"
             "proxy's user can read"
         ),
         "s.toml:11:11: listener.e.systemd: expected a socket that systemd hands to the service, got none called none",
+        f"s.toml:13:8: listener.f.unix: expected a path of at most 107 octets, got {'f' * 107}",
     ]
 
 
