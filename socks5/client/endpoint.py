@@ -34,6 +34,7 @@ from socks5.client.layers import Bind, TLSFactory, check_bind, tcp_endpoint
 from socks5.client.listener import Binding, BindPort
 from socks5.client.names import address_of, target_of
 from socks5.client.resolving import Asking, answer
+from socks5.client.tunnel import Step
 from socks5.client.urls import read
 from socks5.protocol.address import Address
 from socks5.protocol.messages import Command, Credentials
@@ -260,7 +261,7 @@ class Proxy:
     def _ask(self, command: Command, target: Address) -> Deferred[Any]:
         self.hops[-1].check_command(command)
         asking = Attempt(self, target, Asking(), command).start()
-        return answer(asking, command, len(self.hops))
+        return answer(asking, Step(len(self.hops), self.hops[-1], target, command))
 
     def bind(
         self, factory: IProtocolFactory, peer: str | bytes | None = None, port: int = 0

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from socks5.client.errors import HostUnreachable, NameNotFound, ProxyProtocolError
 from socks5.client.transport import tunnel_of
+from socks5.client.tunnel import Step
 from socks5.net.transport_stream import close
 from socks5.protocol.messages import Command
 
@@ -33,29 +34,32 @@ class Asking(Factory):
     protocol = _Answered
 
 
-def answer(asking: Deferred[Any], command: Command, hop: int) -> Deferred[Any]:
+def answer(asking: Deferred[Any], step: Step) -> Deferred[Any]:
     """The answer that a protocol's reply has: an IP literal, or a name.
 
     :param asking: fires with the protocol.
-    :param hop: the last one's number.
+    :param step: what the last hop is asked for.
     """
-    return asking.addCallbacks(_read, _not_found, callbackArgs=(command, hop))
+    return asking.addCallbacks(_read, _not_found, callbackArgs=(step,), errbackArgs=(step,))
 
 
-def _read(protocol: Any, command: Command, hop: int) -> str | bytes:
-    """A server that does not look at CMD answers as if it had connected: with an address of its own, and a port."""
+def _read(protocol: Any, step: Step) -> str | bytes:
+    """A server that does not look at CMD answers as if it had connected: with an address of its own and a port, or
+    with zeros for both, as many do.
+    """
     tunnel = tunnel_of(protocol.transport)
     assert tunnel is not None
     bound = tunnel.bound
-    is_of_the_kind = bound.is_name is (command == Command.RESOLVE_PTR)
-    if bound.port != 0 or not is_of_the_kind or not bound.host:
-        text = f"{tunnel.proxy}: its reply is no answer to {command.name}"
-        raise ProxyProtocolError(text, stage="reply", hop=hop)
+    is_of_the_kind = bound.is_name is (step.command == Command.RESOLVE_PTR)
+    if bound.port != 0 or not is_of_the_kind or bound.is_unspecified:
+        text = f"{step.text}: its reply is no answer to that"
+        raise ProxyProtocolError(text, stage="reply", hop=step.number)
     return bound.host
 
 
-def _not_found(failure: Failure) -> Failure:
+def _not_found(failure: Failure, step: Step) -> Failure:
     error = failure.value
     if isinstance(error, HostUnreachable):
-        return Failure(NameNotFound(str(error), stage=error.stage, hop=error.hop))
+        text = f"{step.text}: there is none (REP 4)"
+        return Failure(NameNotFound(text, stage=error.stage, hop=error.hop))
     return failure

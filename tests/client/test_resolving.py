@@ -72,18 +72,21 @@ def test_an_answer(
     [
         (name_of_it, b"\1\xc0\0\2\1\0\x50"),
         (name_of_it, b"\3\5a.org\0\0"),
+        (name_of_it, bytes([1, *bytes(6)])),
         (address_of_it, b"\3\5a.org\1\0"),
         (address_of_it, b"\3\0\0\0"),
         (address_of_it, b"\1\xc0\0\2\1\0\0"),
     ],
-    ids=["a port", "a name", "a port of a name", "an empty name", "an address"],
+    ids=["a port", "a name", "zeros", "a port of a name", "an empty name", "an address"],
 )
 def test_what_is_no_answer(ask: Ask, reply: bytes) -> None:
     """So says a server that does not look at CMD."""
     outcome, _, _ = asked(ask, b"\5\0\0" + reply)
     assert type(outcome.value) is ProxyProtocolError
     assert (outcome.value.stage, outcome.value.hop) == ("reply", 1)
-    assert "no answer to RESOLVE" in str(outcome.value)
+    asked_for = "an address of www.example.org" if ask is name_of_it else "the name of 2001:db8::1"
+    text = f"192.0.2.9:1080 (hop 1), asked for {asked_for}: its reply is no answer to that"
+    assert str(outcome.value) == text
 
 
 @pytest.mark.parametrize("ask", [name_of_it, address_of_it])
@@ -91,7 +94,8 @@ def test_what_is_not_found(ask: Ask) -> None:
     outcome, _, _ = asked(ask, b"\5\4", "socks5://second.example")
     assert type(outcome.value) is NameNotFound
     assert outcome.value.hop == 2
-    assert "second.example:1080" in str(outcome.value)
+    assert "second.example:1080 (hop 2), asked for" in str(outcome.value)
+    assert "there is none" in str(outcome.value)
 
 
 def test_another_failure_stays() -> None:
