@@ -32,7 +32,7 @@ from socks5.client.environment import NoProxy, proxy_url
 from socks5.client.hops import Hop, Same, check_options
 from socks5.client.layers import Bind, TLSFactory, check_bind, tcp_endpoint
 from socks5.client.listener import Binding, BindPort
-from socks5.client.names import address_of, target_of
+from socks5.client.names import address_of, octets_of, target_of
 from socks5.client.resolving import Asking, answer
 from socks5.client.tunnel import Step
 from socks5.client.urls import read
@@ -50,7 +50,7 @@ TIMEOUT = 30.0
 
 
 def _octets(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else text
+    return octets_of(text) if isinstance(text, str) else text
 
 
 def _login(username: str | bytes | None, password: str | bytes | None) -> Credentials | None:

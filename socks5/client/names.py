@@ -42,6 +42,17 @@ def port_of(port: int) -> int:
     return port
 
 
+def octets_of(text: str) -> bytes:
+    """A login's text as it is sent: UTF-8; but what the system gave that is none, as it was (PEP 383).
+
+    :raises ValueError: it is none. Neither text nor error has it.
+    """
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise ValueError("a login is text, and this has half a character") from None
+
+
 def target_of(host: str | bytes, port: int) -> Address:
     """What a proxy is asked to connect to; see :func:`address_of`.
 

@@ -8,7 +8,7 @@ from twisted.internet.endpoints import clientFromString
 
 from socks5.client.endpoint import TIMEOUT, Proxy, ProxyEndpoint
 from socks5.client.hops import Hop
-from socks5.client.names import port_of
+from socks5.client.names import octets_of, port_of
 from socks5.client.urls import DEFAULT_PORT, Place, host_of
 from socks5.files import read
 from socks5.protocol.messages import Credentials
@@ -68,7 +68,7 @@ def _login(options: dict[str, str]) -> Credentials | None:
     if "user" not in options or len(passwords) != 1:
         raise ValueError("user= needs password= or passwordFile=, one of them, and they need user=")
     if "password" in options:
-        return Credentials(options["user"].encode(), options["password"].encode())
+        return Credentials(octets_of(options["user"]), octets_of(options["password"]))
     path = options["passwordFile"]
     try:
         line = read(path).removesuffix(b"\n").removesuffix(b"\r")
@@ -76,7 +76,7 @@ def _login(options: dict[str, str]) -> Credentials | None:
         raise ValueError(f"passwordFile={path}: {error.strerror}") from None
     if b"\n" in line:
         raise ValueError(f"passwordFile={path}: expected one line, the password")
-    return Credentials(options["user"].encode(), line)
+    return Credentials(octets_of(options["user"]), line)
 
 
 def _is_yes(name: str, options: dict[str, str], otherwise: bool) -> bool:

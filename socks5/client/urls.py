@@ -8,7 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from twisted.internet.error import DNSLookupError
 
-from socks5.client.names import literal, port_of
+from socks5.client.names import literal, octets_of, port_of
 from socks5.names import hostname
 from socks5.net.addresses import LONGEST_PATH, fits
 
@@ -78,7 +78,7 @@ def _login(scheme: str, userinfo: str) -> tuple[bytes, bytes]:
     user, _, password = userinfo.partition(":")
     if not user:
         raise ValueError(f"{scheme}://: the user name is empty")
-    return unquote_to_bytes(user), unquote_to_bytes(password)
+    return unquote_to_bytes(octets_of(user)), unquote_to_bytes(octets_of(password))
 
 
 def _unix(scheme: str, host: str, port: str | None, path: str) -> Place:

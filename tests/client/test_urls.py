@@ -43,6 +43,7 @@ LOGINS = {
     "a:b@c@": (b"a", b"b@c"),
     "%00:%ff@": (b"\0", b"\xff"),
     "ü:ü@": ("ü".encode(), "ü".encode()),
+    "\udcfc:\udcff%ff@": (b"\xfc", b"\xff\xff"),
 }
 
 
@@ -68,6 +69,7 @@ WRONG = {
     "http://localhost/path": "UNIX socket",
     "socks5://:secret@proxy.example": "user name",
     "socks5://@proxy.example": "user name",
+    "socks5://alice:secret\ud800@proxy.example": "half a character",
     "http://alice:secret@proxy.example": "port",
     "socks5://alice:secret@proxy.example:0": "65535",
     "socks5://alice:secret@proxy.example:65536": "65535",

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from socks5.app.config.values import Kind, Schema, Wrong, as_toml
+from socks5.files import read
 
 _VARIABLE = re.compile(r"\$(?:\{|[A-Za-z_])")
 
@@ -98,21 +99,20 @@ class From:
         if not self.way:
             return self.what
         if self.way == "env":
-            text = os.environ.get(self.what, "")
+            octets = os.environb.get(os.fsencode(self.what), b"")
             where = f"the environment variable {self.what}"
         else:
-            path = self.path(folder)
-            where = path
+            where = self.path(folder)
             try:
-                with open(path, encoding="utf-8") as file:
-                    text = file.read()
+                octets = read(where, is_once=True).removesuffix(b"\n").removesuffix(b"\r")
             except OSError as error:
                 raise ValueError(
-                    f"expected a file that can be read, got {path} ({error.strerror})"
+                    f"expected a file that can be read, got {where} ({error.strerror})"
                 ) from None
-            except UnicodeDecodeError:
-                raise ValueError(f"expected UTF-8 in {path}") from None
-            text = text.removesuffix("\n").removesuffix("\r")
+        try:
+            text = octets.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"expected UTF-8 in {where}") from None
         if not text:
             raise ValueError(f"expected a secret in {where}, which is empty or missing")
         return text

@@ -40,6 +40,7 @@ def test_a_secret_that_is_missing_or_empty_is_an_error(
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "octets").write_bytes(b"\xff")
     monkeypatch.delenv("SECRET", raising=False)
+    monkeypatch.setenv("OCTETS", "\udcff")
     for said, words in (
         (
             {"file": "none"},
@@ -47,6 +48,7 @@ def test_a_secret_that_is_missing_or_empty_is_an_error(
         ),
         ({"file": "empty"}, f"expected a secret in {tmp_path}/empty, which is empty or missing"),
         ({"file": "octets"}, f"expected UTF-8 in {tmp_path}/octets"),
+        ({"env": "OCTETS"}, "expected UTF-8 in the environment variable OCTETS"),
         (
             {"env": "SECRET"},
             "expected a secret in the environment variable SECRET, which is empty or missing",
