@@ -43,8 +43,11 @@ Bind = str | tuple[str, int] | None
 
 
 def check_bind(bind: str | tuple[str, int], proxy: str) -> None:
-    """:raises ValueError: its host is neither an IP address nor "", which is any; or of another family than the proxy,
-    a name or an IP literal; or its port is none.
+    """Look whether a connection can come from there.
+
+    :param proxy: the host that it leads to, a name or an IP literal.
+    :raises ValueError: its host is neither an IP address nor "", which is any; or of another family than the proxy's;
+        or its port is none.
     """
     host, port = (bind, 0) if isinstance(bind, str) else bind
     if host and literal(host.partition("%")[0]) is None:
