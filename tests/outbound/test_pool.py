@@ -63,6 +63,11 @@ def test_the_same_goes_the_same_way_as_long_as_that_is_there(by: str) -> None:
         assert [each.name for each in fewer.order(*asked)] == names
 
 
+def test_a_host_goes_the_same_way_whatever_its_port() -> None:
+    pool = Pool([path(f"p{number}") for number in range(8)], Hashed("target"))
+    assert len({order(pool, target=Address(b"ftp.example", port)) for port in range(20)}) == 1
+
+
 def test_who_is_nobody_is_known_by_his_address() -> None:
     paths = [path(f"p{number}") for number in range(8)]
     one, other = Pool(paths, Hashed("user")), Pool(paths, Hashed("client"))

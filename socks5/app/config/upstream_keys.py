@@ -215,7 +215,7 @@ class Upstream:
     )
     hash_by: str | None = optional(
         Choice(("user", "client", "target")),
-        "Of whom or what the hash is, so that the same goes the same way.",
+        "Of whom or what the hash is, so that the same goes the same way; of a target, whatever its port.",
         default="none",
     )
 
