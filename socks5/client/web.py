@@ -47,10 +47,12 @@ class Endpoints:
 
     def lead_to(self, scheme: bytes, host: bytes, port: int) -> IStreamClientEndpoint:
         """The same without a URI."""
+        # A zone is an error in text, and octets are taken as they are.
+        target = host.decode("latin-1") if b":" in host else host
         if scheme == b"http":
-            return self._way.endpoint(host, port)
+            return self._way.endpoint(target, port)
         if scheme == b"https":
-            return self._way.endpoint(host, port, self._policy.creatorForNetloc(host, port))
+            return self._way.endpoint(target, port, self._policy.creatorForNetloc(host, port))
         raise SchemeNotSupported(f"{scheme!r}: expected http or https")
 
 

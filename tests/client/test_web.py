@@ -138,6 +138,8 @@ def test_what_is_no_web_is_an_error() -> None:
     assert outcome_of(request).check(SchemeNotSupported)
     with pytest.raises(ValueError, match="port 0"):
         agent.request(b"GET", b"http://www.example.org:0/")
+    with pytest.raises(ValueError, match="a zone means nothing to a proxy"):
+        agent.request(b"GET", b"http://[fe80::1%25eth0]/")
 
 
 def test_no_repr_has_a_login() -> None:
