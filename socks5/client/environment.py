@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from socks5.client.names import target_of
 from socks5.client.urls import read
@@ -104,7 +105,7 @@ def _meaning(text: str, port: int | None) -> _Exception:
         return _Exception(port=port)
     network = found["bracketed"] or found["network"]
     if network:
-        return _Exception(Networks.parse(network), port=port)
+        return _Exception(Networks.parse(str(ip_network(network, strict=False))), port=port)
     name = target_of(found["name"], 1).host
     assert isinstance(name, bytes)
     return _Exception(name=name, port=port)

@@ -31,6 +31,7 @@ def test_which_proxy(environ: dict[str, str], url: str | None) -> None:
         ("bücher.example", ["xn--bcher-kva.example"], ["b.example"]),
         ("*", ["a", "192.0.2.1", "::1"], []),
         ("10.0.0.0/8", ["10.1.2.3", "::ffff:10.1.2.3"], ["11.1.2.3", "10.1.2.3.example", "::1"]),
+        ("10.1.2.3/8", ["10.3.2.1"], ["11.1.2.3"]),
         ("192.0.2.1", ["192.0.2.1"], ["192.0.2.10", "192.0.2.1.example"]),
         ("2001:db8::/32", ["2001:db8::1"], ["2001:db9::1", "192.0.2.1"]),
         ("2001:db8::1", ["2001:db8::1", "[2001:db8:0::1]"], ["2001:db8::2"]),
@@ -58,7 +59,7 @@ def test_a_port_of_it(text: str, host: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["10.0.0.0/33", "10.0.0.1/8", "a/8", "[::zz]", "a:b", "a:443:1", "[a", "a*", "1.2.3.400"],
+    ["10.0.0.0/33", "010.0.0.1/8", "a/8", "[::zz]", "a:b", "a:443:1", "[a", "a*", "1.2.3.400"],
 )
 def test_what_cannot_be_read_does_not_mean_nothing(text: str) -> None:
     for name in ("no_proxy", "NO_PROXY"):
