@@ -249,9 +249,9 @@ class Upstreams:
         left_out = self._missing.next()
         if left_out is not None:
             _log.error(
-                "there is no upstream {name}, which a rule wants; {left_out} more had no line",
+                "there is no upstream {name}, which a rule wants{more}",
                 name=name,
-                left_out=left_out,
+                more=f" ({left_out} more times had no line)" if left_out else "",
             )
         raise GeneralFailure(f"there is no upstream {name}")
 
