@@ -235,15 +235,12 @@ class TunnelTransport(ProtocolWrapper):
 
     def loseWriteConnection(self) -> None:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.loseWriteConnection`. Over TLS, which has no half-close,
-        it closes.
+        the goodbye is said, and the far end's waited for.
         """
         if self._has_half_close:
             self.transport.loseWriteConnection()
-        elif self._is_hiding:
-            self._held = b""
-            self.transport.loseConnection()
         else:
-            self.loseConnection()
+            self.transport.loseConnection()
 
     def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
         """See :meth:`twisted.internet.interfaces.ITLSTransport.startTLS`. It is the target's, whatever there is to the
