@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from socks5.gss import said, unwrap
 from socks5.protocol.errors import AuthenticationFailed
 from socks5.protocol.gssapi import MAX_TOKEN, Protection
 from socks5.threads import aside
+
+STEPS = 4
+"""Steps of an initiator's at once. A KDC that does not answer holds a thread for half a minute, and the reactor's
+threads, of which there are ten, look up names, too.
+"""
 
 _LEVELS = {
     "integrity": Protection.INTEGRITY,
@@ -55,6 +60,7 @@ class Initiator:
         if protection not in _LEVELS:
             raise ValueError(f"protection={protection!r}: expected one of {', '.join(_LEVELS)}")
         self._reactor = reactor
+        self._turns = DeferredSemaphore(STEPS)
         self.run = self._aside if run is None else run
         self.level = _LEVELS[protection]
         self.is_bare = nec
@@ -67,7 +73,20 @@ class Initiator:
         return Context(self, host, client, for_datagrams)
 
     def _aside(self, client: str, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return aside(self._reactor, call, *arguments)
+        """Who is cancelled while waiting takes no thread; a thread itself cannot be given up."""
+        turn = self._turns.acquire()
+        found: Deferred[Any] = Deferred(lambda _: turn.cancel())
+
+        def end(outcome: Any) -> None:
+            self._turns.release()
+            if not found.called:
+                found.callback(outcome)
+
+        def begin(_: object) -> None:
+            aside(self._reactor, call, *arguments).addBoth(end)
+
+        turn.addCallbacks(begin, lambda _: None)
+        return found
 
 
 class Context:

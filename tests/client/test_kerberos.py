@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from socks5.client import kerberos
-from socks5.client.kerberos import Initiator
+from socks5.client.kerberos import STEPS, Initiator
 from socks5.protocol.errors import AuthenticationFailed, RemoteProtocolError
 from socks5.protocol.gssapi import Protection
 from tests.support.deferreds import outcome_of
@@ -130,6 +130,31 @@ def test_steps_may_be_taken_in_turn(library: Library) -> None:
 
     context = Initiator(None, run=run).initiate("proxy.example", "192.0.2.7")
     assert (outcome_of(context.step(b"")), taken) == (b"ours", ["192.0.2.7"])
+
+
+def test_a_kdc_that_does_not_answer_does_not_take_all_threads(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does who has given up get one, or leave that of a step that is under way to the next."""
+    threads: list[Deferred[Any]] = []
+
+    def begin(*arguments: object) -> Deferred[Any]:
+        threads.append(Deferred())
+        return threads[-1]
+
+    monkeypatch.setattr(kerberos, "aside", begin)
+    initiator = Initiator(object())
+    steps = [initiator.initiate("proxy.example").step(b"") for _ in range(STEPS + 3)]
+    for given_up in (0, STEPS):
+        steps[given_up].cancel()
+        assert outcome_of(steps[given_up]).check(CancelledError)
+    assert len(threads) == STEPS
+    threads[0].callback(b"too late")
+    threads[1].errback(AuthenticationFailed("no ticket"))
+    assert outcome_of(steps[1]).check(AuthenticationFailed)
+    assert len(threads) == STEPS + 2
+    threads[-1].callback(b"ours")
+    assert outcome_of(steps[-1]) == b"ours"
 
 
 def test_no_ticket(library: Library) -> None:
