@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from socks5.access import ALLOWED, Access, Verdict
 from socks5.deadlines import Deadlines, Line, clock_of
-from socks5.interfaces import IDatagramReceiver, IDialer, IPeerPort, IResolver, Judge
+from socks5.interfaces import IDatagramReceiver, IDatagrams, IDialer, IPeerPort, IResolver, Judge
 from socks5.net.poller import poller_of
 from socks5.outbound.attempts import (
     TOO_LONG,
@@ -288,7 +288,7 @@ class DirectDialer:
         *,
         settings: Settings,
         near: str,
-    ) -> DirectDatagrams:
+    ) -> IDatagrams:
         """See :meth:`socks5.interfaces.IDialer.open_datagrams`."""
         shared = (self.reactor, self.resolver, self.deadlines)
         return DirectDatagrams(*shared, access, judge, receiver, settings, near)

@@ -342,10 +342,14 @@ class Upstreams:
         self.lead(datagrams)
         return datagrams
 
-    def lead(self, datagrams: DirectDatagrams) -> None:
+    def lead(self, datagrams: Any) -> None:
         """Have an association's datagrams go through these upstreams, where verdicts say so: whether it is new, or of
-        before a reload.
+        before a reload. Those of somebody else's making go nowhere where a verdict names one.
+
+        :param datagrams: :class:`~socks5.interfaces.IDatagrams`.
         """
+        if not isinstance(datagrams, DirectDatagrams):
+            return
 
         def open_(way: Way, target: Address) -> Deferred[UpstreamAssociation]:
             asked = Asked(datagrams.access, datagrams.settings, datagrams.near, self.direct)

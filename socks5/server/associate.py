@@ -12,7 +12,6 @@ ends the association.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.python.failure import Failure
@@ -22,7 +21,6 @@ from socks5.access import Reason
 from socks5.deadlines import IdleTimer
 from socks5.interfaces import ICommand, IDatagrams, ISession
 from socks5.net.datagram_turns import turns_of
-from socks5.outbound.datagrams import DirectDatagrams
 from socks5.outbound.targets import looks_in
 from socks5.outbound.ways import Upstreams
 from socks5.protocol.errors import NotAllowed
@@ -146,11 +144,10 @@ class Associate:
 
     def rejudge(self) -> bool:
         """See :meth:`socks5.interfaces.ICommand.rejudge`. The next datagram is judged anew."""
-        targets: Any = self._targets
-        dialer = self._session.dialer
-        if isinstance(targets, DirectDatagrams) and isinstance(dialer, Upstreams):
-            dialer.lead(targets)
+        targets, dialer = self._targets, self._session.dialer
         if targets is not None:
+            if isinstance(dialer, Upstreams):
+                dialer.lead(targets)
             targets.rejudge()
         return True
 

@@ -14,12 +14,13 @@ from socks5.outbound.path import Path
 from socks5.outbound.pool import Pool, Way
 from socks5.outbound.terms import Terms
 from socks5.outbound.upstream import Upstream
+from socks5.outbound.ways import Upstreams
 from socks5.policy.limit import Limit
 from socks5.policy.limits import Limits
 from socks5.policy.ruleset import Ruleset
 from socks5.protocol.address import Address, AddressType
 from socks5.protocol.datagram import Datagram
-from socks5.settings import PerFamily, UDPFiltering
+from socks5.settings import PerFamily, Settings, UDPFiltering
 from tests.support.associations import (
     FROM,
     MOVED,
@@ -33,7 +34,8 @@ from tests.support.failures import Failures
 from tests.support.hostile import ASSOCIATING, Cell, Hostile, proxies_of
 from tests.support.limited import FakeQuotas
 from tests.support.linked import ASSOCIATE, ELSEWHERE, RELAY, Through
-from tests.support.providers import Allow
+from tests.support.providers import ASKER, Allow, FakeDialer
+from tests.support.reactor import FakeReactor
 from tests.support.rules import allow
 from tests.support.sessions import NO_AUTHENTICATION
 from tests.support.upstreams import UP, VIA, chained, reply, upstream
@@ -605,3 +607,15 @@ def test_a_bug_ends_the_clients_association(
     assert not world.udp.is_alive
     assert len(failures.take(ZeroDivisionError)) == 1
     world.link.protocol.datagramReceived(b"late", RELAY)  # of the same reading
+
+
+def test_datagrams_of_somebody_elses_making_are_left_to_him() -> None:
+    class Own(FakeDialer):
+        def open_datagrams(self, *asked: Any, **circumstances: Any) -> Any:
+            return self
+
+    reactor = FakeReactor()
+    own = Own(reactor)
+    dialer = Upstreams(reactor, {}, own)
+    asked: Any = (ASKER, None, None)
+    assert dialer.open_datagrams(*asked, settings=Settings(), near="") is own
