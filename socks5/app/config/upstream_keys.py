@@ -168,8 +168,10 @@ class Upstream:
     names: str = optional(
         Choice(("there", "here")), "Where names of targets are resolved.", "there"
     )
-    timeout: float = optional(
-        Time(0.1), "From the connection to the end of the login.", _DEFAULTS.timeout
+    timeout: float | None = optional(
+        Time(0.1),
+        "From the connection to the end of the login.",
+        default="10s, or half of timeouts.connect if that is no longer",
     )
     udp_address: str | None = optional(
         IPAddress("an IP address", is_of_a_host=True),

@@ -52,6 +52,7 @@ class _Making:
 
     def __init__(self, configuration: Configuration, building: Building, reactor: Any) -> None:
         self._sections = configuration.upstream
+        self._connect = configuration.timeouts.connect
         self._building = building
         self._reactor = reactor
 
@@ -87,7 +88,7 @@ class _Making:
             require_login=section.require_login and login is not None,
             is_pipelined=section.pipelined and (section.user is None or login is not None),
         )
-        return Upstream(name, hop, _terms(section))
+        return Upstream(name, hop, _terms(section, self._connect))
 
     def _login(self, where: Where, section: Section) -> Credentials | None:
         if section.user is None or section.password is None:
@@ -132,11 +133,15 @@ class _Making:
             return None
 
 
-def _terms(section: Section) -> Terms:
+def _terms(section: Section, connect: float) -> Terms:
+    """:param connect: seconds that all of a dial has."""
+    usual = Terms().timeout
+    if usual >= connect:
+        usual = connect / 2
     return Terms(
         commands=frozenset[int]().union(*(COMMANDS[each] for each in commands_of(section))),
         resolves=section.names == "there",
-        timeout=section.timeout,
+        timeout=usual if section.timeout is None else section.timeout,
         udp_address=section.udp_address,
         source=PerFamily(
             next((each for each in section.source if ":" not in each), None),
@@ -221,7 +226,7 @@ def _is_address(host: str) -> bool:
 def _times(configuration: Configuration, building: Building) -> None:
     connect = configuration.timeouts.connect
     for name, section in configuration.upstream.items():
-        if section.url is not None and section.timeout >= connect:
+        if section.url is not None and section.timeout is not None and section.timeout >= connect:
             building.wrong(
                 ("upstream", name, "timeout"),
                 f"expected less than the {time_text(connect)} of timeouts.connect, for then comes the "

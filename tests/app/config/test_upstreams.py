@@ -391,13 +391,6 @@ def test_what_is_of_another_kind_is_passed_over_for_it_is_said_elsewhere() -> No
                 "target, got 20s"
             ),
         ),
-        (
-            'timeouts.connect = "9s"\n' + A,
-            (
-                "s.toml:2:1: upstream.a.timeout: expected less than the 9s of timeouts.connect, for then comes the "
-                "target, got 10s"
-            ),
-        ),
         *(
             (
                 f'[upstream.a]\nurl = "socks5://{where}"\n{listener}',
@@ -562,6 +555,17 @@ def test_a_password_in_the_file_itself_is_warned_of(files: Files) -> None:
     assert "hush" not in show(made.document.tree, lambda path: "there") + repr(made.ways)
 
 
+@pytest.mark.parametrize(
+    ("connect", "timeout"), [("20s", 10.0), ("11s", 10.0), ("10s", 5.0), ("3s", 1.5)]
+)
+def test_a_proxy_has_less_time_than_the_whole_dial_unless_told(
+    connect: str, timeout: float, files: Files
+) -> None:
+    """So that there is some for another one, and for the target."""
+    [way] = files.make(f'timeouts.connect = "{connect}"\n{A}').ways.values()
+    assert way.legs[0].terms.timeout == timeout
+
+
 def test_what_holds_besides_stands_beside_what_it_goes_with() -> None:
     tree: Any = {
         "upstream": {
@@ -574,7 +578,7 @@ def test_what_holds_besides_stands_beside_what_it_goes_with() -> None:
     one, chain, pool = (
         next(each for each in blocks if each.startswith(f"[upstream.{name}]")) for name in "abc"
     )
-    assert '# timeout = "10s"' in one
+    assert "# timeout: 10s, or half of timeouts.connect if that is no longer" in one
     assert "choose" not in one
     assert "# chain" not in one
     assert chain.split("\n")[1:] == ['chain = ["a"]']
