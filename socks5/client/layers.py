@@ -18,7 +18,6 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
 )
 from twisted.internet.interfaces import (
-    IAddress,
     IConnector,
     IHostResolution,
     IProtocol,
@@ -33,7 +32,7 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.client.hops import Hop
-from socks5.client.names import literal, twisted_address
+from socks5.client.names import TwistedAddress, literal, twisted_address
 from socks5.client.opening import Opening
 from socks5.client.tunnel import Standing, Step, steps_to
 from socks5.protocol.address import Address
@@ -187,7 +186,7 @@ class Layer:
         standing: Standing,
         below: IStreamClientEndpoint | TCP,
         steps: Sequence[Step],
-        target: IAddress,
+        target: TwistedAddress,
         text: str,
     ) -> None:
         self.clock = clock
@@ -214,7 +213,7 @@ def layer_to(
     standing: Standing,
     command: int,
     target: Address,
-    shown: IAddress,
+    shown: TwistedAddress,
 ) -> Layer:
     """All layers of a way, for one request.
 

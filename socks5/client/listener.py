@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from typing_extensions import override
@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from socks5.client.attempt import Attempt, Way
 from socks5.client.errors import ProxyProtocolError
-from socks5.client.names import twisted_address
+from socks5.client.names import TwistedAddress, twisted_address
 from socks5.client.tunnel import Step
 from socks5.client.whereabouts import own_address, spelt
 from socks5.protocol.address import Address
@@ -65,7 +65,7 @@ class Binding(Attempt):
         self._listening.callback(self._port)
 
     @override
-    def ends(self, reply: Reply, step: Step) -> tuple[IAddress, IAddress]:
+    def ends(self, reply: Reply, step: Step) -> tuple[TwistedAddress, TwistedAddress]:
         assert self._port is not None
         peer, expected = spelt(reply.address), step.target
         if not (expected.is_name or expected.is_unspecified or peer.host == expected.host):
@@ -84,14 +84,14 @@ class BindPort:
 
     _log = Logger()
 
-    def __init__(self, outcome: Deferred[Any], host: IAddress) -> None:
+    def __init__(self, outcome: Deferred[Any], host: TwistedAddress) -> None:
         self._outcome = outcome
         self._host = host
         self._waiting: list[Deferred[IProtocol]] = []
         self._is_stopped = False
         self._found: Any = None
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> TwistedAddress:
         """See :meth:`twisted.internet.interfaces.IListeningPort.getHost`: the proxy's, to be told to the peer."""
         return self._host
 

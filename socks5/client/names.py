@@ -94,8 +94,11 @@ def _name(host: str) -> bytes:
         raise ValueError(f"{host!r} is not the name of a host") from None
 
 
+TwistedAddress = IPv4Address | IPv6Address | HostnameAddress
+
+
 @lru_cache(maxsize=256)
-def twisted_address(target: Address) -> IPv4Address | IPv6Address | HostnameAddress:
+def twisted_address(target: Address) -> TwistedAddress:
     """The same for Twisted."""
     if isinstance(target.host, bytes):
         return HostnameAddress(target.host, target.port)

@@ -8,7 +8,6 @@ from typing import Protocol as TypingProtocol
 
 from twisted.internet.error import NoProtocol
 from twisted.internet.interfaces import (
-    IAddress,
     IConnector,
     IHandshakeListener,
     INegotiated,
@@ -20,6 +19,7 @@ from typing_extensions import override
 from zope.interface import alsoProvides
 
 from socks5.client.errors import ClientError, ReplyError
+from socks5.client.names import TwistedAddress
 from socks5.client.transport import Tunnel, TunnelTransport
 from socks5.client.tunnel import Handshake, Standing, Step, exception_of
 from socks5.net.transport_stream import TransportStream
@@ -66,7 +66,7 @@ class Asked(TypingProtocol):
     clock: Any
     standing: Standing
     steps: Sequence[Step]
-    target: IAddress
+    target: TwistedAddress
     text: str
 
 

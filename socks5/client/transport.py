@@ -27,6 +27,7 @@ from typing_extensions import override
 from zope.interface import directlyProvides, implementer, providedBy
 from zope.interface.declarations import Provides
 
+from socks5.client.names import TwistedAddress
 from socks5.net.protected import Envelope
 from socks5.net.transport_stream import close
 from socks5.protocol.address import Address
@@ -50,7 +51,7 @@ class Tunnel:
     :param proxy: the hops, without logins.
     """
 
-    target: IAddress
+    target: TwistedAddress
     bound: Address
     proxy: str
 
@@ -94,7 +95,7 @@ class TunnelTransport(ProtocolWrapper):
         clock: Any,
         lost: Callable[[Failure], object],
         held: bytes = b"",
-        ends: tuple[IAddress, IAddress] | None = None,
+        ends: tuple[TwistedAddress, TwistedAddress] | None = None,
     ) -> None:
         super().__init__(cast(Any, None), cast(Any, protocol))
         self.socks5_tunnel = tunnel

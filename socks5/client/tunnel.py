@@ -13,7 +13,6 @@ from typing import Any
 from OpenSSL import SSL
 from service_identity.exceptions import VerificationError
 from twisted.internet.error import ConnectionClosed, ConnectionDone
-from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -27,6 +26,7 @@ from socks5.client.errors import (
     error_for,
 )
 from socks5.client.hops import Hop, Negotiation
+from socks5.client.names import TwistedAddress
 from socks5.net.protected import Envelope, ProtectedStream
 from socks5.protocol.address import Address
 from socks5.protocol.client_negotiation import ClientEvent, ClientNegotiation, ReplyReceived
@@ -106,7 +106,7 @@ class Standing:
         :param transport: to the first hop of its layer.
         """
 
-    def ends(self, reply: Reply, step: Step) -> tuple[IAddress, IAddress] | None:
+    def ends(self, reply: Reply, step: Step) -> tuple[TwistedAddress, TwistedAddress] | None:
         """Who has connected and where to, as the second one says.
 
         :returns: None: it is our own connection that counts.

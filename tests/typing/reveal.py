@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import assert_type
 
 from twisted.internet import reactor
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConnector, IProtocol, IProtocolFactory
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
@@ -103,6 +104,7 @@ def await_peer(port: BindPort) -> None:
     """One that awaits a peer there."""
     assert_type(port.when_accepted(), Deferred[IProtocol])
     assert_type(port.stopListening(), Deferred[None])
+    assert_type(port.getHost(), IPv4Address | IPv6Address | HostnameAddress)
 
 
 async def look_up(proxy: Proxy) -> None:
