@@ -132,7 +132,7 @@ class NoAcceptableProtection(NegotiationError):
         return f"protection level {self.required} required, permitted {permitted}"
 
 
-_REPLIES = {
+REPLY_WORDS = {
     1: "general failure",
     2: "not allowed",
     3: "network unreachable",
@@ -158,7 +158,7 @@ class ReplyError(SOCKSError):
 
     def __init__(self, message: str = "", code: int | None = None) -> None:
         self.code = code if code is not None else (self._own_code or 1)
-        super().__init__(message or f"{_REPLIES.get(self.code, 'unassigned')} (REP {self.code})")
+        super().__init__(message or f"{REPLY_WORDS.get(self.code, 'unassigned')} (REP {self.code})")
 
     @override
     def __init_subclass__(cls, code: int | None = None) -> None:

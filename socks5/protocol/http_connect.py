@@ -14,6 +14,7 @@ from typing import ClassVar
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.protocol.client_negotiation import ClientEvent, ReplyReceived
 from socks5.protocol.errors import (
+    REPLY_WORDS,
     AuthenticationFailed,
     HostUnreachable,
     LocalProtocolError,
@@ -87,7 +88,7 @@ class HTTPConnect(Machine):
     :raises LocalProtocolError: the target cannot be encoded, or there is a colon in the user name.
     """
 
-    __slots__ = ("_code", "_has_login", "_interim", "_lines", "_octets", "_status")
+    __slots__ = ("_error", "_has_login", "_interim", "_lines", "_octets", "_status")
 
     _next = CLIENT_NEXT
 
@@ -99,7 +100,7 @@ class HTTPConnect(Machine):
         self._has_login = credentials is not None
         self._octets = self._lines = self._interim = 0
         self._status: int | None = None  # until the first line is there
-        self._code: ReplyCode | None = None
+        self._error = b""  # the word of a Proxy-Status that says what it is
         self._output = b"CONNECT %(to)s HTTP/1.1\r\nHost: %(to)s\r\n%(login)s\r\n" % {
             b"to": str(target).encode(),
             b"login": b"" if credentials is None else _login(credentials),
@@ -144,16 +145,16 @@ class HTTPConnect(Machine):
     def _look_at(self, line: bytes) -> None:
         """A field of the header. The first proxy in a Proxy-Status is the one next to the target."""
         name, _, value = line.partition(b":")
-        if self._code is None and name.lower() == b"proxy-status":
-            codes = (_BY_ERROR.get(found[1]) for found in _ERROR.finditer(value))
-            self._code = next((code for code in codes if code is not None), None)
+        if not self._error and name.lower() == b"proxy-status":
+            words = (found[1] for found in _ERROR.finditer(value))
+            self._error = next((word for word in words if word in _BY_ERROR), b"")
 
     def _end_header(self, status: int) -> ClientEvent | None:
         if 100 <= status < 200 and status != _SWITCHING:
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise RemoteProtocolError("no answer but interim ones")
-            self._status = self._code = None
+            self._status, self._error = None, b""
             return None
         if 200 <= status < 300:
             self._enter(Stage.ESTABLISHED)
@@ -161,8 +162,10 @@ class HTTPConnect(Machine):
         if status in _LOGIN_WANTED:
             words = "user name and password not accepted" if self._has_login else "it wants a login"
             return self._close(AuthenticationFailed(f"{words} (status {status})"))
-        code = self._code or _BY_STATUS.get(status, ReplyCode.GENERAL_FAILURE)
-        return self._close(ReplyError.for_code(code, f"the proxy answered with status {status}"))
+        error = self._error
+        code = _BY_ERROR.get(error) or _BY_STATUS.get(status, ReplyCode.GENERAL_FAILURE)
+        said = f"status {status}, {error.decode()}" if error else f"status {status}"
+        return self._close(ReplyError.for_code(code, f"{REPLY_WORDS[code]} ({said})"))
 
     _steps: ClassVar = {Stage.COMMAND: _await_line}
 

@@ -160,6 +160,22 @@ def test_an_error_of_the_header_says_more_than_a_status(fields: list[str], code:
     assert error.code == code
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ([], "host unreachable (status 502)"),
+        (["Proxy-Status: a; error=made_up"], "host unreachable (status 502)"),
+        (
+            ["Proxy-Status: a; error=connection_refused"],
+            "connection refused (status 502, connection_refused)",
+        ),
+    ],
+)
+def test_it_is_said_what_a_status_comes_to(fields: list[str], words: str) -> None:
+    [error] = Flow(answer("502 Bad Gateway", *fields), None).run(said.glued).errors
+    assert str(error) == words
+
+
 def test_an_error_of_an_interim_answer_is_not_that_of_the_last() -> None:
     flow = Flow(answer("103 x", "Proxy-Status: a; error=dns_error") + answer("403 x"), None)
     [error] = flow.run(said.glued).errors
