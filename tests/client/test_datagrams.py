@@ -107,8 +107,9 @@ def test_a_connected_port_has_one_peer() -> None:
     port.write(b"ping")
     assert socket.written == [(datagram(b"ping"), RELAY)]
     socket.receive(datagram(), RELAY)
+    socket.receive(datagram(b"mapped", (f"::ffff:{TARGET[0]}", TARGET[1])), RELAY)
     socket.receive(datagram(b"other", OTHER), RELAY)
-    assert protocol.notes == ["started", (b"pong", TARGET)]
+    assert protocol.notes == ["started", (b"pong", TARGET), (b"mapped", TARGET)]
     assert program.udp.dropped == {"stranger": 1}
 
 
