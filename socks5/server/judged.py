@@ -78,6 +78,13 @@ class JudgedConnection(ControlConnection):
     def close(self, reason: Reason = Reason.KICKED, within: float = 2.0, text: str = "") -> None:
         """See :meth:`socks5.interfaces.IManagedSession.close`."""
 
+    @abstractmethod
+    def forbid(self, reason: Reason, within: float, text: str = "") -> None:
+        """What it does is no longer allowed: it ends, with that reply if one is awaited.
+
+        :param within: seconds that it may take; a reply has the usual ones.
+        """
+
     def judge(self, address: str | None, target: Address | None = None) -> Any:
         """See :meth:`socks5.interfaces.ISession.judge`."""
         access = self.access
@@ -152,7 +159,7 @@ class JudgedConnection(ControlConnection):
         if self.user is None:
             self.user = before
             within = self.settings.close_timeout or LAST_PATIENCE
-            self.close(Reason.RELOAD, within, f"reload: user {before.name} is gone")
+            self.forbid(Reason.RELOAD, within, f"reload: user {before.name} is gone")
             return False
         if self.access is not NOBODY:
             self.access = self.access._replace(user=self.user)
@@ -163,9 +170,9 @@ class JudgedConnection(ControlConnection):
             return True  # also if others judge it by now
         rule = "" if self._decisions is None else self._decisions.refusal
         if rule:
-            self.close(Reason.RELOAD, FAREWELL, f"reload: rule {rule}")
+            self.forbid(Reason.RELOAD, FAREWELL, f"reload: rule {rule}")
         else:
-            self.close(Reason.NOT_ALLOWED, FAREWELL)
+            self.forbid(Reason.NOT_ALLOWED, FAREWELL)
         return False
 
     async def _is_allowed(self) -> bool:

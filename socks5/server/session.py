@@ -253,13 +253,23 @@ class Session(JudgedConnection):
     def _log(self, failure: Failure) -> None:
         self.shared.log.failure("session {session} failed", failure=failure, session=self.number)
 
+    @property
+    def _owes_reply(self) -> bool:
+        return not self.is_over and self._negotiation.stage in (Stage.COMMAND, Stage.SECOND_REPLY)
+
     def _end_crashed(self) -> None:
-        """With a reply, if one is awaited."""
-        if self._negotiation.stage in (Stage.COMMAND, Stage.SECOND_REPLY) and not self.is_over:
+        if self._owes_reply:
             self._refuse(ReplyCode.GENERAL_FAILURE, "", Reason.CRASHED)
         else:
             self._over(Reason.CRASHED)
             self.lose()
+
+    @override
+    def forbid(self, reason: Reason, within: float, text: str = "") -> None:
+        if self._owes_reply:
+            self._refuse(ReplyCode.NOT_ALLOWED, text, reason)
+        else:
+            self.close(reason, within, text)
 
     # The end
 

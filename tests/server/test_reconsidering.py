@@ -180,6 +180,17 @@ def test_the_sessions_of_users_who_are_gone_end(after: Any) -> None:
     assert reload(server, authenticator=after) == 0
 
 
+def test_who_awaits_a_reply_gets_one_when_his_user_is_gone() -> None:
+    server = Server(authenticator=(before := Known()))
+    client = server.client(PASSWORD_GREETING, LOGIN)
+    before.accept()
+    client.send(CONNECT)
+    client.received()
+    assert reload(server, authenticator=None) == 1
+    assert (client.received(), client.sees) == (refusal(2), "end")
+    assert [each.reason for each in server.records] == ["reload"]
+
+
 def test_a_user_has_the_groups_of_now_for_the_rules_of_now() -> None:
     rules = Ruleset([allow("staff", groups=["staff"])])
     server = Server(authenticator=(before := Known()))

@@ -108,7 +108,7 @@ def test_a_reload_while_dialling_ends_those_who_may_not() -> None:
     client = server.client(GREETING, CONNECT)
     transport = accept(server)
     sends(server, "up", ONE, deny("not now", ports=[80]))
-    assert (client.received(), client.sees) == (NO_AUTHENTICATION, "end")
+    assert (client.received(), client.sees) == (NO_AUTHENTICATION + refusal(2), "end")
     assert not transport.connected
     assert dict(server.counters.upstreams["up"].failures) == {}
     sends(server)
