@@ -197,14 +197,19 @@ class Link:
         self._names_client = None
         if self._association is not None and self._association.key not in keys:
             self._end()
+            self._forget_the_last()
         if self._opening is not None and not keys >= self._way.keys:
             self._opening.cancel()
-            self._has_failed, self._due = False, self._now()
+            self._forget_the_last()
         if way is not None:
             self._way = way
         return waiting
 
     # The association
+
+    def _forget_the_last(self) -> None:
+        """It is another upstream that is asked next, and at once."""
+        self._has_failed, self._due = False, self._now()
 
     def _begin(self, target: Address) -> None:
         if self._now() < self._due or (self._has_failed and not self._way.has_hope):
