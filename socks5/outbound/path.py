@@ -179,7 +179,7 @@ class Path:
         places = Places(() if self.is_gone else self.legs, access.client)
         if not places.are_there:
             why = "it is one no more" if self.is_gone else "too many connections to it"
-            error = ProxyUnreachable(f"upstream {self.name}: {why}", stage="connect")
+            error = ProxyUnreachable(why, stage="connect")
             raise NotThrough(self.counted(error), may_go_on=True)
         self.used = self.now()
         is_trial = self.health.enter()
