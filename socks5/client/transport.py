@@ -112,7 +112,8 @@ class TunnelTransport(ProtocolWrapper):
         self._producer: tuple[Any, bool] | None = None
         provided = providedBy(below)
         self._is_hiding = _are_of_tls(provided) or bool(getattr(below, "TLS", False))
-        """Whether it is over a TLS of the proxy's."""
+        """Whether what is below tells of a TLS of the proxy's."""
+        self._is_over_tls = self._is_hiding
         self._has_half_close = not self._is_hiding
         self.__provides__ = _provided(provided, self._is_hiding)
 
@@ -165,7 +166,7 @@ class TunnelTransport(ProtocolWrapper):
         farewell, self._farewell = self._farewell, None
         if farewell is not None and farewell.active():
             farewell.cancel()
-        if self.disconnecting and self._is_hiding and reason.check(ConnectionLost):
+        if self.disconnecting and self._is_over_tls and reason.check(ConnectionLost):
             reason = connectionDone  # the goodbye that was not waited for
         try:
             self._deliver_before_end()
@@ -222,10 +223,10 @@ class TunnelTransport(ProtocolWrapper):
         self._close()
 
     def _close(self) -> None:
-        """A producer is waited for, but not for ever a proxy's goodbye, which it may owe."""
+        """A producer is waited for, but not for ever a proxy's goodbye, which it may owe, nor with it a target's."""
         self.transport.loseConnection()
         is_over = self._producer is None and self.connected
-        if self._is_hiding and is_over and self._farewell is None:
+        if self._is_over_tls and is_over and self._farewell is None:
             self._farewell = self._clock.callLater(FAREWELL, close, self.transport)
 
     def abortConnection(self) -> None:

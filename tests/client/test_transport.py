@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 from twisted.internet import error
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
@@ -12,6 +13,7 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     ILoggingContext,
     INegotiated,
+    IOpenSSLClientConnectionCreator,
     IPushProducer,
     ISSLTransport,
     IStreamClientEndpoint,
@@ -371,6 +373,32 @@ def test_a_proxys_goodbye_is_not_waited_for_for_ever() -> None:
     assert asked.program.notes == ["made", error.ConnectionDone]
     transport.loseConnection()
     assert asked.leaves_nothing()
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Silent:
+    """TLS with a target that has shaken hands, and says nothing any more."""
+
+    def clientConnectionForTLS(self, protocol: Any) -> Any:  # noqa: N802
+        return self
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        return lambda *arguments: False
+
+    def bio_read(self, size: int) -> bytes:
+        raise SSL.WantReadError
+
+    recv = bio_read
+
+
+def test_nor_is_a_targets_behind_a_proxy_over_tls() -> None:
+    asked, below, transport = opened_over_tls(tls=Deaf)
+    transport.startTLS(Silent())
+    transport.loseConnection()
+    asked.reactor.advance(9.9)
+    assert below.transport.calls == []
+    asked.reactor.advance(0.1)
+    assert below.calls[-1] == below.transport.calls[-1] == "loseConnection"
 
 
 def test_a_producer_is_waited_for_before_a_goodbye() -> None:
