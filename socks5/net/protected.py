@@ -198,16 +198,27 @@ class ProtectedTransport:
     # Sending
 
     def write(self, data: bytes) -> None:
-        """Send octets, in as many messages as they need."""
+        """Send octets, in as many messages as they need.
+
+        :raises Exception: the context could not wrap them. The connection is aborted, for what came behind them would
+            be taken for what comes next.
+        """
         if not data:
             return
+        try:
+            message = self._wrapped(data)
+        except Exception:
+            self.abortConnection()
+            raise
+        self.below.write(message)
+
+    def _wrapped(self, data: bytes) -> bytes:
         envelope = self._envelope
         limit = envelope.limit
         if len(data) <= limit:
-            self.below.write(envelope.wrap(data))
-            return
+            return envelope.wrap(data)
         pieces = (data[start : start + limit] for start in range(0, len(data), limit))
-        self.below.write(b"".join(map(envelope.wrap, pieces)))
+        return b"".join(map(envelope.wrap, pieces))
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """See :meth:`twisted.internet.interfaces.ITransport.writeSequence`."""

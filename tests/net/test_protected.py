@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -136,6 +136,32 @@ def test_what_a_message_cannot_carry_goes_in_several(size: int, pieces: list[int
     assert [len(each) for each in sent] == pieces
     assert b"".join(sent) == data
     assert wire.below.calls.count("write") == 1
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_octets_that_cannot_be_wrapped_leave_no_gap(
+    fails_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes behind them."""
+    wire = Wire(limit=10)
+    wire.transport.write(b"before")
+    real, wrapped = FakeContext.wrap, 0
+
+    def wrap(*what: Any) -> bytes:
+        nonlocal wrapped
+        wrapped += 1
+        if wrapped == fails_at:
+            raise ZeroDivisionError
+        return real(*what)
+
+    monkeypatch.setattr(FakeContext, "wrap", wrap)
+    with pytest.raises(ZeroDivisionError):
+        wire.transport.write(bytes(20))
+    wire.transport.write(b"behind")
+    wire.reactor.turn()
+    assert wire.below.far_sees == "reset"
+    assert b"behind" not in [data for data, _ in wire.sent()]
+    assert [lost.type for lost in wire.got] == [ConnectionAborted]
 
 
 # ---------------------------------------------------------------- receiving
