@@ -6,10 +6,11 @@ pytest-twisted is found by pytest itself; ``--reactor asyncio`` chooses the othe
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
+import pytest_twisted
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
@@ -72,9 +73,11 @@ def log() -> Iterator[list[str]]:
     globalLogPublisher.removeObserver(observe)
 
 
-@pytest.fixture
-def handlers() -> Iterator[None]:
-    """The handlers of signals are put back."""
+@pytest_twisted.async_yield_fixture
+async def handlers() -> AsyncIterator[None]:
+    """The handlers of signals are put back. The reactor runs by then, which takes some when it begins to: else it would
+    do so behind the fixtures of the first test of a process.
+    """
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield
