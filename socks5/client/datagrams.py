@@ -91,11 +91,10 @@ class UDP:
 
     def _cancelled(self, opened: Deferred[Self]) -> None:
         """Nobody awaits that. What is being opened goes on if somebody else needs it."""
-        if self._awaiting == [opened] and len(self._opening) > len(self._waiting):
-            self._opening.copy().pop().close()  # which says how it ends
-        else:
-            self._awaiting.remove(opened)
-            opened.errback(ConnectingCancelledError(twisted_address(UNSPECIFIED)))
+        self._awaiting.remove(opened)
+        if not self._awaiting and len(self._opening) > len(self._waiting):
+            self._opening.copy().pop().close()
+        opened.errback(ConnectingCancelledError(twisted_address(UNSPECIFIED)))
 
     def close(self) -> Deferred[None]:
         """Stop all ports and end all associations, those that are being opened as well.
@@ -219,8 +218,10 @@ class UDP:
         association.open().addBoth(ended)
 
     def _failed(self, failure: Failure) -> None:
-        """There is no association: one port the fewer waits, and whoever awaits one, unless another is being opened."""
-        if self._waiting and not self._is_closed:
+        """There is no association: one port the fewer waits, if more do than others are being opened, and nobody awaits
+        one any more if none is.
+        """
+        if len(self._waiting) > len(self._opening) and not self._is_closed:
             self._log.info("no UDP association: {error}", error=failure.value)
             self._waiting.pop(0).refuse_soon()
         if not self._opening:
@@ -228,9 +229,10 @@ class UDP:
 
     def _tell(self, how: Callable[[Deferred[Self]], object]) -> None:
         """Whoever awaits an association hears how it went."""
-        awaiting, self._awaiting = self._awaiting, []
-        for opened in awaiting:
-            how(opened)
+        for opened in tuple(self._awaiting):
+            if opened in self._awaiting:  # not cancelled by one that has heard it
+                self._awaiting.remove(opened)
+                how(opened)
 
     def _lost(self, association: Association) -> None:
         port = self._used.pop(association, None)

@@ -395,6 +395,37 @@ def test_who_awaits_an_association_that_a_port_needs_takes_none_from_it() -> Non
     assert program.leaves_nothing()
 
 
+def test_who_gives_up_an_association_too_many_has_no_port_refused() -> None:
+    program = Associated()
+    (gone, _), (_, protocol) = program.listen(), program.listen()
+    gone.stopListening()
+    opening = program.udp.open()
+    outcome = told(opening)
+    opening.cancel()
+    program.reactor.turn()
+    [failure] = outcome
+    assert failure.check(error.ConnectingCancelledError)
+    assert protocol.notes == ["started"]
+    assert [each.state for each in program.reactor.connectors].count("connecting") == 1
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_who_hears_of_an_association_may_cancel_who_has_not_yet(is_there: bool) -> None:
+    program = Associated()
+    one, other = program.udp.open(), program.udp.open()
+    one.addBoth(lambda _: other.cancel())
+    outcomes = [told(one), told(other)]
+    if is_there:
+        program.accept()
+    else:
+        program.reactor.connectors[0].fail(error.ConnectionRefusedError())
+    [[first], [failure]] = outcomes
+    assert first is None
+    assert failure.check(error.ConnectingCancelledError)
+    program.udp.close()
+    assert program.leaves_nothing()
+
+
 def test_a_socket_that_cannot_be_had() -> None:
     program = Associated()
     program.reactor.listen_error = OSError("no room")
