@@ -29,16 +29,17 @@ from zope.interface.declarations import Provides
 
 from socks5.client.names import TwistedAddress
 from socks5.net.protected import Envelope
-from socks5.net.transport_stream import close
+from socks5.net.transport_stream import close, unsent
 from socks5.protocol.address import Address
 from socks5.streams import IStream, IStreamReceiver
 
 _OF_THE_PROXY = frozenset({"getPeerCertificate", "negotiatedProtocol", "getHandle"})
 """What a TLS to the proxy says of itself, and the target's protocol would take for the target's."""
 
-FAREWELL = 10.0
-"""Seconds that a proxy has for its goodbye over TLS, once ours is said. Until then it is read, for unread octets would
-turn the close into a reset, which can overtake what was written.
+FAREWELL = 10
+"""Seconds that a proxy has for its goodbye over TLS, once it has acknowledged ours, or since it last has acknowledged
+anything. Until then it is read, for unread octets would turn the close into a reset, which can overtake what was
+written.
 """
 
 
@@ -227,7 +228,22 @@ class TunnelTransport(ProtocolWrapper):
         self.transport.loseConnection()
         is_over = self._producer is None and self.connected
         if self._is_over_tls and is_over and self._farewell is None:
-            self._farewell = self._clock.callLater(FAREWELL, close, self.transport)
+            self._await_goodbye(FAREWELL, unsent(self.transport))
+
+    def _await_goodbye(self, rest: int, left: int) -> None:
+        """:param rest: seconds.
+        :param left: octets that have not been acknowledged.
+        """
+        self._farewell = self._clock.callLater(1, self._look, rest - 1, left)
+
+    def _look(self, rest: int, before: int) -> None:
+        left = unsent(self.transport)
+        if left < before:
+            rest = FAREWELL
+        if rest:
+            self._await_goodbye(rest, left)
+        else:
+            close(self.transport)
 
     def abortConnection(self) -> None:
         """See :meth:`twisted.internet.interfaces.ITCPTransport.abortConnection`."""

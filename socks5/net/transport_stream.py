@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from typing_extensions import override
 from zope.interface import implementer
 
-from socks5.net.connection import far_end, near_end
+from socks5.net.connection import Connection, far_end, near_end
+from socks5.net.tcp_socket import unacknowledged
 from socks5.protocol.address import UNSPECIFIED, Address
 from socks5.streams import IStream, IStreamReceiver
 
@@ -56,11 +59,30 @@ class TransportStream(Protocol):
             receiver.connectionLost(reason)
 
 
+def layers(transport: Any) -> Iterator[Any]:
+    """A transport, and those below it, downwards."""
+    while transport is not None:
+        below = getattr(transport, "below", None) or getattr(transport, "transport", None)
+        yield transport
+        transport = None if below is transport else below  # a connection of ours is its own
+
+
 def close(transport: Any) -> None:
     """Close a connection of which nobody awaits anything: in order, but over TLS the far end's goodbye, which it may
     owe for ever, is not waited for (RFC 8446 section 6.1).
     """
-    while transport is not None:
-        below = getattr(transport, "below", None) or getattr(transport, "transport", None)
-        transport.loseConnection()
-        transport = None if below is transport else below  # a connection of ours is its own
+    for each in layers(transport):
+        each.loseConnection()
+
+
+def unsent(transport: Any) -> int:
+    """Octets written that the far end has not acknowledged yet. Of a transport that is not on a socket it cannot be
+    known, nor what TLS has not encrypted yet.
+    """
+    *_, lowest = layers(transport)
+    if isinstance(lowest, Connection):
+        return lowest.unsent
+    sock = getattr(lowest, "socket", None)
+    if sock is None or not isinstance(lowest, FileDescriptor):
+        return 0
+    return len(lowest.dataBuffer) - int(lowest.offset) + unacknowledged(sock)

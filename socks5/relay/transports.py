@@ -9,9 +9,8 @@ from typing_extensions import override
 from zope.interface import implementer
 
 from socks5.net.connection import Connection
-from socks5.net.protected import ProtectedTransport
 from socks5.net.tcp_options import keep_transport_alive
-from socks5.net.tcp_socket import unacknowledged
+from socks5.net.transport_stream import unsent
 from socks5.protocol.address import Address
 from socks5.relay.relay import Relay, Side
 from socks5.streams import IStream, IStreamReceiver
@@ -84,18 +83,8 @@ class TransportSide(Side):
 
     @override
     def unsent(self) -> int:
-        """See :meth:`~socks5.relay.relay.Side.unsent`. Of a transport that is not on a socket it cannot be known, nor
-        what TLS has not encrypted yet.
-        """
-        transport = self.transport
-        while isinstance(transport, ProtectedTransport):
-            transport = transport.below
-        if isinstance(transport, Connection):
-            return transport.unsent
-        sock = getattr(transport, "socket", None)  # over TLS: that of the transport below
-        if sock is None:
-            return 0
-        return len(transport.dataBuffer) - int(transport.offset) + unacknowledged(sock)
+        """See :meth:`~socks5.relay.relay.Side.unsent`."""
+        return unsent(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """See :meth:`socks5.streams.IStreamReceiver.dataReceived`.

@@ -1,11 +1,13 @@
 """The transport behind proxies: what is held and when it comes, half-closes, producers, and what it does not tell."""
 
 from collections.abc import Callable
+from socket import socket
 from typing import Any
 
 import pytest
 from OpenSSL import SSL
 from twisted.internet import error
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IConsumer,
@@ -365,14 +367,41 @@ def test_a_proxys_goodbye_is_not_waited_for_for_ever() -> None:
     asked, below, transport = opened_over_tls(tls=Deaf)
     transport.loseConnection()
     transport.loseConnection()
-    asked.reactor.advance(9.9)
+    asked.reactor.pump([1] * 9)
     assert below.transport.calls == []
-    asked.reactor.advance(0.1)
+    asked.reactor.advance(1)
     assert below.transport.calls == ["loseConnection"]
     below.deliver_reset()
     assert asked.program.notes == ["made", error.ConnectionDone]
     transport.loseConnection()
     assert asked.leaves_nothing()
+
+
+class Slow(FileDescriptor):
+    """A socket whose far end takes an octet now and then."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeReactor())
+        self.dataBuffer = b"goodbye"
+        self.calls: list[str] = []
+        with socket() as self.socket:
+            pass
+
+    def loseConnection(self) -> None:
+        self.calls.append("loseConnection")
+
+
+def test_a_proxy_has_time_for_its_goodbye_as_long_as_it_takes_octets() -> None:
+    asked, below, transport = opened_over_tls(tls=Deaf)
+    below.transport = slow = Slow()
+    transport.loseConnection()
+    for _ in slow.dataBuffer:
+        asked.reactor.pump([1] * 9)
+        slow.offset += 1
+    asked.reactor.pump([1] * 10)
+    assert slow.calls == []
+    asked.reactor.advance(1)
+    assert slow.calls == ["loseConnection"]
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -395,9 +424,9 @@ def test_nor_is_a_targets_behind_a_proxy_over_tls() -> None:
     asked, below, transport = opened_over_tls(tls=Deaf)
     transport.startTLS(Silent())
     transport.loseConnection()
-    asked.reactor.advance(9.9)
+    asked.reactor.pump([1] * 9)
     assert below.transport.calls == []
-    asked.reactor.advance(0.1)
+    asked.reactor.advance(1)
     assert below.calls[-1] == below.transport.calls[-1] == "loseConnection"
 
 
@@ -408,7 +437,7 @@ def test_a_producer_is_waited_for_before_a_goodbye() -> None:
     asked.reactor.advance(10)
     assert below.transport.calls == []
     transport.unregisterProducer()
-    asked.reactor.advance(10)
+    asked.reactor.pump([1] * 10)
     assert below.transport.calls == ["loseConnection"]
 
 
