@@ -184,7 +184,7 @@ def _context(
     )
     context = options.getContext()
     context.set_options(SSL.OP_NO_RENEGOTIATION)
-    context.set_info_callback(_count)
+    count_steps(context)
     if trusted:
         for authority in trusted:
             context.add_client_ca(authority)  # tells clients which certificate to show
@@ -193,13 +193,18 @@ def _context(
     return context
 
 
+def count_steps(context: SSL.Context) -> None:
+    """Have connections of a context count their steps, for :func:`steps_of`."""
+    context.set_info_callback(_count)
+
+
 def _count(connection: Any, where: int, outcome: int) -> None:
     connection.steps = steps_of(connection) + 1
 
 
 def steps_of(connection: Any) -> int:
-    """How many steps of TLS's own a connection of :attr:`Loaded.context` has taken: some 20 for its handshake, and
-    behind that those for new keys and alerts.
+    """How many steps of TLS's own a connection has taken, if its context has them counted: some 20 for its handshake,
+    and behind that those for new keys and alerts.
     """
     steps: int = getattr(connection, "steps", 0)
     return steps

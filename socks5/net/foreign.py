@@ -18,8 +18,10 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from socks5.net.certificate_files import count_steps
 from socks5.net.openers import IPortOpener, Where
 from socks5.net.places import TCP, UNIX, Foreign, Inherited
+from socks5.net.tls import BoundedTLS
 
 
 class EndpointReactor:
@@ -57,8 +59,13 @@ class EndpointReactor:
         backlog: int = 50,
         interface: str = "",
     ) -> IListeningPort:
-        """See :meth:`twisted.internet.interfaces.IReactorSSL.listenSSL`."""
+        """See :meth:`twisted.internet.interfaces.IReactorSSL.listenSSL`.
+
+        :param contextFactory: as ``ssl:`` has it, a :class:`~twisted.internet.ssl.CertificateOptions`.
+        """
+        count_steps(contextFactory.getContext())
         over_tls = TLSMemoryBIOFactory(contextFactory, False, factory)
+        over_tls.protocol = BoundedTLS
         return self.listenTCP(port, over_tls, backlog, interface)
 
     def listenUNIX(

@@ -25,13 +25,23 @@ _REST_OF_HEADER = bytes(5)
 fewer."""
 
 MAX_STEPS = 10_000
-"""Steps of TLS's own in one connection. A new key (RFC 8446 section 4.6.3) is up to four, and may ask for an answer,
-which the client need not read; programs change theirs after millions of records.
+"""Steps of TLS's own in one connection. A new key (RFC 8446 section 4.6.3) is seven, with the answer that it may ask
+for, which the client need not read; programs change theirs after millions of records.
 """
 
 
-class TLSProtocol(BufferingTLSTransport):
-    """TLS for one client, which notices at the first octet what is no TLS."""
+class BoundedTLS(BufferingTLSTransport):
+    """TLS for one client, who is cut off if it takes too many steps of its own."""
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        if steps_of(self.getHandle()) > MAX_STEPS:
+            self.abortConnection()
+
+
+class TLSProtocol(BoundedTLS):
+    """The same, which notices at the first octet what is no TLS."""
 
     _has_begun = False
 
@@ -41,9 +51,7 @@ class TLSProtocol(BufferingTLSTransport):
             self._has_begun = True
             if not data.startswith(_HANDSHAKE):
                 data += _REST_OF_HEADER
-        super().dataReceived(data)  # type: ignore[no-untyped-call]
-        if steps_of(self.getHandle()) > MAX_STEPS:
-            self.abortConnection()
+        super().dataReceived(data)
 
 
 class TLSFactory(TLSMemoryBIOFactory):

@@ -96,6 +96,21 @@ async def test_tls_client_that_does_not_answer_the_close_is_gone_in_time(
     await proxy.gone()
 
 
+@pytest_twisted.ensureDeferred
+async def test_who_takes_too_many_steps_of_tlss_own_is_cut_off_over_tls_of_twisteds_too(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = self_signed(tmp_path)
+    proxy = await serve(endpoint=f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}")
+    client = TLS(proxy.connect(proxy.address), pem)
+    await client.handshake()
+    monkeypatch.setattr("socks5.net.tls.MAX_STEPS", 10)
+    client.send(GREETING)
+    await until(client.far.sees_now)
+    assert client.far.sees == "reset"
+    await proxy.gone()
+
+
 # ---------------------------------------------------------------- all sessions
 
 
