@@ -165,10 +165,11 @@ class TunnelTransport(ProtocolWrapper):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0
         farewell, self._farewell = self._farewell, None
-        if farewell is not None and farewell.active():
-            farewell.cancel()
-        if self.disconnecting and self._is_over_tls and reason.check(ConnectionLost):
-            reason = connectionDone  # the goodbye that was not waited for
+        if farewell is not None:
+            if farewell.active():
+                farewell.cancel()
+            elif reason.check(ConnectionLost):
+                reason = connectionDone  # the goodbye that was not waited for
         try:
             self._deliver_before_end()
             self.wrappedProtocol.connectionLost(reason)

@@ -377,6 +377,15 @@ def test_a_proxys_goodbye_is_not_waited_for_for_ever() -> None:
     assert asked.leaves_nothing()
 
 
+def test_a_proxy_that_is_gone_before_its_time_is_no_close_in_order() -> None:
+    asked, below, transport = opened_over_tls(tls=Deaf)
+    transport.loseConnection()
+    asked.reactor.advance(1)
+    below.deliver_reset()
+    assert asked.program.notes == ["made", error.ConnectionLost]
+    assert asked.leaves_nothing()
+
+
 class Slow(FileDescriptor):
     """A socket whose far end takes an octet now and then."""
 
