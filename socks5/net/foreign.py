@@ -18,6 +18,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from socks5.net.addresses import LONGEST_PATH, fits
 from socks5.net.certificate_files import count_steps
 from socks5.net.openers import IPortOpener, Where
 from socks5.net.places import TCP, UNIX, Foreign, Inherited
@@ -129,6 +130,9 @@ def where_of(description: str) -> Where | Foreign:
         raise ValueError(_what_is_wrong(error)) from error
     maybeDeferred(endpoint.listen, Factory()).addErrback(lambda _: None)
     kind = kind_of(description)
+    for where in asking.asked:
+        if isinstance(where, UNIX) and not fits(where.path):
+            raise ValueError(f"the path of a UNIX socket has at most {LONGEST_PATH} octets")
     if kind in PLAIN and asking.asked:  # not for a descriptor of systemd's that is none
         return asking.asked[0]
     # What listens with ``haproxy:`` serves a balancer's clients, wherever it listens.

@@ -77,6 +77,7 @@ def test_a_socket_of_systemd_has_a_number(monkeypatch: pytest.MonkeyPatch) -> No
         ("systemd:domain=INET:index=7", "no such socket is inherited"),
         ("ssl:1:privateKey=/nonexistent", "No such file or directory: /nonexistent"),
         ("ssl:1:privateKey=not.pem", "no PEM key and certificate in that file"),
+        (f"unix:{'f' * 108}", "the path of a UNIX socket has at most 107 octets"),
     ],
 )
 def test_what_describes_nothing_is_said_in_words(description: str, sentence: str) -> None:
