@@ -411,6 +411,9 @@ def test_a_proxy_has_time_for_its_goodbye_as_long_as_it_takes_octets() -> None:
     assert slow.calls == []
     asked.reactor.advance(1)
     assert slow.calls == ["loseConnection"]
+    transport.abortConnection()
+    asked.reactor.turn()
+    assert asked.program.notes == ["made", error.ConnectionAborted]
 
 
 @implementer(IOpenSSLClientConnectionCreator)
