@@ -168,7 +168,7 @@ class TunnelTransport(ProtocolWrapper):
         if farewell is not None:
             if farewell.active():
                 farewell.cancel()
-            elif reason.check(ConnectionLost):
+            elif reason.type is ConnectionLost:
                 reason = connectionDone  # the goodbye that was not waited for
         try:
             self._deliver_before_end()
