@@ -1,6 +1,6 @@
 """The targets' side of an association, by sockets of this host's: one for each address family, for all targets, so all
 of them see the same source (RFC 4787: endpoint-independent mapping). What a verdict sends through an upstream is for
-the links (:mod:`socks5.outbound.links`), if the association has any.
+the links (:mod:`socks5.outbound.links`).
 
 A name is resolved, and an address judged, before anything goes there; meanwhile a datagram waits without holding up
 those behind it. Only those answer whom the client has asked (:class:`~socks5.settings.UDPFiltering`). What cannot be
@@ -23,7 +23,7 @@ from socks5.net.datagram_ports import DatagramPort
 from socks5.net.datagram_sockets import UNSENDABLE, DatagramSockets, is_about_the_target
 from socks5.net.datagram_turns import LOOKUP, turns_of
 from socks5.outbound.batch_routes import Routes
-from socks5.outbound.departure import NOT_ALLOWED, Departure
+from socks5.outbound.departure import Departure
 from socks5.outbound.judging import source_of
 from socks5.outbound.link import Side
 from socks5.outbound.links import Lead, Links
@@ -86,7 +86,11 @@ class DirectDatagrams:
         self._is_closed = False
         self._lets_strangers_in = settings.udp_filtering is UDPFiltering.ENDPOINT_INDEPENDENT
         self._is_exact = settings.udp_filtering is not UDPFiltering.ADDRESS_DEPENDENT
-        self._links: Links | None = None
+        side = Side(
+            *(reactor, settings, receiver, self._share, self._ourselves),
+            *(self._routes, self._waiting, looks),
+        )
+        self._links = Links(side)
         self._set_look()
 
     def join(self, port: Any) -> None:
@@ -96,19 +100,12 @@ class DirectDatagrams:
 
     def follow(self, lead: Lead) -> None:
         """Datagrams may go through upstreams, as *lead* has them do from now on."""
-        if self._links is not None:
-            self._links.lead = lead
-            return
-        side = Side(
-            *(self._reactor, self.settings, self._receiver, self._share, self._ourselves),
-            *(self._routes, self._waiting, looks_in(self.settings.udp_idle_timeout)),
-        )
-        self._links = Links(side, lead)
+        self._links.lead = lead
 
     @property
     def upstream(self) -> str:
         """The names of the ways that datagrams have gone, or that were tried for them; "" if they went directly."""
-        return "" if self._links is None else ", ".join(sorted(self._links.upstreams))
+        return ", ".join(sorted(self._links.upstreams))
 
     # To a target
 
@@ -130,12 +127,11 @@ class DirectDatagrams:
 
     def _send_anew(self, target: Address, payload: bytes, client: Hashable) -> None:
         """Send to a target that has to be judged, but for those that links know."""
-        if self._links is not None:
-            why = self._links.send_again(target, payload, client)
-            if why is not None:
-                if why:
-                    self.drop(why)
-                return
+        why = self._links.send_again(target, payload, client)
+        if why:
+            self.drop(why)
+        if why is not None:
+            return
         if target.is_name:
             self._ask_by_name(target, payload, client)
         else:
@@ -155,8 +151,6 @@ class DirectDatagrams:
         :returns: why not; "" if it was sent; None: an address is wanted first.
         """
         if verdict.via is not None:
-            if self._links is None:  # so nobody here goes by it
-                return NOT_ALLOWED
             return self._links.send_as(verdict, target, host, payload, client)
         if host is None:
             return None
@@ -259,7 +253,7 @@ class DirectDatagrams:
         self._targets.clear()
         self._routes.forget()
         self._waiting.give_up_verdicts()
-        for each in () if self._links is None else self._links.rejudge():
+        for each in self._links.rejudge():
             self.send(each.target, each.payload, each.client)
 
     # Names
@@ -375,8 +369,7 @@ class DirectDatagrams:
         self._targets.next_period()
         self._look_up_unheard()
         self._count_lost()
-        if self._links is not None:
-            self._links.look()
+        self._links.look()
 
     def _count_lost(self) -> None:
         self.drop("receive buffer", self._sockets.take_lost())
@@ -389,5 +382,4 @@ class DirectDatagrams:
         self._targets.clear()
         self._count_lost()
         self._sockets.close()
-        if self._links is not None:
-            self._links.close()
+        self._links.close()

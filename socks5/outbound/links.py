@@ -13,6 +13,7 @@ from twisted.internet.error import DNSLookupError
 from socks5.access import Verdict
 from socks5.names import as_judged
 from socks5.outbound.associating import UpstreamAssociation
+from socks5.outbound.departure import NOT_ALLOWED
 from socks5.outbound.link import NO_UPSTREAM, Departing, Link, LinkWay, Side
 from socks5.outbound.targets import DatagramTerms
 from socks5.protocol.address import Address
@@ -36,12 +37,12 @@ class Lead(NamedTuple):
 class Links:
     """See the module.
 
-    :param lead: of the dialer of now; after a reload another one is put here.
+    :ivar lead: of the dialer of now; after a reload another one is put here. None: the dialer has no upstreams.
     """
 
-    def __init__(self, side: Side, lead: Lead) -> None:
+    def __init__(self, side: Side) -> None:
         self._side = side
-        self.lead = lead
+        self.lead: Lead | None = None
         self._links: dict[str, Link] = {}
 
     @property
@@ -64,6 +65,8 @@ class Links:
     ) -> str | None:
         """See :meth:`socks5.outbound.datagrams.DirectDatagrams.send_as`. The verdict names an upstream."""
         assert verdict.via is not None
+        if self.lead is None:
+            return NOT_ALLOWED
         try:
             way = self.lead.way(verdict.via)
         except ReplyError:  # there is none of that name
@@ -89,6 +92,7 @@ class Links:
         return link
 
     def _open(self, way: LinkWay, target: Address) -> Deferred[UpstreamAssociation]:
+        assert self.lead is not None
         return self.lead.open(way, target)
 
     def rejudge(self) -> list[Departing]:
@@ -96,8 +100,10 @@ class Links:
 
         :returns: what has waited, and is to be judged anew.
         """
-        links = self._links.items()
-        return [each for via, link in links for each in link.rejudge(self.lead.find(via))]
+        if self.lead is None:
+            return []
+        find, links = self.lead.find, self._links.items()
+        return [each for via, link in links for each in link.rejudge(find(via))]
 
     def look(self) -> None:
         """See :meth:`socks5.outbound.link.Link.look`."""
