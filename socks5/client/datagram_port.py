@@ -24,7 +24,7 @@ from zope.interface import implementer
 from socks5.client.association import Association
 from socks5.client.attempt import Way
 from socks5.client.names import literal, target_of
-from socks5.client.whereabouts import spelt
+from socks5.protocol.address import unmap
 from socks5.protocol.datagram import MAX_UDP_PAYLOAD, Datagram
 
 MAX_WAITING = 64
@@ -146,8 +146,7 @@ class DatagramPort:
             self._log.failure("the protocol of a UDP port has failed")
 
     def _received(self, datagram: Datagram) -> None:
-        sender = spelt(datagram.address)
-        addr = sender.text, sender.port
+        addr = unmap(datagram.address.text), datagram.address.port
         if self._peer is not None and addr != self._peer:
             self._udp.dropped["stranger"] += 1
         elif len(datagram.payload) > self.maxPacketSize:
