@@ -171,7 +171,7 @@ class Upstream:
     timeout: float | None = optional(
         Time(0.1),
         "From the connection to the end of the login.",
-        default="10s, or half of timeouts.connect if that is no longer",
+        default="10s; half of timeouts.connect where that is 10s or less",
     )
     udp_address: str | None = optional(
         IPAddress("an IP address", is_of_a_host=True),

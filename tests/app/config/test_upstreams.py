@@ -578,7 +578,7 @@ def test_what_holds_besides_stands_beside_what_it_goes_with() -> None:
     one, chain, pool = (
         next(each for each in blocks if each.startswith(f"[upstream.{name}]")) for name in "abc"
     )
-    assert "# timeout: 10s, or half of timeouts.connect if that is no longer" in one
+    assert "# timeout: 10s; half of timeouts.connect where that is 10s or less" in one
     assert "choose" not in one
     assert "# chain" not in one
     assert chain.split("\n")[1:] == ['chain = ["a"]']
