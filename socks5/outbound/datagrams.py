@@ -52,45 +52,37 @@ class DirectDatagrams:
         settings: Settings,
         near: str,
     ) -> None:
-        self._reactor = reactor
         self._resolver = resolver
         self._deadlines = deadlines
         self.access = access
-        self._client = access.client
-        self._is_ipv6_first = ":" in access.client
         self.judge = judge
         self._receiver = receiver
         self.drop = receiver.dropped
         self.moved = receiver.moved  # as owner of the sockets: nothing is left to do here
         self.settings = settings
         self.near = near
-        self._family = settings.family
-        self._share = turns_of(reactor).share_of(access.client or "127.0.0.1")
-        self._budget = self._share.budget
+        self._share = share = turns_of(reactor).share_of(access.client or "127.0.0.1")
         looks = looks_in(settings.udp_idle_timeout)
         self._look_interval = settings.udp_idle_timeout / looks
-        self._targets = Targets(self._budget, settings.udp_targets, self._look_interval, looks)
+        self._targets = Targets(share.budget, settings.udp_targets, self._look_interval, looks)
         self._ourselves = Ourselves(reactor, settings, near)
-        own = self._ourselves.ports
         self._sockets = DatagramSockets(
-            reactor, own, False, self, self._share, settings.udp_buffer, receiver.hold_back
+            *(reactor, self._ourselves.ports, False, self, share),
+            *(settings.udp_buffer, receiver.hold_back),
         )
         self._socket_for: dict[bool | str, Any] = {}  # by family, or by a rule's source
         self._has_terms = False
         self._times_rejudged = 0
         self._routes = Routes(self._sockets.routes, self._ourselves)
         self._latest: Any = None
-        self._waiting = Waiting(self._budget, settings, receiver.crashed)
+        self._waiting = Waiting(share.budget, settings, receiver.crashed)
         self.await_verdict = self._waiting.for_verdict
         self._has_choice = False
         self._is_closed = False
         self._lets_strangers_in = settings.udp_filtering is UDPFiltering.ENDPOINT_INDEPENDENT
         self._is_exact = settings.udp_filtering is not UDPFiltering.ADDRESS_DEPENDENT
-        side = Side(
-            *(reactor, settings, receiver, self._share, self._ourselves),
-            *(self._routes, self._waiting, looks),
-        )
-        self._links = Links(side)
+        shared = (share, self._ourselves, self._routes, self._waiting)
+        self._links = Links(Side(reactor, settings, receiver, *shared, looks))
         self._set_look()
 
     def join(self, port: Any) -> None:
@@ -157,7 +149,7 @@ class DirectDatagrams:
         terms = None
         if verdict.source is not NO_SOURCE or verdict.limits:
             terms = self._terms_for(verdict, host)
-        if not self._family.allows(host) or (terms is not None and terms.source == ""):
+        if not self.settings.family.allows(host) or (terms is not None and terms.source == ""):
             return "address family"
         if not self._targets.has_room_for(target):
             return "too many targets"
@@ -275,7 +267,7 @@ class DirectDatagrams:
     def _look_up(self, name: Address, size: int, done: Callable[[Any], None]) -> None:
         """Tell *done* a name's addresses, or why there are none."""
         host = cast("bytes", name.host)
-        self._waiting.for_name(self._resolver.resolve(host, self._client), size, done)
+        self._waiting.for_name(self._resolver.resolve(host, self.access.client), size, done)
 
     def _resolved(
         self,
@@ -304,8 +296,9 @@ class DirectDatagrams:
         """The addresses that may be used: those of the control connection's family first, which has a route as a
         rule; where it has none, the other follows.
         """
-        own_first = sorted(map(unmap, hosts), key=lambda host: (":" in host) != self._is_ipv6_first)
-        return self._family.in_order(own_first)
+        is_ipv6 = ":" in self.access.client
+        own_first = sorted(map(unmap, hosts), key=lambda host: (":" in host) != is_ipv6)
+        return self.settings.family.in_order(own_first)
 
     def _look_up_unheard(self) -> None:
         """Look up anew the names that datagrams go to while none comes back. Meanwhile they go where they went, and
