@@ -1,11 +1,15 @@
 """What every test stands on: Hypothesis' profiles, the guard over the log, and what is logged.
 
 pytest-twisted is found by pytest itself; ``--reactor asyncio`` chooses the other reactor.
+
+pytest imports tracemalloc when something unclosed was collected, as sockets of older Twisteds are that could not
+listen. If that happens again during the import, the test fails that runs then; so it is imported here.
 """
 
 import gc
 import os
 import signal
+import tracemalloc  # noqa: F401
 from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
