@@ -288,14 +288,14 @@ def warn_of_upstreams(configuration: Configuration, building: Building) -> None:
         if rule.via is not None:
             for sentence in _about_via(configuration, rule, asks_for_addresses):
                 building.warn(("rule", number, "via"), sentence)
-        elif rule.action == "deny" and rule.networks and not rule.report_only:
+        if rule.networks and not rule.report_only:
             asks_for_addresses = asks_for_addresses or rule.name
 
 
 def _about_via(configuration: Configuration, rule: Rule, asks_for_addresses: str) -> Iterator[str]:
     """What is to be known of a rule that sends elsewhere.
 
-    :param asks_for_addresses: the name of a deny before it that holds for addresses; "" if there is none.
+    :param asks_for_addresses: the name of a rule before it that holds for addresses; "" if there is none.
     """
     via = str(rule.via)
     words = words_of(configuration.upstream, via)
@@ -310,8 +310,8 @@ def _about_via(configuration: Configuration, rule: Rule, asks_for_addresses: str
         return
     if asks_for_addresses:
         yield (
-            f"names are resolved here, and addresses sent there, for rule {as_toml(asks_for_addresses)} before it "
-            "has to see them"
+            f"names are resolved here, and addresses sent there, where rule {as_toml(asks_for_addresses)} before it "
+            "may hold, which has to see them; else they go there as they are"
         )
     else:
         yield (

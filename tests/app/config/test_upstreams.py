@@ -529,14 +529,17 @@ def test_only_who_is_connected_to_from_here_can_be_ourselves(files: Files) -> No
             )
             for members in ('chain = ["c", "b"]', 'pool = ["c", "b"]')
         ),
-        (
-            f'[[rule]]\nname = "d"\naction = "deny"\nnetworks = "192.0.2.0/24"\n{RULE}commands = "connect"\n{A}',
-            [
-                (
-                    's.toml:8:7: rule "r": via: names are resolved here, and addresses sent there, for rule "d" before '
-                    "it has to see them"
-                )
-            ],
+        *(
+            (
+                f'[[rule]]\nname = "d"\naction = "{action}"\nnetworks = "192.0.2.1"\n{RULE}commands = "connect"\n{A}',
+                [
+                    (
+                        's.toml:8:7: rule "r": via: names are resolved here, and addresses sent there, where rule "d" '
+                        "before it may hold, which has to see them; else they go there as they are"
+                    )
+                ],
+            )
+            for action in ("deny", "allow")
         ),
     ],
 )
